@@ -1,0 +1,70 @@
+# Kluis. `make` lists the targets. GNU make 3.81 or newer, and Go: nothing else has to be installed.
+
+# A machine without a home folder (a container, a CI user): Go and the linter keep their caches here then.
+ifeq ($(and $(strip $(HOME)),$(wildcard $(HOME)/.)),)
+export HOME := $(CURDIR)/.cache/home
+endif
+
+# No stamping by Go itself, which fails where git refuses a checkout that somebody else owns; VERSION does it.
+# Set before whatever the environment or `go env -w` says, so that they have the last word.
+export GOFLAGS := -buildvcs=false $(shell HOME='$(HOME)' go env GOFLAGS 2>/dev/null)
+
+VERSION = $(shell test -e .git && git describe --tags --always --dirty 2>/dev/null || echo dev)
+FILE    =
+BENCH   = .
+PKG     = ./...
+TESTS   =
+
+LINT_VERSION := $(shell sed -n 's|.*github.com/golangci/golangci-lint/v2 \(v[^ ]*\).*|\1|p' tools/go.mod)
+# A linter built with an older Go refuses newer code, so the Go version is part of its name.
+LINT := .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell HOME='$(HOME)' go env GOVERSION 2>/dev/null)
+
+.PHONY: help run build demo test race lint bench clean needs-go
+
+help: ## print this list
+	@echo 'Kluis: make <target>'
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1#\2/p' Makefile | awk -F'#' '{ printf "%-9s %s\n", $$1, $$2 }'
+
+run: build ## build, then serve on http://127.0.0.1:8080 with everything kept under ./data
+	./bin/kluis serve
+
+build: needs-go ## build bin/kluis (a first build takes a minute or two)
+	go build -ldflags "-X 'main.version=$(VERSION)'" -o bin/kluis ./cmd/kluis
+
+demo: build ## play the built-in sample, or FILE=actions.ndjson, through a server that `make run` started
+	./bin/kluis demo $(if $(FILE),'$(FILE)')
+
+# -count=1: a result out of Go's cache knows nothing of the database that the tests run against.
+test: needs-go ## run all tests; PKG=./eventstore/... TESTS='-run Append -v' for some
+	go test -count=1 -timeout 15m $(TESTS) $(PKG)
+
+race: needs-go ## run all tests under the race detector (needs a C compiler, takes several times as long)
+	go test -race -count=1 -timeout 45m $(TESTS) $(PKG)
+
+lint: needs-go $(LINT) ## check format, vet, .golangci.yml, and that no SQL is put together from strings
+	@cd tools && go test ./... && go build -o ../.cache/bin/sqlcheck ./sqlcheck
+	@failed=0; \
+	GOLANGCI_LINT_CACHE='$(CURDIR)/.cache/golangci-lint' $(LINT) run --allow-parallel-runners ./... || failed=1; \
+	(cd tools && GOLANGCI_LINT_CACHE='$(CURDIR)/.cache/golangci-lint' ../$(LINT) run --allow-parallel-runners ./...) || failed=1; \
+	go vet -vettool='$(CURDIR)/.cache/bin/sqlcheck' ./... || failed=1; \
+	exit $$failed
+
+$(LINT):
+	@echo 'building golangci-lint $(LINT_VERSION), once: a minute or two'
+	@mkdir -p .cache/bin
+	cd tools && go build -o '../$(LINT)' github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# One package after the other: two at once on the same cores would measure each other.
+bench: needs-go ## run all benchmarks, each beside its own baseline; BENCH=Append for some
+	@packages=$$(find . \( -name '.?*' -o -name data -o -name testdata \) -prune -o -name '*_test.go' \
+		-exec grep -l '^func Benchmark' {} + | sed 's|/[^/]*$$||' | sort -u); \
+	test -n "$$packages" || { echo 'no benchmarks found'; exit 1; }; \
+	set -x; go test -run '^$$' -bench '$(BENCH)' -p 1 -timeout 60m $(TESTS) $$packages
+
+clean: ## remove what was built and the caches in .cache, never ./data
+	@test ! -d .cache || chmod -R u+w .cache
+	rm -rf bin .cache
+
+needs-go:
+	@command -v go >/dev/null || { echo 'Kluis is built with Go 1.26 or newer: https://go.dev/dl' >&2; exit 1; }

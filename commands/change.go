@@ -1,0 +1,231 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Request is who commands, and under which conditions.
+type Request struct {
+	By      projections.Actor
+	IfMatch *int  // only when the thing is at this version
+	Once    *Once // the same key has one effect
+}
+
+// Once is an idempotency key with the fingerprint of what is asked for.
+type Once = eventstore.Key
+
+// Result is what a command did.
+type Result[T any] struct {
+	State    T
+	Position int64 // up to which a reader must have read to see it
+}
+
+// maxAttempts bounds how often a command decides. Each further attempt is on fresher read models.
+const maxAttempts = 20
+
+// attempt is one try at deciding. What decide reads goes through look, in one round trip.
+type attempt struct {
+	views *projections.Projections
+	by    projections.Actor
+	once  *Once
+	mark  projections.Mark
+	first []eventstore.Found // where the effects of the key are, when it had some
+}
+
+func (a *attempt) look(ctx context.Context, query ...pg.Statement) (err error) {
+	if a.once != nil {
+		query = append(query, eventstore.FindKey(&a.first, *a.once))
+	}
+	a.mark, err = a.views.Look(ctx, a.by.Workspace, query...)
+	return err
+}
+
+// plan is what a decision wants to be appended, and what it relied on besides the roster and the streams it writes.
+type plan struct {
+	stream   string
+	version  int
+	events   []domain.Event
+	guarding []eventstore.Guard
+}
+
+// effect is what came of a command.
+type effect struct {
+	records  []domain.Record // none for a no-op
+	repeated bool            // the records are of the first time that the key was used
+	position int64
+}
+
+// change is the one loop of all commands by members: load, decide, append, and once more when anything
+// that was read has moved. decide may run several times.
+func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt) (plan, error)) (effect, error) {
+	if r.Once != nil {
+		if _, busy := c.running.LoadOrStore(r.Once.Key, true); busy {
+			return effect{}, domain.Refuse(domain.Conflict, "idempotency_key_in_use", "a request with this Idempotency-Key is still running")
+		}
+		defer c.running.Delete(r.Once.Key)
+	}
+	by := r.By
+	for range maxAttempts {
+		a := &attempt{views: c.Views, by: by, once: r.Once}
+		p, err := decide(a)
+		if len(a.first) > 0 {
+			return c.repeat(ctx, by, *r.Once, a.first[0])
+		}
+		if err == nil {
+			var done effect
+			if done, err = c.append(ctx, a, p); err == nil {
+				return done, nil
+			}
+		}
+		if !worthAgain(a, err) {
+			return effect{}, refusal(err)
+		}
+		if by, err = c.catchUp(ctx, by); err != nil {
+			return effect{}, err
+		}
+	}
+	busy := domain.Refuse(domain.Unavailable, "contended", "others changed the same thing %d times meanwhile", maxAttempts)
+	busy.RetryAfter = time.Second
+	return effect{}, busy
+}
+
+// worthAgain: what was read has moved; or it is a refusal that was not decided on the newest state.
+func worthAgain(a *attempt, err error) bool {
+	var moved *eventstore.MovedError
+	if errors.As(err, &moved) {
+		return true
+	}
+	_, refused := domain.Refusal(err)
+	return refused && (a.mark.Behind() > 0 || a.mark.Roster != a.by.Roster)
+}
+
+// catchUp brings the read models to the head and reads anew who asks.
+func (c *Commands) catchUp(ctx context.Context, by projections.Actor) (projections.Actor, error) {
+	if _, err := c.Views.CatchUp(ctx, by.Workspace); err != nil {
+		return by, err
+	}
+	again, err := c.Views.Again(ctx, by)
+	if err != nil {
+		return by, err
+	}
+	if again == nil {
+		return by, domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
+	}
+	return *again, nil
+}
+
+func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, error) {
+	if len(p.events) == 0 {
+		return effect{position: a.mark.Position}, nil
+	}
+	write, err := encode(p.stream, p.version, p.events)
+	if err != nil {
+		return effect{}, err
+	}
+	guards := p.guarding
+	if p.stream != domain.RosterStream {
+		guards = append(guards, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
+	}
+	receipt, err := c.Store.Append(ctx, a.by.Workspace, eventstore.Append{
+		Actor: a.by.Member, Writes: []eventstore.Write{write}, Guards: guards, Key: a.once,
+	})
+	if err != nil {
+		return effect{}, err
+	}
+	if receipt.Repeated {
+		return c.repeat(ctx, a.by, *a.once, eventstore.Found{First: receipt.First, Last: receipt.Last, Same: true})
+	}
+	records, err := projections.Decode(receipt.Records)
+	return effect{records: records, position: receipt.Last}, err
+}
+
+// repeat answers a command whose key was used before with what it did then.
+func (c *Commands) repeat(ctx context.Context, by projections.Actor, once Once, first eventstore.Found) (effect, error) {
+	if !first.Same {
+		return effect{}, refusal(&eventstore.KeyReusedError{})
+	}
+	records, err := c.Views.Range(ctx, by.Workspace, first.First, first.Last)
+	return effect{records: records, repeated: true, position: first.Last}, err
+}
+
+// result folds what was appended into the state that was decided on; for a repeated command, into the
+// state that the thing had at the time.
+func result[T any](ctx context.Context, c *Commands, r Request, model *projections.Model[T], before T, done effect, err error) (Result[T], error) {
+	if err == nil && done.repeated {
+		before, err = model.Before(ctx, c.Views, r.By.Workspace, done.records[0])
+	}
+	if err != nil {
+		return Result[T]{}, err
+	}
+	for _, record := range done.records {
+		model.Apply(&before, record)
+	}
+	return Result[T]{State: before, Position: done.position}, nil
+}
+
+// encode makes a write of events of the domain.
+func encode(stream string, version int, events []domain.Event) (eventstore.Write, error) {
+	w := eventstore.Write{Stream: stream, Expected: version}
+	for _, e := range events {
+		data, err := json.Marshal(e)
+		if err != nil {
+			return w, fmt.Errorf("encode %s: %w", e.Type(), err)
+		}
+		w.Events = append(w.Events, eventstore.Event{Type: e.Type(), Data: data})
+	}
+	return w, nil
+}
+
+// refusal says in the domain's words what the event store said.
+func refusal(err error) error {
+	var busy *eventstore.BusyError
+	var unknown *eventstore.UnknownOutcomeError
+	var reused *eventstore.KeyReusedError
+	switch {
+	case errors.As(err, &busy):
+		r := domain.Refuse(domain.Unavailable, "busy", "too much is being written in this workspace")
+		r.RetryAfter = time.Second
+		return r
+	case errors.As(err, &unknown):
+		r := domain.Refuse(domain.Unavailable, "outcome_unknown",
+			"the answer of the database was lost: send the request again with the same Idempotency-Key, or look")
+		r.RetryAfter = 5 * time.Second
+		return errors.Join(r, err)
+	case errors.As(err, &reused):
+		return domain.Refuse(domain.Invalid, "idempotency_key_reused", "this Idempotency-Key was used for another request")
+	}
+	return err
+}
+
+// allow refuses what the actor's role does not grant over any scope.
+func allow(by projections.Actor, p domain.Permission) error {
+	if by.Role.Grants.Allow(p) {
+		return nil
+	}
+	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q does not grant %s", by.Role.Name, p)
+}
+
+// allowOn refuses what the role does not grant on a thing that is, or is not, the actor's own.
+func allowOn(by projections.Actor, p domain.Permission, own bool) error {
+	if scope := by.Scope(p); scope == domain.All || scope == domain.Own && own {
+		return nil
+	}
+	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q does not grant %s here", by.Role.Name, p)
+}
+
+// match refuses when the thing is not at the version that the caller saw.
+func (r Request) match(version int) error {
+	if r.IfMatch != nil && *r.IfMatch != version {
+		return domain.Refuse(domain.Stale, "stale", "it is at version %d, not %d: read it again", version, *r.IfMatch)
+	}
+	return nil
+}

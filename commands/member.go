@@ -1,0 +1,158 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// The fields under which a member's personal data is sealed. They are inside every sealed value.
+const (
+	emailField = "member.email"
+	nameField  = "member.full_name"
+)
+
+// InviteMember invites a person by e-mail. The mail with the code is a reaction to the event: see jobs.
+func (c *Commands) InviteMember(ctx context.Context, r Request, email, fullName, role string) (Result[domain.Member], error) {
+	id := uuid.Must(uuid.NewV7())
+	normal, err := checkPerson("", email, fullName)
+	if err != nil {
+		return Result[domain.Member]{}, err
+	}
+	if _, known := domain.BuiltInRole(role); !known {
+		return Result[domain.Member]{}, domain.InvalidField("/role", "there is no such role")
+	}
+	w := r.By.Workspace
+	own, err := c.Vault.Key(ctx, w, w.ID)
+	if err != nil {
+		return Result[domain.Member]{}, err
+	}
+	invited := domain.MemberInvited{MemberID: id, Role: role, EmailHash: own.Hash(emailField, normal)}
+	keyed := false
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var same []domain.Member
+		if err := a.look(ctx, projections.MembersByEmail(&same, invited.EmailHash)); err != nil {
+			return plan{}, err
+		}
+		if err := allow(a.by, domain.CreateMember); err != nil {
+			return plan{}, err
+		}
+		if len(same) > 0 {
+			return plan{}, domain.Refuse(domain.Conflict, "email_taken", "there is a member with this e-mail address")
+		}
+		if !keyed && len(a.first) == 0 { // the key first: a key without a member harms nobody
+			key, insert, err := c.Vault.NewKey(w, id)
+			if err != nil {
+				return plan{}, err
+			}
+			if err := c.DB.Do(ctx, w, insert); err != nil {
+				return plan{}, fmt.Errorf("store data key: %w", err)
+			}
+			if invited.Email, invited.FullName, err = sealPerson(key, email, fullName); err != nil {
+				return plan{}, err
+			}
+			keyed = true
+		}
+		return plan{stream: domain.RosterStream, version: a.by.Roster, events: []domain.Event{invited}}, nil
+	})
+	return result(ctx, c, r, projections.Members, domain.Member{}, done, err)
+}
+
+// ChangeRole gives a member another role.
+func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role string) (Result[domain.Member], error) {
+	return c.changeMember(ctx, r, id, domain.UpdateMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.ChangeRole(role, m.OtherAdmins) })
+}
+
+// DeactivateMember keeps a member out: at once, on every path.
+func (c *Commands) DeactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
+	return c.changeMember(ctx, r, id, domain.UpdateMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.Deactivate(m.OtherAdmins) })
+}
+
+// ReactivateMember lets a deactivated member in again.
+func (c *Commands) ReactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
+	return c.changeMember(ctx, r, id, domain.UpdateMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.Reactivate() })
+}
+
+// RemoveMember ends a membership, or takes an invitation back.
+func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
+	return c.changeMember(ctx, r, id, domain.DeleteMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.Remove(m.OtherAdmins) })
+}
+
+// changeMember decides on a member and on how many other admins there are. Both come from the roster,
+// which the append expects at the version they were read at: two admins who remove each other at the same
+// instant cannot both succeed.
+func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
+	var before domain.Member
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []projections.MemberRow
+		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
+			return plan{}, err
+		}
+		if err := allow(a.by, permission); err != nil {
+			return plan{}, err
+		}
+		if len(rows) == 0 || !rows[0].Visible {
+			return plan{}, domain.Missing("member")
+		}
+		before = rows[0].Member
+		if err := r.match(before.Version); err != nil {
+			return plan{}, err
+		}
+		events, err := decide(rows[0])
+		return plan{stream: domain.RosterStream, version: a.mark.Roster, events: events}, err
+	})
+	return result(ctx, c, r, projections.Members, before, done, err)
+}
+
+func checkPerson(prefix, email, fullName string) (normal string, err error) {
+	if err := domain.CheckName(prefix+"/full_name", fullName); err != nil {
+		return "", err
+	}
+	return domain.CheckEmail(prefix+"/email", email)
+}
+
+func sealPerson(key vault.Key, email, fullName string) (sealedEmail, sealedName domain.Personal, err error) {
+	e, err := key.Seal(emailField, email)
+	if err != nil {
+		return "", "", err
+	}
+	n, err := key.Seal(nameField, fullName)
+	return domain.Personal(e), domain.Personal(n), err
+}
+
+// Person is the personal data of a member, opened.
+type Person struct{ Email, FullName string }
+
+// OpenMembers opens the personal data of members; those who were erased have none.
+func (c *Commands) OpenMembers(ctx context.Context, r Request, members []domain.Member) (map[uuid.UUID]Person, error) {
+	ids := make([]uuid.UUID, len(members))
+	for i, m := range members {
+		ids[i] = m.ID
+	}
+	keys, err := c.Vault.Keys(ctx, r.By.Workspace, ids)
+	if err != nil {
+		return nil, err
+	}
+	people := make(map[uuid.UUID]Person, len(members))
+	for _, m := range members {
+		key, there := keys[m.ID]
+		if !there {
+			continue
+		}
+		email, err := key.Open(emailField, string(m.Email))
+		if err != nil {
+			return nil, fmt.Errorf("open the e-mail address of member %s: %w", m.ID, err)
+		}
+		name, err := key.Open(nameField, string(m.FullName))
+		if err != nil {
+			return nil, fmt.Errorf("open the name of member %s: %w", m.ID, err)
+		}
+		people[m.ID] = Person{Email: email, FullName: name}
+	}
+	return people, nil
+}

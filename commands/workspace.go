@@ -1,0 +1,32 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// UpdateWorkspace renames the workspace and changes its plan; nil stays.
+func (c *Commands) UpdateWorkspace(ctx context.Context, r Request, name, onPlan *string) (Result[domain.Workspace], error) {
+	var before domain.Workspace
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []domain.Workspace
+		if err := a.look(ctx, projections.LoadWorkspace(&rows)); err != nil {
+			return plan{}, err
+		}
+		if err := allow(a.by, domain.UpdateWorkspace); err != nil {
+			return plan{}, err
+		}
+		if len(rows) == 0 {
+			return plan{}, domain.Missing("workspace")
+		}
+		before = rows[0]
+		if err := r.match(before.Version); err != nil {
+			return plan{}, err
+		}
+		events, err := before.Change(name, onPlan)
+		return plan{stream: domain.WorkspaceStream(before.ID), version: before.Version, events: events}, err
+	})
+	return result(ctx, c, r, projections.Workspaces, before, done, err)
+}

@@ -1,0 +1,123 @@
+package domain
+
+import "slices"
+
+// Scope says to which things of a resource a grant reaches.
+type Scope string
+
+const (
+	All  Scope = "all"  // every one in the workspace
+	Own  Scope = "own"  // created by the caller, assigned to the caller, or with the caller as a viewer
+	None Scope = "none" // nothing: what an absent grant means
+)
+
+// Permission is what an operation asks for: an action on a resource.
+type Permission struct {
+	Resource string `json:"resource"`
+	Action   string `json:"action"`
+}
+
+func (p Permission) String() string { return p.Resource + ":" + p.Action }
+
+// Grant gives a permission over a scope.
+type Grant struct {
+	Resource string `json:"resource"`
+	Action   string `json:"action"`
+	Scope    Scope  `json:"scope"`
+}
+
+// Grants is what a role may do. What is not granted is denied.
+type Grants []Grant
+
+// Scope gives how far p reaches; None when it is not granted.
+func (g Grants) Scope(p Permission) Scope {
+	for _, grant := range g {
+		if grant.Resource == p.Resource && grant.Action == p.Action {
+			return grant.Scope
+		}
+	}
+	return None
+}
+
+// Allow tells whether p is granted over any scope.
+func (g Grants) Allow(p Permission) bool { return g.Scope(p) != None }
+
+// The permissions there are. An operation names one of them; a role is a choice among them.
+var (
+	ReadWorkspace   = Permission{"workspace", "read"}
+	UpdateWorkspace = Permission{"workspace", "update"}
+	ReadMember      = Permission{"member", "read"}
+	CreateMember    = Permission{"member", "create"}
+	UpdateMember    = Permission{"member", "update"}
+	DeleteMember    = Permission{"member", "delete"}
+	ReadRole        = Permission{"role", "read"}
+	ReadTask        = Permission{"task", "read"}
+	CreateTask      = Permission{"task", "create"}
+	UpdateTask      = Permission{"task", "update"}
+	DeleteTask      = Permission{"task", "delete"}
+	ReadComment     = Permission{"comment", "read"}
+	CreateComment   = Permission{"comment", "create"}
+	UpdateComment   = Permission{"comment", "update"}
+	DeleteComment   = Permission{"comment", "delete"}
+	ReadAudit       = Permission{"audit", "read"}
+)
+
+// Permissions is every permission there is: what an admin has, and what own roles choose from.
+var Permissions = []Permission{
+	ReadWorkspace, UpdateWorkspace, ReadMember, CreateMember, UpdateMember, DeleteMember, ReadRole,
+	ReadTask, CreateTask, UpdateTask, DeleteTask,
+	ReadComment, CreateComment, UpdateComment, DeleteComment, ReadAudit,
+}
+
+// Role is a named set of grants. The built-in roles have their name for an id and never change.
+type Role struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	BuiltIn bool   `json:"built_in"`
+	Grants  Grants `json:"grants"`
+}
+
+// Admin is the role of which a workspace always has an active member.
+const Admin = "admin"
+
+// BuiltInRoles are the roles that every workspace has, the mightiest first.
+var BuiltInRoles = []Role{
+	builtIn(Admin, over(All, Permissions...)),
+	builtIn("manager",
+		over(All, ReadWorkspace, ReadMember, ReadRole,
+			ReadTask, CreateTask, UpdateTask, DeleteTask,
+			ReadComment, CreateComment, DeleteComment),
+		over(Own, UpdateComment)),
+	builtIn("member",
+		over(All, ReadWorkspace, ReadMember, ReadRole,
+			ReadTask, CreateTask, UpdateTask, ReadComment, CreateComment),
+		over(Own, DeleteTask, UpdateComment, DeleteComment)),
+	builtIn("viewer",
+		over(All, ReadWorkspace),
+		over(Own, ReadTask, ReadComment)),
+	builtIn("auditor",
+		over(All, ReadWorkspace, ReadMember, ReadRole, ReadTask, ReadComment, ReadAudit)),
+	builtIn("analyst",
+		over(All, ReadWorkspace, ReadMember, ReadRole, ReadTask, ReadComment)),
+}
+
+// BuiltInRole finds a built-in role by its name.
+func BuiltInRole(name string) (Role, bool) {
+	i := slices.IndexFunc(BuiltInRoles, func(r Role) bool { return r.Name == name })
+	if i < 0 {
+		return Role{}, false
+	}
+	return BuiltInRoles[i], true
+}
+
+func builtIn(name string, grants ...Grants) Role {
+	return Role{ID: name, Name: name, BuiltIn: true, Grants: slices.Concat(grants...)}
+}
+
+func over(scope Scope, permissions ...Permission) Grants {
+	grants := make(Grants, len(permissions))
+	for i, p := range permissions {
+		grants[i] = Grant{p.Resource, p.Action, scope}
+	}
+	return grants
+}

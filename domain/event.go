@@ -1,0 +1,91 @@
+package domain
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Event is something that has happened, in the words of the domain. Type is its stored name,
+// "<noun>.<past participle>"; its fields are stored as JSON. A name or a field once written is read for ever.
+type Event interface {
+	Type() string
+}
+
+// Record is an event with its place in the log of a workspace.
+type Record struct {
+	Position int64 // in the workspace, from 1, without gaps
+	Stream   string
+	Version  int // in the stream, from 1
+	At       time.Time
+	Actor    uuid.UUID // the member who did it; uuid.Nil for Kluis itself
+	Event    Event
+}
+
+// Personal is a personal datum (a name, an e-mail address) as events and states hold it: sealed under
+// the key of the member whom it is about. Nothing in this package reads it.
+type Personal string
+
+var decoders = map[string]func(data []byte) (Event, error){}
+
+// register makes an event type known to Decode. Each noun's file registers its own.
+func register[E Event]() {
+	var zero E
+	decoders[zero.Type()] = func(data []byte) (Event, error) {
+		var event E
+		err := json.Unmarshal(data, &event)
+		return event, err
+	}
+}
+
+// Decode reads a stored event.
+func Decode(eventType string, data []byte) (Event, error) {
+	decode, known := decoders[eventType]
+	if !known {
+		return nil, fmt.Errorf("event type %q is not known: it was written by a newer kluis", eventType)
+	}
+	event, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", eventType, err)
+	}
+	return event, nil
+}
+
+// Types is every event type there is, sorted.
+func Types() []string { return slices.Sorted(maps.Keys(decoders)) }
+
+// StreamID gives the id in the name of a stream of one thing, such as "task-0190..." for kind "task".
+func StreamID(kind, stream string) (uuid.UUID, bool) {
+	text, ok := strings.CutPrefix(stream, kind+"-")
+	if !ok {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(text)
+	return id, err == nil
+}
+
+// Optional is a field of a change: left alone, set, or set to nothing (null).
+type Optional[T any] struct {
+	Set   bool
+	Value *T // nil when set to nothing
+}
+
+// To is an Optional that sets v.
+func To[T any](v T) Optional[T] { return Optional[T]{Set: true, Value: &v} }
+
+// IsZero makes `omitzero` leave out a field that is left alone.
+func (o Optional[T]) IsZero() bool { return !o.Set }
+
+// MarshalJSON writes the value, or null.
+func (o Optional[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.Value) }
+
+// UnmarshalJSON reads a value, or null; a field that is absent is never asked.
+func (o *Optional[T]) UnmarshalJSON(data []byte) error {
+	o.Set = true
+	return json.Unmarshal(data, &o.Value)
+}

@@ -1,0 +1,188 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// RosterStream is the one stream of a workspace's members and roles. Every command guards it, because
+// the caller's role came from there; so only what changes who may do what belongs in it.
+const RosterStream = "roster"
+
+// The statuses of a member. A removed member's row stays, for the names in the history.
+const (
+	Invited     = "invited"
+	Active      = "active"
+	Deactivated = "deactivated"
+	Removed     = "removed"
+)
+
+// Member is a person's account inside one workspace.
+type Member struct {
+	ID        uuid.UUID `json:"id"`
+	Email     Personal  `json:"email"`
+	EmailHash string    `json:"email_hash"` // keyed hash of the normalised address, for look-up
+	FullName  Personal  `json:"full_name"`
+	Role      string    `json:"role"` // a built-in's name
+	Status    string    `json:"status"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Version   int       `json:"version"` // of the roster, when the member last changed
+	Position  int64     `json:"position"`
+}
+
+// The events of the roster.
+type (
+	// MemberAdded is the first admin of a workspace, who invites nobody and is invited by nobody.
+	MemberAdded struct {
+		MemberID  uuid.UUID `json:"member_id"`
+		Email     Personal  `json:"email"`
+		EmailHash string    `json:"email_hash"`
+		FullName  Personal  `json:"full_name"`
+		Role      string    `json:"role"`
+	}
+	MemberInvited struct {
+		MemberID  uuid.UUID `json:"member_id"`
+		Email     Personal  `json:"email"`
+		EmailHash string    `json:"email_hash"`
+		FullName  Personal  `json:"full_name"`
+		Role      string    `json:"role"`
+	}
+	MemberJoined struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	MemberRoleChanged struct {
+		MemberID uuid.UUID `json:"member_id"`
+		Role     string    `json:"role"`
+	}
+	MemberDeactivated struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	MemberReactivated struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	MemberRemoved struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+)
+
+func (MemberAdded) Type() string       { return "member.added" }
+func (MemberInvited) Type() string     { return "member.invited" }
+func (MemberJoined) Type() string      { return "member.joined" }
+func (MemberRoleChanged) Type() string { return "member.role_changed" }
+func (MemberDeactivated) Type() string { return "member.deactivated" }
+func (MemberReactivated) Type() string { return "member.reactivated" }
+func (MemberRemoved) Type() string     { return "member.removed" }
+
+// Member gives the member that an event of the roster is about.
+func (e MemberAdded) Member() uuid.UUID       { return e.MemberID }
+func (e MemberInvited) Member() uuid.UUID     { return e.MemberID }
+func (e MemberJoined) Member() uuid.UUID      { return e.MemberID }
+func (e MemberRoleChanged) Member() uuid.UUID { return e.MemberID }
+func (e MemberDeactivated) Member() uuid.UUID { return e.MemberID }
+func (e MemberReactivated) Member() uuid.UUID { return e.MemberID }
+func (e MemberRemoved) Member() uuid.UUID     { return e.MemberID }
+
+func init() {
+	register[MemberAdded]()
+	register[MemberInvited]()
+	register[MemberJoined]()
+	register[MemberRoleChanged]()
+	register[MemberDeactivated]()
+	register[MemberReactivated]()
+	register[MemberRemoved]()
+}
+
+// MemberOf gives the member that a record of the roster changes.
+func MemberOf(r Record) (uuid.UUID, bool) {
+	e, ok := r.Event.(interface{ Member() uuid.UUID })
+	if !ok {
+		return uuid.Nil, false
+	}
+	return e.Member(), true
+}
+
+// Apply folds one event of the roster into the state of the member it is about.
+func (m *Member) Apply(r Record) {
+	switch e := r.Event.(type) {
+	case MemberAdded:
+		*m = Member{ID: e.MemberID, Email: e.Email, EmailHash: e.EmailHash, FullName: e.FullName,
+			Role: e.Role, Status: Active, CreatedAt: r.At}
+	case MemberInvited:
+		*m = Member{ID: e.MemberID, Email: e.Email, EmailHash: e.EmailHash, FullName: e.FullName,
+			Role: e.Role, Status: Invited, CreatedAt: r.At}
+	case MemberJoined, MemberReactivated:
+		m.Status = Active
+	case MemberRoleChanged:
+		m.Role = e.Role
+	case MemberDeactivated:
+		m.Status = Deactivated
+	case MemberRemoved:
+		m.Status = Removed
+	}
+	m.UpdatedAt, m.Version, m.Position = r.At, r.Version, r.Position
+}
+
+// Join accepts the invitation.
+func (m Member) Join() ([]Event, error) {
+	if m.Status != Invited {
+		return nil, Refuse(Conflict, "not_invited", "the member is %s, not invited", m.Status)
+	}
+	return []Event{MemberJoined{MemberID: m.ID}}, nil
+}
+
+// ChangeRole gives the member another role. otherAdmins is how many active admins there are besides the member.
+func (m Member) ChangeRole(role string, otherAdmins int) ([]Event, error) {
+	if _, known := BuiltInRole(role); !known {
+		return nil, InvalidField("/role", "there is no such role")
+	}
+	if role == m.Role {
+		return nil, nil
+	}
+	if err := m.mayStepDown(otherAdmins); err != nil {
+		return nil, err
+	}
+	return []Event{MemberRoleChanged{MemberID: m.ID, Role: role}}, nil
+}
+
+// Deactivate keeps the member out until reactivated. otherAdmins as for ChangeRole.
+func (m Member) Deactivate(otherAdmins int) ([]Event, error) {
+	switch m.Status {
+	case Deactivated:
+		return nil, nil
+	case Invited:
+		return nil, Refuse(Conflict, "member_invited", "the member has not joined yet: delete the invitation instead")
+	}
+	if err := m.mayStepDown(otherAdmins); err != nil {
+		return nil, err
+	}
+	return []Event{MemberDeactivated{MemberID: m.ID}}, nil
+}
+
+// Reactivate lets a deactivated member in again.
+func (m Member) Reactivate() ([]Event, error) {
+	switch m.Status {
+	case Active:
+		return nil, nil
+	case Invited:
+		return nil, Refuse(Conflict, "member_invited", "the member has not joined yet")
+	}
+	return []Event{MemberReactivated{MemberID: m.ID}}, nil
+}
+
+// Remove ends the membership. otherAdmins as for ChangeRole.
+func (m Member) Remove(otherAdmins int) ([]Event, error) {
+	if err := m.mayStepDown(otherAdmins); err != nil {
+		return nil, err
+	}
+	return []Event{MemberRemoved{MemberID: m.ID}}, nil
+}
+
+// mayStepDown holds promise 5: a workspace always has an active admin. Invited and deactivated admins do not count.
+func (m Member) mayStepDown(otherAdmins int) error {
+	if m.Role == Admin && m.Status == Active && otherAdmins == 0 {
+		return Refuse(Conflict, "last_admin", "this is the last active admin of the workspace: make somebody else admin first")
+	}
+	return nil
+}

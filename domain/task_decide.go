@@ -1,0 +1,230 @@
+package domain
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// TaskChange is what a member wants changed; what is nil or not set stays.
+type TaskChange struct {
+	Title           *string
+	Description     *string
+	Status          *string
+	Priority        *string
+	StartOn         Optional[Date]
+	DueOn           Optional[Date]
+	ParentID        Optional[uuid.UUID]
+	EstimateMinutes Optional[int]
+	AssigneeIDs     *[]uuid.UUID
+}
+
+// NewTask begins a task. Status and priority may be empty: open, none. Whether the parent and the
+// assignees exist is for the caller to have looked up.
+func NewTask(e TaskCreated) ([]Event, error) {
+	if e.Status == "" {
+		e.Status = "open"
+	}
+	if e.Priority == "" {
+		e.Priority = "none"
+	}
+	if err := firstError(
+		checkText("/title", e.Title, 1, MaxTitle),
+		checkText("/description", e.Description, 0, MaxDescription),
+		oneOf("/status", e.Status, TaskStatuses...),
+		oneOf("/priority", e.Priority, TaskPriorities...),
+		checkDays(e.StartOn, e.DueOn),
+		checkEstimate(e.EstimateMinutes),
+		checkPeople("/assignee_ids", e.AssigneeIDs),
+	); err != nil {
+		return nil, err
+	}
+	return []Event{e}, nil
+}
+
+// Change decides what a TaskChange means for the task as it is. A change to what already is gives no events.
+func (t Task) Change(c TaskChange) ([]Event, error) {
+	update := TaskUpdated{
+		Title:           changed(t.Title, c.Title),
+		Description:     changed(t.Description, c.Description),
+		Priority:        changed(t.Priority, c.Priority),
+		StartOn:         changedOptional(t.StartOn, c.StartOn),
+		DueOn:           changedOptional(t.DueOn, c.DueOn),
+		ParentID:        changedOptional(t.ParentID, c.ParentID),
+		EstimateMinutes: changedOptional(t.EstimateMinutes, c.EstimateMinutes),
+	}
+	var status []Event
+	if to := changed(t.Status, c.Status); to != nil {
+		switch {
+		case *to == "done":
+			status = []Event{TaskCompleted{}}
+		case t.Status == "done":
+			status = []Event{TaskReopened{Status: *to}}
+		default:
+			update.Status = to
+		}
+	}
+	if err := t.check(c, update); err != nil {
+		return nil, err
+	}
+	var events []Event
+	if update != (TaskUpdated{}) {
+		events = append(events, update)
+	}
+	events = append(events, status...)
+	if c.AssigneeIDs != nil {
+		events = append(events, t.assign(*c.AssigneeIDs)...)
+	}
+	return events, nil
+}
+
+func (t Task) check(c TaskChange, update TaskUpdated) error {
+	after := t
+	after.update(update)
+	if after.ParentID != nil && *after.ParentID == t.ID {
+		return InvalidField("/parent_id", "a task cannot be its own parent")
+	}
+	status := t.Status
+	set(&status, c.Status)
+	return firstError(
+		checkText("/title", after.Title, 1, MaxTitle),
+		checkText("/description", after.Description, 0, MaxDescription),
+		oneOf("/status", status, TaskStatuses...),
+		oneOf("/priority", after.Priority, TaskPriorities...),
+		checkDays(after.StartOn, after.DueOn),
+		checkEstimate(after.EstimateMinutes),
+		checkPeople("/assignee_ids", deref(c.AssigneeIDs)),
+	)
+}
+
+// assign gives the events that make ids the assignees.
+func (t Task) assign(ids []uuid.UUID) (events []Event) {
+	for _, id := range t.AssigneeIDs {
+		if !slices.Contains(ids, id) {
+			events = append(events, TaskUnassigned{MemberID: id})
+		}
+	}
+	for i, id := range ids {
+		if !slices.Contains(t.AssigneeIDs, id) && !slices.Contains(ids[:i], id) {
+			events = append(events, TaskAssigned{MemberID: id})
+		}
+	}
+	return events
+}
+
+// Complete makes the task done; a task that is done already stays so.
+func (t Task) Complete() ([]Event, error) {
+	if t.Status == "done" {
+		return nil, nil
+	}
+	return []Event{TaskCompleted{}}, nil
+}
+
+// Reopen makes a task that is done or cancelled open again; an open one stays so.
+func (t Task) Reopen() ([]Event, error) {
+	switch t.Status {
+	case "done":
+		return []Event{TaskReopened{Status: "open"}}, nil
+	case "cancelled":
+		open := "open"
+		return []Event{TaskUpdated{Status: &open}}, nil
+	}
+	return nil, nil
+}
+
+// Delete hides the task; it can be restored.
+func (t Task) Delete() ([]Event, error) {
+	if t.DeletedAt != nil {
+		return nil, Missing("task")
+	}
+	return []Event{TaskDeleted{}}, nil
+}
+
+// Restore shows a deleted task again; one that is not deleted stays as it is.
+func (t Task) Restore() ([]Event, error) {
+	if t.DeletedAt == nil {
+		return nil, nil
+	}
+	return []Event{TaskRestored{}}, nil
+}
+
+// Assign and Unassign, AddViewer and RemoveViewer change one person; what is so already stays.
+func (t Task) Assign(member uuid.UUID) ([]Event, error) {
+	return t.addPerson(t.AssigneeIDs, member, TaskAssigned{MemberID: member})
+}
+
+func (t Task) Unassign(member uuid.UUID) ([]Event, error) {
+	return dropPerson(t.AssigneeIDs, member, TaskUnassigned{MemberID: member})
+}
+
+func (t Task) AddViewer(member uuid.UUID) ([]Event, error) {
+	return t.addPerson(t.ViewerIDs, member, TaskViewerAdded{MemberID: member})
+}
+
+func (t Task) RemoveViewer(member uuid.UUID) ([]Event, error) {
+	return dropPerson(t.ViewerIDs, member, TaskViewerRemoved{MemberID: member})
+}
+
+func (t Task) addPerson(people []uuid.UUID, member uuid.UUID, event Event) ([]Event, error) {
+	if slices.Contains(people, member) {
+		return nil, nil
+	}
+	if len(people) >= MaxPeople {
+		return nil, Refuse(Conflict, "too_many_people", "a task has at most %d assignees and as many viewers", MaxPeople)
+	}
+	return []Event{event}, nil
+}
+
+func dropPerson(people []uuid.UUID, member uuid.UUID, event Event) ([]Event, error) {
+	if !slices.Contains(people, member) {
+		return nil, nil
+	}
+	return []Event{event}, nil
+}
+
+func checkDays(start, due *Date) error {
+	if err := firstError(checkDate("/start_on", start), checkDate("/due_on", due)); err != nil {
+		return err
+	}
+	if start != nil && due != nil && *due < *start {
+		return InvalidField("/due_on", "must not be before start_on")
+	}
+	return nil
+}
+
+func checkEstimate(minutes *int) error {
+	if minutes != nil && (*minutes < 0 || *minutes > MaxEstimate) {
+		return InvalidField("/estimate_minutes", "must be between 0 and %d", MaxEstimate)
+	}
+	return nil
+}
+
+func checkPeople(pointer string, ids []uuid.UUID) error {
+	if len(ids) > MaxPeople {
+		return InvalidField(pointer, "must have at most %d members", MaxPeople)
+	}
+	return nil
+}
+
+func deref[T any](s *[]T) []T {
+	if s == nil {
+		return nil
+	}
+	return *s
+}
+
+// changed is to when it differs from what is, else nil.
+func changed[T comparable](is T, to *T) *T {
+	if to == nil || *to == is {
+		return nil
+	}
+	return to
+}
+
+func changedOptional[T comparable](is *T, to Optional[T]) Optional[T] {
+	same := is == to.Value || is != nil && to.Value != nil && *is == *to.Value
+	if !to.Set || same {
+		return Optional[T]{}
+	}
+	return to
+}

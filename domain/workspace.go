@@ -1,0 +1,105 @@
+package domain
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// WorkspaceStream names the stream of the workspace itself.
+func WorkspaceStream(id uuid.UUID) string { return "workspace-" + id.String() }
+
+// Plans are what a workspace can be on, the smallest first.
+var Plans = []string{"free", "pro", "business", "enterprise"}
+
+// Workspace is one customer organisation.
+type Workspace struct {
+	ID        uuid.UUID `json:"id"`
+	Slug      string    `json:"slug"`
+	Name      string    `json:"name"`
+	Plan      string    `json:"plan"`
+	Region    string    `json:"region"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Version   int       `json:"version"`
+	Position  int64     `json:"position"`
+}
+
+// The events of a workspace.
+type (
+	WorkspaceCreated struct {
+		Slug   string `json:"slug"`
+		Name   string `json:"name"`
+		Plan   string `json:"plan"`
+		Region string `json:"region"`
+	}
+	WorkspaceRenamed struct {
+		Name string `json:"name"`
+	}
+	WorkspacePlanChanged struct {
+		Plan string `json:"plan"`
+	}
+)
+
+func (WorkspaceCreated) Type() string     { return "workspace.created" }
+func (WorkspaceRenamed) Type() string     { return "workspace.renamed" }
+func (WorkspacePlanChanged) Type() string { return "workspace.plan_changed" }
+
+func init() {
+	register[WorkspaceCreated]()
+	register[WorkspaceRenamed]()
+	register[WorkspacePlanChanged]()
+}
+
+// Apply folds one event of the workspace's stream into its state.
+func (w *Workspace) Apply(r Record) {
+	switch e := r.Event.(type) {
+	case WorkspaceCreated:
+		id, _ := StreamID("workspace", r.Stream)
+		*w = Workspace{ID: id, Slug: e.Slug, Name: e.Name, Plan: e.Plan, Region: e.Region, CreatedAt: r.At}
+	case WorkspaceRenamed:
+		w.Name = e.Name
+	case WorkspacePlanChanged:
+		w.Plan = e.Plan
+	}
+	w.UpdatedAt, w.Version, w.Position = r.At, r.Version, r.Position
+}
+
+// A slug is a DNS label (RFC 1123) of 3 to 63 characters, lower case.
+var slug = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]$`)
+
+// NewWorkspace begins a workspace. An empty plan is free.
+func NewWorkspace(e WorkspaceCreated) ([]Event, error) {
+	if e.Plan == "" {
+		e.Plan = Plans[0]
+	}
+	if !slug.MatchString(e.Slug) {
+		return nil, InvalidField("/workspace/slug", "must be 3 to 63 lower-case letters, digits and inner hyphens")
+	}
+	if err := firstError(
+		checkText("/workspace/name", e.Name, 1, 200),
+		oneOf("/plan", e.Plan, Plans...),
+	); err != nil {
+		return nil, err
+	}
+	return []Event{e}, nil
+}
+
+// Change renames the workspace and changes its plan; nil stays.
+func (w Workspace) Change(name, plan *string) ([]Event, error) {
+	var events []Event
+	if to := changed(w.Name, name); to != nil {
+		if err := checkText("/name", *to, 1, 200); err != nil {
+			return nil, err
+		}
+		events = append(events, WorkspaceRenamed{Name: *to})
+	}
+	if to := changed(w.Plan, plan); to != nil {
+		if err := oneOf("/plan", *to, Plans...); err != nil {
+			return nil, err
+		}
+		events = append(events, WorkspacePlanChanged{Plan: *to})
+	}
+	return events, nil
+}

@@ -1,0 +1,224 @@
+package eventstore
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// commit judges a batch and stores what it accepts, in one transaction: one round trip when the writer
+// knows the log, else two. On nil every request has its answer; on an error none has.
+func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err error) {
+	var verdicts []verdict
+	err = w.store.db.In(ctx, w.workspace, func(tx *pg.Tx) error {
+		var found lookup
+		if !w.log.knows(batch) {
+			if found, err = look(ctx, tx, batch); err != nil {
+				return err
+			}
+			w.log = found.log
+		}
+		verdicts = judge(w.log, found, batch, w.store.now())
+		statements := store(w.workspace, w.log, verdicts)
+		if statements == nil {
+			return nil // nothing accepted: the empty transaction ends
+		}
+		return tx.Commit(ctx, statements...)
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, v := range verdicts {
+		v.request.finish(v.receipt, v.err)
+		last = max(last, v.receipt.Last)
+	}
+	return last, nil
+}
+
+// verdict is what a request will be answered once the transaction is committed.
+type verdict struct {
+	request *request
+	receipt Receipt
+	fresh   []Record // to be stored now; none when refused or stored before
+	err     error
+}
+
+// judge decides on each request in order. A refused one never spoils its neighbours.
+func judge(log *state, found lookup, batch []*request, now time.Time) []verdict {
+	now = now.UTC().Truncate(time.Microsecond)
+	verdicts := make([]verdict, len(batch))
+	for i, r := range batch {
+		v := verdict{request: r}
+		if receipt, err, known := found.known(r); known {
+			v.receipt, v.err = receipt, err
+		} else if records, err := log.accept(r, now); err != nil {
+			v.err = err
+		} else {
+			v.receipt, v.fresh = Receipt{First: records[0].Position, Last: log.position, Records: records}, records
+			r.tried = v.receipt.First
+			found.remember(r, v.receipt)
+		}
+		verdicts[i] = v
+	}
+	return verdicts
+}
+
+// lookup is what the first round trip found.
+type lookup struct {
+	log    *state
+	keys   map[[32]byte]keyRow // of the requests' keys that are known
+	stored map[int64]Record    // at the positions at which requests were tried before
+}
+
+type keyRow struct {
+	Key         []byte
+	Fingerprint []byte
+	First       int64
+	Last        int64
+	Expired     bool
+}
+
+// look locks the head row, then reads what the batch relies on: whoever held the lock before has committed.
+func look(ctx context.Context, tx *pg.Tx, batch []*request) (lookup, error) {
+	log := &state{versions: map[string]int{}}
+	var streams []string
+	var keys [][]byte
+	var tried []int64
+	for _, r := range batch {
+		for _, w := range r.append.Writes {
+			streams = append(streams, w.Stream)
+		}
+		for _, g := range r.append.Guards {
+			streams = append(streams, g.Stream)
+		}
+		if r.append.Key != nil {
+			keys = append(keys, r.append.Key.Key[:])
+		}
+		if r.tried != 0 {
+			for i := range r.ids {
+				tried = append(tried, r.tried+int64(i))
+			}
+		}
+	}
+	var versions []streamRow
+	var keyRows []keyRow
+	var stored []Record
+	err := tx.Run(ctx,
+		pg.Exec(lockHead).Scan(&log.position, &log.at),
+		pg.Rows(&versions, selectVersions, streams),
+		pg.Rows(&keyRows, selectKeys, keys, KeyLife.Seconds()),
+		pg.Rows(&stored, selectPositions, tried),
+	)
+	if err != nil {
+		return lookup{}, err
+	}
+	for _, v := range versions {
+		log.versions[v.Stream] = v.Version
+	}
+	found := lookup{log: log, keys: map[[32]byte]keyRow{}, stored: map[int64]Record{}}
+	for _, k := range keyRows {
+		found.keys[[32]byte(k.Key)] = k
+	}
+	for _, r := range stored {
+		found.stored[r.Position] = r
+	}
+	return found, nil
+}
+
+type streamRow struct {
+	Stream  string
+	Version int
+}
+
+const (
+	lockHead       = `select position, at from head for update`
+	selectVersions = `select s.stream, coalesce((select max(e.version) from event e where e.stream = s.stream), 0) as version
+		from unnest($1::text[]) as s (stream)`
+	selectKeys = `select key, fingerprint, first, last, at < now() - make_interval(secs => $2) as expired
+		from dedupe where key = any($1::bytea[])`
+	selectPositions = `select ` + recordColumns + ` from event where position = any($1::bigint[]) order by position`
+)
+
+// known answers a request that is stored already: sent before with its answer lost, or with a known key.
+func (f lookup) known(r *request) (Receipt, error, bool) {
+	if first, ok := f.stored[r.tried]; ok && first.ID == r.ids[0] {
+		receipt := Receipt{First: r.tried, Last: r.tried + int64(len(r.ids)) - 1}
+		for i := range r.ids {
+			receipt.Records = append(receipt.Records, f.stored[r.tried+int64(i)])
+		}
+		return receipt, nil, true
+	}
+	if r.append.Key == nil {
+		return Receipt{}, nil, false
+	}
+	k, ok := f.keys[r.append.Key.Key]
+	switch {
+	case !ok || k.Expired:
+		return Receipt{}, nil, false
+	case !bytes.Equal(k.Fingerprint, r.append.Key.Fingerprint[:]):
+		return Receipt{}, &KeyReusedError{}, true
+	}
+	return Receipt{First: k.First, Last: k.Last, Repeated: true}, nil, true
+}
+
+// remember lets a later request of the same batch find the key.
+func (f lookup) remember(r *request, receipt Receipt) {
+	if k := r.append.Key; k != nil {
+		f.keys[k.Key] = keyRow{Key: k.Key[:], Fingerprint: k.Fingerprint[:], First: receipt.First, Last: receipt.Last}
+	}
+}
+
+// store gives the statements for what was accepted: nil for nothing.
+func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statement {
+	var positions []int64
+	var ids []uuid.UUID
+	var streams, types, data []string
+	var versions []int
+	var actors []*uuid.UUID
+	var ats []time.Time
+	var keys []pg.Statement
+	for _, v := range verdicts {
+		for _, r := range v.fresh {
+			positions, ids, streams = append(positions, r.Position), append(ids, r.ID), append(streams, r.Stream)
+			versions, types, ats = append(versions, r.Version), append(types, r.Type), append(ats, r.At)
+			actors, data = append(actors, r.Actor), append(data, string(r.Data))
+		}
+		if k := v.request.append.Key; k != nil && v.fresh != nil {
+			keys = append(keys,
+				pg.Exec(`delete from dedupe where key = $1`, k.Key[:]), // expired, or not there
+				pg.Exec(`insert into dedupe (key, fingerprint, first, last, at) values ($1, $2, $3, $4, now())`,
+					k.Key[:], k.Fingerprint[:], v.receipt.First, v.receipt.Last))
+		}
+	}
+	if positions == nil {
+		return nil
+	}
+	return append(keys,
+		pg.Exec(`update head set position = $1, at = $2`, log.position, log.at),
+		pg.Exec(insertEvents, positions, ids, streams, versions, types, ats, actors, data),
+		pg.Exec(`insert into kluis.signal (workspace_id, position) values ($1, $2)`, workspace.ID, log.position))
+}
+
+const insertEvents = `insert into event (position, id, stream, version, type, at, actor, data)
+	select position, id, stream, version, type, at, actor, data::json
+	from unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::uuid[], $8::text[])
+		as e (position, id, stream, version, type, at, actor, data)`
+
+// AppendIn stores a in a transaction that provisions its workspace, where nobody else can be.
+func AppendIn(ctx context.Context, tx pgx.Tx, w pg.Workspace, a Append, now time.Time) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	log := &state{versions: map[string]int{}}
+	r := &request{append: a, ids: a.newIDs()}
+	batch := &pgx.Batch{}
+	for _, s := range store(w, log, judge(log, lookup{}, []*request{r}, now)) {
+		s.Queue(batch)
+	}
+	return tx.SendBatch(ctx, batch).Close()
+}

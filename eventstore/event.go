@@ -1,0 +1,130 @@
+package eventstore
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Record is an event as it is stored.
+type Record struct {
+	Position int64
+	ID       uuid.UUID
+	Stream   string
+	Version  int
+	Type     string
+	At       time.Time // microseconds, UTC; never decreases with Position
+	Actor    *uuid.UUID
+	Data     json.RawMessage // exactly as written
+}
+
+// AppendLine adds the record as one line of JSON, without the newline: what replay serves and what the
+// Merkle leaf is the hash of. The form of a line never changes.
+func (r Record) AppendLine(line []byte) []byte {
+	line = append(line, `{"position":`...)
+	line = strconv.AppendInt(line, r.Position, 10)
+	line = append(line, `,"id":"`...)
+	line = append(line, r.ID.String()...)
+	line = append(line, `","stream":`...)
+	line = appendString(line, r.Stream)
+	line = append(line, `,"version":`...)
+	line = strconv.AppendInt(line, int64(r.Version), 10)
+	line = append(line, `,"type":`...)
+	line = appendString(line, r.Type)
+	line = append(line, `,"at":"`...)
+	line = r.At.UTC().AppendFormat(line, time.RFC3339Nano)
+	line = append(line, `","actor":`...)
+	if r.Actor == nil {
+		line = append(line, `null`...)
+	} else {
+		line = append(line, `"`+r.Actor.String()+`"`...)
+	}
+	line = append(line, `,"data":`...)
+	line = append(line, r.Data...)
+	return append(line, '}')
+}
+
+func appendString(line []byte, s string) []byte {
+	quoted, _ := json.Marshal(s) // a string cannot fail
+	return append(line, quoted...)
+}
+
+// MarshalJSON gives the line.
+func (r Record) MarshalJSON() ([]byte, error) { return r.AppendLine(nil), nil }
+
+// Append is one command's wish: all of its writes are stored, or none.
+type Append struct {
+	Actor  uuid.UUID // uuid.Nil for Kluis itself
+	Writes []Write
+	Guards []Guard
+	Key    *Key
+}
+
+// Write adds events to a stream that is at version Expected; 0 for a stream that is not there yet.
+type Write struct {
+	Stream   string
+	Expected int
+	Events   []Event
+}
+
+// Event is an event to be stored. Data is JSON without insignificant white space.
+type Event struct {
+	Type string
+	Data json.RawMessage
+}
+
+// Guard makes the append depend on a stream that it only read: it must still be at Version.
+type Guard struct {
+	Stream  string
+	Version int
+}
+
+// Key makes an append happen once: a second one with the same key answers with what the first stored.
+type Key struct {
+	Key         [sha256.Size]byte // who, which operation, and the client's key
+	Fingerprint [sha256.Size]byte // of what is asked for: the same key for something else is refused
+}
+
+// KeyLife is for how long a key is remembered.
+const KeyLife = 24 * time.Hour
+
+// Receipt says what became of an append.
+type Receipt struct {
+	First, Last int64 // the positions of its events
+	Records     []Record
+	Repeated    bool // the key was known: the positions are those of the first time, Records is empty
+}
+
+// MovedError says that a stream was not at the version on which the command decided.
+type MovedError struct {
+	Stream   string
+	Expected int
+	Actual   int
+}
+
+func (e *MovedError) Error() string {
+	return fmt.Sprintf("expected version %d, stream %s is at %d", e.Expected, e.Stream, e.Actual)
+}
+
+// KeyReusedError says that an idempotency key came back with another request.
+type KeyReusedError struct{}
+
+func (e *KeyReusedError) Error() string { return "the key was used for another request" }
+
+// UnknownOutcomeError says that the answer of the database was lost and could not be found out: the append
+// may be stored or not. The same key, or the same expected versions, make it safe to send again.
+type UnknownOutcomeError struct{ Cause error }
+
+func (e *UnknownOutcomeError) Error() string {
+	return "it is not known whether it was stored: " + e.Cause.Error()
+}
+func (e *UnknownOutcomeError) Unwrap() error { return e.Cause }
+
+// BusyError says that more appends wait for this workspace than are worth waiting for.
+type BusyError struct{ Waiting int }
+
+func (e *BusyError) Error() string { return fmt.Sprintf("%d appends are waiting", e.Waiting) }

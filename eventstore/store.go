@@ -1,0 +1,109 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Store appends to and reads from the logs of all workspaces.
+type Store struct {
+	db   *pg.DB
+	now  func() time.Time
+	bell *Bell
+
+	mu      sync.Mutex
+	writers map[uuid.UUID]*writer // of the workspaces that are being written to
+	closed  bool
+	running sync.WaitGroup
+}
+
+// New makes a store on db. Appends ring bell once they are committed.
+func New(db *pg.DB, bell *Bell) *Store {
+	return &Store{db: db, now: time.Now, bell: bell, writers: map[uuid.UUID]*writer{}}
+}
+
+// Close waits until what has been taken on is stored. Later appends are refused.
+func (s *Store) Close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, w := range s.writers {
+		w.wake()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// maxWaiting bounds the queue of one workspace: some seconds of work.
+const maxWaiting = 10_000
+
+// Append stores a, or nothing. It answers a MovedError when a stream was not at its expected version, a
+// KeyReusedError, a BusyError, or an UnknownOutcomeError. It does not heed the end of ctx once the writer
+// has taken the append, because then only the database knows what became of it.
+func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, error) {
+	if err := a.check(); err != nil {
+		return Receipt{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, err
+	}
+	r := &request{append: a, ids: a.newIDs(), done: make(chan struct{})}
+	if err := s.enqueue(w, r); err != nil {
+		return Receipt{}, err
+	}
+	<-r.done
+	return r.receipt, r.err
+}
+
+func (s *Store) enqueue(w pg.Workspace, r *request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("the event store is closed")
+	}
+	wr := s.writers[w.ID]
+	if wr == nil {
+		wr = &writer{store: s, workspace: w, more: make(chan struct{}, 1)}
+		s.writers[w.ID] = wr
+		s.running.Add(1)
+		go wr.run()
+	}
+	if len(wr.waiting) >= maxWaiting {
+		return &BusyError{Waiting: len(wr.waiting)}
+	}
+	wr.waiting = append(wr.waiting, r)
+	wr.wake()
+	return nil
+}
+
+// check refuses what a caller must never ask for.
+func (a Append) check() error {
+	seen := map[string]bool{}
+	events := 0
+	for _, w := range a.Writes {
+		if w.Stream == "" || seen[w.Stream] || w.Expected < 0 || len(w.Events) == 0 {
+			return fmt.Errorf("append to stream %q, expected version %d, %d events: each stream once, with events", w.Stream, w.Expected, len(w.Events))
+		}
+		seen[w.Stream] = true
+		events += len(w.Events)
+	}
+	if events == 0 {
+		return fmt.Errorf("append without events")
+	}
+	return nil
+}
+
+func (a Append) newIDs() []uuid.UUID {
+	var ids []uuid.UUID
+	for _, w := range a.Writes {
+		for range w.Events {
+			ids = append(ids, uuid.Must(uuid.NewV7()))
+		}
+	}
+	return ids
+}

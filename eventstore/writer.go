@@ -1,0 +1,144 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+const (
+	maxBatch   = 512              // commands in one transaction
+	linger     = 5 * time.Second  // how long a writer waits for more before it ends
+	patience   = 20 * time.Second // for one transaction, and for finding out what became of a lost one
+	retryPause = 50 * time.Millisecond
+)
+
+// request is an append on its way. Its owner is Append until it is queued, then the writer, and Append
+// again once done is closed.
+type request struct {
+	append  Append
+	ids     []uuid.UUID // of the events, in order
+	tried   int64       // the position that its first event was sent with, 0 if it never was
+	receipt Receipt
+	err     error
+	done    chan struct{}
+}
+
+func (r *request) finish(receipt Receipt, err error) {
+	r.receipt, r.err = receipt, err
+	close(r.done)
+}
+
+// writer is the one goroutine of this process that appends to a workspace, while there is something to
+// append. Other processes have theirs: the database keeps them in order, the goroutine makes one fast.
+type writer struct {
+	store     *Store
+	workspace pg.Workspace
+	more      chan struct{} // holds one element when waiting may have grown
+	waiting   []*request    // guarded by store.mu
+	log       *state        // what this writer knows of the log; nil when it has to look
+}
+
+func (w *writer) wake() {
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+func (w *writer) run() {
+	defer w.store.running.Done()
+	for {
+		batch := w.next()
+		if batch == nil {
+			return
+		}
+		w.store.bell.Ring(w.workspace, w.write(batch))
+	}
+}
+
+// next takes what is waiting; nil when nothing came for a while and the writer has left the list.
+func (w *writer) next() []*request {
+	idle := time.NewTimer(linger)
+	defer idle.Stop()
+	for {
+		last := false
+		select {
+		case <-w.more:
+		case <-idle.C:
+			last = true
+		}
+		w.store.mu.Lock()
+		n := min(len(w.waiting), maxBatch)
+		batch := w.waiting[:n:n]
+		w.waiting = w.waiting[n:]
+		if n == 0 && (last || w.store.closed) {
+			delete(w.store.writers, w.workspace.ID)
+			w.store.mu.Unlock()
+			return nil
+		}
+		if len(w.waiting) > 0 {
+			w.wake()
+		}
+		w.store.mu.Unlock()
+		if n > 0 {
+			return batch
+		}
+	}
+}
+
+// write stores a batch and answers every request in it. It gives the last position stored, 0 for none.
+//
+// First it trusts what it knows of the log and sends everything in one round trip; Postgres refuses that
+// (the position is taken) when another process has appended meanwhile. Then it looks, holding the head row.
+func (w *writer) write(batch []*request) int64 {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		last, err := w.commit(ctx, batch)
+		var refused *pgconn.PgError
+		switch {
+		case err == nil:
+			return last
+		case errors.As(err, &refused) && w.log != nil && pg.Is(err, pg.UniqueViolation):
+			w.log = nil // it was not as we thought: look
+		case errors.As(err, &refused) && refused.Severity == "ERROR" && !pg.Is(err, pg.Deadlock):
+			w.log = nil
+			return w.refuse(batch, err)
+		case ctx.Err() != nil:
+			w.log = nil
+			for _, r := range batch {
+				r.finish(Receipt{}, outcome(r, err))
+			}
+			return 0
+		default: // the connection broke, or the server stopped: look, as soon as it can be reached, what became of it
+			w.log = nil
+			time.Sleep(retryPause)
+		}
+	}
+}
+
+// refuse answers a batch that Postgres refused for what is in it: alone the one to blame gets the error,
+// and its neighbours are stored one by one.
+func (w *writer) refuse(batch []*request, err error) (last int64) {
+	if len(batch) == 1 {
+		batch[0].finish(Receipt{}, err)
+		return 0
+	}
+	for _, r := range batch {
+		last = max(last, w.write([]*request{r}))
+	}
+	return last
+}
+
+func outcome(r *request, err error) error {
+	if r.tried == 0 {
+		return err // nothing of it was ever sent
+	}
+	return &UnknownOutcomeError{Cause: err}
+}

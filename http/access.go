@@ -1,0 +1,109 @@
+package http
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+// access says who may call an operation. The zero value is no rule: an operation with it does not start.
+type access struct {
+	rule       string // what the schema shows: "public", "signed_in" or a permission
+	permission domain.Permission
+}
+
+var (
+	public   = access{rule: "public"}    // anybody, without a token
+	signedIn = access{rule: "signed_in"} // any active member
+)
+
+// needs is the rule that the caller's role grants p, over any scope.
+func needs(p domain.Permission) access {
+	if !slices.Contains(domain.Permissions, p) {
+		panic("http: there is no permission " + p.String())
+	}
+	return access{rule: p.String(), permission: p}
+}
+
+func (r access) explain(description string) string {
+	var who string
+	switch r {
+	case public:
+		return description
+	case signedIn:
+		who = "Any active member may."
+	default:
+		who = "Needs the permission `" + r.rule + "`."
+	}
+	return strings.TrimSpace(description + "\n\n" + who)
+}
+
+func (r access) security() []map[string][]string {
+	if r == public {
+		return nil
+	}
+	return []map[string][]string{{bearerScheme: {}}}
+}
+
+// authorise lets through who may call the operation, and nobody else: an operation without a rule is
+// refused here too, however it came to be registered.
+func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
+	rule, _ := ctx.Operation().Metadata[accessKey].(access)
+	switch rule {
+	case access{}:
+		refuse(ctx, newProblem(http.StatusForbidden))
+		return
+	case public:
+		next(ctx)
+		return
+	}
+	if err := a.identify(ctx, rule); err != nil {
+		refuse(ctx, err)
+		return
+	}
+	next(ctx)
+}
+
+// identify finds out who asks and whether their role has what the rule needs.
+func (a *api) identify(ctx huma.Context, rule access) error {
+	x := exchangeOf(ctx.Context())
+	token, ok := bearer(requestOf(ctx).Header)
+	if !ok {
+		return newProblem(http.StatusUnauthorized)
+	}
+	actor, err := a.Authenticate(ctx.Context(), token)
+	if err != nil {
+		return err
+	}
+	if actor.Member == uuid.Nil || actor.Workspace.ID == uuid.Nil {
+		return errors.New("http: Authenticate gave no error and no member")
+	}
+	x.actor = &actor
+	if rule != signedIn && !actor.Role.Grants.Allow(rule.permission) {
+		return domain.Refuse(domain.Forbidden, "forbidden", "this needs the permission %s", rule.permission)
+	}
+	return nil
+}
+
+// RFC 6750: b64token. The length is ours: a token has some 50 characters.
+var bearerValue = regexp.MustCompile(`^(?i:bearer) +([A-Za-z0-9._~+/-]{1,512}=*)$`)
+
+// bearer gives the token of the one Authorization header. Two headers are none: proxies disagree on which counts.
+func bearer(h http.Header) (string, bool) {
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	match := bearerValue.FindStringSubmatch(values[0])
+	if match == nil {
+		return "", false
+	}
+	return match[1], true
+}

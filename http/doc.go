@@ -1,0 +1,19 @@
+// Package http is how the world asks. It knows requests and answers, and no rules: it parses, asks
+// commands or projections, and encodes.
+//
+// Each noun has a file that declares its operations, and one line in the list nouns (http.go). One
+// declaration (operation.go) makes the route, the validation, the permission and the OpenAPI schema, so
+// that the documentation cannot drift. An operation that does not say who may call it does not start.
+//
+// A request passes, in this order:
+//
+//	middleware.go   request id, access log, headers, panics, text that cannot be stored
+//	access.go       who asks, and whether they may: deny by default
+//	params.go       path, query and headers, more strictly than huma reads them
+//	body.go         size, media type and the exact JSON (strict.go) of a body
+//	huma            validation against the schema
+//	the handler     gets the caller as an argument, answers or returns an error
+//	problem.go      the one place that turns an error into what the caller may see
+//
+// headers.go, list.go and patch.go hold the pieces that operations share.
+package http

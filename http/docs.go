@@ -1,0 +1,128 @@
+package http
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2/negotiation"
+	"github.com/danielgtaylor/huma/v2/yaml"
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	schemaPath = "/api/schema/"
+	docsPath   = "/api/docs/"
+	redocPath  = "/api/redoc/"
+)
+
+// docsPolicy lets the documentation pages run scripts and talk to the API, all of it from here. Both set
+// styles from scripts; ReDoc searches in a worker that it makes from a blob.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+	"font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// docs serves the schema of what was registered before, and two pages that show it. They are outside of the
+// schema, and with their files the only routes that are.
+func docs(a *api) {
+	schema(a)
+	viewer(a, docsPath, swaggerPage, swaggerAssets())
+	viewer(a, redocPath, redocPage, redocAssets())
+}
+
+// schema serves the OpenAPI document as JSON, or as YAML to whoever prefers that.
+func schema(a *api) {
+	document, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		panic(fmt.Errorf("http: the schema has no JSON: %w", err))
+	}
+	document = patternDescription.ReplaceAll(document, nil)
+	var yamlDocument bytes.Buffer
+	if err := yaml.Convert(&yamlDocument, bytes.NewReader(document)); err != nil {
+		panic(fmt.Errorf("http: the schema has no YAML: %w", err))
+	}
+	a.echo.GET(schemaPath, func(c echo.Context) error {
+		c.Response().Header().Set("Vary", "Accept")
+		accept := strings.ToLower(c.Request().Header.Get("Accept"))
+		media := negotiation.SelectQValue(accept, []string{jsonType, "application/yaml", "application/x-yaml", "text/yaml"})
+		if media = cmp.Or(media, jsonType); media != jsonType {
+			return c.Blob(http.StatusOK, "application/yaml", yamlDocument.Bytes())
+		}
+		return c.Blob(http.StatusOK, jsonType, document)
+	})
+	redirect(a, schemaPath)
+}
+
+// patternDescription is what huma calls a pattern in its messages; validators of OpenAPI do not know the
+// word. Inside a string its quotes would be escaped, so this finds the key only.
+var patternDescription = regexp.MustCompile(`,"patternDescription":"(?:[^"\\]|\\.)*"`)
+
+// viewer serves an HTML page at path, and its files below it.
+func viewer(a *api, path, html string, assets []asset) {
+	a.echo.GET(path, func(c echo.Context) error {
+		c.Response().Header().Set("Content-Security-Policy", docsPolicy)
+		return c.HTML(http.StatusOK, html)
+	})
+	redirect(a, path)
+	for _, file := range assets {
+		a.echo.GET(path+file.name, file.serve)
+	}
+}
+
+// redirect sends who left the last slash out to the path with it, on whatever host they asked.
+func redirect(a *api, path string) {
+	a.echo.GET(strings.TrimSuffix(path, "/"), func(c echo.Context) error {
+		return c.Redirect(http.StatusPermanentRedirect, path)
+	})
+}
+
+const swaggerPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Kluis: the API</title>
+<link rel="stylesheet" href="swagger-ui.css">
+<link rel="icon" type="image/png" sizes="32x32" href="favicon-32x32.png">
+</head>
+<body>
+<div id="ui"></div>
+<script src="swagger-ui-bundle.js"></script>
+<script src="start.js"></script>
+</body>
+</html>
+`
+
+const swaggerStart = `SwaggerUIBundle({
+  url: "` + schemaPath + `", dom_id: "#ui", deepLinking: true, validatorUrl: null,
+  showExtensions: true, defaultModelsExpandDepth: 0, docExpansion: "list",
+});
+`
+
+const redocPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Kluis: the API</title>
+<link rel="icon" href="data:,">
+<style>body { margin: 0; padding: 0; }</style>
+</head>
+<body>
+<div id="ui"></div>
+<script src="redoc.js"></script>
+<script src="start.js"></script>
+</body>
+</html>
+`
+
+// the default fonts come from elsewhere
+const redocStart = `Redoc.init("` + schemaPath + `", {
+  showExtensions: true,
+  theme: { typography: { fontFamily: "system-ui, sans-serif", headings: { fontFamily: "system-ui, sans-serif" },
+    code: { fontFamily: "ui-monospace, monospace" } } },
+}, document.getElementById("ui"));
+`

@@ -1,0 +1,207 @@
+package http
+
+import (
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+// outside is every route that is not in the schema: the schema itself, and the pages that show it.
+var outside = []string{
+	"GET /api/schema", "GET /api/schema/",
+	"GET /api/docs", "GET /api/docs/", "GET /api/docs/swagger-ui.css", "GET /api/docs/swagger-ui-bundle.js",
+	"GET /api/docs/favicon-32x32.png", "GET /api/docs/start.js",
+	"GET /api/redoc", "GET /api/redoc/", "GET /api/redoc/redoc.js", "GET /api/redoc/start.js",
+}
+
+func TestEveryRouteIsInTheSchemaAndTheReverse(t *testing.T) {
+	s := &site{t: t, log: &lockedBuffer{}}
+	for name, list := range map[string][]func(*api){"program": nouns, "fakes": {health, fakes}} {
+		server, err := newServer(s.options(), list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var routes, documented []string
+		for _, r := range server.api.echo.Routes() {
+			routes = append(routes, r.Method+" "+regexp.MustCompile(`:(\w+)`).ReplaceAllString(r.Path, "{$1}"))
+		}
+		for path, item := range server.api.huma.OpenAPI().Paths {
+			for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+				if operationAt(item, method) != nil {
+					documented = append(documented, method+" "+path)
+				}
+			}
+		}
+		documented = append(documented, outside...)
+		slices.Sort(routes)
+		slices.Sort(documented)
+		if !slices.Equal(routes, documented) {
+			t.Errorf("%s: the routes are\n%q, and the schema has\n%q", name, routes, documented)
+		}
+	}
+}
+
+func TestSchema(t *testing.T) {
+	s := newSite(t)
+	a := s.ask("GET", "/api/schema/", "", "Authorization: -")
+	if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "application/json" {
+		t.Fatal(a.StatusCode, a.Header)
+	}
+	if strings.Contains(a.body, "$schema") || strings.Contains(a.body, s.URL) {
+		t.Error("the schema names hosts or puts $schema into bodies")
+	}
+	document := validSchema(t, a.body)
+	validSchema(t, newSite(t, nouns...).ask("GET", "/api/schema/", "").body)
+	create := document.Paths.Find("/api/things").Post
+	if got := create.Extensions["x-required-permission"]; got != "task:create" {
+		t.Errorf("x-required-permission is %v", got)
+	}
+	if len(*create.Security) != 1 || document.Components.SecuritySchemes["bearer"] == nil {
+		t.Error("the bearer token is not in the schema")
+	}
+	problem := create.Responses.Default().Value
+	if problem.Content["application/problem+json"] == nil || problem.Headers["Retry-After"] == nil {
+		t.Error("problems are not in the schema")
+	}
+	created := create.Responses.Value("201").Value.Headers
+	for _, name := range []string{"Kluis-Position", "ETag", "X-Request-Id"} {
+		if created[name] == nil {
+			t.Errorf("the header %s is not in the schema", name)
+		}
+	}
+	body := document.Components.Schemas["PatchThingInputBody"].Value.Properties
+	if p := body["owner"].Value; p.Format != "uuid" || p.Pattern == "" {
+		t.Errorf("owner is %+v", p)
+	}
+	if p := body["due_on"].Value; p.Format != "date" || !p.Type.Includes("null") {
+		t.Errorf("due_on is %+v", p)
+	}
+}
+
+func validSchema(t *testing.T, text string) *openapi3.T {
+	t.Helper()
+	document, err := openapi3.NewLoader().LoadFromData([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := document.Validate(t.Context()); err != nil {
+		t.Errorf("not valid OpenAPI: %v", err)
+	}
+	return document
+}
+
+func TestSchemaAsYAML(t *testing.T) {
+	s := newSite(t)
+	for accept, media := range map[string]string{
+		"application/yaml":                         "application/yaml",
+		"application/json;q=0.5, application/yaml": "application/yaml",
+		"text/html, */*":                           "application/json",
+		"application/json, application/yaml;q=0.9": "application/json",
+		"application/yaml;q=0, application/json":   "application/json",
+		"":                                         "application/json",
+	} {
+		a := s.ask("GET", "/api/schema/", "", "Accept: "+accept)
+		if got := a.Header.Get("Content-Type"); got != media {
+			t.Errorf("Accept %q gave %s", accept, got)
+		}
+		if media == "application/json" {
+			continue
+		}
+		document, err := openapi3.NewLoader().LoadFromData([]byte(a.body))
+		if err != nil || strings.HasPrefix(a.body, "{") {
+			t.Fatalf("not YAML: %v %.100s", err, a.body)
+		}
+		if got := document.Components.Schemas["PatchThingInputBody"].Value.Properties["due_on"].Value.Pattern; got != plainTypes[reflect.TypeFor[domain.Date]()].pattern {
+			t.Errorf("the YAML says another thing: %s", got)
+		}
+	}
+}
+
+func TestPagesComeFromHereOnly(t *testing.T) {
+	s := newSite(t)
+	for _, path := range []string{"/api/docs/", "/api/redoc/"} {
+		page := s.ask("GET", path, "", "Authorization: -")
+		if policy := page.Header.Get("Content-Security-Policy"); page.StatusCode != 200 || strings.Contains(policy, "http") ||
+			!strings.Contains(policy, "script-src 'self';") || !strings.Contains(policy, "default-src 'none'") {
+			t.Errorf("%s: %d, policy %q", path, page.StatusCode, policy)
+		}
+		for _, match := range regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(page.body, -1) {
+			if name := match[1]; !strings.HasPrefix(name, "data:") {
+				testAsset(t, s, path+name)
+			}
+		}
+		left := s.ask("GET", strings.TrimSuffix(path, "/"), "", "Host: evil.example")
+		if left.StatusCode != http.StatusPermanentRedirect || left.Header.Get("Location") != path {
+			t.Errorf("%s redirects with %d to %q", path, left.StatusCode, left.Header.Get("Location"))
+		}
+		s.ask("GET", path+"swagger-ui.js.map", "").problem(t, 404, "not_found")
+	}
+}
+
+func testAsset(t *testing.T, s *site, path string) {
+	t.Helper()
+	plain := s.ask("GET", path, "", "Accept-Encoding: identity")
+	zipped := s.ask("GET", path, "", "Accept-Encoding: gzip")
+	if plain.StatusCode != 200 || plain.Header.Get("Content-Encoding") != "" || len(plain.body) == 0 {
+		t.Errorf("%s: %d, %d bytes", path, plain.StatusCode, len(plain.body))
+	}
+	if zipped.Header.Get("Content-Encoding") != "gzip" || zipped.Header.Get("ETag") == plain.Header.Get("ETag") {
+		t.Errorf("%s in gzip: %v", path, zipped.Header)
+	}
+	again := s.ask("GET", path, "", "Accept-Encoding: gzip", "If-None-Match: "+zipped.Header.Get("ETag"))
+	if again.StatusCode != http.StatusNotModified {
+		t.Errorf("%s again: %d", path, again.StatusCode)
+	}
+}
+
+// The pages render in a browser for which no other host exists.
+func TestPagesRenderOffline(t *testing.T) {
+	browser, err := exec.LookPath("chromium")
+	if err != nil || testing.Short() {
+		t.Skip("there is no chromium here, or -short")
+	}
+	s := newSite(t)
+	for _, path := range []string{"/api/docs/", "/api/redoc/"} {
+		cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+			"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+			"--user-data-dir="+t.TempDir(), "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+			"--enable-logging=stderr", "--virtual-time-budget=8000", "--dump-dom", s.URL+path)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		dom, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", path, err, stderr.String())
+		}
+		for _, want := range []string{"List things", "Change a thing", "/api/things/"} {
+			if !strings.Contains(string(dom), want) {
+				t.Errorf("%s does not show %q", path, want)
+			}
+		}
+		if strings.Contains(stderr.String(), "CONSOLE") {
+			t.Errorf("%s complains:\n%s", path, stderr.String())
+		}
+	}
+}
+
+func TestSchemaIsJSONWithoutOurTypes(t *testing.T) {
+	s := newSite(t)
+	var document map[string]any
+	if err := json.Unmarshal([]byte(s.ask("GET", "/api/schema/", "").body), &document); err != nil {
+		t.Fatal(err)
+	}
+	if document["openapi"] != "3.1.0" {
+		t.Error(document["openapi"])
+	}
+	if _, ok := document["servers"]; ok {
+		t.Error("the schema names a server")
+	}
+}

@@ -1,0 +1,87 @@
+package http
+
+import (
+	"errors"
+	"regexp"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// The headers that operations share are structs to embed in an input or an output. Their names are exported
+// because huma does not look into embedded types that are not.
+
+// Idempotent is for the input of an operation that creates something: the same key and payload within
+// 24 hours gives the same answer and one effect. Empty: no key.
+type Idempotent struct {
+	IdempotencyKey string `header:"Idempotency-Key" pattern:"^[ -~]{1,200}$" patternDescription:"1 to 200 printable ASCII characters" doc:"Chosen by the caller. The same key with the same payload has one effect and gets the same answer, for 24 hours."`
+}
+
+// Conditional is for the input of an operation that changes something.
+type Conditional struct {
+	IfMatch expected `header:"If-Match" doc:"The ETag of the version that the change is meant for; any other version answers 412."`
+}
+
+// Written is for the output of a command.
+type Written struct {
+	Position int64  `header:"Kluis-Position" doc:"The position in the workspace's log after this command."`
+	ETag     string `header:"ETag" doc:"The version of the thing, in quotes."`
+}
+
+// written is a command's answer about one thing at a version; version 0 means that there is no one thing.
+func written(position int64, version int) Written {
+	return Written{Position: position, ETag: etag(version)}
+}
+
+// Shown is for the output of a query.
+type Shown struct {
+	Position int64  `header:"Kluis-Position" doc:"The position in the workspace's log that the answer shows."`
+	Behind   string `header:"Kluis-Behind" pattern:"^[1-9][0-9]*$" doc:"How many events the answer does not show yet. Absent when it shows all."`
+	ETag     string `header:"ETag" doc:"The version of the thing, in quotes."`
+}
+
+// shown is a query's answer: behind 0 means that it shows everything, version 0 that it is not one thing.
+func shown(position, behind int64, version int) Shown {
+	s := Shown{Position: position, ETag: etag(version)}
+	if behind > 0 {
+		s.Behind = strconv.FormatInt(behind, 10)
+	}
+	return s
+}
+
+func etag(version int) string {
+	if version == 0 {
+		return ""
+	}
+	return `"` + strconv.Itoa(version) + `"`
+}
+
+// expected is the value of If-Match: a version, or none when it is absent or "*".
+type expected struct {
+	Version int // 0: any
+}
+
+// A weak tag (W/"3") counts as its strong one: proxies that compress weaken tags on the way, and ours
+// number states, not bytes.
+var versionTag = regexp.MustCompile(`^(?:W/)?"([1-9][0-9]{0,17})"$`)
+
+// UnmarshalText reads "3" in its quotes, or *.
+func (e *expected) UnmarshalText(text []byte) error {
+	if string(text) == "*" {
+		return nil
+	}
+	match := versionTag.FindSubmatch(text)
+	if match == nil {
+		return errors.New(`expected one ETag such as "3", in its quotes, or *`)
+	}
+	version, err := strconv.Atoi(string(match[1]))
+	e.Version = version
+	return err
+}
+
+// TransformSchema is huma.SchemaTransformer.
+func (expected) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Pattern = `^(\*|(W/)?"[1-9][0-9]{0,17}")$`
+	s.Examples = []any{`"3"`}
+	return s
+}

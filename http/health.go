@@ -1,0 +1,45 @@
+package http
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
+
+type healthBody struct {
+	Status string `json:"status" enum:"ok"`
+}
+
+type healthOutput struct{ Body healthBody }
+
+// health registers what a supervisor asks. Liveness touches nothing: a slow database must not get the
+// process killed.
+func health(a *api) {
+	registerPublic(a, operation{
+		Method: http.MethodGet, Path: healthPath, ID: "get-health", Tag: "health", Status: http.StatusOK,
+		Summary: "Is the process alive?", Access: public,
+	}, func(context.Context, *struct{}) (*healthOutput, error) {
+		return &healthOutput{healthBody{"ok"}}, nil
+	})
+
+	registerPublic(a, operation{
+		Method: http.MethodGet, Path: readyPath, ID: "get-readiness", Tag: "health", Status: http.StatusOK,
+		Summary: "Can the process serve requests?", Access: public,
+	}, func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+		if a.stopping.Err() != nil {
+			return nil, domain.Refuse(domain.Unavailable, "stopping", "the server is stopping")
+		}
+		if err := a.Ready(ctx); err != nil {
+			x := exchangeOf(ctx)
+			x.log.WarnContext(ctx, "not ready", "request_id", x.id, "error", err.Error())
+			return nil, domain.Refuse(domain.Unavailable, "not_ready", "the server is not ready to serve requests")
+		}
+		return &healthOutput{healthBody{"ok"}}, nil
+	})
+}

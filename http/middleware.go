@@ -1,0 +1,197 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// exchange is one request and its answer, as far as this package needs to remember it. It is the only thing
+// that we keep in a request's context, and its fields are for this package: handlers get the caller as an
+// argument.
+type exchange struct {
+	id       string // ours; a client's X-Request-Id is not taken over, so that an id names one request
+	method   string
+	log      *slog.Logger
+	client   netip.Addr
+	agent    string
+	actor    *projections.Actor // set by identify; nil for the public
+	tooLarge bool               // set by body.go when the body went over its limit
+	aborted  bool               // the answer broke off
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{log: slog.Default()} // outside of a request: huma asks for an example problem
+}
+
+// observe gives the request its id and writes the access log: no query, address, name or header, since
+// those hold personal data and secrets.
+func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := time.Now()
+		r := c.Request()
+		x := &exchange{
+			id:     newRequestID(),
+			method: r.Method,
+			log:    a.Log,
+			client: clientAddress(r, a.TrustedProxies),
+			agent:  userAgent(r),
+		}
+		c.SetRequest(r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+		c.Response().Header().Set("X-Request-Id", x.id)
+		// errors mean that there is no connection to set it on
+		_ = http.NewResponseController(c.Response()).SetWriteDeadline(start.Add(writeTimeout))
+		defer func() { x.logAccess(c, time.Since(start)) }()
+		if err := next(c); err != nil {
+			c.Error(err)
+		}
+		return nil
+	}
+}
+
+func (x *exchange) logAccess(c echo.Context, took time.Duration) {
+	level, route := slog.LevelInfo, c.Path()
+	switch route {
+	case "":
+		route = "-"
+	case healthPath, readyPath:
+		level = slog.LevelDebug
+	}
+	attrs := []slog.Attr{
+		slog.String("method", knownMethod(x.method)),
+		slog.String("route", route),
+		slog.Int("status", c.Response().Status),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.String("request_id", x.id),
+	}
+	if x.actor != nil {
+		attrs = append(attrs, slog.String("workspace", x.actor.Workspace.ID.String()))
+	}
+	if x.aborted {
+		attrs = append(attrs, slog.Bool("aborted", true))
+	}
+	x.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+}
+
+func newRequestID() string {
+	id, err := uuid.NewV7()
+	if err != nil { // no randomness: nothing else works either
+		return uuid.Nil.String()
+	}
+	return id.String()
+}
+
+// knownMethod keeps what a caller made up out of the log.
+func knownMethod(m string) string {
+	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+	if slices.Contains(known, m) {
+		return m
+	}
+	return "OTHER"
+}
+
+// recoverPanics answers a panic with 500 and goes on. When half an answer is out, the connection is cut:
+// a caller must not take it for a whole one.
+func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			x := exchangeOf(c.Request().Context())
+			if v != http.ErrAbortHandler {
+				x.log.Error("panic", "request_id", x.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			}
+			if v == http.ErrAbortHandler || c.Response().Committed {
+				x.aborted = true
+				panic(http.ErrAbortHandler)
+			}
+			err = newProblem(http.StatusInternalServerError)
+		}()
+		return next(c)
+	}
+}
+
+// answerError is echo's last resort: its own 404 and 405, and what the middleware here returns.
+func answerError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	p := problemOf(c.Request().Context(), err)
+	h := c.Response().Header()
+	for _, name := range []string{"ETag", "Content-Length", "Kluis-Position", "Kluis-Behind"} {
+		h.Del(name) // of an answer that was begun
+	}
+	p.write(c.Response())
+}
+
+// secure sets what every answer carries. The documentation pages, which run scripts, loosen it (docs.go).
+func secure(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		c.Response().Before(func() { // echo does not know of headAsGet
+			if allow := h.Get("Allow"); strings.Contains(allow, "GET") {
+				h.Set("Allow", allow+", HEAD")
+			}
+		})
+		return next(c)
+	}
+}
+
+// storableTarget refuses a path or query that is not text: Postgres stores neither NUL nor invalid UTF-8,
+// and url.Query drops in silence what it cannot read.
+func storableTarget(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		u := c.Request().URL
+		query, err := url.ParseQuery(u.RawQuery)
+		if err != nil {
+			return codedProblem(http.StatusBadRequest, "malformed_request", "the query string is malformed")
+		}
+		ok := storable(u.Path)
+		for name, values := range query {
+			ok = ok && storable(name) && !slices.ContainsFunc(values, func(v string) bool { return !storable(v) })
+		}
+		if !ok {
+			return codedProblem(http.StatusBadRequest, "malformed_request", "the path or query holds a NUL character or is not UTF-8")
+		}
+		return next(c)
+	}
+}
+
+func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// headAsGet lets HEAD answer wherever GET does (RFC 9110, 9.1); net/http leaves the body out.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			r = r.WithContext(r.Context()) // a copy: net/http looks at the method of its own
+			r.Method = http.MethodGet
+		}
+		next.ServeHTTP(w, r)
+	})
+}

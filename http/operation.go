@@ -1,0 +1,113 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// operation declares one operation. All of the first seven fields must be given.
+type operation struct {
+	Method  string
+	Path    string // "/api/tasks/{id}"
+	ID      string // kebab-case: what generated clients name their function after
+	Summary string
+	Tag     string // the noun
+	Status  int    // of a success
+	Access  access // who may: public, signedIn or needs(domain.ReadTask)
+
+	Description string
+	MaxBody     int64         // bytes; 0 means 1 MiB
+	BodyTimeout time.Duration // to send the body; 0 means 30 s
+	Produces    string        // the media type of an answer that is a function (stream.go)
+}
+
+const (
+	accessKey      = "access"
+	maxBodyKey     = "max body"
+	bodyTimeoutKey = "body timeout"
+	bearerScheme   = "bearer"
+
+	defaultMaxBody = 1 << 20
+)
+
+// register declares an operation for callers that are signed in. handle gets the caller, whose permission
+// was checked; how far it reaches is by.Role.Grants.Scope.
+//
+// I and O are huma's input and output structs: fields tagged path, query or header, and Body.
+func register[I, O any](a *api, op operation, handle func(ctx context.Context, by projections.Actor, in *I) (*O, error)) {
+	if op.Access == public {
+		panic("http: " + op.ID + " is public: use registerPublic")
+	}
+	add(a, op, func(ctx context.Context, in *I) (*O, error) {
+		x := exchangeOf(ctx)
+		if x.actor == nil { // authorise let nobody through without one
+			return nil, newProblem(http.StatusForbidden)
+		}
+		return handle(ctx, *x.actor, in)
+	})
+}
+
+// registerPublic declares an operation that anybody may call.
+func registerPublic[I, O any](a *api, op operation, handle func(ctx context.Context, in *I) (*O, error)) {
+	if op.Access != public && op.Access != (access{}) {
+		panic("http: " + op.ID + " is not public: use register")
+	}
+	add(a, op, handle)
+}
+
+func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, error)) {
+	described := op.describe(a)
+	huma.Register(a.huma, described, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, problemOf(ctx, err)
+		}
+		return out, nil
+	})
+	tighten(a.huma.OpenAPI(), op.Method, op.Path, reflect.TypeFor[I]())
+}
+
+// describe says to huma what op says to us.
+func (op operation) describe(a *api) huma.Operation {
+	if op.Access == (access{}) {
+		panic("http: " + op.Method + " " + op.Path + " does not say who may call it")
+	}
+	if op.Method == "" || op.Path == "" || op.ID == "" || op.Summary == "" || op.Tag == "" || op.Status == 0 {
+		panic("http: " + op.Method + " " + op.Path + " needs a method, path, id, summary, tag and status")
+	}
+	for _, key := range []string{op.ID, op.Method + " " + op.Path} {
+		if a.seen[key] {
+			panic("http: there are two of " + key)
+		}
+		a.seen[key] = true
+	}
+	if op.MaxBody == 0 {
+		op.MaxBody = defaultMaxBody
+	}
+	if op.BodyTimeout == 0 {
+		op.BodyTimeout = readTimeout
+	}
+	described := huma.Operation{
+		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Tags: []string{op.Tag},
+		DefaultStatus: op.Status,
+		Description:   op.Access.explain(op.Description),
+		Metadata:      map[string]any{accessKey: op.Access, maxBodyKey: op.MaxBody, bodyTimeoutKey: op.BodyTimeout},
+		Extensions:    map[string]any{"x-required-permission": op.Access.rule},
+		Security:      op.Access.security(),
+		MaxBodyBytes:  -1, BodyReadTimeout: -1, // body.go has read it by then
+	}
+	if op.Produces != "" {
+		described.Responses = map[string]*huma.Response{strconv.Itoa(op.Status): {
+			Description: http.StatusText(op.Status),
+			Content:     map[string]*huma.MediaType{op.Produces: {Schema: &huma.Schema{Type: "string"}}},
+		}}
+	}
+	return described
+}

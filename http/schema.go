@@ -1,0 +1,115 @@
+package http
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+// plainTypes are the types that huma sees only as strings, and that know nothing of huma.
+var plainTypes = map[reflect.Type]struct{ format, pattern, description string }{
+	reflect.TypeFor[uuid.UUID](): {"uuid", // in its canonical form only, of the four that uuid.Parse takes
+		"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+		"a UUID such as 0197c0de-0000-7000-8000-000000000000"},
+	reflect.TypeFor[domain.Date](): {"date", // there is no year 0 in Postgres
+		`^(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$`,
+		"a date such as 2006-01-02"},
+}
+
+var wrappedType = reflect.TypeFor[wrapped]()
+
+// tighten says in the schema, and so in the validation, what huma does not see by itself: that ids and
+// dates are such, and what headers every answer has.
+func tighten(doc *huma.OpenAPI, method, path string, input reflect.Type) {
+	op := operationAt(doc.Paths[path], method)
+	for _, p := range op.Parameters {
+		if f, ok := paramField(input, p.In, p.Name); ok {
+			mark(p.Schema, f.Type)
+		}
+	}
+	registry := doc.Components.Schemas
+	for name, s := range registry.Map() {
+		if t := registry.TypeFromRef("#/components/schemas/" + name); t != nil && t.Kind() == reflect.Struct {
+			markFields(s, t)
+		}
+	}
+	for status, response := range op.Responses {
+		if response.Headers == nil {
+			response.Headers = map[string]*huma.Header{}
+		}
+		response.Headers["X-Request-Id"] = textHeader("What the server's log knows this request by.")
+		if status == "default" {
+			response.Headers["Retry-After"] = textHeader("Seconds to wait, with 429 and 503.")
+			response.Headers["WWW-Authenticate"] = textHeader("With 401.")
+		}
+	}
+}
+
+func textHeader(description string) *huma.Header {
+	return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
+}
+
+func operationAt(item *huma.PathItem, method string) *huma.Operation {
+	switch method {
+	case "GET":
+		return item.Get
+	case "POST":
+		return item.Post
+	case "PUT":
+		return item.Put
+	case "PATCH":
+		return item.Patch
+	case "DELETE":
+		return item.Delete
+	}
+	panic("http: no operation may have the method " + method)
+}
+
+// paramField finds the field of an input struct that is the parameter name in part ("path", "query", "header").
+func paramField(t reflect.Type, part, name string) (reflect.StructField, bool) {
+	for _, f := range reflect.VisibleFields(t) {
+		if tag, _, _ := strings.Cut(f.Tag.Get(part), ","); tag == name {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+func markFields(s *huma.Schema, t reflect.Type) {
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" {
+			name = f.Name
+		}
+		if property := s.Properties[name]; property != nil {
+			mark(property, f.Type)
+		}
+	}
+}
+
+// mark says in the schema of a value of type t that it is one of plainTypes, or a list of them.
+func mark(s *huma.Schema, t reflect.Type) {
+	for {
+		plain, ok := plainTypes[t]
+		switch {
+		case ok:
+			if s.Type == huma.TypeString && s.Pattern == "" {
+				s.Format, s.Pattern, s.PatternDescription = plain.format, plain.pattern, plain.description
+				s.PrecomputeMessages()
+			}
+			return
+		case t.Implements(wrappedType):
+			t = reflect.Zero(t).Interface().(wrapped).inner()
+		case t.Kind() == reflect.Pointer:
+			t = t.Elem()
+		case t.Kind() == reflect.Slice && s.Items != nil:
+			t, s = t.Elem(), s.Items
+		default:
+			return
+		}
+	}
+}

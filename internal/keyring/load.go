@@ -1,0 +1,123 @@
+package keyring
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/fernet/fernet-go"
+)
+
+// The settings that Load reads, as its errors name them.
+const (
+	settingFile   = "KLUIS_KEYS"
+	settingInline = "KLUIS_KEYS_INLINE"
+)
+
+// maxFile is the size of the largest key file read, in bytes: more than a thousand keys.
+const maxFile = 64 << 10
+
+// Load reads the keys: from inline (comma separated) when it is not empty, else from the file at path (one key a
+// line; blank lines and lines that start with # do not count). A key is 32 bytes in base64url, as
+// Fernet.generate_key() of Python's cryptography prints it.
+//
+// It refuses what cannot protect anything: no key, a key that is malformed, there twice, published or obviously not
+// random, a file that others than its owner may read. The errors name the setting and what to do, and never show
+// any text that might be a key. A missing file is fs.ErrNotExist.
+func Load(path, inline string) (*Keyring, error) {
+	if inline != "" {
+		return parse(settingInline, "key", strings.Split(inline, ","), false)
+	}
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(settingFile, "line", strings.Split(text, "\n"), true)
+}
+
+// parse reads one key from each entry. Empty entries and comments are allowed in a file only: an empty entry in a
+// variable is most likely a secret that somebody's template did not find.
+func parse(setting, entry string, entries []string, comments bool) (*Keyring, error) {
+	ring := &Keyring{}
+	seen := map[fernet.Key]int{}
+	for i, text := range entries {
+		text = strings.TrimSpace(text)
+		if comments && (text == "" || text[0] == '#') {
+			continue
+		}
+		key, reason := parseKey(text)
+		if reason == "" && seen[*key] > 0 {
+			reason = fmt.Sprintf("is the same key as %s %d", entry, seen[*key])
+		}
+		if reason != "" {
+			return nil, fmt.Errorf("%s: %s %d %s; take it out, or make a new one with `kluis keys new`", setting, entry, i+1, reason)
+		}
+		seen[*key] = i + 1
+		ring.keys = append(ring.keys, hide(key))
+	}
+	if len(ring.keys) == 0 {
+		return nil, fmt.Errorf("%s: there is no key in it; make one with `kluis keys new`", setting)
+	}
+	return ring, nil
+}
+
+// parseKey returns the key, or the reason why it is refused.
+func parseKey(text string) (key *fernet.Key, refused string) {
+	if text == "" {
+		return nil, "is empty"
+	}
+	raw, err := base64.URLEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") {
+		return nil, fmt.Sprintf("is not base64url with its padding (it has %d characters, a key has 44 and ends in =)", len(text))
+	}
+	key = new(fernet.Key)
+	if len(raw) != len(key) {
+		return nil, fmt.Sprintf("has %d bytes, a key has %d", len(raw), len(key))
+	}
+	copy(key[:], raw)
+	return key, weakness(key)
+}
+
+// readFile returns the text of a key file that only its owner may read.
+func readFile(path string) (string, error) {
+	switch {
+	case path == "":
+		return "", fmt.Errorf("%s: no key file is named, and %s is empty; set one of them", settingFile, settingInline)
+	case keyLike.MatchString(path):
+		return "", fmt.Errorf("%s: this is the path of a file, and what it holds looks like a key; put keys into %s", settingFile, settingInline)
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not make us wait
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s: there is no file %s; name the right one, or make one with `kluis keys new`: %w", settingFile, path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: cannot be opened; let the program's user read it: %w", settingFile, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", settingFile, err)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s: %s is no regular file; name the key file itself", settingFile, path)
+	case info.Mode().Perm()&0o077 != 0:
+		return "", fmt.Errorf("%s: %s has mode %04o, others than its owner may reach it; run `chmod 600` on it", settingFile, path, info.Mode().Perm())
+	case info.Size() > maxFile:
+		return "", fmt.Errorf("%s: %s has %d bytes, a key file at most %d; name the right one", settingFile, path, info.Size(), maxFile)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxFile))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", settingFile, err)
+	}
+	return string(text), nil
+}
+
+// keyLike finds what may be a key, whole or not, where a path is expected: a long bare name without a dot, or
+// anything that ends in base64's padding.
+var keyLike = regexp.MustCompile(`(?:^|[,\s])(?:[A-Za-z0-9_+-]{24,}|[^,\s]+=)(?:$|[,\s])`)

@@ -1,0 +1,40 @@
+package keyring
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+)
+
+// MAC returns HMAC-SHA-256 (32 bytes) of the message, under a key for this purpose that HKDF (RFC 5869) derives from
+// the first key. It changes when the first key does: what must be found again after a rotation (an e-mail look-up)
+// takes the MAC of a DataKey.
+func (k *Keyring) MAC(purpose string, message []byte) []byte {
+	return mac(k.keys[0], purpose, message)
+}
+
+// CheckMAC says whether mac was made for this purpose and message under any of the keys. Its time does not depend on
+// the MAC, nor on which key matches.
+func (k *Keyring) CheckMAC(purpose string, message, mac []byte) bool {
+	return checkMAC(k.keys, purpose, message, mac)
+}
+
+func mac(key secret, purpose string, message []byte) []byte {
+	derived, err := hkdf.Key(sha256.New, key()[:], nil, "kluis/mac/v1\x00"+purpose, sha256.Size)
+	if err != nil {
+		panic(fmt.Sprintf("keyring: HKDF of %d bytes: %v", sha256.Size, err)) // only for outputs over 8160 bytes
+	}
+	h := hmac.New(sha256.New, derived)
+	h.Write(message)
+	return h.Sum(nil)
+}
+
+func checkMAC(keys []secret, purpose string, message, got []byte) bool {
+	matched := false
+	for _, key := range keys {
+		same := hmac.Equal(mac(key, purpose, message), got)
+		matched = matched || same
+	}
+	return matched
+}

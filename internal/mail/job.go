@@ -1,0 +1,163 @@
+package mail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+)
+
+// Job is one mail to send, as it is stored in River's table: the whole message is one sealed token.
+type Job struct {
+	Sealed string `json:"sealed"`
+}
+
+// Kind is the name of the job in the table.
+func (Job) Kind() string { return "mail" }
+
+// Outbox takes mails in. It is safe for concurrent use.
+type Outbox struct {
+	jobs *river.Client[pgx.Tx]
+	seal func([]byte) (string, error)
+}
+
+// NewOutbox makes an outbox. seal makes a token out of a message; [NewWorker] gets its opposite.
+func NewOutbox(jobs *river.Client[pgx.Tx], seal func([]byte) (string, error)) *Outbox {
+	return &Outbox{jobs: jobs, seal: seal}
+}
+
+// Enqueue asks for a mail in the caller's transaction: it is sent once that commits, soon, and never if it does not.
+//
+// A transaction in the role of a workspace will do, although such a role may not touch jobs: the role is put down for this one
+// statement and taken up again. After an error the caller must roll back.
+//
+// A message that could not be sent is [ErrRefused] here already. No error contains an address, a name or a code.
+func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	if m.ID == "" {
+		m.ID = uuid.NewString()
+	}
+	plain, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("enqueue mail: %w", err)
+	}
+	sealed, err := o.seal(plain)
+	if err != nil {
+		return fmt.Errorf("enqueue mail: seal: %w", err)
+	}
+	return asLogin(ctx, tx, func() error {
+		_, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed}, &river.InsertOpts{MaxAttempts: maxAttempts})
+		if err != nil {
+			return fmt.Errorf("enqueue mail: %w", err)
+		}
+		return nil
+	})
+}
+
+// asLogin runs do as the role that logged in, and gives the transaction back in the role that it had. When do fails the
+// transaction is lost anyway, and a login owns nothing: so there is no harm in a caller that goes on regardless.
+func asLogin(ctx context.Context, tx pgx.Tx, do func() error) error {
+	var role string
+	err := tx.QueryRow(ctx, `
+		WITH before AS MATERIALIZED (SELECT current_setting('role') AS role)
+		SELECT role FROM before WHERE set_config('role', 'none', true) IS NOT NULL`).Scan(&role)
+	if err != nil {
+		return fmt.Errorf("enqueue mail: put the role down: %w", err)
+	}
+	if err := do(); err != nil || role == "none" {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `SELECT set_config('role', $1, true)`, role); err != nil {
+		return fmt.Errorf("enqueue mail: take the role %s up again: %w", role, err)
+	}
+	return nil
+}
+
+// Worker sends what the outbox took in.
+type Worker struct {
+	river.WorkerDefaults[Job]
+	sender *Sender
+	open   func(string) ([]byte, error)
+}
+
+// NewWorker makes the worker for jobs of kind "mail". open is the opposite of the outbox's seal.
+func NewWorker(sender *Sender, open func(string) ([]byte, error)) *Worker {
+	return &Worker{sender: sender, open: open}
+}
+
+// Timeout of an attempt is longer than Sender needs to give up by itself.
+func (*Worker) Timeout(*river.Job[Job]) time.Duration { return sendTimeout + 30*time.Second }
+
+// maxAttempts is more than retryAfter makes of the longest useful time.
+const maxAttempts = 50
+
+// retryAfter is how long to wait after the n-th failed attempt (from 1): 5 s, doubled each time up to 4 minutes, so that a code has nine
+// chances in its 15 minutes; hourly from the tenth on.
+func retryAfter(n int) time.Duration {
+	if n >= 10 {
+		return time.Hour
+	}
+	return min(5*time.Second<<(max(n, 1)-1), 4*time.Minute)
+}
+
+// NextRetry implements [river.Worker].
+func (*Worker) NextRetry(job *river.Job[Job]) time.Time {
+	return time.Now().Add(retryAfter(job.Attempt))
+}
+
+// Work sends the mail. A mail that can never be sent, or not before it is useless, ends as a cancelled job; other failures are
+// tried again. River stores and logs the error's text, so it is one of ours: see [SendError].
+func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
+	defer func() {
+		if v := recover(); v != nil {
+			panic(fmt.Sprintf("mail: %T", v)) // River stores the value, which may hold anything; the trace stays
+		}
+	}()
+	m, err := w.message(job)
+	if err != nil {
+		return w.giveUp(ctx, job, "unknown", err)
+	}
+	end := job.CreatedAt.Add(kinds[m.Template].useful)
+	if time.Now().After(end) {
+		return w.giveUp(ctx, job, m.Template, errors.New("too late to be useful"))
+	}
+	err = w.sender.Send(ctx, m)
+	var refused *SendError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(err, ErrRefused), errors.As(err, &refused) && refused.Permanent():
+		return w.giveUp(ctx, job, m.Template, err)
+	case w.NextRetry(job).After(end):
+		return w.giveUp(ctx, job, m.Template, fmt.Errorf("after %d attempts: %w", job.Attempt, err))
+	}
+	return err
+}
+
+// message opens the job. What the keyring or the JSON decoder says stays here.
+func (w *Worker) message(job *river.Job[Job]) (Message, error) {
+	plain, err := w.open(job.Args.Sealed)
+	if err != nil {
+		return Message{}, errors.New("the sealed message does not open: damaged, or sealed under a key that is gone")
+	}
+	var m Message
+	if json.Unmarshal(plain, &m) != nil {
+		return Message{}, errors.New("the sealed message is not one of ours")
+	}
+	return m, nil
+}
+
+// giveUp cancels the job and tells the operator, as River does neither loudly.
+func (w *Worker) giveUp(ctx context.Context, job *river.Job[Job], template string, err error) error {
+	w.sender.log.WarnContext(ctx, "mail not sent", "template", template, "job", job.ID, "attempt", job.Attempt, "error", err)
+	return river.JobCancel(err)
+}

@@ -1,0 +1,354 @@
+package mail
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/kluis-eu/kluis/internal/mail/mailtest"
+)
+
+// A seal for tests: unreadable, and it opens again.
+func seal(plain []byte) (string, error) {
+	return hex.EncodeToString(flip(plain)), nil
+}
+
+func unseal(sealed string) ([]byte, error) {
+	secret, err := hex.DecodeString(sealed)
+	return flip(secret), err
+}
+
+func flip(in []byte) []byte {
+	out := make([]byte, len(in))
+	for i := range in {
+		out[i] = in[i] ^ 0xA5
+	}
+	return out
+}
+
+// logged is a buffer that River's goroutines may write to.
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// A post is a house in which the mail works.
+type post struct {
+	house
+	outbox *Outbox
+	smtp   *mailtest.Server
+	log    *logged
+}
+
+func newPost(t *testing.T) post {
+	t.Helper()
+	p := post{house: newHouse(t), smtp: mailtest.New(t), log: &logged{}}
+	if err := Migrate(t.Context(), p.app, p.owner, p.login); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	sender, err := NewSender(p.smtp.URL(), "", from, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := Config(log)
+	config.TestOnly = true
+	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}}
+	config.Workers = river.NewWorkers()
+	river.AddWorker(config.Workers, NewWorker(sender, unseal))
+	client, err := river.NewClient(riverpgxv5.New(p.app), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := client.StopAndCancel(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	p.outbox = NewOutbox(client, seal)
+	return p
+}
+
+// enqueue does so in a workspace's transaction.
+func (p post) enqueue(t *testing.T, m Message) {
+	t.Helper()
+	err := p.inWorkspace(t, func(tx pgx.Tx) error { return p.outbox.Enqueue(t.Context(), tx, m) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitFor waits until the only job is in the state.
+func (p post) waitFor(t *testing.T, state rivertype.JobState, attempt int) {
+	t.Helper()
+	var got []string
+	want := fmt.Sprintf("%s %d", state, attempt)
+	for range 1000 {
+		got = values[string](t, p.admin, `SELECT state || ' ' || attempt FROM kluis_jobs.river_job`)
+		if len(got) == 1 && got[0] == want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("jobs %q, want %q; log:\n%s", got, want, p.log)
+}
+
+// saysNothing looks for the message in all of River's tables and in the log.
+func (p post) saysNothing(t *testing.T, m Message) {
+	t.Helper()
+	for _, table := range values[string](t, p.admin, `SELECT tablename FROM pg_tables WHERE schemaname = 'kluis_jobs'`) {
+		for _, row := range values[string](t, p.admin, `SELECT r::text FROM kluis_jobs.`+table+` r`) {
+			saysNothing(t, m, table+": "+row)
+		}
+	}
+	saysNothing(t, m, p.log.String())
+	if strings.Contains(p.log.String(), "42501") {
+		t.Errorf("River may not do what it wants to do: %s", p.log)
+	}
+}
+
+func TestJob(t *testing.T) {
+	t.Parallel()
+	p, m := newPost(t), whole("signup_code")
+	err := p.inWorkspace(t, func(tx pgx.Tx) error {
+		if err := p.outbox.Enqueue(t.Context(), tx, m); err != nil {
+			return err
+		}
+		var role, user, path string
+		err := tx.QueryRow(t.Context(), `SELECT current_setting('role'), current_user, current_setting('search_path')`).Scan(&role, &user, &path)
+		if role != p.workspace || user != p.workspace || path != p.workspace {
+			t.Errorf("after enqueuing: role %s, user %s, search_path %s", role, user, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.smtp.WaitFor(t, m.To); got.Code() != "048213" {
+		t.Errorf("code %q", got.Code())
+	}
+	p.waitFor(t, rivertype.JobStateCompleted, 1)
+	p.saysNothing(t, m)
+}
+
+func TestNoMailWithoutCommit(t *testing.T) {
+	t.Parallel()
+	p, m := newPost(t), whole("locked")
+	back := errors.New("back")
+	err := p.inWorkspace(t, func(tx pgx.Tx) error {
+		if err := p.outbox.Enqueue(t.Context(), tx, m); err != nil {
+			t.Error(err)
+		}
+		return back
+	})
+	if !errors.Is(err, back) {
+		t.Fatal(err)
+	}
+	m.To = "after@example.org"
+	err = pgx.BeginFunc(t.Context(), p.app, func(tx pgx.Tx) error { // in no role but the login's own
+		return p.outbox.Enqueue(t.Context(), tx, m)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.smtp.WaitFor(t, m.To)
+	if n := len(p.smtp.Messages()); n != 1 {
+		t.Errorf("%d mails", n)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	p, m := newPost(t), whole("reset_code")
+	p.smtp.Behave(mailtest.FailTemporarily, 1)
+	p.enqueue(t, m)
+	p.waitFor(t, rivertype.JobStateAvailable, 1)
+	p.saysNothing(t, m)
+	p.hurry(t)
+	p.smtp.WaitFor(t, m.To)
+	p.waitFor(t, rivertype.JobStateCompleted, 2)
+	p.saysNothing(t, m)
+	if errs := values[string](t, p.admin, `SELECT unnest(errors)->>'error' FROM kluis_jobs.river_job`); len(errs) != 1 || errs[0] != "SMTP recipient: 451 4.3.0" {
+		t.Errorf("errors %q", errs)
+	}
+}
+
+// hurry makes the next attempt due.
+func (p post) hurry(t *testing.T) {
+	t.Helper()
+	if _, err := p.admin.Exec(t.Context(), `UPDATE kluis_jobs.river_job SET scheduled_at = now()`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRetryAfterLostAnswer(t *testing.T) {
+	t.Parallel()
+	p, m := newPost(t), whole("reset_code")
+	p.smtp.Behave(mailtest.DropAfterData, 1)
+	p.enqueue(t, m)
+	first := p.smtp.WaitFor(t, m.To)
+	p.waitFor(t, rivertype.JobStateAvailable, 1)
+	p.hurry(t)
+	if second := p.smtp.WaitFor(t, m.To); second.ID != first.ID || len(first.ID) < 36 {
+		t.Errorf("Message-ID %s, then %s", first.ID, second.ID)
+	}
+	p.waitFor(t, rivertype.JobStateCompleted, 2)
+}
+
+func TestPermanentRefusals(t *testing.T) {
+	t.Parallel()
+	for behaviour, want := range map[mailtest.Behaviour]string{
+		mailtest.FailPermanently: "SMTP recipient: 550 5.1.1",
+		mailtest.RefuseContent:   "SMTP content: 554 5.7.1",
+	} {
+		p, m := newPost(t), whole("invitation_code")
+		p.smtp.Behave(behaviour, -1)
+		p.enqueue(t, m)
+		p.waitFor(t, rivertype.JobStateCancelled, 1)
+		p.saysNothing(t, m)
+		errs := values[string](t, p.admin, `SELECT unnest(errors)->>'error' FROM kluis_jobs.river_job`)
+		if len(errs) != 1 || !strings.HasSuffix(errs[0], want) || !strings.Contains(p.log.String(), `"mail not sent"`) {
+			t.Errorf("errors %q, log %s", errs, p.log)
+		}
+	}
+}
+
+func TestEnqueueRefuses(t *testing.T) {
+	t.Parallel()
+	o := NewOutbox(nil, func([]byte) (string, error) { return "", errors.New("no key") })
+	for name, spoil := range map[string]func(*Message){
+		"address":  func(m *Message) { m.To += "\r\nBcc: eve@example.org" },
+		"template": func(m *Message) { m.Template = "x" },
+		"values":   func(m *Message) { m.Values = nil },
+		"id":       func(m *Message) { m.ID = "<>" },
+	} {
+		m := whole("reset_code")
+		spoil(&m)
+		if err := o.Enqueue(t.Context(), nil, m); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := o.Enqueue(t.Context(), nil, whole("locked")); err == nil || !strings.Contains(err.Error(), "no key") {
+		t.Error(err)
+	}
+}
+
+// work runs one attempt of a job without a database.
+func work(t *testing.T, w *Worker, m Message, attempt int, age time.Duration) error {
+	t.Helper()
+	plain, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, _ := seal(plain)
+	return w.Work(t.Context(), &river.Job[Job]{
+		JobRow: &rivertype.JobRow{ID: 7, Attempt: attempt, CreatedAt: time.Now().Add(-age)},
+		Args:   Job{Sealed: sealed},
+	})
+}
+
+func TestWhenToGiveUp(t *testing.T) {
+	srv := mailtest.New(t)
+	srv.Behave(mailtest.FailTemporarily, -1)
+	w := NewWorker(newTestSender(t, srv.URL()), unseal)
+	for _, c := range []struct {
+		template string
+		attempt  int
+		age      time.Duration
+		gives    bool
+	}{
+		{"reset_code", 1, 0, false},
+		{"reset_code", 8, 9 * time.Minute, false},
+		{"reset_code", 9, 14 * time.Minute, true},
+		{"reset_code", 1, 16 * time.Minute, true}, // nobody could send it in time
+		{"invitation_code", 9, 14 * time.Minute, false},
+		{"invitation_code", 30, 23*time.Hour + time.Minute, true},
+		{"locked", 10, time.Hour, false},
+	} {
+		err := work(t, w, whole(c.template), c.attempt, c.age)
+		var cancel *rivertype.JobCancelError
+		if err == nil || errors.As(err, &cancel) != c.gives {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if n := len(srv.Messages()); n != 0 {
+		t.Errorf("%d mails", n)
+	}
+}
+
+func TestRetryTimes(t *testing.T) {
+	var all time.Duration
+	for n := 1; n < maxAttempts; n++ {
+		if d := retryAfter(n); d < 5*time.Second || d > time.Hour {
+			t.Errorf("after attempt %d: %s", n, d)
+		}
+		if all += retryAfter(n); n == 8 && all > 14*time.Minute {
+			t.Errorf("the ninth attempt comes after %s", all)
+		}
+	}
+	if all < 24*time.Hour {
+		t.Errorf("the last attempt comes after %s", all)
+	}
+}
+
+// What is in a job that does not open, or in a panic, stays there.
+func TestBadJobs(t *testing.T) {
+	m := whole("reset_code")
+	s := newTestSender(t, mailtest.New(t).URL())
+	for name, open := range map[string]func(string) ([]byte, error){
+		"does not open": func(string) ([]byte, error) { return nil, fmt.Errorf("%v", m) },
+		"not JSON":      func(string) ([]byte, error) { return []byte(m.To + m.Values["code"]), nil },
+		"other JSON":    func(string) ([]byte, error) { return []byte(`{"template": "x", "to": "zoe@example.org"}`), nil },
+	} {
+		err := work(t, NewWorker(s, open), m, 1, 0)
+		var cancel *rivertype.JobCancelError
+		if !errors.As(err, &cancel) {
+			t.Errorf("%s: %v", name, err)
+		}
+		saysNothing(t, m, fmt.Sprintf("%v %+v", err, err))
+	}
+	defer func() { saysNothing(t, m, fmt.Sprint(recover())) }()
+	_ = work(t, NewWorker(s, func(string) ([]byte, error) { panic(m) }), m, 1, 0)
+	t.Error("no panic")
+}
+
+// A process that ends does not use up an attempt: River looks for the context's error.
+func TestInterrupted(t *testing.T) {
+	srv := mailtest.New(t)
+	srv.Behave(mailtest.Hang, -1)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := newTestSender(t, srv.URL()).Send(ctx, whole("locked")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,165 @@
+package mail
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/net/idna"
+)
+
+// ErrRefused is in the chain of every error about a message that can never be sent as it is: a bad address, an unknown template or
+// value, a missing value. Trying again does not help.
+var ErrRefused = errors.New("mail refused")
+
+// Message is one mail before it is rendered: which text, to whom, in which language, with which values.
+type Message struct {
+	// ID is the same at every attempt to send one mail, and becomes its Message-ID: an attempt whose answer was lost is made again,
+	// and this is how the second copy can be recognised. At most 64 letters, digits and hyphens. [Outbox.Enqueue] chooses one when
+	// it is empty.
+	ID string `json:"id"`
+	// Template is "signup_code", "invitation_code", "reset_code", "password_changed" or "locked".
+	Template string `json:"template"`
+	// To is one address, without a display name: "ada@example.org". Its domain may be international.
+	To string `json:"to"`
+	// Language is a language tag, of which the first part counts: "fr-BE" is "fr". There are "en", "fr", "nl"; any other is "en".
+	Language string `json:"language"`
+	// Values fill the gaps of the text:
+	//
+	//	workspace  name of the workspace; needed by all
+	//	code       needed by the codes
+	//	name       of the person written to, for the greeting; optional
+	//	minutes    how long a code, or a lock, lasts; "15" when missing
+	//	days       how long an invitation lasts; "7" when missing
+	//	inviter, slug, url   of an invitation: who sent it, the workspace's slug, where to enter the code; optional
+	//
+	// Values are one line of at most 200 characters: line breaks and other control characters become a space, what turns the
+	// direction of the text is dropped, and the rest is cut off.
+	Values map[string]string `json:"values"`
+}
+
+// A kind is what the program knows of a template. The words are in texts/.
+type kind struct {
+	needs, takes []string
+	preset       map[string]string
+	useful       time.Duration // from asking for it; afterwards it is not sent any more
+}
+
+var kinds = map[string]kind{
+	"signup_code": {
+		needs:  []string{"workspace", "code"},
+		takes:  []string{"name", "minutes"},
+		preset: map[string]string{"minutes": "15"},
+		useful: 15 * time.Minute, // the code is dead by then
+	},
+	"invitation_code": {
+		needs:  []string{"workspace", "code"},
+		takes:  []string{"name", "days", "inviter", "slug", "url"},
+		preset: map[string]string{"days": "7"},
+		useful: 24 * time.Hour,
+	},
+	"reset_code": {
+		needs:  []string{"workspace", "code"},
+		takes:  []string{"name", "minutes"},
+		preset: map[string]string{"minutes": "15"},
+		useful: 15 * time.Minute,
+	},
+	"password_changed": {
+		needs:  []string{"workspace"},
+		takes:  []string{"name"},
+		useful: 24 * time.Hour,
+	},
+	"locked": {
+		needs:  []string{"workspace"},
+		takes:  []string{"name", "minutes"},
+		preset: map[string]string{"minutes": "15"},
+		useful: 24 * time.Hour,
+	},
+}
+
+var validID = regexp.MustCompile(`^[0-9A-Za-z-]{0,64}$`)
+
+// check says whether the message can be sent at all. The error is [ErrRefused].
+func (m Message) check() error {
+	if !validID.MatchString(m.ID) {
+		return fmt.Errorf("%w: an id is at most 64 letters, digits and hyphens", ErrRefused)
+	}
+	if _, err := address(m.To); err != nil {
+		return err
+	}
+	_, err := m.values()
+	return err
+}
+
+// values are the values as the text gets them: one line each, presets filled in, nothing missing, nothing unknown.
+func (m Message) values() (map[string]string, error) {
+	k, ok := kinds[m.Template]
+	if !ok {
+		return nil, fmt.Errorf("%w: no template %q", ErrRefused, m.Template)
+	}
+	clean := make(map[string]string, len(m.Values)+len(k.preset))
+	for name, value := range m.Values {
+		if !slices.Contains(k.needs, name) && !slices.Contains(k.takes, name) {
+			return nil, fmt.Errorf("%w: %s takes no value %q", ErrRefused, m.Template, name)
+		}
+		clean[name] = oneLine(value)
+	}
+	for name, value := range k.preset {
+		if clean[name] == "" {
+			clean[name] = value
+		}
+	}
+	for _, name := range k.needs {
+		if clean[name] == "" {
+			return nil, fmt.Errorf("%w: %s needs the value %q", ErrRefused, m.Template, name)
+		}
+	}
+	return clean, nil
+}
+
+const maxValue = 200 // characters
+
+// oneLine makes a value harmless in a header and honest in a text: see Message.Values.
+func oneLine(value string) string {
+	value = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		case unicode.IsControl(r), r == '\u2028', r == '\u2029':
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(value, "\uFFFD"))
+	value = strings.Join(strings.Fields(value), " ")
+	if runes := []rune(value); len(runes) > maxValue {
+		value = string(runes[:maxValue-1]) + "…"
+	}
+	return value
+}
+
+// address checks one e-mail address (RFC 5321, 4.5.3.1: at most 64 octets before the @ and 254 in all) and writes its domain in
+// ASCII (RFC 5891). The error is [ErrRefused] and does not contain the address.
+func address(to string) (string, error) {
+	if strings.ContainsFunc(to, unicode.IsControl) {
+		return "", fmt.Errorf("%w: the address has a control character", ErrRefused)
+	}
+	parsed, err := mail.ParseAddress(to)
+	if err != nil || parsed.Name != "" || parsed.Address != to {
+		return "", fmt.Errorf("%w: the address is not one bare address", ErrRefused)
+	}
+	at := strings.LastIndexByte(to, '@')
+	domain, err := idna.Lookup.ToASCII(to[at+1:])
+	if err != nil {
+		return "", fmt.Errorf("%w: the address has no valid domain", ErrRefused)
+	}
+	ascii := to[:at+1] + domain
+	if at > 64 || len(ascii) > 254 {
+		return "", fmt.Errorf("%w: the address is too long", ErrRefused)
+	}
+	return ascii, nil
+}

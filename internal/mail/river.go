@@ -1,0 +1,110 @@
+package mail
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+// Schema is where River's tables are.
+const Schema = "kluis_jobs"
+
+// Config is what every River client of this program needs, whatever its queues and workers, which the caller adds: the schema, and no
+// maintenance that only an owner of the tables may do. Jobs that are done go after an hour. A job that a killed process left behind is
+// tried again after three minutes, but not before its worker's Timeout: a code must not wait for River's usual hour.
+func Config(log *slog.Logger) *river.Config {
+	return &river.Config{
+		Schema:                      Schema,
+		Logger:                      log,
+		FetchCooldown:               10 * time.Millisecond,
+		CompletedJobRetentionPeriod: time.Hour,
+		RescueStuckJobsAfter:        3 * time.Minute,
+		ReindexerIndexNames:         []string{},
+	}
+}
+
+// Migrate brings River's tables up to date. owner, a role that the pool's login may take, will own them; login may use them. With nothing
+// to do it costs a few short queries. Several processes may run it at once; killed half-way, the next run goes on where it stopped.
+func Migrate(ctx context.Context, pool *pgxpool.Pool, owner, login string) error {
+	for more := true; more; {
+		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SELECT set_config('role', $1, true)`, owner); err != nil {
+				return fmt.Errorf("migrate jobs as %s: %w", owner, err)
+			}
+			var err error
+			more, err = MigrateTx(ctx, tx, login)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MigrateTx does the next step of [Migrate] in the caller's transaction, whose role will own what it makes, and says whether there is
+// more to do: then commit, and call it again in a new transaction. One transaction for all steps is impossible before Postgres 17,
+// because step 6 uses a value that step 4 adds to an enum ("unsafe use of new value").
+//
+// A database that a newer version of the program has migrated is an error.
+func MigrateTx(ctx context.Context, tx pgx.Tx, login string) (more bool, err error) {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('`+Schema+`', 0))`); err != nil {
+		return false, fmt.Errorf("migrate jobs: wait for another process: %w", err)
+	}
+	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{Schema: Schema, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return false, fmt.Errorf("migrate jobs: %w", err)
+	}
+	done, err := migrator.ExistingVersionsTx(ctx, tx)
+	if err != nil {
+		return false, fmt.Errorf("migrate jobs: which steps are done: %w", err)
+	}
+	left := len(migrator.AllVersions()) - len(done)
+	if left == 0 {
+		return false, grantOnce(ctx, tx, login)
+	}
+	if len(done) == 0 {
+		if _, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+Schema); err != nil {
+			return false, fmt.Errorf("migrate jobs: %w", err)
+		}
+	}
+	step := &rivermigrate.MigrateOpts{MaxSteps: 1}
+	if _, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, step); err != nil { //nolint:staticcheck // deprecated for more than one step
+		return false, fmt.Errorf("migrate jobs: step after %d: %w", len(done), err)
+	}
+	return left > 1, grant(ctx, tx, login)
+}
+
+// grantOnce grants when the login cannot use the jobs yet. A grant is made whole or not at all, so one look is enough.
+func grantOnce(ctx context.Context, tx pgx.Tx, login string) error {
+	var has bool
+	err := tx.QueryRow(ctx, `SELECT has_schema_privilege($1, $2, 'USAGE')`, login, Schema).Scan(&has)
+	if err != nil {
+		return fmt.Errorf("migrate jobs: look up the rights of %s: %w", login, err)
+	}
+	if has {
+		return nil
+	}
+	return grant(ctx, tx, login)
+}
+
+// grant lets the login use everything in the schema and own nothing of it.
+func grant(ctx context.Context, tx pgx.Tx, login string) error {
+	to := " TO " + pgx.Identifier{login}.Sanitize()
+	_, err := tx.Exec(ctx, `
+		GRANT USAGE ON SCHEMA `+Schema+to+`;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA `+Schema+to+`;
+		GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA `+Schema+to+`;
+		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA `+Schema+to)
+	if err != nil {
+		return fmt.Errorf("migrate jobs: grant to %s: %w", login, err)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package mail
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/mail"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	gomail "github.com/wneessen/go-mail"
+)
+
+// Sender sends mails to one SMTP server, or writes them into one folder. It is safe for concurrent use.
+type Sender struct {
+	from    *mail.Address
+	log     *slog.Logger
+	deliver func(ctx context.Context, msg *gomail.Msg) error
+}
+
+// NewSender makes a sender.
+//
+// smtpURL is smtp://[user:password@]host[:port] or smtps://... (TLS from the first byte; RFC 8314). With smtp the connection is encrypted
+// as soon as the server offers STARTTLS (RFC 3207), and with a password it is encrypted or not used. The port is 587 with a
+// password and 25 without, 465 for smtps.
+//
+// When smtpURL is empty, each mail is written as a file into the folder dir (made with mode 0700 when missing), and its path is logged.
+//
+// from is the sender, "kluis@example.org" or "Kluis <kluis@example.org>".
+//
+// Nothing is connected yet. Errors never contain the password.
+func NewSender(smtpURL, dir, from string, log *slog.Logger) (*Sender, error) {
+	sender, err := mail.ParseAddress(from)
+	if err != nil {
+		return nil, fmt.Errorf("sender of mails %q: %w", from, err)
+	}
+	if sender.Address, err = address(sender.Address); err != nil {
+		return nil, fmt.Errorf("sender of mails %q: %w", from, err)
+	}
+	s := &Sender{from: sender, log: log}
+	if smtpURL == "" {
+		f, err := newFolder(dir, log)
+		if err != nil {
+			return nil, err
+		}
+		s.deliver = f.deliver
+		return s, nil
+	}
+	srv, err := parseServer(smtpURL)
+	if err != nil {
+		return nil, err
+	}
+	s.deliver = srv.deliver
+	return s, nil
+}
+
+// Send renders the message and delivers it; nil means that the server has taken it, or that the file is there.
+//
+// Errors: [ErrRefused] when the message cannot be sent as it is, [*SendError] from a server, the context's error when it ended first. None
+// of them contains an address, a name or a code.
+func (s *Sender) Send(ctx context.Context, m Message) error {
+	msg, err := s.compose(m)
+	if err != nil {
+		return err
+	}
+	err = s.deliver(ctx, msg)
+	if ctx.Err() != nil && err != nil {
+		return fmt.Errorf("send mail: %w", ctx.Err())
+	}
+	return err
+}
+
+// compose writes the mail as RFC 5322 wants it. Every header is either ours or made by Render, which leaves no line break in it.
+func (s *Sender) compose(m Message) (*gomail.Msg, error) {
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	to, err := address(m.To)
+	if err != nil {
+		return nil, err
+	}
+	words, err := Render(m)
+	if err != nil {
+		return nil, err
+	}
+	if m.ID == "" {
+		m.ID = uuid.NewString()
+	}
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	msg.FromMailAddress(s.from)
+	msg.ToMailAddress(&mail.Address{Address: to})
+	msg.Subject(words.Subject)
+	msg.SetDateWithValue(time.Now().UTC())
+	msg.SetMessageIDWithValue(m.ID + s.from.Address[strings.LastIndexByte(s.from.Address, '@'):])
+	msg.SetGenHeader(gomail.HeaderContentLang, words.Language)
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no holiday answers, please
+	msg.SetBodyString(gomail.TypeTextPlain, words.Text)
+	msg.AddAlternativeString(gomail.TypeTextHTML, words.HTML)
+	return msg, nil
+}

@@ -1,0 +1,154 @@
+package mail
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	gomail "github.com/wneessen/go-mail"
+)
+
+const (
+	// stepTimeout bounds connecting with everything up to the log-in, and then the mail itself. Giving up on a slow server while it
+	// still works on the mail makes a second copy, hence not shorter.
+	stepTimeout = time.Minute
+	// sendTimeout bounds the whole of it.
+	sendTimeout = 2 * time.Minute
+)
+
+// A server is where an SMTP URL points to.
+type server struct {
+	host           string
+	port           int
+	user, password string
+	implicit       bool           // TLS from the first byte
+	roots          *x509.CertPool // who may vouch for the server; nil = whom the system trusts
+	timeout        time.Duration  // of a step
+}
+
+// parseServer reads an SMTP URL: see [NewSender]. Its errors do not repeat the URL, because there may be a password in it.
+func parseServer(raw string) (server, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return server{}, errors.New("SMTP URL: not a URL; wanted smtp://[user:password@]host[:port] (special characters in a password as %XX)")
+	}
+	s := server{host: u.Hostname(), implicit: u.Scheme == "smtps", timeout: stepTimeout}
+	if u.User != nil {
+		s.user = u.User.Username()
+		s.password, _ = u.User.Password()
+	}
+	switch {
+	case u.Scheme != "smtp" && u.Scheme != "smtps":
+		return server{}, fmt.Errorf("SMTP URL: scheme %q is not smtp or smtps", u.Scheme)
+	case s.host == "":
+		return server{}, errors.New("SMTP URL: no host")
+	case u.User != nil && (s.user == "" || s.password == ""):
+		return server{}, errors.New("SMTP URL: a user without a password, or the other way round")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
+		return server{}, errors.New("SMTP URL: nothing may follow the port")
+	}
+	s.port, err = port(u, s.user != "")
+	return s, err
+}
+
+// port is the URL's, or the usual one: RFC 8314 and 6409 for submission, RFC 5321 for a relay.
+func port(u *url.URL, login bool) (int, error) {
+	switch {
+	case u.Port() != "":
+		n, err := strconv.Atoi(u.Port())
+		if err != nil || n < 1 || n > 65535 {
+			return 0, errors.New("SMTP URL: the port is not between 1 and 65535")
+		}
+		return n, nil
+	case u.Scheme == "smtps":
+		return 465, nil
+	case login:
+		return 587, nil
+	}
+	return 25, nil
+}
+
+// deliver hands one mail over on a connection of its own. The error is a [*SendError].
+func (s server) deliver(ctx context.Context, msg *gomail.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel() // closes the connection: go-mail leaves it open when logging in fails
+	options := append(s.options(msg), gomail.WithDialContextFunc(func(dialing context.Context, _, _ string) (net.Conn, error) {
+		return s.dial(dialing, ctx)
+	}))
+	client, err := gomail.NewClient(s.host, options...)
+	if err != nil {
+		return &SendError{Step: "connect", Reason: "the settings are not usable"}
+	}
+	err = client.DialAndSendWithContext(ctx, msg)
+	if err == nil || msg.IsDelivered() { // taken is taken, however the goodbye went
+		return nil
+	}
+	return sendError(err)
+}
+
+// dial connects within the first context, and closes the connection when the second ends.
+func (s server) dial(ctx, lifetime context.Context) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(s.host, strconv.Itoa(s.port)))
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(lifetime, func() { conn.Close() })
+	if !s.implicit {
+		return conn, nil
+	}
+	secure := tls.Client(conn, s.tls())
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return secure, nil
+}
+
+func (s server) options(msg *gomail.Msg) []gomail.Option {
+	options := []gomail.Option{
+		gomail.WithPort(s.port),
+		gomail.WithTimeout(s.timeout),
+		gomail.WithTLSConfig(s.tls()),
+		gomail.WithTLSPolicy(gomail.TLSOpportunistic),
+		gomail.WithoutNoop(),
+	}
+	if s.implicit {
+		options = append(options, gomail.WithSSL())
+	}
+	if s.user != "" {
+		options = append(options,
+			gomail.WithTLSPolicy(gomail.TLSMandatory),
+			gomail.WithOpportunisticSMTPAuth(gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthPlain, gomail.SMTPAuthLogin),
+			gomail.WithUsername(s.user),
+			gomail.WithPassword(s.password))
+	}
+	if to, _ := msg.GetRecipients(); isASCII(strings.Join(to, "")) {
+		// Asking for SMTPUTF8 (RFC 6531) makes a mail undeliverable beyond a relay that does not know it.
+		options = append(options, gomail.WithoutSMTPUTF8())
+	}
+	return options
+}
+
+// tls verifies the server's name, except for an unnamed guest on the machine itself: there nobody listens in between, and local
+// mail servers come with a certificate that they signed themselves.
+func (s server) tls() *tls.Config {
+	ip := net.ParseIP(s.host)
+	local := s.host == "localhost" || ip != nil && ip.IsLoopback()
+	return &tls.Config{
+		ServerName:         s.host,
+		RootCAs:            s.roots,
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: local && s.user == "" && s.roots == nil, //nolint:gosec // see above
+	}
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
+}

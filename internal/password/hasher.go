@@ -1,0 +1,124 @@
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// ErrBusy says that all slots are taken and the queue is full: answer 503 with Retry-After.
+var ErrBusy = errors.New("too many passwords are being hashed")
+
+// Hasher hashes with one set of parameters, a bounded number at a time. It may be used by many goroutines.
+type Hasher struct {
+	params Params
+	slots  chan struct{} // holds one element per hash that runs
+	room   chan struct{} // holds one element per hash that runs or waits
+	none   string        // the hash that VerifyNone compares with
+
+	// derive is argon2.IDKey; tests count with it.
+	derive func(password, salt []byte, time, memory uint32, threads uint8, size uint32) []byte
+}
+
+// NewHasher returns a hasher that runs at most slots hashes at once (one per core is right) and lets at most queue
+// more wait. So slots x p.Memory is in use at most; with what the collector has not taken back yet, the heap was seen
+// to grow by two and a half times that under a flood. Parameters below Floor or above the ceiling are refused.
+func NewHasher(p Params, slots, queue int) (*Hasher, error) {
+	if err := p.check(Floor); err != nil {
+		return nil, err
+	}
+	if slots < 1 || queue < 0 {
+		return nil, fmt.Errorf("password hasher: needs at least 1 slot and a queue of 0 or more, not %d and %d", slots, queue)
+	}
+	none := record{params: p, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
+	return &Hasher{
+		params: p,
+		slots:  make(chan struct{}, slots),
+		room:   make(chan struct{}, slots+queue),
+		none:   none.String(),
+		derive: argon2.IDKey,
+	}, nil
+}
+
+// Hash returns the PHC string to store. The policy is Check's; Hash itself refuses only what is no text or too long.
+// The error is also ErrBusy, or that of the context when it ended before there was a slot.
+func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err error) {
+	text, err := normalise(password)
+	if err != nil {
+		return "", err
+	}
+	r := record{params: h.params, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
+	rand.Read(r.salt) // never fails, see crypto/rand
+	if r.hash, err = h.run(ctx, text, r); err != nil {
+		return "", err
+	}
+	return r.String(), nil
+}
+
+// Verify says whether the password is the one behind a stored PHC string, in a time that depends on the string's
+// parameters only. rehash says that the password is right and its hash was made with other parameters than this
+// hasher's: store a new one. The error is ErrMalformed, ErrBusy, or that of the context.
+func (h *Hasher) Verify(ctx context.Context, phc, password string) (ok, rehash bool, err error) {
+	r, err := parse(phc)
+	if err != nil {
+		return false, false, err
+	}
+	text, err := normalise(password)
+	if err != nil {
+		return false, false, nil //nolint:nilerr // Hash never takes such a password, so it is nobody's
+	}
+	hash, err := h.run(ctx, text, r)
+	if err != nil {
+		return false, false, err
+	}
+	ok = subtle.ConstantTimeCompare(hash, r.hash) == 1
+	return ok, ok && !h.made(r), nil
+}
+
+// VerifyNone does the work of Verify for an account that does not exist or has no password, so that the answer takes
+// as long and fails as often with ErrBusy.
+func (h *Hasher) VerifyNone(ctx context.Context, password string) error {
+	_, _, err := h.Verify(ctx, h.none, password)
+	return err
+}
+
+// made says whether a record has the parameters and sizes that Hash would give it.
+func (h *Hasher) made(r record) bool {
+	return r.params == h.params && len(r.salt) == saltSize && len(r.hash) == hashSize
+}
+
+// run hashes in a slot. Argon2 cannot be interrupted, so a hash that has begun is finished whatever the context
+// says, in the caller's goroutine: that is how a slot always comes free, and how nobody leaves one running.
+func (h *Hasher) run(ctx context.Context, text string, r record) ([]byte, error) {
+	release, err := h.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return h.derive([]byte(text), r.salt, r.params.Time, r.params.Memory, r.params.Threads, uint32(len(r.hash))), nil
+}
+
+// slot waits for a slot, in a queue that has room or not at all.
+func (h *Hasher) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case h.room <- struct{}{}:
+	default:
+		return nil, ErrBusy
+	}
+	select {
+	case h.slots <- struct{}{}:
+		release = func() { <-h.slots; <-h.room }
+	case <-ctx.Done():
+		<-h.room
+		return nil, ctx.Err()
+	}
+	if err := ctx.Err(); err != nil { // both were ready, and select took the slot
+		release()
+		return nil, err
+	}
+	return release, nil
+}

@@ -1,0 +1,38 @@
+package password
+
+import "fmt"
+
+// Params is what a hash costs. See RFC 9106, section 4, on choosing.
+type Params struct {
+	Memory  uint32 // KiB
+	Time    uint32 // passes over the memory
+	Threads uint8  // lanes computed in parallel
+}
+
+var (
+	// Default is the memory and the passes of RFC 9106's second recommendation, on one core.
+	Default = Params{Memory: 64 << 10, Time: 3, Threads: 1}
+
+	// Floor is the least that the OWASP Password Storage Cheat Sheet recommends. Each of its numbers is a minimum.
+	Floor = Params{Memory: 19456, Time: 2, Threads: 1}
+
+	// ceiling keeps a stored string that somebody planted from taking the machine's memory, or minutes.
+	ceiling = Params{Memory: 512 << 10, Time: 16, Threads: 16}
+)
+
+// check says which number is below the given minimum or above the ceiling.
+func (p Params) check(least Params) error {
+	for _, n := range []struct {
+		name                string
+		value, least, limit uint32
+	}{
+		{"memory in KiB", p.Memory, least.Memory, ceiling.Memory},
+		{"time", p.Time, least.Time, ceiling.Time},
+		{"threads", uint32(p.Threads), uint32(least.Threads), uint32(ceiling.Threads)},
+	} {
+		if n.value < n.least || n.value > n.limit {
+			return fmt.Errorf("argon2id: %s must be %d to %d, not %d", n.name, n.least, n.limit, n.value)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package pg
+
+import (
+	"github.com/jackc/pgx/v5"
+)
+
+// Statement is one SQL text with its arguments and with what to do with its rows. Several of them make
+// one round trip: see DB.Do.
+type Statement struct {
+	sql  string
+	args []any
+	read func(pgx.Rows) error
+}
+
+// Exec is a statement whose rows, if any, do not matter.
+func Exec(sql string, args ...any) Statement {
+	return Statement{sql: sql, args: args}
+}
+
+// Scan reads the one row of the statement into dest; pgx.ErrNoRows when there is none.
+func (s Statement) Scan(dest ...any) Statement {
+	s.read = func(rows pgx.Rows) error {
+		if !rows.Next() {
+			if err := rows.Err(); err != nil {
+				return err
+			}
+			return pgx.ErrNoRows
+		}
+		return rows.Scan(dest...)
+	}
+	return s
+}
+
+// Rows is a statement whose every row becomes a T, columns matched to fields by name.
+func Rows[T any](into *[]T, sql string, args ...any) Statement {
+	return collect(into, pgx.RowToStructByName[T], sql, args)
+}
+
+// Column is a statement whose rows have one column.
+func Column[T any](into *[]T, sql string, args ...any) Statement {
+	return collect(into, pgx.RowTo[T], sql, args)
+}
+
+func collect[T any](into *[]T, row pgx.RowToFunc[T], sql string, args []any) Statement {
+	read := func(rows pgx.Rows) error {
+		all, err := pgx.CollectRows(rows, row)
+		*into = all
+		return err
+	}
+	return Statement{sql: sql, args: args, read: read}
+}
+
+// Queue adds the statement to a batch of a transaction that is open already.
+func (s Statement) Queue(batch *pgx.Batch) {
+	queued := batch.Queue(s.sql, s.args...)
+	if s.read != nil {
+		queued.Query(s.read)
+	}
+}

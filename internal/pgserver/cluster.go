@@ -1,0 +1,168 @@
+package pgserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// Nothing but the socket and the two passwords (see passwords).
+const hba = "local all all scram-sha-256\n"
+
+// settings that an operator may change, with ALTER SYSTEM or in the file; what must hold stands in arguments.
+const settings = `
+# From here on: Kluis
+max_connections = 100
+max_locks_per_transaction = 256   # a migration or a dropped workspace locks every table of its schema
+shared_buffers = 256MB
+jit = off                         # short statements, many times: compiling them only costs
+`
+
+// dataDir is a data directory on its way to a program of Postgres: by path, or as an open file when the account may
+// not walk there. With the open file Postgres needs no permission on any folder above its own.
+type dataDir struct {
+	path string
+	f    *os.File
+}
+
+func (s *Server) openData(ctx context.Context, path string) (dataDir, error) {
+	if s.account.reaches(ctx, s.binaries.program("postgres"), path) {
+		return dataDir{path: path}, nil
+	}
+	if runtime.GOOS != "linux" {
+		return dataDir{}, fmt.Errorf("user id %d, which Postgres runs as, cannot get to %s: %s is closed to others; open it (chmod o+x) or use another folder",
+			s.account.uid, path, closedFolder(path))
+	}
+	f, err := os.Open(path)
+	return dataDir{path: path, f: f}, err
+}
+
+func (d dataDir) close() {
+	if d.f != nil {
+		_ = d.f.Close() // opened for reading
+	}
+}
+
+// program prepares a program that works on a data directory. It inherits alive as descriptor 3, and so holds the
+// lock until it and all its children are gone.
+func (s *Server) program(name string, alive lock, data dataDir, args ...string) *exec.Cmd {
+	files, path := []*os.File{alive.f}, data.path
+	if data.f != nil {
+		files, path = append(files, data.f), "/proc/self/fd/4"
+	}
+	cmd := s.account.command(s.binaries.program(name), append([]string{"-D", path}, args...)...)
+	cmd.ExtraFiles = files
+	return cmd
+}
+
+// createCluster makes a cluster beside its place and moves it there when it is whole.
+func (s *Server) createCluster(ctx context.Context) error {
+	alive, err := s.claim(ctx) // an initdb that outlived a killed kluis ends first
+	if err != nil {
+		return err
+	}
+	defer alive.close()
+	halves, _ := filepath.Glob(s.folder.file("new-*")) // fails on a bad pattern only
+	for _, half := range halves {
+		s.log.InfoContext(ctx, "taking away a half made cluster", "folder", half)
+		if err := os.RemoveAll(half); err != nil {
+			return err
+		}
+	}
+	temp, err := os.MkdirTemp(string(s.folder), "new-")
+	if err != nil {
+		return err
+	}
+	if err := s.fill(ctx, alive, temp); err != nil {
+		return errors.Join(fmt.Errorf("make a Postgres cluster in %s: %w", s.folder, err), os.RemoveAll(temp))
+	}
+	if err := os.Rename(temp, s.folder.cluster()); err != nil { // which replaces nothing but an empty folder
+		return err
+	}
+	return s.folder.sync()
+}
+
+func (s *Server) fill(ctx context.Context, alive lock, temp string) error {
+	if err := s.account.give(temp); err != nil {
+		return err
+	}
+	data, err := s.openData(ctx, temp)
+	if err != nil {
+		return err
+	}
+	defer data.close()
+	if err := s.initdb(ctx, alive, data); err != nil {
+		return err
+	}
+	if err := rewrite(filepath.Join(temp, "pg_hba.conf"), os.O_TRUNC, hba); err != nil {
+		return err
+	}
+	if err := rewrite(filepath.Join(temp, "postgresql.conf"), os.O_APPEND, settings); err != nil {
+		return err
+	}
+	return s.setPasswords(ctx, alive, data)
+}
+
+// initdb makes the files. The order of text is that of code points and case is Unicode's, on every machine alike:
+// from the C library's C.UTF-8 up to Postgres 16, Postgres' own from 17 on.
+func (s *Server) initdb(ctx context.Context, alive lock, data dataDir) error {
+	args := []string{"--username=" + superuser, "--encoding=UTF8", "--auth=reject", "--data-checksums", "--no-instructions"}
+	if s.settings["fsync"] == "off" {
+		args = append(args, "--no-sync")
+	}
+	if s.binaries.major >= 17 {
+		_, err := s.output(ctx, s.program("initdb", alive, data, append(args, "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")...))
+		return err
+	}
+	out, err := s.output(ctx, s.program("initdb", alive, data, append(args, "--locale=C.UTF-8")...))
+	if err != nil && strings.Contains(out, "invalid locale") { // an older macOS, musl: only ASCII has case there
+		_, err = s.output(ctx, s.program("initdb", alive, data, append(args, "--locale=C")...))
+	}
+	return err
+}
+
+// setPasswords makes the login and gives both roles their passwords, in Postgres' single-user mode: it asks for no
+// password and nobody else can be there meanwhile. Each line is a statement.
+func (s *Server) setPasswords(ctx context.Context, alive lock, data dataDir) error {
+	cmd := s.program("postgres", alive, data, "-c", "log_min_error_statement=panic", superuser)
+	cmd.Args = append([]string{cmd.Args[0], "--single"}, cmd.Args[1:]...) // has to come first
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(`ALTER ROLE %[1]s PASSWORD '%[3]s'
+DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%[2]s') THEN CREATE ROLE %[2]s; END IF; END$$
+ALTER ROLE %[2]s LOGIN NOSUPERUSER CREATEROLE NOCREATEDB NOINHERIT NOREPLICATION NOBYPASSRLS PASSWORD '%[4]s'
+REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC
+`, superuser, Login, s.passwords.superuser, s.passwords.login))
+	out, err := s.output(ctx, cmd)
+	// An error in a statement does not end single-user mode.
+	if err == nil && (strings.Contains(out, "ERROR:") || strings.Contains(out, "FATAL:")) {
+		return fmt.Errorf("set the passwords: %s", lastLines(out, 5))
+	}
+	return err
+}
+
+// output runs a program to its end and gives what it said; an error has the last lines of it.
+func (s *Server) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := run(ctx, cmd); err != nil {
+		return out.String(), fmt.Errorf("%s: %w: %s", cmd.Path, err, lastLines(out.String(), 5))
+	}
+	return out.String(), nil
+}
+
+// rewrite changes a file that initdb made; it stays the account's.
+func rewrite(path string, how int, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW|how, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, text)
+	return errors.Join(err, f.Sync(), f.Close())
+}

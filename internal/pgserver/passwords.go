@@ -1,0 +1,65 @@
+package pgserver
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+const (
+	superuser = "postgres"
+	// Login is the name of the application's login.
+	Login = "kluis"
+)
+
+// passwords are those of the two roles that log in.
+//
+// Why passwords and not `trust`, when only root and Postgres' own user reach the socket: as root that user is shared
+// (nobody, or the system's other Postgres), and the file with the passwords stays closed to it. Peer authentication
+// is out, since root's kluis and Postgres are different users.
+type passwords struct {
+	superuser, login string
+}
+
+func newPasswords() passwords { return passwords{superuser: rand.Text(), login: rand.Text()} }
+
+// readPasswords reads the file, or says that there is none, which means that the cluster has to be given new ones.
+func readPasswords(d folder) (p passwords, found bool, err error) {
+	content, err := os.ReadFile(d.file("passwords"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, false, nil
+	}
+	if err != nil {
+		return p, false, err
+	}
+	for line := range strings.Lines(string(content)) {
+		fields := strings.Split(strings.TrimSpace(line), ":")
+		switch {
+		case len(fields) == 5 && fields[3] == superuser:
+			p.superuser = fields[4]
+		case len(fields) == 5 && fields[3] == Login:
+			p.login = fields[4]
+		}
+	}
+	if p.superuser == "" || p.login == "" {
+		return p, false, fmt.Errorf("%s lacks a password of %s or %s: take the file away and start again, new ones are made then", d.file("passwords"), superuser, Login)
+	}
+	return p, true, nil
+}
+
+// write keeps them so that `PGPASSFILE=<folder>/passwords psql -U postgres -h <socket>` works.
+func (p passwords) write(d folder) error {
+	return d.replace("passwords", fmt.Appendf(nil, "*:*:*:%s:%s\n*:*:*:%s:%s\n", superuser, p.superuser, Login, p.login))
+}
+
+// socketName is a name for the socket's folder that stays the same, that others cannot guess, and that a copy of the
+// folder elsewhere does not share.
+func (p passwords) socketName(d folder) string {
+	sum := sha256.Sum256([]byte("socket " + p.superuser + " " + string(d)))
+	return "kluis-" + hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,105 @@
+package pgserver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// pidfile is what postmaster.pid says: line 1 the process id, line 5 the folder of the socket, line 8 the state.
+type pidfile struct {
+	pid    int
+	socket string
+	ready  bool
+}
+
+// readPidfile reads it; fs.ErrNotExist when there is none. One that a crash cut off gives process 0.
+func readPidfile(cluster string) (pidfile, error) {
+	content, err := os.ReadFile(filepath.Join(cluster, "postmaster.pid"))
+	if err != nil {
+		return pidfile{}, err
+	}
+	lines := append(strings.Split(string(content), "\n"), make([]string, 8)...)
+	pid, _ := strconv.Atoi(strings.TrimSpace(lines[0]))
+	return pidfile{pid: pid, socket: lines[4], ready: strings.TrimSpace(lines[7]) == "ready"}, nil
+}
+
+// occupant is what runs under a process id.
+type occupant string
+
+const (
+	nobody  occupant = "nothing"
+	another occupant = "another program"
+	server  occupant = "a Postgres of this cluster"
+	unknown occupant = "a Postgres of an unknown cluster"
+)
+
+// occupantOf looks at a process that postmaster.pid names. After a crash or a reboot its id may be anybody's.
+func occupantOf(pid int, cluster string) occupant {
+	if pid <= 1 { // 0 and -1 are not processes to kill(2), and nobody runs Postgres as 1
+		return nobody
+	}
+	switch err := syscall.Kill(pid, 0); {
+	case errors.Is(err, syscall.ESRCH):
+		return nobody
+	case err != nil:
+		return another // we may not signal it, so it is not of the account that the cluster belongs to
+	}
+	command := commandLine(pid)
+	if command == "" {
+		return nobody // ended, and its parent has not looked yet
+	}
+	program, _, _ := strings.Cut(command, " ")
+	name := filepath.Base(program)
+	if !strings.HasPrefix(name, "postgres") && !strings.HasPrefix(name, "postmaster") {
+		return another
+	}
+	// Postgres stands in its data directory. A container may forbid to look (it takes CAP_SYS_PTRACE).
+	at, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/cwd")
+	if err != nil {
+		if strings.Contains(command, cluster) {
+			return server
+		}
+		return unknown
+	}
+	if here, err := os.Stat(cluster); err == nil && os.SameFile(at, here) {
+		return server
+	}
+	return another
+}
+
+// commandLine is the program of a process and its arguments, separated by spaces.
+func commandLine(pid int) string {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if errors.Is(err, fs.ErrNotExist) { // no such file system: macOS
+		line, _ = exec.Command("ps", "-o", "command=", "-p", strconv.Itoa(pid)).Output() // a process that is gone has no line
+	}
+	return string(bytes.TrimSpace(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+}
+
+// repairPidfile takes away a postmaster.pid that nobody stands behind, over which Postgres would not start: it only
+// looks whether there is a process of that id. The caller holds alive: no server that we started runs.
+func (s *Server) repairPidfile() error {
+	cluster := s.folder.cluster()
+	path := filepath.Join(cluster, "postmaster.pid")
+	p, err := readPidfile(cluster)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	who := occupantOf(p.pid, cluster)
+	if who == server || who == unknown {
+		return fmt.Errorf("%s names process %d, %s that Kluis did not start: stop it first", path, p.pid, who)
+	}
+	s.log.Warn("taking away a stale postmaster.pid", "pid", p.pid, "is", string(who))
+	return os.Remove(path)
+}

@@ -1,0 +1,205 @@
+package pgserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// patience is how long the processes of a server that is gone may take to end.
+const patience = 30 * time.Second
+
+// ensureRunning returns the socket of a server that accepts connections: the one that is there, or a new one. The
+// caller holds the transition. Recovery after a crash takes as long as it takes: ctx is the limit.
+func (s *Server) ensureRunning(ctx context.Context) (socket string, err error) {
+	for began := time.Now(); ; {
+		held, err := s.alive.held()
+		if err != nil {
+			return "", err
+		}
+		if !held {
+			return s.launch(ctx)
+		}
+		p, err := readPidfile(s.folder.cluster())
+		there := s.postmaster() != 0
+		if err == nil && p.ready {
+			socket, err := s.adopt(ctx, p, there && time.Since(began) > 5*time.Second)
+			if socket != "" || err != nil {
+				return socket, err
+			}
+		}
+		// It starts, recovers or stops, or it is what a killed one left behind, which ends by itself.
+		if !there && time.Since(began) > patience {
+			return "", fmt.Errorf("processes of an ended Postgres in %s are still running after %v: end them (they hold the lock of %s)", s.folder, patience, s.alive.f.Name())
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return "", fmt.Errorf("wait for the Postgres that runs in %s: %w", s.folder, err)
+		}
+	}
+}
+
+// adopt takes over a server that says it is ready; no socket means not yet. One of another release than the programs
+// (they were upgraded under it, after which it fails to load what belongs to it) is restarted, unless others use it;
+// so is one that is deaf: it runs, and its socket is gone.
+func (s *Server) adopt(ctx context.Context, p pidfile, deaf bool) (socket string, err error) {
+	version, err := s.runningVersion(ctx, p.socket)
+	switch {
+	case refused(err):
+		return "", s.wrongPassword(err)
+	case err != nil && !deaf:
+		return "", nil
+	case err == nil && version == s.binaries.version:
+		return p.socket, nil
+	}
+	alone, lockErr := s.alone()
+	switch {
+	case lockErr != nil:
+		return "", lockErr
+	case !alone && err != nil:
+		return "", fmt.Errorf("the Postgres in %s (process %d) does not answer, and others use it: %w", s.folder, p.pid, err)
+	case !alone:
+		s.log.WarnContext(ctx, "the running Postgres is of another release than the programs: restart everything that uses it", "running", version, "programs", s.binaries.version)
+		return p.socket, nil
+	}
+	s.log.WarnContext(ctx, "restarting Postgres", "running", version, "programs", s.binaries.version, "error", err)
+	if err := s.shutdown(ctx); err != nil {
+		return "", err
+	}
+	return s.launch(ctx)
+}
+
+// refused tells whether the password was wrong.
+func refused(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == "28P01"
+}
+
+func (s *Server) wrongPassword(err error) error {
+	return fmt.Errorf("the cluster in %s has other passwords than %s: take that file away and start again, new ones are set then: %w", s.folder, s.folder.file("passwords"), err)
+}
+
+// runningVersion connects to the server behind a socket and asks what it is.
+func (s *Server) runningVersion(ctx context.Context, socket string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	there := Server{socket: socket, passwords: s.passwords}
+	conn, err := pgx.Connect(ctx, there.SuperuserURL(superuser))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	return conn.PgConn().ParameterStatus("server_version"), nil
+}
+
+// claim takes alive, which is to be inherited by programs, as soon as nothing of ours runs.
+func (s *Server) claim(ctx context.Context) (lock, error) {
+	l, err := s.folder.openLock("alive")
+	if err != nil {
+		return lock{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("programs of Postgres still run there after %v", patience))
+	defer cancel()
+	if err := l.wait(ctx, syscall.LOCK_EX); err != nil {
+		l.close()
+		return lock{}, err
+	}
+	return l, nil
+}
+
+// launch starts a postmaster and returns its socket.
+func (s *Server) launch(ctx context.Context) (socket string, err error) {
+	alive, err := s.claim(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer alive.close() // the postmaster has it
+	if err := s.prepareFiles(); err != nil {
+		return "", err
+	}
+	if socket = s.socket; socket == "" { // a server started again keeps its address, which is in everybody's hands
+		if socket, err = s.chooseSocket(ctx); err != nil {
+			return "", err
+		}
+	}
+	if err := s.makeSocket(socket); err != nil {
+		return "", err
+	}
+	log, err := s.openLog()
+	if err != nil {
+		return "", err
+	}
+	defer log.Close()
+	data, err := s.openData(ctx, s.folder.cluster())
+	if err != nil {
+		return "", err
+	}
+	defer data.close()
+	cmd := s.program("postgres", alive, data, s.arguments(socket)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	s.child = cmd.Process.Pid
+	_ = cmd.Process.Release() // reap does what Wait would, without a goroutine that lasts as long as the server
+	return socket, s.waitReady(ctx, socket, log)
+}
+
+// arguments are the settings that no file may change. Statements stay out of the log, and so does the DETAIL of an
+// error: they hold personal data.
+func (s *Server) arguments(socket string) []string {
+	all := map[string]string{
+		"listen_addresses": "", "unix_socket_directories": socket, "unix_socket_permissions": "0700", "port": port,
+		"timezone": "UTC", "log_timezone": "UTC", "lc_messages": "C",
+		"log_destination": "stderr", "logging_collector": "off", "log_line_prefix": "%m [%p] %q%u@%d ",
+		"log_min_error_statement": "panic", "log_error_verbosity": "terse",
+	}
+	maps.Copy(all, s.settings)
+	var args []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		args = append(args, "-c", name+"="+all[name])
+	}
+	return args
+}
+
+// openLog opens the log at its end, and begins a new one when it has grown large.
+func (s *Server) openLog() (*os.File, error) {
+	if info, err := os.Stat(s.folder.file("log")); err == nil && info.Size() > 16<<20 {
+		if err := os.Rename(s.folder.file("log"), s.folder.file("log.old")); err != nil {
+			return nil, err
+		}
+	}
+	return s.folder.openPrivate("log", os.O_APPEND)
+}
+
+// waitReady returns when the child accepts connections with our passwords, or with what it said when it ended.
+func (s *Server) waitReady(ctx context.Context, socket string, log *os.File) error {
+	before, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	for {
+		if ended, status := s.reap(); ended {
+			said, _ := io.ReadAll(io.NewSectionReader(log, before, 1<<20)) // without it the error is still one
+			return fmt.Errorf("the server ended while starting (%s), see %s: %s", status, log.Name(), lastLines(string(said), 5))
+		}
+		if p, err := readPidfile(s.folder.cluster()); err == nil && p.ready && p.pid == s.child {
+			break
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return fmt.Errorf("wait for Postgres to start, see %s: %w", log.Name(), err)
+		}
+	}
+	if _, err = s.runningVersion(ctx, socket); refused(err) {
+		return s.wrongPassword(err)
+	}
+	return err
+}

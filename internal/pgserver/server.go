@@ -1,0 +1,227 @@
+package pgserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options are what Start may be told; the zero value is right for `kluis serve`.
+type Options struct {
+	Log       *slog.Logger      // nil: says nothing
+	Binaries  string            // folder of Postgres' programs; empty: searched, see find
+	Settings  map[string]string // further settings (-c), for tests and benchmarks; an adopted server keeps its own
+	Unwatched bool              // do not start the server again when it ends by itself
+}
+
+// Server is one user's hold on a private Postgres. All fields are set by Start and then only read, except child,
+// which belongs to Start, then to watch, then to Stop, one after the other.
+type Server struct {
+	folder    folder
+	log       *slog.Logger
+	settings  map[string]string
+	account   account
+	binaries  binaries
+	passwords passwords
+	socket    string // its folder
+
+	transition, users, alive lock // see the package comment
+
+	child int // the postmaster, if this process started it and has not reaped it
+
+	endWatch func() // ends watch and waits for it
+	stop     sync.Once
+	stopErr  error
+}
+
+// Start returns when the private Postgres in dir accepts connections. It makes the cluster if there is none, and
+// adopts a server that is running already, another process' or one that a killed process left. Data is never
+// deleted: a cluster of another major version, or half of one, is refused.
+func Start(ctx context.Context, dir string, opts Options) (*Server, error) {
+	s := &Server{log: opts.Log, settings: opts.Settings, endWatch: func() {}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.open(ctx, dir); err != nil {
+		s.close()
+		return nil, fmt.Errorf("private Postgres: %w", err)
+	}
+	if err := s.begin(ctx, opts.Binaries); err != nil {
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return nil, errors.Join(fmt.Errorf("private Postgres: %w", err), s.leave(after)) // leave nothing running
+	}
+	if !opts.Unwatched {
+		s.startWatch()
+	}
+	return s, nil
+}
+
+// open opens the folder and its locks, and takes the transition.
+func (s *Server) open(ctx context.Context, dir string) (err error) {
+	if s.folder, err = openFolder(dir); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		lock *lock
+		name string
+	}{{&s.transition, "lock"}, {&s.users, "users"}, {&s.alive, "alive"}} {
+		if *l.lock, err = s.folder.openLock(l.name); err != nil {
+			return err
+		}
+	}
+	return s.transition.wait(ctx, syscall.LOCK_EX)
+}
+
+func (s *Server) close() {
+	s.users.close()
+	s.alive.close()
+	s.transition.close()
+}
+
+// begin brings the server up. It has the transition to itself, so of two at once the second finds a server to adopt.
+func (s *Server) begin(ctx context.Context, binariesFolder string) error {
+	defer s.transition.release()
+	if err := s.users.wait(ctx, syscall.LOCK_SH); err != nil {
+		return err
+	}
+	major, err := clusterMajor(s.folder)
+	if err != nil {
+		return err
+	}
+	if s.account, err = accountFor(s.folder); err != nil {
+		return err
+	}
+	if s.binaries, err = newSearch(s.account, s.log, binariesFolder, major).find(ctx); err != nil {
+		return err
+	}
+	if err := s.ensureCluster(ctx, major != 0); err != nil {
+		return err
+	}
+	s.socket, err = s.ensureRunning(ctx)
+	return err
+}
+
+// ensureCluster makes the cluster, or gives one whose passwords are lost new ones.
+func (s *Server) ensureCluster(ctx context.Context, there bool) error {
+	known, found, err := readPasswords(s.folder)
+	if err != nil {
+		return err
+	}
+	if s.passwords = known; !found {
+		s.passwords = newPasswords()
+	}
+	switch {
+	case !there:
+		if err := s.createCluster(ctx); err != nil {
+			return err
+		}
+	case !found:
+		s.log.WarnContext(ctx, "the passwords of the cluster are lost: setting new ones", "folder", string(s.folder))
+		if err := s.repairPasswords(ctx); err != nil {
+			return err
+		}
+	}
+	if found {
+		return nil
+	}
+	// Last: as long as the file is not there, the next Start sets passwords again.
+	return s.passwords.write(s.folder)
+}
+
+func (s *Server) repairPasswords(ctx context.Context) error {
+	if held, err := s.alive.held(); err != nil {
+		return err
+	} else if held {
+		if alone, err := s.alone(); err != nil || !alone {
+			return errors.Join(err, fmt.Errorf("%s is gone and others use the server: stop them first", s.folder.file("passwords")))
+		}
+		if err := s.shutdown(ctx); err != nil {
+			return err
+		}
+	}
+	alive, err := s.claim(ctx)
+	if err != nil {
+		return err
+	}
+	defer alive.close()
+	if err := s.prepareFiles(); err != nil {
+		return err
+	}
+	data, err := s.openData(ctx, s.folder.cluster())
+	if err != nil {
+		return err
+	}
+	defer data.close()
+	return s.setPasswords(ctx, alive, data)
+}
+
+// alone tells whether nobody else uses the server. The caller holds the transition, so it stays true.
+func (s *Server) alone() (bool, error) {
+	alone, err := s.users.try(syscall.LOCK_EX)
+	if err != nil {
+		return false, err
+	}
+	_, err = s.users.try(syscall.LOCK_SH) // back again; succeeds, since to hold it alone takes the transition
+	return alone, err
+}
+
+// Stop gives the server up. Whoever is the last to do so, in any process, stops it: fast, and after a ctx that ended
+// without a checkpoint, which costs the next Start a recovery and nothing else.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stop.Do(func() {
+		s.endWatch()
+		if err := s.leave(ctx); err != nil {
+			s.stopErr = fmt.Errorf("stop the private Postgres: %w", err)
+		}
+	})
+	return s.stopErr
+}
+
+func (s *Server) leave(ctx context.Context) error {
+	defer s.close()
+	if err := s.transition.wait(ctx, syscall.LOCK_EX); err != nil {
+		return err
+	}
+	alone, err := s.alone()
+	if err != nil || !alone {
+		return err
+	}
+	return s.shutdown(ctx)
+}
+
+// URL is the address of a database for the application's login, which owns nothing, inherits nothing, is no
+// superuser, and may make roles.
+func (s *Server) URL(database string) string { return s.url(Login, s.passwords.login, database) }
+
+// SuperuserURL is the address of a database for the superuser, for tests and repair.
+func (s *Server) SuperuserURL(database string) string {
+	return s.url(superuser, s.passwords.superuser, database)
+}
+
+func (s *Server) url(user, password, database string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Path: "/" + database,
+		RawQuery: url.Values{"host": {s.socket}, "port": {port}}.Encode()}
+	return u.String()
+}
+
+// prepareFiles makes the cluster ready for a program to work on it.
+func (s *Server) prepareFiles() error {
+	if err := s.repairPidfile(); err != nil {
+		return err
+	}
+	info, err := os.Stat(s.folder.cluster())
+	if err != nil {
+		return err
+	}
+	if s.account.drop && ownerOf(info) != s.account.uid {
+		return s.account.giveTree(s.folder.cluster())
+	}
+	return nil
+}

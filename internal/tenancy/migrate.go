@@ -1,0 +1,152 @@
+package tenancy
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// migration is one numbered file.
+type migration struct {
+	version int
+	name    string
+	sql     string
+}
+
+// readLine reads a line of files named NNN_what.sql, numbered from 1 without gaps.
+func readLine(files fs.FS, folder string) ([]migration, error) {
+	names, err := fs.Glob(files, folder+"/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	line := make([]migration, len(names))
+	for i, name := range names {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, folder+"/"), "_")
+		version, err := strconv.Atoi(number)
+		if err != nil || version != i+1 {
+			return nil, fmt.Errorf("migration %s: expected number %03d", name, i+1)
+		}
+		sql, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		line[i] = migration{version: version, name: name, sql: string(sql)}
+	}
+	return line, nil
+}
+
+// apply runs the files after version in tx, which is the owner's with the schema on its path.
+// login and role stand in for :login and :role; both are names that we made or that Postgres quoted.
+func apply(ctx context.Context, tx pgx.Tx, line []migration, version int, login, role string) error {
+	names := strings.NewReplacer(":login", login, ":role", role)
+	for _, m := range line[version:] {
+		if _, err := tx.Exec(ctx, names.Replace(m.sql)); err != nil {
+			return fmt.Errorf("migration %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// Progress is called as workspaces get their migrations: so many done of all that need one.
+type Progress func(done, all int)
+
+// Migrate brings the control schema and every workspace to this program's shape: each workspace in a
+// transaction of its own, a few at once. Interrupted, it goes on where it was. When there is nothing to
+// do it costs a few queries, whatever the number of workspaces.
+func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
+	if err := t.bootstrap(ctx); err != nil {
+		return err
+	}
+	if err := t.migrateControl(ctx); err != nil {
+		return err
+	}
+	behind, err := t.behind(ctx)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(4)
+	done := make(chan struct{}, len(behind))
+	for _, entry := range behind {
+		group.Go(func() error {
+			err := t.migrateWorkspace(ctx, entry.Workspace())
+			if err == nil && progress != nil {
+				done <- struct{}{}
+				progress(len(done), len(behind))
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+func (t *Tenancy) migrateControl(ctx context.Context) error {
+	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		if err := lock(ctx, tx); err != nil {
+			return err
+		}
+		login, err := t.login(ctx, tx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (only boolean primary key default true check (only), version integer not null);
+			insert into kluis.migration (version) values (0) on conflict do nothing;
+			grant usage on schema kluis to `+login+`; grant select on kluis.migration to `+login)
+		if err != nil {
+			return fmt.Errorf("prepare the control schema: %w", err)
+		}
+		var version int
+		if err := tx.QueryRow(ctx, `select version from kluis.migration`).Scan(&version); err != nil {
+			return err
+		}
+		if version > len(t.controlLine) {
+			return fmt.Errorf("the database is at control migration %d, this program knows %d: it was migrated by a newer kluis", version, len(t.controlLine))
+		}
+		if err := apply(ctx, tx, t.controlLine, version, login, ""); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update kluis.migration set version = $1`, len(t.controlLine))
+		return err
+	})
+}
+
+func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
+	err := pgx.BeginFunc(ctx, t.db.Pool(), func(tx pgx.Tx) error {
+		login, err := t.login(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var version int
+		err = tx.QueryRow(ctx, `select version from kluis.workspace where id = $1 for update`, w.ID).Scan(&version)
+		if err != nil || version >= len(t.workspaceLine) {
+			return err // done by another process meanwhile
+		}
+		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1 where id = $2`, len(t.workspaceLine), w.ID); err != nil {
+			return err
+		}
+		if err := pg.Become(ctx, tx, pg.Owner, w.Schema()); err != nil {
+			return err
+		}
+		return apply(ctx, tx, t.workspaceLine, version, login, w.Schema())
+	})
+	if err != nil {
+		return fmt.Errorf("workspace %s: %w", w.ID, err)
+	}
+	return nil
+}
+
+// login is the application's login, quoted as an identifier.
+func (t *Tenancy) login(ctx context.Context, tx pgx.Tx) (string, error) {
+	var name string
+	err := tx.QueryRow(ctx, `select session_user`).Scan(&name)
+	return pgx.Identifier{name}.Sanitize(), err
+}

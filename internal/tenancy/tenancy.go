@@ -1,0 +1,156 @@
+package tenancy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Tenancy is the directory of workspaces.
+type Tenancy struct {
+	db            *pg.DB
+	controlLine   []migration
+	workspaceLine []migration
+}
+
+// New reads the two lines of migrations, from folders control and workspace.
+func New(db *pg.DB, control, workspace fs.FS) (*Tenancy, error) {
+	controlLine, err := readLine(control, "control")
+	if err != nil {
+		return nil, err
+	}
+	workspaceLine, err := readLine(workspace, "workspace")
+	if err != nil {
+		return nil, err
+	}
+	return &Tenancy{db: db, controlLine: controlLine, workspaceLine: workspaceLine}, nil
+}
+
+// Entry is a workspace in the directory.
+type Entry struct {
+	ID        uuid.UUID
+	Slug      string
+	Region    string
+	Status    string // active, erased
+	Version   int    // the last migration that it has
+	CreatedAt time.Time
+}
+
+// Workspace is the value that opens the entry's data.
+func (e Entry) Workspace() pg.Workspace { return pg.Workspace{ID: e.ID} }
+
+const columns = `id, slug, region, status, version, created_at`
+
+// List gives the active workspaces, the oldest first, at most limit (0 = all).
+func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' order by id limit nullif($1, 0)`, limit)
+}
+
+// BySlug finds an active workspace; ErrUnknown when there is none.
+func (t *Tenancy) BySlug(ctx context.Context, slug string) (Entry, error) {
+	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and slug = $1`, slug)
+	if err == nil && len(entries) == 0 {
+		err = ErrUnknown
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("workspace %q: %w", slug, err)
+	}
+	return entries[0], nil
+}
+
+// SlugTaken tells whether a slug is or was in use.
+func (t *Tenancy) SlugTaken(ctx context.Context, slug string) (bool, error) {
+	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where slug = $1`, slug)
+	return len(entries) > 0, err
+}
+
+// behind gives the workspaces that lack migrations; one query when there are none.
+func (t *Tenancy) behind(ctx context.Context) ([]Entry, error) {
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and version < $1 order by id`, len(t.workspaceLine))
+}
+
+// Behind tells how many workspaces lack migrations.
+func (t *Tenancy) Behind(ctx context.Context) (int, error) {
+	entries, err := t.behind(ctx)
+	return len(entries), err
+}
+
+func (t *Tenancy) query(ctx context.Context, sql string, args ...any) (entries []Entry, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		entries, err = pgx.CollectRows(rows, pgx.RowToStructByName[Entry])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the workspace directory: %w", err)
+	}
+	return entries, nil
+}
+
+// ErrUnknown says that there is no such workspace, ErrSlugTaken that a slug is or was in use.
+var (
+	ErrUnknown   = errors.New("no such workspace")
+	ErrSlugTaken = errors.New("the slug is taken")
+)
+
+// Provision makes a workspace: directory entry, role, schema, tables, and whatever found adds to them as
+// the workspace's role. It is one transaction: killed anywhere, the workspace is whole or absent. After
+// found, the transaction is the login's again, for after, which may touch the control schema.
+func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region string, found, after func(tx pgx.Tx) error) error {
+	w := pg.Workspace{ID: id}
+	err := pgx.BeginFunc(ctx, t.db.Pool(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version) values ($1, $2, $3, 'active', $4)`,
+			id, slug, region, len(t.workspaceLine)); err != nil {
+			return err
+		}
+		if err := t.build(ctx, tx, w); err != nil {
+			return err
+		}
+		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+			return err
+		}
+		if err := found(tx); err != nil {
+			return err
+		}
+		if err := pg.Become(ctx, tx, "none", ""); err != nil {
+			return err
+		}
+		return after(tx)
+	})
+	if pg.Is(err, pg.UniqueViolation) {
+		return ErrSlugTaken
+	}
+	if err != nil {
+		return fmt.Errorf("provision workspace %s: %w", id, err)
+	}
+	return nil
+}
+
+func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
+	login, err := t.login(ctx, tx)
+	if err != nil {
+		return err
+	}
+	name := w.Schema() // "ws_" and hexadecimal digits of the id
+	if _, err := tx.Exec(ctx, `create role `+name+` nologin in role `+tenants+`; grant `+name+` to session_user;
+		create schema `+name+` authorization `+pg.Owner); err != nil {
+		return fmt.Errorf("create role and schema: %w", err)
+	}
+	if err := pg.Become(ctx, tx, pg.Owner, name); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `grant usage on schema `+name+` to `+name); err != nil {
+		return err
+	}
+	return apply(ctx, tx, t.workspaceLine, 0, login, name)
+}

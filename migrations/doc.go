@@ -1,0 +1,17 @@
+// Package migrations is the shape of the database, in two lines of numbered files: control/NNN_*.sql for
+// the one control schema, workspace/NNN_*.sql for the schema of every workspace.
+//
+// A file runs once, in one transaction, as the owner role with the schema on the search_path. In it,
+// :login stands for the application's login and :role for the workspace's role. A file that has been
+// released is never changed: a change is a new file.
+package migrations
+
+import "embed"
+
+// Control and Workspace are the two lines.
+var (
+	//go:embed control/*.sql
+	Control embed.FS
+	//go:embed workspace/*.sql
+	Workspace embed.FS
+)

@@ -1,0 +1,13 @@
+create table comment (
+    id         uuid primary key,
+    task_id    uuid not null,
+    body       text not null,
+    created_by uuid not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    deleted_at timestamptz,
+    version    integer not null,
+    position   bigint not null
+);
+create index on comment (task_id, id);
+grant select, insert, update on comment to :role;

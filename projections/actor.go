@@ -1,0 +1,80 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Actor is who asks: an active member with the role that the roster gave at version Roster.
+type Actor struct {
+	Workspace pg.Workspace
+	Member    uuid.UUID
+	Role      domain.Role
+	Roster    int       // what commands guard: when it moved, Role may be another
+	Session   uuid.UUID // the session whose token was shown
+}
+
+// Scope gives how far the actor's role reaches for p.
+func (a Actor) Scope(p domain.Permission) domain.Scope { return a.Role.Grants.Scope(p) }
+
+// The limits of a session: from its last use, and from its beginning.
+const (
+	SessionIdle = 12 * time.Hour
+	SessionLife = 7 * 24 * time.Hour
+	touchAfter  = time.Minute // how exactly the last use is known
+)
+
+type actorRow struct {
+	Session uuid.UUID
+	Member  uuid.UUID
+	Role    string
+	Status  string
+	Touch   bool
+}
+
+// BySession finds who shows a token with this digest. nil when the session is unknown or has ended, or
+// when the member is not active. The roster it is read from is never stale.
+func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
+	actor, touch, err := p.actor(ctx, w, `select s.id as session, m.id as member, m.role, m.status, s.used_at < now() - make_interval(secs => $2) as touch
+		from session s join member m on m.id = s.member_id
+		where s.digest = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $3)`,
+		digest[:], touchAfter.Seconds(), SessionIdle.Seconds())
+	if err != nil || actor == nil || !touch {
+		return actor, err
+	}
+	return actor, p.db.Do(ctx, w, pg.Exec(`update session set used_at = now() where id = $1`, actor.Session))
+}
+
+// Again reads the actor anew, after the roster moved: nil when the member may no longer act.
+func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
+	actor, _, err := p.actor(ctx, a.Workspace, `select s.id as session, m.id as member, m.role, m.status, false as touch
+		from member m join session s on s.member_id = m.id where s.id = $1`, a.Session)
+	return actor, err
+}
+
+func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, args ...any) (*Actor, bool, error) {
+	var rows []actorRow
+	mark, err := p.freshRoster(ctx, w, pg.Rows(&rows, sql, args...))
+	if err != nil || len(rows) == 0 || rows[0].Status != domain.Active {
+		return nil, false, err
+	}
+	role, known := domain.BuiltInRole(rows[0].Role)
+	if !known {
+		return nil, false, nil // a role that is not there grants nothing
+	}
+	return &Actor{Workspace: w, Member: rows[0].Member, Role: role, Roster: mark.Roster, Session: rows[0].Session}, rows[0].Touch, nil
+}
+
+// freshRoster is Fresh for what depends on the roster alone: it does not wait for other events.
+func (p *Projections) freshRoster(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
+	mark, err := p.Look(ctx, w, query...)
+	if err != nil || mark.Roster == mark.RosterHead {
+		return mark, err
+	}
+	return p.Fresh(ctx, w, query...)
+}

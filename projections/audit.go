@@ -1,0 +1,77 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Record and Filter are the event store's: what an auditor sees is what is stored.
+type (
+	Record = eventstore.Record
+	Filter = eventstore.Filter
+)
+
+// ListRecords answers with the records that a filter chooses, the newest first, and with whether there are more.
+func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, more bool, mark Mark, err error) {
+	mark, err = p.Look(ctx, by.Workspace, eventstore.Newest(&records, f, limit+1))
+	mark.Position = mark.Head // the log itself is never behind
+	if len(records) > limit {
+		return records[:limit], true, mark, err
+	}
+	return records, false, mark, err
+}
+
+// heartbeat is how often a follower looks even when no bell rang, and asks whether it still may.
+const heartbeat = 5 * time.Second
+
+// Replay gives the records of the workspace from a position on to fn, the oldest first, in constant memory.
+// With follow it goes on as new ones are committed, until ctx ends or the actor may read the log no more.
+// flush is called whenever there is nothing more for the moment.
+func (p *Projections) Replay(ctx context.Context, by Actor, from int64, follow bool, fn func(Record) error, flush func() error) error {
+	for {
+		rung := p.bell.Of(by.Workspace)
+		next, err := p.store.Each(ctx, by.Workspace, from, fn)
+		if err != nil {
+			return err
+		}
+		from = next
+		if err := flush(); err != nil || !follow {
+			return err
+		}
+		if err := wait(ctx, rung); err != nil {
+			return err
+		}
+		again, err := p.Again(ctx, by)
+		if err != nil {
+			return err
+		}
+		if again == nil || !again.Role.Grants.Allow(domain.ReadAudit) {
+			return nil
+		}
+	}
+}
+
+func wait(ctx context.Context, rung <-chan struct{}) error {
+	timer := time.NewTimer(heartbeat)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-rung:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// Range reads the records of a workspace from first to last: what a repeated command answers with.
+func (p *Projections) Range(ctx context.Context, w pg.Workspace, first, last int64) ([]domain.Record, error) {
+	var stored []Record
+	if err := p.db.Read(ctx, w, eventstore.Range(&stored, first, last)); err != nil {
+		return nil, err
+	}
+	return Decode(stored)
+}

@@ -1,0 +1,140 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Projections derives the read models and answers queries on them.
+type Projections struct {
+	db    *pg.DB
+	store *eventstore.Store
+	bell  *eventstore.Bell
+	bound time.Duration // the longest that a read spends on catching up
+}
+
+// Bound is the default of how long a read catches up before it answers with what there is.
+const Bound = 2 * time.Second
+
+// New makes the projections of the logs in store; bell tells followers that there is more.
+func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.Duration) *Projections {
+	return &Projections{db: db, store: store, bell: bell, bound: bound}
+}
+
+const (
+	pageSize    = 500  // events of one transaction of the ordinary catch-up
+	rebuildSize = 5000 // and of a rebuild
+)
+
+// CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
+// seen the head, or until the deadline of ctx has passed between two pages. It gives the mark it reached.
+func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error) {
+	for {
+		var done step
+		err := p.db.In(ctx, w, func(tx *pg.Tx) (err error) {
+			done, err = foldPage(ctx, tx, pageSize)
+			return err
+		})
+		if err != nil {
+			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
+		}
+		if done.events < pageSize || ctx.Err() != nil {
+			return done.mark, nil
+		}
+	}
+}
+
+// step is what one page did.
+type step struct {
+	mark   Mark // after it
+	events int
+}
+
+// foldPage locks the checkpoint, reads the next page of events, folds it into every read model and moves
+// the checkpoint, in the caller's transaction: three round trips. A crash anywhere leaves nothing half.
+func foldPage(ctx context.Context, tx *pg.Tx, size int) (step, error) {
+	var mark Mark
+	var stored []eventstore.Record
+	err := tx.Run(ctx,
+		pg.Exec(`set local lock_timeout = '10s'`),
+		pg.Exec(`select position, roster from checkpoint for update`).Scan(&mark.Position, &mark.Roster),
+		pg.Rows(&stored, `select position, id, stream, version, type, at, actor, data from event
+			where position > (select position from checkpoint) order by position limit $1`, size),
+		pg.Exec(selectHeads).Scan(&mark.Head, &mark.RosterHead),
+	)
+	if err != nil || len(stored) == 0 {
+		return step{mark: mark}, err
+	}
+	records, err := Decode(stored)
+	if err != nil {
+		return step{}, err
+	}
+	folds := distribute(records)
+	if loads := statements(folds, fold.load); loads != nil {
+		if err := tx.Run(ctx, loads...); err != nil {
+			return step{}, fmt.Errorf("load rows: %w", err)
+		}
+	}
+	var stores []pg.Statement
+	for _, f := range folds {
+		s, err := f.store()
+		if err != nil {
+			return step{}, err
+		}
+		stores = append(stores, s...)
+	}
+	mark.Position = records[len(records)-1].Position
+	for _, r := range records {
+		if r.Stream == domain.RosterStream {
+			mark.Roster = r.Version
+		}
+	}
+	mark.Head, mark.RosterHead = max(mark.Head, mark.Position), max(mark.RosterHead, mark.Roster)
+	stores = append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2`, mark.Position, mark.Roster))
+	if err := tx.Commit(ctx, stores...); err != nil {
+		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
+	}
+	return step{mark: mark, events: len(records)}, nil
+}
+
+func statements(folds []fold, of func(fold) []pg.Statement) (all []pg.Statement) {
+	for _, f := range folds {
+		all = append(all, of(f)...)
+	}
+	return all
+}
+
+// distribute gives every record to the read models that it changes.
+func distribute(records []domain.Record) []fold {
+	folds := make([]fold, len(models))
+	for i, m := range models {
+		folds[i] = m.fold()
+		for _, r := range records {
+			if id, ok := m.row(r); ok {
+				folds[i].add(id, r)
+			}
+		}
+	}
+	return folds
+}
+
+// Decode turns stored records into the domain's.
+func Decode(stored []eventstore.Record) ([]domain.Record, error) {
+	records := make([]domain.Record, len(stored))
+	for i, s := range stored {
+		event, err := domain.Decode(s.Type, s.Data)
+		if err != nil {
+			return nil, fmt.Errorf("position %d: %w", s.Position, err)
+		}
+		records[i] = domain.Record{Position: s.Position, Stream: s.Stream, Version: s.Version, At: s.At, Event: event}
+		if s.Actor != nil {
+			records[i].Actor = *s.Actor
+		}
+	}
+	return records, nil
+}

@@ -1,0 +1,61 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Mark says how the read models stood to the log when something was read.
+type Mark struct {
+	Head       int64 // the last position of the log
+	Position   int64 // the checkpoint: up to here everything is in the read models
+	RosterHead int   // the last version of the roster
+	Roster     int   // and the one that the read models have
+}
+
+// Behind is how many events of the log the read models lack.
+func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
+
+const selectHeads = `select position, coalesce((select max(version) from event where stream = 'roster'), 0) from head`
+
+// Look runs a query on the read models as they are: one snapshot, one round trip. It is enough to accept
+// a command on, because the append guards what was read.
+func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
+	var m Mark
+	all := append([]pg.Statement{
+		pg.Exec(`select position, roster from checkpoint`).Scan(&m.Position, &m.Roster),
+		pg.Exec(selectHeads).Scan(&m.Head, &m.RosterHead),
+	}, query...)
+	err := p.db.Read(ctx, w, all...)
+	return m, err
+}
+
+// Fresh runs a query on read models that have everything that was committed before it was asked. When
+// they are behind it catches up first; past the bound it answers with what there is, and the mark says how
+// many of those events are missing. It never answers on an old roster: then it is an Unavailable refusal.
+func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
+	asked, err := p.Look(ctx, w, query...)
+	if err != nil || asked.Behind() == 0 {
+		return asked, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, p.bound)
+	defer cancel()
+	_, failed := p.CatchUp(bounded, w)
+	mark, err := p.Look(ctx, w, query...)
+	if err != nil {
+		return mark, err
+	}
+	mark.Head, mark.RosterHead = asked.Head, asked.RosterHead // what came later was not asked for
+	switch {
+	case mark.Roster < mark.RosterHead:
+		refusal := domain.Refuse(domain.Unavailable, "catching_up", "the members and roles are %d events behind", mark.Behind())
+		refusal.RetryAfter = time.Second
+		return mark, refusal
+	case mark.Behind() > 0 && failed != nil && bounded.Err() == nil:
+		return mark, failed // not for want of time: something is wrong
+	}
+	return mark, nil
+}

@@ -1,0 +1,78 @@
+package projections
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+// Revision is one event of a thing's history: who changed what, when.
+type Revision struct {
+	Version int
+	At      time.Time
+	Actor   uuid.UUID
+	Type    string
+	Changes []FieldChange
+}
+
+// FieldChange is a field before and after, in JSON.
+type FieldChange struct {
+	Field string          `json:"field"`
+	Old   json.RawMessage `json:"old"`
+	New   json.RawMessage `json:"new"`
+}
+
+// bookkeeping is what every event changes.
+var bookkeeping = map[string]bool{"id": true, "version": true, "position": true, "updated_at": true, "created_at": true, "created_by": true}
+
+// TaskHistory answers with what happened to a task that the actor may see, the oldest first.
+func (p *Projections) TaskHistory(ctx context.Context, by Actor, id uuid.UUID) ([]Revision, Mark, error) {
+	_, mark, err := p.GetTask(ctx, by, id)
+	if err != nil {
+		return nil, mark, err
+	}
+	records, err := p.stream(ctx, by.Workspace, domain.TaskStream(id), time.Time{})
+	if err != nil {
+		return nil, mark, err
+	}
+	return Tasks.history(records), mark, nil
+}
+
+// history folds records and says what each changed in the state.
+func (m *Model[T]) history(records []domain.Record) []Revision {
+	revisions := make([]Revision, 0, len(records))
+	var state T
+	before := fields(state)
+	for _, r := range records {
+		m.apply(&state, r)
+		after := fields(state)
+		revision := Revision{Version: r.Version, At: r.At, Actor: r.Actor, Type: r.Event.Type(), Changes: []FieldChange{}}
+		for i, f := range after {
+			if !bookkeeping[f.Field] && !bytes.Equal(before[i].New, f.New) {
+				revision.Changes = append(revision.Changes, FieldChange{Field: f.Field, Old: before[i].New, New: f.New})
+			}
+		}
+		revisions = append(revisions, revision)
+		before = after
+	}
+	return revisions
+}
+
+// fields gives the fields of a state by their JSON names, in their order; New is the value.
+func fields(state any) []FieldChange {
+	v := reflect.ValueOf(state)
+	all := make([]FieldChange, v.NumField())
+	for i := range all {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		value, _ := json.Marshal(v.Field(i).Interface()) // states are made of what JSON can say
+		all[i] = FieldChange{Field: name, New: value}
+	}
+	return all
+}

@@ -1,0 +1,73 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Members is the read model of the members: the roster, a row each.
+var Members = newModel("member",
+	func(r domain.Record) (uuid.UUID, bool) {
+		if r.Stream != domain.RosterStream {
+			return uuid.Nil, false
+		}
+		return domain.MemberOf(r)
+	},
+	(*domain.Member).Apply,
+	func(m domain.Member) uuid.UUID { return m.ID })
+
+const (
+	// ownMember is which members scope own reaches: oneself.
+	ownMember     = `member.id = $2`
+	memberColumns = `id, email, email_hash, full_name, role, status, created_at, updated_at, version, position`
+	memberVisible = `($1 = 'all' or $1 = 'own' and (` + ownMember + `))`
+	selectMember  = `select ` + memberColumns + ` from member where id = $3 and status <> 'removed' and ` + memberVisible
+	listMembers   = `select ` + memberColumns + ` from member
+		where status <> 'removed' and ` + memberVisible + ` and ($3::uuid is null or id < $3) order by id desc limit $4`
+	loadMember = `select ` + memberColumns + `,
+			` + memberVisible + ` as visible,
+			(select count(*) from member where role = 'admin' and status = 'active' and id <> $3) as other_admins
+		from member where id = $3 and status <> 'removed'`
+)
+
+// GetMember answers with one member that the actor may see.
+func (p *Projections) GetMember(ctx context.Context, by Actor, id uuid.UUID) (domain.Member, Mark, error) {
+	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, by.Scope(domain.ReadMember), by.Member, id)
+}
+
+// GetSelf answers with the actor's own membership, whatever the role.
+func (p *Projections) GetSelf(ctx context.Context, by Actor) (domain.Member, Mark, error) {
+	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, domain.Own, by.Member, by.Member)
+}
+
+// ListMembers answers with the members, the newest first.
+func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]domain.Member, bool, Mark, error) {
+	return list[domain.Member](ctx, p, by.Workspace, page, listMembers, by.Scope(domain.ReadMember), by.Member, page.After)
+}
+
+// MemberRow is a member with what a decision on it needs.
+type MemberRow struct {
+	domain.Member
+	Visible     bool
+	OtherAdmins int // active admins besides this member
+}
+
+// LoadMember is the query for a decision on a member.
+func LoadMember(into *[]MemberRow, by Actor, id uuid.UUID) pg.Statement {
+	return pg.Rows(into, loadMember, by.Scope(domain.ReadMember), by.Member, id)
+}
+
+// MembersByEmail is the query for who has an address, by its keyed hash: one member at most, because
+// invitations are decided on the roster that they guard.
+func MembersByEmail(into *[]domain.Member, hash string) pg.Statement {
+	return pg.Rows(into, `select `+memberColumns+` from member where email_hash = $1 and status <> 'removed'`, hash)
+}
+
+// CountActive is the query for how many of ids are members who can be given work.
+func CountActive(into *int, ids []uuid.UUID) pg.Statement {
+	return pg.Exec(`select count(*) from member where id = any($1) and status in ('active', 'invited')`, ids).Scan(into)
+}

@@ -1,0 +1,165 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// models is every read model. A new noun adds its line.
+var models = []model{
+	Workspaces,
+	Members,
+	Tasks,
+	Comments,
+}
+
+// model is a read model: which rows a record changes, and how rows are loaded, folded and stored.
+type model interface {
+	table() string
+	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
+	fold() fold
+}
+
+// fold is the work on one page of records for one read model.
+type fold interface {
+	add(id uuid.UUID, r domain.Record)
+	load() []pg.Statement // the rows that the page changes
+	store() ([]pg.Statement, error)
+}
+
+// Model is a read model whose rows are states of type T, in a table whose columns are T's JSON fields.
+type Model[T any] struct {
+	name  string
+	rowOf func(r domain.Record) (uuid.UUID, bool)
+	apply func(state *T, r domain.Record)
+	id    func(T) uuid.UUID
+
+	columns string // "id, title, ..."
+	selects string // rows by id
+	upserts string
+}
+
+// newModel makes a read model. Its SQL is made once, from the names in our own struct.
+func newModel[T any](name string, rowOf func(domain.Record) (uuid.UUID, bool), apply func(*T, domain.Record), id func(T) uuid.UUID) *Model[T] {
+	names := jsonNames[T]()
+	columns := strings.Join(names, ", ")
+	updates := make([]string, len(names))
+	for i, n := range names {
+		updates[i] = n + " = excluded." + n
+	}
+	return &Model[T]{
+		name: name, rowOf: rowOf, apply: apply, id: id,
+		columns: columns,
+		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, columns, name),
+		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
+			on conflict (id) do update set %[3]s`, name, columns, strings.Join(updates, ", ")),
+	}
+}
+
+func jsonNames[T any]() (names []string) {
+	t := reflect.TypeFor[T]()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+// ofKind is the rowOf of a noun that has a stream per thing: "<kind>-<uuid>".
+func ofKind(kind string) func(domain.Record) (uuid.UUID, bool) {
+	return func(r domain.Record) (uuid.UUID, bool) { return domain.StreamID(kind, r.Stream) }
+}
+
+func (m *Model[T]) table() string                         { return m.name }
+func (m *Model[T]) row(r domain.Record) (uuid.UUID, bool) { return m.rowOf(r) }
+func (m *Model[T]) fold() fold                            { return &page[T]{model: m, rows: map[uuid.UUID]*change[T]{}} }
+
+// Fold gives the state that records of one thing make, the oldest first.
+func (m *Model[T]) Fold(records []domain.Record) (state T) {
+	for _, r := range records {
+		m.apply(&state, r)
+	}
+	return state
+}
+
+// Apply folds one more record into a state.
+func (m *Model[T]) Apply(state *T, r domain.Record) { m.apply(state, r) }
+
+// Before gives the state that a thing had when r happened to it.
+func (m *Model[T]) Before(ctx context.Context, p *Projections, w pg.Workspace, r domain.Record) (state T, err error) {
+	id, _ := m.rowOf(r)
+	records, err := p.stream(ctx, w, r.Stream, time.Time{})
+	for _, earlier := range records {
+		if other, ok := m.rowOf(earlier); ok && other == id && earlier.Version < r.Version {
+			m.apply(&state, earlier)
+		}
+	}
+	return state, err
+}
+
+// page is the fold of one page of records.
+type page[T any] struct {
+	model *Model[T]
+	order []uuid.UUID
+	rows  map[uuid.UUID]*change[T]
+	found []T
+}
+
+type change[T any] struct {
+	state   T
+	records []domain.Record
+}
+
+func (p *page[T]) add(id uuid.UUID, r domain.Record) {
+	c := p.rows[id]
+	if c == nil {
+		c = &change[T]{}
+		p.rows[id] = c
+		p.order = append(p.order, id)
+	}
+	c.records = append(c.records, r)
+}
+
+func (p *page[T]) load() []pg.Statement {
+	var ids []uuid.UUID
+	for _, id := range p.order {
+		if c := p.rows[id]; c.records[0].Version > 1 || c.records[0].Stream == domain.RosterStream {
+			ids = append(ids, id) // a stream that begins here has no row yet
+		}
+	}
+	if ids == nil {
+		return nil
+	}
+	return []pg.Statement{pg.Rows(&p.found, p.model.selects, ids)}
+}
+
+func (p *page[T]) store() ([]pg.Statement, error) {
+	if len(p.order) == 0 {
+		return nil, nil
+	}
+	for _, state := range p.found {
+		p.rows[p.model.id(state)].state = state
+	}
+	states := make([]T, len(p.order))
+	for i, id := range p.order {
+		c := p.rows[id]
+		for _, r := range c.records {
+			p.model.apply(&c.state, r)
+		}
+		states[i] = c.state
+	}
+	rows, err := json.Marshal(states)
+	if err != nil {
+		return nil, fmt.Errorf("encode rows of %s: %w", p.model.name, err)
+	}
+	return []pg.Statement{pg.Exec(p.model.upserts, string(rows))}, nil
+}

@@ -1,0 +1,45 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Who may see what: a scope is compiled into every query as two parameters, $1 the scope and $2 the
+// member, so that the text of a query stays constant. Each noun has one predicate, its "own": the rows that
+// scope own reaches, and "visible" around it: list, get, history and commands all use that one.
+
+// get answers with the one row that a query finds, fresh, or that there is no such noun.
+func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql string, args ...any) (T, Mark, error) {
+	var rows []T
+	mark, err := p.Fresh(ctx, w, pg.Rows(&rows, sql, args...))
+	if err == nil && len(rows) == 0 {
+		err = domain.Missing(noun)
+	}
+	if err != nil {
+		var none T
+		return none, mark, err
+	}
+	return rows[0], mark, nil
+}
+
+// Page is the part of a list that is asked for: at most Limit things after After, in the order of their ids,
+// the newest first.
+type Page struct {
+	Limit int
+	After *uuid.UUID
+}
+
+// list answers with a page of rows and with whether there are more. sql takes the limit as its last
+// parameter, and is asked for one more than the page.
+func list[T any](ctx context.Context, p *Projections, w pg.Workspace, page Page, sql string, args ...any) (rows []T, more bool, mark Mark, err error) {
+	mark, err = p.Fresh(ctx, w, pg.Rows(&rows, sql, append(args, page.Limit+1)...))
+	if len(rows) > page.Limit {
+		return rows[:page.Limit], true, mark, err
+	}
+	return rows, false, mark, err
+}

@@ -1,0 +1,28 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Workspaces is the read model of the workspace itself: one row.
+var Workspaces = newModel("workspace",
+	ofKind("workspace"),
+	(*domain.Workspace).Apply,
+	func(w domain.Workspace) uuid.UUID { return w.ID })
+
+const selectWorkspace = `select id, slug, name, plan, region, created_at, updated_at, version, position from workspace`
+
+// GetWorkspace answers with the workspace itself.
+func (p *Projections) GetWorkspace(ctx context.Context, w pg.Workspace) (domain.Workspace, Mark, error) {
+	return get[domain.Workspace](ctx, p, w, "workspace", selectWorkspace)
+}
+
+// LoadWorkspace is the query for a decision on the workspace.
+func LoadWorkspace(into *[]domain.Workspace) pg.Statement {
+	return pg.Rows(into, selectWorkspace)
+}
