@@ -18,6 +18,8 @@ type Request struct {
 	By      projections.Actor
 	IfMatch *int  // only when the thing is at this version
 	Once    *Once // the same key has one effect
+
+	renew func(context.Context, projections.Actor) (*projections.Actor, error) // reads By anew; by the session unless set
 }
 
 // Once is an idempotency key with the fingerprint of what is asked for.
@@ -89,7 +91,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		if !worthAgain(a, err) {
 			return effect{}, refusal(err)
 		}
-		if by, err = c.catchUp(ctx, by); err != nil {
+		if by, err = c.catchUp(ctx, r, by); err != nil {
 			return effect{}, err
 		}
 	}
@@ -109,11 +111,15 @@ func worthAgain(a *attempt, err error) bool {
 }
 
 // catchUp brings the read models to the head and reads anew who asks.
-func (c *Commands) catchUp(ctx context.Context, by projections.Actor) (projections.Actor, error) {
+func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor) (projections.Actor, error) {
 	if _, err := c.Views.CatchUp(ctx, by.Workspace); err != nil {
 		return by, err
 	}
-	again, err := c.Views.Again(ctx, by)
+	renew := c.Views.Again
+	if r.renew != nil {
+		renew = r.renew
+	}
+	again, err := renew(ctx, by)
 	if err != nil {
 		return by, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -83,9 +84,9 @@ func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (R
 	return c.changeMember(ctx, r, id, domain.DeleteMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.Remove(m.OtherAdmins) })
 }
 
-// changeMember decides on a member and on how many other admins there are. Both come from the roster,
-// which the append expects at the version they were read at: two admins who remove each other at the same
-// instant cannot both succeed.
+// changeMember decides on a member and on how many other admins there are. Both come from the roster, and
+// so does the caller's own role, at a.by.Roster or later; the append expects the roster at just that
+// version. So two admins who remove each other at the same instant cannot both succeed.
 func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
 	var before domain.Member
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -104,7 +105,7 @@ func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, pe
 			return plan{}, err
 		}
 		events, err := decide(rows[0])
-		return plan{stream: domain.RosterStream, version: a.mark.Roster, events: events}, err
+		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
 	})
 	return result(ctx, c, r, projections.Members, before, done, err)
 }
@@ -129,12 +130,12 @@ func sealPerson(key vault.Key, email, fullName string) (sealedEmail, sealedName 
 type Person struct{ Email, FullName string }
 
 // OpenMembers opens the personal data of members; those who were erased have none.
-func (c *Commands) OpenMembers(ctx context.Context, r Request, members []domain.Member) (map[uuid.UUID]Person, error) {
+func (c *Commands) OpenMembers(ctx context.Context, w pg.Workspace, members []domain.Member) (map[uuid.UUID]Person, error) {
 	ids := make([]uuid.UUID, len(members))
 	for i, m := range members {
 		ids[i] = m.ID
 	}
-	keys, err := c.Vault.Keys(ctx, r.By.Workspace, ids)
+	keys, err := c.Vault.Keys(ctx, w, ids)
 	if err != nil {
 		return nil, err
 	}

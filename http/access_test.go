@@ -40,7 +40,7 @@ func TestWithoutAToken(t *testing.T) {
 			t.Errorf("%s differs: %s", name, body)
 		}
 	}
-	if a := s.ask("GET", "/api/things", "", "Authorization: bEARER  admin"); a.StatusCode != 200 {
+	if a := s.ask("GET", "/api/things", "", "Authorization: bEARER  admin"); a.StatusCode != http.StatusOK {
 		t.Errorf("the scheme's case counts: %d", a.StatusCode)
 	}
 }

@@ -30,14 +30,14 @@ func swaggerAssets() []asset {
 		{"swagger-ui.css", "text/css; charset=utf-8", embedded("swagger-ui.css.gz")},
 		{"swagger-ui-bundle.js", javaScript, embedded("swagger-ui-bundle.js.gz")},
 		{"favicon-32x32.png", "image/png", compressed(embedded("favicon-32x32.png"))},
-		{"start.js", javaScript, compressed(text(swaggerStart))},
+		{"start.js", javaScript, compressed(inline(swaggerStart))},
 	}
 }
 
 func redocAssets() []asset {
 	return []asset{
-		{"redoc.js", javaScript, compressed(text(redoc.JavaScript))},
-		{"start.js", javaScript, compressed(text(redocStart))},
+		{"redoc.js", javaScript, compressed(inline(redoc.JavaScript))},
+		{"start.js", javaScript, compressed(inline(redocStart))},
 	}
 }
 
@@ -73,7 +73,7 @@ func embedded(name string) func() []byte {
 	})
 }
 
-func text(s string) func() []byte { return func() []byte { return []byte(s) } }
+func inline(s string) func() []byte { return func() []byte { return []byte(s) } }
 
 func compressed(plain func() []byte) func() []byte {
 	return sync.OnceValue(func() []byte {

@@ -21,13 +21,11 @@ const jsonType = "application/json"
 func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 	op, r := ctx.Operation(), requestOf(ctx)
 	if op.RequestBody == nil {
-		if r.ContentLength == 0 { // the server's read timeout would end a long answer
-			_ = ctx.SetReadDeadline(time.Time{})
-		}
 		next(ctx)
 		return
 	}
 	timeout, _ := op.Metadata[bodyTimeoutKey].(time.Duration)
+	// net/http takes the deadline away at the end of the body; errors mean that there is no connection
 	_ = ctx.SetReadDeadline(time.Now().Add(timeout))
 	limit, _ := op.Metadata[maxBodyKey].(int64)
 	if r.ContentLength > limit {
@@ -42,7 +40,6 @@ func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 			refuse(ctx, err)
 			return
 		}
-		_ = ctx.SetReadDeadline(time.Time{})
 		r.Body = io.NopCloser(bytes.NewReader(data))
 		r.Header.Set("Content-Type", jsonType)
 	} else if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); op.RequestBody.Content[media] == nil {

@@ -64,7 +64,7 @@ func TestAcceptableBodies(t *testing.T) {
 		`{"title":"a\u0001\ufffd\uffff"}`,
 		`{"title":"x","children":[{"name":"a"},{"name":"a"}]}`,
 	} {
-		if a := s.ask("POST", "/api/things", body); a.StatusCode != 201 {
+		if a := s.ask("POST", "/api/things", body); a.StatusCode != http.StatusCreated {
 			t.Errorf("%s: %d %s", body, a.StatusCode, a.body)
 		}
 	}
@@ -104,12 +104,12 @@ func TestMediaTypes(t *testing.T) {
 func TestLargeBodies(t *testing.T) {
 	s := newSite(t)
 	body := func(size int) string { return `{"title":"x"` + strings.Repeat(" ", size-13) + `}` }
-	if a := s.ask("POST", "/api/things", body(defaultMaxBody)); a.StatusCode != 201 {
+	if a := s.ask("POST", "/api/things", body(defaultMaxBody)); a.StatusCode != http.StatusCreated {
 		t.Errorf("of exactly the limit: %d", a.StatusCode)
 	}
 	s.ask("POST", "/api/things", body(defaultMaxBody+1)).problem(t, 413, "payload_too_large")
 
-	r, err := http.NewRequest("POST", s.URL+"/api/things", struct{ *strings.Reader }{strings.NewReader(body(defaultMaxBody + 1))})
+	r, err := http.NewRequest(http.MethodPost, s.URL+"/api/things", struct{ *strings.Reader }{strings.NewReader(body(defaultMaxBody + 1))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestLargeBodies(t *testing.T) {
 	s.do(r).problem(t, 413, "payload_too_large")
 }
 
-// A header of a gigabyte is not read: who says so gets the answer at once.
+// A body of a gigabyte is not read: who announces one gets the answer at once.
 func TestAnnouncedSizeIsEnough(t *testing.T) {
 	s := newSite(t)
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -150,7 +150,7 @@ func FuzzBody(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := httptest.NewRequest("POST", "/api/things", bytes.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "/api/things", bytes.NewReader(body))
 		r.Header.Set("Authorization", "Bearer admin")
 		w := httptest.NewRecorder()
 		server.Handler().ServeHTTP(w, r)

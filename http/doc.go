@@ -15,5 +15,6 @@
 //	the handler     gets the caller as an argument, answers or returns an error
 //	problem.go      the one place that turns an error into what the caller may see
 //
-// headers.go, list.go and patch.go hold the pieces that operations share.
+// headers.go, list.go, patch.go and stream.go hold the pieces that operations share; schema.go tightens what
+// huma derives from Go types; docs.go serves the schema and two pages that show it.
 package http

@@ -130,7 +130,7 @@ func TestPagesComeFromHereOnly(t *testing.T) {
 	s := newSite(t)
 	for _, path := range []string{"/api/docs/", "/api/redoc/"} {
 		page := s.ask("GET", path, "", "Authorization: -")
-		if policy := page.Header.Get("Content-Security-Policy"); page.StatusCode != 200 || strings.Contains(policy, "http") ||
+		if policy := page.Header.Get("Content-Security-Policy"); page.StatusCode != http.StatusOK || strings.Contains(policy, "http") ||
 			!strings.Contains(policy, "script-src 'self';") || !strings.Contains(policy, "default-src 'none'") {
 			t.Errorf("%s: %d, policy %q", path, page.StatusCode, policy)
 		}
@@ -151,7 +151,7 @@ func testAsset(t *testing.T, s *site, path string) {
 	t.Helper()
 	plain := s.ask("GET", path, "", "Accept-Encoding: identity")
 	zipped := s.ask("GET", path, "", "Accept-Encoding: gzip")
-	if plain.StatusCode != 200 || plain.Header.Get("Content-Encoding") != "" || len(plain.body) == 0 {
+	if plain.StatusCode != http.StatusOK || plain.Header.Get("Content-Encoding") != "" || len(plain.body) == 0 {
 		t.Errorf("%s: %d, %d bytes", path, plain.StatusCode, len(plain.body))
 	}
 	if zipped.Header.Get("Content-Encoding") != "gzip" || zipped.Header.Get("ETag") == plain.Header.Get("ETag") {

@@ -117,7 +117,7 @@ func fakes(a *api) {
 		Follow bool `query:"follow"`
 		Break  bool `query:"break"`
 	}) (*Streamed, error) {
-		return a.streamed(func(ctx context.Context, w *stream) error {
+		return &Streamed{Body: a.streamed(func(ctx context.Context, w *stream) error {
 			_, err := io.WriteString(w, "{\"position\":1}\n")
 			if err := errors.Join(err, w.Flush()); err != nil {
 				return err
@@ -130,7 +130,7 @@ func fakes(a *api) {
 				return ctx.Err()
 			}
 			return nil
-		}), nil
+		})}, nil
 	})
 	registerPublic(a, operation{
 		Method: http.MethodGet, Path: "/api/fail/{how}", ID: "fail", Tag: "thing", Status: http.StatusOK,

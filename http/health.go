@@ -31,7 +31,11 @@ func health(a *api) {
 	registerPublic(a, operation{
 		Method: http.MethodGet, Path: readyPath, ID: "get-readiness", Tag: "health", Status: http.StatusOK,
 		Summary: "Can the process serve requests?", Access: public,
-	}, func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	}, readiness(a))
+}
+
+func readiness(a *api) func(context.Context, *struct{}) (*healthOutput, error) {
+	return func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 		if a.stopping.Err() != nil {
 			return nil, domain.Refuse(domain.Unavailable, "stopping", "the server is stopping")
 		}
@@ -41,5 +45,5 @@ func health(a *api) {
 			return nil, domain.Refuse(domain.Unavailable, "not_ready", "the server is not ready to serve requests")
 		}
 		return &healthOutput{healthBody{"ok"}}, nil
-	})
+	}
 }

@@ -13,12 +13,20 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 	"github.com/labstack/echo/v4"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/projections"
 )
 
 // nouns is what the API is made of: each registers its operations. A new noun is one line here.
 var nouns = []func(*api){
 	health,
+	signup,
+	session,
+	workspace,
+	member,
+	task,
+	comment,
+	audit,
 }
 
 // Options is what the server is given. The commands and projections that the nouns call come here.
@@ -26,6 +34,8 @@ type Options struct {
 	// Authenticate tells whose bearer token this is. It is called on every request that is not public, so
 	// that a revoked session or a changed role counts at once. Errors are *domain.Error, or ours.
 	Authenticate func(ctx context.Context, bearer string) (projections.Actor, error)
+	Commands     *commands.Commands
+	Views        *projections.Projections
 	Ready        func(ctx context.Context) error // nil when requests can be served
 	Log          *slog.Logger
 	// TrustedProxies are the peers whose X-Forwarded-For counts. Empty: nobody's.

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -118,10 +119,12 @@ func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 				return
 			}
 			x := exchangeOf(c.Request().Context())
-			if v != http.ErrAbortHandler {
+			cause, _ := v.(error)
+			abort := errors.Is(cause, http.ErrAbortHandler)
+			if !abort {
 				x.log.Error("panic", "request_id", x.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			}
-			if v == http.ErrAbortHandler || c.Response().Committed {
+			if abort || c.Response().Committed {
 				x.aborted = true
 				panic(http.ErrAbortHandler)
 			}

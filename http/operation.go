@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,6 +34,7 @@ const (
 	accessKey      = "access"
 	maxBodyKey     = "max body"
 	bodyTimeoutKey = "body timeout"
+	producesKey    = "produces"
 	bearerScheme   = "bearer"
 
 	defaultMaxBody = 1 << 20
@@ -72,7 +75,34 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 		return out, nil
 	})
 	tighten(a.huma.OpenAPI(), op.Method, op.Path, reflect.TypeFor[I]())
+	op.checkStruct(reflect.TypeFor[I]())
+	op.checkStruct(reflect.TypeFor[O]())
+	op.check(a)
 }
+
+// checkStruct refuses an embedded struct whose name is not exported: huma passes its fields over in silence.
+func (op operation) checkStruct(t reflect.Type) {
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Anonymous && !f.IsExported() {
+			panic("http: " + op.ID + ": huma does not see the fields of the embedded " + f.Name + "; export its name")
+		}
+		if f.Name == "Body" && f.Type.Kind() == reflect.Struct {
+			op.checkStruct(f.Type)
+		}
+	}
+}
+
+// check refuses a path parameter that no field of the input takes: it would never be parsed.
+func (op operation) check(a *api) {
+	parameters := operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method).Parameters
+	for _, name := range pathParameter.FindAllStringSubmatch(op.Path, -1) {
+		if !slices.ContainsFunc(parameters, func(p *huma.Param) bool { return p.In == "path" && p.Name == name[1] }) {
+			panic("http: " + op.ID + ": no field of its input is the path parameter " + name[1])
+		}
+	}
+}
+
+var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 
 // describe says to huma what op says to us.
 func (op operation) describe(a *api) huma.Operation {
@@ -98,10 +128,12 @@ func (op operation) describe(a *api) huma.Operation {
 		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Tags: []string{op.Tag},
 		DefaultStatus: op.Status,
 		Description:   op.Access.explain(op.Description),
-		Metadata:      map[string]any{accessKey: op.Access, maxBodyKey: op.MaxBody, bodyTimeoutKey: op.BodyTimeout},
-		Extensions:    map[string]any{"x-required-permission": op.Access.rule},
-		Security:      op.Access.security(),
-		MaxBodyBytes:  -1, BodyReadTimeout: -1, // body.go has read it by then
+		Metadata: map[string]any{
+			accessKey: op.Access, maxBodyKey: op.MaxBody, bodyTimeoutKey: op.BodyTimeout, producesKey: op.Produces,
+		},
+		Extensions:   map[string]any{"x-required-permission": op.Access.rule},
+		Security:     op.Access.security(),
+		MaxBodyBytes: -1, BodyReadTimeout: -1, // body.go has read it by then
 	}
 	if op.Produces != "" {
 		described.Responses = map[string]*huma.Response{strconv.Itoa(op.Status): {

@@ -57,6 +57,33 @@ func TestWrongDeclarationsDoNotStart(t *testing.T) {
 	}
 }
 
+type hidden struct {
+	ID string `path:"id"`
+}
+
+// What huma would leave empty in silence does not start either.
+func TestInputsThatAreNotSeenDoNotStart(t *testing.T) {
+	op := operation{Method: "GET", Path: "/api/x/{id}", ID: "x", Tag: "x", Summary: "X", Status: 200, Access: public}
+	for says, noun := range map[string]func(*api){
+		"embedded hidden": func(a *api) {
+			registerPublic(a, op, func(context.Context, *struct{ hidden }) (*noteOutput, error) { return nil, nil })
+		},
+		"path parameter id": func(a *api) {
+			registerPublic(a, op, func(context.Context, *struct{}) (*noteOutput, error) { return nil, nil })
+		},
+	} {
+		func() {
+			defer func() {
+				if said, _ := recover().(string); !strings.Contains(said, says) {
+					t.Errorf("panicked with %q, not %q", said, says)
+				}
+			}()
+			_, _ = newServer((&site{t: t, log: &lockedBuffer{}}).options(), []func(*api){noun})
+			t.Error("it started")
+		}()
+	}
+}
+
 func TestOptionsMustBeComplete(t *testing.T) {
 	if _, err := New(Options{}); err == nil {
 		t.Error("a server without authentication started")

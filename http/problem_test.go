@@ -40,7 +40,7 @@ func TestErrorsOfHandlers(t *testing.T) {
 	if !strings.Contains(s.log.String(), "SQLSTATE 42P01") || !strings.Contains(s.log.String(), "fakes_test.go") {
 		t.Error("the log lacks the error's text or the panic's stack")
 	}
-	if a := s.ask("GET", "/api/fail/not", ""); a.StatusCode != 200 {
+	if a := s.ask("GET", "/api/fail/not", ""); a.StatusCode != http.StatusOK {
 		t.Errorf("after the panics: %d", a.StatusCode)
 	}
 }
@@ -48,7 +48,7 @@ func TestErrorsOfHandlers(t *testing.T) {
 func TestACallerWhoLeavesIsNoError(t *testing.T) {
 	s := newSite(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	r, err := http.NewRequestWithContext(ctx, "GET", s.URL+"/api/fail/canceled", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/api/fail/canceled", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,23 +68,23 @@ func TestACallerWhoLeavesIsNoError(t *testing.T) {
 func TestRouting(t *testing.T) {
 	s := newSite(t)
 	for _, target := range []string{
-		"/", "/api", "/api/nothing", "/api/things/", someThing + "/", someThing + "/nothing", someThing + "/complete/x",
-		"/api/things//complete", "/healthz/", "//healthz", "/api/docs/nothing", "/api/docs/../schema/x",
+		"/", "/api", "/api/hunter2", "/api/things/", someThing + "/", someThing + "/hunter2", someThing + "/complete/x",
+		"/api/things//complete", "/healthz/", "//healthz", "/api/docs/hunter2", "/api/docs/../schema/x",
 	} {
 		method := "DELETE"
 		if strings.HasPrefix(target, "/api/docs") {
 			method = "GET"
 		}
 		a := s.ask(method, target, "")
-		if a.StatusCode != 404 && a.StatusCode != 405 {
+		if a.StatusCode != http.StatusNotFound && a.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("%s: %d %s", target, a.StatusCode, a.body)
 			continue
 		}
-		if strings.Contains(a.body, "nothing") {
+		if strings.Contains(a.body, "hunter2") {
 			t.Errorf("%s is echoed: %s", target, a.body)
 		}
 	}
-	s.ask("GET", "/api/nothing", "").problem(t, 404, "not_found")
+	s.ask("GET", "/api/hunter2", "").problem(t, 404, "not_found")
 	a := s.ask("PUT", "/api/things", `{"title":"x"}`)
 	a.problem(t, 405, "method_not_allowed")
 	if got := a.Header.Get("Allow"); got != "OPTIONS, GET, POST, HEAD" {

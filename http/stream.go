@@ -19,18 +19,19 @@ type Streamed struct {
 	Body func(huma.Context)
 }
 
-// streamed answers with what write writes. write ends when its ctx does, which is when the caller left or
-// the server stops; a stop ends the answer well, so that the caller can go on from the last line elsewhere.
+// streamed is a Body that is what write writes. write ends when its ctx does, which is when the caller left or
+// the server stops; a stop ends the answer well, so that the caller can go on from its last line elsewhere.
 // After any other error the connection is cut, so that nobody takes half an answer for a whole one.
-func (a *api) streamed(write func(ctx context.Context, w *stream) error) *Streamed {
-	return &Streamed{Body: func(hc huma.Context) {
-		for media := range hc.Operation().Responses["200"].Content {
+func (a *api) streamed(write func(ctx context.Context, w *stream) error) func(huma.Context) {
+	return func(hc huma.Context) {
+		if media, _ := hc.Operation().Metadata[producesKey].(string); media != "" {
 			hc.SetHeader("Content-Type", media)
 		}
 		ctx, cancel := context.WithCancel(hc.Context())
 		defer cancel()
-		defer context.AfterFunc(a.stopping, cancel)()
-		hc.SetStatus(http.StatusOK)
+		unwatch := context.AfterFunc(a.stopping, cancel)
+		defer unwatch()
+		hc.SetStatus(hc.Operation().DefaultStatus)
 		response := humaecho.UnwrapV4(hc).Response()
 		err := write(ctx, &stream{to: response, control: http.NewResponseController(response)})
 		if err == nil || (errors.Is(err, context.Canceled) && a.stopping.Err() != nil) {
@@ -41,7 +42,7 @@ func (a *api) streamed(write func(ctx context.Context, w *stream) error) *Stream
 			x.log.ErrorContext(ctx, "stream broke off", "request_id", x.id, "error", err.Error())
 		}
 		panic(http.ErrAbortHandler)
-	}}
+	}
 }
 
 // stream is an answer that is being written. Its writes give up on a caller who does not read.

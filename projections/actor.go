@@ -78,3 +78,25 @@ func (p *Projections) freshRoster(ctx context.Context, w pg.Workspace, query ...
 	}
 	return p.Fresh(ctx, w, query...)
 }
+
+// Newcomer is an invited member who may do nothing but join.
+func (p *Projections) Newcomer(ctx context.Context, w pg.Workspace, member uuid.UUID) (*Actor, error) {
+	mark, err := p.freshRoster(ctx, w)
+	return &Actor{Workspace: w, Member: member, Roster: mark.Roster}, err
+}
+
+// Session is one of a member's sessions.
+type Session struct {
+	ID        uuid.UUID
+	CreatedAt time.Time
+	UsedAt    time.Time
+	ExpiresAt time.Time
+}
+
+// ListSessions answers with the actor's own sessions that are still good, the newest first.
+func (p *Projections) ListSessions(ctx context.Context, by Actor) (sessions []Session, err error) {
+	err = p.db.Read(ctx, by.Workspace, pg.Rows(&sessions, `select id, created_at, used_at, expires_at from session
+		where member_id = $1 and expires_at > now() and used_at > now() - make_interval(secs => $2) order by id desc`,
+		by.Member, SessionIdle.Seconds()))
+	return sessions, err
+}

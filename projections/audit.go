@@ -15,14 +15,12 @@ type (
 	Filter = eventstore.Filter
 )
 
-// ListRecords answers with the records that a filter chooses, the newest first, and with whether there are more.
-func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, more bool, mark Mark, err error) {
+// ListRecords answers with the records that a filter chooses, the newest first, and one more than limit
+// when there are more.
+func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, mark Mark, err error) {
 	mark, err = p.Look(ctx, by.Workspace, eventstore.Newest(&records, f, limit+1))
 	mark.Position = mark.Head // the log itself is never behind
-	if len(records) > limit {
-		return records[:limit], true, mark, err
-	}
-	return records, false, mark, err
+	return records, mark, err
 }
 
 // heartbeat is how often a follower looks even when no bell rang, and asks whether it still may.

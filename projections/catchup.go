@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -37,7 +38,7 @@ func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error)
 	for {
 		var done step
 		err := p.db.In(ctx, w, func(tx *pg.Tx) (err error) {
-			done, err = foldPage(ctx, tx, pageSize)
+			done, err = foldPage(ctx, tx, pageSize, math.MaxInt64, tx.Commit)
 			return err
 		})
 		if err != nil {
@@ -55,16 +56,17 @@ type step struct {
 	events int
 }
 
-// foldPage locks the checkpoint, reads the next page of events, folds it into every read model and moves
-// the checkpoint, in the caller's transaction: three round trips. A crash anywhere leaves nothing half.
-func foldPage(ctx context.Context, tx *pg.Tx, size int) (step, error) {
+// foldPage locks the checkpoint, reads the next page of events up to a position, folds it into every read
+// model and moves the checkpoint, in the caller's transaction: three round trips. finish is the transaction's
+// Commit, or its Run when more is to follow. A crash anywhere leaves nothing half.
+func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, finish func(context.Context, ...pg.Statement) error) (step, error) {
 	var mark Mark
 	var stored []eventstore.Record
 	err := tx.Run(ctx,
 		pg.Exec(`set local lock_timeout = '10s'`),
 		pg.Exec(`select position, roster from checkpoint for update`).Scan(&mark.Position, &mark.Roster),
 		pg.Rows(&stored, `select position, id, stream, version, type, at, actor, data from event
-			where position > (select position from checkpoint) order by position limit $1`, size),
+			where position > (select position from checkpoint) and position <= $2 order by position limit $1`, size, upTo),
 		pg.Exec(selectHeads).Scan(&mark.Head, &mark.RosterHead),
 	)
 	if err != nil || len(stored) == 0 {
@@ -96,7 +98,7 @@ func foldPage(ctx context.Context, tx *pg.Tx, size int) (step, error) {
 	}
 	mark.Head, mark.RosterHead = max(mark.Head, mark.Position), max(mark.RosterHead, mark.Roster)
 	stores = append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2`, mark.Position, mark.Roster))
-	if err := tx.Commit(ctx, stores...); err != nil {
+	if err := finish(ctx, stores...); err != nil {
 		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
 	}
 	return step{mark: mark, events: len(records)}, nil

@@ -35,9 +35,9 @@ const (
 )
 
 // ListComments answers with the comments on a task, the newest first. The task must be one that the actor may see.
-func (p *Projections) ListComments(ctx context.Context, by Actor, task uuid.UUID, page Page) ([]domain.Comment, bool, Mark, error) {
+func (p *Projections) ListComments(ctx context.Context, by Actor, task uuid.UUID, page Page) ([]domain.Comment, Mark, error) {
 	if _, mark, err := p.GetTask(ctx, by, task); err != nil {
-		return nil, false, mark, err
+		return nil, mark, err
 	}
 	return list[domain.Comment](ctx, p, by.Workspace, page, listComments,
 		by.Scope(domain.ReadComment), by.Member, by.Scope(domain.ReadTask), task, page.After)

@@ -45,7 +45,7 @@ func (p *Projections) GetSelf(ctx context.Context, by Actor) (domain.Member, Mar
 }
 
 // ListMembers answers with the members, the newest first.
-func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]domain.Member, bool, Mark, error) {
+func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]domain.Member, Mark, error) {
 	return list[domain.Member](ctx, p, by.Workspace, page, listMembers, by.Scope(domain.ReadMember), by.Member, page.After)
 }
 
@@ -70,4 +70,28 @@ func MembersByEmail(into *[]domain.Member, hash string) pg.Statement {
 // CountActive is the query for how many of ids are members who can be given work.
 func CountActive(into *int, ids []uuid.UUID) pg.Statement {
 	return pg.Exec(`select count(*) from member where id = any($1) and status in ('active', 'invited')`, ids).Scan(into)
+}
+
+// MemberByID answers with a member, for Kluis itself.
+func (p *Projections) MemberByID(ctx context.Context, w pg.Workspace, id uuid.UUID) (domain.Member, error) {
+	m, _, err := get[domain.Member](ctx, p, w, "member", selectMember, domain.All, id, id)
+	return m, err
+}
+
+// Account is a member with the password that lets them in.
+type Account struct {
+	ID       uuid.UUID
+	Password string
+}
+
+// AccountByEmail finds the member of a status with an address, by its keyed hash, on a roster that is not
+// stale; nil when there is none.
+func (p *Projections) AccountByEmail(ctx context.Context, w pg.Workspace, hash, status string) (*Account, error) {
+	var rows []Account
+	_, err := p.freshRoster(ctx, w, pg.Rows(&rows, `select m.id, c.password from member m join credential c on c.member_id = m.id
+		where m.email_hash = $1 and m.status = $2`, hash, status))
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
 }

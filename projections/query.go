@@ -27,19 +27,15 @@ func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql s
 	return rows[0], mark, nil
 }
 
-// Page is the part of a list that is asked for: at most Limit things after After, in the order of their ids,
-// the newest first.
+// Page is the part of a list that is asked for: Limit things after After, in the order of their ids, the
+// newest first. A list answers with one more than Limit when there is more.
 type Page struct {
 	Limit int
 	After *uuid.UUID
 }
 
-// list answers with a page of rows and with whether there are more. sql takes the limit as its last
-// parameter, and is asked for one more than the page.
-func list[T any](ctx context.Context, p *Projections, w pg.Workspace, page Page, sql string, args ...any) (rows []T, more bool, mark Mark, err error) {
+// list answers with a page of rows. sql takes the limit as its last parameter.
+func list[T any](ctx context.Context, p *Projections, w pg.Workspace, page Page, sql string, args ...any) (rows []T, mark Mark, err error) {
 	mark, err = p.Fresh(ctx, w, pg.Rows(&rows, sql, append(args, page.Limit+1)...))
-	if len(rows) > page.Limit {
-		return rows[:page.Limit], true, mark, err
-	}
-	return rows, false, mark, err
+	return rows, mark, err
 }

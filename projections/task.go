@@ -65,7 +65,7 @@ type TaskFilter struct {
 }
 
 // ListTasks answers with the tasks that the actor may see, the newest first.
-func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, bool, Mark, error) {
+func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
 	return list[domain.Task](ctx, p, by.Workspace, page, listTasks,
 		by.Scope(domain.ReadTask), by.Member, page.After, f.Status, f.Assignee, f.Parent)
 }

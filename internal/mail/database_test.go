@@ -1,109 +1,95 @@
 package mail
 
 import (
-	"context"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// A house is a database with the three kinds of roles that the program has.
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// A house is a database with the three kinds of roles that the program has: the login, [pg.Owner], and a workspace's.
 type house struct {
-	admin     *pgxpool.Pool // superuser: sees everything
-	app       *pgxpool.Pool // connects as the login
-	login     string        // owns nothing, may take the two others
-	owner     string
+	db        *pg.DB
 	workspace string // a role, and its schema
 }
 
 func newHouse(t *testing.T) house {
 	t.Helper()
-	url := databaseURL(t)
-	suffix := "_" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12] // roles belong to the whole server
-	h := house{admin: connect(t, url, ""), owner: "mail_owner" + suffix, login: "mail_login" + suffix, workspace: "mail_ws" + suffix}
-	var database string
-	if err := h.admin.QueryRow(t.Context(), `SELECT current_database()`).Scan(&database); err != nil {
+	db, err := pg.Open(t.Context(), pgtest.Database(t), 10)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, statement := range []string{
-		`CREATE ROLE ` + h.owner + ` NOLOGIN`,
-		`CREATE ROLE ` + h.login + ` LOGIN NOINHERIT`,
-		`CREATE ROLE ` + h.workspace + ` NOLOGIN`,
-		`GRANT ` + h.owner + `, ` + h.workspace + ` TO ` + h.login,
-		`GRANT CREATE ON DATABASE ` + pgx.Identifier{database}.Sanitize() + ` TO ` + h.owner,
-		`CREATE SCHEMA ` + h.workspace + ` AUTHORIZATION ` + h.workspace,
-	} {
-		if _, err := h.admin.Exec(t.Context(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
-	t.Cleanup(func() {
-		roles := h.owner + `, ` + h.login + `, ` + h.workspace
-		_, _ = h.admin.Exec(context.Background(), `DROP OWNED BY `+roles+` CASCADE`)
-		_, _ = h.admin.Exec(context.Background(), `DROP ROLE `+roles)
-	})
-	h.app = connect(t, url, h.login)
+	t.Cleanup(db.Close)
+	h := house{db: db, workspace: "ws_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
+	h.ensureOwner(t)
+	h.exec(t, `CREATE ROLE `+h.workspace+` NOLOGIN`)
+	h.exec(t, `GRANT `+h.workspace+` TO SESSION_USER`)
+	h.exec(t, `CREATE SCHEMA AUTHORIZATION `+h.workspace)
 	return h
 }
 
-// connect makes a pool, whose connections are the role's when one is given.
-func connect(t *testing.T, url, role string) *pgxpool.Pool {
+func (h house) exec(t *testing.T, sql string) {
 	t.Helper()
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
+	if _, err := h.db.Pool().Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
 	}
-	config.MaxConns = 10
-	if role != "" {
-		config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, `SET SESSION AUTHORIZATION `+role)
-			return err
-		}
-	}
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	return pool
 }
 
-// inWorkspace runs do in a transaction in the workspace's role, as the program does.
+// inWorkspace runs do in a transaction in the workspace's role.
 func (h house) inWorkspace(t *testing.T, do func(tx pgx.Tx) error) error {
 	t.Helper()
-	return pgx.BeginFunc(t.Context(), h.app, func(tx pgx.Tx) error {
-		_, err := tx.Exec(t.Context(), `SELECT set_config('role', $1, true), set_config('search_path', $1, true)`, h.workspace)
-		if err != nil {
+	return h.db.Control(t.Context(), func(tx pgx.Tx) error {
+		if err := pg.Become(t.Context(), tx, h.workspace, h.workspace); err != nil {
 			return err
 		}
 		return do(tx)
 	})
 }
 
-// values are the first column of a query.
-func values[T any](t *testing.T, pool *pgxpool.Pool, sql string, args ...any) []T {
+// texts are the first column of a query.
+func (h house) texts(t *testing.T, sql string) []string {
 	t.Helper()
-	rows, err := pool.Query(t.Context(), sql, args...)
+	rows, err := h.db.Pool().Query(t.Context(), sql)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowTo[T])
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		t.Fatal(err)
 	}
 	return all
 }
 
-func databaseURL(t *testing.T) string {
-	url := os.Getenv("MAIL_TEST_DB")
-	admin := connect(t, url, "")
-	name := "t_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	if _, err := admin.Exec(t.Context(), `CREATE DATABASE `+name); err != nil {
-		t.Fatal(err)
+// ensureOwner makes the owner's role, which belongs to the whole server: another test may do so at the same moment.
+func (h house) ensureOwner(t *testing.T) {
+	t.Helper()
+	for _, sql := range []string{`CREATE ROLE ` + pg.Owner + ` NOLOGIN`, `GRANT ` + pg.Owner + ` TO SESSION_USER`} {
+		var err error
+		for range 20 {
+			_, err = h.db.Pool().Exec(t.Context(), sql)
+			if !pg.Is(err, "XX000") { // tuple concurrently updated
+				break
+			}
+		}
+		if err != nil && !pg.Is(err, "42710", pg.UniqueViolation) { // there already
+			t.Fatalf("%s: %v", sql, err)
+		}
 	}
-	return url + " dbname=" + name
+}
+
+// asOwner runs do in a transaction in the owner's role.
+func (h house) asOwner(t *testing.T, do func(tx pgx.Tx) error) error {
+	t.Helper()
+	return h.db.Control(t.Context(), func(tx pgx.Tx) error {
+		if err := pg.Become(t.Context(), tx, pg.Owner, ""); err != nil {
+			return err
+		}
+		return do(tx)
+	})
 }

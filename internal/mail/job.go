@@ -10,6 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Job is one mail to send, as it is stored in River's table: the whole message is one sealed token.
@@ -64,20 +66,21 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 // asLogin runs do as the role that logged in, and gives the transaction back in the role that it had. When do fails the
 // transaction is lost anyway, and a login owns nothing: so there is no harm in a caller that goes on regardless.
 func asLogin(ctx context.Context, tx pgx.Tx, do func() error) error {
-	var role string
-	err := tx.QueryRow(ctx, `
-		WITH before AS MATERIALIZED (SELECT current_setting('role') AS role)
-		SELECT role FROM before WHERE set_config('role', 'none', true) IS NOT NULL`).Scan(&role)
+	var role, path string
+	err := tx.QueryRow(ctx, `SELECT current_setting('role'), current_setting('search_path')`).Scan(&role, &path)
 	if err != nil {
-		return fmt.Errorf("enqueue mail: put the role down: %w", err)
+		return fmt.Errorf("look up the role: %w", err)
 	}
-	if err := do(); err != nil || role == "none" {
+	if role == "none" {
+		return do()
+	}
+	if err := pg.Become(ctx, tx, "none", path); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `SELECT set_config('role', $1, true)`, role); err != nil {
-		return fmt.Errorf("enqueue mail: take the role %s up again: %w", role, err)
+	if err := do(); err != nil {
+		return err
 	}
-	return nil
+	return pg.Become(ctx, tx, role, path)
 }
 
 // Worker sends what the outbox took in.

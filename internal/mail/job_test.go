@@ -68,7 +68,7 @@ type post struct {
 func newPost(t *testing.T) post {
 	t.Helper()
 	p := post{house: newHouse(t), smtp: mailtest.New(t), log: &logged{}}
-	if err := Migrate(t.Context(), p.app, p.owner, p.login); err != nil {
+	if err := Migrate(t.Context(), p.db); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -81,7 +81,7 @@ func newPost(t *testing.T) post {
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}}
 	config.Workers = river.NewWorkers()
 	river.AddWorker(config.Workers, NewWorker(sender, unseal))
-	client, err := river.NewClient(riverpgxv5.New(p.app), config)
+	client, err := river.NewClient(riverpgxv5.New(p.db.Pool()), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func (p post) waitFor(t *testing.T, state rivertype.JobState, attempt int) {
 	var got []string
 	want := fmt.Sprintf("%s %d", state, attempt)
 	for range 1000 {
-		got = values[string](t, p.admin, `SELECT state || ' ' || attempt FROM kluis_jobs.river_job`)
+		got = p.texts(t, `SELECT state || ' ' || attempt FROM kluis_jobs.river_job`)
 		if len(got) == 1 && got[0] == want {
 			return
 		}
@@ -126,8 +126,8 @@ func (p post) waitFor(t *testing.T, state rivertype.JobState, attempt int) {
 // saysNothing looks for the message in all of River's tables and in the log.
 func (p post) saysNothing(t *testing.T, m Message) {
 	t.Helper()
-	for _, table := range values[string](t, p.admin, `SELECT tablename FROM pg_tables WHERE schemaname = 'kluis_jobs'`) {
-		for _, row := range values[string](t, p.admin, `SELECT r::text FROM kluis_jobs.`+table+` r`) {
+	for _, table := range p.texts(t, `SELECT tablename::text FROM pg_tables WHERE schemaname = 'kluis_jobs'`) {
+		for _, row := range p.texts(t, `SELECT r::text FROM kluis_jobs.`+table+` r`) {
 			saysNothing(t, m, table+": "+row)
 		}
 	}
@@ -175,7 +175,7 @@ func TestNoMailWithoutCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.To = "after@example.org"
-	err = pgx.BeginFunc(t.Context(), p.app, func(tx pgx.Tx) error { // in no role but the login's own
+	err = p.db.Control(t.Context(), func(tx pgx.Tx) error { // in no role but the login's own
 		return p.outbox.Enqueue(t.Context(), tx, m)
 	})
 	if err != nil {
@@ -198,7 +198,7 @@ func TestRetry(t *testing.T) {
 	p.smtp.WaitFor(t, m.To)
 	p.waitFor(t, rivertype.JobStateCompleted, 2)
 	p.saysNothing(t, m)
-	if errs := values[string](t, p.admin, `SELECT unnest(errors)->>'error' FROM kluis_jobs.river_job`); len(errs) != 1 || errs[0] != "SMTP recipient: 451 4.3.0" {
+	if errs := p.texts(t, `SELECT unnest(errors)->>'error' FROM kluis_jobs.river_job`); len(errs) != 1 || errs[0] != "SMTP recipient: 451 4.3.0" {
 		t.Errorf("errors %q", errs)
 	}
 }
@@ -206,9 +206,7 @@ func TestRetry(t *testing.T) {
 // hurry makes the next attempt due.
 func (p post) hurry(t *testing.T) {
 	t.Helper()
-	if _, err := p.admin.Exec(t.Context(), `UPDATE kluis_jobs.river_job SET scheduled_at = now()`); err != nil {
-		t.Fatal(err)
-	}
+	p.exec(t, `UPDATE kluis_jobs.river_job SET scheduled_at = now()`)
 }
 
 func TestRetryAfterLostAnswer(t *testing.T) {
@@ -236,7 +234,7 @@ func TestPermanentRefusals(t *testing.T) {
 		p.enqueue(t, m)
 		p.waitFor(t, rivertype.JobStateCancelled, 1)
 		p.saysNothing(t, m)
-		errs := values[string](t, p.admin, `SELECT unnest(errors)->>'error' FROM kluis_jobs.river_job`)
+		errs := p.texts(t, `SELECT unnest(errors)->>'error' FROM kluis_jobs.river_job`)
 		if len(errs) != 1 || !strings.HasSuffix(errs[0], want) || !strings.Contains(p.log.String(), `"mail not sent"`) {
 			t.Errorf("errors %q, log %s", errs, p.log)
 		}

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Schema is where River's tables are.
@@ -30,16 +31,15 @@ func Config(log *slog.Logger) *river.Config {
 	}
 }
 
-// Migrate brings River's tables up to date. owner, a role that the pool's login may take, will own them; login may use them. With nothing
-// to do it costs a few short queries. Several processes may run it at once; killed half-way, the next run goes on where it stopped.
-func Migrate(ctx context.Context, pool *pgxpool.Pool, owner, login string) error {
+// Migrate brings River's tables up to date. [pg.Owner] will own them, and the login may use them. With nothing to do it costs a few
+// short queries. Several processes may run it at once; killed half-way, the next run goes on where it stopped.
+func Migrate(ctx context.Context, db *pg.DB) error {
 	for more := true; more; {
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, `SELECT set_config('role', $1, true)`, owner); err != nil {
-				return fmt.Errorf("migrate jobs as %s: %w", owner, err)
+		err := db.Control(ctx, func(tx pgx.Tx) error {
+			err := pg.Become(ctx, tx, pg.Owner, "")
+			if err == nil {
+				more, err = MigrateTx(ctx, tx)
 			}
-			var err error
-			more, err = MigrateTx(ctx, tx, login)
 			return err
 		})
 		if err != nil {
@@ -54,8 +54,8 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, owner, login string) error
 // because step 6 uses a value that step 4 adds to an enum ("unsafe use of new value").
 //
 // A database that a newer version of the program has migrated is an error.
-func MigrateTx(ctx context.Context, tx pgx.Tx, login string) (more bool, err error) {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('`+Schema+`', 0))`); err != nil {
+func MigrateTx(ctx context.Context, tx pgx.Tx) (more bool, err error) {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, Schema); err != nil {
 		return false, fmt.Errorf("migrate jobs: wait for another process: %w", err)
 	}
 	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{Schema: Schema, Logger: slog.New(slog.DiscardHandler)})
@@ -68,43 +68,55 @@ func MigrateTx(ctx context.Context, tx pgx.Tx, login string) (more bool, err err
 	}
 	left := len(migrator.AllVersions()) - len(done)
 	if left == 0 {
-		return false, grantOnce(ctx, tx, login)
+		return false, grantOnce(ctx, tx)
 	}
 	if len(done) == 0 {
-		if _, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+Schema); err != nil {
-			return false, fmt.Errorf("migrate jobs: %w", err)
+		if err := createSchema(ctx, tx); err != nil {
+			return false, err
 		}
 	}
 	step := &rivermigrate.MigrateOpts{MaxSteps: 1}
 	if _, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, step); err != nil { //nolint:staticcheck // deprecated for more than one step
 		return false, fmt.Errorf("migrate jobs: step after %d: %w", len(done), err)
 	}
-	return left > 1, grant(ctx, tx, login)
+	return left > 1, grant(ctx, tx)
 }
 
-// grantOnce grants when the login cannot use the jobs yet. A grant is made whole or not at all, so one look is enough.
-func grantOnce(ctx context.Context, tx pgx.Tx, login string) error {
+// createSchema makes the schema for the transaction's role, but as the login: only that may make schemas in the database.
+func createSchema(ctx context.Context, tx pgx.Tx) error {
+	var owner string
+	if err := tx.QueryRow(ctx, `SELECT quote_ident(current_user)`).Scan(&owner); err != nil {
+		return fmt.Errorf("migrate jobs: %w", err)
+	}
+	return asLogin(ctx, tx, func() error {
+		if _, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+Schema+` AUTHORIZATION `+owner); err != nil {
+			return fmt.Errorf("migrate jobs: create schema (the login needs CREATE on the database): %w", err)
+		}
+		return nil
+	})
+}
+
+// grantOnce grants when the login may not use the jobs yet. A grant is made whole or not at all, so one look is enough.
+func grantOnce(ctx context.Context, tx pgx.Tx) error {
 	var has bool
-	err := tx.QueryRow(ctx, `SELECT has_schema_privilege($1, $2, 'USAGE')`, login, Schema).Scan(&has)
-	if err != nil {
-		return fmt.Errorf("migrate jobs: look up the rights of %s: %w", login, err)
+	if err := tx.QueryRow(ctx, `SELECT has_schema_privilege(session_user, $1, 'USAGE')`, Schema).Scan(&has); err != nil {
+		return fmt.Errorf("migrate jobs: look up the login's rights: %w", err)
 	}
 	if has {
 		return nil
 	}
-	return grant(ctx, tx, login)
+	return grant(ctx, tx)
 }
 
 // grant lets the login use everything in the schema and own nothing of it.
-func grant(ctx context.Context, tx pgx.Tx, login string) error {
-	to := " TO " + pgx.Identifier{login}.Sanitize()
+func grant(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `
-		GRANT USAGE ON SCHEMA `+Schema+to+`;
-		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA `+Schema+to+`;
-		GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA `+Schema+to+`;
-		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA `+Schema+to)
+		GRANT USAGE ON SCHEMA `+Schema+` TO SESSION_USER;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA `+Schema+` TO SESSION_USER;
+		GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA `+Schema+` TO SESSION_USER;
+		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA `+Schema+` TO SESSION_USER`)
 	if err != nil {
-		return fmt.Errorf("migrate jobs: grant to %s: %w", login, err)
+		return fmt.Errorf("migrate jobs: grant to the login: %w", err)
 	}
 	return nil
 }

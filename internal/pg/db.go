@@ -53,10 +53,10 @@ func (db *DB) Control(ctx context.Context, fn func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, db.pool, fn)
 }
 
-// Own runs fn in a transaction of the owner role. Only migrations, provisioning, retention and erasure
-// use it; path is the search_path, one or more schemas, "" for none.
+// Own runs fn in a transaction of the owner role, with one or more schemas, or none, on the search_path.
+// Only migrations, provisioning, rebuilds, retention and erasure use it.
 func (db *DB) Own(ctx context.Context, path string, fn func(tx pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+	return db.Control(ctx, func(tx pgx.Tx) error {
 		if err := Become(ctx, tx, Owner, path); err != nil {
 			return err
 		}
@@ -94,4 +94,9 @@ const (
 	Deadlock         = "40P01"
 	UndefinedTable   = "42P01"
 	AccessDenied     = "42501"
+	NoSuchRole       = "22023"
+	NoSuchSchema     = "3F000"
 )
+
+// Login is the name of the application's login.
+func (db *DB) Login() string { return db.pool.Config().ConnConfig.User }

@@ -47,6 +47,22 @@ func (db *DB) Over(ctx context.Context, w Workspace, schema string, fn func(tx *
 	return db.within(ctx, w.Schema(), schema+", "+w.Schema(), pgx.TxOptions{}, fn)
 }
 
+// OverAsOwner is Over as the owner role, for the moment in which a rebuild swaps the tables.
+func (db *DB) OverAsOwner(ctx context.Context, w Workspace, schema string, fn func(tx *Tx) error) error {
+	return db.within(ctx, Owner, schema+", "+w.Schema(), pgx.TxOptions{}, fn)
+}
+
+// Script runs an SQL text without parameters, of any number of statements, that is used once: it is not prepared.
+func (tx *Tx) Script(ctx context.Context, sql string) error {
+	if !tx.open {
+		if err := tx.roundTrip(ctx, nil, false); err != nil {
+			return err
+		}
+	}
+	_, err := tx.conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
 func (db *DB) within(ctx context.Context, role, path string, options pgx.TxOptions, fn func(tx *Tx) error) error {
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
@@ -112,7 +128,7 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 }
 
 func (tx *Tx) rollback(ctx context.Context) {
-	if tx.open && !tx.conn.Conn().IsClosed() {
+	if tx.open && !tx.conn.Conn().IsClosed() && tx.conn.Conn().PgConn().TxStatus() != 'I' {
 		_, _ = tx.conn.Exec(context.WithoutCancel(ctx), "rollback") // Release closes the connection when this failed
 	}
 	tx.open, tx.ended = false, true

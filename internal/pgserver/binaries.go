@@ -42,15 +42,15 @@ func (b binaries) program(name string) string { return filepath.Join(b.dir, name
 type search struct {
 	account account
 	log     *slog.Logger
-	folder  string // the only place to look, if not empty
-	major   int    // the version that an existing cluster needs; 0 for any that is not too old
-	known   []string
-	cache   string // what was fetched is here
+	folder  string   // the only place to look, if not empty
+	major   int      // the version that an existing cluster needs; 0 for any that is not too old
+	known   []string // patterns of folders besides the PATH
+	cache   string   // what was fetched is here
 	seen    []string
 }
 
-func newSearch(a account, log *slog.Logger, folder string, major int) *search {
-	return &search{account: a, log: log, folder: folder, major: major, known: distributions, cache: cacheFolder()}
+func newSearch(a account, log *slog.Logger, folder string, major int, cache string) *search {
+	return &search{account: a, log: log, folder: folder, major: major, known: distributions, cache: cache}
 }
 
 // find looks in PATH, then where distributions put Postgres, newest first, then in what was fetched before, and at
@@ -73,7 +73,7 @@ func (s *search) given(ctx context.Context) (binaries, error) {
 	switch {
 	case err != nil:
 		return binaries{}, err
-	case s.major == 0 && b.major < oldest:
+	case b.major < oldest:
 		return binaries{}, fmt.Errorf("found Postgres %s in %s, which is too old: Kluis needs %d or newer", b.version, s.folder, oldest)
 	case s.major != 0 && b.major != s.major:
 		return binaries{}, s.otherMajor("Postgres " + b.version + " in " + s.folder)

@@ -142,7 +142,7 @@ REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC
 	out, err := s.output(ctx, cmd)
 	// An error in a statement does not end single-user mode.
 	if err == nil && (strings.Contains(out, "ERROR:") || strings.Contains(out, "FATAL:")) {
-		return fmt.Errorf("set the passwords: %s", lastLines(out, 5))
+		return fmt.Errorf("set the passwords: %s", lastLines(out))
 	}
 	return err
 }
@@ -152,7 +152,7 @@ func (s *Server) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := run(ctx, cmd); err != nil {
-		return out.String(), fmt.Errorf("%s: %w: %s", cmd.Path, err, lastLines(out.String(), 5))
+		return out.String(), fmt.Errorf("%s: %w: %s", cmd.Path, err, lastLines(out.String()))
 	}
 	return out.String(), nil
 }

@@ -99,7 +99,7 @@ func TestInterruptOfTheTerminal(t *testing.T) {
 	if err := syscall.Kill(-o.cmd.Process.Pid, syscall.SIGINT); err != nil { // ^C goes to the process group
 		t.Fatal(err)
 	}
-	o.cmd.Wait()
+	_ = o.cmd.Wait() // it says that it was interrupted
 	if got := ask[int](t, url, `select 1`); got != 1 {
 		t.Error(got)
 	}
@@ -113,7 +113,7 @@ func TestStalePidFileOfAnotherProgram(t *testing.T) {
 	if err := sleeper.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { sleeper.Process.Kill(); sleeper.Wait() })
+	t.Cleanup(func() { _, _ = sleeper.Process.Kill(), sleeper.Wait() })
 	stalePidFile(t, dir, sleeper.Process.Pid)
 	s := start(t, dir, Options{})
 	if got := ask[int](t, s.SuperuserURL("postgres"), `select 1`); got != 1 {
@@ -171,7 +171,7 @@ func TestServerStartedByHand(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Signal(syscall.SIGINT); cmd.Wait() })
+	t.Cleanup(func() { _, _ = cmd.Process.Signal(syscall.SIGINT), cmd.Wait() })
 	eventually(t, "the server by hand is ready", func() bool {
 		p, err := readPidfile(folder(dir).cluster())
 		return err == nil && p.ready
@@ -187,11 +187,11 @@ func TestServerStartedByHand(t *testing.T) {
 
 func TestKilledInitdb(t *testing.T) {
 	t.Parallel()
-	for _, after := range []time.Duration{150, 450} {
+	for _, after := range []time.Duration{150 * time.Millisecond, 450 * time.Millisecond} {
 		dir := filepath.Join(openTempFolder(t), "pg")
 		o := otherProcess(t, dir, "")
-		time.Sleep(after * time.Millisecond) // wherever that is: an initdb takes 0.4 to 3 s here
-		o.kill(t)                            // and initdb runs on, for now
+		time.Sleep(after) // wherever that is: an initdb takes 0.4 to 3 s here
+		o.kill(t)         // and initdb runs on, for now
 		s := start(t, dir, Options{})
 		if got := ask[int](t, s.SuperuserURL("postgres"), `select 1`); got != 1 {
 			t.Error(got)
@@ -223,7 +223,7 @@ func TestHalfACluster(t *testing.T) {
 // something else, where that is not empty.
 func scripts(t *testing.T, version, initdb string) string {
 	t.Helper()
-	real, err := newSearch(account{}, slog.Default(), "", 0).find(t.Context())
+	real, err := newSearch(account{}, slog.Default(), "", 0, "").find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,9 +237,18 @@ func scripts(t *testing.T, version, initdb string) string {
 		initdb = "exec " + real.program("initdb") + ` "$@"`
 	}
 	for name, text := range map[string]string{"postgres": postgres, "initdb": "#!/bin/sh\n" + initdb + "\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		writeProgram(t, filepath.Join(dir, name), text)
 	}
 	return dir
+}
+
+// writeProgram lets another process write: a descriptor of ours may be inherited for a moment by what a parallel
+// test starts, and a program that somebody has open for writing does not start ("text file busy").
+func writeProgram(t *testing.T, path, text string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", `mkdir -p "${1%/*}" && cat > "$1" && chmod 755 "$1"`, "sh", path)
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }

@@ -10,6 +10,7 @@
 //	passwords  of the superuser and of the login, 0600, in the format of .pgpass. A cluster without it is given new ones
 //	log        what Postgres says; log.old the one before
 //	socket/    the Unix socket, 0700, when the path is short and open enough; else TMPDIR/kluis-<16 hex>/
+//	cache/     programs fetched with npm, of a user without a home
 //	lock       held exclusively by whoever starts or stops the server, for as long as that takes
 //	users      held shared by each Server from Start to Stop; held exclusively only under lock, to learn
 //	           "nobody else", which is who may stop or restart the server

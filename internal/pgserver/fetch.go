@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -82,14 +81,14 @@ func fetch(ctx context.Context, log *slog.Logger, cache string) (string, error) 
 }
 
 // cacheFolder is where a user of the machine keeps what can be fetched again. Root's own is closed to the account
-// that will run the programs.
-func cacheFolder() string {
+// that will run the programs. A user without a home (a service, a container) keeps it beside the data.
+func cacheFolder(d folder) string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/kluis"
 	}
 	cache, err := os.UserCacheDir()
-	if err != nil { // no HOME: a service, or a container
-		cache = filepath.Join(os.TempDir(), "cache-"+strconv.Itoa(os.Geteuid()))
+	if err != nil {
+		return d.file("cache")
 	}
 	return filepath.Join(cache, "kluis")
 }
@@ -137,7 +136,7 @@ func runTool(ctx context.Context, dir, program string, args ...string) error {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := run(ctx, cmd); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", filepath.Base(program), strings.Join(args, " "), err, lastLines(out.String(), 5))
+		return fmt.Errorf("%s %s: %w: %s", filepath.Base(program), strings.Join(args, " "), err, lastLines(out.String()))
 	}
 	return nil
 }
@@ -156,12 +155,13 @@ func openToAll(root string) error {
 		if mode&0o100 != 0 {
 			mode |= 0o011
 		}
-		return os.Chmod(path, mode)
+		return os.Chmod(path, mode) //nolint:gosec // in a folder that only we can write to
 	})
 }
 
-// lastLines joins the last n lines of a text, for an error.
-func lastLines(s string, n int) string {
+// lastLines joins the last few lines of a text, for an error.
+func lastLines(s string) string {
+	const n = 5
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
 }

@@ -122,7 +122,7 @@ func beOtherProcess(dir string) {
 		os.Exit(1)
 	}
 	fmt.Println("ready", s.SuperuserURL("postgres"))
-	os.Stdin.Read(make([]byte, 1)) // its end is the sign to stop
+	_, _ = os.Stdin.Read(make([]byte, 1)) // its end is the sign to stop
 	if err := s.Stop(context.Background()); err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
@@ -155,7 +155,7 @@ func otherProcess(t *testing.T, dir, binaries string) *other {
 	}
 	o := &other{cmd: cmd, lines: bufio.NewScanner(out)}
 	o.end = func() error { in.Close(); return cmd.Wait() }
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
 	return o
 }
 
@@ -178,7 +178,7 @@ func (o *other) kill(t *testing.T) {
 	if err := o.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	o.cmd.Wait()
+	_ = o.cmd.Wait() // it says that it was killed
 }
 
 func connect(t *testing.T, url string) *pgx.Conn {

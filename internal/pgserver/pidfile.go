@@ -61,13 +61,18 @@ func occupantOf(pid int, cluster string) occupant {
 	if !strings.HasPrefix(name, "postgres") && !strings.HasPrefix(name, "postmaster") {
 		return another
 	}
-	// Postgres stands in its data directory. A container may forbid to look (it takes CAP_SYS_PTRACE).
+	// Postgres stands in its data directory. A container may forbid to look (it takes CAP_SYS_PTRACE), and macOS has
+	// no such file: then go by what it was started with, unless that says nothing outside the process itself.
 	at, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/cwd")
 	if err != nil {
-		if strings.Contains(command, cluster) {
-			return server
+		_, given, _ := strings.Cut(command, " -D ")
+		given, _, _ = strings.Cut(given, " -")
+		if !filepath.IsAbs(given) || strings.HasPrefix(given, "/proc/") {
+			return unknown
 		}
-		return unknown
+		if at, err = os.Stat(given); err != nil {
+			return unknown
+		}
 	}
 	if here, err := os.Stat(cluster); err == nil && os.SameFile(at, here) {
 		return server

@@ -70,7 +70,11 @@ func (s *Server) adopt(ctx context.Context, p pidfile, deaf bool) (socket string
 		s.log.WarnContext(ctx, "the running Postgres is of another release than the programs: restart everything that uses it", "running", version, "programs", s.binaries.version)
 		return p.socket, nil
 	}
-	s.log.WarnContext(ctx, "restarting Postgres", "running", version, "programs", s.binaries.version, "error", err)
+	why := "its programs were exchanged under it"
+	if err != nil {
+		why = "does not answer: " + err.Error()
+	}
+	s.log.WarnContext(ctx, "restarting Postgres", "why", why, "running", version, "programs", s.binaries.version)
 	if err := s.shutdown(ctx); err != nil {
 		return "", err
 	}
@@ -189,7 +193,7 @@ func (s *Server) waitReady(ctx context.Context, socket string, log *os.File) err
 	for {
 		if ended, status := s.reap(); ended {
 			said, _ := io.ReadAll(io.NewSectionReader(log, before, 1<<20)) // without it the error is still one
-			return fmt.Errorf("the server ended while starting (%s), see %s: %s", status, log.Name(), lastLines(string(said), 5))
+			return fmt.Errorf("the server ended while starting (%s), see %s: %s", status, log.Name(), lastLines(string(said)))
 		}
 		if p, err := readPidfile(s.folder.cluster()); err == nil && p.ready && p.pid == s.child {
 			break

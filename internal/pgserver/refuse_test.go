@@ -18,7 +18,7 @@ func TestAnotherMajorVersionIsRefused(t *testing.T) {
 	dir := copied(t)
 	write(t, filepath.Join(dir, "cluster", "PG_VERSION"), "13\n")
 	before := fingerprint(t, filepath.Join(dir, "cluster"))
-	for _, binaries := range []string{"", scripts(t, "14.1", "")} {
+	for _, binaries := range []string{"", scripts(t, "17.1", "")} {
 		_, err := tryStart(t, dir, Options{Binaries: binaries})
 		if err == nil || !strings.Contains(err.Error(), "Postgres 13") {
 			t.Errorf("want a refusal that names Postgres 13, got: %v", err)
@@ -36,7 +36,7 @@ func TestNotOurFolder(t *testing.T) {
 		"is itself a Postgres data directory": func(dir string) { write(t, filepath.Join(dir, "PG_VERSION"), "15\n") },
 		"not a whole cluster":                 func(dir string) { write(t, filepath.Join(dir, "cluster", "base"), "") },
 		"not a cluster of a Postgres":         func(dir string) { write(t, filepath.Join(dir, "cluster", "PG_VERSION"), "abc\n") },
-		"anybody may write there":             func(dir string) { os.Chmod(dir, 0o777) },
+		"anybody may write there":             func(dir string) { _ = os.Chmod(dir, 0o777) },
 	} {
 		dir := openTempFolder(t)
 		set(dir)
@@ -60,10 +60,10 @@ func TestUpgradedPackage(t *testing.T) {
 	o.ready(t)
 	pid := pidOf(t, dir)
 	upgraded := scripts(t, "15.99 (of tomorrow)", "")
-	if b, err := newSearch(account{}, slog.Default(), upgraded, 0).find(t.Context()); err != nil || b.version != "15.99 (of tomorrow)" {
+	if b, err := newSearch(account{}, slog.Default(), upgraded, 0, "").find(t.Context()); err != nil || b.version != "15.99 (of tomorrow)" {
 		t.Fatal(b, err)
 	}
-	if real, err := newSearch(account{}, slog.Default(), "", 0).find(t.Context()); err != nil || real.major != 15 {
+	if real, err := newSearch(account{}, slog.Default(), "", 0, "").find(t.Context()); err != nil || real.major != 15 {
 		t.Skipf("the programs here are not of Postgres 15: %v", err)
 	}
 	stop(t, start(t, dir, Options{Binaries: upgraded}))

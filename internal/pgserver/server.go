@@ -91,14 +91,15 @@ func (s *Server) begin(ctx context.Context, binariesFolder string) error {
 	if err := s.users.wait(ctx, syscall.LOCK_SH); err != nil {
 		return err
 	}
+	var err error
+	if s.account, err = accountFor(s.folder); err != nil {
+		return err
+	}
 	major, err := clusterMajor(s.folder)
 	if err != nil {
 		return err
 	}
-	if s.account, err = accountFor(s.folder); err != nil {
-		return err
-	}
-	if s.binaries, err = newSearch(s.account, s.log, binariesFolder, major).find(ctx); err != nil {
+	if s.binaries, err = newSearch(s.account, s.log, binariesFolder, major, cacheFolder(s.folder)).find(ctx); err != nil {
 		return err
 	}
 	if err := s.ensureCluster(ctx, major != 0); err != nil {

@@ -73,7 +73,7 @@ func (s *Server) reap() (ended bool, status string) {
 	}
 	s.child = 0
 	if how.Signaled() {
-		return true, "killed by " + how.Signal().String()
+		return true, "signal: " + how.Signal().String()
 	}
 	return true, fmt.Sprintf("exit status %d", how.ExitStatus())
 }

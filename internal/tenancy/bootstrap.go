@@ -29,7 +29,7 @@ func (t *Tenancy) bootstrap(ctx context.Context) error {
 		if err := lock(ctx, tx); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "create schema if not exists kluis authorization "+pg.Owner)
+		_, err := tx.Exec(ctx, `create schema if not exists kluis authorization kluis_owner`)
 		if err != nil {
 			return fmt.Errorf("create the control schema (the login needs CREATE on the database): %w", err)
 		}

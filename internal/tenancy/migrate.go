@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -75,13 +76,12 @@ func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
-	done := make(chan struct{}, len(behind))
+	var done atomic.Int64
 	for _, entry := range behind {
 		group.Go(func() error {
 			err := t.migrateWorkspace(ctx, entry.Workspace())
 			if err == nil && progress != nil {
-				done <- struct{}{}
-				progress(len(done), len(behind))
+				progress(int(done.Add(1)), len(behind))
 			}
 			return err
 		})
@@ -149,4 +149,23 @@ func (t *Tenancy) login(ctx context.Context, tx pgx.Tx) (string, error) {
 	var name string
 	err := tx.QueryRow(ctx, `select session_user`).Scan(&name)
 	return pgx.Identifier{name}.Sanitize(), err
+}
+
+// Status says which migrations the database has.
+type Status struct {
+	Control, ControlAll              int
+	Workspaces, Behind, WorkspaceAll int
+}
+
+// Status counts; it costs one query.
+func (t *Tenancy) Status(ctx context.Context) (Status, error) {
+	s := Status{ControlAll: len(t.controlLine), WorkspaceAll: len(t.workspaceLine)}
+	err := t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select (select version from kluis.migration), count(*), count(*) filter (where version < $1)
+			from kluis.workspace where status = 'active'`, s.WorkspaceAll).Scan(&s.Control, &s.Workspaces, &s.Behind)
+	})
+	if pg.Is(err, pg.UndefinedTable, pg.NoSuchSchema) {
+		return s, nil // a database that was never migrated
+	}
+	return s, err
 }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/pgserver"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/migrations"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// base is what every command that opens the database has: the database, in this program's shape or not
+// yet, and the rooms that need no keys.
+type base struct {
+	log     *slog.Logger
+	db      *pg.DB
+	tenancy *tenancy.Tenancy
+	bell    *eventstore.Bell
+	store   *eventstore.Store
+	views   *projections.Projections
+	private *pgserver.Server // nil when the database is somebody else's
+}
+
+// maxConns is how many connections one process uses at most. More do not make two cores faster.
+const maxConns = 20
+
+func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err error) {
+	b = &base{log: s.logger(stderr)}
+	defer func() {
+		if err != nil {
+			b.close()
+			b = nil
+		}
+	}()
+	url := s.DatabaseURL
+	if url == "" {
+		if b.private, err = pgserver.Start(ctx, filepath.Join(s.Data, "postgres"), pgserver.Options{Log: b.log}); err != nil {
+			return b, fmt.Errorf("%w (or set KLUIS_DATABASE_URL)", err)
+		}
+		if err = b.private.CreateDatabase(ctx, "kluis"); err != nil {
+			return b, err
+		}
+		url = b.private.URL("kluis")
+	}
+	if b.db, err = pg.Open(ctx, url, maxConns); err != nil {
+		return b, err
+	}
+	if b.tenancy, err = tenancy.New(b.db, migrations.Control, migrations.Workspace); err != nil {
+		return b, err
+	}
+	b.bell = eventstore.NewBell()
+	b.store = eventstore.New(b.db, b.bell)
+	b.views = projections.New(b.db, b.store, b.bell, projections.Bound)
+	return b, nil
+}
+
+// migrate brings the database to this program's shape and proves that workspaces are kept apart.
+func (b *base) migrate(ctx context.Context) error {
+	report := func(done, all int) { b.log.Info("workspace migrated", "done", done, "of", all) }
+	if err := b.tenancy.Migrate(ctx, report); err != nil {
+		return err
+	}
+	if err := mail.Migrate(ctx, b.db); err != nil {
+		return err
+	}
+	return b.tenancy.SelfTest(ctx)
+}
+
+// close ends what open began: appends first, then the pool, then the server under it.
+func (b *base) close() {
+	if b.store != nil {
+		b.store.Close()
+	}
+	if b.db != nil {
+		b.db.Close()
+	}
+	if b.private != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := b.private.Stop(ctx); err != nil {
+			b.log.Error("stop the private Postgres", "error", err.Error())
+		}
+	}
+}
+
+// ready tells whether requests can be served: the database answers, and has this program's shape.
+func (b *base) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	status, err := b.tenancy.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if status.Behind > 0 || status.Control != status.ControlAll {
+		return fmt.Errorf("migrations are missing: control %d of %d, %d workspaces behind", status.Control, status.ControlAll, status.Behind)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+// Kluis is a work-management backend in which every change is an event and the event log is the audit
+// history. This is its one program: see README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set when the program is built: see the Makefile.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit statuses.
+const (
+	success = 0
+	failure = 1
+	misuse  = 2
+)
+
+// program is every command with its flags. Settings are flags and environment variables alike.
+type program struct {
+	Serve     serve     `cmd:"" help:"Serve the HTTP API, with everything that goes on in the background."`
+	Migrate   migrate   `cmd:"" help:"Bring the database to this program's shape (serve does so too)."`
+	Workspace workspace `cmd:"" help:"Look at workspaces, and change their plan."`
+	Replay    replay    `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
+	Rebuild   rebuild   `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
+	Demo      demo      `cmd:"" help:"Play a file of actions through the HTTP API of a running server."`
+	Version   printer   `cmd:"" help:"Print the version."`
+}
+
+// outputs is where commands write.
+type outputs struct {
+	stdout, stderr io.Writer
+}
+
+// run is the program without the process: it gives the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	status := -1 // until kong asks to end, after --help
+	var p program
+	parser, err := kong.New(&p,
+		kong.Name("kluis"),
+		kong.Description("The boring kind of safe: a self-hosted, event-sourced backend for work management."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { status = code }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "kluis:", err)
+		return failure
+	}
+	command, err := parser.Parse(args)
+	if status >= 0 {
+		return status
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "kluis:", err, "(see kluis --help)")
+		return misuse
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	err = command.Run(outputs{stdout, stderr})
+	switch {
+	case err == nil:
+		return success
+	case errors.As(err, new(usageError)):
+		fmt.Fprintln(stderr, "kluis:", err)
+		return misuse
+	default:
+		fmt.Fprintln(stderr, "kluis:", err)
+		return failure
+	}
+}
+
+// usageError is a wrong use that only running could find out.
+type usageError struct{ error }
+
+type printer struct{}
+
+func (printer) Run(out outputs) error {
+	_, err := fmt.Fprintln(out.stdout, "kluis", version)
+	return err
+}

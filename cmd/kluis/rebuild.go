@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/tenancy"
+)
+
+// rebuild is `kluis rebuild`.
+type rebuild struct {
+	settings
+	Slug  string `arg:"" optional:"" help:"The workspace; all of them when left out."`
+	Check bool   `help:"Only compare the read models with what the log makes of them; the exit status is 1 when they differ."`
+}
+
+func (r rebuild) Run(ctx context.Context, out outputs) error {
+	b, err := r.open(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	entries, err := b.tenancy.List(ctx, 0)
+	if err == nil && r.Slug != "" {
+		var one tenancy.Entry
+		one, err = b.tenancy.BySlug(ctx, r.Slug)
+		entries = []tenancy.Entry{one}
+	}
+	if err != nil {
+		return err
+	}
+	differ := 0
+	for _, entry := range entries {
+		progress := r.progress(out, entry.Slug)
+		if r.Check {
+			drifts, err := b.views.Check(ctx, entry.Workspace(), progress)
+			if err != nil {
+				return fmt.Errorf("%s: %w", entry.Slug, err)
+			}
+			for _, d := range drifts {
+				differ++
+				fmt.Fprintf(out.stdout, "%s: %d rows of %s differ from the log\n", entry.Slug, d.Rows, d.Table)
+			}
+			continue
+		}
+		start := time.Now()
+		events, err := b.views.Rebuild(ctx, entry.Workspace(), progress)
+		if err != nil {
+			return fmt.Errorf("%s: %w", entry.Slug, err)
+		}
+		took := time.Since(start)
+		fmt.Fprintf(out.stdout, "%s: rebuilt from %d events in %s (%.0f events/s)\n", entry.Slug, events, took.Round(time.Millisecond), float64(events)/took.Seconds())
+	}
+	if differ > 0 {
+		return fmt.Errorf("%d read models differ: kluis rebuild mends them", differ)
+	}
+	if r.Check {
+		fmt.Fprintf(out.stdout, "%d workspaces: every read model is what the log makes of it\n", len(entries))
+	}
+	return nil
+}
+
+// progress says on stderr how far it is, about once a second.
+func (r rebuild) progress(out outputs, slug string) func(position, of int64) {
+	last := time.Now()
+	return func(position, of int64) {
+		if time.Since(last) < time.Second && position < of {
+			return
+		}
+		last = time.Now()
+		fmt.Fprintf(out.stderr, "%s: %d of %d events (%d%%)\n", slug, position, of, 100*position/max(of, 1))
+	}
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/password"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/jobs"
+)
+
+// serve is `kluis serve`.
+type serve struct {
+	settings
+
+	Listen         string  `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served ($$KLUIS_LISTEN)."`
+	PublicURL      string  `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, for links in mails; default http://$$KLUIS_LISTEN ($$KLUIS_PUBLIC_URL)."`
+	SMTPURL        string  `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged ($$KLUIS_SMTP_URL)."`
+	MailFrom       string  `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails ($$KLUIS_MAIL_FROM)."`
+	TrustedProxies proxies `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts ($$KLUIS_TRUSTED_PROXIES)."`
+	Background     bool    `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower ($$KLUIS_BACKGROUND)."`
+}
+
+func (s serve) Run(ctx context.Context, out outputs) error {
+	trusted, err := s.TrustedProxies.prefixes()
+	if err != nil {
+		return err
+	}
+	keys, err := s.loadKeys(s.logger(out.stderr))
+	if err != nil {
+		return err
+	}
+	hasher, err := password.NewHasher(password.Default, runtime.GOMAXPROCS(0), 64)
+	if err != nil {
+		return err
+	}
+	b, err := s.open(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := b.migrate(ctx); err != nil {
+		return err
+	}
+	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, b.log)
+	if err != nil {
+		return err
+	}
+	outbox, err := jobs.NewOutbox(b.db, keys)
+	if err != nil {
+		return err
+	}
+	does := commands.New(commands.Needs{
+		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy,
+		Keys: keys, Vault: vault.New(b.db, keys), Hasher: hasher, Outbox: outbox, Log: b.log, Region: "be",
+	})
+	server, err := http.New(http.Options{
+		Authenticate: does.Authenticate, Commands: does, Views: b.views, Ready: b.ready,
+		Log: b.log, TrustedProxies: trusted, Version: version,
+	})
+	if err != nil {
+		return err
+	}
+	background, err := jobs.New(jobs.Needs{
+		DB: b.db, Store: b.store, Bell: b.bell, Views: b.views, Commands: does, Sender: sender, Keys: keys, Log: b.log,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("KLUIS_LISTEN: %w", err)
+	}
+	b.log.Info("serving", "address", "http://"+listener.Addr().String(), "docs", "http://"+listener.Addr().String()+"/api/docs/", "version", version)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Serve(ctx, listener) })
+	if s.Background {
+		group.Go(func() error { return background.Run(ctx) })
+	}
+	err = group.Wait()
+	b.log.Info("stopped")
+	return err
+}

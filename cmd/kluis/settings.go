@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/kluis-eu/kluis/internal/keyring"
+)
+
+// settings are shared by all commands that open the database.
+type settings struct {
+	DatabaseURL string     `name:"database-url" env:"KLUIS_DATABASE_URL" placeholder:"URL" help:"A login that may create roles and schemas; empty means a private Postgres in KLUIS_DATA ($$KLUIS_DATABASE_URL)."`
+	Data        string     `env:"KLUIS_DATA" default:"./data" help:"Folder of the private Postgres, keys, blobs, and outgoing mail of a first start ($$KLUIS_DATA)."`
+	Keys        string     `env:"KLUIS_KEYS" placeholder:"FILE" help:"File of Fernet keys, one a line, the first encrypts; default $$KLUIS_DATA/keys ($$KLUIS_KEYS)."`
+	KeysInline  string     `name:"keys-inline" env:"KLUIS_KEYS_INLINE" placeholder:"KEYS" help:"The keys themselves, comma separated, instead of the file ($$KLUIS_KEYS_INLINE)."`
+	Log         slog.Level `env:"KLUIS_LOG" default:"info" help:"Level of the log: debug, info, warn or error. It is JSON lines on stderr ($$KLUIS_LOG)."`
+}
+
+func (s settings) logger(stderr io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: s.Log}))
+}
+
+// keysFile is where the keys are when they are in a file.
+func (s settings) keysFile() string {
+	if s.Keys != "" {
+		return s.Keys
+	}
+	return filepath.Join(s.Data, "keys")
+}
+
+// loadKeys loads the keyring. On a first start, with everything at its default, it makes the file.
+func (s settings) loadKeys(log *slog.Logger) (*keyring.Keyring, error) {
+	keys, err := keyring.Load(s.keysFile(), s.KeysInline)
+	if !errors.Is(err, fs.ErrNotExist) || s.Keys != "" || s.DatabaseURL != "" {
+		return keys, err
+	}
+	if _, statErr := filepath.Glob(filepath.Join(s.Data, "postgres", "*")); statErr != nil {
+		return nil, statErr
+	}
+	if err := keyring.Create(s.keysFile()); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make the keys of a first start: %w", err)
+	}
+	log.Info("made a first key: keep a copy of it elsewhere, without it nothing sealed can be read", "file", s.keysFile())
+	return keyring.Load(s.keysFile(), "")
+}
+
+// proxies are the networks whose forwarding headers count.
+type proxies []string
+
+func (p proxies) prefixes() ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, len(p))
+	for i, text := range p {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("KLUIS_TRUSTED_PROXIES: %q is no network such as 10.0.0.0/8", text)}
+		}
+		all[i] = prefix
+	}
+	return all, nil
+}

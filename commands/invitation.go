@@ -1,0 +1,139 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/token"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+const invitationLife = 7 * 24 * time.Hour
+
+// SendInvitation makes the code of an invited member and mails it. It runs in the transaction of the
+// reaction to member.invited, which is the login's; so it happens once for each event.
+func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace, m domain.MemberInvited) error {
+	key, err := c.Vault.Key(ctx, w, m.MemberID)
+	if err != nil {
+		return err
+	}
+	address, err := key.Open(emailField, string(m.Email))
+	if err != nil {
+		return fmt.Errorf("open the address of member %s: %w", m.MemberID, err)
+	}
+	name, err := key.Open(nameField, string(m.FullName))
+	if err != nil {
+		return fmt.Errorf("open the name of member %s: %w", m.MemberID, err)
+	}
+	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	if err != nil {
+		return err
+	}
+	code := token.NewCode()
+	if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3) on conflict (member_id) do nothing`,
+		m.MemberID, c.Keys.MAC(invitationPurpose(w, m.MemberID), []byte(code)), c.now().Add(invitationLife)); err != nil {
+		return fmt.Errorf("store the invitation of member %s: %w", m.MemberID, err)
+	}
+	if err := pg.Become(ctx, tx, "none", ""); err != nil {
+		return err
+	}
+	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address,
+		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code}})
+}
+
+// AcceptInvitation makes an invited member active, with a password of their own, and signs them in.
+//
+// The order of its writes is safe to break off anywhere: a credential opens nothing while the member is not
+// active; once the append has made them active the password works, whatever became of the answer.
+func (c *Commands) AcceptInvitation(ctx context.Context, slug, email, code, plain string) (Admitted, error) {
+	w, hash, err := c.locate(ctx, slug, email)
+	if err != nil {
+		return Admitted{}, err
+	}
+	if err := checkPassword(plain, slug, "", email); err != nil {
+		return Admitted{}, err
+	}
+	member, err := c.invited(ctx, w, hash, code)
+	if err != nil {
+		return Admitted{}, err
+	}
+	phc, err := c.hash(ctx, plain)
+	if err != nil {
+		return Admitted{}, err
+	}
+	if err := c.DB.Do(ctx, w, setPassword(member, phc)); err != nil {
+		return Admitted{}, fmt.Errorf("store credential: %w", err)
+	}
+	joined, err := c.join(ctx, w, member)
+	if err != nil {
+		return Admitted{}, err
+	}
+	session := c.newSession(w, member)
+	err = c.DB.Do(ctx, w, session.insert, pg.Exec(`delete from invitation where member_id = $1`, member))
+	if err != nil {
+		return Admitted{}, fmt.Errorf("store session: %w", err)
+	}
+	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	return Admitted{In: w, Workspace: ws, Member: joined.State, Token: session.token, ExpiresAt: session.expires}, err
+}
+
+// invited finds the invited member whose code it is. The attempt is counted, and committed, before the
+// code is compared; an address that nobody has gets the same answer.
+func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code string) (uuid.UUID, error) {
+	if hash == "" {
+		return uuid.Nil, badCode()
+	}
+	var rows []struct {
+		MemberID uuid.UUID
+		Code     []byte
+	}
+	err := c.DB.Do(ctx, w, pg.Rows(&rows, `update invitation set attempts = attempts + 1
+		where attempts < $2 and expires_at > $3 and member_id in (select id from member where email_hash = $1 and status = 'invited')
+		returning member_id, code`, hash, codeAttempts, c.now()))
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("count attempt: %w", err)
+	}
+	if len(rows) == 0 || !c.Keys.CheckMAC(invitationPurpose(w, rows[0].MemberID), []byte(code), rows[0].Code) {
+		return uuid.Nil, badCode()
+	}
+	return rows[0].MemberID, nil
+}
+
+func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID) (Result[domain.Member], error) {
+	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
+		return c.Views.Newcomer(ctx, w, member)
+	}
+	by, err := renew(ctx, projections.Actor{})
+	if err != nil {
+		return Result[domain.Member]{}, err
+	}
+	r := Request{By: *by, renew: renew}
+	var before domain.Member
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []projections.MemberRow
+		if err := a.look(ctx, projections.LoadMember(&rows, a.by, member)); err != nil {
+			return plan{}, err
+		}
+		if len(rows) == 0 {
+			return plan{}, badCode()
+		}
+		before = rows[0].Member
+		events, err := before.Join()
+		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
+	})
+	return result(ctx, c, r, projections.Members, before, done, err)
+}
+
+func invitationPurpose(w pg.Workspace, member uuid.UUID) string {
+	return "kluis/invitation/" + w.ID.String() + "/" + member.String()
+}

@@ -1,0 +1,253 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/password"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/internal/token"
+)
+
+// Signup is what a person asks for who begins a workspace.
+type Signup struct {
+	Slug, Name      string
+	Email, FullName string
+	Password        string
+	Plan, Region    string
+}
+
+// pending is a sign-up that waits for its code. It is stored sealed, whole.
+type pending struct {
+	Slug     string `json:"slug"`
+	Name     string `json:"name"`
+	Email    string `json:"email"`
+	Normal   string `json:"normal"` // the address as it is compared
+	FullName string `json:"full_name"`
+	Password string `json:"password"` // a PHC string
+	Plan     string `json:"plan"`
+	Region   string `json:"region"`
+}
+
+// A code is valid for this long, and for so many attempts.
+const (
+	codeLife     = 15 * time.Minute
+	codeAttempts = 5
+)
+
+// SignUp stores the wish for a workspace and mails a code to its first admin. Nothing is made before
+// the code comes back.
+func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err error) {
+	if s.Region == "" {
+		s.Region = c.Region
+	}
+	normal, err := c.checkSignup(s)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	taken, err := c.Tenancy.SlugTaken(ctx, s.Slug)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if taken {
+		return uuid.Nil, slugTaken(s.Slug)
+	}
+	phc, err := c.hash(ctx, s.Password)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id = uuid.Must(uuid.NewV7())
+	payload, err := json.Marshal(pending{s.Slug, s.Name, s.Email, normal, s.FullName, phc, s.Plan, s.Region})
+	if err != nil {
+		return uuid.Nil, err
+	}
+	sealed, err := c.Keys.Seal(signupPurpose(id), payload)
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("seal sign-up: %w", err)
+	}
+	code := token.NewCode()
+	return id, c.DB.Control(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `insert into kluis.signup (id, sealed, code, expires_at) values ($1, $2, $3, $4)`,
+			id, sealed, c.Keys.MAC(signupPurpose(id), []byte(code)), c.now().Add(codeLife)); err != nil {
+			return fmt.Errorf("store sign-up: %w", err)
+		}
+		return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "signup_code", To: s.Email,
+			Values: map[string]string{"Name": s.FullName, "Workspace": s.Name, "Code": code}})
+	})
+}
+
+func (c *Commands) checkSignup(s Signup) (normal string, err error) {
+	if _, err := domain.NewWorkspace(domain.WorkspaceCreated{Slug: s.Slug, Name: s.Name, Plan: s.Plan, Region: s.Region}); err != nil {
+		return "", err
+	}
+	if s.Region != c.Region {
+		return "", domain.InvalidField("/region", "must be %s", c.Region)
+	}
+	if normal, err = checkPerson("", s.Email, s.FullName); err != nil {
+		return "", err
+	}
+	return normal, checkPassword(s.Password, s.Slug, s.Name, normal)
+}
+
+// Admitted is a member with a fresh session.
+type Admitted struct {
+	In        pg.Workspace
+	Workspace domain.Workspace
+	Member    domain.Member
+	Token     string
+	ExpiresAt time.Time
+}
+
+// VerifySignup makes the workspace of a sign-up whose code came back, with its first admin signed in. All
+// of it is one transaction: killed anywhere, the workspace is whole or absent.
+func (c *Commands) VerifySignup(ctx context.Context, id uuid.UUID, code string) (Admitted, error) {
+	p, err := c.openSignup(ctx, id, code)
+	if err != nil {
+		return Admitted{}, err
+	}
+	w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
+	f, err := c.foundation(w, p)
+	if err != nil {
+		return Admitted{}, err
+	}
+	err = c.Tenancy.Provision(ctx, w.ID, p.Slug, p.Region,
+		func(tx pgx.Tx) error { return f.lay(ctx, tx, w, c.now()) },
+		func(tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, `delete from kluis.signup where id = $1`, id)
+			if err == nil && tag.RowsAffected() == 0 {
+				return badCode()
+			}
+			return err
+		})
+	if errors.Is(err, tenancy.ErrSlugTaken) {
+		return Admitted{}, slugTaken(p.Slug)
+	}
+	if err != nil {
+		return Admitted{}, err
+	}
+	ws, mark, err := c.Views.GetWorkspace(ctx, w)
+	if err != nil {
+		return Admitted{}, fmt.Errorf("read the new workspace at %d: %w", mark.Position, err)
+	}
+	member, err := c.Views.MemberByID(ctx, w, f.member)
+	return Admitted{In: w, Workspace: ws, Member: member, Token: f.session.token, ExpiresAt: f.session.expires}, err
+}
+
+// openSignup counts the attempt, and commits it, before it compares the code.
+func (c *Commands) openSignup(ctx context.Context, id uuid.UUID, code string) (p pending, err error) {
+	var sealed string
+	var mac []byte
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `update kluis.signup set attempts = attempts + 1
+			where id = $1 and attempts < $2 and expires_at > $3 returning sealed, code`, id, codeAttempts, c.now()).Scan(&sealed, &mac)
+	})
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && !c.Keys.CheckMAC(signupPurpose(id), []byte(code), mac) {
+		return p, badCode()
+	}
+	if err != nil {
+		return p, fmt.Errorf("count attempt: %w", err)
+	}
+	payload, err := c.Keys.Open(signupPurpose(id), sealed)
+	if err != nil {
+		return p, fmt.Errorf("open sign-up %s: %w", id, err)
+	}
+	return p, json.Unmarshal(payload, &p)
+}
+
+// foundation is what a workspace begins with.
+type foundation struct {
+	member     uuid.UUID
+	session    newSession
+	statements []pg.Statement
+	append     eventstore.Append
+}
+
+func (c *Commands) foundation(w pg.Workspace, p pending) (f foundation, err error) {
+	f.member = uuid.Must(uuid.NewV7())
+	f.session = c.newSession(w, f.member)
+	own, insertOwn, err := c.Vault.NewKey(w, w.ID)
+	if err != nil {
+		return f, err
+	}
+	personal, insertPersonal, err := c.Vault.NewKey(w, f.member)
+	if err != nil {
+		return f, err
+	}
+	added := domain.MemberAdded{MemberID: f.member, Role: domain.Admin, EmailHash: own.Hash(emailField, p.Normal)}
+	if added.Email, added.FullName, err = sealPerson(personal, p.Email, p.FullName); err != nil {
+		return f, err
+	}
+	created, err := domain.NewWorkspace(domain.WorkspaceCreated{Slug: p.Slug, Name: p.Name, Plan: p.Plan, Region: p.Region})
+	if err != nil {
+		return f, err
+	}
+	f.append.Actor = f.member
+	for _, part := range []struct {
+		stream string
+		events []domain.Event
+	}{{domain.WorkspaceStream(w.ID), created}, {domain.RosterStream, []domain.Event{added}}} {
+		write, err := encode(part.stream, 0, part.events)
+		if err != nil {
+			return f, err
+		}
+		f.append.Writes = append(f.append.Writes, write)
+	}
+	f.statements = []pg.Statement{insertOwn, insertPersonal, setPassword(f.member, p.Password), f.session.insert}
+	return f, nil
+}
+
+func (f foundation) lay(ctx context.Context, tx pgx.Tx, w pg.Workspace, now time.Time) error {
+	batch := &pgx.Batch{}
+	for _, s := range f.statements {
+		s.Queue(batch)
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store keys and credential: %w", err)
+	}
+	return eventstore.AppendIn(ctx, tx, w, f.append, now)
+}
+
+func signupPurpose(id uuid.UUID) string { return "kluis/signup/" + id.String() }
+
+func slugTaken(slug string) error {
+	return domain.Refuse(domain.Conflict, "slug_taken", "the workspace name %q is taken: choose another", slug)
+}
+
+func badCode() error {
+	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, was used, or is no longer valid: ask for a new one")
+}
+
+// checkPassword holds the password policy, offline.
+func checkPassword(plain, slug, name, email string) error {
+	local, _, _ := strings.Cut(email, "@")
+	if err := password.Check(plain, slug, name, local); err != nil {
+		return domain.InvalidField("/password", "%s", err)
+	}
+	return nil
+}
+
+// hash hashes a password when there is a free slot.
+func (c *Commands) hash(ctx context.Context, plain string) (string, error) {
+	phc, err := c.Hasher.Hash(ctx, plain)
+	return phc, busyHashing(err)
+}
+
+func busyHashing(err error) error {
+	if !errors.Is(err, password.ErrBusy) {
+		return err
+	}
+	busy := domain.Refuse(domain.Unavailable, "busy", "too many are signing in at this moment")
+	busy.RetryAfter = 2 * time.Second
+	return busy
+}

@@ -1,0 +1,76 @@
+package http
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+type (
+	commentFields struct {
+		Body string `json:"body" minLength:"1" maxLength:"50000"`
+	}
+	commentCreate struct {
+		ByID
+		Idempotent
+		Body commentFields
+	}
+	commentUpdate struct {
+		ByID
+		Conditional
+		Body commentFields
+	}
+	commentCommand struct {
+		ByID
+		Conditional
+	}
+	commentList struct {
+		ByID
+		Listing[uuid.UUID]
+	}
+	commentWritten struct {
+		Written
+		Body domain.Comment
+	}
+	commentsShown struct {
+		Shown
+		Body page[domain.Comment]
+	}
+)
+
+func comment(a *api) {
+	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
+		Summary: "List the comments on a task, the newest first", Access: needs(domain.ReadComment)},
+		func(ctx context.Context, by projections.Actor, in *commentList) (*commentsShown, error) {
+			rows, mark, err := a.Views.ListComments(ctx, by, in.ID, pageOf(in.Listing))
+			return &commentsShown{seen(mark, 0), paged(rows, in.Limit, func(c domain.Comment) uuid.UUID { return c.ID })}, err
+		})
+	register(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,
+		Summary: "Comment on a task", Access: needs(domain.CreateComment)},
+		func(ctx context.Context, by projections.Actor, in *commentCreate) (*commentWritten, error) {
+			r, err := requestOnce(by, "create-comment", in.Idempotent, in.ID, in.Body)
+			if err != nil {
+				return nil, err
+			}
+			return commentAnswer(a.Commands.CreateComment(ctx, r, in.ID, in.Body.Body))
+		})
+	register(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Status: http.StatusOK,
+		Summary: "Change the text of a comment", Access: needs(domain.UpdateComment)},
+		func(ctx context.Context, by projections.Actor, in *commentUpdate) (*commentWritten, error) {
+			return commentAnswer(a.Commands.EditComment(ctx, request(by, in.Conditional), in.ID, in.Body.Body))
+		})
+	register(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Status: http.StatusNoContent,
+		Summary: "Delete a comment", Access: needs(domain.DeleteComment)},
+		func(ctx context.Context, by projections.Actor, in *commentCommand) (*written204, error) {
+			return noAnswer(a.Commands.DeleteComment(ctx, request(by, in.Conditional), in.ID))
+		})
+}
+
+func commentAnswer(done commands.Result[domain.Comment], err error) (*commentWritten, error) {
+	return &commentWritten{written(done.Position, done.State.Version), done.State}, err
+}

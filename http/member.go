@@ -1,0 +1,189 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+type (
+	memberBody struct {
+		ID        uuid.UUID `json:"id"`
+		Email     *string   `json:"email" doc:"null when the person was erased."`
+		FullName  *string   `json:"full_name" doc:"null when the person was erased."`
+		Role      string    `json:"role"`
+		Status    string    `json:"status" enum:"invited,active,deactivated,removed"`
+		CreatedAt time.Time `json:"created_at"`
+		UpdatedAt time.Time `json:"updated_at"`
+		Version   int       `json:"version" doc:"Of the roster, when this member last changed."`
+	}
+	memberInvite struct {
+		Idempotent
+		Body struct {
+			Email    string `json:"email" format:"email" maxLength:"254"`
+			FullName string `json:"full_name" minLength:"1" maxLength:"200"`
+			Role     string `json:"role" doc:"The name of a built-in role."`
+		}
+	}
+	memberPatch struct {
+		ByID
+		Conditional
+		Body struct {
+			Role string `json:"role"`
+		}
+	}
+	memberCommand struct {
+		ByID
+		Conditional
+	}
+	memberList struct {
+		Listing[uuid.UUID]
+	}
+	memberWritten struct {
+		Written
+		Body memberBody
+	}
+	memberShown struct {
+		Shown
+		Body memberBody
+	}
+	membersShown struct {
+		Shown
+		Body page[memberBody]
+	}
+	rolesShown struct {
+		Body page[domain.Role]
+	}
+	meShown struct {
+		Shown
+		Body struct {
+			Member    memberBody    `json:"member"`
+			Role      domain.Role   `json:"role"`
+			Grants    domain.Grants `json:"grants" doc:"What the role may do, and how far it reaches."`
+			Workspace workspaceBody `json:"workspace"`
+		}
+	}
+)
+
+func member(a *api) {
+	register(a, operation{Method: "GET", Path: "/api/me", ID: "get-me", Tag: "member", Status: http.StatusOK,
+		Summary: "Who am I, and what may I do?", Access: signedIn}, a.me)
+	register(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
+		Summary: "List the roles", Access: needs(domain.ReadRole)},
+		func(context.Context, projections.Actor, *struct{}) (*rolesShown, error) {
+			return &rolesShown{page[domain.Role]{Items: domain.BuiltInRoles}}, nil
+		})
+	register(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
+		Summary: "List the members, the newest first", Access: needs(domain.ReadMember)}, a.listMembers)
+	register(a, operation{Method: "POST", Path: "/api/members", ID: "invite-member", Tag: "member", Status: http.StatusCreated,
+		Summary: "Invite a person", Description: "The person gets a mail with a 6-digit code, which is good for 7 days.",
+		Access: needs(domain.CreateMember)}, a.inviteMember)
+	register(a, operation{Method: "GET", Path: "/api/members/{id}", ID: "get-member", Tag: "member", Status: http.StatusOK,
+		Summary: "Get a member", Access: needs(domain.ReadMember)},
+		func(ctx context.Context, by projections.Actor, in *ByID) (*memberShown, error) {
+			m, mark, err := a.Views.GetMember(ctx, by, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			body, err := a.showMember(ctx, by.Workspace, m)
+			return &memberShown{seen(mark, m.Version), body}, err
+		})
+	register(a, operation{Method: "PATCH", Path: "/api/members/{id}", ID: "update-member", Tag: "member", Status: http.StatusOK,
+		Summary: "Give a member another role", Access: needs(domain.UpdateMember)},
+		func(ctx context.Context, by projections.Actor, in *memberPatch) (*memberWritten, error) {
+			done, err := a.Commands.ChangeRole(ctx, request(by, in.Conditional), in.ID, in.Body.Role)
+			return a.memberAnswer(ctx, by, done, err)
+		})
+	register(a, operation{Method: "DELETE", Path: "/api/members/{id}", ID: "remove-member", Tag: "member", Status: http.StatusNoContent,
+		Summary: "End a membership, or take an invitation back", Access: needs(domain.DeleteMember)},
+		func(ctx context.Context, by projections.Actor, in *memberCommand) (*written204, error) {
+			return noAnswer(a.Commands.RemoveMember(ctx, request(by, in.Conditional), in.ID))
+		})
+	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Member], error)
+	for _, c := range []struct {
+		name, summary string
+		change        change
+	}{
+		{"deactivate", "Keep a member out, at once", (*commands.Commands).DeactivateMember},
+		{"reactivate", "Let a deactivated member in again", (*commands.Commands).ReactivateMember},
+	} {
+		register(a, operation{Method: "POST", Path: "/api/members/{id}/" + c.name, ID: c.name + "-member", Tag: "member",
+			Status: http.StatusOK, Summary: c.summary, Access: needs(domain.UpdateMember)},
+			func(ctx context.Context, by projections.Actor, in *memberCommand) (*memberWritten, error) {
+				done, err := c.change(a.Commands, ctx, request(by, in.Conditional), in.ID)
+				return a.memberAnswer(ctx, by, done, err)
+			})
+	}
+}
+
+func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberList) (*membersShown, error) {
+	rows, mark, err := a.Views.ListMembers(ctx, by, pageOf(in.Listing))
+	if err != nil {
+		return nil, err
+	}
+	bodies, err := a.showMembers(ctx, by.Workspace, rows)
+	return &membersShown{seen(mark, 0), paged(bodies, in.Limit, func(m memberBody) uuid.UUID { return m.ID })}, err
+}
+
+func (a *api) inviteMember(ctx context.Context, by projections.Actor, in *memberInvite) (*memberWritten, error) {
+	r, err := requestOnce(by, "invite-member", in.Idempotent, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.Commands.InviteMember(ctx, r, in.Body.Email, in.Body.FullName, in.Body.Role)
+	return a.memberAnswer(ctx, by, done, err)
+}
+
+func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meShown, error) {
+	m, mark, err := a.Views.GetSelf(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	w, _, err := a.Views.GetWorkspace(ctx, by.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	out := &meShown{Shown: seen(mark, m.Version)}
+	out.Body.Role, out.Body.Grants, out.Body.Workspace = by.Role, by.Role.Grants, showWorkspace(w)
+	out.Body.Member, err = a.showMember(ctx, by.Workspace, m)
+	return out, err
+}
+
+func (a *api) memberAnswer(ctx context.Context, by projections.Actor, done commands.Result[domain.Member], err error) (*memberWritten, error) {
+	if err != nil {
+		return nil, err
+	}
+	body, err := a.showMember(ctx, by.Workspace, done.State)
+	return &memberWritten{written(done.Position, done.State.Version), body}, err
+}
+
+func (a *api) showMember(ctx context.Context, w pg.Workspace, m domain.Member) (memberBody, error) {
+	bodies, err := a.showMembers(ctx, w, []domain.Member{m})
+	if err != nil {
+		return memberBody{}, err
+	}
+	return bodies[0], nil
+}
+
+// showMembers opens what is sealed, for who may see it.
+func (a *api) showMembers(ctx context.Context, w pg.Workspace, members []domain.Member) ([]memberBody, error) {
+	people, err := a.Commands.OpenMembers(ctx, w, members)
+	if err != nil {
+		return nil, err
+	}
+	bodies := make([]memberBody, len(members))
+	for i, m := range members {
+		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
+		if person, there := people[m.ID]; there {
+			bodies[i].Email, bodies[i].FullName = &person.Email, &person.FullName
+		}
+	}
+	return bodies, nil
+}

@@ -1,0 +1,206 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// serve runs a server until stop is called, which gives what Serve returned.
+func serve(t *testing.T, grace time.Duration, nouns ...func(*api)) (url string, stop func() error) {
+	t.Helper()
+	options := (&site{t: t, log: &lockedBuffer{}}).options()
+	options.Grace = grace
+	server, err := newServer(options, nouns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, l) }()
+	return "http://" + l.Addr().String(), func() error {
+		cancel()
+		return <-done
+	}
+}
+
+// slow registers an operation that says when it was called, and ends when told.
+func slow(called chan<- struct{}, end <-chan struct{}) func(*api) {
+	return func(a *api) {
+		registerPublic(a, operation{
+			Method: "GET", Path: "/slow", ID: "slow", Tag: "x", Summary: "Slow", Status: 200, Access: public,
+		}, func(ctx context.Context, _ *struct{}) (*noteOutput, error) {
+			close(called)
+			<-end
+			return note("%v", ctx.Err()), nil
+		})
+	}
+}
+
+func TestStoppingFinishesWhatIsInFlight(t *testing.T) {
+	called, end := make(chan struct{}), make(chan struct{})
+	url, stop := serve(t, 10*time.Second, slow(called, end))
+	answered := make(chan string, 1)
+	go func() {
+		response, err := http.Get(url + "/slow")
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		answered <- string(body)
+	}()
+	<-called
+	time.AfterFunc(100*time.Millisecond, func() { close(end) })
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if got := <-answered; !strings.Contains(got, "<nil>") {
+		t.Error(got)
+	}
+	if response, err := http.Get(url + "/slow"); err == nil {
+		response.Body.Close()
+		t.Error("it still serves")
+	}
+}
+
+func TestStoppingDoesNotWaitForEver(t *testing.T) {
+	called, end := make(chan struct{}), make(chan struct{})
+	url, stop := serve(t, 50*time.Millisecond, slow(called, end))
+	defer close(end)
+	go func() {
+		if response, err := http.Get(url + "/slow"); err == nil {
+			response.Body.Close()
+		}
+	}()
+	<-called
+	if err := stop(); err == nil || !strings.Contains(err.Error(), "in flight") {
+		t.Error(err)
+	}
+}
+
+func TestStoppingEndsStreamsWell(t *testing.T) {
+	url, stop := serve(t, 10*time.Second, fakes)
+	r, err := http.NewRequest(http.MethodGet, url+"/api/replay?follow=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer admin")
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if got := response.Header.Get("Content-Type"); got != "application/x-ndjson" {
+		t.Error(got)
+	}
+	started := time.Now()
+	if err := stop(); err != nil || time.Since(started) > 5*time.Second {
+		t.Error(err, time.Since(started))
+	}
+	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "{\"position\":1}\n" {
+		t.Errorf("%q %v", body, err)
+	}
+}
+
+func TestReadinessEndsFirst(t *testing.T) {
+	s := &site{t: t, log: &lockedBuffer{}}
+	server, err := newServer(s.options(), []func(*api){health})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.api.stop()
+	_, err = readiness(server.api)(t.Context(), nil)
+	if p := problemOf(t.Context(), err); p.Code != "stopping" || p.Status != 503 {
+		t.Error(p)
+	}
+}
+
+// A caller that sends its body a byte at a time is told so, and does not hold a handler.
+func TestSlowBodies(t *testing.T) {
+	url, stop := serve(t, time.Second, func(a *api) {
+		registerPublic(a, operation{
+			Method: "POST", Path: "/post", ID: "post", Tag: "x", Summary: "Post", Status: 200, Access: public,
+			BodyTimeout: 100 * time.Millisecond, MaxBody: 20,
+		}, func(context.Context, *struct{ Body map[string]int }) (*noteOutput, error) { return note("ok"), nil })
+	})
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /post HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n{")
+	answer, _ := io.ReadAll(conn)
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") || !strings.Contains(string(answer), "request_timeout") {
+		t.Errorf("%s", answer)
+	}
+	response, err := http.Post(url+"/post", "application/json", strings.NewReader(`{"a":1,"b":2,"c":333}`))
+	if err != nil || response.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("over the operation's own limit: %v %v", response, err)
+	}
+	response.Body.Close()
+}
+
+// Files are not read into memory by readBody, and bounded all the same.
+func TestUploads(t *testing.T) {
+	s := newSite(t, func(a *api) {
+		registerPublic(a, operation{
+			Method: "POST", Path: "/upload", ID: "upload", Tag: "x", Summary: "Upload", Status: 200, Access: public, MaxBody: 1000,
+		}, func(_ context.Context, in *struct {
+			RawBody huma.MultipartFormFiles[struct {
+				File huma.FormFile `form:"file" required:"true"`
+			}]
+		}) (*noteOutput, error) {
+			return note("%d bytes", in.RawBody.Data().File.Size), nil
+		})
+	})
+	form := func(size int) string {
+		return "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"hunter2\"\r\nContent-Type: application/octet-stream\r\n\r\n" +
+			strings.Repeat("a", size) + "\r\n--x--\r\n"
+	}
+	multipart := "Content-Type: multipart/form-data; boundary=x"
+	if a := s.ask("POST", "/upload", form(500), multipart); !strings.Contains(a.body, "500 bytes") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	s.ask("POST", "/upload", form(2000), multipart).problem(t, 413, "payload_too_large")
+	s.ask("POST", "/upload", form(2000), multipart, "Content-Length: -", "Transfer-Encoding: chunked").problem(t, 413, "payload_too_large")
+	s.ask("POST", "/upload", "{}").problem(t, 415, "unsupported_media_type")
+	a := s.ask("POST", "/upload", "hunter2", multipart)
+	if a.StatusCode != http.StatusUnprocessableEntity || strings.Contains(a.body, "hunter2") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+func TestConnectionLogHoldsNoAddresses(t *testing.T) {
+	log := &lockedBuffer{}
+	options := (&site{log: log}).options()
+	l := connectionLog{options.Log}
+	for _, line := range []string{
+		"http: TLS handshake error from 203.0.113.7:4711: EOF",
+		"http: panic serving [2001:db8::7]:4711: oops",
+		"http: Accept error: accept tcp 127.0.0.1:8080: too many open files; retrying in 5ms",
+	} {
+		fmt.Fprintln(l, line)
+	}
+	text := log.String()
+	if strings.Contains(text, "203.0") || strings.Contains(text, "2001:db8") || !strings.Contains(text, "too many open files") {
+		t.Error(text)
+	}
+}

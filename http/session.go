@@ -1,0 +1,60 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/projections"
+)
+
+type (
+	loginInput struct {
+		Body struct {
+			Workspace string `json:"workspace" maxLength:"63" doc:"The slug."`
+			Email     string `json:"email" maxLength:"254"`
+			Password  string `json:"password" maxLength:"1024"`
+		}
+	}
+	sessionBody struct {
+		ID        uuid.UUID `json:"id"`
+		Current   bool      `json:"current" doc:"The one that this request came with."`
+		CreatedAt time.Time `json:"created_at"`
+		UsedAt    time.Time `json:"used_at" doc:"Within a minute."`
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	sessionsShown struct {
+		Body page[sessionBody]
+	}
+)
+
+func session(a *api) {
+	registerPublic(a, operation{Method: "POST", Path: "/api/login", ID: "log-in", Tag: "account", Status: http.StatusOK,
+		Summary: "Open a session", Access: public},
+		func(ctx context.Context, in *loginInput) (*admittedOutput, error) {
+			return a.admit(ctx)(a.Commands.Login(ctx, in.Body.Workspace, in.Body.Email, in.Body.Password))
+		})
+	register(a, operation{Method: "POST", Path: "/api/logout", ID: "log-out", Tag: "account", Status: http.StatusNoContent,
+		Summary: "End this session", Access: signedIn},
+		func(ctx context.Context, by projections.Actor, _ *struct{}) (*struct{}, error) {
+			return nil, a.Commands.Logout(ctx, by)
+		})
+	register(a, operation{Method: "GET", Path: "/api/sessions", ID: "list-sessions", Tag: "account", Status: http.StatusOK,
+		Summary: "List my sessions", Access: signedIn}, a.listSessions)
+	register(a, operation{Method: "DELETE", Path: "/api/sessions/{id}", ID: "end-session", Tag: "account", Status: http.StatusNoContent,
+		Summary: "End one of my sessions", Access: signedIn},
+		func(ctx context.Context, by projections.Actor, in *ByID) (*struct{}, error) {
+			return nil, a.Commands.EndSession(ctx, by, in.ID)
+		})
+}
+
+func (a *api) listSessions(ctx context.Context, by projections.Actor, _ *struct{}) (*sessionsShown, error) {
+	sessions, err := a.Views.ListSessions(ctx, by)
+	body := page[sessionBody]{Items: make([]sessionBody, len(sessions))}
+	for i, s := range sessions {
+		body.Items[i] = sessionBody{s.ID, s.ID == by.Session, s.CreatedAt, s.UsedAt, s.ExpiresAt}
+	}
+	return &sessionsShown{body}, err
+}

@@ -1,0 +1,89 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/commands"
+)
+
+type (
+	signupInput struct {
+		Body struct {
+			Workspace struct {
+				Slug string `json:"slug" minLength:"3" maxLength:"63" pattern:"^[a-z0-9]([a-z0-9-]*)[a-z0-9]$" doc:"Lower-case letters, digits and inner hyphens. What members log in to."`
+				Name string `json:"name" minLength:"1" maxLength:"200"`
+			} `json:"workspace"`
+			Email    string `json:"email" format:"email" maxLength:"254"`
+			FullName string `json:"full_name" minLength:"1" maxLength:"200"`
+			Password string `json:"password" minLength:"8" maxLength:"1024"`
+			Plan     string `json:"plan,omitempty" enum:"free,pro,business,enterprise"`
+			Region   string `json:"region,omitempty"`
+		}
+	}
+	signupOutput struct {
+		Body struct {
+			SignupID uuid.UUID `json:"signup_id"`
+		}
+	}
+	verifyInput struct {
+		Body struct {
+			SignupID uuid.UUID `json:"signup_id"`
+			Code     string    `json:"code" pattern:"^[0-9]{6}$"`
+		}
+	}
+	acceptInput struct {
+		Body struct {
+			Workspace string `json:"workspace" maxLength:"63" doc:"The slug."`
+			Email     string `json:"email" maxLength:"254"`
+			Code      string `json:"code" pattern:"^[0-9]{6}$"`
+			Password  string `json:"password" minLength:"8" maxLength:"1024"`
+		}
+	}
+	admittedOutput struct {
+		Body admittedBody
+	}
+	admittedBody struct {
+		Workspace workspaceBody `json:"workspace"`
+		Member    memberBody    `json:"member"`
+		Token     string        `json:"token" doc:"Shown this once. Send it as Authorization: Bearer <token>."`
+		ExpiresAt time.Time     `json:"expires_at"`
+	}
+)
+
+func signup(a *api) {
+	registerPublic(a, operation{Method: "POST", Path: "/api/signup", ID: "sign-up", Tag: "account", Status: http.StatusAccepted,
+		Summary: "Ask for a workspace", Description: "A mail with a 6-digit code, good for 15 minutes, goes to the address.", Access: public},
+		func(ctx context.Context, in *signupInput) (*signupOutput, error) {
+			b, out := in.Body, &signupOutput{}
+			id, err := a.Commands.SignUp(ctx, commands.Signup{Slug: b.Workspace.Slug, Name: b.Workspace.Name,
+				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region})
+			out.Body.SignupID = id
+			return out, err
+		})
+	registerPublic(a, operation{Method: "POST", Path: "/api/signup/verify", ID: "verify-signup", Tag: "account", Status: http.StatusCreated,
+		Summary: "Make the workspace, with the code from the mail", Description: "The caller becomes its first admin.", Access: public},
+		func(ctx context.Context, in *verifyInput) (*admittedOutput, error) {
+			return a.admit(ctx)(a.Commands.VerifySignup(ctx, in.Body.SignupID, in.Body.Code))
+		})
+	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated,
+		Summary: "Join a workspace, with the code from the mail", Access: public},
+		func(ctx context.Context, in *acceptInput) (*admittedOutput, error) {
+			b := in.Body
+			return a.admit(ctx)(a.Commands.AcceptInvitation(ctx, b.Workspace, b.Email, b.Code, b.Password))
+		})
+}
+
+// admit answers with a new session.
+func (a *api) admit(ctx context.Context) func(commands.Admitted, error) (*admittedOutput, error) {
+	return func(in commands.Admitted, err error) (*admittedOutput, error) {
+		if err != nil {
+			return nil, err
+		}
+		m, err := a.showMember(ctx, in.In, in.Member)
+		return &admittedOutput{admittedBody{showWorkspace(in.Workspace), m, in.Token, in.ExpiresAt}}, err
+	}
+}

@@ -1,0 +1,200 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+type (
+	taskFields struct {
+		Title           string       `json:"title" minLength:"1" maxLength:"500"`
+		Description     string       `json:"description,omitempty" maxLength:"50000"`
+		Status          string       `json:"status,omitempty" enum:"open,in_progress,done,cancelled"`
+		Priority        string       `json:"priority,omitempty" enum:"none,low,medium,high,urgent"`
+		StartOn         *domain.Date `json:"start_on,omitempty" format:"date"`
+		DueOn           *domain.Date `json:"due_on,omitempty" format:"date"`
+		ParentID        *uuid.UUID   `json:"parent_id,omitempty"`
+		AssigneeIDs     []uuid.UUID  `json:"assignee_ids,omitempty" maxItems:"100"`
+		EstimateMinutes *int         `json:"estimate_minutes,omitempty" minimum:"0" maximum:"1000000"`
+	}
+	taskPatch struct {
+		Title           optional[string]      `json:"title,omitzero" minLength:"1" maxLength:"500"`
+		Description     optional[string]      `json:"description,omitzero" maxLength:"50000"`
+		Status          optional[string]      `json:"status,omitzero" enum:"open,in_progress,done,cancelled"`
+		Priority        optional[string]      `json:"priority,omitzero" enum:"none,low,medium,high,urgent"`
+		StartOn         nullable[domain.Date] `json:"start_on,omitzero" format:"date"`
+		DueOn           nullable[domain.Date] `json:"due_on,omitzero" format:"date"`
+		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero"`
+		AssigneeIDs     optional[[]uuid.UUID] `json:"assignee_ids,omitzero" maxItems:"100"`
+		EstimateMinutes nullable[int]         `json:"estimate_minutes,omitzero" minimum:"0" maximum:"1000000"`
+	}
+
+	taskCreate struct {
+		Idempotent
+		Body taskFields
+	}
+	taskUpdate struct {
+		ByID
+		Conditional
+		Body taskPatch
+	}
+	taskCommand struct {
+		ByID
+		Conditional
+	}
+	taskPerson struct {
+		ByID
+		MemberID uuid.UUID `path:"member_id"`
+	}
+	taskGet struct {
+		ByID
+		AsOf time.Time `query:"as_of" doc:"The task as it was at this instant."`
+	}
+	taskList struct {
+		Listing[uuid.UUID]
+		Status     string    `query:"status" enum:"open,in_progress,done,cancelled"`
+		AssigneeID uuid.UUID `query:"assignee_id"`
+		ParentID   uuid.UUID `query:"parent_id"`
+	}
+
+	taskWritten struct {
+		Written
+		Body domain.Task
+	}
+	taskShown struct {
+		Shown
+		Body domain.Task
+	}
+	tasksShown struct {
+		Shown
+		Body page[domain.Task]
+	}
+	historyShown struct {
+		Shown
+		Body page[revision]
+	}
+	revision struct {
+		Version int                       `json:"version"`
+		At      time.Time                 `json:"at"`
+		Actor   *uuid.UUID                `json:"actor" doc:"The member who did it; null for Kluis itself."`
+		Type    string                    `json:"type"`
+		Changes []projections.FieldChange `json:"changes"`
+	}
+)
+
+func task(a *api) {
+	register(a, operation{Method: "GET", Path: "/api/tasks", ID: "list-tasks", Tag: "task", Status: http.StatusOK,
+		Summary: "List tasks, the newest first", Access: needs(domain.ReadTask)}, a.listTasks)
+	register(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", Status: http.StatusCreated,
+		Summary: "Create a task", Access: needs(domain.CreateTask)}, a.createTask)
+	register(a, operation{Method: "GET", Path: "/api/tasks/{id}", ID: "get-task", Tag: "task", Status: http.StatusOK,
+		Summary: "Get a task, as it is or as it was", Access: needs(domain.ReadTask)}, a.getTask)
+	register(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Status: http.StatusOK,
+		Summary: "Change fields of a task", Access: needs(domain.UpdateTask)}, a.updateTask)
+	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/history", ID: "get-task-history", Tag: "task", Status: http.StatusOK,
+		Summary: "Who changed what, when", Access: needs(domain.ReadTask)}, a.taskHistory)
+
+	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Task], error)
+	for _, c := range []struct {
+		name, summary string
+		permission    domain.Permission
+		change        change
+	}{
+		{"complete", "Make a task done", domain.UpdateTask, (*commands.Commands).CompleteTask},
+		{"reopen", "Make a task that is done or cancelled open again", domain.UpdateTask, (*commands.Commands).ReopenTask},
+		{"restore", "Bring a deleted task back", domain.DeleteTask, (*commands.Commands).RestoreTask},
+	} {
+		register(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task",
+			Status: http.StatusOK, Summary: c.summary, Access: needs(c.permission)},
+			func(ctx context.Context, by projections.Actor, in *taskCommand) (*taskWritten, error) {
+				return taskAnswer(c.change(a.Commands, ctx, request(by, in.Conditional), in.ID))
+			})
+	}
+	register(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", Status: http.StatusNoContent,
+		Summary: "Delete a task; it can be restored", Access: needs(domain.DeleteTask)},
+		func(ctx context.Context, by projections.Actor, in *taskCommand) (*written204, error) {
+			return noAnswer(a.Commands.DeleteTask(ctx, request(by, in.Conditional), in.ID))
+		})
+
+	type person func(*commands.Commands, context.Context, commands.Request, uuid.UUID, uuid.UUID) (commands.Result[domain.Task], error)
+	for _, c := range []struct {
+		method, people, id, summary string
+		change                      person
+	}{
+		{"PUT", "assignees", "assign-task", "Give a task to a member", (*commands.Commands).AssignTask},
+		{"DELETE", "assignees", "unassign-task", "Take a task off a member", (*commands.Commands).UnassignTask},
+		{"PUT", "viewers", "add-task-viewer", "Let a member see a task", (*commands.Commands).AddTaskViewer},
+		{"DELETE", "viewers", "remove-task-viewer", "Take a member off the viewers of a task", (*commands.Commands).RemoveTaskViewer},
+	} {
+		register(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task",
+			Status: http.StatusNoContent, Summary: c.summary, Access: needs(domain.UpdateTask)},
+			func(ctx context.Context, by projections.Actor, in *taskPerson) (*written204, error) {
+				return noAnswer(c.change(a.Commands, ctx, request(by, Conditional{}), in.ID, in.MemberID))
+			})
+	}
+}
+
+func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*tasksShown, error) {
+	filter := projections.TaskFilter{Status: in.Status, Assignee: given(in.AssigneeID), Parent: given(in.ParentID)}
+	rows, mark, err := a.Views.ListTasks(ctx, by, filter, pageOf(in.Listing))
+	return &tasksShown{seen(mark, 0), paged(rows, in.Limit, func(t domain.Task) uuid.UUID { return t.ID })}, err
+}
+
+func (a *api) createTask(ctx context.Context, by projections.Actor, in *taskCreate) (*taskWritten, error) {
+	r, err := requestOnce(by, "create-task", in.Idempotent, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	return taskAnswer(a.Commands.CreateTask(ctx, r, domain.TaskCreated(in.Body)))
+}
+
+func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*taskShown, error) {
+	t, mark, err := domain.Task{}, projections.Mark{}, error(nil)
+	if in.AsOf.IsZero() {
+		t, mark, err = a.Views.GetTask(ctx, by, in.ID)
+	} else {
+		t, mark, err = a.Views.TaskAsOf(ctx, by, in.ID, in.AsOf)
+	}
+	return &taskShown{seen(mark, t.Version), t}, err
+}
+
+func (a *api) updateTask(ctx context.Context, by projections.Actor, in *taskUpdate) (*taskWritten, error) {
+	b := in.Body
+	return taskAnswer(a.Commands.UpdateTask(ctx, request(by, in.Conditional), in.ID, domain.TaskChange{
+		Title: b.Title.Value, Description: b.Description.Value, Status: b.Status.Value, Priority: b.Priority.Value,
+		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ParentID: b.ParentID.Optional,
+		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value,
+	}))
+}
+
+func (a *api) taskHistory(ctx context.Context, by projections.Actor, in *ByID) (*historyShown, error) {
+	revisions, mark, err := a.Views.TaskHistory(ctx, by, in.ID)
+	body := page[revision]{Items: make([]revision, len(revisions))}
+	for i, r := range revisions {
+		body.Items[i] = revision{r.Version, r.At, given(r.Actor), r.Type, r.Changes}
+	}
+	return &historyShown{seen(mark, 0), body}, err
+}
+
+func taskAnswer(done commands.Result[domain.Task], err error) (*taskWritten, error) {
+	return &taskWritten{written(done.Position, done.State.Version), done.State}, err
+}
+
+func noAnswer[T any](done commands.Result[T], err error) (*written204, error) {
+	return &written204{written(done.Position, 0)}, err
+}
+
+// given is an id that may be absent.
+func given(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}

@@ -1,0 +1,73 @@
+package demo
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"regexp"
+	"strings"
+)
+
+var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// random gives n random characters, 5 bits each.
+func random(n int) string {
+	raw := make([]byte, n)
+	rand.Read(raw) // never fails, see crypto/rand
+	return base32Lower.EncodeToString(raw)[:n]
+}
+
+// names are what a workspace and its people are called in one run. The tag, such as o2-x7ka, is in all of them, so
+// that a file can be played again and no mail of another run is mistaken for one of this.
+type names struct{ tag string }
+
+func newNames(org string) names {
+	plain := ascii(org)
+	if len(plain) > 40 { // of the 63 of a slug
+		plain = strings.Trim(plain[:40], "-")
+	}
+	if plain == "" {
+		plain = "org"
+	}
+	return names{plain + "-" + random(4)}
+}
+
+func (n names) slug() string { return "demo-" + n.tag }
+
+// email is the address of a person; local is unique in the workspace.
+func (n names) email(local string) string { return local + "@" + n.tag + ".demo.example" }
+
+var notPlain = regexp.MustCompile(`[^a-z0-9]+`)
+
+// ascii is what of a name can stand in a slug or an address; it may be nothing.
+func ascii(name string) string {
+	return strings.Trim(notPlain.ReplaceAllString(strings.ToLower(name), "-"), "-")
+}
+
+var personCode = regexp.MustCompile(`^p([0-9]+)$`)
+
+// fullName makes p015 Person 015; any other name stays.
+func fullName(person string) string {
+	if code := personCode.FindStringSubmatch(person); code != nil {
+		return "Person " + code[1]
+	}
+	return person
+}
+
+// locals gives each person the part of their address before the @: p015, or what can be kept of a name, or their
+// number. Nobody is called admin: that is the demo's own.
+func locals(people []string) map[string]string {
+	taken := map[string]bool{"admin": true}
+	chosen := map[string]string{}
+	for i, person := range people {
+		local := ascii(person)
+		if len(local) > 50 { // of the 64 of an address
+			local = local[:50]
+		}
+		if local == "" || taken[local] {
+			local = strings.TrimPrefix(local+"-", "-") + number(i)
+		}
+		taken[local] = true
+		chosen[person] = local
+	}
+	return chosen
+}

@@ -1,0 +1,189 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Progress is told how far a rebuild is: up to which position of how many.
+type Progress func(position, of int64)
+
+// Rebuild derives all read models of a workspace anew from its log. It is the ordinary catch-up from
+// position 0, into shadow tables that lie over the workspace's own; then the tables change places, in one
+// transaction. Reads and writes go on meanwhile. Killed anywhere, the old tables stay and the next rebuild
+// begins afresh.
+func (p *Projections) Rebuild(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
+	err = p.withShadow(ctx, w, progress, func(position int64) error {
+		events = position
+		return p.swap(ctx, w)
+	})
+	return events, err
+}
+
+// Drift is how many rows of a read model are not what the log makes of it, on either side.
+type Drift struct {
+	Table string
+	Rows  int
+}
+
+// Check compares the read models with what the log makes of them, and changes nothing. No drift: nil.
+func (p *Projections) Check(ctx context.Context, w pg.Workspace, progress Progress) (drifts []Drift, err error) {
+	err = p.withShadow(ctx, w, progress, func(int64) error {
+		drifts, err = p.compare(ctx, w)
+		return err
+	})
+	return drifts, err
+}
+
+func shadowOf(w pg.Workspace) string { return w.Schema() + "_shadow" }
+
+// withShadow folds the log into shadow tables, up to where the live ones are, and hands them to use. One
+// process at a time does so for a workspace; the lock is the transaction's that stays open meanwhile.
+func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress Progress, use func(position int64) error) error {
+	return p.db.Control(ctx, func(tx pgx.Tx) error {
+		var first bool
+		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, shadowOf(w)).Scan(&first); err != nil {
+			return err
+		}
+		if !first {
+			return fmt.Errorf("workspace %s is being rebuilt already", w.ID)
+		}
+		if err := p.makeShadow(ctx, w); err != nil {
+			return fmt.Errorf("make shadow tables: %w", err)
+		}
+		position, err := p.fillShadow(ctx, w, progress)
+		if err != nil {
+			return fmt.Errorf("fill shadow tables: %w", err)
+		}
+		if err := use(position); err != nil {
+			return err
+		}
+		return p.own(ctx, "drop schema "+shadowOf(w)+" cascade")
+	})
+}
+
+// rebuilt are the tables that a rebuild makes anew. checkpoint comes first: every catch-up and every read
+// touches it before the others, so that whoever holds it waits for nobody who waits for it.
+func rebuilt() []string {
+	tables := []string{"checkpoint"}
+	for _, m := range models {
+		tables = append(tables, m.table())
+	}
+	return tables
+}
+
+func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) error {
+	live, shadow := w.Schema(), shadowOf(w)
+	if err := p.own(ctx, "drop schema if exists "+shadow+" cascade"); err != nil { // left behind by one that was killed
+		return err
+	}
+	err := p.db.Control(ctx, func(tx pgx.Tx) error { // only the login may make schemas
+		_, err := tx.Exec(ctx, "create schema "+shadow+" authorization "+pg.Owner) //sqlcheck:allow a name made of the workspace's id
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var sql strings.Builder
+	fmt.Fprintf(&sql, "grant usage on schema %s to %s;", shadow, live)
+	for _, table := range rebuilt() {
+		fmt.Fprintf(&sql, "create table %[1]s.%[3]s (like %[2]s.%[3]s including all);", shadow, live, table)
+	}
+	fmt.Fprintf(&sql, "grant select, insert, update on all tables in schema %s to %s;", shadow, live)
+	fmt.Fprintf(&sql, "insert into %s.checkpoint (position, roster) values (0, 0)", shadow)
+	return p.own(ctx, sql.String())
+}
+
+// own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
+func (p *Projections) own(ctx context.Context, sql string) error {
+	return p.db.Own(ctx, "", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, sql) //sqlcheck:allow see above
+		return err
+	})
+}
+
+// fillShadow folds up to where the live read models are when it gets there: never beyond, so that a swap
+// takes nobody forward or back.
+func (p *Projections) fillShadow(ctx context.Context, w pg.Workspace, progress Progress) (position int64, err error) {
+	mark, err := p.CatchUp(ctx, w)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		var done step
+		err := p.db.Over(ctx, w, shadowOf(w), func(tx *pg.Tx) (err error) {
+			done, err = foldPage(ctx, tx, rebuildSize, mark.Position, tx.Commit)
+			return err
+		})
+		if err != nil {
+			return done.mark.Position, err
+		}
+		if progress != nil {
+			progress(done.mark.Position, mark.Position)
+		}
+		if done.events < rebuildSize {
+			return done.mark.Position, nil
+		}
+	}
+}
+
+// alignShadow keeps everybody off the live checkpoint, folds what came since fillShadow, and leaves both
+// sides at the same position, until the transaction ends.
+func alignShadow(ctx context.Context, tx *pg.Tx, w pg.Workspace) error {
+	if err := tx.Script(ctx, "set local lock_timeout = '5s'; lock table "+w.Schema()+".checkpoint in access exclusive mode"); err != nil { //sqlcheck:allow the workspace's schema
+		return fmt.Errorf("wait for reads and catch-ups under way: %w", err)
+	}
+	var live int64
+	if err := tx.Run(ctx, pg.Exec("select position from "+w.Schema()+".checkpoint").Scan(&live)); err != nil { //sqlcheck:allow the workspace's schema
+		return err
+	}
+	_, err := foldPage(ctx, tx, math.MaxInt32, live, tx.Run)
+	return err
+}
+
+func (p *Projections) swap(ctx context.Context, w pg.Workspace) error {
+	live, shadow := w.Schema(), shadowOf(w)
+	var sql strings.Builder
+	for _, table := range rebuilt() {
+		fmt.Fprintf(&sql, "drop table %[2]s.%[3]s; alter table %[1]s.%[3]s set schema %[2]s;", shadow, live, table)
+	}
+	err := p.db.OverAsOwner(ctx, w, shadow, func(tx *pg.Tx) error {
+		if err := alignShadow(ctx, tx, w); err != nil {
+			return err
+		}
+		return tx.Script(ctx, sql.String()) //sqlcheck:allow names of our own tables, and of the workspace's id
+	})
+	if err != nil {
+		return fmt.Errorf("swap tables: %w", err)
+	}
+	return nil
+}
+
+func (p *Projections) compare(ctx context.Context, w pg.Workspace) (drifts []Drift, err error) {
+	live, shadow := w.Schema(), shadowOf(w)
+	err = p.db.OverAsOwner(ctx, w, shadow, func(tx *pg.Tx) error {
+		if err := alignShadow(ctx, tx, w); err != nil {
+			return err
+		}
+		for _, table := range rebuilt() {
+			var rows int
+			a, b := live+"."+table, shadow+"."+table
+			//sqlcheck:allow names of our own tables, and of the workspace's id
+			err := tx.Run(ctx, pg.Exec(fmt.Sprintf(`select count(*) from ((table %[1]s except table %[2]s) union all (table %[2]s except table %[1]s)) as d`, a, b)).Scan(&rows))
+			if err != nil {
+				return fmt.Errorf("compare %s: %w", table, err)
+			}
+			if rows > 0 {
+				drifts = append(drifts, Drift{Table: table, Rows: rows})
+			}
+		}
+		return nil
+	})
+	return drifts, err
+}
