@@ -62,7 +62,7 @@ func (a *api) listRecords(ctx context.Context, by projections.Actor, in *auditLi
 }
 
 func (a *api) replay(_ context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
-	return a.streamed(func(ctx context.Context, w *stream) error {
+	return &Streamed{Body: a.streamed(func(ctx context.Context, w *stream) error {
 		lines := bufio.NewWriterSize(w, 1<<16)
 		var line []byte
 		write := func(r projections.Record) error {
@@ -77,7 +77,7 @@ func (a *api) replay(_ context.Context, by projections.Actor, in *auditReplay) (
 			return w.Flush()
 		}
 		return a.Views.Replay(ctx, by, in.From, in.Follow, write, flush)
-	}), nil
+	})}, nil
 }
 
 // instant is a time that may be absent.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -53,18 +54,22 @@ func fullName(person string) string {
 	return person
 }
 
-// locals gives each person the part of their address before the @: p015, or what can be kept of a name, or their
-// number. Nobody is called admin: that is the demo's own.
+// locals gives each person the part of their address before the @: p015, or what can be kept of a name, or person.
+// Nobody is called admin: that is the demo's own.
 func locals(people []string) map[string]string {
 	taken := map[string]bool{"admin": true}
 	chosen := map[string]string{}
-	for i, person := range people {
-		local := ascii(person)
-		if len(local) > 50 { // of the 64 of an address
-			local = local[:50]
+	for _, person := range people {
+		plain := ascii(person)
+		if len(plain) > 50 { // of the 64 of an address
+			plain = plain[:50]
 		}
-		if local == "" || taken[local] {
-			local = strings.TrimPrefix(local+"-", "-") + number(i)
+		if plain == "" {
+			plain = "person"
+		}
+		local := plain
+		for n := 2; taken[local]; n++ {
+			local = plain + "-" + strconv.Itoa(n)
 		}
 		taken[local] = true
 		chosen[person] = local

@@ -31,12 +31,12 @@ type Message struct {
 	Language string `json:"language"`
 	// Values fill the gaps of the text:
 	//
-	//	workspace  name of the workspace; needed by all
-	//	code       needed by the codes
-	//	name       of the person written to, for the greeting; optional
-	//	minutes    how long a code, or a lock, lasts; "15" when missing
-	//	days       how long an invitation lasts; "7" when missing
-	//	inviter, slug, url   of an invitation: who sent it, the workspace's slug, where to enter the code; optional
+	//	Workspace  its name; needed by all
+	//	Code       needed by the codes
+	//	Name       of the person written to, for the greeting; optional
+	//	Minutes    how long a code, or a lock, lasts; "15" when missing
+	//	Days       how long an invitation lasts; "7" when missing
+	//	Inviter, Slug, URL   of an invitation: who sent it, the workspace's slug, where to enter the code; optional
 	//
 	// Values are one line of at most 200 characters: line breaks and other control characters become a space, what turns the
 	// direction of the text is dropped, and the rest is cut off.
@@ -52,32 +52,32 @@ type kind struct {
 
 var kinds = map[string]kind{
 	"signup_code": {
-		needs:  []string{"workspace", "code"},
-		takes:  []string{"name", "minutes"},
-		preset: map[string]string{"minutes": "15"},
+		needs:  []string{"Workspace", "Code"},
+		takes:  []string{"Name", "Minutes"},
+		preset: map[string]string{"Minutes": "15"},
 		useful: 15 * time.Minute, // the code is dead by then
 	},
 	"invitation_code": {
-		needs:  []string{"workspace", "code"},
-		takes:  []string{"name", "days", "inviter", "slug", "url"},
-		preset: map[string]string{"days": "7"},
+		needs:  []string{"Workspace", "Code"},
+		takes:  []string{"Name", "Days", "Inviter", "Slug", "URL"},
+		preset: map[string]string{"Days": "7"},
 		useful: 24 * time.Hour,
 	},
 	"reset_code": {
-		needs:  []string{"workspace", "code"},
-		takes:  []string{"name", "minutes"},
-		preset: map[string]string{"minutes": "15"},
+		needs:  []string{"Workspace", "Code"},
+		takes:  []string{"Name", "Minutes"},
+		preset: map[string]string{"Minutes": "15"},
 		useful: 15 * time.Minute,
 	},
 	"password_changed": {
-		needs:  []string{"workspace"},
-		takes:  []string{"name"},
+		needs:  []string{"Workspace"},
+		takes:  []string{"Name"},
 		useful: 24 * time.Hour,
 	},
 	"locked": {
-		needs:  []string{"workspace"},
-		takes:  []string{"name", "minutes"},
-		preset: map[string]string{"minutes": "15"},
+		needs:  []string{"Workspace"},
+		takes:  []string{"Name", "Minutes"},
+		preset: map[string]string{"Minutes": "15"},
 		useful: 24 * time.Hour,
 	},
 }

@@ -11,8 +11,8 @@ import (
 // whole is a message with every value that its template takes.
 func whole(template string) Message {
 	all := map[string]string{
-		"workspace": "Bakkerij Ømer & Zonen", "code": "048213", "name": "Zoë", "minutes": "10", "days": "3",
-		"inviter": "Jan Peeters", "slug": "omer", "url": "https://kluis.example.eu",
+		"Workspace": "Bakkerij Ømer & Zonen", "Code": "048213", "Name": "Zoë", "Minutes": "10", "Days": "3",
+		"Inviter": "Jan Peeters", "Slug": "omer", "URL": "https://kluis.example.eu",
 	}
 	m := Message{Template: template, To: "zoe@example.org", Values: map[string]string{}}
 	for _, name := range append(slices.Clone(kinds[template].needs), kinds[template].takes...) {
@@ -44,7 +44,7 @@ func TestEveryTextInEveryLanguage(t *testing.T) {
 					t.Errorf("%s in %s: the HTML has no %s:\n%s", template, tag, name, r.HTML)
 				}
 			}
-			if code := m.Values["code"]; code != "" &&
+			if code := m.Values["Code"]; code != "" &&
 				(!strings.Contains(r.Text, "\n\n    "+code+"\n\n") || !strings.Contains(r.HTML, ">"+code+"</p>")) {
 				t.Errorf("%s in %s: the code has no line of its own:\n%s", template, tag, r.Text)
 			}
@@ -101,8 +101,8 @@ func TestRenderRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Message){
 		"unknown template": func(m *Message) { m.Template = "../layout" },
 		"no template":      func(m *Message) { m.Template = "" },
-		"missing value":    func(m *Message) { delete(m.Values, "code") },
-		"blank value":      func(m *Message) { m.Values["workspace"] = " \r\n\u202e" },
+		"missing value":    func(m *Message) { delete(m.Values, "Code") },
+		"blank value":      func(m *Message) { m.Values["Workspace"] = " \r\n\u202e" },
 		"unknown value":    func(m *Message) { m.Values["cod"] = "1" },
 	} {
 		m := whole("reset_code")
@@ -134,7 +134,7 @@ func TestValuesAreOneHonestLine(t *testing.T) {
 
 func TestHTMLIsEscaped(t *testing.T) {
 	m := whole("invitation_code")
-	m.Values["workspace"] = `</title><script>alert(1)</script><img src=x onerror="x">`
+	m.Values["Workspace"] = `</title><script>alert(1)</script><img src=x onerror="x">`
 	r, err := Render(m)
 	if err != nil {
 		t.Fatal(err)

@@ -85,11 +85,11 @@ func MigrateTx(ctx context.Context, tx pgx.Tx) (more bool, err error) {
 // createSchema makes the schema for the transaction's role, but as the login: only that may make schemas in the database.
 func createSchema(ctx context.Context, tx pgx.Tx) error {
 	var owner string
-	if err := tx.QueryRow(ctx, `SELECT quote_ident(current_user)`).Scan(&owner); err != nil {
+	if err := tx.QueryRow(ctx, `SELECT current_user::text`).Scan(&owner); err != nil {
 		return fmt.Errorf("migrate jobs: %w", err)
 	}
 	return asLogin(ctx, tx, func() error {
-		if _, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+Schema+` AUTHORIZATION `+owner); err != nil {
+		if _, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+Schema+` AUTHORIZATION `+pgx.Identifier{owner}.Sanitize()); err != nil {
 			return fmt.Errorf("migrate jobs: create schema (the login needs CREATE on the database): %w", err)
 		}
 		return nil

@@ -94,7 +94,7 @@ func TestHeaderInjection(t *testing.T) {
 		for name := range m.Values {
 			m.Values[name] += attack + " x"
 		}
-		m.Values["code"] = "048213"
+		m.Values["Code"] = "048213"
 		m.Language = "nl" + attack
 		if err := s.Send(t.Context(), m); err != nil {
 			t.Errorf("%q in values: %v", attack, err)
@@ -168,7 +168,7 @@ func TestRefusals(t *testing.T) {
 func saysNothing(t *testing.T, m Message, text string) {
 	t.Helper()
 	local, _, _ := strings.Cut(m.To, "@")
-	for _, secret := range []string{m.To, local + "@", m.Values["code"], m.Values["name"], m.Values["workspace"]} {
+	for _, secret := range []string{m.To, local + "@", m.Values["Code"], m.Values["Name"], m.Values["Workspace"]} {
 		if secret != "" && strings.Contains(text, secret) {
 			t.Errorf("%q is in %s", secret, text)
 		}

@@ -44,6 +44,9 @@ func takeHold(ctx context.Context) (*hold, error) {
 	if err := h.sweep(ctx); err != nil {
 		return nil, h.giveUp(ctx, fmt.Errorf("sweep up after earlier runs: %w", err))
 	}
+	if err := lockShared(ctx, h.conn, "users"); err != nil { // see sweepRoles
+		return nil, h.giveUp(ctx, err)
+	}
 	return h, nil
 }
 

@@ -98,7 +98,7 @@ func (t *Tenancy) migrateControl(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (only boolean primary key default true check (only), version integer not null);
+		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single), version integer not null);
 			insert into kluis.migration (version) values (0) on conflict do nothing;
 			grant usage on schema kluis to `+login+`; grant select on kluis.migration to `+login)
 		if err != nil {

@@ -15,7 +15,7 @@ grant select, insert on event to :role;
 
 -- The last position. An append locks this row, so that positions are without gaps and in commit order.
 create table head (
-    only     boolean primary key default true check (only),
+    single   boolean primary key default true check (single),
     position bigint not null,
     at       timestamptz not null
 );
@@ -35,7 +35,7 @@ grant select, insert, delete on dedupe to :role;
 
 -- The position up to which the read models are derived, and the version of the roster there.
 create table checkpoint (
-    only     boolean primary key default true check (only),
+    single   boolean primary key default true check (single),
     position bigint not null,
     roster   integer not null
 );

@@ -36,7 +36,7 @@ grant select, insert, update, delete on invitation to :role;
 
 -- How far the reactions (invitation mails) have read the log.
 create table reaction (
-    only     boolean primary key default true check (only),
+    single   boolean primary key default true check (single),
     position bigint not null
 );
 insert into reaction (position) values (0);

@@ -1,0 +1,57 @@
+package demo
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// longestWait is the longest that the demo waits when the server says "later". A member's limit is by the minute;
+// what is longer, such as the limit of sign-ups, is for a person to decide about.
+const longestWait = 90 * time.Second
+
+// later says why a request is to be sent again, and after how long; "" when it was answered for good.
+func later(a answer, err error, attempt int) (why string, wait time.Duration) {
+	backoff := min(50*time.Millisecond<<min(attempt, 6), 2*time.Second)
+	backoff = backoff/2 + rand.N(backoff) // not all at once
+	switch {
+	case err != nil:
+		return "connection lost", backoff
+	case a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests:
+		why = strconv.Itoa(a.status) + " " + a.problem().Code
+		if asked := retryAfter(a.header, time.Now()); asked > 0 {
+			return why, asked + rand.N(asked/4+1)
+		}
+		return why, backoff
+	case a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout: // by a proxy
+		return strconv.Itoa(a.status), backoff
+	case a.status == http.StatusConflict && a.problem().Code == "idempotency_key_in_use": // sent before, still running
+		return "409 idempotency_key_in_use", backoff
+	}
+	return "", 0
+}
+
+// retryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3); 0 when there is none.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return time.Duration(max(0, seconds)) * time.Second
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,187 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(helperRole) != "" {
+		os.Exit(beOtherProgram(m))
+	}
+	Main(m)
+}
+
+func connect(t testing.TB, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func exec(t testing.TB, url, sql string) {
+	t.Helper()
+	if err := execute(url, sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func execute(url, sql string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+func ask[T any](t testing.TB, url, sql string, args ...any) T {
+	t.Helper()
+	var answer T
+	if err := connect(t, url).QueryRow(t.Context(), sql, args...).Scan(&answer); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return answer
+}
+
+func database(t testing.TB, url string) string {
+	return ask[string](t, url, `select current_database()::text`)
+}
+
+func TestDatabaseIsFreshAndOnesOwn(t *testing.T) {
+	t.Parallel()
+	var seen sync.Map
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			url := Database(t)
+			if _, again := seen.LoadOrStore(url, true); again {
+				t.Errorf("%s was given twice", url)
+			}
+			exec(t, url, `create schema s; create table s.t as select 1`)
+			if got := ask[string](t, url, `select current_user::text`); got != "kluis" {
+				t.Errorf("login is %s", got)
+			}
+			if !ask[bool](t, Superuser(t, url), `select rolsuper and current_database() = $1 from pg_roles where rolname = current_user`, database(t, url)) {
+				t.Error("Superuser is none")
+			}
+			var refusal *pgconn.PgError
+			if err := execute(url, `create table public.t (n int)`); !errors.As(err, &refusal) || refusal.Code != "42501" {
+				t.Errorf("schema public is open: %v", err)
+			}
+		})
+	}
+}
+
+func TestCloneIsPreparedOnce(t *testing.T) {
+	t.Parallel()
+	var prepared atomic.Int32
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			url := Clone(t, "counted", func(url string) error {
+				prepared.Add(1)
+				return execute(url, `create schema s; create table s.t as select 1 as n`)
+			})
+			exec(t, url, `insert into s.t values (2)`)
+			if got := ask[int](t, url, `select count(*) from s.t`); got != 2 || prepared.Load() != 1 {
+				t.Errorf("%d rows, prepared %d times", got, prepared.Load())
+			}
+		})
+	}
+}
+
+// fails stands in for a test that is to fail.
+type fails struct {
+	testing.TB
+	said string
+}
+
+func (f *fails) Fatalf(format string, args ...any) {
+	f.said = fmt.Sprintf(format, args...)
+	panic(f)
+}
+
+func TestFailedTemplate(t *testing.T) {
+	t.Parallel()
+	for range 2 { // the second does not try again
+		f := &fails{TB: t}
+		func() {
+			defer func() { _ = recover() }()
+			Clone(f, "broken", func(string) error { return errors.New("no such table") })
+		}()
+		if !strings.Contains(f.said, "no such table") || !strings.Contains(f.said, "broken") {
+			t.Errorf("said %q", f.said)
+		}
+	}
+}
+
+func TestDroppedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	var name string
+	t.Run("inner", func(t *testing.T) {
+		url := Database(t)
+		name = database(t, url)
+		exec(t, url, `create role ws_dropped nologin; create role ws_shared nologin; grant ws_shared, ws_dropped to kluis; create schema s;
+			grant usage on schema s to ws_dropped, ws_shared`)
+		conn, err := pgx.Connect(context.Background(), url) // left open
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		other := Database(t)
+		exec(t, other, `create schema s; grant usage on schema s to ws_shared`)
+		if err := drop(t.Context(), program.hold.admin, name); err != nil { // as its end would, but before other's
+			t.Fatal(err)
+		}
+		if !ask[bool](t, program.hold.admin, `select exists (select from pg_roles where rolname = 'ws_shared')`) {
+			t.Error("a role was dropped that another database needs")
+		}
+	})
+	for _, sql := range []string{`select exists (select from pg_database where datname = $1)`, `select exists (select from pg_roles where rolname in ('ws_dropped', 'ws_shared') and $1 <> '')`} {
+		if ask[bool](t, program.hold.admin, sql, name) {
+			t.Errorf("%s: still there", sql)
+		}
+	}
+}
+
+func BenchmarkDatabase(b *testing.B) {
+	join(b)
+	for b.Loop() {
+		url := Database(b)
+		b.StopTimer()
+		if err := drop(b.Context(), program.hold.admin, database(b, url)); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+func BenchmarkClone(b *testing.B) {
+	prepare := func(url string) error {
+		return execute(url, `create schema s; do $$ begin for i in 1..50 loop execute format('create table s.t%s (n int primary key, s text)', i); end loop; end $$`)
+	}
+	Clone(b, "benchmark", prepare)
+	for b.Loop() {
+		url := Clone(b, "benchmark", prepare)
+		b.StopTimer()
+		if err := drop(b.Context(), program.hold.admin, database(b, url)); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
