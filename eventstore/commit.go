@@ -195,19 +195,32 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 					k.Key[:], k.Fingerprint[:], v.receipt.First, v.receipt.Last))
 		}
 	}
-	if positions == nil {
+	switch len(positions) {
+	case 0:
 		return nil
+	case 1:
+		return append(keys, pg.Exec(insertOne, positions[0], ids[0], streams[0], versions[0], types[0], ats[0], actors[0], data[0], workspace.ID))
+	default:
+		return append(keys, pg.Exec(insertMany, positions, ids, streams, versions, types, ats, actors, data, workspace.ID, log.position, log.at))
 	}
-	return append(keys,
-		pg.Exec(`update head set position = $1, at = $2`, log.position, log.at),
-		pg.Exec(insertEvents, positions, ids, streams, versions, types, ats, actors, data),
-		pg.Exec(`insert into kluis.signal (workspace_id, position) values ($1, $2)`, workspace.ID, log.position))
 }
 
-const insertEvents = `insert into event (position, id, stream, version, type, at, actor, data)
-	select position, id, stream, version, type, at, actor, data::json
-	from unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::uuid[], $8::text[])
-		as e (position, id, stream, version, type, at, actor, data)`
+// The head row is always the first thing that an append locks, by look or by these: whoever waits for it
+// holds nothing that its holder needs. When another process has taken the positions meanwhile, the insert
+// violates the primary key and all of it is undone. The statement for one event is what most workspaces
+// need most of the time, and much cheaper to plan.
+const (
+	insertOne = `with h as (update head set position = $1, at = $6 returning position),
+		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, position from h)
+		insert into event (position, id, stream, version, type, at, actor, data)
+		select position, $2::uuid, $3::text, $4::int, $5::text, $6::timestamptz, $7::uuid, $8::text::json from h`
+	insertMany = `with h as (update head set position = $10, at = $11 returning position),
+		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, position from h)
+		insert into event (position, id, stream, version, type, at, actor, data)
+		select e.position, e.id, e.stream, e.version, e.type, e.at, e.actor, e.data::json
+		from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::uuid[], $8::text[])
+			as e (position, id, stream, version, type, at, actor, data)`
+)
 
 // AppendIn stores a in a transaction that provisions its workspace, where nobody else can be.
 func AppendIn(ctx context.Context, tx pgx.Tx, w pg.Workspace, a Append, now time.Time) error {

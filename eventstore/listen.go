@@ -82,6 +82,9 @@ func (l *line) speak(ctx context.Context) {
 		ids := slices.Collect(maps.Keys(l.bell.news))
 		clear(l.bell.news)
 		l.bell.mu.Unlock()
+		if len(ids) == 0 { // they went with the last one
+			continue
+		}
 		pause := newsGap
 		if _, err := l.db.Pool().Exec(ctx, `select pg_notify('kluis_signal', $1)`, l.write(ids)); err != nil && ctx.Err() == nil {
 			l.log.WarnContext(ctx, "other processes cannot be told of new events", "workspaces", len(ids), "error", err.Error())

@@ -39,6 +39,7 @@ type request struct {
 	token        string // of the member who asks; empty for the public
 	key          string // Idempotency-Key; empty for what may be done twice
 	body         any    // becomes JSON; nil for none
+	once         bool   // not to be sent again when the answer was lost
 }
 
 // answer is what the server said.
@@ -77,7 +78,7 @@ func (c *client) send(ctx context.Context, r request) (answer, error) {
 		if a.status == http.StatusTooManyRequests { // to wait until one's turn is not a fault of the server's
 			giveUp = giveUp.Add(wait)
 		}
-		if wait > longestWait || time.Now().Add(wait).After(giveUp) {
+		if r.once && a.status == 0 || wait > longestWait || time.Now().Add(wait).After(giveUp) {
 			return a, &unansweredError{r.method, r.path, wait, err}
 		}
 		c.tally.again(why)

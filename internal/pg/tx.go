@@ -108,15 +108,18 @@ func (tx *Tx) send(ctx context.Context, statements []Statement, last bool) error
 
 func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) error {
 	batch := &pgx.Batch{}
-	opening := !tx.open
-	if opening {
-		batch.BeginTx(tx.options)
+	// what is sent at once is one transaction anyway, and begin and commit would only cost
+	whole := !tx.open && last && tx.options == (pgx.TxOptions{})
+	if !tx.open {
+		if !whole {
+			batch.BeginTx(tx.options)
+		}
 		batch.Queue(enter, tx.role, tx.path)
 	}
 	for _, s := range statements {
 		s.Queue(batch)
 	}
-	if last {
+	if last && !whole {
 		batch.Queue("commit")
 	}
 	tx.open = true

@@ -18,7 +18,7 @@
 // every program holds, on one connection of its own, the lock of each holder it uses: its own alone, that of
 // a template shared. A holder whose lock can be had is gone, and so are its databases at the next sweep.
 //
-// fsync is off, which makes these tests about twice as fast, unless KLUIS_TEST_FSYNC=on. Tests that kill
+// fsync is off, which makes making databases cheaper by half or more, unless KLUIS_TEST_FSYNC=on. Tests that kill
 // kluis or Postgres with SIGKILL mean the same either way: what was written is in the kernel's page cache, which
 // outlives every process; fsync is against the loss of power only. synchronous_commit stays on, so a commit that was
 // answered was written before.

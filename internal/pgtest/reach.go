@@ -30,7 +30,10 @@ func (h *hold) reach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	settings := map[string]string{"max_connections": "300"} // several test programs, each with tests in parallel
+	settings := map[string]string{
+		"max_connections": "300", // several test programs, each with tests in parallel
+		"log_checkpoints": "off", // each dropped database makes one
+	}
 	if !fsync() {
 		settings["fsync"] = "off"
 	}

@@ -1,0 +1,120 @@
+package domain_test
+
+import (
+	"testing"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+func memberOf(role string, events ...domain.Event) (m domain.Member) {
+	all := append([]domain.Event{domain.MemberInvited{MemberID: ann, Role: role}}, events...)
+	for _, r := range history(domain.RosterStream, bob, all...) {
+		m.Apply(r)
+	}
+	return m
+}
+
+// A workspace always has an active admin: every way to lose the last one is refused, and none other.
+func TestLastAdmin(t *testing.T) {
+	joined := domain.MemberJoined{MemberID: ann}
+	out := domain.MemberDeactivated{MemberID: ann}
+	decisions := map[string]func(domain.Member, int) ([]domain.Event, error){
+		"demote":     func(m domain.Member, others int) ([]domain.Event, error) { return m.ChangeRole("member", others) },
+		"deactivate": domain.Member.Deactivate,
+		"remove":     domain.Member.Remove,
+	}
+	for name, decide := range decisions {
+		for _, c := range []struct {
+			what   string
+			member domain.Member
+			others int
+			last   bool
+		}{
+			{"the last", memberOf("admin", joined), 0, true},
+			{"one of two", memberOf("admin", joined), 1, false},
+			{"no admin", memberOf("member", joined), 0, false},
+			{"a deactivated admin", memberOf("admin", joined, out), 0, false},
+		} {
+			_, err := decide(c.member, c.others)
+			if got := refused(t, err) == "last_admin"; got != c.last {
+				t.Errorf("%s %s: %v", name, c.what, err)
+			}
+		}
+	}
+	if _, err := memberOf("admin").Remove(0); err != nil {
+		t.Errorf("an invited admin does not count: %v", err)
+	}
+}
+
+func TestMemberStatus(t *testing.T) {
+	joined, out := domain.MemberJoined{MemberID: ann}, domain.MemberDeactivated{MemberID: ann}
+	invited, active, deactivated := memberOf("member"), memberOf("member", joined), memberOf("member", joined, out)
+	deactivate := func(m domain.Member) ([]domain.Event, error) { return m.Deactivate(1) }
+	for _, c := range []struct {
+		name   string
+		member domain.Member
+		decide func(domain.Member) ([]domain.Event, error)
+		events int
+		code   string
+	}{
+		{"join", invited, domain.Member.Join, 1, ""},
+		{"join twice", active, domain.Member.Join, 0, "not_invited"},
+		{"join deactivated", deactivated, domain.Member.Join, 0, "not_invited"},
+		{"deactivate", active, deactivate, 1, ""},
+		{"deactivate twice", deactivated, deactivate, 0, ""},
+		{"deactivate invited", invited, deactivate, 0, "member_invited"},
+		{"reactivate", deactivated, domain.Member.Reactivate, 1, ""},
+		{"reactivate active", active, domain.Member.Reactivate, 0, ""},
+		{"reactivate invited", invited, domain.Member.Reactivate, 0, "member_invited"},
+	} {
+		events, err := c.decide(c.member)
+		if refused(t, err) != c.code || len(events) != c.events {
+			t.Errorf("%s: %v, %v", c.name, events, err)
+		}
+	}
+	if _, err := active.ChangeRole("emperor", 1); refused(t, err) != "/role" {
+		t.Errorf("an unknown role: %v", err)
+	}
+}
+
+// Deny by default: what a role does not name, it does not grant; and no role names what there is not.
+func TestBuiltInRoles(t *testing.T) {
+	known := map[domain.Permission]bool{}
+	for _, p := range domain.Permissions {
+		known[p] = true
+	}
+	for _, role := range domain.BuiltInRoles {
+		seen := map[domain.Permission]bool{}
+		for _, g := range role.Grants {
+			p := domain.Permission{Resource: g.Resource, Action: g.Action}
+			if !known[p] || seen[p] || g.Scope != domain.All && g.Scope != domain.Own {
+				t.Errorf("%s: grant %+v", role.Name, g)
+			}
+			seen[p] = true
+		}
+		if role.Grants.Allow(domain.Permission{Resource: "task", Action: "explode"}) {
+			t.Errorf("%s grants what nobody named", role.Name)
+		}
+		if role.Name != domain.Admin && role.Grants.Allow(domain.UpdateMember) {
+			t.Errorf("%s may change members", role.Name)
+		}
+	}
+	admin, _ := domain.BuiltInRole(domain.Admin)
+	for _, p := range domain.Permissions {
+		if admin.Grants.Scope(p) != domain.All {
+			t.Errorf("an admin lacks %s", p)
+		}
+	}
+}
+
+func TestCheckEmail(t *testing.T) {
+	for address, want := range map[string]string{
+		"Ann@Example.org": "ann@example.org", "ann+tag@example.org": "ann+tag@example.org",
+		"": "", "ann": "", "ann@": "", "@example.org": "", "Ann <ann@example.org>": "", "ann@example.org\r\nBcc: x@y": "",
+		"a b@example.org": "", "ann@example.org ": "", "ann@exa\x00mple.org": "",
+	} {
+		if got, err := domain.CheckEmail("/email", address); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", address, got, err)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// progress shows how far something is: a bar on a terminal, elsewhere a line for every tenth.
+type progress struct {
+	out   io.Writer
+	what  string
+	total int
+	bar   *progressbar.ProgressBar // nil when out is not a terminal
+
+	mu   sync.Mutex
+	done int
+}
+
+func newProgress(out io.Writer, what string, total int) *progress {
+	p := &progress{out: out, what: what, total: total}
+	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		p.bar = progressbar.NewOptions(total,
+			progressbar.OptionSetWriter(out),
+			progressbar.OptionSetDescription(fmt.Sprintf("%-8s", what)),
+			progressbar.OptionSetWidth(30),
+			progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionOnCompletion(func() { fmt.Fprintln(out) }))
+	}
+	return p
+}
+
+// step says that one more is done.
+func (p *progress) step() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done++
+	if p.bar != nil {
+		_ = p.bar.Add(1) // nothing depends on the bar
+		return
+	}
+	if tenth := p.done * 10 / p.total; tenth > (p.done-1)*10/p.total {
+		fmt.Fprintf(p.out, "%-8s %3d%%  %s of %s\n", p.what, tenth*10, thousands(p.done), thousands(p.total))
+	}
+}
+
+// stop leaves the line of a bar that did not come to its end.
+func (p *progress) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil && p.done < p.total {
+		fmt.Fprintln(p.out)
+	}
+}
+
+// thousands writes 11013 as 11,013.
+func thousands(n int) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

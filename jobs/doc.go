@@ -1,0 +1,11 @@
+// Package jobs is what happens by itself: read models that keep up with their logs, reactions to events, mails.
+//
+//	jobs.go       what runs, and until when
+//	signal.go     each signal of the event store: catch up the workspace's read models, then its reactions
+//	reaction.go   reactions happen once for each event, in the order of the log
+//	member.go     ... to the events of members; one file per noun that reacts, and a line in the list of reactions
+//	mail.go       the mails that reactions and commands enqueue
+//
+// Nothing here decides whether a read is right: whoever reads catches up when it must. Several processes
+// share the work.
+package jobs

@@ -1,0 +1,62 @@
+package jobs
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Needs is what jobs stand on.
+type Needs struct {
+	DB       *pg.DB
+	Bell     *eventstore.Bell
+	Views    *projections.Projections
+	Commands *commands.Commands
+	Sender   *mail.Sender
+	Keys     *keyring.Keyring
+	Log      *slog.Logger
+
+	// NoCatchUp leaves the read models to whoever reads them. Reactions and mails go on.
+	NoCatchUp bool
+}
+
+// Jobs runs what happens by itself.
+type Jobs struct {
+	Needs
+	reactions []reaction
+	mails     *river.Client[pgx.Tx]
+}
+
+// New makes jobs; Run runs them.
+func New(n Needs) (*Jobs, error) {
+	mails, err := newMails(n)
+	if err != nil {
+		return nil, err
+	}
+	return &Jobs{Needs: n, reactions: reactions, mails: mails}, nil
+}
+
+// patience is for what is being worked on when the end comes. What takes longer is broken off, and done
+// again by the next process.
+const patience = 10 * time.Second
+
+// Run works until ctx ends, and then finishes what it is at. It works once. An error says why it could not begin;
+// what goes wrong later is logged and tried again.
+func (j *Jobs) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return j.Bell.Connect(ctx, j.DB, j.Log) })
+	group.Go(func() error { return j.follow(ctx) })
+	group.Go(func() error { return j.sendMails(ctx) })
+	return group.Wait()
+}

@@ -1,0 +1,55 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// mailPurpose is what mails are sealed for under the keyring.
+const mailPurpose = "kluis/mail"
+
+// NewOutbox makes an outbox for commands. Its mails are sent by the process, this or another, that runs Jobs.
+func NewOutbox(db *pg.DB, keys *keyring.Keyring) (*mail.Outbox, error) {
+	// Without queues a client works on nothing, and has nothing to log: its errors are those of Enqueue.
+	client, err := river.NewClient(riverpgxv5.New(db.Pool()), mail.Config(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return nil, fmt.Errorf("make the outbox: %w", err)
+	}
+	return mail.NewOutbox(client, func(plain []byte) (string, error) { return keys.Seal(mailPurpose, plain) }), nil
+}
+
+func newMails(n Needs) (*river.Client[pgx.Tx], error) {
+	config := mail.Config(n.Log)
+	config.FetchPollInterval = 5 * time.Second // a job that is inserted is told at once; this is for when that was lost
+	config.SoftStopTimeout = patience
+	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
+	config.Workers = river.NewWorkers()
+	open := func(token string) ([]byte, error) { return n.Keys.Open(mailPurpose, token) }
+	if err := river.AddWorkerSafely(config.Workers, mail.NewWorker(n.Sender, open)); err != nil {
+		return nil, fmt.Errorf("make the mail worker: %w", err)
+	}
+	client, err := river.NewClient(riverpgxv5.New(n.DB.Pool()), config)
+	if err != nil {
+		return nil, fmt.Errorf("make the mail worker: %w", err)
+	}
+	return client, nil
+}
+
+// sendMails sends mails until ctx ends.
+func (j *Jobs) sendMails(ctx context.Context) error {
+	if err := j.mails.Start(ctx); err != nil {
+		return fmt.Errorf("start the mail worker: %w", err)
+	}
+	<-j.mails.Stopped()
+	return nil
+}

@@ -1,0 +1,116 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// reactions is everything that an event sets off.
+var reactions = []reaction{
+	on((*Jobs).inviteMember),
+}
+
+// reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, in the
+// workspace's role, and may leave the transaction in another. What it does elsewhere may happen twice.
+type reaction struct {
+	event string
+	run   func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.Event) error
+}
+
+func on[E domain.Event](run func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event E) error) reaction {
+	var zero E
+	return reaction{zero.Type(), func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.Event) error {
+		return run(j, ctx, tx, w, event.(E))
+	}}
+}
+
+// react runs the reactions of a workspace to all events up to a signal, in order. An event whose reaction fails holds
+// up those behind it, in its workspace only.
+func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
+	var types []string
+	for _, r := range j.reactions {
+		types = append(types, r.event)
+	}
+	for {
+		position, err := j.pass(ctx, s.Workspace, types)
+		if err != nil {
+			return fmt.Errorf("pass the events of workspace %s: %w", s.Workspace.ID, err)
+		}
+		if position >= s.Position {
+			return nil
+		}
+		if err := j.reactNext(ctx, s.Workspace, types); err != nil {
+			return fmt.Errorf("react in workspace %s behind position %d: %w", s.Workspace.ID, position, err)
+		}
+	}
+}
+
+// pass moves the reaction row to the head when nothing up to there sets off anything, which is nearly always: one
+// round trip. It gives the position of the row.
+func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string) (position int64, err error) {
+	err = j.DB.Do(ctx, w,
+		pg.Exec(`update reaction set position = head.position from head
+			where head.position > reaction.position and not exists (select from event
+				where event.position > reaction.position and event.position <= head.position and type = any($1))`, types),
+		pg.Exec(`select position from reaction`).Scan(&position))
+	return position, err
+}
+
+// reactNext reacts to the next event that sets off something. The lock on the reaction row is taken before
+// the event is looked for, and ends with the commit of both: so each event is reacted to once, whoever else tries.
+func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) error {
+	return j.DB.Control(ctx, func(tx pgx.Tx) error {
+		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+			return err
+		}
+		position, event, err := next(ctx, tx, types)
+		if err != nil || event == nil {
+			return err
+		}
+		for _, r := range j.reactions {
+			if r.event != event.Type() {
+				continue
+			}
+			if err := r.run(j, ctx, tx, w, event); err != nil {
+				return fmt.Errorf("react to %s at position %d: %w", r.event, position, err)
+			}
+			if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, `update reaction set position = $1`, position); err != nil {
+			return fmt.Errorf("move the reactions to position %d: %w", position, err)
+		}
+		return nil
+	})
+}
+
+// next locks the reaction row and finds the event to react to; nil when somebody else has done so.
+func next(ctx context.Context, tx pgx.Tx, types []string) (position int64, event domain.Event, err error) {
+	batch := &pgx.Batch{}
+	batch.Queue(`set local lock_timeout = '10s'`)
+	batch.Queue(`select position from reaction for update`).QueryRow(func(row pgx.Row) error { return row.Scan(&position) })
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return 0, nil, fmt.Errorf("lock the reactions: %w", err)
+	}
+	var eventType string
+	var data json.RawMessage
+	err = tx.QueryRow(ctx, `select position, type, data from event where position > $1 and type = any($2) order by position limit 1`,
+		position, types).Scan(&position, &eventType, &data)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return position, nil, nil
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("look for the event behind position %d: %w", position, err)
+	}
+	event, err = domain.Decode(eventType, data)
+	return position, event, err
+}
