@@ -63,7 +63,7 @@ func TestBellReachesOtherProcesses(t *testing.T) {
 	receive(t, mine, "two again")
 	t.Logf("from one process to another: %s", time.Since(begun))
 
-	for range 300 { // more than fit
+	for range 1000 { // more than fit
 		one.Ring(pg.Workspace{ID: uuid.New()}, 1)
 	}
 	receive(t, others, "two, for all workspaces")

@@ -21,12 +21,12 @@ import (
 type serve struct {
 	settings
 
-	Listen         string  `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served ($$KLUIS_LISTEN)."`
-	PublicURL      string  `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, for links in mails; default http://$$KLUIS_LISTEN ($$KLUIS_PUBLIC_URL)."`
-	SMTPURL        string  `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged ($$KLUIS_SMTP_URL)."`
-	MailFrom       string  `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails ($$KLUIS_MAIL_FROM)."`
-	TrustedProxies proxies `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts ($$KLUIS_TRUSTED_PROXIES)."`
-	Background     bool    `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower ($$KLUIS_BACKGROUND)."`
+	Listen         string  `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
+	PublicURL      string  `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, for links in mails; default http://$$KLUIS_LISTEN."`
+	SMTPURL        string  `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
+	MailFrom       string  `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
+	TrustedProxies proxies `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
+	Background     bool    `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`
 }
 
 func (s serve) Run(ctx context.Context, out outputs) error {
@@ -70,7 +70,7 @@ func (s serve) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	background, err := jobs.New(jobs.Needs{
-		DB: b.db, Store: b.store, Bell: b.bell, Views: b.views, Commands: does, Sender: sender, Keys: keys, Log: b.log,
+		DB: b.db, Bell: b.bell, Views: b.views, Commands: does, Sender: sender, Keys: keys, Log: b.log,
 	})
 	if err != nil {
 		return err

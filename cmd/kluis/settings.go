@@ -14,11 +14,11 @@ import (
 
 // settings are shared by all commands that open the database.
 type settings struct {
-	DatabaseURL string     `name:"database-url" env:"KLUIS_DATABASE_URL" placeholder:"URL" help:"A login that may create roles and schemas; empty means a private Postgres in KLUIS_DATA ($$KLUIS_DATABASE_URL)."`
-	Data        string     `env:"KLUIS_DATA" default:"./data" help:"Folder of the private Postgres, keys, blobs, and outgoing mail of a first start ($$KLUIS_DATA)."`
-	Keys        string     `env:"KLUIS_KEYS" placeholder:"FILE" help:"File of Fernet keys, one a line, the first encrypts; default $$KLUIS_DATA/keys ($$KLUIS_KEYS)."`
-	KeysInline  string     `name:"keys-inline" env:"KLUIS_KEYS_INLINE" placeholder:"KEYS" help:"The keys themselves, comma separated, instead of the file ($$KLUIS_KEYS_INLINE)."`
-	Log         slog.Level `env:"KLUIS_LOG" default:"info" help:"Level of the log: debug, info, warn or error. It is JSON lines on stderr ($$KLUIS_LOG)."`
+	DatabaseURL string     `name:"database-url" env:"KLUIS_DATABASE_URL" placeholder:"URL" help:"A login that may create roles and schemas; empty means a private Postgres in KLUIS_DATA."`
+	Data        string     `env:"KLUIS_DATA" default:"./data" help:"Folder of the private Postgres, keys, blobs, and outgoing mail of a first start."`
+	Keys        string     `env:"KLUIS_KEYS" placeholder:"FILE" help:"File of Fernet keys, one a line, the first encrypts; default $$KLUIS_DATA/keys."`
+	KeysInline  string     `name:"keys-inline" env:"KLUIS_KEYS_INLINE" placeholder:"KEYS" help:"The keys themselves, comma separated, instead of the file."`
+	Log         slog.Level `env:"KLUIS_LOG" default:"info" help:"Level of the log: debug, info, warn or error. It is JSON lines on stderr."`
 }
 
 func (s settings) logger(stderr io.Writer) *slog.Logger {

@@ -139,7 +139,7 @@ func TestLongPath(t *testing.T) {
 func TestSocketFolderOfSomebodyElse(t *testing.T) {
 	dir := copied(t)
 	open := filepath.Join(dir, "socket")
-	if err := errors.Join(os.Mkdir(open, 0o777), os.Chmod(open, 0o777)); err != nil {
+	if err := errors.Join(os.MkdirAll(open, 0o777), os.Chmod(open, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tryStart(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "0700") {

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	play "github.com/kluis-eu/kluis/internal/demo"
+)
+
+// demo is `kluis demo [FILE]`.
+type demo struct {
+	File    string `arg:"" optional:"" help:"Actions to play, one JSON object a line; - for standard input; a small built-in sample when left out."`
+	URL     string `default:"http://127.0.0.1:8080" env:"KLUIS_PUBLIC_URL" help:"The running server."`
+	Data    string `env:"KLUIS_DATA" default:"./data" help:"Its data folder, for the codes in its outgoing mails."`
+	Mail    string `placeholder:"DIR" help:"The folder of its outgoing mails; default mail in --data."`
+	Workers int    `default:"8" help:"Requests under way at once."`
+}
+
+func (d demo) Run(ctx context.Context, out outputs) error {
+	if d.Mail == "" {
+		d.Mail = filepath.Join(d.Data, "mail")
+	}
+	_, err := play.Run(ctx, play.Options{URL: d.URL, File: d.File, In: os.Stdin, Mail: d.Mail, Out: out.stdout, Workers: d.Workers})
+	return err
+}
