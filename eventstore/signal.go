@@ -31,8 +31,8 @@ func ReadSignal(m *message.Message) (s Signal, err error) {
 }
 
 // taken is a signal that is being handled. Its transaction has the lock on the oldest signal of the workspace,
-// and nobody takes a workspace by any but its oldest: so there is one handler for a workspace, in all
-// processes, until the transaction ends, by whatever means.
+// and nobody takes a workspace by any but its oldest (ids are given under the lock on the head row, so a later one
+// is higher): so there is one handler for a workspace, in all processes, until the transaction ends, by whatever means.
 type taken struct {
 	Signal
 	id int64

@@ -1,5 +1,3 @@
-// Kluis is a work-management backend in which every change is an event and the event log is the audit
-// history. This is its one program: see README.md.
 package main
 
 import (

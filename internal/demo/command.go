@@ -9,9 +9,9 @@ import (
 // task is a task of the file on the server. Its fields belong to the action on it that is under way: there is never
 // more than one. Its children read the id once created is closed.
 type task struct {
-	id       string // empty until the server has accepted it
-	status   string // as the server last acknowledged it
-	count    int    // of comments that the server has acknowledged
+	id       string             // empty until the server has accepted it
+	status   string             // as the server last acknowledged it
+	count    int                // of comments that the server has acknowledged
 	comments map[string]comment // those that a later line edits; nil for most
 
 	created chan struct{} // closed when its task.create is done, well or not

@@ -2,9 +2,11 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -29,10 +31,26 @@ func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) erro
 	return db.within(ctx, w.Schema(), w.Schema(), pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
 }
 
-// Read runs statements on one snapshot of the workspace, in one round trip.
-func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) error {
+// Read runs statements on one snapshot of the workspace, in one round trip. It does so again when the
+// connection turns out to be dead, as those of a pool are after the server was restarted.
+func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (err error) {
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return db.within(ctx, w.Schema(), w.Schema(), snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+	for range 3 {
+		err = db.within(ctx, w.Schema(), w.Schema(), snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+		if err == nil || !Lost(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// Lost tells whether err is the loss of a connection, and no answer of Postgres to what was sent.
+func Lost(err error) bool {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Severity == "FATAL" // it ends the connection
+	}
+	return !errors.Is(err, pgx.ErrNoRows)
 }
 
 // In runs fn in one transaction of the workspace; it commits when fn returns nil without having
