@@ -80,7 +80,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		a := &attempt{views: c.Views, by: by, once: r.Once}
 		p, err := decide(a)
 		if len(a.first) > 0 {
-			return c.repeat(ctx, by, *r.Once, a.first[0])
+			return c.repeat(ctx, by, a.first[0])
 		}
 		if err == nil {
 			var done effect
@@ -148,14 +148,14 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 		return effect{}, err
 	}
 	if receipt.Repeated {
-		return c.repeat(ctx, a.by, *a.once, eventstore.Found{First: receipt.First, Last: receipt.Last, Same: true})
+		return c.repeat(ctx, a.by, eventstore.Found{First: receipt.First, Last: receipt.Last, Same: true})
 	}
 	records, err := projections.Decode(receipt.Records)
 	return effect{records: records, position: receipt.Last}, err
 }
 
 // repeat answers a command whose key was used before with what it did then.
-func (c *Commands) repeat(ctx context.Context, by projections.Actor, once Once, first eventstore.Found) (effect, error) {
+func (c *Commands) repeat(ctx context.Context, by projections.Actor, first eventstore.Found) (effect, error) {
 	if !first.Same {
 		return effect{}, refusal(&eventstore.KeyReusedError{})
 	}

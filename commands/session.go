@@ -90,9 +90,9 @@ func (c *Commands) account(ctx context.Context, slug, email string) (pg.Workspac
 
 // locate finds the workspace of a slug and the keyed hash of an address in it; "" when there is neither.
 func (c *Commands) locate(ctx context.Context, slug, email string) (w pg.Workspace, hash string, err error) {
-	normal, err := domain.CheckEmail("/email", email)
-	if err != nil {
-		return w, "", nil // no account has such an address
+	normal, invalid := domain.CheckEmail("/email", email)
+	if invalid != nil {
+		return w, "", nil //nolint:nilerr // no account has such an address, and that is all there is to say
 	}
 	entry, err := c.Tenancy.BySlug(ctx, slug)
 	if errors.Is(err, tenancy.ErrUnknown) {

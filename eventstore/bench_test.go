@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -64,7 +63,7 @@ func plainTable(b *testing.B, f *fixture) func(int) error {
 	}); err != nil {
 		b.Fatal(err)
 	}
-	var pool *pgxpool.Pool = f.db.Pool()
+	pool := f.db.Pool()
 	return func(int) error {
 		_, err := pool.Exec(ctx, `insert into plain.event (id, stream, version, type, at, actor, data) values ($1, $2, 1, 'thing.done', $3, $4, $5)`,
 			uuid.New(), "task-"+uuid.NewString(), time.Now(), uuid.New(), string(event("Something that somebody has to do before the end of the week").Data))

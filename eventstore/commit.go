@@ -54,7 +54,7 @@ func judge(log *state, found lookup, batch []*request, now time.Time) []verdict 
 	verdicts := make([]verdict, len(batch))
 	for i, r := range batch {
 		v := verdict{request: r}
-		if receipt, err, known := found.known(r); known {
+		if receipt, known, err := found.known(r); known {
 			v.receipt, v.err = receipt, err
 		} else if records, err := log.accept(r, now); err != nil {
 			v.err = err
@@ -145,25 +145,25 @@ const (
 )
 
 // known answers a request that is stored already: sent before with its answer lost, or with a known key.
-func (f lookup) known(r *request) (Receipt, error, bool) {
+func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
 	if first, ok := f.stored[r.tried]; ok && first.ID == r.ids[0] {
 		receipt := Receipt{First: r.tried, Last: r.tried + int64(len(r.ids)) - 1}
 		for i := range r.ids {
 			receipt.Records = append(receipt.Records, f.stored[r.tried+int64(i)])
 		}
-		return receipt, nil, true
+		return receipt, true, nil
 	}
 	if r.append.Key == nil {
-		return Receipt{}, nil, false
+		return Receipt{}, false, nil
 	}
 	k, ok := f.keys[r.append.Key.Key]
 	switch {
 	case !ok || k.Expired:
-		return Receipt{}, nil, false
+		return Receipt{}, false, nil
 	case !bytes.Equal(k.Fingerprint, r.append.Key.Fingerprint[:]):
-		return Receipt{}, &KeyReusedError{}, true
+		return Receipt{}, true, &KeyReusedError{}
 	}
-	return Receipt{First: k.First, Last: k.Last, Repeated: true}, nil, true
+	return Receipt{First: k.First, Last: k.Last, Repeated: true}, true, nil
 }
 
 // remember lets a later request of the same batch find the key.

@@ -388,24 +388,8 @@ func TestOpenTransactionElsewhereDelaysNothing(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
 	w, busy := f.workspace(t), f.workspace(t)
-	for _, hold := range []struct {
-		db *pg.DB
-		w  pg.Workspace
-	}{{other.db, other.workspace(t)}, {f.db, busy}} {
-		release := make(chan struct{})
-		held := make(chan struct{})
-		go hold.db.In(context.Background(), hold.w, func(tx *pg.Tx) error {
-			defer close(held)
-			if err := tx.Run(context.Background(), pg.Exec(`update head set position = position`)); err != nil {
-				t.Error(err)
-			}
-			held <- struct{}{}
-			<-release
-			return nil
-		})
-		<-held
-		defer close(release)
-	}
+	hold(t, other.db, other.workspace(t))
+	hold(t, f.db, busy)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, err := f.store.Append(ctx, w, write("thing-1", 0, "x")); err != nil {
@@ -465,4 +449,25 @@ func TestReading(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
+}
+
+// hold keeps a write transaction in a workspace open until the test ends.
+func hold(t *testing.T, db *pg.DB, w pg.Workspace) {
+	t.Helper()
+	release, held, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		done <- db.In(context.Background(), w, func(tx *pg.Tx) error {
+			err := tx.Run(context.Background(), pg.Exec(`update head set position = position`))
+			close(held)
+			<-release
+			return err
+		})
+	}()
+	<-held
+	t.Cleanup(func() {
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

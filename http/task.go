@@ -156,12 +156,11 @@ func (a *api) createTask(ctx context.Context, by projections.Actor, in *taskCrea
 }
 
 func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*taskShown, error) {
-	t, mark, err := domain.Task{}, projections.Mark{}, error(nil)
-	if in.AsOf.IsZero() {
-		t, mark, err = a.Views.GetTask(ctx, by, in.ID)
-	} else {
-		t, mark, err = a.Views.TaskAsOf(ctx, by, in.ID, in.AsOf)
+	if !in.AsOf.IsZero() {
+		t, mark, err := a.Views.TaskAsOf(ctx, by, in.ID, in.AsOf)
+		return &taskShown{seen(mark, t.Version), t}, err
 	}
+	t, mark, err := a.Views.GetTask(ctx, by, in.ID)
 	return &taskShown{seen(mark, t.Version), t}, err
 }
 

@@ -56,7 +56,7 @@ func newProcess(t *testing.T) *process {
 		if err := directory.Migrate(context.Background(), nil); err != nil {
 			return err
 		}
-		return mail.Migrate(context.Background(), db.Pool(), pg.Owner, db.Login())
+		return mail.Migrate(context.Background(), db)
 	})
 	keyFile := filepath.Join(t.TempDir(), "keys")
 	if err := keyring.Create(keyFile); err != nil {

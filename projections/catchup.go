@@ -44,11 +44,13 @@ func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error)
 		if err != nil {
 			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
 		}
-		if done.events < pageSize || ctx.Err() != nil {
+		if done.events < pageSize || expired(ctx) {
 			return done.mark, nil
 		}
 	}
 }
+
+func expired(ctx context.Context) bool { return ctx.Err() != nil }
 
 // step is what one page did.
 type step struct {

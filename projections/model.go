@@ -139,6 +139,7 @@ func (p *page[T]) load() []pg.Statement {
 	if ids == nil {
 		return nil
 	}
+	//sqlcheck:allow made once, of the names in our own struct
 	return []pg.Statement{pg.Rows(&p.found, p.model.selects, ids)}
 }
 
@@ -161,5 +162,6 @@ func (p *page[T]) store() ([]pg.Statement, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode rows of %s: %w", p.model.name, err)
 	}
+	//sqlcheck:allow made once, of the names in our own struct
 	return []pg.Statement{pg.Exec(p.model.upserts, string(rows))}, nil
 }

@@ -64,6 +64,7 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if err := use(position); err != nil {
 			return err
 		}
+		//sqlcheck:allow names of our own tables and schemas
 		return p.own(ctx, "drop schema "+shadowOf(w)+" cascade")
 	})
 }
@@ -80,6 +81,7 @@ func rebuilt() []string {
 
 func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) error {
 	live, shadow := w.Schema(), shadowOf(w)
+	//sqlcheck:allow names of our own tables and schemas
 	if err := p.own(ctx, "drop schema if exists "+shadow+" cascade"); err != nil { // left behind by one that was killed
 		return err
 	}
@@ -97,13 +99,14 @@ func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) error {
 	}
 	fmt.Fprintf(&sql, "grant select, insert, update on all tables in schema %s to %s;", shadow, live)
 	fmt.Fprintf(&sql, "insert into %s.checkpoint (position, roster) values (0, 0)", shadow)
+	//sqlcheck:allow names of our own tables and schemas
 	return p.own(ctx, sql.String())
 }
 
 // own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
 func (p *Projections) own(ctx context.Context, sql string) error {
 	return p.db.Own(ctx, "", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sql) //sqlcheck:allow see above
+		_, err := tx.Exec(ctx, sql) //sqlcheck:allow names of our own tables and schemas
 		return err
 	})
 }

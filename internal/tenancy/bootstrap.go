@@ -78,6 +78,7 @@ func (t *Tenancy) ensureRole(ctx context.Context, role string) error {
 		return fmt.Errorf("look up role %s: %w", role, err)
 	}
 	if !exists {
+		//sqlcheck:allow the name of one of our two roles
 		err := t.control(ctx, "create role "+role+" nologin")
 		if err != nil && !pg.Is(err, "42710", pg.UniqueViolation) { // made by somebody else at the same moment
 			return fmt.Errorf("create role %s: %w", role, err)
@@ -86,8 +87,10 @@ func (t *Tenancy) ensureRole(ctx context.Context, role string) error {
 	if exists && member {
 		return nil
 	}
+	//sqlcheck:allow the name of one of our two roles
 	err = t.control(ctx, "grant "+role+" to session_user")
 	for try := 0; pg.Is(err, "XX000") && try < 20; try++ { // "tuple concurrently updated": the same grant elsewhere
+		//sqlcheck:allow the name of one of our two roles
 		err = t.control(ctx, "grant "+role+" to session_user")
 	}
 	if err != nil {
@@ -118,6 +121,7 @@ func (t *Tenancy) SelfTest(ctx context.Context) error {
 	}
 	for i, entry := range entries {
 		sql := "select 1 from " + entry.Workspace().Schema() + ".event limit 1"
+		//sqlcheck:allow a name made of the workspace's id
 		if err := denied(t.control(ctx, sql)); err != nil {
 			return fmt.Errorf("isolation does not hold: the bare login reads workspace %s: %w", entry.ID, err)
 		}
@@ -129,6 +133,7 @@ func (t *Tenancy) SelfTest(ctx context.Context) error {
 			if err := pg.Become(ctx, tx, other.Schema(), other.Schema()); err != nil {
 				return err
 			}
+			//sqlcheck:allow a name made of the workspace's id
 			_, err := tx.Exec(ctx, sql)
 			return err
 		})

@@ -50,6 +50,7 @@ func readLine(files fs.FS, folder string) ([]migration, error) {
 func apply(ctx context.Context, tx pgx.Tx, line []migration, version int, login, role string) error {
 	names := strings.NewReplacer(":login", login, ":role", role)
 	for _, m := range line[version:] {
+		//sqlcheck:allow the file of a migration, in which names are quoted
 		if _, err := tx.Exec(ctx, names.Replace(m.sql)); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
@@ -98,6 +99,7 @@ func (t *Tenancy) migrateControl(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		//sqlcheck:allow login is quoted
 		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single), version integer not null);
 			insert into kluis.migration (version) values (0) on conflict do nothing;
 			grant usage on schema kluis to `+login+`; grant select on kluis.migration to `+login)

@@ -142,6 +142,7 @@ func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
 		return err
 	}
 	name := w.Schema() // "ws_" and hexadecimal digits of the id
+	//sqlcheck:allow a name made of the workspace's id
 	if _, err := tx.Exec(ctx, `create role `+name+` nologin in role `+tenants+`; grant `+name+` to session_user;
 		create schema `+name+` authorization `+pg.Owner); err != nil {
 		return fmt.Errorf("create role and schema: %w", err)
@@ -149,6 +150,7 @@ func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
 	if err := pg.Become(ctx, tx, pg.Owner, name); err != nil {
 		return err
 	}
+	//sqlcheck:allow a name made of the workspace's id
 	if _, err := tx.Exec(ctx, `grant usage on schema `+name+` to `+name); err != nil {
 		return err
 	}
