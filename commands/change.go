@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -32,7 +33,7 @@ type Result[T any] struct {
 }
 
 // maxAttempts bounds how often a command decides. Each further attempt is on fresher read models.
-const maxAttempts = 20
+const maxAttempts = 30
 
 // attempt is one try at deciding. What decide reads goes through look, in one round trip.
 type attempt struct {
@@ -76,7 +77,10 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		defer c.running.Delete(r.Once.Key)
 	}
 	by := r.By
-	for range maxAttempts {
+	for try := range maxAttempts {
+		if err := stepAside(ctx, try); err != nil {
+			return effect{}, err
+		}
 		a := &attempt{views: c.Views, by: by, once: r.Once}
 		p, err := decide(a)
 		if len(a.first) > 0 {
@@ -98,6 +102,21 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 	busy := domain.Refuse(domain.Unavailable, "contended", "others changed the same thing %d times meanwhile", maxAttempts)
 	busy.RetryAfter = time.Second
 	return effect{}, busy
+}
+
+// stepAside waits before a further try: not at first, then for a random while that grows to some tens of
+// milliseconds, so that many who want the same stream get through one after the other.
+func stepAside(ctx context.Context, try int) error {
+	if try < 2 {
+		return nil
+	}
+	longest := min(time.Duration(try*try)*time.Millisecond, 60*time.Millisecond)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(rand.N(longest)): //nolint:gosec // spreads load, guards nothing
+		return nil
+	}
 }
 
 // worthAgain: what was read has moved; or it is a refusal that was not decided on the newest state.

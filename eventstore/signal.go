@@ -70,15 +70,25 @@ func (s *Signals) take(ctx context.Context, except []uuid.UUID) (*taken, error) 
 // their events: whoever saw the signal of a position saw all events up to it, so nothing unhandled goes.
 // What was appended since has a higher position, and stays.
 func (t *taken) done() error {
+	return t.end(t.Position)
+}
+
+// refused leaves the one signal that stands for all that were seen, so that
+// they do not pile up while a workspace fails.
+func (t *taken) refused() error {
+	return t.end(t.Position - 1)
+}
+
+func (t *taken) end(position int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 	defer cancel()
-	_, err := t.tx.Exec(ctx, `delete from kluis.signal where workspace_id = $1 and position <= $2`, t.Workspace.ID, t.Position)
+	_, err := t.tx.Exec(ctx, `delete from kluis.signal where workspace_id = $1 and position <= $2`, t.Workspace.ID, position)
 	if err == nil {
 		err = t.tx.Commit(ctx)
 	}
 	if err != nil {
 		t.leave()
-		return fmt.Errorf("delete the signals of workspace %s up to position %d: %w", t.Workspace.ID, t.Position, err)
+		return fmt.Errorf("delete the signals of workspace %s up to position %d: %w", t.Workspace.ID, position, err)
 	}
 	return nil
 }

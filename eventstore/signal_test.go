@@ -127,7 +127,7 @@ func TestSignalLatency(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close(context.Background())
+		t.Cleanup(func() { conn.Close(context.Background()) })
 		if _, err := conn.Exec(t.Context(), `begin; select pg_current_xact_id()`); err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestSlowAndFailingWorkspaces(t *testing.T) {
 			<-free
 		case poisoned:
 			tried.Add(1)
-			if signal.Position < 2 {
+			if signal.Position <= 20 {
 				return errors.New("poisoned")
 			}
 		default:
@@ -206,7 +206,9 @@ func TestSlowAndFailingWorkspaces(t *testing.T) {
 	})
 	s.append(t, slow)
 	receive(t, started, "the slow one")
-	s.append(t, poisoned)
+	for range 20 {
+		s.append(t, poisoned)
+	}
 	for range 30 { // many wait for the slow one, none of them takes a place
 		s.append(t, slow)
 	}
@@ -221,6 +223,9 @@ func TestSlowAndFailingWorkspaces(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	if n := tried.Load(); n > 5 {
 		t.Errorf("tried %d times: without a pause", n)
+	}
+	if n := s.waiting(t); n > 31+5 { // the slow one's, and few of the poisoned one's
+		t.Errorf("%d signals wait", n)
 	}
 	s.append(t, poisoned) // healed
 	close(free)

@@ -165,7 +165,8 @@ func (s *subscription) deliver(ctx context.Context, t *taken) {
 	}()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })()
+	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })
+	defer unhook()
 	m := t.message(work)
 	select {
 	case s.out <- m:
@@ -173,17 +174,19 @@ func (s *subscription) deliver(ctx context.Context, t *taken) {
 		t.leave()
 		return
 	}
+	var err error
 	select {
 	case <-m.Acked():
 		s.remember(t.Workspace, true)
-		if err := t.done(); err != nil {
-			s.log.WarnContext(ctx, "a signal that was handled will be handled again", "error", err.Error())
-		}
+		err = t.done()
 	case <-m.Nacked():
 		s.remember(t.Workspace, false)
-		t.leave()
+		err = t.refused()
 	case <-work.Done(): // the handler does not heed its context
 		t.leave()
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "a signal will be handled again", "error", err.Error())
 	}
 }
 
