@@ -46,140 +46,225 @@ type Task struct {
 // TaskStream names the stream of a task.
 func TaskStream(id uuid.UUID) string { return "task-" + id.String() }
 
-// The events of a task.
-type (
-	TaskCreated struct {
-		Title           string      `json:"title"`
-		Description     string      `json:"description,omitempty"`
-		Status          string      `json:"status"`
-		Priority        string      `json:"priority"`
-		StartOn         *Date       `json:"start_on,omitempty"`
-		DueOn           *Date       `json:"due_on,omitempty"`
-		ParentID        *uuid.UUID  `json:"parent_id,omitempty"`
-		AssigneeIDs     []uuid.UUID `json:"assignee_ids,omitempty"`
-		EstimateMinutes *int        `json:"estimate_minutes,omitempty"`
-	}
-	// TaskUpdated holds only the fields that changed.
-	TaskUpdated struct {
-		Title           *string             `json:"title,omitempty"`
-		Description     *string             `json:"description,omitempty"`
-		Status          *string             `json:"status,omitempty"` // never to or from done: see completed, reopened
-		Priority        *string             `json:"priority,omitempty"`
-		StartOn         Optional[Date]      `json:"start_on,omitzero"`
-		DueOn           Optional[Date]      `json:"due_on,omitzero"`
-		ParentID        Optional[uuid.UUID] `json:"parent_id,omitzero"`
-		EstimateMinutes Optional[int]       `json:"estimate_minutes,omitzero"`
-	}
-	TaskCompleted struct{}
-	TaskReopened  struct {
-		Status string `json:"status"` // what the task is now
-	}
-	TaskAssigned struct {
-		MemberID uuid.UUID `json:"member_id"`
-	}
-	TaskUnassigned struct {
-		MemberID uuid.UUID `json:"member_id"`
-	}
-	TaskViewerAdded struct {
-		MemberID uuid.UUID `json:"member_id"`
-	}
-	TaskViewerRemoved struct {
-		MemberID uuid.UUID `json:"member_id"`
-	}
-	TaskDeleted  struct{}
-	TaskRestored struct{}
-)
-
-func (TaskCreated) Type() string       { return "task.created" }
-func (TaskUpdated) Type() string       { return "task.updated" }
-func (TaskCompleted) Type() string     { return "task.completed" }
-func (TaskReopened) Type() string      { return "task.reopened" }
-func (TaskAssigned) Type() string      { return "task.assigned" }
-func (TaskUnassigned) Type() string    { return "task.unassigned" }
-func (TaskViewerAdded) Type() string   { return "task.viewer_added" }
-func (TaskViewerRemoved) Type() string { return "task.viewer_removed" }
-func (TaskDeleted) Type() string       { return "task.deleted" }
-func (TaskRestored) Type() string      { return "task.restored" }
-
-func init() {
-	register[TaskCreated]()
-	register[TaskUpdated]()
-	register[TaskCompleted]()
-	register[TaskReopened]()
-	register[TaskAssigned]()
-	register[TaskUnassigned]()
-	register[TaskViewerAdded]()
-	register[TaskViewerRemoved]()
-	register[TaskDeleted]()
-	register[TaskRestored]()
+// TaskChange is what a member wants changed; what is nil or not set stays.
+type TaskChange struct {
+	Title           *string
+	Description     *string
+	Status          *string
+	Priority        *string
+	StartOn         Optional[Date]
+	DueOn           Optional[Date]
+	ParentID        Optional[uuid.UUID]
+	EstimateMinutes Optional[int]
+	AssigneeIDs     *[]uuid.UUID
 }
 
-// Apply folds one event of the task's stream into its state.
-func (t *Task) Apply(r Record) {
-	switch e := r.Event.(type) {
-	case TaskCreated:
-		id, _ := StreamID("task", r.Stream)
-		*t = Task{ID: id, Title: e.Title, Description: e.Description, Status: e.Status, Priority: e.Priority,
-			StartOn: e.StartOn, DueOn: e.DueOn, ParentID: e.ParentID, EstimateMinutes: e.EstimateMinutes,
-			AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), CreatedBy: r.Actor, CreatedAt: r.At}
-		if e.Status == "done" {
-			t.CompletedAt = &r.At
+// NewTask begins a task. Status and priority may be empty: open, none. Whether the parent and the
+// assignees exist is for the caller to have looked up.
+func NewTask(e TaskCreated) ([]Event, error) {
+	if e.Status == "" {
+		e.Status = "open"
+	}
+	if e.Priority == "" {
+		e.Priority = "none"
+	}
+	if err := firstError(
+		checkText("/title", e.Title, 1, MaxTitle),
+		checkText("/description", e.Description, 0, MaxDescription),
+		oneOf("/status", e.Status, TaskStatuses...),
+		oneOf("/priority", e.Priority, TaskPriorities...),
+		checkDays(e.StartOn, e.DueOn),
+		checkEstimate(e.EstimateMinutes),
+		checkPeople("/assignee_ids", e.AssigneeIDs),
+	); err != nil {
+		return nil, err
+	}
+	return []Event{e}, nil
+}
+
+// Change decides what a TaskChange means for the task as it is. A change to what already is gives no events.
+func (t Task) Change(c TaskChange) ([]Event, error) {
+	update := TaskUpdated{
+		Title:           changed(t.Title, c.Title),
+		Description:     changed(t.Description, c.Description),
+		Priority:        changed(t.Priority, c.Priority),
+		StartOn:         changedOptional(t.StartOn, c.StartOn),
+		DueOn:           changedOptional(t.DueOn, c.DueOn),
+		ParentID:        changedOptional(t.ParentID, c.ParentID),
+		EstimateMinutes: changedOptional(t.EstimateMinutes, c.EstimateMinutes),
+	}
+	var status []Event
+	if to := changed(t.Status, c.Status); to != nil {
+		switch {
+		case *to == "done":
+			status = []Event{TaskCompleted{}}
+		case t.Status == "done":
+			status = []Event{TaskReopened{Status: *to}}
+		default:
+			update.Status = to
 		}
-	case TaskUpdated:
-		t.update(e)
-	case TaskCompleted:
-		t.Status, t.CompletedAt = "done", &r.At
-	case TaskReopened:
-		t.Status, t.CompletedAt = e.Status, nil
-	case TaskAssigned:
-		t.AssigneeIDs = with(t.AssigneeIDs, e.MemberID)
-	case TaskUnassigned:
-		t.AssigneeIDs = without(t.AssigneeIDs, e.MemberID)
-	case TaskViewerAdded:
-		t.ViewerIDs = with(t.ViewerIDs, e.MemberID)
-	case TaskViewerRemoved:
-		t.ViewerIDs = without(t.ViewerIDs, e.MemberID)
-	case TaskDeleted:
-		t.DeletedAt = &r.At
-	case TaskRestored:
-		t.DeletedAt = nil
 	}
-	t.UpdatedAt, t.Version, t.Position = r.At, r.Version, r.Position
-}
-
-func (t *Task) update(e TaskUpdated) {
-	set(&t.Title, e.Title)
-	set(&t.Description, e.Description)
-	set(&t.Status, e.Status)
-	set(&t.Priority, e.Priority)
-	setOptional(&t.StartOn, e.StartOn)
-	setOptional(&t.DueOn, e.DueOn)
-	setOptional(&t.ParentID, e.ParentID)
-	setOptional(&t.EstimateMinutes, e.EstimateMinutes)
-}
-
-func set[T any](field *T, value *T) {
-	if value != nil {
-		*field = *value
+	if err := t.check(c, update); err != nil {
+		return nil, err
 	}
-}
-
-func setOptional[T any](field **T, o Optional[T]) {
-	if o.Set {
-		*field = o.Value
+	var events []Event
+	if update != (TaskUpdated{}) {
+		events = append(events, update)
 	}
-}
-
-// list is ids as a state holds them: never nil, so that it is an empty list and not nothing in JSON and SQL.
-func list(ids []uuid.UUID) []uuid.UUID { return append([]uuid.UUID{}, ids...) }
-
-func with(ids []uuid.UUID, id uuid.UUID) []uuid.UUID {
-	if slices.Contains(ids, id) {
-		return ids
+	events = append(events, status...)
+	if c.AssigneeIDs != nil {
+		events = append(events, t.assign(*c.AssigneeIDs)...)
 	}
-	return append(list(ids), id)
+	return events, nil
 }
 
-func without(ids []uuid.UUID, id uuid.UUID) []uuid.UUID {
-	return slices.DeleteFunc(list(ids), func(other uuid.UUID) bool { return other == id })
+func (t Task) check(c TaskChange, update TaskUpdated) error {
+	after := t
+	after.update(update)
+	if after.ParentID != nil && *after.ParentID == t.ID {
+		return InvalidField("/parent_id", "a task cannot be its own parent")
+	}
+	status := t.Status
+	set(&status, c.Status)
+	return firstError(
+		checkText("/title", after.Title, 1, MaxTitle),
+		checkText("/description", after.Description, 0, MaxDescription),
+		oneOf("/status", status, TaskStatuses...),
+		oneOf("/priority", after.Priority, TaskPriorities...),
+		checkDays(after.StartOn, after.DueOn),
+		checkEstimate(after.EstimateMinutes),
+		checkPeople("/assignee_ids", deref(c.AssigneeIDs)),
+	)
+}
+
+// assign gives the events that make ids the assignees.
+func (t Task) assign(ids []uuid.UUID) (events []Event) {
+	for _, id := range t.AssigneeIDs {
+		if !slices.Contains(ids, id) {
+			events = append(events, TaskUnassigned{MemberID: id})
+		}
+	}
+	for i, id := range ids {
+		if !slices.Contains(t.AssigneeIDs, id) && !slices.Contains(ids[:i], id) {
+			events = append(events, TaskAssigned{MemberID: id})
+		}
+	}
+	return events
+}
+
+// Complete makes the task done; a task that is done already stays so.
+func (t Task) Complete() ([]Event, error) {
+	if t.Status == "done" {
+		return nil, nil
+	}
+	return []Event{TaskCompleted{}}, nil
+}
+
+// Reopen makes a task that is done or cancelled open again; an open one stays so.
+func (t Task) Reopen() ([]Event, error) {
+	switch t.Status {
+	case "done":
+		return []Event{TaskReopened{Status: "open"}}, nil
+	case "cancelled":
+		open := "open"
+		return []Event{TaskUpdated{Status: &open}}, nil
+	}
+	return nil, nil
+}
+
+// Delete hides the task; it can be restored.
+func (t Task) Delete() ([]Event, error) {
+	if t.DeletedAt != nil {
+		return nil, Missing("task")
+	}
+	return []Event{TaskDeleted{}}, nil
+}
+
+// Restore shows a deleted task again; one that is not deleted stays as it is.
+func (t Task) Restore() ([]Event, error) {
+	if t.DeletedAt == nil {
+		return nil, nil
+	}
+	return []Event{TaskRestored{}}, nil
+}
+
+// Assign and Unassign, AddViewer and RemoveViewer change one person; what is so already stays.
+func (t Task) Assign(member uuid.UUID) ([]Event, error) {
+	return t.addPerson(t.AssigneeIDs, member, TaskAssigned{MemberID: member})
+}
+
+func (t Task) Unassign(member uuid.UUID) ([]Event, error) {
+	return dropPerson(t.AssigneeIDs, member, TaskUnassigned{MemberID: member})
+}
+
+func (t Task) AddViewer(member uuid.UUID) ([]Event, error) {
+	return t.addPerson(t.ViewerIDs, member, TaskViewerAdded{MemberID: member})
+}
+
+func (t Task) RemoveViewer(member uuid.UUID) ([]Event, error) {
+	return dropPerson(t.ViewerIDs, member, TaskViewerRemoved{MemberID: member})
+}
+
+func (t Task) addPerson(people []uuid.UUID, member uuid.UUID, event Event) ([]Event, error) {
+	if slices.Contains(people, member) {
+		return nil, nil
+	}
+	if len(people) >= MaxPeople {
+		return nil, Refuse(Conflict, "too_many_people", "a task has at most %d assignees and as many viewers", MaxPeople)
+	}
+	return []Event{event}, nil
+}
+
+func dropPerson(people []uuid.UUID, member uuid.UUID, event Event) ([]Event, error) {
+	if !slices.Contains(people, member) {
+		return nil, nil
+	}
+	return []Event{event}, nil
+}
+
+func checkDays(start, due *Date) error {
+	if err := firstError(checkDate("/start_on", start), checkDate("/due_on", due)); err != nil {
+		return err
+	}
+	if start != nil && due != nil && *due < *start {
+		return InvalidField("/due_on", "must not be before start_on")
+	}
+	return nil
+}
+
+func checkEstimate(minutes *int) error {
+	if minutes != nil && (*minutes < 0 || *minutes > MaxEstimate) {
+		return InvalidField("/estimate_minutes", "must be between 0 and %d", MaxEstimate)
+	}
+	return nil
+}
+
+func checkPeople(pointer string, ids []uuid.UUID) error {
+	if len(ids) > MaxPeople {
+		return InvalidField(pointer, "must have at most %d members", MaxPeople)
+	}
+	return nil
+}
+
+func deref[T any](s *[]T) []T {
+	if s == nil {
+		return nil
+	}
+	return *s
+}
+
+// changed is to when it differs from what is, else nil.
+func changed[T comparable](is T, to *T) *T {
+	if to == nil || *to == is {
+		return nil
+	}
+	return to
+}
+
+func changedOptional[T comparable](is *T, to Optional[T]) Optional[T] {
+	same := is == to.Value || is != nil && to.Value != nil && *is == *to.Value
+	if !to.Set || same {
+		return Optional[T]{}
+	}
+	return to
 }

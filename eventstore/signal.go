@@ -35,17 +35,18 @@ func ReadSignal(m *message.Message) (s Signal, err error) {
 // is higher): so there is one handler for a workspace, in all processes, until the transaction ends, by whatever means.
 type taken struct {
 	Signal
-	id int64
-	tx pgx.Tx
+	id   int64
+	more bool // other workspaces have signals, which somebody may be handling
+	tx   pgx.Tx
 }
 
 // endPatience bounds the end of the transaction, which does not depend on anybody's context.
 const endPatience = 5 * time.Second
 
 // selectDue stands for all signals of a workspace by the highest position; $1 are workspaces that are left alone.
-const selectDue = `select s.id, s.workspace_id, due.position
-	from (select min(id) as id, max(position) as position from kluis.signal where workspace_id <> all($1::uuid[]) group by workspace_id) due
-	join kluis.signal s on s.id = due.id
+const selectDue = `with due as (select min(id) as id, max(position) as position from kluis.signal
+		where workspace_id <> all($1::uuid[]) group by workspace_id)
+	select s.id, s.workspace_id, due.position, (select count(*) > 1 from due) from due join kluis.signal s on s.id = due.id
 	order by s.id for update of s skip locked limit 1`
 
 // take looks for the workspace that has waited longest of those that nobody handles; nil when there is none.
@@ -55,7 +56,7 @@ func (s *Signals) take(ctx context.Context, except []uuid.UUID) (*taken, error) 
 		return nil, fmt.Errorf("look for signals: %w", err)
 	}
 	t := &taken{tx: tx}
-	err = tx.QueryRow(ctx, selectDue, except).Scan(&t.id, &t.Workspace.ID, &t.Position)
+	err = tx.QueryRow(ctx, selectDue, except).Scan(&t.id, &t.Workspace.ID, &t.Position, &t.more)
 	if err == nil {
 		return t, nil
 	}

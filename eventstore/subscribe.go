@@ -18,8 +18,8 @@ import (
 const SignalTopic = "signal"
 
 const (
-	poll      = time.Second          // how often to look when no bell rings
-	rest      = 5 * time.Millisecond // between a look that found nothing and the next: appends in a row make one catch-up
+	poll      = time.Second           // how often to look when no bell rings
+	rest      = 20 * time.Millisecond // between a look that found nothing and the next: appends in a row make one catch-up
 	firstNack = 200 * time.Millisecond
 	lastNack  = time.Minute
 )
@@ -71,7 +71,7 @@ func (s *Signals) Subscribe(ctx context.Context, topic string) (<-chan *message.
 	s.cancels = append(s.cancels, cancel)
 	sub := &subscription{
 		Signals: s, out: make(chan *message.Message), free: make(chan struct{}, s.slots),
-		finished: make(chan struct{}, 1), failed: map[uuid.UUID]failure{},
+		look: make(chan struct{}, 1), failed: map[uuid.UUID]failure{},
 	}
 	s.running.Go(func() {
 		defer cancel()
@@ -97,7 +97,7 @@ type subscription struct {
 	*Signals
 	out      chan *message.Message
 	free     chan struct{} // holds one element for each handler at work
-	finished chan struct{} // holds one element when a handler has finished since the last look
+	look     chan struct{} // holds one element when a handler has ended that leaves something to look for
 	handlers sync.WaitGroup
 
 	mu     sync.Mutex
@@ -123,8 +123,11 @@ func (s *subscription) run(ctx context.Context) {
 		rung := s.bell.Any() // before the look: what it does not see rings
 		except, again := s.leftAlone()
 		t, err := s.take(ctx, except)
-		if err == nil && t != nil {
-			s.handlers.Go(func() { s.deliver(ctx, t) })
+		if t != nil {
+			s.handlers.Go(func() { s.deliver(ctx, t, rung) })
+			if !t.more {
+				s.wait(ctx, rung, again)
+			}
 			continue
 		}
 		<-s.free
@@ -135,19 +138,19 @@ func (s *subscription) run(ctx context.Context) {
 			sleep(ctx, poll)
 			continue
 		}
+		sleep(ctx, rest)
 		s.wait(ctx, rung, again)
 	}
 }
 
-// wait returns when there may be something to take: after a ring; when a handler has finished, since what its
-// workspace got meanwhile could not be taken; when a workspace was left alone long enough; or to look just so.
+// wait returns when there may be something to take: after a ring; when a handler says so; when a workspace was left
+// alone long enough; or to look just so.
 func (s *subscription) wait(ctx context.Context, rung <-chan struct{}, again time.Duration) {
-	sleep(ctx, rest)
 	timer := time.NewTimer(min(again, poll))
 	defer timer.Stop()
 	select {
 	case <-rung:
-	case <-s.finished:
+	case <-s.look:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -155,14 +158,26 @@ func (s *subscription) wait(ctx context.Context, rung <-chan struct{}, again tim
 
 // deliver hands one message over and waits for what becomes of it. The order is safe to break off anywhere: the
 // signals go after the handler has done its work, and until then they are there for somebody else.
-func (s *subscription) deliver(ctx context.Context, t *taken) {
-	defer func() {
-		<-s.free
-		select {
-		case s.finished <- struct{}{}:
-		default:
+//
+// rung is of before the signal was taken. When it rang since, the workspace may have new signals, which could
+// not be taken while it was being handled.
+func (s *subscription) deliver(ctx context.Context, t *taken, rung <-chan struct{}) {
+	acked := s.offer(ctx, t)
+	<-s.free
+	select {
+	case <-rung:
+	default:
+		if acked {
+			return
 		}
-	}()
+	}
+	select {
+	case s.look <- struct{}{}:
+	default:
+	}
+}
+
+func (s *subscription) offer(ctx context.Context, t *taken) (acked bool) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })
@@ -172,13 +187,14 @@ func (s *subscription) deliver(ctx context.Context, t *taken) {
 	case s.out <- m:
 	case <-ctx.Done():
 		t.leave()
-		return
+		return false
 	}
 	var err error
 	select {
 	case <-m.Acked():
 		s.remember(t.Workspace, true)
 		err = t.done()
+		acked = err == nil
 	case <-m.Nacked():
 		s.remember(t.Workspace, false)
 		err = t.refused()
@@ -188,6 +204,7 @@ func (s *subscription) deliver(ctx context.Context, t *taken) {
 	if err != nil {
 		s.log.WarnContext(ctx, "a signal will be handled again", "error", err.Error())
 	}
+	return acked
 }
 
 func (s *subscription) remember(w pg.Workspace, success bool) {

@@ -67,10 +67,13 @@ var fields = map[string]struct{ must, may []string }{
 	logTime:     {[]string{"start", "minutes"}, []string{"break_minutes", "activity"}},
 }
 
-// parse reads one line. Its errors say what is wrong, not on which line.
+// parse reads one line that is not empty. Its errors say what is wrong, not on which line.
 func parse(line []byte) (action, error) {
 	if !utf8.Valid(line) {
 		return action{}, errors.New("not UTF-8")
+	}
+	if line[0] != '{' {
+		return action{}, errors.New("not a JSON object")
 	}
 	var names map[string]json.RawMessage
 	if err := json.Unmarshal(line, &names); err != nil {

@@ -12,17 +12,19 @@ import (
 // what is longer, such as the limit of sign-ups, is for a person to decide about.
 const longestWait = 90 * time.Second
 
+// longestTurns is the longest that one request waits in all for the member's turn.
+const longestTurns = 10 * time.Minute
+
 // later says why a request is to be sent again, and after how long; "" when it was answered for good.
 func later(a answer, err error, attempt int) (why string, wait time.Duration) {
-	backoff := min(50*time.Millisecond<<min(attempt, 6), 2*time.Second)
-	backoff = backoff/2 + rand.N(backoff) // not all at once
+	backoff := jitter(50 * time.Millisecond << min(attempt, 5))
 	switch {
 	case err != nil:
 		return "connection lost", backoff
 	case a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests:
 		why = strconv.Itoa(a.status) + " " + a.problem().Code
 		if asked := retryAfter(a.header, time.Now()); asked > 0 {
-			return why, asked + rand.N(asked/4+1)
+			return why, jitter(asked)
 		}
 		return why, backoff
 	case a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout: // by a proxy
@@ -31,6 +33,11 @@ func later(a answer, err error, attempt int) (why string, wait time.Duration) {
 		return "409 idempotency_key_in_use", backoff
 	}
 	return "", 0
+}
+
+// jitter makes d up to a quarter longer, so that those who were refused together do not come back together.
+func jitter(d time.Duration) time.Duration {
+	return d + rand.N(d/4+1) //nolint:gosec // nobody gains by guessing it
 }
 
 // retryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3); 0 when there is none.

@@ -61,7 +61,7 @@ func (c *client) send(ctx context.Context, r request) (answer, error) {
 			return answer{}, fmt.Errorf("%s %s: %w", r.method, r.path, err)
 		}
 	}
-	giveUp := time.Now().Add(c.patience)
+	start, turns := time.Now(), time.Duration(0)
 	for attempt := 1; ; attempt++ {
 		a, err := c.try(ctx, r, body)
 		a.attempts = attempt
@@ -76,9 +76,9 @@ func (c *client) send(ctx context.Context, r request) (answer, error) {
 			err = a.problem()
 		}
 		if a.status == http.StatusTooManyRequests { // to wait until one's turn is not a fault of the server's
-			giveUp = giveUp.Add(wait)
+			turns = min(turns+wait, longestTurns)
 		}
-		if r.once && a.status == 0 || wait > longestWait || time.Now().Add(wait).After(giveUp) {
+		if r.once && a.status == 0 || wait > longestWait || time.Since(start)+wait > c.patience+turns {
 			return a, &unansweredError{r.method, r.path, wait, err}
 		}
 		c.tally.again(why)

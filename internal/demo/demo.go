@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	mails, err := openMailbox(o.Mail, o.Patience)
+	mails, err := openMailbox(o.Mail)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -116,7 +116,7 @@ type run struct {
 }
 
 func (r *run) perform(ctx context.Context, paths map[string]bool) error {
-	fmt.Fprintf(r.Out, "Playing %s on %s: %s actions, %s workspaces, %s people\n",
+	fmt.Fprintf(r.Out, "Playing %s on %s: actions %s, workspaces %s, people %s\n",
 		r.file.name, r.URL, thousands(r.plan.actions), thousands(len(r.plan.orgs)), thousands(r.plan.people()))
 	byOrg := map[string]*workspace{}
 	for _, o := range r.plan.orgs { // all of them first: the server may limit how many there may be

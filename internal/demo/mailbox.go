@@ -22,8 +22,7 @@ import (
 // that came after it was opened, and leaves every file where it is. The server renames a mail to .eml when all of
 // it is there.
 type mailbox struct {
-	dir      string
-	patience time.Duration
+	dir string
 
 	mu    sync.Mutex
 	seen  map[string]bool   // file names
@@ -32,8 +31,15 @@ type mailbox struct {
 	err   error             // the folder cannot be read any more
 }
 
-func openMailbox(dir string, patience time.Duration) (*mailbox, error) {
-	m := &mailbox{dir: dir, patience: patience, seen: map[string]bool{}, codes: map[string]string{}, news: make(chan struct{})}
+// How long to wait for a mail. While none has come at all, the folder may be the wrong one. Later a mail may be late,
+// when the server was killed while it wrote it: it takes that up again after three minutes.
+const (
+	firstMail = 30 * time.Second
+	nextMail  = 5 * time.Minute
+)
+
+func openMailbox(dir string) (*mailbox, error) {
+	m := &mailbox{dir: dir, seen: map[string]bool{}, codes: map[string]string{}, news: make(chan struct{})}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no folder %s: --mail must be where the server writes its mails, which is mail/ "+
@@ -79,12 +85,14 @@ func (m *mailbox) take(entries []os.DirEntry, err error) {
 
 // code waits for the code that was mailed to an address.
 func (m *mailbox) code(ctx context.Context, address string) (string, error) {
-	timeout := time.NewTimer(m.patience)
-	defer timeout.Stop()
+	start := time.Now()
 	for {
 		m.mu.Lock()
 		code, there := m.codes[address]
-		err, news := m.err, m.news
+		err, news, patience := m.err, m.news, nextMail
+		if len(m.codes) == 0 {
+			patience = firstMail
+		}
 		m.mu.Unlock()
 		switch {
 		case there:
@@ -94,8 +102,8 @@ func (m *mailbox) code(ctx context.Context, address string) (string, error) {
 		}
 		select {
 		case <-news:
-		case <-timeout.C:
-			return "", fmt.Errorf("no mail to %s came to %s in %s: is that where the server writes its mails?", address, m.dir, m.patience)
+		case <-time.After(patience - time.Since(start)):
+			return "", fmt.Errorf("no mail to %s came to %s in %s: is that where the server writes its mails?", address, m.dir, patience)
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}

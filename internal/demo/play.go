@@ -93,11 +93,8 @@ func (p *player) inTurn(ctx context.Context, j job, after []<-chan struct{}) err
 		select {
 		case <-earlier:
 		case <-ctx.Done():
-			return nil // whoever ended it has said why
+			return ctx.Err() // whoever ended it has said why before
 		}
-	}
-	if ctx.Err() != nil {
-		return nil
 	}
 	if err := p.do(ctx, j); err != nil {
 		return err

@@ -58,7 +58,7 @@ func (s Summary) print(out io.Writer) error {
 	if rest := s.Actions - s.Sent - total(s.NotYet) - total(s.NotSent); rest > 0 {
 		row("not reached", rest, "")
 	}
-	t.Flush() //nolint:errcheck // into memory
+	t.Flush()
 	part(b, "Refused", s.Refused)
 	part(b, "Refused rightly", s.Rightly)
 	part(b, "Not yet there", s.NotYet)
@@ -120,13 +120,13 @@ func (s Summary) printWorkspaces(b *strings.Builder) {
 		fmt.Fprintf(t, "  %s\t%s members\t%s of %s tasks\t%s of %s comments\t%s\n", w.Org, thousands(w.Members),
 			thousands(w.Found.Tasks), thousands(w.Found.TasksWanted), thousands(w.Found.Comments), thousands(w.Found.CommentsWanted), verdict)
 	}
-	t.Flush() //nolint:errcheck // into memory
+	t.Flush()
 	fmt.Fprint(b, "\nLook around: POST /api/login with {\"workspace\", \"email\", \"password\"}. The passwords were made for this run.\n")
 	fmt.Fprint(t, "  org\tworkspace\temail (admin)\tpassword\n")
 	for _, w := range s.Workspaces {
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", w.Org, w.Slug, w.Email, w.Password)
 	}
-	t.Flush() //nolint:errcheck // into memory
+	t.Flush()
 }
 
 // short is a duration with two or three digits that count.

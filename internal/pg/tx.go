@@ -113,6 +113,9 @@ func (tx *Tx) send(ctx context.Context, statements []Statement, last bool) error
 	if tx.ended {
 		return fmt.Errorf("transaction has ended")
 	}
+	if tx.open && tx.conn.Conn().PgConn().TxStatus() == 'E' { // Postgres answers its commit with a rollback, and no error
+		return fmt.Errorf("transaction has failed before")
+	}
 	if !tx.open && !tx.prepared(statements) {
 		if err := tx.roundTrip(ctx, nil, false); err != nil { // names resolve only inside
 			return err

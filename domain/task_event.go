@@ -1,0 +1,145 @@
+package domain
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// The events of a task.
+type (
+	TaskCreated struct {
+		Title           string      `json:"title"`
+		Description     string      `json:"description,omitempty"`
+		Status          string      `json:"status"`
+		Priority        string      `json:"priority"`
+		StartOn         *Date       `json:"start_on,omitempty"`
+		DueOn           *Date       `json:"due_on,omitempty"`
+		ParentID        *uuid.UUID  `json:"parent_id,omitempty"`
+		AssigneeIDs     []uuid.UUID `json:"assignee_ids,omitempty"`
+		EstimateMinutes *int        `json:"estimate_minutes,omitempty"`
+	}
+	// TaskUpdated holds only the fields that changed.
+	TaskUpdated struct {
+		Title           *string             `json:"title,omitempty"`
+		Description     *string             `json:"description,omitempty"`
+		Status          *string             `json:"status,omitempty"` // never to or from done: see completed, reopened
+		Priority        *string             `json:"priority,omitempty"`
+		StartOn         Optional[Date]      `json:"start_on,omitzero"`
+		DueOn           Optional[Date]      `json:"due_on,omitzero"`
+		ParentID        Optional[uuid.UUID] `json:"parent_id,omitzero"`
+		EstimateMinutes Optional[int]       `json:"estimate_minutes,omitzero"`
+	}
+	TaskCompleted struct{}
+	TaskReopened  struct {
+		Status string `json:"status"` // what the task is now
+	}
+	TaskAssigned struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	TaskUnassigned struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	TaskViewerAdded struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	TaskViewerRemoved struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	TaskDeleted  struct{}
+	TaskRestored struct{}
+)
+
+func (TaskCreated) Type() string       { return "task.created" }
+func (TaskUpdated) Type() string       { return "task.updated" }
+func (TaskCompleted) Type() string     { return "task.completed" }
+func (TaskReopened) Type() string      { return "task.reopened" }
+func (TaskAssigned) Type() string      { return "task.assigned" }
+func (TaskUnassigned) Type() string    { return "task.unassigned" }
+func (TaskViewerAdded) Type() string   { return "task.viewer_added" }
+func (TaskViewerRemoved) Type() string { return "task.viewer_removed" }
+func (TaskDeleted) Type() string       { return "task.deleted" }
+func (TaskRestored) Type() string      { return "task.restored" }
+
+func init() {
+	register[TaskCreated]()
+	register[TaskUpdated]()
+	register[TaskCompleted]()
+	register[TaskReopened]()
+	register[TaskAssigned]()
+	register[TaskUnassigned]()
+	register[TaskViewerAdded]()
+	register[TaskViewerRemoved]()
+	register[TaskDeleted]()
+	register[TaskRestored]()
+}
+
+// Apply folds one event of the task's stream into its state.
+func (t *Task) Apply(r Record) {
+	switch e := r.Event.(type) {
+	case TaskCreated:
+		id, _ := StreamID("task", r.Stream)
+		*t = Task{ID: id, Title: e.Title, Description: e.Description, Status: e.Status, Priority: e.Priority,
+			StartOn: e.StartOn, DueOn: e.DueOn, ParentID: e.ParentID, EstimateMinutes: e.EstimateMinutes,
+			AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), CreatedBy: r.Actor, CreatedAt: r.At}
+		if e.Status == "done" {
+			t.CompletedAt = &r.At
+		}
+	case TaskUpdated:
+		t.update(e)
+	case TaskCompleted:
+		t.Status, t.CompletedAt = "done", &r.At
+	case TaskReopened:
+		t.Status, t.CompletedAt = e.Status, nil
+	case TaskAssigned:
+		t.AssigneeIDs = with(t.AssigneeIDs, e.MemberID)
+	case TaskUnassigned:
+		t.AssigneeIDs = without(t.AssigneeIDs, e.MemberID)
+	case TaskViewerAdded:
+		t.ViewerIDs = with(t.ViewerIDs, e.MemberID)
+	case TaskViewerRemoved:
+		t.ViewerIDs = without(t.ViewerIDs, e.MemberID)
+	case TaskDeleted:
+		t.DeletedAt = &r.At
+	case TaskRestored:
+		t.DeletedAt = nil
+	}
+	t.UpdatedAt, t.Version, t.Position = r.At, r.Version, r.Position
+}
+
+func (t *Task) update(e TaskUpdated) {
+	set(&t.Title, e.Title)
+	set(&t.Description, e.Description)
+	set(&t.Status, e.Status)
+	set(&t.Priority, e.Priority)
+	setOptional(&t.StartOn, e.StartOn)
+	setOptional(&t.DueOn, e.DueOn)
+	setOptional(&t.ParentID, e.ParentID)
+	setOptional(&t.EstimateMinutes, e.EstimateMinutes)
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+func setOptional[T any](field **T, o Optional[T]) {
+	if o.Set {
+		*field = o.Value
+	}
+}
+
+// list is ids as a state holds them: never nil, so that it is an empty list and not nothing in JSON and SQL.
+func list(ids []uuid.UUID) []uuid.UUID { return append([]uuid.UUID{}, ids...) }
+
+func with(ids []uuid.UUID, id uuid.UUID) []uuid.UUID {
+	if slices.Contains(ids, id) {
+		return ids
+	}
+	return append(list(ids), id)
+}
+
+func without(ids []uuid.UUID, id uuid.UUID) []uuid.UUID {
+	return slices.DeleteFunc(list(ids), func(other uuid.UUID) bool { return other == id })
+}
