@@ -40,7 +40,7 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3) on conflict (member_id) do nothing`,
+	if _, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3) on conflict (member_id) do update set code = excluded.code, attempts = 0, expires_at = excluded.expires_at`,
 		m.MemberID, c.Keys.MAC(invitationPurpose(w, m.MemberID), []byte(code)), c.now().Add(invitationLife)); err != nil {
 		return fmt.Errorf("store the invitation of member %s: %w", m.MemberID, err)
 	}

@@ -100,8 +100,8 @@ type subscription struct {
 	look     chan struct{} // holds one element when a handler has ended that leaves something to look for
 	handlers sync.WaitGroup
 
-	mu     sync.Mutex
-	failed map[uuid.UUID]failure // the workspaces whose last message was refused
+	failedMu sync.Mutex
+	failed   map[uuid.UUID]failure // the workspaces whose last message was refused
 }
 
 // failure is how often in a row a workspace's message was refused, and until when it is left alone.
@@ -208,8 +208,8 @@ func (s *subscription) offer(ctx context.Context, t *taken) (acked bool) {
 }
 
 func (s *subscription) remember(w pg.Workspace, success bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.failedMu.Lock()
+	defer s.failedMu.Unlock()
 	if success {
 		delete(s.failed, w.ID)
 		return
@@ -222,8 +222,8 @@ func (s *subscription) remember(w pg.Workspace, success bool) {
 
 // leftAlone gives the workspaces that are not to be taken now, and how long until the first of them is.
 func (s *subscription) leftAlone() (ids []uuid.UUID, again time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.failedMu.Lock()
+	defer s.failedMu.Unlock()
 	ids, again = []uuid.UUID{}, poll
 	for id, f := range s.failed {
 		if left := time.Until(f.until); left > 0 {

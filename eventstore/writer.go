@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,6 +74,7 @@ func (w *writer) next() []*request {
 		case <-idle.C:
 			last = true
 		}
+		runtime.Gosched() // those whom the last batch answered may have more: let them come along
 		w.store.mu.Lock()
 		n := min(len(w.waiting), maxBatch)
 		batch := w.waiting[:n:n]

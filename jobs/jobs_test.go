@@ -2,12 +2,14 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
@@ -45,6 +47,34 @@ func TestRun(t *testing.T) {
 		if strings.Contains(p.log.String(), secret) {
 			t.Errorf("the log has %q", secret)
 		}
+	}
+}
+
+// When the server throws everybody out, everything goes on by itself.
+func TestRunSurvivesLostConnections(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	p.run(t, p.Run)
+	ada := p.found(t, p.mailedCode)
+	admin, err := pgx.Connect(t.Context(), pgtest.Superuser(t, p.url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	for i := range 2 {
+		if _, err := admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
+			where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
+			t.Fatal(err)
+		}
+		address := fmt.Sprintf("m%d@example.org", i)
+		until(t, "an invitation", func() bool {
+			_, err := p.Commands.InviteMember(t.Context(), commands.Request{By: ada}, address, "Grace Hopper", "member")
+			return err == nil
+		})
+		p.mailedCode(t, address)
+	}
+	if n := len(p.enqueued(t, "invitation_code")); n != 2 {
+		t.Errorf("mails to %d addresses, want 2", n)
 	}
 }
 

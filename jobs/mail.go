@@ -30,7 +30,7 @@ func NewOutbox(db *pg.DB, keys *keyring.Keyring) (*mail.Outbox, error) {
 
 func newMails(n Needs) (*river.Client[pgx.Tx], error) {
 	config := mail.Config(n.Log)
-	config.FetchPollInterval = 5 * time.Second // a job that is inserted is told at once; this is for when that was lost
+	config.FetchPollInterval = 2 * time.Second // River tells of a new job at once: this is for when that was lost
 	config.SoftStopTimeout = patience
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
 	config.Workers = river.NewWorkers()

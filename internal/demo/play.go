@@ -96,6 +96,9 @@ func (p *player) inTurn(ctx context.Context, j job, after []<-chan struct{}) err
 			return ctx.Err() // whoever ended it has said why before
 		}
 	}
+	if ctx.Err() != nil { // what is closed then may be undone
+		return ctx.Err()
+	}
 	if err := p.do(ctx, j); err != nil {
 		return err
 	}

@@ -109,8 +109,12 @@ var (
 func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region string, found, after func(tx pgx.Tx) error) error {
 	w := pg.Workspace{ID: id}
 	err := pgx.BeginFunc(ctx, t.db.Pool(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version) values ($1, $2, $3, 'active', $4)`,
-			id, slug, region, len(t.workspaceLine)); err != nil {
+		_, err := tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version) values ($1, $2, $3, 'active', $4)`,
+			id, slug, region, len(t.workspaceLine))
+		if pg.Is(err, pg.UniqueViolation) {
+			return ErrSlugTaken
+		}
+		if err != nil {
 			return err
 		}
 		if err := t.build(ctx, tx, w); err != nil {
@@ -127,9 +131,6 @@ func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region stri
 		}
 		return after(tx)
 	})
-	if pg.Is(err, pg.UniqueViolation) {
-		return ErrSlugTaken
-	}
 	if err != nil {
 		return fmt.Errorf("provision workspace %s: %w", id, err)
 	}

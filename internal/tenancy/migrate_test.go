@@ -1,0 +1,311 @@
+package tenancy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/pgserver"
+	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/migrations"
+)
+
+// Several processes may meet an empty database at once.
+func TestMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		url := pgtest.Database(t)
+		var wg sync.WaitGroup
+		for range 4 {
+			d := directory(t, open(t, url, 4))
+			wg.Go(func() {
+				if err := d.Migrate(minute(t), nil); err != nil {
+					t.Error(err)
+					return
+				}
+				provision(t, d)
+			})
+		}
+		wg.Wait()
+		d := directory(t, open(t, url, 4))
+		s, err := d.Status(minute(t))
+		if err != nil || s.Workspaces != 4 || s.Behind != 0 || s.Control != s.ControlAll || s.ControlAll == 0 {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+}
+
+// Of a database that was never migrated, the status says so.
+func TestStatusOfEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	s, err := directory(t, open(t, pgtest.Database(t), 2)).Status(minute(t))
+	if err != nil || s.Control != 0 || s.Workspaces != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// commits is how many transactions a Migrate with nothing to do costs; its backends have ended, which settles the count.
+func commits(t testing.TB, url string) int64 {
+	t.Helper()
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := pgserver.WithDatabase(pgtest.Superuser(t, url), "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := pgx.Connect(minute(t), elsewhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	settled := func() int64 {
+		for ask[bool](t, admin, `select exists (select from pg_stat_activity where datname = $1)`, config.Database) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		return ask[int64](t, admin, `select xact_commit from pg_stat_database where datname = $1`, config.Database)
+	}
+	before := settled()
+	db, err := pg.Open(minute(t), url, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = directory(t, db).Migrate(minute(t), func(int, int) { t.Error("something was migrated") })
+	db.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settled() - before
+}
+
+func TestMigrateWithNothingToDo(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	add := func(n int) {
+		db, err := pg.Open(minute(t), url, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			provision(t, directory(t, db))
+		}
+		db.Close()
+	}
+	add(2)
+	few := commits(t, url)
+	add(30)
+	many := commits(t, url)
+	t.Logf("%d transactions with 2 workspaces, %d with 32", few, many)
+	if many > few+1 || many > 15 { // autovacuum may pass by
+		t.Errorf("%d transactions with 2 workspaces, %d with 32", few, many)
+	}
+}
+
+// A program with one more migration gives it to every workspace, once, and new ones are born with it.
+func TestMigrateWorkspaces(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	db := open(t, url, 8)
+	old := directory(t, db)
+	var workspaces []pg.Workspace
+	for range 6 {
+		workspaces = append(workspaces, provision(t, old))
+	}
+	more := further("create table further (login text default current_user); grant select, insert on further to :role; insert into further default values")
+	processes := []*tenancy.Tenancy{directory(t, db, more), directory(t, open(t, url, 8), more)}
+	if n, err := processes[0].Behind(minute(t)); err != nil || n != 6 {
+		t.Errorf("%d workspaces behind, %v", n, err)
+	}
+	var wg sync.WaitGroup
+	for _, d := range processes {
+		wg.Go(func() {
+			if err := d.Migrate(minute(t), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	workspaces = append(workspaces, provision(t, processes[0]))
+	for _, w := range workspaces {
+		var rows []string
+		if err := db.Read(minute(t), w, pg.Column(&rows, `select login from further`)); err != nil || len(rows) != 1 || rows[0] != pg.Owner {
+			t.Errorf("%s: %v, %v", w.ID, rows, err)
+		}
+	}
+	called := 0
+	if err := processes[1].Migrate(minute(t), func(int, int) { called++ }); err != nil || called != 0 {
+		t.Errorf("again: %d workspaces, %v", called, err)
+	}
+}
+
+// A migration that fails in one workspace leaves the others with it, and can be run again.
+func TestMigrateFails(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	db := open(t, url, 8)
+	old := directory(t, db)
+	var workspaces []pg.Workspace
+	for range 12 {
+		workspaces = append(workspaces, provision(t, old))
+	}
+	bad := workspaces[1]
+	broken := directory(t, db, further("create table further (x int); grant select on further to :role; select 1 / (current_schema() <> '"+bad.Schema()+"')::int"))
+	highest := 0
+	err := broken.Migrate(minute(t), func(done, all int) { highest = max(highest, done) })
+	if err == nil || !strings.Contains(err.Error(), bad.ID.String()) || !strings.Contains(err.Error(), "_further.sql") {
+		t.Errorf("%v: it names neither workspace nor file", err)
+	}
+	has := func(w pg.Workspace) bool {
+		var n int
+		err := db.Read(minute(t), w, pg.Exec(`select count(*) from further`).Scan(&n))
+		if err != nil && !pg.Is(err, pg.UndefinedTable) {
+			t.Error(err)
+		}
+		return err == nil
+	}
+	for i, w := range workspaces {
+		if has(w) == (w == bad) {
+			t.Errorf("workspace %d: has it: %v", i, has(w))
+		}
+	}
+	if n, err := broken.Behind(minute(t)); err != nil || n != 1 || highest != 11 {
+		t.Errorf("%d workspaces behind, %v; %d reported", n, err, highest)
+	}
+	mended, called := directory(t, db, further("create table further (x int); grant select on further to :role")), 0
+	if err := mended.Migrate(minute(t), func(int, int) { called++ }); err != nil || !has(bad) {
+		t.Errorf("again, mended: %v", err)
+	}
+}
+
+// Broken off, each workspace has all of a migration or nothing, and the next run does the rest.
+func TestMigrateBrokenOff(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	db, admin := open(t, url, 8), superuser(t, url)
+	old := directory(t, db)
+	var workspaces []pg.Workspace
+	for range 20 {
+		workspaces = append(workspaces, provision(t, old))
+	}
+	d := directory(t, db, further("create table further (x int); select pg_sleep(0.02); create table further_still (x int)"))
+	ctx, cancel := context.WithCancel(minute(t))
+	err := d.Migrate(ctx, func(done, _ int) {
+		if done == 5 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("broken off: %v", err)
+	}
+	check := func() (done int) {
+		for _, w := range workspaces {
+			p := partsOf(t, admin, w)
+			tables := ask[int](t, admin, `select count(*) from pg_tables where schemaname = $1 and tablename in ('further', 'further_still')`, w.Schema())
+			newest := ask[bool](t, admin, `select version = (select max(version) from kluis.workspace) from kluis.workspace where id = $1`, w.ID)
+			if !p.Row || tables != 0 && tables != 2 || newest != (tables == 2) {
+				t.Errorf("%s: %+v, %d tables of the migration, newest: %v", w.ID, p, tables, newest)
+			}
+			done += tables / 2
+		}
+		return done
+	}
+	if n := check(); n < 5 || n == 20 {
+		t.Errorf("broken off after 5, and %d of 20 are done", n)
+	}
+	if err := d.Migrate(minute(t), nil); err != nil || check() != 20 {
+		t.Errorf("the rest: %v", err)
+	}
+}
+
+// A program refuses a database of a newer one: it does not know what it would do to it.
+func TestMigrateRefusesNewer(t *testing.T) {
+	t.Parallel()
+	names := func(folder string) int {
+		line := with(t, migrations.Control)
+		if folder == "workspace/" {
+			line = with(t, migrations.Workspace)
+		}
+		return len(sortedKeys(line))
+	}
+	for _, folder := range []string{"control/", "workspace/"} {
+		url := newDatabase(t)
+		db := open(t, url, 4)
+		provision(t, directory(t, db))
+		newer := directory(t, db, fstest.MapFS{next(folder, names(folder)): {Data: []byte("create table further (x int)")}})
+		if err := newer.Migrate(minute(t), nil); err != nil {
+			t.Fatal(err)
+		}
+		err := directory(t, db).Migrate(minute(t), nil)
+		if err == nil || !strings.Contains(err.Error(), "newer") {
+			t.Errorf("a newer %s line: %v", folder, err)
+		}
+	}
+}
+
+// Lines of migrations are numbered without gaps.
+func TestReadLine(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	empty := &fstest.MapFile{}
+	for _, bad := range []fstest.MapFS{
+		{"control/001_a.sql": empty, "control/003_b.sql": empty},
+		{"control/002_a.sql": empty},
+		{"control/001_a.sql": empty, "control/001_b.sql": empty},
+		{"control/a.sql": empty},
+		{"control/000_a.sql": empty},
+	} {
+		if _, err := tenancy.New(db, bad, migrations.Workspace); err == nil {
+			t.Errorf("%v is accepted", sortedKeys(bad))
+		}
+	}
+}
+
+// A login that could do more than its part, or less, is refused with what to do about it.
+func TestRefusesLogin(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	admin := superuser(t, url)
+	check := func(name, address, want string) {
+		t.Helper()
+		db, err := pg.Open(minute(t), address, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		err = directory(t, db).Migrate(minute(t), nil)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "CREATE ROLE") {
+			t.Errorf("%s: %v, want %q and how to make another", name, err, want)
+		}
+	}
+	check("the superuser", pgtest.Superuser(t, url), "superuser")
+	database := ask[string](t, admin, `select current_database()`)
+	for i, c := range []struct{ options, want string }{
+		{"nosuperuser createrole inherit", "NOINHERIT"},
+		{"nosuperuser nocreaterole noinherit", "CREATEROLE"},
+		{"nosuperuser createrole noinherit bypassrls", "superuser"},
+		{"superuser noinherit", "superuser"},
+	} {
+		role := fmt.Sprintf("kluis_refused_%s_%d", database, i)
+		exec(t, admin, fmt.Sprintf("create role %s login password 'secret' %s; grant connect on database %s to %s", role, c.options, database, role))
+		t.Cleanup(func() {
+			admin := superuser(t, url)
+			exec(t, admin, fmt.Sprintf("drop owned by %s; drop role %s", role, role))
+		})
+		config, err := pgx.ParseConfig(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := strings.Replace(url, "kluis:"+config.Password+"@", role+":secret@", 1)
+		check(c.options, address, c.want)
+	}
+}
