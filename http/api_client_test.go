@@ -8,13 +8,22 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
+
+// tester is a *testing.T, or a *rapid.T.
+type tester interface {
+	Helper()
+	Name() string
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
 
 // client is somebody who asks a process.
 type client struct {
@@ -61,7 +70,7 @@ var wire = &http.Client{
 
 // call sends a request and reads the answer, which must be one that the schema describes. body is nil, bytes
 // to send as they are, or what to make JSON of. headers are "Name: value"; one replaces what is set anyway.
-func (c *client) call(t testing.TB, method, target string, body any, headers ...string) reply {
+func (c *client) call(t tester, method, target string, body any, headers ...string) reply {
 	t.Helper()
 	r := c.request(t, method, target, body, headers...)
 	response, err := wire.Do(r)
@@ -80,7 +89,7 @@ func (c *client) call(t testing.TB, method, target string, body any, headers ...
 	return a
 }
 
-func (c *client) request(t testing.TB, method, target string, body any, headers ...string) *http.Request {
+func (c *client) request(t tester, method, target string, body any, headers ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest(method, c.url+target, bodyOf(body))
 	if err != nil {
@@ -112,7 +121,7 @@ func bodyOf(body any) io.Reader {
 }
 
 // want fails the test when the status is another.
-func (a reply) want(t testing.TB, status int) reply {
+func (a reply) want(t tester, status int) reply {
 	t.Helper()
 	if a.status != status {
 		t.Fatalf("%s: status %d, not %d: %s", a.what, a.status, status, a.body)
@@ -121,7 +130,7 @@ func (a reply) want(t testing.TB, status int) reply {
 }
 
 // problem fails the test when the answer is not this problem.
-func (a reply) problem(t testing.TB, status int, code string) problem {
+func (a reply) problem(t tester, status int, code string) problem {
 	t.Helper()
 	a.want(t, status)
 	p := decode[problem](t, a)
@@ -140,7 +149,7 @@ type problem struct {
 }
 
 // position is the answer's Kluis-Position.
-func (a reply) position(t testing.TB) int64 {
+func (a reply) position(t tester) int64 {
 	t.Helper()
 	n, err := strconv.ParseInt(a.header.Get("Kluis-Position"), 10, 64)
 	if err != nil {
@@ -150,7 +159,7 @@ func (a reply) position(t testing.TB) int64 {
 }
 
 // sameBytes is the answer without what tells requests apart.
-func (a reply) sameBytes(t testing.TB) string {
+func (a reply) sameBytes(t tester) string {
 	t.Helper()
 	header := a.header.Clone()
 	id := header.Get("X-Request-Id")
@@ -162,7 +171,7 @@ func (a reply) sameBytes(t testing.TB) string {
 	return fmt.Sprint(a.status, header, strings.ReplaceAll(string(a.body), id, "ID"))
 }
 
-func decode[T any](t testing.TB, a reply) (v T) {
+func decode[T any](t tester, a reply) (v T) {
 	t.Helper()
 	if err := json.Unmarshal(a.body, &v); err != nil {
 		t.Fatalf("%s: %v in %s", a.what, err, a.body)
@@ -177,7 +186,7 @@ type list[T any] struct {
 }
 
 // pages reads a whole list, limit items at a time.
-func pages[T any](t testing.TB, c *client, target string, limit int) (all []T) {
+func pages[T any](t tester, c *client, target string, limit int) (all []T) {
 	t.Helper()
 	separator := "?"
 	if strings.Contains(target, "?") {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,7 +40,7 @@ type member struct {
 func (p *process) public() *client { return &client{process: p} }
 
 // signUp makes a workspace and gives its first admin.
-func (p *process) signUp(t testing.TB) *client {
+func (p *process) signUp(t tester) *client {
 	t.Helper()
 	slug := "w" + uuid.NewString()[:13]
 	c := &client{process: p, slug: slug, email: "ada@" + slug + ".example", name: "Ada of " + slug, password: newPassword()}
@@ -51,7 +50,7 @@ func (p *process) signUp(t testing.TB) *client {
 	return c
 }
 
-func (c *client) askForWorkspace(t testing.TB) uuid.UUID {
+func (c *client) askForWorkspace(t tester) uuid.UUID {
 	t.Helper()
 	return decode[struct {
 		SignupID uuid.UUID `json:"signup_id"`
@@ -63,7 +62,7 @@ func (c *client) wish() object {
 }
 
 // enter takes the token out of an answer.
-func (c *client) enter(t testing.TB, a reply) {
+func (c *client) enter(t tester, a reply) {
 	t.Helper()
 	in := decode[admitted](t, a)
 	if in.Token == "" || in.Member.Status != domain.Active || in.Workspace.Slug != c.slug {
@@ -74,7 +73,7 @@ func (c *client) enter(t testing.TB, a reply) {
 }
 
 // invite invites a person who has not joined yet.
-func (c *client) invite(t testing.TB, role string) *client {
+func (c *client) invite(t tester, role string) *client {
 	t.Helper()
 	name := "p" + uuid.NewString()[:13]
 	m := &client{process: c.process, slug: c.slug, workspace: c.workspace,
@@ -86,20 +85,20 @@ func (c *client) invite(t testing.TB, role string) *client {
 }
 
 // member invites a person, who joins.
-func (c *client) member(t testing.TB, role string) *client {
+func (c *client) member(t tester, role string) *client {
 	t.Helper()
 	m := c.invite(t, role)
 	m.enter(t, m.accept(t, c.invitationCode(t, m), m.password).want(t, 201))
 	return m
 }
 
-func (c *client) accept(t testing.TB, code, password string) reply {
+func (c *client) accept(t tester, code, password string) reply {
 	t.Helper()
 	return c.process.public().call(t, "POST", "/api/invitations/accept",
 		object{"workspace": c.slug, "email": c.email, "code": code, "password": password})
 }
 
-func (c *client) logIn(t testing.TB, password string) reply {
+func (c *client) logIn(t tester, password string) reply {
 	t.Helper()
 	return c.process.public().call(t, "POST", "/api/login", object{"workspace": c.slug, "email": c.email, "password": password})
 }
@@ -107,7 +106,7 @@ func (c *client) logIn(t testing.TB, password string) reply {
 func newPassword() string { return "correct horse " + uuid.NewString() }
 
 // code waits for the newest mail of a template to an address, which nobody needs to send.
-func (p *process) code(t testing.TB, template, address string) string {
+func (p *process) code(t tester, template, address string) string {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if code := p.enqueued(t, template, address); code != "" {
@@ -119,7 +118,7 @@ func (p *process) code(t testing.TB, template, address string) string {
 	return ""
 }
 
-func (p *process) enqueued(t testing.TB, template, address string) string {
+func (p *process) enqueued(t tester, template, address string) string {
 	t.Helper()
 	rows, _ := p.db.Pool().Query(context.Background(), `select args ->> 'sealed' from kluis_jobs.river_job where kind = 'mail' order by id desc`)
 	for _, sealed := range must(pgx.CollectRows(rows, pgx.RowTo[string])) {
@@ -135,7 +134,7 @@ func (p *process) enqueued(t testing.TB, template, address string) string {
 }
 
 // invitationCode is the code that the background mails, or would mail: without one its reaction is run here.
-func (c *client) invitationCode(t testing.TB, m *client) string {
+func (c *client) invitationCode(t tester, m *client) string {
 	t.Helper()
 	if !slices.ContainsFunc(c.site.processes, func(p *process) bool { return p.background }) {
 		c.react(t, m.id)
@@ -143,7 +142,7 @@ func (c *client) invitationCode(t testing.TB, m *client) string {
 	return c.code(t, "invitation_code", m.email)
 }
 
-func (c *client) react(t testing.TB, invited uuid.UUID) {
+func (c *client) react(t tester, invited uuid.UUID) {
 	t.Helper()
 	var records []eventstore.Record
 	if err := c.db.Read(context.Background(), c.workspace, eventstore.Newest(&records, eventstore.Filter{Type: "member.invited"}, 1000)); err != nil {
@@ -166,7 +165,7 @@ func (c *client) react(t testing.TB, invited uuid.UUID) {
 
 // log is the workspace's whole log, which is checked for what always holds: positions without gaps up to the
 // head, versions without gaps in each stream, times that never decrease.
-func (c *client) log(t testing.TB) (records []eventstore.Record) {
+func (c *client) log(t tester) (records []eventstore.Record) {
 	t.Helper()
 	ctx := context.Background()
 	if _, err := c.store.Each(ctx, c.workspace, 1, func(r eventstore.Record) error {
@@ -194,7 +193,7 @@ func (c *client) log(t testing.TB) (records []eventstore.Record) {
 }
 
 // head is the last position of the workspace's log.
-func (c *client) head(t testing.TB) (position int64) {
+func (c *client) head(t tester) (position int64) {
 	t.Helper()
 	if err := c.db.Read(context.Background(), c.workspace, pg.Exec(`select position from head`).Scan(&position)); err != nil {
 		t.Fatal(err)
@@ -203,7 +202,7 @@ func (c *client) head(t testing.TB) (position int64) {
 }
 
 // noDrift checks that the read models are what the log makes of them.
-func (c *client) noDrift(t testing.TB) {
+func (c *client) noDrift(t tester) {
 	t.Helper()
 	drifts, err := c.views.Check(context.Background(), c.workspace, nil)
 	if err != nil || drifts != nil {
@@ -212,7 +211,7 @@ func (c *client) noDrift(t testing.TB) {
 }
 
 // newTask creates a task with a title of its own.
-func (c *client) newTask(t testing.TB, fields ...object) domain.Task {
+func (c *client) newTask(t tester, fields ...object) domain.Task {
 	t.Helper()
 	wanted := object{"title": "Task " + uuid.NewString()}
 	for _, f := range fields {

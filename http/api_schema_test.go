@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -98,7 +97,7 @@ func (s *apiSchema) accepts(op apiOperation, body []byte) bool {
 
 // checkAnswer checks an answer against the schema: its status, its headers, its body. Whatever was asked for
 // must not end in a failure of ours.
-func checkAnswer(t testing.TB, r *http.Request, a reply) {
+func checkAnswer(t tester, r *http.Request, a reply) {
 	t.Helper()
 	if a.status >= 500 && a.status != http.StatusServiceUnavailable {
 		t.Errorf("%s: %d %s", a.what, a.status, a.body)
@@ -148,7 +147,7 @@ func (s *apiSchema) compare(op apiOperation, a reply) error {
 var said sync.Map
 
 // firstTime tells whether a test says something for the first time: one fault of the schema is in many answers.
-func firstTime(t testing.TB, what ...any) bool {
+func firstTime(t tester, what ...any) bool {
 	_, again := said.LoadOrStore(fmt.Sprint(t.Name(), what), true)
 	return !again
 }

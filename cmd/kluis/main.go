@@ -34,6 +34,7 @@ type program struct {
 	Workspace workspace `cmd:"" help:"Look at workspaces, and change their plan."`
 	Replay    replay    `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
 	Rebuild   rebuild   `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
+	Keys      keys      `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`
 	Demo      demo      `cmd:"" help:"Play a file of actions through the HTTP API of a running server."`
 	Version   printer   `cmd:"" help:"Print the version."`
 }

@@ -36,8 +36,11 @@ func (s settings) keysFile() string {
 // loadKeys loads the keyring. On a first start, with everything at its default, it makes the file.
 func (s settings) loadKeys(log *slog.Logger) (*keyring.Keyring, error) {
 	keys, err := keyring.Load(s.keysFile(), s.KeysInline)
+	if err == nil {
+		return followed(keys, log), nil
+	}
 	if !errors.Is(err, fs.ErrNotExist) || s.Keys != "" || s.DatabaseURL != "" {
-		return keys, err
+		return nil, err
 	}
 	if _, statErr := filepath.Glob(filepath.Join(s.Data, "postgres", "*")); statErr != nil {
 		return nil, statErr
@@ -46,7 +49,22 @@ func (s settings) loadKeys(log *slog.Logger) (*keyring.Keyring, error) {
 		return nil, fmt.Errorf("make the keys of a first start: %w", err)
 	}
 	log.Info("made a first key: keep a copy of it elsewhere, without it nothing sealed can be read", "file", s.keysFile())
-	return keyring.Load(s.keysFile(), "")
+	if keys, err = keyring.Load(s.keysFile(), ""); err != nil {
+		return nil, err
+	}
+	return followed(keys, log), nil
+}
+
+// followed makes a keyring say when its file has changed.
+func followed(keys *keyring.Keyring, log *slog.Logger) *keyring.Keyring {
+	keys.Notify(func(err error) {
+		if err != nil {
+			log.Error("the key file has changed and cannot be taken: going on with the keys of before", "keys", keys, "error", err.Error())
+			return
+		}
+		log.Info("the key file has changed", "keys", keys)
+	})
+	return keys
 }
 
 // proxies are the networks whose forwarding headers count.

@@ -79,7 +79,7 @@ func TestMovedToken(t *testing.T) {
 	}
 	// A token of another program under the same key has no frame: it is for something else, and does not crash us.
 	for _, foreign := range []string{"", "\x01", "\x01\x00", "\x01\xff\xffkluis", "MARKER"} {
-		token, err := fernet.EncryptAndSign([]byte(foreign), k.keys[0]())
+		token, err := fernet.EncryptAndSign([]byte(foreign), k.keys()[0]())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestRotation(t *testing.T) {
 	if !old.Current(token) || both.Current(token) {
 		t.Fatal("Current does not tell the first key from the second")
 	}
-	fresh, err := both.Rewrap("field", token)
+	fresh, err := both.Rewrap(token)
 	if err != nil || !both.Current(fresh) {
 		t.Fatalf("rewrap: %v, current %v", err, both.Current(fresh))
 	}
@@ -188,17 +188,23 @@ func TestRotation(t *testing.T) {
 	if !sealedAt(before).Equal(sealedAt(after)) {
 		t.Errorf("rewrapping moved the timestamp from %v to %v", sealedAt(before), sealedAt(after))
 	}
-	if again, err := both.Rewrap("field", fresh); err != nil || again != fresh {
+	if again, err := both.Rewrap(fresh); err != nil || again != fresh {
 		t.Errorf("rewrapping a current token changed it: %v", err)
 	}
-	only := &Keyring{keys: both.keys[:1]}
+	only := fixed(both.keys()[:1])
 	if got, err := only.Open("field", fresh); err != nil || string(got) != "x" {
 		t.Errorf("without the old key: got %q, %v", got, err)
 	}
-	if _, err := both.Rewrap("elsewhere", token); !errors.Is(err, ErrPurpose) {
-		t.Errorf("a moved token was rewrapped: %v", err)
+	if got, err := only.Open("elsewhere", fresh); !errors.Is(err, ErrPurpose) || got != nil {
+		t.Errorf("rewrapped, it opens elsewhere: %q, %v", got, err)
 	}
-	if _, err := only.Rewrap("field", token); !errors.Is(err, ErrSealed) {
+	if id, ok := both.KeyOf(token); !ok || id != both.IDs()[1] {
+		t.Errorf("the key of the old token is %q, %v, not %q", id, ok, both.IDs()[1])
+	}
+	if id, ok := only.KeyOf(token); ok {
+		t.Errorf("a token of no key here has the key %q", id)
+	}
+	if _, err := only.Rewrap(token); !errors.Is(err, ErrSealed) {
 		t.Errorf("a token of a key that is gone was rewrapped: %v", err)
 	}
 }
@@ -210,7 +216,7 @@ func TestIDs(t *testing.T) {
 		t.Fatalf("ids %q", ids)
 	}
 	for i, id := range ids {
-		if strings.Contains(string(k.keys[i]()[:]), id) || id != keyID(k.keys[i]) {
+		if strings.Contains(string(k.keys()[i]()[:]), id) || id != keyID(k.keys()[i]) {
 			t.Errorf("id %q", id)
 		}
 	}

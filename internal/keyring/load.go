@@ -30,10 +30,27 @@ const maxFile = 64 << 10
 // It refuses what cannot protect anything: no key, a key that is malformed, there twice, published or obviously not
 // random, a file that others than its owner may read. The errors name the setting and what to do, and never show
 // any text that might be a key. A missing file is fs.ErrNotExist.
+//
+// A keyring from a file follows the file: see follow.go.
 func Load(path, inline string) (*Keyring, error) {
 	if inline != "" {
-		return parse(settingInline, "key", strings.Split(inline, ","), false)
+		keys, err := parse(settingInline, "key", strings.Split(inline, ","), false)
+		if err != nil {
+			return nil, err
+		}
+		return fixed(keys), nil
 	}
+	keys, err := loadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	k := fixed(keys)
+	k.source = &source{path: path}
+	k.look(0)
+	return k, nil
+}
+
+func loadFile(path string) ([]secret, error) {
 	text, err := readFile(path)
 	if err != nil {
 		return nil, err
@@ -43,8 +60,7 @@ func Load(path, inline string) (*Keyring, error) {
 
 // parse reads one key from each entry. Empty entries and comments are allowed in a file only: an empty entry in a
 // variable is most likely a secret that somebody's template did not find.
-func parse(setting, entry string, entries []string, comments bool) (*Keyring, error) {
-	ring := &Keyring{}
+func parse(setting, entry string, entries []string, comments bool) (keys []secret, err error) {
 	seen := map[fernet.Key]int{}
 	for i, text := range entries {
 		text = strings.TrimSpace(text)
@@ -59,12 +75,12 @@ func parse(setting, entry string, entries []string, comments bool) (*Keyring, er
 			return nil, fmt.Errorf("%s: %s %d %s; take it out, or make a new one with `kluis keys new`", setting, entry, i+1, reason)
 		}
 		seen[*key] = i + 1
-		ring.keys = append(ring.keys, hide(key))
+		keys = append(keys, hide(key))
 	}
-	if len(ring.keys) == 0 {
+	if len(keys) == 0 {
 		return nil, fmt.Errorf("%s: there is no key in it; make one with `kluis keys new`", setting)
 	}
-	return ring, nil
+	return keys, nil
 }
 
 // parseKey returns the key, or the reason why it is refused.

@@ -11,13 +11,18 @@ import (
 // the first key. It changes when the first key does: what must be found again after a rotation (an e-mail look-up)
 // takes the MAC of a DataKey.
 func (k *Keyring) MAC(purpose string, message []byte) []byte {
-	return mac(k.keys[0], purpose, message)
+	k.look(LookEvery)
+	return mac(k.keys()[0], purpose, message)
 }
 
 // CheckMAC says whether mac was made for this purpose and message under any of the keys. Its time does not depend on
 // the MAC, nor on which key matches.
-func (k *Keyring) CheckMAC(purpose string, message, mac []byte) bool {
-	return checkMAC(k.keys, purpose, message, mac)
+func (k *Keyring) CheckMAC(purpose string, message, mac []byte) (matched bool) {
+	k.try(func(keys []secret) bool {
+		matched = checkMAC(keys, purpose, message, mac)
+		return matched
+	})
+	return matched
 }
 
 func mac(key secret, purpose string, message []byte) []byte {

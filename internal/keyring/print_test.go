@@ -26,14 +26,14 @@ func TestPrintHidesKeys(t *testing.T) {
 
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-		for _, value := range []any{k, *k, d, &d, h, &h, []any{k, d}, map[string]any{"k": k, "d": d}, fmt.Errorf("%v %w", d, errNoDataKey)} {
+		for _, value := range []any{k, d, &d, h, &h, []any{k, d}, map[string]any{"k": k, "d": d}, fmt.Errorf("%v %w", d, errNoDataKey)} {
 			fmt.Fprintf(&out, verb+"\n", value)
 		}
 	}
 	for _, handler := range []slog.Handler{slog.NewJSONHandler(&out, nil), slog.NewTextHandler(&out, nil)} {
 		slog.New(handler).Info("m", "k", k, "d", d, "pd", &d, "h", h, "ph", &h, "group", slog.GroupValue(slog.Any("d", d)))
 	}
-	for _, value := range []any{k, *k, d, h, map[string]any{"d": d}} {
+	for _, value := range []any{k, d, h, map[string]any{"d": d}} {
 		text, err := json.Marshal(value)
 		if err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestPrintHidesKeys(t *testing.T) {
 	if !strings.Contains(printed, k.IDs()[0]) || !strings.Contains(printed, "datakey[hidden]") {
 		t.Errorf("names are missing: %s", printed)
 	}
-	for _, hidden := range append(k.keys, d.key) {
+	for _, hidden := range append(k.keys(), d.key) {
 		key := hidden()
 		decimals := strings.Trim(fmt.Sprint(key[:4]), "[]")
 		for name, text := range map[string]string{

@@ -64,9 +64,13 @@ func seal(key secret, purpose string, plaintext []byte, at time.Time) (string, e
 	if err != nil {
 		return "", err
 	}
+	return sealFramed(key, framed, at)
+}
+
+func sealFramed(key secret, framed []byte, at time.Time) (string, error) {
 	token, err := fernet.EncryptAndSignAtTime(framed, key(), at)
 	if err != nil {
-		return "", fmt.Errorf("seal %q: %w", purpose, err)
+		return "", fmt.Errorf("seal: %w", err)
 	}
 	return string(token), nil
 }

@@ -75,7 +75,10 @@ func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	if newest := slices.MaxFunc(append(behind, Entry{}), byVersion); newest.Version > len(t.workspaceLine) {
+		return fmt.Errorf("workspace %s is at migration %d, this program knows %d: it was migrated by a newer kluis", newest.ID, newest.Version, len(t.workspaceLine))
+	}
+	var group errgroup.Group // one that fails does not keep the others from theirs
 	group.SetLimit(4)
 	var done atomic.Int64
 	for _, entry := range behind {
@@ -89,6 +92,8 @@ func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 	}
 	return group.Wait()
 }
+
+func byVersion(a, b Entry) int { return a.Version - b.Version }
 
 func (t *Tenancy) migrateControl(ctx context.Context) error {
 	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {

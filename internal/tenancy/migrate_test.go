@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -142,9 +143,8 @@ func TestMigrateWorkspaces(t *testing.T) {
 			t.Errorf("%s: %v, %v", w.ID, rows, err)
 		}
 	}
-	called := 0
-	if err := processes[1].Migrate(minute(t), func(int, int) { called++ }); err != nil || called != 0 {
-		t.Errorf("again: %d workspaces, %v", called, err)
+	if err := processes[1].Migrate(minute(t), func(int, int) { t.Error("again") }); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -160,8 +160,8 @@ func TestMigrateFails(t *testing.T) {
 	}
 	bad := workspaces[1]
 	broken := directory(t, db, further("create table further (x int); grant select on further to :role; select 1 / (current_schema() <> '"+bad.Schema()+"')::int"))
-	highest := 0
-	err := broken.Migrate(minute(t), func(done, all int) { highest = max(highest, done) })
+	var reported atomic.Int64 // progress may be told from several goroutines
+	err := broken.Migrate(minute(t), func(done, all int) { reported.Add(1) })
 	if err == nil || !strings.Contains(err.Error(), bad.ID.String()) || !strings.Contains(err.Error(), "_further.sql") {
 		t.Errorf("%v: it names neither workspace nor file", err)
 	}
@@ -178,11 +178,11 @@ func TestMigrateFails(t *testing.T) {
 			t.Errorf("workspace %d: has it: %v", i, has(w))
 		}
 	}
-	if n, err := broken.Behind(minute(t)); err != nil || n != 1 || highest != 11 {
-		t.Errorf("%d workspaces behind, %v; %d reported", n, err, highest)
+	if n, err := broken.Behind(minute(t)); err != nil || n != 1 || reported.Load() != 11 {
+		t.Errorf("%d workspaces behind, %v; %d reported", n, err, reported.Load())
 	}
-	mended, called := directory(t, db, further("create table further (x int); grant select on further to :role")), 0
-	if err := mended.Migrate(minute(t), func(int, int) { called++ }); err != nil || !has(bad) {
+	mended := directory(t, db, further("create table further (x int); grant select on further to :role"))
+	if err := mended.Migrate(minute(t), nil); err != nil || !has(bad) {
 		t.Errorf("again, mended: %v", err)
 	}
 }

@@ -71,12 +71,13 @@ func (t *Tenancy) SlugTaken(ctx context.Context, slug string) (bool, error) {
 	return len(entries) > 0, err
 }
 
-// behind gives the workspaces that lack migrations; one query when there are none.
+// behind gives the workspaces that lack migrations, or have some that this program does not know; one query
+// when there are none.
 func (t *Tenancy) behind(ctx context.Context) ([]Entry, error) {
-	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and version < $1 order by id`, len(t.workspaceLine))
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and version <> $1 order by id`, len(t.workspaceLine))
 }
 
-// Behind tells how many workspaces lack migrations.
+// Behind tells how many workspaces have other migrations than this program.
 func (t *Tenancy) Behind(ctx context.Context) (int, error) {
 	entries, err := t.behind(ctx)
 	return len(entries), err

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/vault"
+)
+
+// keys is `kluis keys new|rotate|status`.
+type keys struct {
+	New    keysNew    `cmd:"" help:"Put a fresh key first into the key file, or make the file. Running servers take it up by themselves."`
+	Rotate keysRotate `cmd:"" help:"Move everything to the first key, while servers run. It may be killed, and run again."`
+	Status keysStatus `cmd:"" help:"Say which keys there are, and how much is sealed with each."`
+}
+
+// keysNew needs no database.
+type keysNew struct {
+	settings
+	Last bool `help:"Put it last: it only decrypts until you move its line to the top. For servers that do not share one file: give all of them the file, then move the line."`
+}
+
+func (k keysNew) Run(out outputs) error {
+	if k.KeysInline != "" {
+		return usageError{errors.New("KLUIS_KEYS_INLINE is set: add the key there, behind the others until every server has it, then first; or use a file")}
+	}
+	path := k.keysFile()
+	add := keyring.Prepend
+	if k.Last {
+		add = keyring.Append
+	}
+	err := add(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = keyring.Create(path)
+	}
+	if err != nil {
+		return err
+	}
+	ring, err := keyring.Load(path, "")
+	if err != nil {
+		return err
+	}
+	ids := ring.IDs()
+	switch {
+	case len(ids) == 1:
+		fmt.Fprintf(out.stdout, "%s: made, with the key %s\nkeep a copy of it elsewhere: without it nothing sealed can be read\n", path, ids[0])
+	case k.Last:
+		fmt.Fprintf(out.stdout, "%s: the last key is %s; %s still encrypts\n", path, ids[len(ids)-1], ids[0])
+	default:
+		fmt.Fprintf(out.stdout, "%s: the first key is %s; %s only decrypts\nkeep a copy of it elsewhere, then run `kluis keys rotate`\n",
+			path, ids[0], strings.Join(ids[1:], ", "))
+	}
+	return nil
+}
+
+type keysRotate struct{ settings }
+
+func (k keysRotate) Run(ctx context.Context, out outputs) error {
+	return k.withRotation(ctx, out, func(r vault.Rotation) error {
+		fmt.Fprintf(out.stdout, "everything goes to the key %s\n", r.Keys.IDs()[0])
+		census, err := r.Run(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range census.Keys[1:] {
+			fmt.Fprintf(out.stdout, "key %s is no longer used\n", id)
+		}
+		if len(census.Keys) == 1 {
+			fmt.Fprintf(out.stdout, "key %s is the only one\n", census.Keys[0])
+		}
+		return unopened(census)
+	})
+}
+
+type keysStatus struct{ settings }
+
+func (k keysStatus) Run(ctx context.Context, out outputs) error {
+	return k.withRotation(ctx, out, func(r vault.Rotation) error {
+		census, err := r.Count(ctx)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(table, "KEY\tUSE\t%s\n", strings.ToUpper(strings.Join(vault.Places, "\t")))
+		for i, id := range census.Keys {
+			use := "decrypts"
+			if i == 0 {
+				use = "encrypts"
+			}
+			fmt.Fprintf(table, "%s\t%s", id, use)
+			for _, place := range vault.Places {
+				fmt.Fprintf(table, "\t%d", census.Values[place][id])
+			}
+			fmt.Fprintln(table)
+		}
+		return errors.Join(table.Flush(), unopened(census))
+	})
+}
+
+// unopened reports what does not open, without showing any of it.
+func unopened(c vault.Census) error {
+	if len(c.Unopened) == 0 {
+		return nil
+	}
+	const most = 20
+	shown := c.Unopened[:min(len(c.Unopened), most)]
+	return fmt.Errorf("%d sealed values do not open: damaged, moved, or under a key that is not here:\n  %s", len(c.Unopened), strings.Join(shown, "\n  "))
+}
+
+// withRotation opens the database, which must be in this program's shape, and the keys, which must be there.
+func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.Rotation) error) error {
+	ring, err := keyring.Load(s.keysFile(), s.KeysInline)
+	if err != nil {
+		return err
+	}
+	b, err := s.open(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	return do(vault.Rotation{DB: b.db, Keys: ring, Progress: rotationProgress(out.stderr),
+		Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
+			entries, err := b.tenancy.List(ctx, 0)
+			workspaces := make([]pg.Workspace, len(entries))
+			for i, e := range entries {
+				workspaces[i] = e.Workspace()
+			}
+			return workspaces, err
+		}})
+}
+
+// rotationProgress says on stderr how far it is, about once a second, and at the end of each pass.
+func rotationProgress(stderr io.Writer) func(vault.Progress) {
+	last := time.Now()
+	return func(p vault.Progress) {
+		if time.Since(last) < time.Second && p.Workspaces < p.Of {
+			return
+		}
+		last = time.Now()
+		fmt.Fprintf(stderr, "%d of %d workspaces, %d values rewrapped\n", p.Workspaces, p.Of, p.Rewrapped)
+	}
+}

@@ -1,0 +1,291 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+func TestCatchUp(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	for i := range 3 {
+		p.task(t, by, fmt.Sprint(i))
+	}
+	mark, err := p.CatchUp(minute(t), by.Workspace)
+	if err != nil || mark != (Mark{Head: 5, Position: 5, RosterHead: 1, Roster: 1}) {
+		t.Errorf("%+v, %v", mark, err)
+	}
+	if d := p.differences(t, by.Workspace); d != "" {
+		t.Error(d)
+	}
+	again, err := p.CatchUp(minute(t), by.Workspace)
+	if err != nil || again != mark {
+		t.Errorf("with nothing to do: %+v, %v", again, err)
+	}
+}
+
+// Broken off after a page, by its context, a catch-up keeps what it has; killed within one it loses that page alone.
+// Whoever comes next goes on.
+func TestCatchUpBrokenOff(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	w := by.Workspace
+	head := p.bulk(t, by, 1000) + 2
+	admin := p.superuser(t)
+	position := func() (n int64) {
+		if err := admin.QueryRow(t.Context(), `select position from `+w.Schema()+`.checkpoint`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for round := 0; position() < head; round++ {
+		ctx, cancel := context.WithTimeout(minute(t), time.Duration(5+20*round)*time.Millisecond)
+		var killed sync.WaitGroup
+		if round%2 == 1 {
+			killed.Go(func() { // whatever backend of ours is at work then
+				time.Sleep(time.Duration(round) * 3 * time.Millisecond)
+				p.admin(t, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = 'kluis' and state <> 'idle'`)
+			})
+		}
+		before := position()
+		mark, err := p.CatchUp(ctx, w)
+		cancel()
+		killed.Wait()
+		after := position()
+		if err == nil && mark.Position != after || after < before {
+			t.Errorf("round %d: from %d to %d, with %+v, %v", round, before, after, mark, err)
+		}
+		if d := p.differences(t, w); d != "" {
+			t.Fatalf("round %d, at %d: %s", round, after, d)
+		}
+		if round > 100 {
+			t.Fatalf("it does not end: at %d of %d", after, head)
+		}
+	}
+}
+
+// A pool full of catch-ups of two processes, while others append: each event is folded once.
+func TestCatchUpsAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	q := start(t, p.url, Bound)
+	by := p.found(t)
+	w := by.Workspace
+	p.bulk(t, by, 500)
+	var writers, readers sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 4 {
+		writers.Go(func() {
+			for j := range 50 {
+				p.task(t, by, fmt.Sprint(i, j))
+			}
+		})
+	}
+	for i := range 8 {
+		from := []*process{p, q}[i%2]
+		readers.Go(func() {
+			var last int64
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				mark, err := from.CatchUp(context.Background(), w)
+				if err != nil || mark.Position < last {
+					t.Errorf("%+v after %d, %v", mark, last, err)
+					return
+				}
+				last = mark.Position
+			}
+		})
+	}
+	writers.Wait()
+	close(stop)
+	readers.Wait()
+	mark, err := p.CatchUp(minute(t), w)
+	if err != nil || mark.Behind() != 0 || mark.Head != 2+2000+200 {
+		t.Errorf("%+v, %v", mark, err)
+	}
+	if d := p.differences(t, w); d != "" {
+		t.Error(d)
+	}
+}
+
+// An event that cannot be decoded (a newer kluis wrote it) stops the read models before it, and says where.
+func TestUnknownEvent(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	p.task(t, by, "before")
+	p.append(t, by.Workspace, by.Member, "thing-1", 0, unknownEvent{})
+	p.task(t, by, "after")
+	_, err := p.CatchUp(minute(t), by.Workspace)
+	if err == nil {
+		t.Fatal("it was passed over")
+	}
+	for _, part := range []string{by.Workspace.ID.String(), "position 4", `"thing.invented"`} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not say %s", err, part)
+		}
+	}
+	_, _, err = p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})
+	if err == nil {
+		t.Error("a list that can never be fresh is answered as if it were")
+	}
+}
+
+type unknownEvent struct{}
+
+func (unknownEvent) Type() string { return "thing.invented" }
+
+// A read shows everything that was committed before it was asked.
+func TestFresh(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	q := start(t, p.url, Bound)
+	by := p.found(t)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 30 {
+				writer, reader := p, q
+				if j%2 == 1 {
+					writer, reader = q, p
+				}
+				id := writer.task(t, by, fmt.Sprint(i, j))
+				task, mark, err := reader.GetTask(context.Background(), by, id)
+				if err != nil || task.Title != fmt.Sprint(i, j) || mark.Behind() != 0 {
+					t.Errorf("%+v, %+v, %v", task, mark, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Past the bound a read answers with what there is, and says how much is missing.
+func TestFreshIsBounded(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	if _, err := p.CatchUp(minute(t), by.Workspace); err != nil {
+		t.Fatal(err)
+	}
+	events := p.bulk(t, by, 5000)
+	short := start(t, p.url, time.Millisecond)
+	begun := time.Now()
+	_, mark, err := short.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})
+	if took := time.Since(begun); err != nil || mark.Behind() == 0 || mark.Head != events+2 || took > time.Second {
+		t.Errorf("with a bound of 1 ms: %+v, %v after %s", mark, err, took)
+	}
+	for last := mark.Behind(); last > 0; { // each read goes on where the last one ended, or it would never end
+		bounded := start(t, p.url, 150*time.Millisecond)
+		_, mark, err := bounded.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})
+		if err != nil || mark.Behind() >= last {
+			t.Fatalf("%d behind, %d before, %v", mark.Behind(), last, err)
+		}
+		last = mark.Behind()
+	}
+	if d := p.differences(t, by.Workspace); d != "" {
+		t.Error(d)
+	}
+}
+
+// When nobody can fold, because somebody holds the checkpoint, lists answer with what there is. What depends on the
+// roster is refused as soon as the roster is behind, and only then.
+func TestHeldCheckpoint(t *testing.T) {
+	t.Parallel()
+	first := newProcess(t)
+	p := start(t, first.url, 300*time.Millisecond)
+	by := p.found(t)
+	w := by.Workspace
+	digest := [32]byte{1, 2, 3}
+	if err := p.db.Do(minute(t), w, pg.Exec(`insert into session (id, member_id, digest, expires_at) values ($1, $2, $3, now() + interval '1 hour')`,
+		uuid.New(), by.Member, digest[:])); err != nil {
+		t.Fatal(err)
+	}
+	seen := p.task(t, by, "seen")
+	if _, err := p.CatchUp(minute(t), w); err != nil {
+		t.Fatal(err)
+	}
+	release := p.hold(t, w)
+	p.task(t, by, "not seen yet")
+	tasks, mark, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})
+	if err != nil || len(tasks) != 1 || tasks[0].ID != seen || mark.Behind() != 1 {
+		t.Errorf("only tasks are behind: %d tasks, %+v, %v", len(tasks), mark, err)
+	}
+	begun := time.Now()
+	if actor, err := p.BySession(minute(t), w, digest); err != nil || actor == nil || actor.Role.Name != domain.Admin || time.Since(begun) > 250*time.Millisecond {
+		t.Errorf("only tasks are behind, and authentication waits: %+v, %v after %s", actor, err, time.Since(begun))
+	}
+
+	p.append(t, w, by.Member, domain.RosterStream, 1, domain.MemberRoleChanged{MemberID: by.Member, Role: "viewer"})
+	for name, ask := range map[string]func() error{
+		"BySession":      func() error { a, err := p.BySession(minute(t), w, digest); return orActor(a, err) },
+		"Again":          func() error { a, err := p.Again(minute(t), Actor{Workspace: w}); return orActor(a, err) },
+		"ListTasks":      func() error { _, _, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10}); return err },
+		"GetTask":        func() error { _, _, err := p.GetTask(minute(t), by, seen); return err },
+		"ListMembers":    func() error { _, _, err := p.ListMembers(minute(t), by, Page{Limit: 10}); return err },
+		"AccountByEmail": func() error { _, err := p.AccountByEmail(minute(t), w, "x", domain.Active); return err },
+		"Newcomer":       func() error { _, err := p.Newcomer(minute(t), w, by.Member); return err },
+		"ListComments":   func() error { _, _, err := p.ListComments(minute(t), by, seen, Page{Limit: 10}); return err },
+		"TaskHistory":    func() error { _, _, err := p.TaskHistory(minute(t), by, seen); return err },
+	} {
+		err := ask()
+		refusal, ok := domain.Refusal(err)
+		if !ok || refusal.Kind != domain.Unavailable || refusal.Code != "catching_up" || refusal.RetryAfter <= 0 {
+			t.Errorf("the roster is behind, and %s answers %v", name, err)
+		}
+	}
+	release()
+	if actor, err := p.BySession(minute(t), w, digest); err != nil || actor == nil || actor.Role.Name != "viewer" {
+		t.Errorf("released: %+v, %v", actor, err)
+	}
+	if _, mark, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10}); err != nil || mark.Behind() != 0 {
+		t.Errorf("released: %+v, %v", mark, err)
+	}
+}
+
+// orActor makes an error of an answer, which there must not be.
+func orActor(a *Actor, err error) error {
+	if err == nil && a != nil {
+		return fmt.Errorf("answered with role %s", a.Role.Name)
+	}
+	if err == nil {
+		return errors.New("answered with nobody")
+	}
+	return err
+}
+
+// Whoever waits for the checkpoint when its holder is killed goes on at once.
+func TestHolderIsKilled(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	id := p.task(t, by, "x")
+	conn := p.superuser(t)
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select * from `+by.Workspace.Schema()+`.checkpoint for update`); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(200*time.Millisecond, func() { conn.PgConn().Conn().Close() })
+	if _, _, err := p.GetTask(minute(t), by, id); err != nil {
+		t.Error(err)
+	}
+}
