@@ -40,15 +40,18 @@ type attempt struct {
 	views *projections.Projections
 	by    projections.Actor
 	once  *Once
-	mark  projections.Mark
+	mark  *projections.Mark  // of the first look: the decision is no fresher than that
 	first []eventstore.Found // where the effects of the key are, when it had some
 }
 
-func (a *attempt) look(ctx context.Context, query ...pg.Statement) (err error) {
+func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
 		query = append(query, eventstore.FindKey(&a.first, *a.once))
 	}
-	a.mark, err = a.views.Look(ctx, a.by.Workspace, query...)
+	mark, err := a.views.Look(ctx, a.by.Workspace, query...)
+	if err == nil && a.mark == nil {
+		a.mark = &mark
+	}
 	return err
 }
 
@@ -77,6 +80,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		defer c.running.Delete(r.Once.Key)
 	}
 	by := r.By
+	var asked int64 // the head when the command came: what a refusal must have seen
 	for try := range maxAttempts {
 		if err := stepAside(ctx, try); err != nil {
 			return effect{}, err
@@ -92,7 +96,10 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 				return done, nil
 			}
 		}
-		if !worthAgain(a, err) {
+		if try == 0 && a.mark != nil {
+			asked = a.mark.Head
+		}
+		if !worthAgain(a, asked, err) {
 			return effect{}, refusal(err)
 		}
 		if by, err = c.catchUp(ctx, r, by); err != nil {
@@ -119,14 +126,15 @@ func stepAside(ctx context.Context, try int) error {
 	}
 }
 
-// worthAgain: what was read has moved; or it is a refusal that was not decided on the newest state.
-func worthAgain(a *attempt, err error) bool {
+// worthAgain: what was read has moved; or it is a refusal that has not seen all that was committed before
+// the command was asked.
+func worthAgain(a *attempt, asked int64, err error) bool {
 	var moved *eventstore.MovedError
 	if errors.As(err, &moved) {
 		return true
 	}
 	_, refused := domain.Refusal(err)
-	return refused && (a.mark.Behind() > 0 || a.mark.Roster != a.by.Roster)
+	return refused && a.mark != nil && (a.mark.Position < asked || a.mark.Roster != a.by.Roster)
 }
 
 // catchUp brings the read models to the head and reads anew who asks.

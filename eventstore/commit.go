@@ -180,13 +180,14 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 	var streams, types, data []string
 	var versions []int
 	var actors []*uuid.UUID
+	var metas []*string
 	var ats []time.Time
 	var keys []pg.Statement
 	for _, v := range verdicts {
 		for _, r := range v.fresh {
 			positions, ids, streams = append(positions, r.Position), append(ids, r.ID), append(streams, r.Stream)
 			versions, types, ats = append(versions, r.Version), append(types, r.Type), append(ats, r.At)
-			actors, data = append(actors, r.Actor), append(data, string(r.Data))
+			actors, metas, data = append(actors, r.Actor), append(metas, r.meta()), append(data, string(r.Data))
 		}
 		if k := v.request.append.Key; k != nil && v.fresh != nil {
 			keys = append(keys,
@@ -199,9 +200,9 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 	case 0:
 		return nil
 	case 1:
-		return append(keys, pg.Exec(insertOne, positions[0], ids[0], streams[0], versions[0], types[0], ats[0], actors[0], data[0], workspace.ID))
+		return append(keys, pg.Exec(insertOne, positions[0], ids[0], streams[0], versions[0], types[0], ats[0], actors[0], metas[0], data[0], workspace.ID))
 	default:
-		return append(keys, pg.Exec(insertMany, positions, ids, streams, versions, types, ats, actors, data, workspace.ID, log.position, log.at))
+		return append(keys, pg.Exec(insertMany, positions, ids, streams, versions, types, ats, actors, metas, data, workspace.ID, log.position, log.at))
 	}
 }
 
@@ -211,15 +212,15 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 // need most of the time, and much cheaper to plan.
 const (
 	insertOne = `with h as (update head set position = $1, at = $6 returning position),
-		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, position from h)
-		insert into event (position, id, stream, version, type, at, actor, data)
-		select position, $2::uuid, $3::text, $4::int, $5::text, $6::timestamptz, $7::uuid, $8::text::json from h`
-	insertMany = `with h as (update head set position = $10, at = $11 returning position),
-		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, position from h)
-		insert into event (position, id, stream, version, type, at, actor, data)
-		select e.position, e.id, e.stream, e.version, e.type, e.at, e.actor, e.data::json
-		from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::uuid[], $8::text[])
-			as e (position, id, stream, version, type, at, actor, data)`
+		s as (insert into kluis.signal (workspace_id, position) select $10::uuid, position from h)
+		insert into event (position, id, stream, version, type, at, actor, meta, data)
+		select position, $2::uuid, $3::text, $4::int, $5::text, $6::timestamptz, $7::uuid, $8::text::json, $9::text::json from h`
+	insertMany = `with h as (update head set position = $11, at = $12 returning position),
+		s as (insert into kluis.signal (workspace_id, position) select $10::uuid, position from h)
+		insert into event (position, id, stream, version, type, at, actor, meta, data)
+		select e.position, e.id, e.stream, e.version, e.type, e.at, e.actor, e.meta::json, e.data::json
+		from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::uuid[], $8::text[], $9::text[])
+			as e (position, id, stream, version, type, at, actor, meta, data)`
 )
 
 // AppendIn stores a in a transaction that provisions its workspace, where nobody else can be.

@@ -19,7 +19,10 @@ type Record struct {
 	Type     string
 	At       time.Time // microseconds, UTC; never decreases with Position
 	Actor    *uuid.UUID
-	Data     json.RawMessage // exactly as written
+	// Meta is where the actor asked from, exactly as written: "ip" and "user_agent", those that are known, each
+	// sealed under the actor's data key, or under the workspace's when there is no actor. nil when nothing is known.
+	Meta json.RawMessage
+	Data json.RawMessage // exactly as written
 }
 
 // AppendLine adds the record as one line of JSON, without the newline: what replay serves and what the
@@ -43,9 +46,24 @@ func (r Record) AppendLine(line []byte) []byte {
 	} else {
 		line = append(line, `"`+r.Actor.String()+`"`...)
 	}
+	line = append(line, `,"meta":`...)
+	if r.Meta == nil {
+		line = append(line, `null`...)
+	} else {
+		line = append(line, r.Meta...)
+	}
 	line = append(line, `,"data":`...)
 	line = append(line, r.Data...)
 	return append(line, '}')
+}
+
+// meta is Meta as a parameter of a statement.
+func (r Record) meta() *string {
+	if r.Meta == nil {
+		return nil
+	}
+	text := string(r.Meta)
+	return &text
 }
 
 func appendString(line []byte, s string) []byte {
@@ -58,7 +76,8 @@ func (r Record) MarshalJSON() ([]byte, error) { return r.AppendLine(nil), nil }
 
 // Append is one command's wish: all of its writes are stored, or none.
 type Append struct {
-	Actor  uuid.UUID // uuid.Nil for Kluis itself
+	Actor  uuid.UUID       // uuid.Nil for Kluis itself
+	Meta   json.RawMessage // of all its records; without insignificant white space; nil for none
 	Writes []Write
 	Guards []Guard
 	Key    *Key

@@ -61,7 +61,7 @@ func (s *state) accept(r *request, now time.Time) ([]Record, error) {
 			s.position++
 			s.versions[w.Stream]++
 			record := Record{Position: s.position, ID: r.ids[len(records)], Stream: w.Stream,
-				Version: s.versions[w.Stream], Type: e.Type, At: s.at, Data: e.Data}
+				Version: s.versions[w.Stream], Type: e.Type, At: s.at, Meta: r.append.Meta, Data: e.Data}
 			if actor := r.append.Actor; actor != [16]byte{} {
 				record.Actor = &actor
 			}

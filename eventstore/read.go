@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-const recordColumns = `position, id, stream, version, type, at, actor, data`
+const recordColumns = `position, id, stream, version, type, at, actor, meta, data`
 
 // After is the page of records behind a position, the oldest first.
 func After(into *[]Record, position int64, limit int) pg.Statement {

@@ -98,7 +98,7 @@ func TestAuditEvents(t *testing.T) {
 		for _, limit := range []int{1, 2, 3, len(all), 200} {
 			got := pages[record](t, bob, "/api/audit/events?"+query, limit)
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("%q, %d at a time: %s", query, limit, diff)
+				t.Errorf("%q, %d at a time: %v, not %v", query, limit, positions(got), positions(want))
 			}
 		}
 	}
@@ -113,6 +113,13 @@ func TestAuditEvents(t *testing.T) {
 			}
 		}
 	}
+}
+
+func positions(records []record) (all []int64) {
+	for _, r := range records {
+		all = append(all, r.Position)
+	}
+	return all
 }
 
 func instant(at time.Time) string { return url.QueryEscape(at.Format(time.RFC3339Nano)) }

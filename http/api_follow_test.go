@@ -144,19 +144,19 @@ func TestFollowEndsWithTheRole(t *testing.T) {
 	}
 	for round := range rounds {
 		f := bob.on(p[round%2]).follow(t, ada.head(t)+1)
-		if round%3 == 0 {
-			ada.newTask(t)
-		}
+		over := make(chan struct{})
 		var writers sync.WaitGroup
-		for i := range 2 { // so that the follower has something to read at the very instant
+		for i := range 4 { // so that the follower has something to read at the very instant
 			writers.Go(func() {
-				for range 5 {
-					ada.on(p[i]).call(t, "POST", "/api/tasks", object{"title": "x"})
+				for !closed(over) {
+					ada.on(p[i%2]).call(t, "POST", "/api/tasks", object{"title": "x"})
 				}
 			})
 		}
+		time.Sleep(time.Duration(round%4) * time.Millisecond)
 		taken := role("member")
 		ada.on(p[1]).newTask(t)
+		close(over)
 		writers.Wait()
 		f.endsBefore(t, taken)
 		role("auditor")
@@ -165,6 +165,15 @@ func TestFollowEndsWithTheRole(t *testing.T) {
 	taken := ada.call(t, "POST", "/api/members/"+bob.id.String()+"/deactivate", nil).want(t, 200).position(t)
 	ada.newTask(t)
 	f.endsBefore(t, taken)
+}
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (f *follower) endsBefore(t *testing.T, taken int64) {

@@ -67,7 +67,7 @@ func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, finish func(
 	err := tx.Run(ctx,
 		pg.Exec(`set local lock_timeout = '10s'`),
 		pg.Exec(`select position, roster from checkpoint for update`).Scan(&mark.Position, &mark.Roster),
-		pg.Rows(&stored, `select position, id, stream, version, type, at, actor, data from event
+		pg.Rows(&stored, `select position, id, stream, version, type, at, actor, null::json as meta, data from event
 			where position > (select position from checkpoint) and position <= $2 order by position limit $1`, size, upTo),
 		pg.Exec(selectHeads).Scan(&mark.Head, &mark.RosterHead),
 	)

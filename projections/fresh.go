@@ -51,11 +51,16 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 	mark.Head, mark.RosterHead = asked.Head, asked.RosterHead // what came later was not asked for
 	switch {
 	case mark.Roster < mark.RosterHead:
-		refusal := domain.Refuse(domain.Unavailable, "catching_up", "the members and roles are %d events behind", mark.Behind())
-		refusal.RetryAfter = time.Second
-		return mark, refusal
+		return mark, catchingUp(mark)
 	case mark.Behind() > 0 && failed != nil && bounded.Err() == nil:
 		return mark, failed // not for want of time: something is wrong
 	}
 	return mark, nil
+}
+
+// catchingUp refuses to answer on read models that are behind.
+func catchingUp(m Mark) error {
+	r := domain.Refuse(domain.Unavailable, "catching_up", "the read models are %d events behind: ask again", m.Behind())
+	r.RetryAfter = time.Second
+	return r
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,6 @@ type Model[T any] struct {
 	apply func(state *T, r domain.Record)
 	id    func(T) uuid.UUID
 
-	columns string // "id, title, ..."
 	selects string // rows by id
 	upserts string
 }
@@ -58,11 +58,22 @@ func newModel[T any](name string, rowOf func(domain.Record) (uuid.UUID, bool), a
 	}
 	return &Model[T]{
 		name: name, rowOf: rowOf, apply: apply, id: id,
-		columns: columns,
-		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, columns, name),
+		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](names), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
 			on conflict (id) do update set %[3]s`, name, columns, strings.Join(updates, ", ")),
 	}
+}
+
+// readable is how columns are selected so that they scan into the fields of T: a domain.Date is a text.
+func readable[T any](names []string) string {
+	t := reflect.TypeFor[T]()
+	columns := slices.Clone(names)
+	for i := range t.NumField() {
+		if t.Field(i).Type == reflect.TypeFor[*domain.Date]() {
+			columns[i] += "::text"
+		}
+	}
+	return strings.Join(columns, ", ")
 }
 
 func jsonNames[T any]() (names []string) {

@@ -19,6 +19,9 @@ func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql s
 	mark, err := p.Fresh(ctx, w, pg.Rows(&rows, sql, args...))
 	if err == nil && len(rows) == 0 {
 		err = domain.Missing(noun)
+		if mark.Behind() > 0 { // it may be among the events that are missing
+			err = catchingUp(mark)
+		}
 	}
 	if err != nil {
 		var none T

@@ -115,7 +115,7 @@ func unopened(c vault.Census) error {
 	return fmt.Errorf("%d sealed values do not open: damaged, moved, or under a key that is not here:\n  %s", len(c.Unopened), strings.Join(shown, "\n  "))
 }
 
-// withRotation opens the database, which must be in this program's shape, and the keys, which must be there.
+// withRotation opens the database and the keys, which must be there.
 func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.Rotation) error) error {
 	ring, err := keyring.Load(s.keysFile(), s.KeysInline)
 	if err != nil {
@@ -126,12 +126,12 @@ func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.R
 		return err
 	}
 	defer b.close()
-	if err := b.ready(ctx); err != nil {
-		return err
-	}
 	return do(vault.Rotation{DB: b.db, Keys: ring, Progress: rotationProgress(out.stderr),
 		Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
 			entries, err := b.tenancy.List(ctx, 0)
+			if pg.Is(err, pg.UndefinedTable) {
+				return nil, nil // a database that was never migrated
+			}
 			workspaces := make([]pg.Workspace, len(entries))
 			for i, e := range entries {
 				workspaces[i] = e.Workspace()

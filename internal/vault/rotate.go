@@ -156,7 +156,8 @@ func (r Rotation) pass(ctx context.Context, ring *keyring.Keyring, rewrap bool) 
 	}
 	p := &passing{ring: ring, rewrap: rewrap, census: &census}
 	for _, place := range control {
-		if err := p.over(ctx, place, pg.Workspace{}, r.DB.Control); err != nil {
+		err := p.over(ctx, place, pg.Workspace{}, r.DB.Control)
+		if err != nil && !pg.Is(err, pg.UndefinedTable) { // a database that was never migrated
 			return census, fmt.Errorf("%s: %w", place.name, err)
 		}
 	}

@@ -7,6 +7,7 @@ create table event (
     type     text not null,
     at       timestamptz not null, -- never decreases with position
     actor    uuid,                 -- null for Kluis itself
+    meta     json,                 -- where the actor asked from: see Record
     data     json not null,        -- json, not jsonb: the exact bytes that were written
     unique (stream, version)
 );

@@ -1,0 +1,383 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// shape is how the tables of a workspace are made: columns, indexes, constraints, owners and rights.
+func (p *process) shape(t testing.TB, w pg.Workspace) []string {
+	t.Helper()
+	rows, _ := p.superuser(t).Query(context.Background(), `
+		select format('%s.%s %s null:%s default:%s', table_name, column_name, data_type, is_nullable, column_default) from information_schema.columns where table_schema = $1
+		union all select replace(indexdef, $1, 'w') from pg_indexes where schemaname = $1
+		union all select format('%s: %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) from pg_constraint where connamespace = $1::text::regnamespace
+		union all select format('%s of %s: %s', c.relname, pg_get_userbyid(relowner), (select string_agg(x.privilege_type || ' to ' || pg_get_userbyid(x.grantee), ', ' order by 1) from aclexplode(relacl) x))
+			from pg_class c where relnamespace = $1::text::regnamespace and relkind in ('r', 'S', 'v')
+		order by 1`, w.Schema())
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range lines {
+		lines[i] = strings.ReplaceAll(lines[i], w.Schema(), "w")
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (p *process) hasShadow(t testing.TB, w pg.Workspace) (there bool) {
+	t.Helper()
+	if err := p.superuser(t).QueryRow(context.Background(), `select exists (select from pg_namespace where nspname = $1)`, shadowOf(w)).Scan(&there); err != nil {
+		t.Fatal(err)
+	}
+	return there
+}
+
+func (p *process) rebuild(t testing.TB, w pg.Workspace) int64 {
+	t.Helper()
+	events, err := p.Rebuild(minute(t), w, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func (p *process) drift(t testing.TB, w pg.Workspace) []Drift {
+	t.Helper()
+	drifts, err := p.Check(minute(t), w, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return drifts
+}
+
+func TestRebuild(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	w := by.Workspace
+	want := p.bulk(t, by, 3000) + 2 // several pages
+	shape := p.shape(t, w)
+	var told []int64
+	events, err := p.Rebuild(minute(t), w, func(position, of int64) {
+		if of != want {
+			t.Errorf("%d of %d, want of %d", position, of, want)
+		}
+		told = append(told, position)
+	})
+	if err != nil || events != want || len(told) < 2 || told[len(told)-1] != want || !slices.IsSorted(told) {
+		t.Errorf("%d events, want %d, %v; progress %d", events, want, err, told)
+	}
+	if d := p.differences(t, w); d != "" {
+		t.Error(d)
+	}
+	if p.hasShadow(t, w) {
+		t.Error("the shadow schema is there still")
+	}
+	if got := p.shape(t, w); !slices.Equal(got, shape) {
+		t.Errorf("the tables are others than before:\n%s\nwere\n%s", strings.Join(got, "\n"), strings.Join(shape, "\n"))
+	}
+	p.rebuild(t, w) // the rebuilt one again, and what is beside it goes on
+	id := p.task(t, by, "afterwards")
+	if task, mark, err := p.GetTask(minute(t), by, id); err != nil || task.Title != "afterwards" || mark.Position != want+1 {
+		t.Errorf("%+v, %+v, %v", task, mark, err)
+	}
+	if d := p.drift(t, w); d != nil {
+		t.Errorf("drift %v", d)
+	}
+}
+
+// Whatever is wrong in the read models, a check names the tables, and how many rows; a rebuild mends it.
+func TestDrift(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	w := by.Workspace
+	p.bulk(t, by, 20)
+	if _, err := p.CatchUp(minute(t), w); err != nil {
+		t.Fatal(err)
+	}
+	if d := p.drift(t, w); d != nil {
+		t.Errorf("at first: %v", d)
+	}
+	for sql, want := range map[string]string{
+		`update task set title = 'forged' where id = (select min(id::text)::uuid from task)`:    "[{task 2}]", // one on each side
+		`update task set assignee_ids = '{}' where id = (select min(id::text)::uuid from task)`: "[{task 2}]",
+		`update task set position = position + 1`:                                               "[{task 40}]",
+		`delete from task where id = (select min(id::text)::uuid from task)`:                    "[{task 1}]",
+		`delete from comment`: "[{comment 20}]",
+		`insert into comment select gen_random_uuid(), task_id, body, created_by, created_at, updated_at, deleted_at, version, position from comment limit 3`: "[{comment 3}]",
+		`update member set role = 'viewer'`:                                      "[{member 2}]",
+		`update workspace set plan = 'enterprise'; delete from task`:             "[{workspace 2} {task 20}]",
+		`update checkpoint set roster = 0`:                                       "[{checkpoint 2}]",
+		`update task set completed_at = completed_at + interval '1 microsecond'`: "[{task 40}]",
+	} {
+		p.admin(t, `set search_path = `+w.Schema()+`; `+sql)
+		if got := fmt.Sprint(p.drift(t, w)); got != want {
+			t.Errorf("after %s: drift %s, want %s", sql, got, want)
+		}
+		if got := fmt.Sprint(p.drift(t, w)); got != want {
+			t.Errorf("after %s, again: drift %s: the check changed something", sql, got)
+		}
+		p.rebuild(t, w)
+		if d := p.drift(t, w); d != nil {
+			t.Errorf("after %s and a rebuild: drift %v", sql, d)
+		}
+	}
+	if d := p.differences(t, w); d != "" {
+		t.Error(d)
+	}
+}
+
+// One at a time rebuilds, and the other is told so; another workspace is not in the way.
+func TestRebuildTwice(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	q := start(t, p.url, Bound)
+	by, other := p.found(t), p.found(t)
+	p.bulk(t, by, 3000)
+	var second, elsewhere error
+	_, err := p.Rebuild(minute(t), by.Workspace, func(position, of int64) {
+		if position < of && second == nil {
+			_, second = q.Rebuild(minute(t), by.Workspace, nil)
+			_, elsewhere = q.Rebuild(minute(t), other.Workspace, nil)
+		}
+	})
+	if err != nil || elsewhere != nil || second == nil || !strings.Contains(second.Error(), "already") {
+		t.Errorf("first %v, second %v, of another workspace %v", err, second, elsewhere)
+	}
+	if d := p.drift(t, by.Workspace); d != nil {
+		t.Errorf("drift %v", d)
+	}
+}
+
+// Killed anywhere, a rebuild leaves the tables as they were, and the next begins afresh.
+func TestRebuildKilled(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	w := by.Workspace
+	p.bulk(t, by, 3000)
+	begun := time.Now()
+	p.rebuild(t, w)
+	took := time.Since(begun)
+	killed := 0
+	for round := range 12 {
+		ctx, cancel := context.WithCancel(minute(t))
+		var kill sync.WaitGroup
+		kill.Go(func() {
+			time.Sleep(took * time.Duration(round+1) / 12)
+			if round%2 == 0 {
+				cancel()
+			} else {
+				p.admin(t, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = 'kluis'`)
+			}
+		})
+		_, err := p.Rebuild(ctx, w, nil)
+		kill.Wait()
+		cancel()
+		if err != nil {
+			killed++
+		}
+		if d := p.differences(t, w); d != "" {
+			t.Fatalf("round %d, after %v: %s", round, err, d)
+		}
+		if round%4 == 3 {
+			p.rebuild(t, w)
+			if p.hasShadow(t, w) {
+				t.Error("a shadow schema is left")
+			}
+		}
+	}
+	t.Logf("%d of 12 were killed in time", killed)
+	if killed < 4 {
+		t.Errorf("only %d of 12 were killed in time", killed)
+	}
+	if d := p.drift(t, w); d != nil {
+		t.Errorf("drift %v", d)
+	}
+}
+
+// While the read models are rebuilt, again and again, reads and appends go on, of this process and of another: none
+// fails, and for no client do positions, or the number of tasks, ever go back.
+func TestRebuildUnderLoad(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	q := start(t, p.url, Bound)
+	by := p.found(t)
+	w := by.Workspace
+	p.bulk(t, by, 1500)
+	if _, err := p.CatchUp(minute(t), w); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	var reads, slow atomic.Int64
+	for i := range 6 {
+		from := []*process{p, q}[i%2]
+		clients.Go(func() {
+			var last Mark
+			var lastCount int
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				var count int
+				begun := time.Now()
+				mark, err := from.Fresh(context.Background(), w, pg.Exec(`select count(*) from task`).Scan(&count))
+				if took := time.Since(begun); took > 100*time.Millisecond {
+					slow.Add(1)
+				}
+				if err != nil {
+					t.Errorf("a read fails: %v", err)
+					return
+				}
+				if mark.Position < last.Position || mark.Head < last.Head || count < lastCount || mark.Roster != 1 || mark.Behind() != 0 {
+					t.Errorf("%+v with %d tasks, after %+v with %d", mark, count, last, lastCount)
+				}
+				last, lastCount = mark, count
+				reads.Add(1)
+			}
+		})
+	}
+	for i := range 2 {
+		clients.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				id := []*process{p, q}[i].task(t, by, fmt.Sprint(n))
+				if _, _, err := []*process{q, p}[i].GetTask(context.Background(), by, id); err != nil {
+					t.Errorf("a task just made: %v", err)
+				}
+			}
+		})
+	}
+	rebuilds, checks := 0, 0
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
+		if _, err := p.Rebuild(minute(t), w, nil); err != nil {
+			t.Errorf("rebuild: %v", err)
+		}
+		rebuilds++
+		if drifts, err := q.Check(minute(t), w, nil); err != nil || drifts != nil {
+			t.Errorf("check: %v, %v", drifts, err)
+		}
+		checks++
+	}
+	close(stop)
+	clients.Wait()
+	t.Logf("%d rebuilds, %d checks, %d reads, %d of them over 100 ms", rebuilds, checks, reads.Load(), slow.Load())
+	if d := p.differences(t, w); d != "" {
+		t.Error(d)
+	}
+	if d := p.drift(t, w); d != nil {
+		t.Errorf("drift %v", d)
+	}
+}
+
+// A small log is rebuilt so fast that reads which began before are still on their way.
+func TestRebuildSmallUnderLoad(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	w := by.Workspace
+	id := p.task(t, by, "x")
+	if _, err := p.CatchUp(minute(t), w); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, mark, err := p.GetTask(context.Background(), by, id); err != nil || mark.Position != 3 {
+					t.Errorf("%+v, %v", mark, err)
+					return
+				}
+				if mark, err := p.Look(context.Background(), w); err != nil || mark.Position > 3 {
+					t.Errorf("%+v, %v", mark, err)
+					return
+				}
+			}
+		})
+	}
+	n := 0
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && !t.Failed(); n++ {
+		if _, err := p.Rebuild(minute(t), w, nil); err != nil {
+			t.Errorf("rebuild %d: %v", n, err)
+		}
+	}
+	close(stop)
+	clients.Wait()
+	t.Logf("%d rebuilds", n)
+}
+
+// A read that lasts holds a rebuild up, and not the other way round: other reads go on meanwhile, and the rebuild ends
+// when the read does, or says what it waited for.
+func TestRebuildBehindLongRead(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	w := by.Workspace
+	id := p.task(t, by, "x")
+	if _, err := p.CatchUp(minute(t), w); err != nil {
+		t.Fatal(err)
+	}
+	long := make(chan error, 1)
+	go func() {
+		_, err := p.Look(context.Background(), w, pg.Exec(`select pg_sleep(2)`))
+		long <- err
+	}()
+	time.Sleep(200 * time.Millisecond)
+	done := make(chan error, 1)
+	go func() { _, err := p.Rebuild(context.Background(), w, nil); done <- err }()
+	var worst time.Duration
+	for rebuilt := false; !rebuilt; {
+		select {
+		case err := <-done:
+			rebuilt = true
+			if err != nil {
+				t.Errorf("rebuild: %v", err)
+			}
+		default:
+		}
+		begun := time.Now()
+		if _, _, err := p.GetTask(minute(t), by, id); err != nil {
+			t.Fatal(err)
+		}
+		worst = max(worst, time.Since(begun))
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := <-long; err != nil {
+		t.Errorf("the long read: %v", err)
+	}
+	t.Logf("the slowest read took %s", worst)
+	if worst > time.Second {
+		t.Errorf("behind a read of 2 s and a rebuild, another read took %s", worst)
+	}
+}
+
+var _ = uuid.Nil
+var _ = domain.Admin
