@@ -222,3 +222,31 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 		t.Errorf("after %s: %v", time.Since(begun), f.err)
 	}
 }
+
+// Nor does anybody go on reading on a session that has ended, or is too old.
+func TestFollowEndsWithTheSession(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)
+	ada := p[0].signUp(t)
+	for name, end := range map[string]func(*client){
+		"log out": func(c *client) { c.call(t, "POST", "/api/logout", nil).want(t, 204) },
+		"expired": func(*client) { ada.alter(t, `update session set expires_at = now() where id <> $1`) },
+		"idle":    func(*client) { ada.alter(t, `update session set used_at = now() - interval '13 hours' where id <> $1`) },
+	} {
+		c := ada.as(decode[admitted](t, ada.logIn(t, ada.password).want(t, 200)).Token)
+		f := c.follow(t, 1)
+		f.reaches(t, ada.head(t))
+		end(c)
+		after := ada.head(t)
+		ada.newTask(t)
+		c.call(t, "GET", "/api/me", nil).problem(t, 401, "unauthenticated")
+		select {
+		case <-f.ended:
+			if f.last() > after {
+				t.Errorf("%s: shown what came later", name)
+			}
+		case <-time.After(7 * time.Second):
+			t.Errorf("%s: the answer goes on", name)
+		}
+	}
+}

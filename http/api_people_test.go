@@ -36,6 +36,11 @@ type member struct {
 	Version  int
 }
 
+type session struct {
+	ID      uuid.UUID
+	Current bool
+}
+
 // public is somebody without a token.
 func (p *process) public() *client { return &client{process: p} }
 
@@ -199,6 +204,19 @@ func (c *client) head(t tester) (position int64) {
 		t.Fatal(err)
 	}
 	return position
+}
+
+// alter changes something in the workspace's tables that time would have changed; $1 is the client's session.
+func (c *client) alter(t tester, sql string) {
+	t.Helper()
+	for _, s := range decode[list[session]](t, c.call(t, "GET", "/api/sessions", nil).want(t, 200)).Items {
+		if !s.Current {
+			continue
+		}
+		if err := c.db.Do(context.Background(), c.workspace, pg.Exec(sql, s.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // noDrift checks that the read models are what the log makes of them.
