@@ -17,6 +17,7 @@ import (
 // Request is who commands, and under which conditions.
 type Request struct {
 	By      projections.Actor
+	Origin  Origin
 	IfMatch *int  // only when the thing is at this version
 	Once    *Once // the same key has one effect
 
@@ -39,6 +40,7 @@ const maxAttempts = 30
 type attempt struct {
 	views *projections.Projections
 	by    projections.Actor
+	from  Origin
 	once  *Once
 	mark  *projections.Mark  // of the first look: the decision is no fresher than that
 	first []eventstore.Found // where the effects of the key are, when it had some
@@ -74,32 +76,40 @@ type effect struct {
 // that was read has moved. decide may run several times.
 func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt) (plan, error)) (effect, error) {
 	if r.Once != nil {
+		once, err := c.keyed(ctx, r)
+		if err != nil {
+			return effect{}, err
+		}
+		r.Once = once
 		if _, busy := c.running.LoadOrStore(r.Once.Key, true); busy {
 			return effect{}, domain.Refuse(domain.Conflict, "idempotency_key_in_use", "a request with this Idempotency-Key is still running")
 		}
 		defer c.running.Delete(r.Once.Key)
 	}
 	by := r.By
-	var asked int64 // the head when the command came: what a refusal must have seen
+	var asked int64 // the head when the command came: what a refusal, or "it is so already", must have seen
 	for try := range maxAttempts {
 		if err := stepAside(ctx, try); err != nil {
 			return effect{}, err
 		}
-		a := &attempt{views: c.Views, by: by, once: r.Once}
+		a := &attempt{views: c.Views, by: by, from: r.Origin, once: r.Once}
 		p, err := decide(a)
 		if len(a.first) > 0 {
 			return c.repeat(ctx, by, a.first[0])
 		}
-		if err == nil {
+		if try == 0 && a.mark != nil {
+			asked = a.mark.Head
+		}
+		if err == nil && len(p.events) == 0 && !a.behind(asked) {
+			return effect{position: a.mark.Position}, nil
+		}
+		if err == nil && len(p.events) > 0 {
 			var done effect
 			if done, err = c.append(ctx, a, p); err == nil {
 				return done, nil
 			}
 		}
-		if try == 0 && a.mark != nil {
-			asked = a.mark.Head
-		}
-		if !worthAgain(a, asked, err) {
+		if err != nil && !worthAgain(a, asked, err) {
 			return effect{}, refusal(err)
 		}
 		if by, err = c.catchUp(ctx, r, by); err != nil {
@@ -109,6 +119,16 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 	busy := domain.Refuse(domain.Unavailable, "contended", "others changed the same thing %d times meanwhile", maxAttempts)
 	busy.RetryAfter = time.Second
 	return effect{}, busy
+}
+
+// keyed makes the fingerprint of what is asked for a keyed one: it is stored for a day, and whoever reads it there
+// must not be able to try what personal data it was made of.
+func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
+	own, err := c.Vault.Key(ctx, r.By.Workspace, r.By.Workspace.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &Once{Key: r.Once.Key, Fingerprint: own.Digest("request", r.Once.Fingerprint[:])}, nil
 }
 
 // stepAside waits before a further try: not at first, then for a random while that grows to some tens of
@@ -134,7 +154,12 @@ func worthAgain(a *attempt, asked int64, err error) bool {
 		return true
 	}
 	_, refused := domain.Refusal(err)
-	return refused && a.mark != nil && (a.mark.Position < asked || a.mark.Roster != a.by.Roster)
+	return refused && a.behind(asked)
+}
+
+// behind tells whether the decision was made on less than was committed when the command was asked.
+func (a *attempt) behind(asked int64) bool {
+	return a.mark != nil && (a.mark.Position < asked || a.mark.Roster != a.by.Roster)
 }
 
 // catchUp brings the read models to the head and reads anew who asks.
@@ -157,19 +182,20 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 }
 
 func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, error) {
-	if len(p.events) == 0 {
-		return effect{position: a.mark.Position}, nil
-	}
 	write, err := encode(p.stream, p.version, p.events)
 	if err != nil {
 		return effect{}, err
+	}
+	meta, err := c.sealOrigin(ctx, a.by.Workspace, a.by.Member, a.from)
+	if err != nil {
+		return effect{}, fmt.Errorf("seal where the request came from: %w", err)
 	}
 	guards := p.guarding
 	if p.stream != domain.RosterStream {
 		guards = append(guards, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	}
 	receipt, err := c.Store.Append(ctx, a.by.Workspace, eventstore.Append{
-		Actor: a.by.Member, Writes: []eventstore.Write{write}, Guards: guards, Key: a.once,
+		Actor: a.by.Member, Meta: meta, Writes: []eventstore.Write{write}, Guards: guards, Key: a.once,
 	})
 	if err != nil {
 		return effect{}, err

@@ -3,10 +3,12 @@ package commands
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/password"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -25,8 +27,12 @@ type Needs struct {
 	Vault   *vault.Vault
 	Hasher  *password.Hasher
 	Outbox  *mail.Outbox
+	Limits  *limit.Limits // nil: nothing is limited
 	Log     *slog.Logger
 	Region  string // where new workspaces live
+
+	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
+	ResetCodeLife time.Duration
 }
 
 // Commands carries out what members ask for.
@@ -34,7 +40,15 @@ type Commands struct {
 	Needs
 	now     func() time.Time
 	running sync.Map // the idempotency keys of the commands under way in this process
+	later   later
+
+	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
 }
 
 // New makes commands.
-func New(n Needs) *Commands { return &Commands{Needs: n, now: time.Now} }
+func New(n Needs) *Commands {
+	if n.ResetCodeLife == 0 {
+		n.ResetCodeLife = codeLife
+	}
+	return &Commands{Needs: n, now: time.Now}
+}

@@ -59,7 +59,8 @@ func (c *Commands) changeComment(ctx context.Context, r Request, id uuid.UUID, p
 			return plan{}, err
 		}
 		events, err := decide(before)
-		return plan{stream: domain.CommentStream(id), version: before.Version, events: events}, err
+		onTask := eventstore.Guard{Stream: domain.TaskStream(before.TaskID), Version: rows[0].TaskVersion}
+		return plan{stream: domain.CommentStream(id), version: before.Version, events: events, guarding: []eventstore.Guard{onTask}}, err
 	})
 	return result(ctx, c, r, projections.Comments, before, done, err)
 }

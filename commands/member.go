@@ -129,7 +129,8 @@ func sealPerson(key vault.Key, email, fullName string) (sealedEmail, sealedName 
 // Person is the personal data of a member, opened.
 type Person struct{ Email, FullName string }
 
-// OpenMembers opens the personal data of members; those who were erased have none.
+// OpenMembers opens the personal data of members. Those who were erased have none, and neither have those whose data
+// does not open, which is logged.
 func (c *Commands) OpenMembers(ctx context.Context, w pg.Workspace, members []domain.Member) (map[uuid.UUID]Person, error) {
 	ids := make([]uuid.UUID, len(members))
 	for i, m := range members {
@@ -145,15 +146,22 @@ func (c *Commands) OpenMembers(ctx context.Context, w pg.Workspace, members []do
 		if !there {
 			continue
 		}
-		email, err := key.Open(emailField, string(m.Email))
+		person, err := openPerson(key, m)
 		if err != nil {
-			return nil, fmt.Errorf("open the e-mail address of member %s: %w", m.ID, err)
+			c.Log.ErrorContext(ctx, "the personal data of a member does not open", "workspace", w.ID, "member", m.ID, "error", err.Error())
+			continue
 		}
-		name, err := key.Open(nameField, string(m.FullName))
-		if err != nil {
-			return nil, fmt.Errorf("open the name of member %s: %w", m.ID, err)
-		}
-		people[m.ID] = Person{Email: email, FullName: name}
+		people[m.ID] = person
 	}
 	return people, nil
+}
+
+func openPerson(key vault.Key, m domain.Member) (p Person, err error) {
+	if p.Email, err = key.Open(emailField, string(m.Email)); err != nil {
+		return Person{}, err
+	}
+	if p.FullName, err = key.Open(nameField, string(m.FullName)); err != nil {
+		return Person{}, err
+	}
+	return p, nil
 }

@@ -9,67 +9,79 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/pg"
-	"github.com/kluis-eu/kluis/internal/tenancy"
 	"github.com/kluis-eu/kluis/internal/token"
 	"github.com/kluis-eu/kluis/projections"
 )
 
 // newSession is a session about to be stored. The token is shown once; the database has its digest.
 type newSession struct {
+	id      uuid.UUID
 	token   string
+	digest  []byte
 	expires time.Time
-	insert  pg.Statement
+	member  uuid.UUID
 }
 
 func (c *Commands) newSession(w pg.Workspace, member uuid.UUID) newSession {
 	text, digest := token.New(token.Session, w.ID)
-	expires := c.now().Add(projections.SessionLife).UTC().Truncate(time.Second)
-	return newSession{token: text, expires: expires,
-		insert: pg.Exec(`insert into session (id, member_id, digest, expires_at) values ($1, $2, $3, $4)`,
-			uuid.Must(uuid.NewV7()), member, digest[:], expires)}
+	return newSession{id: uuid.Must(uuid.NewV7()), token: text, digest: digest[:], member: member,
+		expires: c.now().Add(projections.SessionLife).UTC().Truncate(time.Second)}
 }
 
-func setPassword(member uuid.UUID, phc string) pg.Statement {
-	return pg.Exec(`insert into credential (member_id, password) values ($1, $2)
-		on conflict (member_id) do update set password = excluded.password, updated_at = now()`, member, phc)
+func (s newSession) insert() pg.Statement {
+	return pg.Exec(`insert into session (id, member_id, digest, expires_at) values ($1, $2, $3, $4)`, s.id, s.member, s.digest, s.expires)
 }
 
-func badCredentials() error {
-	return domain.Refuse(domain.Unauthenticated, "bad_credentials", "workspace, e-mail address or password is wrong")
+// insertFor stores the session only while the password that was compared is still the member's. Who replaces it
+// locks it first and ends the sessions then, so no session outlives the password that opened it.
+func (s newSession) insertFor(phc string, stored *[]uuid.UUID) pg.Statement {
+	return pg.Column(stored, `with same as (select member_id from credential where member_id = $2 and password = $5 for update)
+		insert into session (id, member_id, digest, expires_at) select $1::uuid, member_id, $3::bytea, $4::timestamptz from same returning id`,
+		s.id, s.member, s.digest, s.expires, phc)
+}
+
+// errWrong says that a password was compared and is not the account's, or that there is no such account.
+var errWrong = domain.Refuse(domain.Unauthenticated, "bad_credentials", "workspace, e-mail address or password is wrong")
+
+// Credentials are what somebody shows to be let in.
+type Credentials struct {
+	Workspace, Email, Password string
+	From                       Origin
 }
 
 // Login opens a session. Who is not known gets the same answer, after the same work, as who is.
-func (c *Commands) Login(ctx context.Context, slug, email, plain string) (Admitted, error) {
-	w, account, err := c.account(ctx, slug, email)
+//
+// The attempt is counted before the password is compared, as one that failed, for the account and for the address
+// that it came from; a right password takes it back, and all others on the account with it. So of any number of wrong
+// ones at once as many are compared as may fail, and a right one among those gets through.
+func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) {
+	who := name(in.Workspace, in.Email)
+	hit, err := c.Limits.Take(ctx, who.counter(limit.LoginAccount), in.From.counter(limit.LoginIP))
 	if err != nil {
+		return Admitted{}, tooMany(err)
+	}
+	w, account, err := c.account(ctx, who)
+	var session newSession
+	if err == nil {
+		session, err = c.openSession(ctx, w, account, in.Password)
+	}
+	var anew []string
+	switch {
+	case errors.Is(err, errWrong):
+		if account != nil {
+			c.noteFailed(ctx, w, *account, in.From, hit)
+		}
+		return Admitted{}, err
+	case err == nil:
+		anew = []string{limit.LoginAccount}
+	} // else nothing was compared
+	if err := errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...)); err != nil {
 		return Admitted{}, err
 	}
-	if account == nil {
-		if err := c.Hasher.VerifyNone(ctx, plain); err != nil {
-			return Admitted{}, busyHashing(err)
-		}
-		return Admitted{}, badCredentials()
-	}
-	right, weak, err := c.Hasher.Verify(ctx, account.Password, plain)
-	if err != nil {
-		return Admitted{}, busyHashing(err)
-	}
-	if !right {
-		return Admitted{}, badCredentials()
-	}
-	session := c.newSession(w, account.ID)
-	statements := []pg.Statement{session.insert}
-	if weak {
-		phc, err := c.hash(ctx, plain)
-		if err != nil {
-			return Admitted{}, err
-		}
-		statements = append(statements, setPassword(account.ID, phc))
-	}
-	if err := c.DB.Do(ctx, w, statements...); err != nil {
-		return Admitted{}, fmt.Errorf("store session: %w", err)
-	}
+	c.note(ctx, note{in: w, member: account.ID, actor: account.ID, from: in.From,
+		events: []domain.Event{domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id}}})
 	ws, _, err := c.Views.GetWorkspace(ctx, w)
 	if err != nil {
 		return Admitted{}, err
@@ -78,35 +90,68 @@ func (c *Commands) Login(ctx context.Context, slug, email, plain string) (Admitt
 	return Admitted{In: w, Workspace: ws, Member: member, Token: session.token, ExpiresAt: session.expires}, err
 }
 
-// account finds the active member with an address; nil when there is none.
-func (c *Commands) account(ctx context.Context, slug, email string) (pg.Workspace, *projections.Account, error) {
-	w, hash, err := c.locate(ctx, slug, email)
-	if err != nil || hash == "" {
+// account finds the account of a name; nil when there is none.
+func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *projections.Account, error) {
+	w, hash, err := c.locate(ctx, who)
+	if err != nil {
 		return w, nil, err
 	}
-	account, err := c.Views.AccountByEmail(ctx, w, hash, domain.Active)
+	if hash == "" { // looked for once more, because looking for the account would take a while
+		_, _, err = c.locate(ctx, who)
+		return w, nil, err
+	}
+	account, err := c.Views.AccountByEmail(ctx, w, hash)
 	return w, account, err
 }
 
-// locate finds the workspace of a slug and the keyed hash of an address in it; "" when there is neither.
-func (c *Commands) locate(ctx context.Context, slug, email string) (w pg.Workspace, hash string, err error) {
-	normal, invalid := domain.CheckEmail("/email", email)
-	if invalid != nil {
-		return w, "", nil //nolint:nilerr // no account has such an address, and that is all there is to say
+// openSession compares a password and stores a session; errWrong when it is not the account's. A password that is
+// replaced meanwhile is compared again: this one may have been the old one, or its hash made anew by another login.
+func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, plain string) (newSession, error) {
+	for range 3 {
+		right, weak, err := c.verify(ctx, account, plain)
+		if err != nil {
+			return newSession{}, err
+		}
+		if !right {
+			return newSession{}, errWrong
+		}
+		session := c.newSession(w, account.ID)
+		var stored []uuid.UUID
+		statements := []pg.Statement{session.insertFor(account.Password, &stored)}
+		if weak {
+			phc, err := c.hash(ctx, plain)
+			if err != nil {
+				return newSession{}, err
+			}
+			statements = append(statements, pg.Exec(`update credential set password = $3, updated_at = now()
+				where member_id = $1 and password = $2`, account.ID, account.Password, phc))
+		}
+		if err := c.DB.Do(ctx, w, statements...); err != nil {
+			return newSession{}, fmt.Errorf("store session: %w", err)
+		}
+		if len(stored) > 0 {
+			return session, nil
+		}
+		if account, err = c.Views.AccountByID(ctx, w, account.ID); err != nil {
+			return newSession{}, err
+		}
 	}
-	entry, err := c.Tenancy.BySlug(ctx, slug)
-	if errors.Is(err, tenancy.ErrUnknown) {
-		return w, "", nil
+	return newSession{}, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
+}
+
+// verify compares a password with the account's. It is the same work for an account that is not there, or that may
+// not be used.
+func (c *Commands) verify(ctx context.Context, account *projections.Account, plain string) (right, weak bool, err error) {
+	if account == nil || account.Status != domain.Active || account.Password == "" {
+		err = c.Hasher.VerifyNone(ctx, plain)
+	} else {
+		right, weak, err = c.Hasher.Verify(ctx, account.Password, plain)
 	}
 	if err != nil {
-		return w, "", err
+		return false, false, busyHashing(err)
 	}
-	w = entry.Workspace()
-	own, err := c.Vault.Key(ctx, w, w.ID)
-	if err != nil {
-		return w, "", err
-	}
-	return w, own.Hash(emailField, normal), nil
+	c.compared.Add(1)
+	return right, weak, nil
 }
 
 // Logout ends the session that the actor came with.
@@ -125,7 +170,8 @@ func (c *Commands) EndSession(ctx context.Context, by projections.Actor, id uuid
 	return err
 }
 
-// Authenticate finds who shows a token: an Unauthenticated refusal when nobody does.
+// Authenticate finds who shows a token: an Unauthenticated refusal when nobody does, a TooMany when the member asks too
+// often.
 func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections.Actor, error) {
 	refused := domain.Refuse(domain.Unauthenticated, "unauthenticated", "the token is missing, wrong, or has ended: log in")
 	parsed, err := token.Parse(bearer)
@@ -141,6 +187,9 @@ func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections
 	}
 	if actor == nil {
 		return projections.Actor{}, refused
+	}
+	if wait := c.Limits.Member(actor.Member); wait > 0 {
+		return projections.Actor{}, tooMany(&limit.ExceededError{Name: limit.APIMember, Wait: wait})
 	}
 	return *actor, nil
 }

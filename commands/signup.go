@@ -13,6 +13,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/password"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -26,6 +27,7 @@ type Signup struct {
 	Email, FullName string
 	Password        string
 	Plan, Region    string
+	From            Origin
 }
 
 // pending is a sign-up that waits for its code. It is stored sealed, whole.
@@ -63,6 +65,10 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 	if taken {
 		return uuid.Nil, slugTaken(s.Slug)
 	}
+	_, err = c.Limits.Take(ctx, s.From.counter(limit.SignupIP), limit.Counter{Name: limit.SignupDomain, Subject: limit.Organisation(normal)})
+	if err != nil {
+		return uuid.Nil, tooMany(err)
+	}
 	phc, err := c.hash(ctx, s.Password)
 	if err != nil {
 		return uuid.Nil, err
@@ -77,7 +83,11 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 		return uuid.Nil, fmt.Errorf("seal sign-up: %w", err)
 	}
 	code := token.NewCode()
-	return id, c.DB.Control(ctx, func(tx pgx.Tx) error {
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `delete from kluis.signup where id in (select id from kluis.signup
+			where expires_at < $1 limit 100 for update skip locked)`, c.now()); err != nil {
+			return fmt.Errorf("delete what nobody verified: %w", err)
+		}
 		if _, err := tx.Exec(ctx, `insert into kluis.signup (id, sealed, code, expires_at) values ($1, $2, $3, $4)`,
 			id, sealed, c.Keys.MAC(signupPurpose(id), []byte(code)), c.now().Add(codeLife)); err != nil {
 			return fmt.Errorf("store sign-up: %w", err)
@@ -85,6 +95,10 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 		return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "signup_code", To: s.Email,
 			Values: map[string]string{"Name": s.FullName, "Workspace": s.Name, "Code": code}})
 	})
+	if errors.Is(err, mail.ErrRefused) {
+		return uuid.Nil, domain.InvalidField("/email", "is an address that no mail can go to")
+	}
+	return id, err
 }
 
 func (c *Commands) checkSignup(s Signup) (normal string, err error) {
@@ -131,7 +145,7 @@ func (c *Commands) VerifySignup(ctx context.Context, id uuid.UUID, code string) 
 			return err
 		})
 	if errors.Is(err, tenancy.ErrSlugTaken) {
-		return Admitted{}, slugTaken(p.Slug)
+		return Admitted{}, c.whoTook(ctx, id, p.Slug)
 	}
 	if err != nil {
 		return Admitted{}, err
@@ -144,6 +158,18 @@ func (c *Commands) VerifySignup(ctx context.Context, id uuid.UUID, code string) 
 	return Admitted{In: w, Workspace: ws, Member: member, Token: f.session.token, ExpiresAt: f.session.expires}, err
 }
 
+// whoTook tells apart another sign-up, which was quicker, and this one, whose code came twice.
+func (c *Commands) whoTook(ctx context.Context, id uuid.UUID, slug string) error {
+	var waits bool
+	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select exists (select from kluis.signup where id = $1)`, id).Scan(&waits)
+	})
+	if err == nil && !waits {
+		return badCode()
+	}
+	return errors.Join(slugTaken(slug), err)
+}
+
 // openSignup counts the attempt, and commits it, before it compares the code.
 func (c *Commands) openSignup(ctx context.Context, id uuid.UUID, code string) (p pending, err error) {
 	var sealed string
@@ -152,6 +178,9 @@ func (c *Commands) openSignup(ctx context.Context, id uuid.UUID, code string) (p
 		return tx.QueryRow(ctx, `update kluis.signup set attempts = attempts + 1
 			where id = $1 and attempts < $2 and expires_at > $3 returning sealed, code`, id, codeAttempts, c.now()).Scan(&sealed, &mac)
 	})
+	if err == nil {
+		c.compared.Add(1)
+	}
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !c.Keys.CheckMAC(signupPurpose(id), []byte(code), mac) {
 		return p, badCode()
 	}
@@ -203,7 +232,7 @@ func (c *Commands) foundation(w pg.Workspace, p pending) (f foundation, err erro
 		}
 		f.append.Writes = append(f.append.Writes, write)
 	}
-	f.statements = []pg.Statement{insertOwn, insertPersonal, setPassword(f.member, p.Password), f.session.insert}
+	f.statements = []pg.Statement{insertOwn, insertPersonal, setPassword(f.member, p.Password), f.session.insert()}
 	return f, nil
 }
 

@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Scope says to which things of a resource a grant reaches.
 type Scope string
@@ -39,6 +42,50 @@ func (g Grants) Scope(p Permission) Scope {
 	return None
 }
 
+// Intersect is what both g and other grant.
+func (g Grants) Intersect(other Grants) Grants {
+	both := Grants{}
+	for _, grant := range g {
+		theirs := other.Scope(Permission{grant.Resource, grant.Action})
+		if grant.Scope.wider(theirs) == grant.Scope {
+			grant.Scope = theirs
+		}
+		if grant.Scope != None {
+			both = append(both, grant)
+		}
+	}
+	return both
+}
+
+// check refuses grants of permissions that there are not, over scopes that there are not, or given twice.
+func (g Grants) check(pointer string) error {
+	seen := map[Permission]bool{}
+	for i, grant := range g {
+		p, at := Permission{grant.Resource, grant.Action}, fmt.Sprintf("%s/%d", pointer, i)
+		switch {
+		case !slices.Contains(Permissions, p):
+			return InvalidField(at, "there is no permission %s", p)
+		case grant.Scope != All && grant.Scope != Own:
+			return InvalidField(at+"/scope", "must be one of all, own")
+		case seen[p]:
+			return InvalidField(at, "%s is there twice", p)
+		}
+		seen[p] = true
+	}
+	return nil
+}
+
+// wider is the scope of the two that reaches further.
+func (s Scope) wider(other Scope) Scope {
+	if s == All || other == None {
+		return s
+	}
+	if other == All || s == None {
+		return other
+	}
+	return s
+}
+
 // Allow tells whether p is granted over any scope.
 func (g Grants) Allow(p Permission) bool { return g.Scope(p) != None }
 
@@ -60,6 +107,10 @@ var (
 	UpdateComment   = Permission{"comment", "update"}
 	DeleteComment   = Permission{"comment", "delete"}
 	ReadAudit       = Permission{"audit", "read"}
+
+	ReadIntegration   = Permission{"integration", "read"}
+	CreateIntegration = Permission{"integration", "create"}
+	DeleteIntegration = Permission{"integration", "delete"}
 )
 
 // Permissions is every permission there is: what an admin has, and what own roles choose from.
@@ -67,6 +118,7 @@ var Permissions = []Permission{
 	ReadWorkspace, UpdateWorkspace, ReadMember, CreateMember, UpdateMember, DeleteMember, ReadRole,
 	ReadTask, CreateTask, UpdateTask, DeleteTask,
 	ReadComment, CreateComment, UpdateComment, DeleteComment, ReadAudit,
+	ReadIntegration, CreateIntegration, DeleteIntegration,
 }
 
 // Role is a named set of grants. The built-in roles have their name for an id and never change.
@@ -86,7 +138,7 @@ var BuiltInRoles = []Role{
 	builtIn("manager",
 		over(All, ReadWorkspace, ReadMember, ReadRole,
 			ReadTask, CreateTask, UpdateTask, DeleteTask,
-			ReadComment, CreateComment, DeleteComment),
+			ReadComment, CreateComment, DeleteComment, ReadIntegration),
 		over(Own, UpdateComment)),
 	builtIn("member",
 		over(All, ReadWorkspace, ReadMember, ReadRole,

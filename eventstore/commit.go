@@ -3,6 +3,7 @@ package eventstore
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,16 +18,24 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 	var verdicts []verdict
 	err = w.store.db.In(ctx, w.workspace, func(tx *pg.Tx) error {
 		var found lookup
-		if !w.log.knows(batch) {
+		if known := w.log.knows(batch); known {
+			verdicts = judge(w.log, found, batch, w.store.now())
+		}
+		if verdicts == nil || anyRefused(verdicts) { // a refusal must be of what is, not of what this writer remembers
 			if found, err = look(ctx, tx, batch); err != nil {
 				return err
 			}
 			w.log = found.log
+			verdicts = judge(w.log, found, batch, w.store.now())
 		}
-		verdicts = judge(w.log, found, batch, w.store.now())
 		statements := store(w.workspace, w.log, verdicts)
 		if statements == nil {
 			return nil // nothing accepted: the empty transaction ends
+		}
+		for _, v := range verdicts {
+			if v.fresh != nil {
+				v.request.tried = v.receipt.First // from here on it may be stored, whatever the answer
+			}
 		}
 		return tx.Commit(ctx, statements...)
 	})
@@ -60,12 +69,15 @@ func judge(log *state, found lookup, batch []*request, now time.Time) []verdict 
 			v.err = err
 		} else {
 			v.receipt, v.fresh = Receipt{First: records[0].Position, Last: log.position, Records: records}, records
-			r.tried = v.receipt.First
 			found.remember(r, v.receipt)
 		}
 		verdicts[i] = v
 	}
 	return verdicts
+}
+
+func anyRefused(verdicts []verdict) bool {
+	return slices.ContainsFunc(verdicts, func(v verdict) bool { return v.err != nil })
 }
 
 // lookup is what the first round trip found.

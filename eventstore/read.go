@@ -21,14 +21,10 @@ func Range(into *[]Record, first, last int64) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position between $1 and $2 order by position`, first, last)
 }
 
-// Stream is the records of a stream up to a moment, the oldest first; the zero time for all of them.
-func Stream(into *[]Record, stream string, until time.Time) pg.Statement {
-	var limit *time.Time
-	if !until.IsZero() {
-		limit = &until
-	}
+// Stream is the records of a stream up to a moment, the oldest first; nil for all of them.
+func Stream(into *[]Record, stream string, until *time.Time) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event
-		where stream = $1 and ($2::timestamptz is null or at <= $2) order by version`, stream, limit)
+		where stream = $1 and ($2::timestamptz is null or at <= $2) order by version`, stream, until)
 }
 
 // Filter chooses records; zero values choose all. From and To are instants, both inclusive.

@@ -17,11 +17,15 @@ import (
 type access struct {
 	rule       string // what the schema shows: "public", "signed_in" or a permission
 	permission domain.Permission
+	session    bool // not with an API token: what a token that leaked must not do
 }
 
 var (
 	public   = access{rule: "public"}    // anybody, without a token
 	signedIn = access{rule: "signed_in"} // any active member
+
+	// withSession is signedIn for who logged in.
+	withSession = access{rule: "signed_in", session: true}
 )
 
 // needs is the rule that the caller's role grants p, over any scope.
@@ -34,10 +38,12 @@ func needs(p domain.Permission) access {
 
 func (r access) explain(description string) string {
 	var who string
-	switch r {
-	case public:
+	switch {
+	case r == public:
 		return description
-	case signedIn:
+	case r.session:
+		who = "Any active member may, with a session and not with an API token."
+	case r == signedIn:
 		who = "Any active member may."
 	default:
 		who = "Needs the permission `" + r.rule + "`."
@@ -86,7 +92,10 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 		return errors.New("http: Authenticate gave no error and no member")
 	}
 	x.actor = &actor
-	if rule != signedIn && !actor.Role.Grants.Allow(rule.permission) {
+	if rule.session && actor.Session == uuid.Nil {
+		return domain.Refuse(domain.Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+	}
+	if rule.rule != signedIn.rule && !actor.Role.Grants.Allow(rule.permission) {
 		return domain.Refuse(domain.Forbidden, "forbidden", "this needs the permission %s", rule.permission)
 	}
 	return nil

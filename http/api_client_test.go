@@ -72,19 +72,24 @@ var wire = &http.Client{
 // to send as they are, or what to make JSON of. headers are "Name: value"; one replaces what is set anyway.
 func (c *client) call(t tester, method, target string, body any, headers ...string) reply {
 	t.Helper()
-	r := c.request(t, method, target, body, headers...)
+	return c.answer(t, c.request(t, method, target, body, headers...))
+}
+
+func (c *client) answer(t tester, r *http.Request) reply {
+	t.Helper()
+	what := r.Method + " " + r.URL.RequestURI()
 	response, err := wire.Do(r)
 	if err != nil {
-		t.Errorf("%s %s: %v", method, target, err)
+		t.Errorf("%s: %v", what, err)
 		return reply{}
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Errorf("%s %s: read the answer: %v", method, target, err)
+		t.Errorf("%s: read the answer: %v", what, err)
 		return reply{}
 	}
-	a := reply{response.StatusCode, response.Header, data, method + " " + target}
+	a := reply{response.StatusCode, response.Header, data, what}
 	checkAnswer(t, r, a)
 	return a
 }

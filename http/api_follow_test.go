@@ -148,8 +148,7 @@ func TestFollowEndsWithTheRole(t *testing.T) {
 		var writers sync.WaitGroup
 		for i := range 4 { // so that the follower has something to read at the very instant
 			writers.Go(func() {
-				for !closed(over) {
-					ada.on(p[i%2]).call(t, "POST", "/api/tasks", object{"title": "x"})
+				for !closed(over) && ada.on(p[i%2]).call(t, "POST", "/api/tasks", object{"title": "x"}).status != 0 {
 				}
 			})
 		}

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -22,15 +24,20 @@ type (
 		Type     string          `json:"type" example:"task.completed"`
 		At       time.Time       `json:"at"`
 		Actor    *uuid.UUID      `json:"actor" doc:"The member who did it; null for Kluis itself."`
+		Meta     *metaBody       `json:"meta" doc:"Where the request came from; null when that is not known, or the person was erased. A replay has it sealed."`
 		Data     json.RawMessage `json:"data" doc:"The event as it was written. Personal data is sealed."`
+	}
+	metaBody struct {
+		IP        string `json:"ip,omitempty"`
+		UserAgent string `json:"user_agent,omitempty"`
 	}
 	auditList struct {
 		Listing[int64]
-		Actor  uuid.UUID `query:"actor"`
-		Type   string    `query:"type" maxLength:"100"`
-		Stream string    `query:"stream" maxLength:"100"`
-		From   time.Time `query:"from" doc:"Only records at or after this instant."`
-		To     time.Time `query:"to" doc:"Only records at or before this instant."`
+		Actor  Ref     `query:"actor"`
+		Type   string  `query:"type" maxLength:"100"`
+		Stream string  `query:"stream" maxLength:"100"`
+		From   Instant `query:"from" doc:"Only records at or after this instant."`
+		To     Instant `query:"to" doc:"Only records at or before this instant."`
 	}
 	auditReplay struct {
 		From   int64 `query:"from" minimum:"1" default:"1" doc:"The first position."`
@@ -52,13 +59,47 @@ func audit(a *api) {
 
 func (a *api) listRecords(ctx context.Context, by projections.Actor, in *auditList) (*recordsShown, error) {
 	records, mark, err := a.Views.ListRecords(ctx, by, projections.Filter{
-		Actor: given(in.Actor), Type: in.Type, Stream: in.Stream, From: instant(in.From), To: instant(in.To), Before: in.Cursor.After,
+		Actor: in.Actor.Value, Type: in.Type, Stream: in.Stream, From: in.From.Value, To: in.To.Value, Before: in.Cursor.After,
 	}, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	bodies, err := a.showRecords(ctx, by, records)
+	return &recordsShown{seen(mark, 0), paged(bodies, in.Limit, func(r recordBody) int64 { return r.Position })}, err
+}
+
+// showRecords opens where the requests came from. The rest of a record is shown as it was written.
+func (a *api) showRecords(ctx context.Context, by projections.Actor, records []projections.Record) ([]recordBody, error) {
+	origins, err := a.Commands.OpenOrigins(ctx, by.Workspace, records)
+	if err != nil {
+		return nil, err
+	}
 	bodies := make([]recordBody, len(records))
 	for i, r := range records {
-		bodies[i] = recordBody{r.Position, r.ID, r.Stream, r.Version, r.Type, r.At.UTC(), r.Actor, r.Data}
+		bodies[i] = recordBody{Position: r.Position, ID: r.ID, Stream: r.Stream, Version: r.Version, Type: r.Type, At: r.At.UTC(),
+			Actor: r.Actor, Meta: showOrigin(origins[i]), Data: r.Data}
 	}
-	return &recordsShown{seen(mark, 0), paged(bodies, in.Limit, func(r recordBody) int64 { return r.Position })}, err
+	return bodies, nil
+}
+
+func showOrigin(o commands.Origin) *metaBody {
+	if o == (commands.Origin{}) {
+		return nil
+	}
+	m := &metaBody{UserAgent: o.UserAgent}
+	if o.IP.IsValid() {
+		m.IP = o.IP.String()
+	}
+	return m
+}
+
+// Schema is huma.SchemaProvider: huma has no objects that may be null.
+func (metaBody) Schema(huma.Registry) *huma.Schema {
+	text := &huma.Schema{Type: huma.TypeString}
+	s := &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{"ip": text, "user_agent": text}}
+	s.PrecomputeMessages()
+	return s
 }
 
 func (a *api) replay(_ context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
@@ -78,12 +119,4 @@ func (a *api) replay(_ context.Context, by projections.Actor, in *auditReplay) (
 		}
 		return a.Views.Replay(ctx, by, in.From, in.Follow, write, flush)
 	})}, nil
-}
-
-// instant is a time that may be absent.
-func instant(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

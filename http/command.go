@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 
@@ -20,9 +21,14 @@ type ByID struct {
 // written204 is the output of a command that has nothing to show.
 type written204 struct{ Written }
 
-// request tells commands who asks, and under which conditions.
-func request(by projections.Actor, match Conditional) commands.Request {
-	r := commands.Request{By: by}
+// originOf is where the request of ctx came from.
+func originOf(ctx context.Context) commands.Origin {
+	return commands.Origin{IP: clientOf(ctx), UserAgent: agentOf(ctx)}
+}
+
+// request tells commands who asks, from where, and under which conditions.
+func request(ctx context.Context, by projections.Actor, match Conditional) commands.Request {
+	r := commands.Request{By: by, Origin: originOf(ctx)}
 	if match.IfMatch.Version > 0 {
 		r.IfMatch = &match.IfMatch.Version
 	}
@@ -31,8 +37,8 @@ func request(by projections.Actor, match Conditional) commands.Request {
 
 // requestOnce is request for an operation that takes an Idempotency-Key. The key is the member's, for this
 // operation; payload is all that was asked for.
-func requestOnce(by projections.Actor, operation string, in Idempotent, payload ...any) (commands.Request, error) {
-	r := commands.Request{By: by}
+func requestOnce(ctx context.Context, by projections.Actor, operation string, in Idempotent, payload ...any) (commands.Request, error) {
+	r := commands.Request{By: by, Origin: originOf(ctx)}
 	if in.IdempotencyKey == "" {
 		return r, nil
 	}

@@ -53,7 +53,7 @@ func comment(a *api) {
 	register(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,
 		Summary: "Comment on a task", Access: needs(domain.CreateComment)},
 		func(ctx context.Context, by projections.Actor, in *commentCreate) (*commentWritten, error) {
-			r, err := requestOnce(by, "create-comment", in.Idempotent, in.ID, in.Body)
+			r, err := requestOnce(ctx, by, "create-comment", in.Idempotent, in.ID, in.Body)
 			if err != nil {
 				return nil, err
 			}
@@ -62,12 +62,12 @@ func comment(a *api) {
 	register(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Status: http.StatusOK,
 		Summary: "Change the text of a comment", Access: needs(domain.UpdateComment)},
 		func(ctx context.Context, by projections.Actor, in *commentUpdate) (*commentWritten, error) {
-			return commentAnswer(a.Commands.EditComment(ctx, request(by, in.Conditional), in.ID, in.Body.Body))
+			return commentAnswer(a.Commands.EditComment(ctx, request(ctx, by, in.Conditional), in.ID, in.Body.Body))
 		})
 	register(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Status: http.StatusNoContent,
 		Summary: "Delete a comment", Access: needs(domain.DeleteComment)},
 		func(ctx context.Context, by projections.Actor, in *commentCommand) (*written204, error) {
-			return noAnswer(a.Commands.DeleteComment(ctx, request(by, in.Conditional), in.ID))
+			return noAnswer(a.Commands.DeleteComment(ctx, request(ctx, by, in.Conditional), in.ID))
 		})
 }
 

@@ -22,10 +22,14 @@ var nouns = []func(*api){
 	health,
 	signup,
 	session,
+	password,
+	account,
 	workspace,
 	member,
 	task,
 	comment,
+	integration,
+	token,
 	audit,
 }
 

@@ -98,13 +98,13 @@ func member(a *api) {
 	register(a, operation{Method: "PATCH", Path: "/api/members/{id}", ID: "update-member", Tag: "member", Status: http.StatusOK,
 		Summary: "Give a member another role", Access: needs(domain.UpdateMember)},
 		func(ctx context.Context, by projections.Actor, in *memberPatch) (*memberWritten, error) {
-			done, err := a.Commands.ChangeRole(ctx, request(by, in.Conditional), in.ID, in.Body.Role)
+			done, err := a.Commands.ChangeRole(ctx, request(ctx, by, in.Conditional), in.ID, in.Body.Role)
 			return a.memberAnswer(ctx, by, done, err)
 		})
 	register(a, operation{Method: "DELETE", Path: "/api/members/{id}", ID: "remove-member", Tag: "member", Status: http.StatusNoContent,
 		Summary: "End a membership, or take an invitation back", Access: needs(domain.DeleteMember)},
 		func(ctx context.Context, by projections.Actor, in *memberCommand) (*written204, error) {
-			return noAnswer(a.Commands.RemoveMember(ctx, request(by, in.Conditional), in.ID))
+			return noAnswer(a.Commands.RemoveMember(ctx, request(ctx, by, in.Conditional), in.ID))
 		})
 	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Member], error)
 	for _, c := range []struct {
@@ -117,7 +117,7 @@ func member(a *api) {
 		register(a, operation{Method: "POST", Path: "/api/members/{id}/" + c.name, ID: c.name + "-member", Tag: "member",
 			Status: http.StatusOK, Summary: c.summary, Access: needs(domain.UpdateMember)},
 			func(ctx context.Context, by projections.Actor, in *memberCommand) (*memberWritten, error) {
-				done, err := c.change(a.Commands, ctx, request(by, in.Conditional), in.ID)
+				done, err := c.change(a.Commands, ctx, request(ctx, by, in.Conditional), in.ID)
 				return a.memberAnswer(ctx, by, done, err)
 			})
 	}
@@ -133,7 +133,7 @@ func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberL
 }
 
 func (a *api) inviteMember(ctx context.Context, by projections.Actor, in *memberInvite) (*memberWritten, error) {
-	r, err := requestOnce(by, "invite-member", in.Idempotent, in.Body)
+	r, err := requestOnce(ctx, by, "invite-member", in.Idempotent, in.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -32,9 +33,13 @@ type (
 
 func session(a *api) {
 	registerPublic(a, operation{Method: "POST", Path: "/api/login", ID: "log-in", Tag: "account", Status: http.StatusOK,
-		Summary: "Open a session", Access: public},
+		Summary: "Open a session",
+		Description: "After 5 wrong passwords within 15 minutes the account is locked for 15 minutes, then for 30, then for 60 each time. " +
+			"A new password (`/api/password/forgot`) or an admin unlocks it. Whether there is such an account makes no difference to the answer.",
+		Access: public},
 		func(ctx context.Context, in *loginInput) (*admittedOutput, error) {
-			return a.admit(ctx)(a.Commands.Login(ctx, in.Body.Workspace, in.Body.Email, in.Body.Password))
+			b := in.Body
+			return a.admit(ctx)(a.Commands.Login(ctx, commands.Credentials{Workspace: b.Workspace, Email: b.Email, Password: b.Password, From: originOf(ctx)}))
 		})
 	register(a, operation{Method: "POST", Path: "/api/logout", ID: "log-out", Tag: "account", Status: http.StatusNoContent,
 		Summary: "End this session", Access: signedIn},

@@ -60,7 +60,7 @@ func signup(a *api) {
 		func(ctx context.Context, in *signupInput) (*signupOutput, error) {
 			b, out := in.Body, &signupOutput{}
 			id, err := a.Commands.SignUp(ctx, commands.Signup{Slug: b.Workspace.Slug, Name: b.Workspace.Name,
-				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region})
+				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region, From: originOf(ctx)})
 			out.Body.SignupID = id
 			return out, err
 		})

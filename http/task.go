@@ -55,13 +55,13 @@ type (
 	}
 	taskGet struct {
 		ByID
-		AsOf time.Time `query:"as_of" doc:"The task as it was at this instant."`
+		AsOf Instant `query:"as_of" doc:"The task as it was at this instant."`
 	}
 	taskList struct {
 		Listing[uuid.UUID]
-		Status     string    `query:"status" enum:"open,in_progress,done,cancelled"`
-		AssigneeID uuid.UUID `query:"assignee_id"`
-		ParentID   uuid.UUID `query:"parent_id"`
+		Status     string `query:"status" enum:"open,in_progress,done,cancelled"`
+		AssigneeID Ref    `query:"assignee_id"`
+		ParentID   Ref    `query:"parent_id"`
 	}
 
 	taskWritten struct {
@@ -114,13 +114,13 @@ func task(a *api) {
 		register(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task",
 			Status: http.StatusOK, Summary: c.summary, Access: needs(c.permission)},
 			func(ctx context.Context, by projections.Actor, in *taskCommand) (*taskWritten, error) {
-				return taskAnswer(c.change(a.Commands, ctx, request(by, in.Conditional), in.ID))
+				return taskAnswer(c.change(a.Commands, ctx, request(ctx, by, in.Conditional), in.ID))
 			})
 	}
 	register(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", Status: http.StatusNoContent,
 		Summary: "Delete a task; it can be restored", Access: needs(domain.DeleteTask)},
 		func(ctx context.Context, by projections.Actor, in *taskCommand) (*written204, error) {
-			return noAnswer(a.Commands.DeleteTask(ctx, request(by, in.Conditional), in.ID))
+			return noAnswer(a.Commands.DeleteTask(ctx, request(ctx, by, in.Conditional), in.ID))
 		})
 
 	type person func(*commands.Commands, context.Context, commands.Request, uuid.UUID, uuid.UUID) (commands.Result[domain.Task], error)
@@ -136,19 +136,19 @@ func task(a *api) {
 		register(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task",
 			Status: http.StatusNoContent, Summary: c.summary, Access: needs(domain.UpdateTask)},
 			func(ctx context.Context, by projections.Actor, in *taskPerson) (*written204, error) {
-				return noAnswer(c.change(a.Commands, ctx, request(by, Conditional{}), in.ID, in.MemberID))
+				return noAnswer(c.change(a.Commands, ctx, request(ctx, by, Conditional{}), in.ID, in.MemberID))
 			})
 	}
 }
 
 func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*tasksShown, error) {
-	filter := projections.TaskFilter{Status: in.Status, Assignee: given(in.AssigneeID), Parent: given(in.ParentID)}
+	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Parent: in.ParentID.Value}
 	rows, mark, err := a.Views.ListTasks(ctx, by, filter, pageOf(in.Listing))
 	return &tasksShown{seen(mark, 0), paged(rows, in.Limit, func(t domain.Task) uuid.UUID { return t.ID })}, err
 }
 
 func (a *api) createTask(ctx context.Context, by projections.Actor, in *taskCreate) (*taskWritten, error) {
-	r, err := requestOnce(by, "create-task", in.Idempotent, in.Body)
+	r, err := requestOnce(ctx, by, "create-task", in.Idempotent, in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -156,8 +156,8 @@ func (a *api) createTask(ctx context.Context, by projections.Actor, in *taskCrea
 }
 
 func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*taskShown, error) {
-	if !in.AsOf.IsZero() {
-		t, mark, err := a.Views.TaskAsOf(ctx, by, in.ID, in.AsOf)
+	if in.AsOf.Value != nil {
+		t, mark, err := a.Views.TaskAsOf(ctx, by, in.ID, *in.AsOf.Value)
 		return &taskShown{seen(mark, t.Version), t}, err
 	}
 	t, mark, err := a.Views.GetTask(ctx, by, in.ID)
@@ -166,7 +166,7 @@ func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*
 
 func (a *api) updateTask(ctx context.Context, by projections.Actor, in *taskUpdate) (*taskWritten, error) {
 	b := in.Body
-	return taskAnswer(a.Commands.UpdateTask(ctx, request(by, in.Conditional), in.ID, domain.TaskChange{
+	return taskAnswer(a.Commands.UpdateTask(ctx, request(ctx, by, in.Conditional), in.ID, domain.TaskChange{
 		Title: b.Title.Value, Description: b.Description.Value, Status: b.Status.Value, Priority: b.Priority.Value,
 		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ParentID: b.ParentID.Optional,
 		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value,

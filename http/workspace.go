@@ -50,7 +50,7 @@ func workspace(a *api) {
 	register(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Rename the workspace, or change its plan", Access: needs(domain.UpdateWorkspace)},
 		func(ctx context.Context, by projections.Actor, in *workspaceUpdate) (*workspaceWritten, error) {
-			done, err := a.Commands.UpdateWorkspace(ctx, request(by, in.Conditional), in.Body.Name.Value, in.Body.Plan.Value)
+			done, err := a.Commands.UpdateWorkspace(ctx, request(ctx, by, in.Conditional), in.Body.Name.Value, in.Body.Plan.Value)
 			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
 		})
 }

@@ -16,7 +16,8 @@ type Actor struct {
 	Member    uuid.UUID
 	Role      domain.Role
 	Roster    int       // what commands guard: when it moved, Role may be another
-	Session   uuid.UUID // the session whose token was shown
+	Session   uuid.UUID // the session whose token was shown; uuid.Nil with an API token
+	Token     uuid.UUID // the personal API token that was shown instead
 }
 
 // Scope gives how far the actor's role reaches for p.
@@ -31,6 +32,8 @@ const (
 
 type actorRow struct {
 	Session uuid.UUID
+	Token   uuid.UUID
+	Grants  domain.Grants // of the token; all that the role grants when it is a session
 	Member  uuid.UUID
 	Role    string
 	Status  string
@@ -40,7 +43,7 @@ type actorRow struct {
 // BySession finds who shows a token with this digest. nil when the session is unknown or has ended, or
 // when the member is not active. The roster it is read from is never stale.
 func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
-	actor, touch, err := p.actor(ctx, w, `select s.id as session, m.id as member, m.role, m.status, s.used_at < now() - make_interval(secs => $2) as touch
+	actor, touch, err := p.actor(ctx, w, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, s.used_at < now() - make_interval(secs => $2) as touch
 		from session s join member m on m.id = s.member_id
 		where s.digest = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $3)`,
 		digest[:], touchAfter.Seconds(), SessionIdle.Seconds())
@@ -50,10 +53,33 @@ func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]
 	return actor, p.db.Do(ctx, w, pg.Exec(`update session set used_at = now() where id = $1`, actor.Session))
 }
 
-// Again reads the actor anew, after the roster moved: nil when the member may no longer act.
+const (
+	noToken = `'00000000-0000-0000-0000-000000000000'::uuid as token, null::jsonb as grants`
+	byToken = `select '00000000-0000-0000-0000-000000000000'::uuid as session, t.token_id as token, t.grants, m.id as member, m.role, m.status,
+			t.used_at is null or t.used_at < now() - make_interval(secs => $2) as touch
+		from token_secret t join member m on m.id = t.member_id where t.expires_at > now() and `
+)
+
+// ByToken finds who shows a personal API token with this digest. nil when it is unknown, was revoked or has expired,
+// or when the member is not active. It depends on the roster and on no other read model, so it is never stale.
+func (p *Projections) ByToken(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
+	actor, touch, err := p.actor(ctx, w, byToken+`t.digest = $1`, digest[:], touchAfter.Seconds())
+	if err != nil || actor == nil || !touch {
+		return actor, err
+	}
+	return actor, p.db.Do(ctx, w, pg.Exec(`update token_secret set used_at = now() where token_id = $1`, actor.Token))
+}
+
+// Again reads the actor anew, after the roster moved: nil when the member may no longer act, or the session or token
+// ended.
 func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
-	actor, _, err := p.actor(ctx, a.Workspace, `select s.id as session, m.id as member, m.role, m.status, false as touch
-		from member m join session s on s.member_id = m.id where s.id = $1`, a.Session)
+	if a.Token != uuid.Nil {
+		actor, _, err := p.actor(ctx, a.Workspace, byToken+`t.token_id = $1`, a.Token, touchAfter.Seconds())
+		return actor, err
+	}
+	actor, _, err := p.actor(ctx, a.Workspace, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, false as touch
+		from member m join session s on s.member_id = m.id
+		where s.id = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $2)`, a.Session, SessionIdle.Seconds())
 	return actor, err
 }
 
@@ -67,7 +93,11 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if !known {
 		return nil, false, nil // a role that is not there grants nothing
 	}
-	return &Actor{Workspace: w, Member: rows[0].Member, Role: role, Roster: mark.Roster, Session: rows[0].Session}, rows[0].Touch, nil
+	actor := &Actor{Workspace: w, Member: rows[0].Member, Role: role, Roster: mark.Roster, Session: rows[0].Session, Token: rows[0].Token}
+	if actor.Token != uuid.Nil {
+		actor.Role.Grants = rows[0].Grants.Intersect(role.Grants)
+	}
+	return actor, rows[0].Touch, nil
 }
 
 // freshRoster is Fresh for what depends on the roster alone: it does not wait for other events.

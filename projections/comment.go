@@ -29,7 +29,8 @@ const (
 		  and ($5::uuid is null or comment.id < $5) order by comment.id desc limit $6`
 	loadComment = `select ` + commentColumns + `,
 			` + commentVisible + ` as visible,
-			comment.created_by = $2 as own
+			comment.created_by = $2 as own,
+			task.version as task_version
 		from comment join task on task.id = comment.task_id
 		where comment.id = $4 and comment.deleted_at is null`
 )
@@ -46,8 +47,9 @@ func (p *Projections) ListComments(ctx context.Context, by Actor, task uuid.UUID
 // CommentRow is a comment with what the actor's scopes say of it. To change or delete it, own means written by oneself.
 type CommentRow struct {
 	domain.Comment
-	Visible bool
-	Own     bool
+	Visible     bool
+	Own         bool
+	TaskVersion int // of the task, which must be there and to be seen
 }
 
 // LoadComment is the query for a decision on a comment.

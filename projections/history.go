@@ -38,7 +38,7 @@ func (p *Projections) TaskHistory(ctx context.Context, by Actor, id uuid.UUID) (
 	if err != nil {
 		return nil, mark, err
 	}
-	records, err := p.stream(ctx, by.Workspace, domain.TaskStream(id), time.Time{})
+	records, err := p.stream(ctx, by.Workspace, domain.TaskStream(id), nil)
 	if err != nil {
 		return nil, mark, err
 	}

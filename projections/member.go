@@ -77,21 +77,3 @@ func (p *Projections) MemberByID(ctx context.Context, w pg.Workspace, id uuid.UU
 	m, _, err := get[domain.Member](ctx, p, w, "member", selectMember, domain.All, id, id)
 	return m, err
 }
-
-// Account is a member with the password that lets them in.
-type Account struct {
-	ID       uuid.UUID
-	Password string
-}
-
-// AccountByEmail finds the member of a status with an address, by its keyed hash, on a roster that is not
-// stale; nil when there is none.
-func (p *Projections) AccountByEmail(ctx context.Context, w pg.Workspace, hash, status string) (*Account, error) {
-	var rows []Account
-	_, err := p.freshRoster(ctx, w, pg.Rows(&rows, `select m.id, c.password from member m join credential c on c.member_id = m.id
-		where m.email_hash = $1 and m.status = $2`, hash, status))
-	if err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	return &rows[0], nil
-}

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -21,6 +20,8 @@ var models = []model{
 	Members,
 	Tasks,
 	Comments,
+	Integrations,
+	Tokens,
 }
 
 // model is a read model: which rows a record changes, and how rows are loaded, folded and stored.
@@ -108,7 +109,7 @@ func (m *Model[T]) Apply(state *T, r domain.Record) { m.apply(state, r) }
 // Before gives the state that a thing had when r happened to it.
 func (m *Model[T]) Before(ctx context.Context, p *Projections, w pg.Workspace, r domain.Record) (state T, err error) {
 	id, _ := m.rowOf(r)
-	records, err := p.stream(ctx, w, r.Stream, time.Time{})
+	records, err := p.stream(ctx, w, r.Stream, nil)
 	for _, earlier := range records {
 		if other, ok := m.rowOf(earlier); ok && other == id && earlier.Version < r.Version {
 			m.apply(&state, earlier)

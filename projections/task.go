@@ -49,7 +49,7 @@ func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at t
 	if err != nil {
 		return domain.Task{}, mark, err
 	}
-	records, err := p.stream(ctx, by.Workspace, domain.TaskStream(id), at)
+	records, err := p.stream(ctx, by.Workspace, domain.TaskStream(id), &at)
 	task := Tasks.Fold(records)
 	if err == nil && (len(records) == 0 || task.DeletedAt != nil) {
 		err = domain.Missing("task")
@@ -94,8 +94,8 @@ func Ancestors(into *[]Ancestor, by Actor, task *uuid.UUID) pg.Statement {
 	return pg.Rows(into, ancestors, by.Scope(domain.ReadTask), by.Member, task)
 }
 
-// stream reads the records of a stream up to a moment; the zero time for all.
-func (p *Projections) stream(ctx context.Context, w pg.Workspace, name string, until time.Time) ([]domain.Record, error) {
+// stream reads the records of a stream up to a moment; nil for all.
+func (p *Projections) stream(ctx context.Context, w pg.Workspace, name string, until *time.Time) ([]domain.Record, error) {
 	var stored []eventstore.Record
 	if err := p.db.Read(ctx, w, eventstore.Stream(&stored, name, until)); err != nil {
 		return nil, err

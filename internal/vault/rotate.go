@@ -41,7 +41,7 @@ type Census struct {
 }
 
 // Places are the names of what is sealed directly under the keyring.
-var Places = []string{"data keys", "sign-ups", "mails"}
+var Places = []string{"data keys", "sign-ups", "mails", "limit keys"}
 
 // Older is how many values are under other keys than the first.
 func (c Census) Older() (n int) {
@@ -142,6 +142,11 @@ var (
 		rewrap: `update kluis_jobs.river_job set args = jsonb_set(args, '{sealed}', to_jsonb(new.sealed))
 			from unnest($1::text[], $2::text[], $3::text[]) as new (id, was, sealed)
 			where river_job.id = new.id::bigint and finalized_at is null and args ->> 'sealed' = new.was`,
+	}, {
+		name: Places[3], first: "0", // one row at most
+		page: `select '1' as id, wrapped as sealed from kluis.limit_key where $1::text < '1' limit $2`,
+		rewrap: `update kluis.limit_key set wrapped = new.sealed from unnest($1::text[], $2::text[], $3::text[]) as new (id, was, sealed)
+			where wrapped = new.was`,
 	}}
 )
 

@@ -144,7 +144,13 @@ func (k Key) Open(field, token string) (string, error) {
 
 // Hash is a keyed hash of a value, to find it again without storing it.
 func (k Key) Hash(field, value string) string {
-	return base64.RawURLEncoding.EncodeToString(k.key.MAC(k.purpose(field), []byte(value)))
+	digest := k.Digest(field, []byte(value))
+	return base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
+// Digest is Hash as bytes.
+func (k Key) Digest(field string, value []byte) [32]byte {
+	return [32]byte(k.key.MAC(k.purpose(field), value))
 }
 
 func (k Key) purpose(field string) string {

@@ -1,0 +1,233 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// named is an account as somebody names it who has not shown that it is theirs. It may be nobody's, and what is
+// counted under its name does not depend on that: so it is limited and locked just like one that is there.
+type named struct{ slug, email string }
+
+// name brings a name into the form in which it is compared. What is no e-mail address becomes one that nobody has.
+func name(slug, email string) named {
+	normal, err := domain.CheckEmail("/email", email)
+	if err != nil {
+		normal = "\x00" + strings.ToLower(email)
+	}
+	return named{slug, normal}
+}
+
+func (n named) counter(of string) limit.Counter {
+	return limit.Counter{Name: of, Subject: n.slug + "\x00" + n.email}
+}
+
+func (o Origin) counter(of string) limit.Counter {
+	return limit.Counter{Name: of, Subject: limit.Address(o.IP)}
+}
+
+// locate finds the workspace of a name, and the keyed hash of its address there; "" when there is no such workspace.
+func (c *Commands) locate(ctx context.Context, n named) (w pg.Workspace, hash string, err error) {
+	entry, err := c.Tenancy.BySlug(ctx, n.slug)
+	if errors.Is(err, tenancy.ErrUnknown) {
+		return w, "", nil
+	}
+	if err != nil {
+		return w, "", err
+	}
+	w = entry.Workspace()
+	own, err := c.Vault.Key(ctx, w, w.ID)
+	if err != nil {
+		return w, "", err
+	}
+	return w, own.Hash(emailField, n.email), nil
+}
+
+// nameOf is how a member's account is named by who logs in to it.
+func (c *Commands) nameOf(ctx context.Context, w pg.Workspace, m domain.Member) (named, error) {
+	people, err := c.OpenMembers(ctx, w, []domain.Member{m})
+	if err != nil {
+		return named{}, err
+	}
+	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	return name(ws.Slug, people[m.ID].Email), err // somebody who was erased has no address: nobody's name
+}
+
+// tooMany is the refusal of who went over a limit. It is the same whether there is such an account or not.
+func tooMany(err error) error {
+	exceeded, ok := errors.AsType[*limit.ExceededError](err)
+	if !ok {
+		return err
+	}
+	refusal := domain.Refuse(domain.TooMany, "too_many_requests", "there were too many requests of this kind from here: try again later")
+	switch exceeded.Name {
+	case limit.LoginAccount:
+		refusal = domain.Refuse(domain.TooMany, "locked", "there were too many wrong passwords: wait, or ask for a new password")
+	case limit.SignupDomain:
+		refusal = domain.Refuse(domain.TooMany, "too_many_requests", "there were too many sign-ups with this e-mail domain: try again later")
+	}
+	refusal.RetryAfter = exceeded.Wait
+	return refusal
+}
+
+// note is something that happened to an account. It is not decided on anything.
+type note struct {
+	in     pg.Workspace
+	member uuid.UUID
+	actor  uuid.UUID // uuid.Nil for who has not shown who they are
+	from   Origin
+	events []domain.Event
+}
+
+// note records what happened to an account, after the answer: what is there to be read later neither slows down nor
+// fails a login, and its time does not tell whether there is such an account. The log of this process says what could
+// not be recorded.
+func (c *Commands) note(ctx context.Context, n note) {
+	failed := func(err error) {
+		c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
+			"type", n.events[0].Type(), "error", err.Error())
+	}
+	if !c.later.do(ctx, func(ctx context.Context) {
+		if err := c.record(ctx, n); err != nil {
+			failed(err)
+		}
+	}) {
+		failed(errors.New("too many wait"))
+	}
+}
+
+func (c *Commands) record(ctx context.Context, n note) error {
+	meta, err := c.sealOrigin(ctx, n.in, n.actor, n.from)
+	if err != nil {
+		return err
+	}
+	stream, version := domain.AccountStream(n.member), 0
+	if err := c.DB.Read(ctx, n.in, projections.StreamVersion(&version, stream)); err != nil {
+		return err
+	}
+	for range maxAttempts {
+		write, err := encode(stream, version, n.events)
+		if err != nil {
+			return err
+		}
+		_, err = c.Store.Append(ctx, n.in, eventstore.Append{Actor: n.actor, Meta: meta, Writes: []eventstore.Write{write}})
+		moved, again := errors.AsType[*eventstore.MovedError](err)
+		if !again {
+			return err
+		}
+		version = moved.Actual
+	}
+	return fmt.Errorf("stream %s moved %d times", stream, maxAttempts)
+}
+
+// noteFailed records that a wrong password was compared, and the lock that this made. The member learns of the first
+// of a row of locks by mail.
+func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, hit limit.Hit) {
+	events := []domain.Event{domain.MemberLoginFailed{MemberID: a.ID}}
+	if !hit.Locked.IsZero() {
+		events = append(events, domain.MemberLocked{MemberID: a.ID, Until: hit.Locked.UTC()})
+	}
+	c.note(ctx, note{in: w, member: a.ID, from: from, events: events})
+	if hit.Locked.IsZero() || hit.Again || a.Status != domain.Active {
+		return
+	}
+	minutes := strconv.Itoa(int(math.Ceil(time.Until(hit.Locked).Minutes())))
+	c.later.do(ctx, func(ctx context.Context) {
+		letter, err := c.letter(ctx, w, a, "locked", "Minutes", minutes)
+		if err == nil {
+			err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.post(ctx, tx, letter) })
+		}
+		if err != nil {
+			c.Log.WarnContext(ctx, "a mail about a lock was not sent", "workspace", w.ID, "member", a.ID, "error", err.Error())
+		}
+	})
+}
+
+// letter writes a mail to a member. values are names and values besides the greeting and the workspace.
+func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Account, template string, values ...string) (mail.Message, error) {
+	key, err := c.Vault.Key(ctx, w, a.ID)
+	if err != nil {
+		return mail.Message{}, err
+	}
+	person, err := openPerson(key, domain.Member{ID: a.ID, Email: a.Email, FullName: a.FullName})
+	if err != nil {
+		return mail.Message{}, fmt.Errorf("open the personal data of member %s: %w", a.ID, err)
+	}
+	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	if err != nil {
+		return mail.Message{}, err
+	}
+	letter := mail.Message{Template: template, To: person.Email, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name}}
+	for i := 0; i < len(values); i += 2 {
+		letter.Values[values[i]] = values[i+1]
+	}
+	return letter, nil
+}
+
+// post asks for a mail in a transaction of the login. An address that no mail can go to gets none: what the mail is
+// about does not fail for that.
+func (c *Commands) post(ctx context.Context, tx pgx.Tx, letter mail.Message) error {
+	err := c.Outbox.Enqueue(ctx, tx, letter)
+	if errors.Is(err, mail.ErrRefused) { // nothing was sent to the database yet
+		c.Log.WarnContext(ctx, "mail not sent", "template", letter.Template, "error", err.Error())
+		return nil
+	}
+	return err
+}
+
+// UnlockMember ends the lock of a member's account, and forgets the wrong passwords. It changes nothing about the
+// member.
+//
+// The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless.
+func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
+	var member domain.Member
+	var who named
+	stream := domain.AccountStream(id)
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []projections.MemberRow
+		p := plan{stream: stream}
+		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id), projections.StreamVersion(&p.version, stream)); err != nil {
+			return p, err
+		}
+		if err := allow(a.by, domain.UpdateMember); err != nil {
+			return p, err
+		}
+		if len(rows) == 0 || !rows[0].Visible {
+			return p, domain.Missing("member")
+		}
+		member = rows[0].Member
+		if err := r.match(member.Version); err != nil {
+			return p, err
+		}
+		var err error
+		if who, err = c.nameOf(ctx, r.By.Workspace, member); err != nil {
+			return p, err
+		}
+		locked, err := c.Limits.Locked(ctx, who.counter(limit.LoginAccount))
+		if locked {
+			p.events = []domain.Event{domain.MemberUnlocked{MemberID: id}}
+		}
+		return p, err
+	})
+	if err != nil {
+		return Result[domain.Member]{}, err
+	}
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount)) })
+	return Result[domain.Member]{State: member, Position: done.position}, err
+}

@@ -1,0 +1,152 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Secrets are the OAuth tokens of an integration.
+type Secrets struct {
+	Access  string
+	Refresh string // empty when there is none
+}
+
+// The fields under which they are sealed; the integration's id is part of them.
+const (
+	accessField  = "integration.access_token/"
+	refreshField = "integration.refresh_token/"
+)
+
+// ConnectIntegration gives the workspace an account with another service.
+func (c *Commands) ConnectIntegration(ctx context.Context, r Request, wanted domain.IntegrationConnected, secrets Secrets) (Result[domain.Integration], error) {
+	id := uuid.Must(uuid.NewV7())
+	store, err := c.sealSecrets(ctx, r.By.Workspace, id, secrets)
+	if err != nil {
+		return Result[domain.Integration]{}, err
+	}
+	stored := false
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		if err := a.look(ctx); err != nil {
+			return plan{}, err
+		}
+		if err := allow(a.by, domain.CreateIntegration); err != nil {
+			return plan{}, err
+		}
+		events, err := domain.NewIntegration(wanted)
+		if err != nil {
+			return plan{}, err
+		}
+		if !stored && len(a.first) == 0 { // the tokens first: without an integration they are of use to nobody
+			if err := c.DB.Do(ctx, a.by.Workspace, pg.Exec(dropOrphans), store); err != nil {
+				return plan{}, fmt.Errorf("store the tokens of an integration: %w", err)
+			}
+			stored = true
+		}
+		return plan{stream: domain.IntegrationStream(id), events: events}, nil
+	})
+	return result(ctx, c, r, projections.Integrations, domain.Integration{}, done, err)
+}
+
+// dropOrphans deletes tokens whose integration never came to be, because the program was killed in between. An
+// integration is in its read model, or else still in the log.
+const dropOrphans = `delete from integration_secret s where created_at < now() - interval '1 day'
+	and not exists (select from integration i where i.id = s.integration_id)
+	and not exists (select from event e where e.stream = 'integration-' || s.integration_id::text)`
+
+// sealSecrets seals tokens for one integration. They count once the statement has run.
+func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID, s Secrets) (insert pg.Statement, err error) {
+	if err := domain.CheckSecret("/access_token", s.Access); err != nil {
+		return insert, err
+	}
+	own, err := c.Vault.Key(ctx, w, w.ID)
+	if err != nil {
+		return insert, err
+	}
+	access, err := own.Seal(accessField+id.String(), s.Access)
+	if err != nil {
+		return insert, err
+	}
+	var refresh *string
+	if s.Refresh != "" {
+		if err := domain.CheckSecret("/refresh_token", s.Refresh); err != nil {
+			return insert, err
+		}
+		sealed, err := own.Seal(refreshField+id.String(), s.Refresh)
+		if err != nil {
+			return insert, err
+		}
+		refresh = &sealed
+	}
+	return pg.Exec(`insert into integration_secret (integration_id, access_token, refresh_token) values ($1, $2, $3)`, id, access, refresh), nil
+}
+
+// DisconnectIntegration ends an integration and destroys its tokens.
+func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Integration], error) {
+	var before domain.Integration
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []projections.IntegrationRow
+		if err := a.look(ctx, projections.LoadIntegration(&rows, a.by, id)); err != nil {
+			return plan{}, err
+		}
+		if len(rows) == 0 || !rows[0].Visible {
+			return plan{}, domain.Missing("integration")
+		}
+		if err := allowOn(a.by, domain.DeleteIntegration, rows[0].Own); err != nil {
+			return plan{}, err
+		}
+		before = rows[0].Integration
+		if err := r.match(before.Version); err != nil {
+			return plan{}, err
+		}
+		events, err := before.Disconnect()
+		if err == nil { // the tokens first: an integration that lost them can be disconnected again
+			err = c.DB.Do(ctx, a.by.Workspace, pg.Exec(`delete from integration_secret where integration_id = $1`, id))
+		}
+		return plan{stream: domain.IntegrationStream(id), version: before.Version, events: events}, err
+	})
+	return result(ctx, c, r, projections.Integrations, before, done, err)
+}
+
+// IntegrationSecrets opens the tokens of an integration, for what talks to the other service. They are shown to nobody.
+func (c *Commands) IntegrationSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID) (Secrets, error) {
+	var rows []sealedSecrets
+	if err := c.DB.Read(ctx, w, pg.Rows(&rows, `select access_token, refresh_token from integration_secret where integration_id = $1`, id)); err != nil {
+		return Secrets{}, fmt.Errorf("read the tokens of integration %s: %w", id, err)
+	}
+	if len(rows) == 0 {
+		return Secrets{}, domain.Missing("integration")
+	}
+	own, err := c.Vault.Key(ctx, w, w.ID)
+	if err != nil {
+		return Secrets{}, err
+	}
+	opened, err := rows[0].open(own, id)
+	if err != nil {
+		return Secrets{}, fmt.Errorf("open the tokens of integration %s: %w", id, err)
+	}
+	return opened, nil
+}
+
+type sealedSecrets struct {
+	AccessToken  string
+	RefreshToken *string
+}
+
+func (s sealedSecrets) open(key vault.Key, id uuid.UUID) (opened Secrets, err error) {
+	if opened.Access, err = key.Open(accessField+id.String(), s.AccessToken); err != nil {
+		return Secrets{}, err
+	}
+	if s.RefreshToken != nil {
+		if opened.Refresh, err = key.Open(refreshField+id.String(), *s.RefreshToken); err != nil {
+			return Secrets{}, err
+		}
+	}
+	return opened, nil
+}

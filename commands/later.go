@@ -1,0 +1,59 @@
+package commands
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// later does what an answer must not wait for, nor tell by its time whether it was done: a few things at once, in
+// about the order in which they came.
+type later struct {
+	mu      sync.Mutex
+	waiting []func()
+	workers int
+	running sync.WaitGroup
+}
+
+const (
+	laterWorkers  = 4
+	laterWaiting  = 1000
+	laterPatience = 30 * time.Second // for one thing
+)
+
+// do takes fn, which gets the values of ctx but not its end, or says that there is no room.
+func (l *later) do(ctx context.Context, fn func(context.Context)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) >= laterWaiting {
+		return false
+	}
+	l.waiting = append(l.waiting, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterPatience)
+		defer cancel()
+		fn(ctx)
+	})
+	if l.workers < laterWorkers {
+		l.workers++
+		l.running.Go(l.work)
+	}
+	return true
+}
+
+func (l *later) work() {
+	for {
+		l.mu.Lock()
+		if len(l.waiting) == 0 {
+			l.workers--
+			l.mu.Unlock()
+			return
+		}
+		fn := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		l.mu.Unlock()
+		fn()
+	}
+}
+
+// Wait waits until everything is done that was left for after an answer. No request may be under way.
+func (c *Commands) Wait() { c.later.running.Wait() }

@@ -1,0 +1,126 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Origin is where a request came from. It is personal data: with every record that came of the request it is stored
+// sealed, under the data key of the actor, or the workspace's when there is no actor.
+type Origin struct {
+	IP        netip.Addr // not valid when the peer has none (a Unix socket)
+	UserAgent string     // empty when the client sent none
+}
+
+// The fields under which an origin is sealed. They are inside every sealed value.
+const (
+	ipField    = "meta.ip"
+	agentField = "meta.user_agent"
+)
+
+// sealedOrigin is an origin as a record has it: its form is for ever.
+type sealedOrigin struct {
+	IP        string `json:"ip,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+}
+
+// sealOrigin makes the metadata of records by a member, or by nobody (uuid.Nil). Somebody who was erased has none.
+func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.UUID, o Origin) (json.RawMessage, error) {
+	if o == (Origin{}) {
+		return nil, nil
+	}
+	key, err := c.Vault.Key(ctx, w, metaSubject(w, member))
+	if errors.Is(err, vault.ErrErased) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o.seal(key)
+}
+
+func metaSubject(w pg.Workspace, actor uuid.UUID) uuid.UUID {
+	if actor == uuid.Nil {
+		return w.ID
+	}
+	return actor
+}
+
+// seal is sealOrigin with a key at hand.
+func (o Origin) seal(key vault.Key) (json.RawMessage, error) {
+	var m sealedOrigin
+	var err error
+	if o.IP.IsValid() {
+		if m.IP, err = key.Seal(ipField, o.IP.String()); err != nil {
+			return nil, err
+		}
+	}
+	if o.UserAgent != "" {
+		if m.UserAgent, err = key.Seal(agentField, o.UserAgent); err != nil {
+			return nil, err
+		}
+	}
+	if m == (sealedOrigin{}) {
+		return nil, nil
+	}
+	return json.Marshal(m)
+}
+
+// OpenOrigins opens the metadata of records, for who may read the log: one for each record. What was erased, or does
+// not open, is left out; the latter is logged.
+func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []projections.Record) ([]Origin, error) {
+	subjects := make([]uuid.UUID, len(records))
+	for i, r := range records {
+		var actor uuid.UUID
+		if r.Actor != nil {
+			actor = *r.Actor
+		}
+		subjects[i] = metaSubject(w, actor)
+	}
+	keys, err := c.Vault.Keys(ctx, w, unique(subjects))
+	if err != nil {
+		return nil, err
+	}
+	origins := make([]Origin, len(records))
+	for i, r := range records {
+		key, there := keys[subjects[i]]
+		if !there || r.Meta == nil {
+			continue
+		}
+		if origins[i], err = openMeta(key, r.Meta); err != nil {
+			c.Log.ErrorContext(ctx, "the metadata of a record does not open", "workspace", w.ID, "position", r.Position, "error", err.Error())
+		}
+	}
+	return origins, nil
+}
+
+func openMeta(key vault.Key, sealed json.RawMessage) (o Origin, err error) {
+	var m sealedOrigin
+	if json.Unmarshal(sealed, &m) != nil {
+		return o, errors.New("it is not of this form")
+	}
+	if m.IP != "" {
+		text, err := key.Open(ipField, m.IP)
+		if err != nil {
+			return o, fmt.Errorf("ip: %w", err)
+		}
+		if o.IP, err = netip.ParseAddr(text); err != nil {
+			return o, errors.New("ip: it is no address")
+		}
+	}
+	if m.UserAgent != "" {
+		if o.UserAgent, err = key.Open(agentField, m.UserAgent); err != nil {
+			return o, fmt.Errorf("user_agent: %w", err)
+		}
+	}
+	return o, nil
+}

@@ -1,0 +1,273 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/token"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// ForgotPassword mails a code to the member with an address, if there is an active one. Whatever there is, the caller
+// waits for the same: the rest happens after the answer, and what is over the limit does not.
+func (c *Commands) ForgotPassword(ctx context.Context, slug, email string) error {
+	who := name(slug, email)
+	_, err := c.Limits.Take(ctx, who.counter(limit.ResetAccount), who.counter(limit.ResetDay))
+	if _, exceeded := errors.AsType[*limit.ExceededError](err); exceeded {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !c.later.do(ctx, func(ctx context.Context) {
+		if err := c.sendResetCode(ctx, who); err != nil {
+			c.Log.ErrorContext(ctx, "a code for a new password was not sent", "error", err.Error())
+		}
+	}) {
+		busy := domain.Refuse(domain.Unavailable, "busy", "too many ask for a code at this moment")
+		busy.RetryAfter = 2 * time.Second
+		return busy
+	}
+	return nil
+}
+
+// sendResetCode stores a code for an address, in the place of an earlier one, and mails it in the same transaction if
+// it is an active member's. An address of nobody has a code too, which nobody knows: see ResetPassword.
+func (c *Commands) sendResetCode(ctx context.Context, who named) error {
+	w, hash, err := c.locate(ctx, who)
+	if err != nil || hash == "" {
+		return err
+	}
+	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	if err != nil {
+		return err
+	}
+	code := token.NewCode()
+	active := account != nil && account.Status == domain.Active
+	var letter mail.Message
+	if active {
+		letter, err = c.letter(ctx, w, *account, "reset_code", "Code", code, "Minutes", strconv.Itoa(int(c.ResetCodeLife.Minutes())))
+		if err != nil {
+			return err
+		}
+	}
+	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+			return err
+		}
+		err := run(ctx, tx,
+			pg.Exec(`delete from password_reset where email_hash in (select email_hash from password_reset
+				where expires_at < $1 limit 100 for update skip locked)`, c.now()),
+			pg.Exec(`insert into password_reset (email_hash, code, expires_at) values ($1, $2, $3)
+				on conflict (email_hash) do update set code = excluded.code, attempts = 0, expires_at = excluded.expires_at`,
+				hash, c.Keys.MAC(resetPurpose(w, hash), []byte(code)), c.now().Add(c.ResetCodeLife)))
+		if err != nil {
+			return fmt.Errorf("store the code: %w", err)
+		}
+		if err := pg.Become(ctx, tx, "none", ""); err != nil || !active {
+			return err
+		}
+		return c.post(ctx, tx, letter)
+	})
+}
+
+// NewPassword is what somebody sends who got a code for a new password.
+type NewPassword struct {
+	Workspace, Email, Code, Password string
+	From                             Origin
+}
+
+// ResetPassword gives the member with an address a new password, for the code that was mailed there. It ends all of
+// the member's sessions, and the lock of the account.
+//
+// All of it is one transaction that begins by taking the code away: of any number of right answers at once, one wins.
+func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
+	who := name(n.Workspace, n.Email)
+	if err := checkPassword(n.Password, who.slug, "", who.email); err != nil {
+		return err
+	}
+	w, hash, err := c.locate(ctx, who)
+	if err != nil {
+		return err
+	}
+	stored, err := c.tryResetCode(ctx, w, hash, n.Code)
+	if err != nil {
+		return err
+	}
+	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	if err != nil {
+		return err
+	}
+	if account == nil || account.Status != domain.Active {
+		return badCode()
+	}
+	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	if err != nil {
+		return err
+	}
+	if err := checkPassword(n.Password, who.slug, ws.Name, who.email); err != nil {
+		return err
+	}
+	phc, err := c.hash(ctx, n.Password)
+	if err != nil {
+		return err
+	}
+	locked, err := c.Limits.Locked(ctx, who.counter(limit.LoginAccount))
+	if err != nil {
+		return err
+	}
+	err = c.replacePassword(ctx, w, *account, phc, uuid.Nil, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `delete from password_reset where email_hash = $1 and code = $2`, hash, stored)
+		if err == nil && tag.RowsAffected() == 0 {
+			return badCode()
+		}
+		return err
+	}, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount)) })
+	if err != nil {
+		return err
+	}
+	events := []domain.Event{domain.MemberPasswordReset{MemberID: account.ID}}
+	if locked {
+		events = append(events, domain.MemberUnlocked{MemberID: account.ID})
+	}
+	c.note(ctx, note{in: w, member: account.ID, actor: account.ID, from: n.From, events: events})
+	return nil
+}
+
+// tryResetCode counts the attempt, and commits it, before it compares the code. It gives the code as it is stored.
+// An address of nobody has a row too once somebody asked for a code, so that a wrong answer costs the same.
+func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash, code string) ([]byte, error) {
+	if hash == "" {
+		return nil, badCode()
+	}
+	var stored [][]byte
+	err := c.DB.Do(ctx, w, pg.Column(&stored, `update password_reset set attempts = attempts + 1
+		where email_hash = $1 and attempts < $2 and expires_at > $3 returning code`, hash, codeAttempts, c.now()))
+	if err != nil {
+		return nil, fmt.Errorf("count attempt: %w", err)
+	}
+	if len(stored) == 0 {
+		return nil, badCode()
+	}
+	c.compared.Add(1)
+	if !c.Keys.CheckMAC(resetPurpose(w, hash), []byte(code), stored[0]) {
+		return nil, badCode()
+	}
+	return stored[0], nil
+}
+
+// ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions. Wrong
+// answers count as failed logins, since whoever found an open session may guess here as well.
+func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, from Origin, current, plain string) error {
+	w := by.Workspace
+	account, err := c.Views.AccountByID(ctx, w, by.Member)
+	if err != nil {
+		return err
+	}
+	if account == nil {
+		return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
+	}
+	who, err := c.nameOf(ctx, w, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
+	if err != nil {
+		return err
+	}
+	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	if err != nil {
+		return err
+	}
+	if err := checkPassword(plain, ws.Slug, ws.Name, who.email); err != nil {
+		return err
+	}
+	hit, err := c.Limits.Take(ctx, who.counter(limit.LoginAccount), from.counter(limit.LoginIP))
+	if err != nil {
+		return tooMany(err)
+	}
+	right, _, err := c.verify(ctx, account, current)
+	if err == nil && !right {
+		c.noteFailed(ctx, w, *account, from, hit)
+		return domain.InvalidField("/current", "is not your password")
+	}
+	var anew []string
+	if err == nil {
+		anew = []string{limit.LoginAccount}
+	}
+	if err := errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...)); err != nil {
+		return err
+	}
+	phc, err := c.hash(ctx, plain)
+	if err != nil {
+		return err
+	}
+	err = c.replacePassword(ctx, w, *account, phc, by.Session, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `select from credential where member_id = $1 and password = $2 for update`, account.ID, account.Password)
+		if err == nil && tag.RowsAffected() == 0 {
+			return domain.Refuse(domain.Conflict, "password_changed", "your password was changed at the same time")
+		}
+		return err
+	}, func(pgx.Tx) error { return nil })
+	if err == nil {
+		c.note(ctx, note{in: w, member: by.Member, actor: by.Member, from: from, events: []domain.Event{domain.MemberPasswordChanged{MemberID: by.Member}}})
+	}
+	return err
+}
+
+// replacePassword stores a new password, ends all sessions of the member but keep, and asks for the mail that says so,
+// in one transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
+//
+// The credential is locked before the sessions go: see openSession.
+func (c *Commands) replacePassword(ctx context.Context, w pg.Workspace, a projections.Account, phc string, keep uuid.UUID, claim, after func(pgx.Tx) error) error {
+	letter, err := c.letter(ctx, w, a, "password_changed")
+	if err != nil {
+		return err
+	}
+	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+			return err
+		}
+		if err := claim(tx); err != nil {
+			return err
+		}
+		if err := run(ctx, tx, setPassword(a.ID, phc), endSessions(a.ID, keep)); err != nil {
+			return fmt.Errorf("store the new password of member %s: %w", a.ID, err)
+		}
+		if err := pg.Become(ctx, tx, "none", ""); err != nil {
+			return err
+		}
+		if err := after(tx); err != nil {
+			return err
+		}
+		return c.post(ctx, tx, letter)
+	})
+}
+
+func setPassword(member uuid.UUID, phc string) pg.Statement {
+	return pg.Exec(`insert into credential (member_id, password) values ($1, $2)
+		on conflict (member_id) do update set password = excluded.password, updated_at = now()`, member, phc)
+}
+
+// endSessions ends all sessions of a member but keep, which may be uuid.Nil.
+func endSessions(member, keep uuid.UUID) pg.Statement {
+	return pg.Exec(`delete from session where member_id = $1 and id <> $2`, member, keep)
+}
+
+func run(ctx context.Context, tx pgx.Tx, statements ...pg.Statement) error {
+	batch := &pgx.Batch{}
+	for _, s := range statements {
+		s.Queue(batch)
+	}
+	return tx.SendBatch(ctx, batch).Close()
+}
+
+func resetPurpose(w pg.Workspace, hash string) string {
+	return "kluis/password-reset/" + w.ID.String() + "/" + hash
+}

@@ -1,0 +1,302 @@
+package commands
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
+)
+
+func newPassword() string { return "battery staple " + uuid.NewString() }
+
+func TestReset(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	grace := ada.member(t, "member")
+	second, err := ada.logIn(0, ada.password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		_, _ = ada.logIn(0, wrong)
+	}
+	if _, err := ada.logIn(0, ada.password); refusedAs(err) != "locked" {
+		t.Fatal(err)
+	}
+	h.settle()
+	code, fresh := ada.resetCode(t), newPassword()
+	wantEnded(t, "right codes", race(20, func(i int) error { return ada.reset(i, code, fresh) }), map[string]int{"": 1, "bad_code": 19})
+	for _, token := range []string{ada.token, second} {
+		if _, err := h.process(1).Authenticate(t.Context(), token); refusedAs(err) != "unauthenticated" {
+			t.Errorf("a session from before: %v", err)
+		}
+	}
+	grace.actor(t) // hers stay
+	if _, err := ada.logIn(1, fresh); err != nil {
+		t.Errorf("the new password: %v", err)
+	}
+	if _, err := ada.logIn(1, ada.password); refusedAs(err) != "bad_credentials" {
+		t.Errorf("the old password: %v", err)
+	}
+	if mails := h.codes(t, "password_changed", ada.email); len(mails) != 1 {
+		t.Errorf("%d notices", len(mails))
+	}
+	want := "logged_in login_failed login_failed login_failed login_failed login_failed locked password_reset unlocked logged_in login_failed"
+	ada.wantTypes(t, strings.Fields(want)...)
+}
+
+// 100 wrong codes at once, at two processes: 5 are compared. The code is dead then, and so is one that has a successor.
+func TestWrongResetCodes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	first := ada.resetCode(t)
+	h.comparisons()
+	wantEnded(t, "wrong codes", race(100, func(i int) error { return ada.reset(i, other(first), newPassword()) }), map[string]int{"bad_code": 100})
+	if n := h.comparisons(); n != 5 {
+		t.Errorf("%d compared, want 5", n)
+	}
+	if err := ada.reset(0, first, newPassword()); refusedAs(err) != "bad_code" {
+		t.Errorf("after 5 attempts: %v", err)
+	}
+	second := ada.resetCode(t)
+	third := ada.resetCode(t)
+	if second != third {
+		if err := ada.reset(0, second, newPassword()); refusedAs(err) != "bad_code" {
+			t.Errorf("one with a successor: %v", err)
+		}
+	}
+	fresh := newPassword()
+	if err := ada.reset(0, third, fresh); err != nil {
+		t.Fatal(err)
+	}
+	if err := ada.reset(0, third, newPassword()); refusedAs(err) != "bad_code" {
+		t.Errorf("for the second time: %v", err)
+	}
+	if _, err := ada.logIn(0, fresh); err != nil {
+		t.Error(err)
+	}
+}
+
+// At most 5 codes an hour, also for who asks 30 times at once, and for an address of nobody. Nobody is told.
+func TestResetCodesAreLimited(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	for _, email := range []string{ada.email, strings.ToUpper(ada.email), "nobody@people.example"} {
+		wantEnded(t, email, race(30, func(i int) error { return h.process(i).ForgotPassword(context.Background(), ada.slug, email) }), map[string]int{"": 30})
+	}
+	h.settle()
+	if mails := h.codes(t, "reset_code", ada.email); len(mails) != 5 {
+		t.Errorf("%d codes, want 5", len(mails))
+	}
+	if mails := h.codes(t, "reset_code", "nobody@people.example"); len(mails) != 0 {
+		t.Errorf("%d codes to nobody", len(mails))
+	}
+	rules := limit.Defaults()
+	if rules[limit.ResetDay] != (limit.Rule{Most: 10, Span: 24 * time.Hour}) {
+		t.Error(rules)
+	}
+}
+
+// Only active members get codes, and no code lets another in.
+func TestResetIsForActiveMembers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	invited, _ := ada.invite(t, "member")
+	out := ada.member(t, "member")
+	code := out.resetCode(t)
+	if _, err := h.DeactivateMember(t.Context(), Request{By: ada.actor(t)}, out.id); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.reset(0, code, newPassword()); refusedAs(err) != "bad_code" {
+		t.Errorf("deactivated meanwhile: %v", err)
+	}
+	for _, p := range []*person{invited, out, {h: h, slug: ada.slug, email: "no address"}, {h: h, slug: "not-" + ada.slug, email: ada.email}, {h: h, slug: "NUL", email: "a\x00@b.example"}} {
+		before := len(h.codes(t, "reset_code", p.email))
+		if err := h.ForgotPassword(t.Context(), p.slug, p.email); err != nil {
+			t.Error(err)
+		}
+		h.settle()
+		if n := len(h.codes(t, "reset_code", p.email)); n != before {
+			t.Errorf("%d codes for %s", n-before, p.email)
+		}
+		if err := p.reset(0, "123456", newPassword()); refusedAs(err) != "bad_code" {
+			t.Error(err)
+		}
+	}
+	code = ada.resetCode(t)
+	elsewhere := h.found(t)
+	if err := (&person{h: h, slug: elsewhere.slug, email: elsewhere.email}).reset(0, code, newPassword()); refusedAs(err) != "bad_code" {
+		t.Error(err)
+	}
+	if strings.Contains(h.log.String(), `"ERROR"`) {
+		t.Errorf("the log: %s", h.log)
+	}
+}
+
+func TestResetCodeExpires(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	for _, life := range []time.Duration{15 * time.Minute, 10 * time.Minute} {
+		h.ResetCodeLife = life
+		for at, want := range map[time.Duration]string{life - time.Second: "", life + time.Second: "bad_code"} {
+			code := ada.resetCode(t)
+			h.now = func() time.Time { return time.Now().Add(at) }
+			if err := ada.reset(0, code, newPassword()); refusedAs(err) != want {
+				t.Errorf("%s of %s: %v", at, life, err)
+			}
+			h.now = time.Now
+		}
+	}
+}
+
+// The new password obeys the policy. What is refused for it does not cost an attempt, unless the code was right.
+func TestResetChecksPassword(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	code := ada.resetCode(t)
+	for range 3 {
+		for _, weak := range []string{"short", "password123", ada.slug + "1", "1Works of " + ada.slug} {
+			if err := ada.reset(0, code, weak); refusedAs(err) != "invalid" {
+				t.Errorf("%s: %v", weak, err)
+			}
+		}
+	}
+	if err := ada.reset(0, code, newPassword()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A session that a login opens while the password is replaced does not outlive that, whoever is quicker.
+func TestNoSessionOutlivesItsPassword(t *testing.T) {
+	t.Parallel()
+	rules := without(limit.LoginIP, limit.LoginAccount, limit.ResetAccount, limit.ResetDay)
+	h := newHouse(t, settings{processes: 2, rules: rules})
+	ada := h.found(t)
+	for range 8 {
+		code, old, fresh := ada.resetCode(t), ada.password, newPassword()
+		var mu sync.Mutex
+		var tokens []string
+		ended := race(7, func(i int) error {
+			if i == 6 {
+				return ada.reset(i, code, fresh)
+			}
+			time.Sleep(time.Duration(i) * 15 * time.Millisecond)
+			token, err := ada.logIn(i, old)
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				tokens = append(tokens, token)
+			}
+			return nil
+		})
+		wantEnded(t, "all", ended, map[string]int{"": 7})
+		for _, token := range tokens {
+			if _, err := h.Authenticate(t.Context(), token); refusedAs(err) != "unauthenticated" {
+				t.Errorf("a session of the old password goes on: %v", err)
+			}
+		}
+		ada.password = fresh
+		if _, err := ada.logIn(0, fresh); err != nil {
+			t.Errorf("the new password: %v", err)
+		}
+		t.Logf("%d logins before the reset", len(tokens))
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	second, err := ada.logIn(0, ada.password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(current, fresh string) error {
+		return h.ChangePassword(context.Background(), ada.actor(t), home, current, fresh)
+	}
+	if err := change(ada.password, "Ada Lovelace "+ada.slug); refusedAs(err) != "invalid" {
+		t.Errorf("a weak one: %v", err)
+	}
+	if err := change(wrong, newPassword()); refusedAs(err) != "invalid" {
+		t.Errorf("a wrong one: %v", err)
+	}
+	fresh := newPassword()
+	if err := change(ada.password, fresh); err != nil {
+		t.Fatal(err)
+	}
+	ada.actor(t) // the session that it was changed in goes on
+	if _, err := h.Authenticate(t.Context(), second); refusedAs(err) != "unauthenticated" {
+		t.Errorf("another session: %v", err)
+	}
+	if _, err := ada.logIn(0, fresh); err != nil {
+		t.Error(err)
+	}
+	if mails := h.codes(t, "password_changed", ada.email); len(mails) != 1 {
+		t.Errorf("%d notices", len(mails))
+	}
+	ada.wantTypes(t, "logged_in", "login_failed", "password_changed", "logged_in")
+	for range 5 {
+		if err := change(wrong, newPassword()); refusedAs(err) != "invalid" {
+			t.Fatal(err)
+		}
+	}
+	if err := change(fresh, newPassword()); refusedAs(err) != "locked" {
+		t.Errorf("after 5 wrong ones: %v", err)
+	}
+	if _, err := ada.logIn(0, fresh); refusedAs(err) != "locked" {
+		t.Error(err)
+	}
+}
+
+// Two changes at once: one wins, and the other is told.
+func TestChangePasswordTwice(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	by := ada.actor(t)
+	ended := race(2, func(i int) error {
+		return h.process(i).ChangePassword(context.Background(), by, home, ada.password, newPassword())
+	})
+	if ended[""] != 1 || ended["password_changed"]+ended["invalid"] != 1 {
+		t.Errorf("%v", ended)
+	}
+	if _, err := h.Authenticate(t.Context(), ada.token); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member who was erased is not let in by a code, and a code that was asked for is not mailed.
+func TestResetWithoutAddress(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	grace := ada.member(t, "member")
+	if _, err := h.RemoveMember(t.Context(), Request{By: ada.actor(t)}, grace.id); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.ForgotPassword(t.Context(), grace.slug, grace.email); err != nil {
+		t.Fatal(err)
+	}
+	h.settle()
+	if codes := h.codes(t, "reset_code", grace.email); len(codes) != 0 {
+		t.Error("a removed member got a code")
+	}
+	if _, err := grace.logIn(0, grace.password); refusedAs(err) != "bad_credentials" {
+		t.Error(err)
+	}
+	if refusedAs(domain.Missing("x")) != "x_not_found" {
+		t.Error("refusedAs")
+	}
+}

@@ -1,0 +1,57 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// AccountStream names the stream of what happens to a member's account. It is apart from the roster, which every
+// command guards: a login must not make others decide again.
+func AccountStream(member uuid.UUID) string { return "account-" + member.String() }
+
+// The events of an account. None of them holds a secret. They make no state: they are there to be read.
+type (
+	MemberLoggedIn struct {
+		MemberID  uuid.UUID `json:"member_id"`
+		SessionID uuid.UUID `json:"session_id"`
+	}
+	// MemberLoginFailed is there for each password that was compared. What was refused without that, because the
+	// account was locked, leaves none.
+	MemberLoginFailed struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	// MemberLocked keeps everybody out of the account, after too many wrong passwords, until an instant.
+	MemberLocked struct {
+		MemberID uuid.UUID `json:"member_id"`
+		Until    time.Time `json:"until"`
+	}
+	// MemberUnlocked ends a lock before its time: the actor is an admin, or the member with a new password.
+	MemberUnlocked struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	// MemberPasswordReset is a new password by way of a code from a mail.
+	MemberPasswordReset struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	// MemberPasswordChanged is a new password by somebody who knew the old one.
+	MemberPasswordChanged struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+)
+
+func (MemberLoggedIn) Type() string        { return "member.logged_in" }
+func (MemberLoginFailed) Type() string     { return "member.login_failed" }
+func (MemberLocked) Type() string          { return "member.locked" }
+func (MemberUnlocked) Type() string        { return "member.unlocked" }
+func (MemberPasswordReset) Type() string   { return "member.password_reset" }
+func (MemberPasswordChanged) Type() string { return "member.password_changed" }
+
+func init() {
+	register[MemberLoggedIn]()
+	register[MemberLoginFailed]()
+	register[MemberLocked]()
+	register[MemberUnlocked]()
+	register[MemberPasswordReset]()
+	register[MemberPasswordChanged]()
+}

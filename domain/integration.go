@@ -1,0 +1,103 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// MaxSecret is the longest access or refresh token of an integration, in bytes.
+const MaxSecret = 8192
+
+// Integration is an account that the workspace has with another service. Its OAuth tokens are no part of it: they
+// are sealed, in a table of their own, and in no event.
+type Integration struct {
+	ID             uuid.UUID  `json:"id"`
+	Provider       string     `json:"provider"`
+	Name           string     `json:"name"`
+	Scopes         []string   `json:"scopes"`     // what the provider lets the tokens do, in its words
+	ExpiresAt      *time.Time `json:"expires_at"` // of the access token, as the provider said; nil when it did not
+	CreatedBy      uuid.UUID  `json:"created_by"`
+	CreatedAt      time.Time  `json:"created_at"`
+	UpdatedAt      time.Time  `json:"updated_at"`
+	DisconnectedAt *time.Time `json:"disconnected_at"`
+	Version        int        `json:"version"`
+	Position       int64      `json:"position"`
+}
+
+// IntegrationStream names the stream of an integration.
+func IntegrationStream(id uuid.UUID) string { return "integration-" + id.String() }
+
+// The events of an integration.
+type (
+	IntegrationConnected struct {
+		Provider  string     `json:"provider"`
+		Name      string     `json:"name"`
+		Scopes    []string   `json:"scopes,omitempty"`
+		ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	}
+	IntegrationDisconnected struct{}
+)
+
+func (IntegrationConnected) Type() string    { return "integration.connected" }
+func (IntegrationDisconnected) Type() string { return "integration.disconnected" }
+
+func init() {
+	register[IntegrationConnected]()
+	register[IntegrationDisconnected]()
+}
+
+// Apply folds one event of the integration's stream into its state.
+func (i *Integration) Apply(r Record) {
+	switch e := r.Event.(type) {
+	case IntegrationConnected:
+		id, _ := StreamID("integration", r.Stream)
+		*i = Integration{ID: id, Provider: e.Provider, Name: e.Name, Scopes: e.Scopes, ExpiresAt: e.ExpiresAt,
+			CreatedBy: r.Actor, CreatedAt: r.At}
+		if i.Scopes == nil {
+			i.Scopes = []string{}
+		}
+	case IntegrationDisconnected:
+		i.DisconnectedAt = &r.At
+	}
+	i.UpdatedAt, i.Version, i.Position = r.At, r.Version, r.Position
+}
+
+// NewIntegration begins an integration.
+func NewIntegration(e IntegrationConnected) ([]Event, error) {
+	if err := firstError(
+		checkText("/provider", e.Provider, 1, 100),
+		checkText("/name", e.Name, 1, 200),
+	); err != nil {
+		return nil, err
+	}
+	if len(e.Scopes) > 100 {
+		return nil, InvalidField("/scopes", "must be at most 100")
+	}
+	for _, scope := range e.Scopes {
+		if err := checkText("/scopes", scope, 1, 300); err != nil {
+			return nil, err
+		}
+	}
+	if e.ExpiresAt != nil {
+		utc := e.ExpiresAt.UTC().Truncate(time.Microsecond) // as Postgres keeps it
+		e.ExpiresAt = &utc
+	}
+	return []Event{e}, nil
+}
+
+// CheckSecret refuses what cannot be a token of an integration. What it says does not show any of it.
+func CheckSecret(pointer, secret string) error {
+	if secret == "" || len(secret) > MaxSecret {
+		return InvalidField(pointer, "must have 1 to %d bytes", MaxSecret)
+	}
+	return checkText(pointer, secret, 1, MaxSecret)
+}
+
+// Disconnect ends the integration.
+func (i Integration) Disconnect() ([]Event, error) {
+	if i.DisconnectedAt != nil {
+		return nil, Missing("integration")
+	}
+	return []Event{IntegrationDisconnected{}}, nil
+}

@@ -1,0 +1,88 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Token is a personal API token: it acts for the member who made it, with the grants it was given and never with
+// more than that member has at the moment. The secret is no part of it.
+type Token struct {
+	ID        uuid.UUID  `json:"id"`
+	MemberID  uuid.UUID  `json:"member_id"`
+	Name      string     `json:"name"`
+	Grants    Grants     `json:"grants"`
+	ExpiresAt time.Time  `json:"expires_at"`
+	CreatedAt time.Time  `json:"created_at"`
+	UpdatedAt time.Time  `json:"updated_at"`
+	RevokedAt *time.Time `json:"revoked_at"`
+	Version   int        `json:"version"`
+	Position  int64      `json:"position"`
+}
+
+// TokenStream names the stream of a personal API token.
+func TokenStream(id uuid.UUID) string { return "token-" + id.String() }
+
+// The events of a token. Its member is who made it.
+type (
+	TokenCreated struct {
+		Name      string    `json:"name"`
+		Grants    Grants    `json:"grants"`
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	TokenRevoked struct{}
+)
+
+func (TokenCreated) Type() string { return "token.created" }
+func (TokenRevoked) Type() string { return "token.revoked" }
+
+func init() {
+	register[TokenCreated]()
+	register[TokenRevoked]()
+}
+
+// Apply folds one event of the token's stream into its state.
+func (t *Token) Apply(r Record) {
+	switch e := r.Event.(type) {
+	case TokenCreated:
+		id, _ := StreamID("token", r.Stream)
+		*t = Token{ID: id, MemberID: r.Actor, Name: e.Name, Grants: e.Grants, ExpiresAt: e.ExpiresAt, CreatedAt: r.At}
+	case TokenRevoked:
+		t.RevokedAt = &r.At
+	}
+	t.UpdatedAt, t.Version, t.Position = r.At, r.Version, r.Position
+}
+
+// NewToken begins a token of a member whose role grants owner. Without grants of its own it gets all of those,
+// as they are now. It lives for a year at most.
+func NewToken(e TokenCreated, owner Grants, now time.Time) ([]Event, error) {
+	if err := checkText("/name", e.Name, 1, 200); err != nil {
+		return nil, err
+	}
+	e.ExpiresAt = e.ExpiresAt.UTC().Truncate(time.Second)
+	if !e.ExpiresAt.After(now) || e.ExpiresAt.After(now.AddDate(1, 0, 0)) {
+		return nil, InvalidField("/expires_at", "must be later than now, by a year at most")
+	}
+	if e.Grants == nil {
+		e.Grants = owner.Intersect(owner)
+		return []Event{e}, nil
+	}
+	if err := e.Grants.check("/grants"); err != nil {
+		return nil, err
+	}
+	for _, g := range e.Grants {
+		if p := (Permission{g.Resource, g.Action}); owner.Scope(p).wider(g.Scope) != owner.Scope(p) {
+			return nil, Refuse(Forbidden, "grants_exceed_role", "your role does not grant %s over %s, so a token of yours cannot", p, g.Scope)
+		}
+	}
+	return []Event{e}, nil
+}
+
+// Revoke ends the token.
+func (t Token) Revoke() ([]Event, error) {
+	if t.RevokedAt != nil {
+		return nil, Missing("token")
+	}
+	return []Event{TokenRevoked{}}, nil
+}

@@ -1,0 +1,55 @@
+package http
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+type (
+	forgotInput struct {
+		Body struct {
+			Workspace string `json:"workspace" maxLength:"63" doc:"The slug."`
+			Email     string `json:"email" maxLength:"254"`
+		}
+	}
+	resetInput struct {
+		Body struct {
+			Workspace string `json:"workspace" maxLength:"63" doc:"The slug."`
+			Email     string `json:"email" maxLength:"254"`
+			Code      string `json:"code" pattern:"^[0-9]{6}$"`
+			Password  string `json:"password" minLength:"8" maxLength:"1024"`
+		}
+	}
+	changePasswordInput struct {
+		Body struct {
+			Current  string `json:"current" maxLength:"1024"`
+			Password string `json:"password" minLength:"8" maxLength:"1024"`
+		}
+	}
+)
+
+func password(a *api) {
+	registerPublic(a, operation{Method: "POST", Path: "/api/password/forgot", ID: "forget-password", Tag: "account", Status: http.StatusAccepted,
+		Summary:     "Ask for a new password",
+		Description: "A mail with a 6-digit code goes to the address if an active member has it, at most 5 times an hour and 10 times a day. The answer does not tell.",
+		Access:      public},
+		func(ctx context.Context, in *forgotInput) (*struct{}, error) {
+			return nil, a.Commands.ForgotPassword(ctx, in.Body.Workspace, in.Body.Email)
+		})
+	registerPublic(a, operation{Method: "POST", Path: "/api/password/reset", ID: "reset-password", Tag: "account", Status: http.StatusNoContent,
+		Summary:     "Choose a new password, with the code from the mail",
+		Description: "A code is good for 15 minutes, for 5 attempts, and once. All sessions end, and the account is unlocked.",
+		Access:      public},
+		func(ctx context.Context, in *resetInput) (*struct{}, error) {
+			b := in.Body
+			return nil, a.Commands.ResetPassword(ctx, commands.NewPassword{Workspace: b.Workspace, Email: b.Email, Code: b.Code, Password: b.Password, From: originOf(ctx)})
+		})
+	register(a, operation{Method: "POST", Path: "/api/password/change", ID: "change-password", Tag: "account", Status: http.StatusNoContent,
+		Summary: "Choose a new password, with the one there is", Description: "All other sessions end.", Access: signedIn},
+		func(ctx context.Context, by projections.Actor, in *changePasswordInput) (*struct{}, error) {
+			return nil, a.Commands.ChangePassword(ctx, by, originOf(ctx), in.Body.Current, in.Body.Password)
+		})
+}

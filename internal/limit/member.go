@@ -1,0 +1,63 @@
+package limit
+
+import (
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// members counts the API requests of members, in this process only: with several, a member has the limit in each.
+type members struct {
+	rule Rule
+
+	mu    sync.Mutex
+	of    map[uuid.UUID][]time.Time // the requests in the window, the oldest first
+	swept time.Time
+}
+
+// Member counts one request of a member. With room it gives 0, else how long to wait; refused requests do not count.
+func (l *Limits) Member(id uuid.UUID) time.Duration {
+	if l == nil || l.members.rule.Most == 0 {
+		return 0
+	}
+	return l.members.take(id, time.Now())
+}
+
+func (m *members) take(id uuid.UUID, now time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sweep(now)
+	hits := m.of[id]
+	start := now.Add(-m.rule.Span)
+	old := 0
+	for old < len(hits) && !hits[old].After(start) {
+		old++
+	}
+	if old > len(hits)/2 { // moved down now and then, so that the slice does not wander through memory
+		hits, old = append(hits[:0:0], hits[old:]...), 0
+	}
+	hits = hits[old:]
+	if len(hits) >= m.rule.Most {
+		m.of[id] = hits
+		return hits[len(hits)-m.rule.Most].Sub(start)
+	}
+	m.of[id] = append(hits, now)
+	return 0
+}
+
+// sweep forgets, once in a window, those who asked for nothing in the last.
+func (m *members) sweep(now time.Time) {
+	if m.of == nil {
+		m.of, m.swept = map[uuid.UUID][]time.Time{}, now
+	}
+	if now.Sub(m.swept) < m.rule.Span {
+		return
+	}
+	m.swept = now
+	for id, hits := range m.of {
+		if !hits[len(hits)-1].After(now.Add(-m.rule.Span)) {
+			delete(m.of, id)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package limit
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The limits there are.
+const (
+	SignupIP     = "signup_ip"         // sign-ups from one address
+	SignupDomain = "signup_domain"     // sign-ups with addresses of one organisation: see Organisation
+	LoginIP      = "login_ip"          // failed logins from one address
+	LoginAccount = "login_account"     // failed logins to one account; it is locked then, see Rule
+	ResetAccount = "reset_account"     // codes for a new password of one account
+	ResetDay     = "reset_account_day" // the same, over a day
+	APIMember    = "api_member"        // requests of one member, in one process
+)
+
+// Rule is at most Most in any window of Span.
+//
+// LoginAccount is different: the hit that makes it Most locks the subject for Span, then for two and for four times
+// that when it happens again within a day. Nothing counts while it is locked, so that nobody can make it longer.
+type Rule struct {
+	Most int
+	Span time.Duration
+}
+
+// Rules are the limits in force, by name. What has no rule is not limited.
+type Rules map[string]Rule
+
+// Defaults are the limits that are in force unless a setting says otherwise.
+func Defaults() Rules {
+	return Rules{
+		SignupIP:     {5, time.Hour},
+		SignupDomain: {10, 24 * time.Hour},
+		LoginIP:      {20, 15 * time.Minute},
+		LoginAccount: {5, 15 * time.Minute},
+		ResetAccount: {5, time.Hour},
+		ResetDay:     {10, 24 * time.Hour},
+		APIMember:    {600, time.Minute},
+	}
+}
+
+// What a setting may ask for. A subject costs 8 bytes for each of its hits in the window.
+const (
+	mostMost     = 1_000_000
+	shortestSpan = time.Second
+	longestSpan  = 31 * 24 * time.Hour
+)
+
+// Parse gives the defaults, overridden by entries such as "login_ip=20/15m", or "login_ip=off" for no limit. Errors
+// name the entry.
+func Parse(entries []string) (Rules, error) {
+	rules := Defaults()
+	seen := map[string]bool{}
+	for _, entry := range entries {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		name, text, _ := strings.Cut(entry, "=")
+		if _, known := Defaults()[name]; !known {
+			return nil, fmt.Errorf("%q: there is no limit %q, but %s", entry, name, strings.Join(slices.Sorted(maps.Keys(Defaults())), ", "))
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("%q: %s is there twice", entry, name)
+		}
+		seen[name] = true
+		if text == "off" {
+			delete(rules, name)
+			continue
+		}
+		rule, err := parseRule(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", entry, err)
+		}
+		rules[name] = rule
+	}
+	return rules, nil
+}
+
+func parseRule(text string) (Rule, error) {
+	count, span, found := strings.Cut(text, "/")
+	if !found {
+		return Rule{}, fmt.Errorf("expected name=count/duration, such as %s=20/15m, or %s=off", LoginIP, LoginIP)
+	}
+	most, err := strconv.Atoi(count)
+	if err != nil || most < 1 || most > mostMost {
+		return Rule{}, fmt.Errorf("the count must be 1 to %d, or all of it off", mostMost)
+	}
+	d, err := time.ParseDuration(span)
+	if err != nil || d < shortestSpan || d > longestSpan {
+		return Rule{}, fmt.Errorf("the duration must be %s to %s, such as 15m or 24h", shortestSpan, longestSpan)
+	}
+	return Rule{Most: most, Span: d}, nil
+}

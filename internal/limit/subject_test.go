@@ -1,0 +1,104 @@
+package limit
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "2001:db8:1:2::1": "2001:db8:1:2::/64", "2001:db8:1:3::1": "2001:db8:1:3::/64",
+		"fe80::1%eth0": "fe80::/64", "::1": "::/64",
+	} {
+		if got := Address(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if Address(netip.Addr{}) != Address(netip.Addr{}) || Address(netip.Addr{}) == "" {
+		t.Error("no address is no subject")
+	}
+}
+
+func TestOrganisation(t *testing.T) {
+	t.Parallel()
+	for email, want := range map[string]string{
+		"ada@example.org": "example.org", "Ada+x@EXAMPLE.org": "example.org", "b@mail.eu.example.org": "example.org",
+		"c@example.co.uk": "example.co.uk", "c@a.b.example.co.uk": "example.co.uk",
+		"d@bücher.example": "xn--bcher-kva.example", "d@xn--bcher-kva.example": "xn--bcher-kva.example", "d@BÜCHER.example": "xn--bcher-kva.example",
+		"d@bu\u0308cher.example": "xn--bcher-kva.example", "d@www.ｂücher.example": "xn--bcher-kva.example",
+		"e@gmail.com": "e@gmail.com", "E+tag@GMail.com": "e@gmail.com", "f@skynet.be": "f@skynet.be", "g@x.hotmail.co.uk": "g@hotmail.co.uk",
+		"h@localhost": "localhost", "i@example.org.": "example.org", "j@co.uk": "co.uk", "k@[192.0.2.1]": "[192.0.2.1]", "@": "",
+		`"a@b"@example.org`: "example.org",
+	} {
+		if got := Organisation(email); got != want {
+			t.Errorf("%s: %q, want %q", email, got, want)
+		}
+	}
+}
+
+// The list holds registered domains only: another form would never match.
+func TestFreemail(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"gmail.com", "outlook.com", "proton.me", "skynet.be", "telenet.be"} {
+		if !freemail()[name] {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	var lines []string
+	for line := range strings.Lines(freemailText) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			lines = append(lines, line)
+		}
+	}
+	for domain := range freemail() {
+		if got := Organisation("x@" + domain); got != "x@"+domain {
+			t.Errorf("%s is %s", domain, got)
+		}
+	}
+	slices.Sort(lines)
+	if len(slices.Compact(lines)) != len(freemail()) {
+		t.Error("a domain is there twice")
+	}
+}
+
+func TestMember(t *testing.T) {
+	t.Parallel()
+	m := &members{rule: Rule{3, time.Minute}}
+	a, b := uuid.New(), uuid.New()
+	now := time.Now()
+	for i, step := range []struct {
+		id    uuid.UUID
+		after time.Duration
+		wait  time.Duration
+	}{
+		{a, 0, 0}, {a, 20 * time.Second, 0}, {a, 0, 0}, {a, 0, 40 * time.Second}, {b, 0, 0}, {a, 39 * time.Second, time.Second},
+		{a, time.Second, 0}, {a, 0, 20 * time.Second}, {a, 20 * time.Second, 0}, {a, 0, 0}, {a, 0, 40 * time.Second},
+	} {
+		now = now.Add(step.after)
+		if wait := m.take(step.id, now); wait != step.wait {
+			t.Errorf("step %d: wait %s, want %s", i, wait, step.wait)
+		}
+	}
+	m.take(b, now.Add(time.Hour))
+	if len(m.of) != 1 {
+		t.Errorf("%d members are remembered", len(m.of))
+	}
+	if (*Limits)(nil).Member(a) != 0 || (&Limits{}).Member(a) != 0 {
+		t.Error("no limit limits")
+	}
+}
+
+func BenchmarkMember(b *testing.B) {
+	m := &members{rule: Rule{600, time.Minute}}
+	id := uuid.New()
+	for b.Loop() {
+		m.take(id, time.Now())
+	}
+}

@@ -1,0 +1,48 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Account is a member with what lets them in.
+type Account struct {
+	ID        uuid.UUID
+	Status    string
+	Email     domain.Personal
+	EmailHash string
+	FullName  domain.Personal
+	Password  string // a PHC string; empty while the member has none
+}
+
+const selectAccount = `select m.id, m.status, m.email, m.email_hash, m.full_name, coalesce(c.password, '') as password
+	from member m left join credential c on c.member_id = m.id where m.status <> 'removed' and `
+
+// AccountByEmail finds the account with an address, by its keyed hash, on a roster that is not stale; nil when there
+// is none.
+func (p *Projections) AccountByEmail(ctx context.Context, w pg.Workspace, hash string) (*Account, error) {
+	return p.account(ctx, w, selectAccount+`m.email_hash = $1`, hash)
+}
+
+// AccountByID is AccountByEmail for somebody who is known.
+func (p *Projections) AccountByID(ctx context.Context, w pg.Workspace, member uuid.UUID) (*Account, error) {
+	return p.account(ctx, w, selectAccount+`m.id = $1`, member)
+}
+
+func (p *Projections) account(ctx context.Context, w pg.Workspace, sql string, key any) (*Account, error) {
+	var rows []Account
+	_, err := p.freshRoster(ctx, w, pg.Rows(&rows, sql, key))
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
+}
+
+// StreamVersion is the query for the version of a stream; 0 for one that is not there.
+func StreamVersion(into *int, stream string) pg.Statement {
+	return pg.Exec(`select coalesce(max(version), 0) from event where stream = $1`, stream).Scan(into)
+}

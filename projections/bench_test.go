@@ -1,0 +1,174 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// BenchmarkRebuild rebuilds the read models of one workspace from a log of 200,000 events (KLUIS_BENCH_EVENTS) on
+// tasks and comments, first alone, then while two clients list tasks one after the other. What the clients reach is
+// compared with what they reached just before, without a rebuild, in the same run.
+//
+// The first catch-up is the ordinary one, in small pages: what a server does that was restored without read models.
+func BenchmarkRebuild(b *testing.B) {
+	events := 200_000
+	if text := os.Getenv("KLUIS_BENCH_EVENTS"); text != "" {
+		events, _ = strconv.Atoi(text)
+	}
+	p := newProcess(b)
+	by := p.found(b)
+	p.history(b, by, events)
+	begun := time.Now()
+	if _, err := p.CatchUp(context.Background(), by.Workspace); err != nil {
+		b.Fatal(err)
+	}
+	catchUp := float64(events) / time.Since(begun).Seconds()
+	p.admin(b, `vacuum analyze`) // as autovacuum will have done
+	for b.Loop() {
+		alone := rebuildRate(b, p, by.Workspace)
+		quiet := readers(b, p, by, func() { time.Sleep(4 * time.Second) })
+		var during float64
+		busy := readers(b, p, by, func() { during = rebuildRate(b, p, by.Workspace) })
+		after := readers(b, p, by, func() { time.Sleep(2 * time.Second) })
+		b.ReportMetric(catchUp, "catchup-events/s")
+		b.ReportMetric(alone, "alone-events/s")
+		b.ReportMetric(during, "loaded-events/s")
+		b.ReportMetric(quiet.rate, "reads/s")
+		b.ReportMetric(busy.rate/quiet.rate, "reads-x")
+		b.ReportMetric(after.rate/quiet.rate, "reads-after-x")
+		b.ReportMetric(quiet.p99.Seconds()*1000, "p99-ms")
+		b.ReportMetric(busy.p99.Seconds()/quiet.p99.Seconds(), "p99-x")
+		b.ReportMetric(busy.worst.Seconds()*1000, "worst-ms")
+		b.ReportMetric(0, "ns/op")
+	}
+	if d, err := p.Check(context.Background(), by.Workspace, nil); err != nil || d != nil {
+		b.Errorf("drift %v, %v", d, err)
+	}
+}
+
+func rebuildRate(b *testing.B, p *process, w pg.Workspace) float64 {
+	b.Helper()
+	begun := time.Now()
+	events, err := p.Rebuild(context.Background(), w, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(events) / time.Since(begun).Seconds()
+}
+
+// reached is how many reads there were a second, and how long they took.
+type reached struct {
+	rate       float64
+	p99, worst time.Duration
+}
+
+// readers lets two clients list tasks, 50 at a time, in three ways, for as long as do lasts.
+func readers(b *testing.B, p *process, by Actor, do func()) reached {
+	b.Helper()
+	stop := make(chan struct{})
+	var mu sync.Mutex
+	var all []time.Duration
+	var clients sync.WaitGroup
+	for range 2 {
+		clients.Go(func() {
+			var took []time.Duration
+			defer func() {
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, took...)
+			}()
+			filters := []TaskFilter{{}, {Status: "open"}, {Assignee: &by.Member}}
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				begun := time.Now()
+				tasks, mark, err := p.ListTasks(context.Background(), by, filters[i%len(filters)], Page{Limit: 50})
+				if err != nil || len(tasks) == 0 || mark.Behind() != 0 {
+					b.Errorf("%d tasks, %+v, %v", len(tasks), mark, err)
+					return
+				}
+				took = append(took, time.Since(begun))
+			}
+		})
+	}
+	begun := time.Now()
+	do()
+	close(stop)
+	clients.Wait()
+	slices.Sort(all)
+	if len(all) == 0 {
+		b.Fatal("no reads")
+	}
+	return reached{float64(len(all)) / time.Since(begun).Seconds(), all[len(all)*99/100], all[len(all)-1]}
+}
+
+// history writes events into the log, as the superuser: for each task that is created about four others, on one of the
+// tasks of late: a third of them comments.
+func (p *process) history(b testing.TB, by Actor, events int) {
+	b.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	type live struct {
+		id      uuid.UUID
+		version int
+	}
+	var tasks []live
+	begin := time.Now().Add(-time.Hour).UTC().Truncate(time.Microsecond)
+	position := int64(2)
+	at := func() time.Time { return begin.Add(time.Duration(position) * 10 * time.Microsecond) }
+	row := func(stream string, version int, e domain.Event) []any {
+		position++
+		return []any{position, uuid.Must(uuid.NewV7()), stream, version, e.Type(), at(), by.Member, string(encode(b, e))}
+	}
+	text := "It has to be done before the end of the week, because the others wait for it. "
+	i := 0
+	rows := pgx.CopyFromFunc(func() ([]any, error) {
+		if i++; i > events {
+			return nil, nil
+		}
+		if i%5 == 1 {
+			tasks = append(tasks, live{uuid.Must(uuid.NewV7()), 1})
+			return row(domain.TaskStream(tasks[len(tasks)-1].id), 1, domain.TaskCreated{Title: fmt.Sprintf("Task %d: what somebody has to do", i),
+				Description: text + text, Status: "open", Priority: "none", AssigneeIDs: []uuid.UUID{by.Member}}), nil
+		}
+		t := &tasks[len(tasks)-1-random.IntN(min(len(tasks), 500))]
+		if i%3 == 0 {
+			return row(domain.CommentStream(uuid.Must(uuid.NewV7())), 1, domain.CommentCreated{TaskID: t.id, Body: text}), nil
+		}
+		t.version++
+		var e domain.Event
+		switch random.IntN(5) {
+		case 0:
+			e = domain.TaskCompleted{}
+		case 1:
+			e = domain.TaskReopened{Status: "open"}
+		case 2:
+			e = domain.TaskAssigned{MemberID: uuid.New()}
+		default:
+			priority := domain.TaskPriorities[random.IntN(5)]
+			e = domain.TaskUpdated{Priority: &priority, DueOn: domain.To(domain.Date("2026-12-31"))}
+		}
+		return row(domain.TaskStream(t.id), t.version, e), nil
+	})
+	schema := by.Workspace.Schema()
+	if _, err := p.superuser(b).CopyFrom(context.Background(), pgx.Identifier{schema, "event"},
+		[]string{"position", "id", "stream", "version", "type", "at", "actor", "data"}, rows); err != nil {
+		b.Fatal(err)
+	}
+	p.admin(b, `update `+schema+`.head set position = $1, at = $2`, position, at())
+}
