@@ -87,8 +87,8 @@ type NewPassword struct {
 	From                             Origin
 }
 
-// ResetPassword gives the member with an address a new password, for the code that was mailed there. It ends all of
-// the member's sessions, and the lock of the account.
+// ResetPassword gives the member with an address a new password, for the code that was mailed there. It ends all
+// sessions and API tokens of the member, and the lock of the account.
 //
 // All of it is one transaction that begins by taking the code away: of any number of right answers at once, one wins.
 func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
@@ -166,10 +166,13 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash, code 
 	return stored[0], nil
 }
 
-// ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions. Wrong
-// answers count as failed logins, since whoever found an open session may guess here as well.
+// ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions and API
+// tokens. Wrong answers count as failed logins, since whoever found an open session may guess here as well.
 func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, from Origin, current, plain string) error {
 	w := by.Workspace
+	if by.Session == uuid.Nil {
+		return domain.Refuse(domain.Forbidden, "session_required", "an API token cannot change the password: log in")
+	}
 	account, err := c.Views.AccountByID(ctx, w, by.Member)
 	if err != nil {
 		return err
@@ -221,8 +224,8 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 	return err
 }
 
-// replacePassword stores a new password, ends all sessions of the member but keep, and asks for the mail that says so,
-// in one transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
+// replacePassword stores a new password, ends all API tokens of the member and all sessions but keep, and asks for the
+// mail that says so, in one transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
 //
 // The credential is locked before the sessions go: see openSession.
 func (c *Commands) replacePassword(ctx context.Context, w pg.Workspace, a projections.Account, phc string, keep uuid.UUID, claim, after func(pgx.Tx) error) error {
@@ -237,7 +240,7 @@ func (c *Commands) replacePassword(ctx context.Context, w pg.Workspace, a projec
 		if err := claim(tx); err != nil {
 			return err
 		}
-		if err := run(ctx, tx, setPassword(a.ID, phc), endSessions(a.ID, keep)); err != nil {
+		if err := run(ctx, tx, setPassword(a.ID, phc), endSessions(a.ID, keep), endTokens(a.ID)); err != nil {
 			return fmt.Errorf("store the new password of member %s: %w", a.ID, err)
 		}
 		if err := pg.Become(ctx, tx, "none", ""); err != nil {

@@ -175,10 +175,10 @@ func (c *Commands) EndSession(ctx context.Context, by projections.Actor, id uuid
 func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections.Actor, error) {
 	refused := domain.Refuse(domain.Unauthenticated, "unauthenticated", "the token is missing, wrong, or has ended: log in")
 	parsed, err := token.Parse(bearer)
-	if err != nil || parsed.Kind != token.Session {
+	if err != nil {
 		return projections.Actor{}, refused
 	}
-	actor, err := c.Views.BySession(ctx, pg.Workspace{ID: parsed.Workspace}, parsed.Digest)
+	actor, err := c.shown(ctx, parsed)
 	if pg.Is(err, pg.NoSuchRole) { // a workspace that never was, or is no more
 		return projections.Actor{}, refused
 	}

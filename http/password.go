@@ -41,14 +41,14 @@ func password(a *api) {
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/password/reset", ID: "reset-password", Tag: "account", Status: http.StatusNoContent,
 		Summary:     "Choose a new password, with the code from the mail",
-		Description: "A code is good for 15 minutes, for 5 attempts, and once. All sessions end, and the account is unlocked.",
+		Description: "A code is good for 15 minutes, for 5 attempts, and once. All sessions and API tokens end, and the account is unlocked.",
 		Access:      public},
 		func(ctx context.Context, in *resetInput) (*struct{}, error) {
 			b := in.Body
 			return nil, a.Commands.ResetPassword(ctx, commands.NewPassword{Workspace: b.Workspace, Email: b.Email, Code: b.Code, Password: b.Password, From: originOf(ctx)})
 		})
 	register(a, operation{Method: "POST", Path: "/api/password/change", ID: "change-password", Tag: "account", Status: http.StatusNoContent,
-		Summary: "Choose a new password, with the one there is", Description: "All other sessions end.", Access: signedIn},
+		Summary: "Choose a new password, with the one there is", Description: "All other sessions and all API tokens end.", Access: signedIn},
 		func(ctx context.Context, by projections.Actor, in *changePasswordInput) (*struct{}, error) {
 			return nil, a.Commands.ChangePassword(ctx, by, originOf(ctx), in.Body.Current, in.Body.Password)
 		})

@@ -239,7 +239,7 @@ func TestHeldCheckpoint(t *testing.T) {
 		"ListTasks":      func() error { _, _, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10}); return err },
 		"GetTask":        func() error { _, _, err := p.GetTask(minute(t), by, seen); return err },
 		"ListMembers":    func() error { _, _, err := p.ListMembers(minute(t), by, Page{Limit: 10}); return err },
-		"AccountByEmail": func() error { _, err := p.AccountByEmail(minute(t), w, "x", domain.Active); return err },
+		"AccountByEmail": func() error { _, err := p.AccountByEmail(minute(t), w, "x"); return err },
 		"Newcomer":       func() error { _, err := p.Newcomer(minute(t), w, by.Member); return err },
 		"ListComments":   func() error { _, _, err := p.ListComments(minute(t), by, seen, Page{Limit: 10}); return err },
 		"TaskHistory":    func() error { _, _, err := p.TaskHistory(minute(t), by, seen); return err },

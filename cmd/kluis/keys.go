@@ -63,6 +63,10 @@ func (k keysNew) Run(out outputs) error {
 
 type keysRotate struct{ settings }
 
+// codeLife is for how long a code in a mail is good that the keyring itself made a MAC of: that of a sign-up or of a
+// forgotten password.
+const codeLife = 15 * time.Minute
+
 func (k keysRotate) Run(ctx context.Context, out outputs) error {
 	return k.withRotation(ctx, out, func(r vault.Rotation) error {
 		fmt.Fprintf(out.stdout, "everything goes to the key %s\n", r.Keys.IDs()[0])
@@ -73,8 +77,11 @@ func (k keysRotate) Run(ctx context.Context, out outputs) error {
 		for _, id := range census.Keys[1:] {
 			fmt.Fprintf(out.stdout, "key %s is no longer used\n", id)
 		}
-		if len(census.Keys) == 1 {
+		switch good := r.Keys.Changed().Add(codeLife + keyring.LookEvery); {
+		case len(census.Keys) == 1:
 			fmt.Fprintf(out.stdout, "key %s is the only one\n", census.Keys[0])
+		case good.After(time.Now()):
+			fmt.Fprintf(out.stdout, "remove it after %s: codes in mails that were sent before the new key are good until then\n", good.Format(time.TimeOnly))
 		}
 		return unopened(census)
 	})

@@ -71,7 +71,7 @@ func (r *rotating) ring(t *testing.T) *keyring.Keyring {
 // rotation is one in a process of its own.
 func (r *rotating) rotation(t *testing.T) Rotation {
 	t.Helper()
-	return Rotation{DB: r.db, Keys: r.ring(t),
+	return Rotation{DB: r.db, Keys: r.ring(t), settle: 500 * time.Millisecond,
 		Workspaces: func(context.Context) ([]pg.Workspace, error) { return []pg.Workspace{r.a, r.b}, nil }}
 }
 
@@ -122,7 +122,7 @@ func TestRotate(t *testing.T) {
 		t.Fatalf("after: %d under the old key, %d under the new one, %v", older, newer, unopened)
 	}
 	start := time.Now()
-	if c, err := r.rotation(t).Run(t.Context()); err != nil || c.Older() != 0 || time.Since(start) > settle {
+	if c, err := r.rotation(t).Run(t.Context()); err != nil || c.Older() != 0 || time.Since(start) > 500*time.Millisecond {
 		t.Errorf("again: %+v, %v in %s", c, err, time.Since(start))
 	}
 

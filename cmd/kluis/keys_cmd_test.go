@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// kluis runs one command and gives its exit status and what it printed.
+func kluis(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, problems bytes.Buffer
+	status = run(t.Context(), args, &out, &problems)
+	return status, out.String(), problems.String()
+}
+
+// An operator rotates the keys of a server that runs, in the order of the README, and removes the old key.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	data, listen := filepath.Join(t.TempDir(), "data"), freeAddress(t)
+	file := filepath.Join(data, "keys")
+	keys := func(command ...string) string {
+		t.Helper()
+		status, stdout, stderr := kluis(t, append(append([]string{"keys"}, command...), "--data", data)...)
+		if status != success {
+			t.Fatalf("keys %v: status %d: %s%s", command, status, stdout, stderr)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if key := strings.TrimSpace(line); !strings.HasPrefix(key, "#") && strings.Contains(stdout+stderr, key[:10]) {
+				t.Errorf("keys %v prints a key: %s%s", command, stdout, stderr)
+			}
+		}
+		return stdout
+	}
+	id := regexp.MustCompile(`\b[0-9a-f]{8}\b`)
+	first := id.FindString(keys("new"))
+	serveInProcess(t, "--data", data, "--listen", listen)
+	response, err := http.Post("http://"+listen+"/api/signup", "application/json", strings.NewReader(
+		`{"workspace": {"slug": "acme", "name": "Acme"}, "email": "ann@acme.example", "full_name": "Ann", "password": "correct horse 77 battery"}`))
+	if err != nil || response.StatusCode != http.StatusAccepted {
+		t.Fatalf("%v, %v", response, err)
+	}
+	response.Body.Close()
+
+	second := id.FindString(keys("new"))
+	status := keys("status")
+	if !strings.Contains(status, second+"  encrypts") || !regexp.MustCompile(first+` +decrypts +0 +1 +1\b`).MatchString(status) {
+		t.Errorf("before the rotation:\n%s", status)
+	}
+	if rotated := keys("rotate"); !strings.Contains(rotated, "key "+first+" is no longer used\n") || strings.Contains(rotated, "key "+second+" is no longer") {
+		t.Errorf("rotate: %s", rotated)
+	}
+	if status = keys("status"); !regexp.MustCompile(first + ` +decrypts +0 +0 +0\b`).MatchString(status) {
+		t.Errorf("after the rotation:\n%s", status)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if err := os.WriteFile(file, []byte(lines[len(lines)-2]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status = keys("status"); strings.Contains(status, first) || !strings.Contains(status, second) {
+		t.Errorf("without the old key:\n%s", status)
+	}
+	last := id.FindString(keys("new", "--last"))
+	if status = keys("status"); !strings.Contains(status, second+"  encrypts") || !strings.Contains(status, last+"  decrypts") {
+		t.Errorf("with a key behind it:\n%s", status)
+	}
+	if err := os.WriteFile(file, []byte(lines[len(lines)-1]+"\n"), 0o600); err != nil { // the wrong one stays
+		t.Fatal(err)
+	}
+	if code, _, stderr := kluis(t, "keys", "status", "--data", data); code != failure || !strings.Contains(stderr, "sealed values do not open") {
+		t.Errorf("with the wrong key: status %d, %s", code, stderr)
+	}
+}
+
+func TestKeysRefuse(t *testing.T) {
+	t.Parallel()
+	none := filepath.Join(t.TempDir(), "none")
+	inline := "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{[]string{"keys", "turn"}, misuse, "unexpected"},
+		{[]string{"keys", "new", "--keys-inline", inline}, misuse, "KLUIS_KEYS_INLINE"},
+		{[]string{"keys", "rotate"}, failure, "KLUIS_KEYS: there is no file"},
+		{[]string{"keys", "status"}, failure, "KLUIS_KEYS: there is no file"},
+		{[]string{"keys", "status", "--keys-inline", inline}, failure, "KLUIS_KEYS_INLINE: key 1 is a published sample key"},
+	} {
+		status, _, stderr := kluis(t, append(c.args, "--data", none)...)
+		if status != c.status || !strings.Contains(stderr, c.says) || strings.Contains(stderr, inline[:10]) {
+			t.Errorf("%v: status %d, %s", c.args, status, stderr)
+		}
+	}
+	if _, err := os.Stat(none); err == nil {
+		t.Error("a refused command made a folder")
+	}
+}
