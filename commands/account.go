@@ -95,20 +95,36 @@ type note struct {
 	events []domain.Event
 }
 
-// note records what happened to an account, after the answer: what is there to be read later neither slows down nor
-// fails a login, and its time does not tell whether there is such an account. The log of this process says what could
-// not be recorded.
-func (c *Commands) note(ctx context.Context, n note) {
+// note records what happened to an account beside the answer to the request: what is there to be read later does not
+// fail a login, and of a wrong password the time of the answer does not tell whether there is such an account. The log
+// of this process says what could not be recorded. The channel is closed when it is over.
+func (c *Commands) note(ctx context.Context, n note) <-chan struct{} {
 	failed := func(err error) {
 		c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
 			"type", n.events[0].Type(), "error", err.Error())
 	}
+	over := make(chan struct{})
 	if !c.later.do(ctx, func(ctx context.Context) {
+		defer close(over)
 		if err := c.record(ctx, n); err != nil {
 			failed(err)
 		}
 	}) {
 		failed(errors.New("too many wait"))
+		close(over)
+	}
+	return over
+}
+
+// noteFor is how long an answer waits for its event at most. It takes a few milliseconds when all is well.
+const noteFor = 100 * time.Millisecond
+
+// noteNow is note for who has shown who they are: once they have their answer, the event is in the log, unless that
+// would take long.
+func (c *Commands) noteNow(ctx context.Context, n note) {
+	select {
+	case <-c.note(ctx, n):
+	case <-time.After(noteFor):
 	}
 }
 

@@ -162,7 +162,7 @@ func (h *house) found(t testing.TB) *person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := h.VerifySignup(t.Context(), id, h.codes(t, "signup_code", p.email)[0])
+	in, err := h.VerifySignup(t.Context(), home, id, h.codes(t, "signup_code", p.email)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func (p *person) invite(t testing.TB, role string) (invited *person, code string
 func (p *person) member(t testing.TB, role string) *person {
 	t.Helper()
 	m, code := p.invite(t, role)
-	in, err := p.h.AcceptInvitation(t.Context(), m.slug, m.email, code, m.password)
+	in, err := p.h.AcceptInvitation(t.Context(), home, m.slug, m.email, code, m.password)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -310,11 +311,14 @@ func TestParallelCodes(t *testing.T) {
 		return id, h.codes(t, "signup_code", "x@"+slug+".example")[0]
 	}
 	verify := func(id uuid.UUID, code string) func(int) error {
-		return func(i int) error { _, err := h.process(i).VerifySignup(context.Background(), id, code); return err }
+		return func(i int) error {
+			_, err := h.process(i).VerifySignup(context.Background(), home, id, code)
+			return err
+		}
 	}
 	accept := func(p *person, code string) func(int) error {
 		return func(i int) error {
-			_, err := h.process(i).AcceptInvitation(context.Background(), p.slug, p.email, code, p.password+string(rune('a'+i%20)))
+			_, err := h.process(i).AcceptInvitation(context.Background(), home, p.slug, p.email, code, p.password+string(rune('a'+i%20)))
 			return err
 		}
 	}
@@ -405,4 +409,39 @@ func TestNothingInClear(t *testing.T) {
 	if !slices.Contains(slices.Collect(maps.Keys(texts)), "the dump") {
 		t.Log("there was no dump to look into")
 	}
+}
+
+// Logins a second, beside bare hashes with the same hasher in the same run: Argon2 alone is to bound them.
+func BenchmarkLogin(b *testing.B) {
+	h := newHouse(b, settings{params: password.Default})
+	var people []*person
+	ada := h.found(b)
+	for range 4 {
+		people = append(people, ada.member(b, "member"))
+	}
+	// n of something, by as many at once as there are people; in turns, since a shared machine is not equally fast all the time
+	per := func(n int, do func(i int) error) time.Duration {
+		begun := time.Now()
+		var next atomic.Int64
+		wantEnded(b, "all", race(len(people), func(int) error {
+			for i := next.Add(1); int(i) <= n; i = next.Add(1) {
+				if err := do(int(i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}), map[string]int{"": len(people)})
+		return time.Since(begun)
+	}
+	var hashes, logins time.Duration
+	n := 0
+	for b.Loop() {
+		n += 20
+		hashes += per(20, func(int) error { return h.Hasher.VerifyNone(b.Context(), wrong) })
+		logins += per(20, func(i int) error { p := people[i%len(people)]; _, err := p.logIn(0, p.password); return err })
+	}
+	b.ReportMetric(float64(n)/hashes.Seconds(), "hashes/s")
+	b.ReportMetric(float64(n)/logins.Seconds(), "logins/s")
+	b.ReportMetric(hashes.Seconds()/logins.Seconds(), "ratio")
+	b.ReportMetric(0, "ns/op")
 }

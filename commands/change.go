@@ -128,7 +128,7 @@ func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Once{Key: r.Once.Key, Fingerprint: own.Digest("request", r.Once.Fingerprint[:])}, nil
+	return &Once{Key: r.Once.Key, Fingerprint: [32]byte(own.MAC("request", string(r.Once.Fingerprint[:])))}, nil
 }
 
 // stepAside waits before a further try: not at first, then for a random while that grows to some tens of

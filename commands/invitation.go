@@ -37,12 +37,16 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	if err != nil {
 		return err
 	}
+	own, err := c.Vault.Key(ctx, w, w.ID)
+	if err != nil {
+		return err
+	}
 	code := token.NewCode()
 	if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3) on conflict (member_id) do update set code = excluded.code, attempts = 0, expires_at = excluded.expires_at`,
-		m.MemberID, c.Keys.MAC(invitationPurpose(w, m.MemberID), []byte(code)), c.now().Add(invitationLife)); err != nil {
+		m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife)); err != nil {
 		return fmt.Errorf("store the invitation of member %s: %w", m.MemberID, err)
 	}
 	if err := pg.Become(ctx, tx, "none", ""); err != nil {
@@ -57,7 +61,7 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 // The order of its writes is safe to break off anywhere: a credential opens nothing while the member is not
 // active; once the append has made them active the password works, whatever became of the answer. Of any number of
 // right answers at once one goes on, so the password is that of whoever got in.
-func (c *Commands) AcceptInvitation(ctx context.Context, slug, email, code, plain string) (Admitted, error) {
+func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, email, code, plain string) (Admitted, error) {
 	w, hash, err := c.locate(ctx, name(slug, email))
 	if err != nil {
 		return Admitted{}, err
@@ -76,7 +80,7 @@ func (c *Commands) AcceptInvitation(ctx context.Context, slug, email, code, plai
 	if err := c.claimInvitation(ctx, w, member, stored, phc); err != nil {
 		return Admitted{}, err
 	}
-	joined, err := c.join(ctx, w, member)
+	joined, err := c.join(ctx, w, member, from)
 	if err != nil {
 		release := pg.Exec(`update invitation set claimed_until = null where member_id = $1`, member)
 		return Admitted{}, errors.Join(err, c.DB.Do(context.WithoutCancel(ctx), w, release))
@@ -116,7 +120,11 @@ func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code strin
 		return uuid.Nil, nil, badCode()
 	}
 	c.compared.Add(1)
-	if !c.Keys.CheckMAC(invitationPurpose(w, member), []byte(code), stored[0]) {
+	own, err := c.Vault.Key(ctx, w, w.ID)
+	if err != nil {
+		return uuid.Nil, nil, err
+	}
+	if !own.CheckMAC(invitationField(member), code, stored[0]) {
 		return uuid.Nil, nil, badCode()
 	}
 	return member, stored[0], nil
@@ -142,7 +150,7 @@ func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member u
 	return nil
 }
 
-func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID) (Result[domain.Member], error) {
+func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID, from Origin) (Result[domain.Member], error) {
 	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
 		return c.Views.Newcomer(ctx, w, member)
 	}
@@ -150,7 +158,7 @@ func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID) (
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
-	r := Request{By: *by, renew: renew}
+	r := Request{By: *by, Origin: from, renew: renew}
 	var before domain.Member
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
@@ -167,6 +175,6 @@ func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID) (
 	return result(ctx, c, r, projections.Members, before, done, err)
 }
 
-func invitationPurpose(w pg.Workspace, member uuid.UUID) string {
-	return "kluis/invitation/" + w.ID.String() + "/" + member.String()
-}
+// invitationField is what the code of an invitation is hashed for, with the workspace's data key: it is good for days,
+// so it must outlive a rotation of the keyring.
+func invitationField(member uuid.UUID) string { return "invitation.code/" + member.String() }

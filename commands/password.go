@@ -140,7 +140,7 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 	if locked {
 		events = append(events, domain.MemberUnlocked{MemberID: account.ID})
 	}
-	c.note(ctx, note{in: w, member: account.ID, actor: account.ID, from: n.From, events: events})
+	c.noteNow(ctx, note{in: w, member: account.ID, actor: account.ID, from: n.From, events: events})
 	return nil
 }
 
@@ -219,7 +219,7 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 		return err
 	}, func(pgx.Tx) error { return nil })
 	if err == nil {
-		c.note(ctx, note{in: w, member: by.Member, actor: by.Member, from: from, events: []domain.Event{domain.MemberPasswordChanged{MemberID: by.Member}}})
+		c.noteNow(ctx, note{in: w, member: by.Member, actor: by.Member, from: from, events: []domain.Event{domain.MemberPasswordChanged{MemberID: by.Member}}})
 	}
 	return err
 }

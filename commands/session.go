@@ -80,13 +80,13 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 	if err := errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...)); err != nil {
 		return Admitted{}, err
 	}
-	c.note(ctx, note{in: w, member: account.ID, actor: account.ID, from: in.From,
-		events: []domain.Event{domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id}}})
 	ws, _, err := c.Views.GetWorkspace(ctx, w)
 	if err != nil {
 		return Admitted{}, err
 	}
 	member, err := c.Views.MemberByID(ctx, w, account.ID)
+	c.noteNow(ctx, note{in: w, member: account.ID, actor: account.ID, from: in.From, // last: whoever reads behind it has to catch up
+		events: []domain.Event{domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id}}})
 	return Admitted{In: w, Workspace: ws, Member: member, Token: session.token, ExpiresAt: session.expires}, err
 }
 

@@ -125,13 +125,13 @@ type Admitted struct {
 
 // VerifySignup makes the workspace of a sign-up whose code came back, with its first admin signed in. All
 // of it is one transaction: killed anywhere, the workspace is whole or absent.
-func (c *Commands) VerifySignup(ctx context.Context, id uuid.UUID, code string) (Admitted, error) {
+func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, code string) (Admitted, error) {
 	p, err := c.openSignup(ctx, id, code)
 	if err != nil {
 		return Admitted{}, err
 	}
 	w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
-	f, err := c.foundation(w, p)
+	f, err := c.foundation(w, p, from)
 	if err != nil {
 		return Admitted{}, err
 	}
@@ -202,7 +202,7 @@ type foundation struct {
 	append     eventstore.Append
 }
 
-func (c *Commands) foundation(w pg.Workspace, p pending) (f foundation, err error) {
+func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundation, err error) {
 	f.member = uuid.Must(uuid.NewV7())
 	f.session = c.newSession(w, f.member)
 	own, insertOwn, err := c.Vault.NewKey(w, w.ID)
@@ -222,6 +222,9 @@ func (c *Commands) foundation(w pg.Workspace, p pending) (f foundation, err erro
 		return f, err
 	}
 	f.append.Actor = f.member
+	if f.append.Meta, err = from.seal(personal); err != nil {
+		return f, err
+	}
 	for _, part := range []struct {
 		stream string
 		events []domain.Event

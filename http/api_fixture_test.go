@@ -134,6 +134,7 @@ func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duratio
 	p.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
+		p.does.Wait()
 		p.store.Close()
 		p.db.Close()
 		p.checkLog(t)

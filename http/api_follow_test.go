@@ -196,15 +196,14 @@ func TestFollowWithoutBackground(t *testing.T) {
 	p := newProcesses(t, 2, false)
 	ada := p[0].signUp(t)
 	bob := ada.member(t, "auditor")
-	here, there := bob.follow(t, 1), bob.on(p[1]).follow(t, 1)
-	ada.newTask(t)
-	for _, f := range []*follower{here, there} {
-		f.reaches(t, ada.head(t))
-	}
+	from := ada.head(t) + 1
+	here, there, gone := ada.follow(t, from), ada.on(p[1]).follow(t, from), bob.on(p[1]).follow(t, from)
 	taken := ada.call(t, "DELETE", "/api/members/"+bob.id.String(), nil).want(t, 204).position(t)
 	ada.newTask(t)
-	here.endsBefore(t, taken)
-	there.endsBefore(t, taken)
+	for _, f := range []*follower{here, there} {
+		f.reaches(t, taken+1)
+	}
+	gone.endsBefore(t, taken)
 }
 
 // A server that stops ends the answers of followers well, so that they go on elsewhere from their last line.

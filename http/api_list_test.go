@@ -67,12 +67,7 @@ func (b *board) change(t *rapid.T) {
 func (b *board) visible(t *rapid.T, i int) (tasks []domain.Task) {
 	t.Helper()
 	role, _ := domain.BuiltInRole(b.roles[i])
-	for _, id := range slices.Backward(b.tasks) {
-		a := b.admin.call(t, "GET", "/api/tasks/"+id.String(), nil)
-		if a.status == 404 {
-			continue
-		}
-		task := decode[domain.Task](t, a.want(t, 200))
+	for _, task := range decode[list[domain.Task]](t, b.admin.call(t, "GET", "/api/tasks?limit=200", nil).want(t, 200)).Items {
 		me := b.people[i].id
 		own := task.CreatedBy == me || slices.Contains(task.AssigneeIDs, me) || slices.Contains(task.ViewerIDs, me)
 		if scope := role.Grants.Scope(domain.ReadTask); scope == domain.All || scope == domain.Own && own {
@@ -106,15 +101,14 @@ func (b *board) compare(t *rapid.T) {
 		n := slices.IndexFunc(visible, func(task domain.Task) bool { return task.ID == id })
 		want := map[bool]int{true: 200, false: 404}[n >= 0]
 		now := "?as_of=" + url.QueryEscape(time.Now().Add(time.Minute).Format(time.RFC3339))
-		for _, path := range []string{at, at + "/history", at + "/comments", at + now} {
-			a := me.call(t, "GET", path, nil)
-			if a.status != want {
-				t.Fatalf("%s: %s: %d, not %d", b.roles[i], a.what, a.status, want)
-			}
-			if want == 200 && (path == at || path == at+now) {
-				if diff := cmp.Diff(visible[n], decode[domain.Task](t, a)); diff != "" {
-					t.Fatalf("%s: %s: %s", b.roles[i], a.what, diff)
-				}
+		more := rapid.SampledFrom([]string{"", "/history", "/comments", now}).Draw(t, "how")
+		a := me.call(t, "GET", at+more, nil)
+		if a.status != want {
+			t.Fatalf("%s: %s: %d, not %d", b.roles[i], a.what, a.status, want)
+		}
+		if want == 200 && (more == "" || more == now) {
+			if diff := cmp.Diff(visible[n], decode[domain.Task](t, a)); diff != "" {
+				t.Fatalf("%s: %s: %s", b.roles[i], a.what, diff)
 			}
 		}
 	}
@@ -125,7 +119,7 @@ func TestListsShowWhatGetShows(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, newProcesses(t, 2, false))
 	rapid.Check(t, func(t *rapid.T) {
-		for range rapid.IntRange(1, 6).Draw(t, "changes") {
+		for range rapid.IntRange(1, 4).Draw(t, "changes") {
 			b.change(t)
 		}
 		b.compare(t)

@@ -74,6 +74,11 @@ var bodies = map[string]func(x *tenant) object{
 	"log-in": func(x *tenant) object {
 		return object{"workspace": x.slug, "email": x.email, "password": x.password}
 	},
+	"forget-password": func(x *tenant) object { return object{"workspace": x.slug, "email": x.email} },
+	"reset-password": func(x *tenant) object {
+		return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
+	},
+	"change-password": func(x *tenant) object { return object{"current": x.password, "password": newPassword()} },
 	"accept-invitation": func(x *tenant) object {
 		return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
 	},

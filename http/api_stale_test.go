@@ -2,6 +2,8 @@ package http_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -169,7 +171,11 @@ func TestNoDecisionIsStale(t *testing.T) {
 		m := &model{ada: []*client{ada, ada.on(p[1])}, bob: bob.id}
 		task := ada.newTask(t, object{"title": "one"})
 		m.modelTask = &modelTask{id: task.ID, title: "one", status: "open", version: 1, people: map[string]bool{}}
-		t.Repeat(m.actions())
+		actions := m.actions()
+		names := slices.Sorted(maps.Keys(actions))
+		for range rapid.IntRange(1, 20).Draw(t, "steps") {
+			actions[rapid.SampledFrom(names).Draw(t, "action")](t)
+		}
 		m.read(t)
 	})
 	ada.log(t)

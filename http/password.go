@@ -48,7 +48,7 @@ func password(a *api) {
 			return nil, a.Commands.ResetPassword(ctx, commands.NewPassword{Workspace: b.Workspace, Email: b.Email, Code: b.Code, Password: b.Password, From: originOf(ctx)})
 		})
 	register(a, operation{Method: "POST", Path: "/api/password/change", ID: "change-password", Tag: "account", Status: http.StatusNoContent,
-		Summary: "Choose a new password, with the one there is", Description: "All other sessions and all API tokens end.", Access: signedIn},
+		Summary: "Choose a new password, with the one there is", Description: "All other sessions and all API tokens end.", Access: withSession},
 		func(ctx context.Context, by projections.Actor, in *changePasswordInput) (*struct{}, error) {
 			return nil, a.Commands.ChangePassword(ctx, by, originOf(ctx), in.Body.Current, in.Body.Password)
 		})

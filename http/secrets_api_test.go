@@ -176,6 +176,9 @@ func TestOrigins(t *testing.T) {
 		t.Errorf("replayed %s", replay)
 	}
 	for _, r := range ada.log(t) {
+		if m := metas[r.Position]; m == nil || m.IP != "127.0.0.1" {
+			t.Errorf("%s at position %d came from %+v", r.Type, r.Position, m)
+		}
 		if r.Position == position && !strings.HasPrefix(replay, string(r.AppendLine(nil))+"\n") {
 			t.Errorf("replayed %s, stored %s", replay, r.AppendLine(nil))
 		}

@@ -67,13 +67,13 @@ func signup(a *api) {
 	registerPublic(a, operation{Method: "POST", Path: "/api/signup/verify", ID: "verify-signup", Tag: "account", Status: http.StatusCreated,
 		Summary: "Make the workspace, with the code from the mail", Description: "The caller becomes its first admin.", Access: public},
 		func(ctx context.Context, in *verifyInput) (*admittedOutput, error) {
-			return a.admit(ctx)(a.Commands.VerifySignup(ctx, in.Body.SignupID, in.Body.Code))
+			return a.admit(ctx)(a.Commands.VerifySignup(ctx, originOf(ctx), in.Body.SignupID, in.Body.Code))
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated,
 		Summary: "Join a workspace, with the code from the mail", Access: public},
 		func(ctx context.Context, in *acceptInput) (*admittedOutput, error) {
 			b := in.Body
-			return a.admit(ctx)(a.Commands.AcceptInvitation(ctx, b.Workspace, b.Email, b.Code, b.Password))
+			return a.admit(ctx)(a.Commands.AcceptInvitation(ctx, originOf(ctx), b.Workspace, b.Email, b.Code, b.Password))
 		})
 }
 

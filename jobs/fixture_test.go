@@ -134,7 +134,7 @@ func (p *process) found(t *testing.T, code func(t *testing.T, address string) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	admitted, err := p.Commands.VerifySignup(t.Context(), id, code(t, address))
+	admitted, err := p.Commands.VerifySignup(t.Context(), commands.Origin{}, id, code(t, address))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	joined, err := p.Commands.AcceptInvitation(t.Context(), ws.Slug, "grace@example.org", p.mailedCode(t, "grace@example.org"), plain+" too")
+	joined, err := p.Commands.AcceptInvitation(t.Context(), commands.Origin{}, ws.Slug, "grace@example.org", p.mailedCode(t, "grace@example.org"), plain+" too")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -28,29 +29,34 @@ func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.D
 }
 
 const (
-	pageSize    = 500  // events of one transaction of the ordinary catch-up
-	rebuildSize = 5000 // and of a rebuild
+	pageSize    = 1000 // events of one transaction of the ordinary catch-up
+	rebuildSize = 5000 // and of a rebuild: a thing that changes often is written once for a page
 )
 
 // CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
-// seen the head, or until the deadline of ctx has passed between two pages. It gives the mark it reached.
+// seen the head. It gives the mark it reached.
 func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error) {
+	return p.catchUp(ctx, w, time.Minute)
+}
+
+// catchUp is CatchUp for so long: it begins no page after that, and waits no longer for another's. A page
+// that was begun is finished, so that whoever comes next goes on from there, however short the time.
+func (p *Projections) catchUp(ctx context.Context, w pg.Workspace, long time.Duration) (Mark, error) {
+	end := time.Now().Add(long)
 	for {
 		var done step
 		err := p.db.In(ctx, w, func(tx *pg.Tx) (err error) {
-			done, err = foldPage(ctx, tx, pageSize, math.MaxInt64, tx.Commit)
+			done, err = foldPage(ctx, tx, pageSize, math.MaxInt64, max(time.Until(end), time.Millisecond), tx.Commit)
 			return err
 		})
 		if err != nil {
 			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
 		}
-		if done.events < pageSize || expired(ctx) {
+		if done.events < pageSize || time.Now().After(end) {
 			return done.mark, nil
 		}
 	}
 }
-
-func expired(ctx context.Context) bool { return ctx.Err() != nil }
 
 // step is what one page did.
 type step struct {
@@ -59,13 +65,13 @@ type step struct {
 }
 
 // foldPage locks the checkpoint, reads the next page of events up to a position, folds it into every read
-// model and moves the checkpoint, in the caller's transaction: three round trips. finish is the transaction's
+// model and moves the checkpoint, in the caller's transaction: three round trips. wait is for the lock; finish is the transaction's
 // Commit, or its Run when more is to follow. A crash anywhere leaves nothing half.
-func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, finish func(context.Context, ...pg.Statement) error) (step, error) {
+func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, wait time.Duration, finish func(context.Context, ...pg.Statement) error) (step, error) {
 	var mark Mark
 	var stored []eventstore.Record
 	err := tx.Run(ctx,
-		pg.Exec(`set local lock_timeout = '10s'`),
+		pg.Exec(`select set_config('lock_timeout', $1, true)`, strconv.FormatInt(max(wait.Milliseconds(), 1), 10)),
 		pg.Exec(`select position, roster from checkpoint for update`).Scan(&mark.Position, &mark.Roster),
 		pg.Rows(&stored, `select position, id, stream, version, type, at, actor, null::json as meta, data from event
 			where position > (select position from checkpoint) and position <= $2 order by position limit $1`, size, upTo),

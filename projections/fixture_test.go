@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -88,7 +89,7 @@ func (p *process) append(t testing.TB, w pg.Workspace, actor uuid.UUID, stream s
 	}
 }
 
-func encode(t testing.TB, e domain.Event) json.RawMessage {
+func encode(t rapid.TB, e domain.Event) json.RawMessage {
 	t.Helper()
 	data, err := json.Marshal(e)
 	if err != nil {
@@ -176,7 +177,7 @@ func (p *process) hold(t testing.TB, w pg.Workspace) (release func()) {
 }
 
 // log is every record of a workspace, decoded.
-func (p *process) log(t testing.TB, w pg.Workspace) []domain.Record {
+func (p *process) log(t rapid.TB, w pg.Workspace) []domain.Record {
 	t.Helper()
 	var stored []eventstore.Record
 	if _, err := p.store.Each(context.Background(), w, 1, func(r eventstore.Record) error {
@@ -193,7 +194,7 @@ func (p *process) log(t testing.TB, w pg.Workspace) []domain.Record {
 }
 
 // differences compares the rows of every read model with what Apply alone makes of the log up to the checkpoint.
-func (p *process) differences(t testing.TB, w pg.Workspace) string {
+func (p *process) differences(t rapid.TB, w pg.Workspace) string {
 	t.Helper()
 	var position int64
 	if err := p.db.Read(context.Background(), w, pg.Exec(`select position from checkpoint`).Scan(&position)); err != nil {
@@ -204,7 +205,7 @@ func (p *process) differences(t testing.TB, w pg.Workspace) string {
 		difference(t, p, w, records, Tasks) + difference(t, p, w, records, Comments)
 }
 
-func difference[T any](t testing.TB, p *process, w pg.Workspace, records []domain.Record, m *Model[T]) string {
+func difference[T any](t rapid.TB, p *process, w pg.Workspace, records []domain.Record, m *Model[T]) string {
 	t.Helper()
 	want := map[uuid.UUID]T{}
 	for _, r := range records {

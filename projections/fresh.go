@@ -41,19 +41,26 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 	if err != nil || asked.Behind() == 0 {
 		return asked, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, p.bound)
-	defer cancel()
-	_, failed := p.CatchUp(bounded, w)
-	mark, err := p.Look(ctx, w, query...)
-	if err != nil {
-		return mark, err
+	var mark Mark
+	for end := time.Now().Add(p.bound); ; {
+		_, failed := p.catchUp(ctx, w, max(time.Until(end), 0))
+		if mark, err = p.Look(ctx, w, query...); err != nil {
+			return mark, err
+		}
+		mark.Head, mark.RosterHead = asked.Head, asked.RosterHead // what came later was not asked for
+		if mark.Behind() == 0 {
+			return mark, nil
+		}
+		if failed != nil && !pg.Is(failed, pg.LockNotAvailable) {
+			return mark, failed // not for want of time: something is wrong
+		}
+		if time.Now().After(end) {
+			break
+		}
+		// a rebuild swapped the tables after this look's snapshot was taken: look again
 	}
-	mark.Head, mark.RosterHead = asked.Head, asked.RosterHead // what came later was not asked for
-	switch {
-	case mark.Roster < mark.RosterHead:
+	if mark.Roster < mark.RosterHead {
 		return mark, catchingUp(mark)
-	case mark.Behind() > 0 && failed != nil && bounded.Err() == nil:
-		return mark, failed // not for want of time: something is wrong
 	}
 	return mark, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,9 +58,17 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if err := p.makeShadow(ctx, w); err != nil {
 			return fmt.Errorf("make shadow tables: %w", err)
 		}
+		indexes, err := p.takeIndexes(ctx, w)
+		if err != nil {
+			return fmt.Errorf("take the indexes off the shadow tables: %w", err)
+		}
 		position, err := p.fillShadow(ctx, w, progress)
 		if err != nil {
 			return fmt.Errorf("fill shadow tables: %w", err)
+		}
+		//sqlcheck:allow what Postgres says of our own indexes
+		if err := p.own(ctx, indexes); err != nil {
+			return fmt.Errorf("index the shadow tables: %w", err)
 		}
 		if err := use(position); err != nil {
 			return err
@@ -103,6 +112,23 @@ func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) error {
 	return p.own(ctx, sql.String())
 }
 
+// takeIndexes drops the indexes of the shadow tables but for their keys, and gives the SQL that makes them
+// again: an index on rows that are there costs a fraction of one that follows every change.
+func (p *Projections) takeIndexes(ctx context.Context, w pg.Workspace) (again string, err error) {
+	var drop string
+	err = p.db.Own(ctx, "", func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select coalesce(string_agg(pg_get_indexdef(i.indexrelid), ';'), ''),
+				coalesce(string_agg(format('drop index %s', i.indexrelid::regclass), ';'), '')
+			from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace
+			where n.nspname = $1 and not i.indisprimary`, shadowOf(w)).Scan(&again, &drop)
+	})
+	if err != nil {
+		return "", err
+	}
+	//sqlcheck:allow what Postgres says of our own indexes
+	return again, p.own(ctx, drop)
+}
+
 // own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
 func (p *Projections) own(ctx context.Context, sql string) error {
 	return p.db.Own(ctx, "", func(tx pgx.Tx) error {
@@ -121,7 +147,10 @@ func (p *Projections) fillShadow(ctx context.Context, w pg.Workspace, progress P
 	for {
 		var done step
 		err := p.db.Over(ctx, w, shadowOf(w), func(tx *pg.Tx) (err error) {
-			done, err = foldPage(ctx, tx, rebuildSize, mark.Position, tx.Commit)
+			if err := tx.Run(ctx, pg.Exec(`set local synchronous_commit = off`)); err != nil { // what is lost in a crash is begun afresh
+				return err
+			}
+			done, err = foldPage(ctx, tx, rebuildSize, mark.Position, time.Minute, tx.Commit)
 			return err
 		})
 		if err != nil {
@@ -136,17 +165,39 @@ func (p *Projections) fillShadow(ctx context.Context, w pg.Workspace, progress P
 	}
 }
 
+// aligned runs fn in a transaction in which the shadow tables are where the live ones are, and nobody
+// reads or folds. Those who come meanwhile wait behind it, and while it waits for a long read they would wait
+// for that too: so it waits for a moment only, gives way, and tries again.
+func (p *Projections) aligned(ctx context.Context, w pg.Workspace, fn func(tx *pg.Tx) error) error {
+	for try := 0; ; try++ {
+		err := p.db.OverAsOwner(ctx, w, shadowOf(w), func(tx *pg.Tx) error {
+			if err := alignShadow(ctx, tx, w); err != nil {
+				return err
+			}
+			return fn(tx)
+		})
+		if !pg.Is(err, pg.LockNotAvailable) || try == 300 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
 // alignShadow keeps everybody off the live checkpoint, folds what came since fillShadow, and leaves both
 // sides at the same position, until the transaction ends.
 func alignShadow(ctx context.Context, tx *pg.Tx, w pg.Workspace) error {
-	if err := tx.Script(ctx, "set local lock_timeout = '5s'; lock table "+w.Schema()+".checkpoint in access exclusive mode"); err != nil { //sqlcheck:allow the workspace's schema
+	if err := tx.Script(ctx, "set local lock_timeout = '50ms'; lock table "+w.Schema()+".checkpoint in access exclusive mode"); err != nil { //sqlcheck:allow the workspace's schema
 		return fmt.Errorf("wait for reads and catch-ups under way: %w", err)
 	}
 	var live int64
 	if err := tx.Run(ctx, pg.Exec("select position from "+w.Schema()+".checkpoint").Scan(&live)); err != nil { //sqlcheck:allow the workspace's schema
 		return err
 	}
-	_, err := foldPage(ctx, tx, math.MaxInt32, live, tx.Run)
+	_, err := foldPage(ctx, tx, math.MaxInt32, live, time.Minute, tx.Run)
 	return err
 }
 
@@ -156,24 +207,15 @@ func (p *Projections) swap(ctx context.Context, w pg.Workspace) error {
 	for _, table := range rebuilt() {
 		fmt.Fprintf(&sql, "drop table %[2]s.%[3]s; alter table %[1]s.%[3]s set schema %[2]s;", shadow, live, table)
 	}
-	err := p.db.OverAsOwner(ctx, w, shadow, func(tx *pg.Tx) error {
-		if err := alignShadow(ctx, tx, w); err != nil {
-			return err
-		}
+	return p.aligned(ctx, w, func(tx *pg.Tx) error {
 		return tx.Script(ctx, sql.String()) //sqlcheck:allow names of our own tables, and of the workspace's id
 	})
-	if err != nil {
-		return fmt.Errorf("swap tables: %w", err)
-	}
-	return nil
 }
 
 func (p *Projections) compare(ctx context.Context, w pg.Workspace) (drifts []Drift, err error) {
 	live, shadow := w.Schema(), shadowOf(w)
-	err = p.db.OverAsOwner(ctx, w, shadow, func(tx *pg.Tx) error {
-		if err := alignShadow(ctx, tx, w); err != nil {
-			return err
-		}
+	err = p.aligned(ctx, w, func(tx *pg.Tx) error {
+		drifts = nil
 		for _, table := range rebuilt() {
 			var rows int
 			a, b := live+"."+table, shadow+"."+table

@@ -147,6 +147,16 @@ func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.R
 		}})
 }
 
+// checkKeys refuses to serve with keys that do not open what is in the database: those of another installation, or
+// ones made anew because the right file was not there.
+func (b *base) checkKeys(ctx context.Context, ring *keyring.Keyring) error {
+	oldest, err := b.tenancy.List(ctx, 1)
+	if err != nil || len(oldest) == 0 {
+		return err
+	}
+	return vault.New(b.db, ring).Check(ctx, oldest[0].Workspace())
+}
+
 // rotationProgress says on stderr how far it is, about once a second, and at the end of each pass.
 func rotationProgress(stderr io.Writer) func(vault.Progress) {
 	last := time.Now()

@@ -59,6 +59,9 @@ func (s serve) Run(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
+	if err := b.checkKeys(ctx, keys); err != nil {
+		return err
+	}
 	does, err := s.commands(ctx, b, keys, rules)
 	if err != nil {
 		return err

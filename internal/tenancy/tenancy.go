@@ -92,6 +92,9 @@ func (t *Tenancy) query(ctx context.Context, sql string, args ...any) (entries [
 		entries, err = pgx.CollectRows(rows, pgx.RowToStructByName[Entry])
 		return err
 	})
+	if pg.Is(err, pg.UndefinedTable, pg.NoSuchSchema) {
+		return nil, errors.New("the database was never migrated: kluis migrate does it, and so does kluis serve")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the workspace directory: %w", err)
 	}

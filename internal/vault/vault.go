@@ -144,13 +144,15 @@ func (k Key) Open(field, token string) (string, error) {
 
 // Hash is a keyed hash of a value, to find it again without storing it.
 func (k Key) Hash(field, value string) string {
-	digest := k.Digest(field, []byte(value))
-	return base64.RawURLEncoding.EncodeToString(digest[:])
+	return base64.RawURLEncoding.EncodeToString(k.MAC(field, value))
 }
 
-// Digest is Hash as bytes.
-func (k Key) Digest(field string, value []byte) [32]byte {
-	return [32]byte(k.key.MAC(k.purpose(field), value))
+// MAC is Hash as 32 bytes.
+func (k Key) MAC(field, value string) []byte { return k.key.MAC(k.purpose(field), []byte(value)) }
+
+// CheckMAC says in constant time whether mac is MAC(field, value).
+func (k Key) CheckMAC(field, value string, mac []byte) bool {
+	return k.key.CheckMAC(k.purpose(field), []byte(value), mac)
 }
 
 func (k Key) purpose(field string) string {

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/pgtest"
+)
+
+// Help goes to standard output with status 0; a wrong use is said on standard error, with status 2.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	h := &home{data: filepath.Join(t.TempDir(), "data")}
+	for _, command := range []string{"", "serve", "migrate", "migrate up", "migrate status", "workspace", "workspace list", "workspace show",
+		"replay", "rebuild", "keys", "keys new", "keys rotate", "keys status", "demo", "version"} {
+		status, stdout, stderr := h.run(append(strings.Fields(command), "--help")...)
+		if status != success || stderr != "" || !strings.Contains(stdout, "Usage: kluis "+command) || len(strings.Split(stdout, "\n")) < 5 {
+			t.Errorf("kluis %s --help: status %d, stdout %q, stderr %q", command, status, stdout, stderr)
+		}
+	}
+	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing",
+		"rebuild --chek x", "replay x --from=y", "serve --log=loud", "serve --trusted-proxies=everybody", "migrate nothing", "serve --limits=nothing=1/1h"} {
+		status, stdout, stderr := h.run(strings.Fields(wrong)...)
+		if status != misuse || stderr == "" || strings.Contains(stdout, "error") {
+			t.Errorf("kluis %s: status %d, stdout %q, stderr %q", wrong, status, stdout, stderr)
+		}
+	}
+	if status, stdout, stderr := h.run("version"); status != success || !strings.HasPrefix(stdout, "kluis ") || stderr != "" {
+		t.Errorf("version: status %d, %q, %q", status, stdout, stderr)
+	}
+	if _, err := os.Stat(h.data); err == nil {
+		t.Error("help, version or a wrong use made the data folder")
+	}
+}
+
+// CONTRACT.md lists the settings; `kluis serve --help` names each, with its default.
+func TestSettingsHelp(t *testing.T) {
+	t.Parallel()
+	_, help, _ := (&home{data: t.TempDir()}).run("serve", "--help")
+	help = strings.Join(strings.Fields(help), " ")
+	for setting, fallback := range map[string]string{
+		"KLUIS_LISTEN": "127.0.0.1:8080", "KLUIS_DATABASE_URL": "private Postgres", "KLUIS_DATA": "./data", "KLUIS_KEYS": "$KLUIS_DATA/keys",
+		"KLUIS_KEYS_INLINE": "", "KLUIS_SMTP_URL": "KLUIS_DATA/mail", "KLUIS_PUBLIC_URL": "http://$KLUIS_LISTEN", "KLUIS_TRUSTED_PROXIES": "", "KLUIS_LOG": "info",
+	} {
+		if !strings.Contains(help, "$"+setting) || !strings.Contains(help, fallback) {
+			t.Errorf("the help lacks %s, or its default %q:\n%s", setting, fallback, help)
+		}
+	}
+}
+
+// What is set wrongly ends with status 1, soon, with a line that names the setting and shows no secret.
+func TestBadSettings(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	open := filepath.Join(t.TempDir(), "open-keys")
+	good := sharedHome(t, url)
+	text, err := os.ReadFile(filepath.Join(good.data, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(open, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		env   []string
+		says  string
+		quiet string // what must not be shown
+	}{
+		"keys that are not there":            {[]string{"KLUIS_KEYS=/nowhere/keys"}, "KLUIS_KEYS", ""},
+		"keys not there, with a database":    {[]string{"KLUIS_DATA=" + t.TempDir()}, "KLUIS_KEYS", ""},
+		"keys that everybody may read":       {[]string{"KLUIS_KEYS=" + open}, "KLUIS_KEYS", strings.TrimSpace(string(text))},
+		"no key in the key file":             {[]string{"KLUIS_KEYS=" + file}, "KLUIS_KEYS", ""},
+		"a key that is too short":            {[]string{"KLUIS_KEYS_INLINE=c2hvcnQ="}, "KLUIS_KEYS_INLINE", "c2hvcnQ="},
+		"an address in use":                  {[]string{"KLUIS_LISTEN=" + taken.Addr().String()}, "KLUIS_LISTEN", ""},
+		"an address that is none":            {[]string{"KLUIS_LISTEN=nonsense"}, "KLUIS_LISTEN", ""},
+		"a database that is not there":       {[]string{"KLUIS_DATABASE_URL=postgres://kluis:verysecret@127.0.0.1:1/kluis"}, "database", "verysecret"},
+		"a database URL that is none":        {[]string{"KLUIS_DATABASE_URL=postgres://kluis:verysecret@:port/kluis"}, "KLUIS_DATABASE_URL", "verysecret"},
+		"a wrong password":                   {[]string{"KLUIS_DATABASE_URL=" + strings.Replace(url, "kluis:", "kluis:verysecret", 1)}, "database", "verysecret"},
+		"a database of another name":         {[]string{"KLUIS_DATABASE_URL=" + strings.Replace(url, "kluis_test", "nothing", 1)}, "does not exist", ""},
+		"the superuser":                      {[]string{"KLUIS_DATABASE_URL=" + pgtest.Superuser(t, url)}, "superuser", ""},
+		"a mail server that is none":         {[]string{"KLUIS_SMTP_URL=ftp://ann:verysecret@example.org"}, "SMTP", "verysecret"},
+		"a data folder that is a file":       {[]string{"KLUIS_DATABASE_URL=", "KLUIS_DATA=" + file}, file, ""},
+		"a sender of mails that is none":     {[]string{"KLUIS_MAIL_FROM=nobody"}, "sender", ""},
+		"a private Postgres at a plain file": {[]string{"KLUIS_DATABASE_URL=", "KLUIS_DATA=/dev/null"}, "/dev/null", ""},
+	} {
+		h := &home{data: good.data, env: append(append(append([]string{}, good.env...), "KLUIS_LISTEN="+freeAddress(t)), c.env...)}
+		begun := time.Now()
+		status, stdout, stderr := h.run("serve")
+		if status != failure || stdout != "" || !strings.Contains(stderr, c.says) {
+			t.Errorf("%s: status %d, stdout %q, stderr %q, want %q", name, status, stdout, stderr, c.says)
+		}
+		if !strings.Contains("\n"+stderr, "\nkluis: ") || strings.Contains(stderr, "goroutine") {
+			t.Errorf("%s: no clear line: %q", name, stderr)
+		}
+		if c.quiet != "" && strings.Contains(stderr, c.quiet) {
+			t.Errorf("%s: it shows a secret: %s", name, stderr)
+		}
+		if took := time.Since(begun); took > 20*time.Second {
+			t.Errorf("%s: said after %s", name, took)
+		}
+	}
+}
+
+// Commands on a database that was never migrated, and on a workspace that is not there, say so.
+func TestCommandsOnNothing(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	if out := h.must(t, "migrate", "status"); !strings.Contains(out, "control schema: 0 of ") || !strings.Contains(out, "workspaces: 0") {
+		t.Errorf("migrate status: %s", out)
+	}
+	for _, args := range []string{"workspace list", "workspace show acme", "replay acme", "rebuild acme", "rebuild"} {
+		status, stdout, stderr := h.run(strings.Fields(args)...)
+		if status != failure || stdout != "" || strings.Contains(stderr, "SQLSTATE") || !strings.Contains(stderr, "kluis migrate") {
+			t.Errorf("%s on an empty database: status %d, %q, %q", args, status, stdout, stderr)
+		}
+	}
+	if out := h.must(t, "migrate"); strings.Contains(out, ": 0 of") || !strings.Contains(out, "0 lack") && !strings.Contains(out, "workspaces: 0") {
+		t.Errorf("migrate: %s", out)
+	}
+	if again, first := h.must(t, "migrate", "up"), h.must(t, "migrate", "status"); again != first {
+		t.Errorf("migrate again: %s, status: %s", again, first)
+	}
+	if out := h.must(t, "workspace", "list"); !strings.HasPrefix(out, "SLUG") || strings.Count(out, "\n") != 1 {
+		t.Errorf("workspace list: %s", out)
+	}
+	for _, args := range []string{"workspace show acme", "replay acme", "rebuild acme", "rebuild --check acme"} {
+		status, stdout, stderr := h.run(strings.Fields(args)...)
+		if status != failure || stdout != "" || !strings.Contains(stderr, `"acme": no such workspace`) {
+			t.Errorf("%s: status %d, %q, %q", args, status, stdout, stderr)
+		}
+	}
+}
+
+// What an operator sees of workspaces, beside a server that runs.
+func TestWorkspaceCommands(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	s.signUp(t, "beta")
+	ann.task(t, "Paint the door")
+	list := strings.Split(strings.TrimSpace(h.must(t, "workspace", "list")), "\n")
+	if len(list) != 3 || !strings.HasPrefix(list[1], "acme ") || !strings.HasPrefix(list[2], "beta ") || !strings.Contains(list[1], " be ") {
+		t.Errorf("workspace list: %q", list)
+	}
+	show := strings.Join(strings.Fields(h.must(t, "workspace", "show", "acme")), " ")
+	for _, want := range []string{"slug acme", "name Works of acme", "plan free", "region be", "head 3", "(0 behind)"} {
+		if !strings.Contains(show, want) {
+			t.Errorf("workspace show lacks %q: %s", want, show)
+		}
+	}
+	if out := h.must(t, "migrate", "status"); !strings.Contains(out, "workspaces: 2, of which 0 lack") {
+		t.Errorf("migrate status: %s", out)
+	}
+	for _, secret := range []string{"ann@", "Ann Example", ann.token} {
+		if text := strings.Join(list, "") + show + s.log.String(); strings.Contains(text, secret) {
+			t.Errorf("%q is shown", secret)
+		}
+	}
+}
+
+// What `kluis replay` prints is what auditors are served.
+func TestReplayIsWhatIsServed(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	s.signUp(t, "beta").task(t, "of another workspace")
+	for _, title := range []string{"plain", "Zoë's 👩‍👩‍👧 <b>&amp;</b>", `quote " backslash \ slash /`, "tab\tnewline\nend", "\u2028\u2029\u00a0\ufffe"} {
+		id := ann.task(t, title)
+		ann.want(t, http.StatusOK, "PATCH", "/api/tasks/"+id, `{"priority": "high", "due_on": "2026-12-31"}`)
+		ann.want(t, http.StatusCreated, "POST", "/api/tasks/"+id+"/comments", fmt.Sprintf(`{"body": %q}`, title))
+	}
+	printed := h.must(t, "replay", "acme")
+	served := ann.want(t, http.StatusOK, "GET", "/api/audit/replay", "").body
+	if printed != string(served) || strings.Count(printed, "\n") != 17 {
+		t.Errorf("printed\n%s\nserved\n%s", printed, served)
+	}
+	if strings.Contains(printed, "of another workspace") {
+		t.Error("the log of one workspace has a record of another")
+	}
+	lines := strings.SplitAfter(printed, "\n")
+	if from := h.must(t, "replay", "acme", "--from", "5"); from != strings.Join(lines[4:], "") {
+		t.Errorf("from 5:\n%s", from)
+	}
+	if from := h.must(t, "replay", "acme", "--from", "18"); from != "" {
+		t.Errorf("behind the end:\n%s", from)
+	}
+	if status, _, stderr := h.run("replay", "acme", "--from", "0"); status == failure {
+		t.Errorf("from 0: status %d, %s", status, stderr)
+	}
+}

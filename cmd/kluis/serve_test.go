@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/pgtest"
+)
+
+// The first start, with nothing but a folder: keys, Postgres, mails as files. SIGTERM ends it with 0, and all that it
+// started with it. The second start goes on.
+func TestFirstStart(t *testing.T) {
+	t.Parallel()
+	h := privateHome(t)
+	s := h.serve(t)
+	info, err := os.Stat(filepath.Join(h.data, "keys"))
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("the keys file: %v, %v", info, err)
+	}
+	ann := s.signUp(t, "acme")
+	id := ann.task(t, "Paint the door")
+	mails, err := filepath.Glob(filepath.Join(h.data, "mail", "*.eml"))
+	if err != nil || len(mails) != 1 {
+		t.Fatalf("mails: %v, %v", mails, err)
+	}
+	if info, err := os.Stat(mails[0]); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("the mail: %v, %v", info, err)
+	}
+	if !strings.Contains(s.log.String(), mails[0]) {
+		t.Errorf("the log does not say where the mail is:\n%s", s.log)
+	}
+	for _, secret := range []string{s.mailed(t, "ann@acme.example"), "ann@", "Ann Example", ann.token, plain, "Paint the door"} {
+		if strings.Contains(s.log.String(), secret) {
+			t.Errorf("the log shows %q", secret)
+		}
+	}
+	for line := range strings.Lines(s.log.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a line of the log is no JSON: %s", line)
+		}
+	}
+	if out := h.must(t, "workspace", "list"); !strings.Contains(out, "acme") { // beside it, on the same Postgres
+		t.Errorf("workspace list: %s", out)
+	}
+	if status := s.stop(t); status != success {
+		t.Errorf("SIGTERM: status %d:\n%s", status, s.log)
+	}
+	if _, err := os.Stat(filepath.Join(h.data, "postgres", "cluster", "postmaster.pid")); err == nil {
+		t.Error("Postgres runs still")
+	}
+	again := h.serve(t)
+	if title := ann.at(again).want(t, http.StatusOK, "GET", "/api/tasks/"+id, "").body; !strings.Contains(string(title), "Paint the door") {
+		t.Errorf("after the second start: %s", title)
+	}
+	again.signal(syscall.SIGINT)
+	<-again.ended
+	if status := again.cmd.ProcessState.ExitCode(); status != success {
+		t.Errorf("SIGINT: status %d", status)
+	}
+	if titles := h.titles(t, "acme"); titles["Paint the door"] != 1 {
+		t.Errorf("%v", titles)
+	}
+}
+
+// Without the keys with which its data is sealed, kluis does not begin to serve, and makes nothing worse.
+func TestKeysAreLost(t *testing.T) {
+	t.Parallel()
+	h := privateHome(t)
+	s := h.serve(t)
+	s.signUp(t, "acme")
+	s.stop(t)
+	file := filepath.Join(h.data, "keys")
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		status, _, stderr := h.run("serve", "--listen", freeAddress(t))
+		if status != failure || !strings.Contains(stderr, "KLUIS_KEYS") && !strings.Contains(stderr, "keys") {
+			t.Errorf("without keys: status %d, %s", status, stderr)
+		}
+	}
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	s = h.serve(t)
+	(&client{}).at(s).want(t, http.StatusOK, "POST", "/api/login", fmt.Sprintf(`{"workspace": "acme", "email": "ann@acme.example", "password": %q}`, plain))
+}
+
+// SIGTERM lets what is in flight finish, ends what streams, takes nothing new, and ends with 0.
+func TestSigterm(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	admin := h.superuser(t)
+	tx, err := admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select * from `+schema(t, admin, "acme")+`.head for update`); err != nil {
+		t.Fatal(err)
+	}
+	slow, streamed := make(chan reply, 1), make(chan error, 1)
+	go func() {
+		r, err := ann.at(s).do("POST", "/api/tasks", `{"title": "in flight"}`)
+		if err != nil {
+			t.Errorf("in flight: %v", err)
+		}
+		slow <- r
+	}()
+	go func() {
+		r, err := ann.at(s).do("GET", "/api/audit/replay?follow=true", "")
+		if err == nil && strings.Count(string(r.body), "\n") < 2 {
+			err = fmt.Errorf("%s", r.body)
+		}
+		streamed <- err
+	}()
+	time.Sleep(500 * time.Millisecond)
+	s.signal(syscall.SIGTERM)
+	select {
+	case err := <-streamed:
+		if err != nil {
+			t.Errorf("a follower: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a follower is kept after SIGTERM")
+	}
+	if _, err := (&client{}).at(s).do("GET", "/healthz", ""); err == nil {
+		t.Error("a new connection is taken after SIGTERM")
+	}
+	select {
+	case <-s.ended:
+		t.Fatalf("it did not wait for what is in flight:\n%s", s.log)
+	case <-time.After(time.Second):
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-slow; r.status != http.StatusCreated {
+		t.Errorf("in flight: %d %s", r.status, r.body)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end")
+	}
+	if status := s.cmd.ProcessState.ExitCode(); status != success {
+		t.Errorf("status %d:\n%s", status, s.log)
+	}
+	if h.titles(t, "acme")["in flight"] != 1 {
+		t.Error("what was in flight is not in the log")
+	}
+}
+
+// SIGTERM while it is starting ends it too, with nothing left running.
+func TestSigtermWhileStarting(t *testing.T) {
+	t.Parallel()
+	h := privateHome(t)
+	h.serve(t).stop(t)
+	for _, after := range []time.Duration{0, 30, 80, 150, 300} {
+		s := h.start(t)
+		time.Sleep(after * time.Millisecond)
+		status := s.stop(t)
+		if status != success && status != -1 { // -1: before the program had begun to listen to signals
+			t.Errorf("SIGTERM %d ms after the start: status %d:\n%s", after, status, s.log)
+		}
+	}
+	h.serve(t)
+}
+
+// Two processes serve one database: what is done at one is seen at the other at once. They may begin at the same
+// moment, on a database that is empty.
+func TestTwoServers(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	a, b := h.start(t), h.start(t)
+	a.ready(t)
+	b.ready(t)
+	atA := a.signUp(t, "acme")
+	atB := atA.at(b)
+	for i := range 40 {
+		one, other := atA, atB
+		if i%2 == 1 {
+			one, other = atB, atA
+		}
+		title := fmt.Sprint("task ", i)
+		id := one.task(t, title)
+		if r := other.want(t, http.StatusOK, "GET", "/api/tasks/"+id, ""); !strings.Contains(string(r.body), title) || r.header.Get("Kluis-Behind") != "" {
+			t.Errorf("%s: %v", r.body, r.header)
+		}
+		if r := other.want(t, http.StatusOK, "GET", "/api/tasks?limit=1", ""); !strings.Contains(string(r.body), id) {
+			t.Errorf("not in the list: %s", r.body)
+		}
+	}
+	var writers sync.WaitGroup
+	for i := range 8 { // both write one workspace at once
+		c := []*client{atA, atB}[i%2]
+		writers.Go(func() {
+			for j := range 20 {
+				if r, err := c.do("POST", "/api/tasks", fmt.Sprintf(`{"title": "both %d %d"}`, i, j)); err != nil || r.status != http.StatusCreated {
+					t.Errorf("%d %s %v", r.status, r.body, err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if titles := h.titles(t, "acme"); len(titles) != 40+160 {
+		t.Errorf("%d titles", len(titles))
+	}
+	if status := a.stop(t); status != success {
+		t.Errorf("status %d", status)
+	}
+	atB.task(t, "alone")
+}
+
+// Who follows a log at one server hears soon what was done at another, each record once and in order.
+func TestFollowAcrossServers(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	a := h.serve(t)
+	b := h.serve(t)
+	atA := a.signUp(t, "acme")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.url+"/api/audit/replay?follow=true&from=3", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+atA.token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%v, %v", response, err)
+	}
+	defer response.Body.Close()
+	lines := make(chan record, 100)
+	go func() {
+		defer close(lines)
+		scanner := bufio.NewScanner(response.Body)
+		for scanner.Scan() {
+			var r record
+			if err := json.Unmarshal(scanner.Bytes(), &r); err != nil {
+				t.Error(err)
+			}
+			lines <- r
+		}
+	}()
+	atB := atA.at(b)
+	var slowest time.Duration
+	for i := range 20 {
+		time.Sleep(time.Duration(i%4) * 50 * time.Millisecond)
+		begun := time.Now()
+		atB.task(t, fmt.Sprint(i))
+		select {
+		case r, open := <-lines:
+			if !open || r.Position != int64(3+i) || r.Data.Title != fmt.Sprint(i) {
+				t.Fatalf("record %d: %+v", i, r)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("record %d does not come", i)
+		}
+		slowest = max(slowest, time.Since(begun))
+	}
+	t.Logf("the slowest took %s from request to record", slowest)
+	if slowest > 5*time.Second {
+		t.Errorf("the slowest took %s: it was not told, it was found", slowest)
+	}
+}
+
+// What an idle process asks the database does not grow with the number of workspaces.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	h := sharedHome(t, url)
+	h.must(t, "migrate")
+	provisionMany(t, url, 10)
+	s := h.serve(t)
+	time.Sleep(6 * time.Second) // the work of a start is over
+	few := transactionsIn(t, h, 4*time.Second)
+	provisionMany(t, url, 50)
+	time.Sleep(2 * time.Second) // the counters of what was just done are told by then
+	many := transactionsIn(t, h, 4*time.Second)
+	t.Logf("in 4 s: %d transactions with 10 workspaces, %d with 60", few, many)
+	if many > few+few/2+6 {
+		t.Errorf("in 4 s: %d transactions with 10 workspaces, %d with 60", few, many)
+	}
+	if few > 60 {
+		t.Errorf("an idle process makes %d transactions in 4 s", few)
+	}
+	s.stop(t)
+}
