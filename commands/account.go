@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -165,7 +166,7 @@ func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections
 	}
 	minutes := strconv.Itoa(int(math.Ceil(time.Until(hit.Locked).Minutes())))
 	c.later.do(ctx, func(ctx context.Context) {
-		letter, err := c.letter(ctx, w, a, "locked", "Minutes", minutes)
+		letter, err := c.letter(ctx, w, a, "locked", map[string]string{"Minutes": minutes})
 		if err == nil {
 			err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.post(ctx, tx, letter) })
 		}
@@ -175,8 +176,8 @@ func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections
 	})
 }
 
-// letter writes a mail to a member. values are names and values besides the greeting and the workspace.
-func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Account, template string, values ...string) (mail.Message, error) {
+// letter writes a mail to a member, with values for the template besides the person's name and the workspace's.
+func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Account, template string, values map[string]string) (mail.Message, error) {
 	key, err := c.Vault.Key(ctx, w, a.ID)
 	if err != nil {
 		return mail.Message{}, err
@@ -190,9 +191,7 @@ func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Acc
 		return mail.Message{}, err
 	}
 	letter := mail.Message{Template: template, To: person.Email, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name}}
-	for i := 0; i < len(values); i += 2 {
-		letter.Values[values[i]] = values[i+1]
-	}
+	maps.Copy(letter.Values, values)
 	return letter, nil
 }
 

@@ -55,5 +55,15 @@ func (l *later) work() {
 	}
 }
 
-// Wait waits until everything is done that was left for after an answer. No request may be under way.
-func (c *Commands) Wait() { c.later.running.Wait() }
+// Wait waits, though not for ever, until everything is done that was left for after an answer. No request may be under way.
+func (c *Commands) Wait() {
+	done := make(chan struct{})
+	go func() {
+		c.later.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(laterPatience):
+	}
+}

@@ -56,7 +56,8 @@ func (c *Commands) sendResetCode(ctx context.Context, who named) error {
 	active := account != nil && account.Status == domain.Active
 	var letter mail.Message
 	if active {
-		letter, err = c.letter(ctx, w, *account, "reset_code", "Code", code, "Minutes", strconv.Itoa(int(c.ResetCodeLife.Minutes())))
+		minutes := strconv.Itoa(int(c.ResetCodeLife.Minutes()))
+		letter, err = c.letter(ctx, w, *account, "reset_code", map[string]string{"Code": code, "Minutes": minutes})
 		if err != nil {
 			return err
 		}
@@ -229,7 +230,7 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 //
 // The credential is locked before the sessions go: see openSession.
 func (c *Commands) replacePassword(ctx context.Context, w pg.Workspace, a projections.Account, phc string, keep uuid.UUID, claim, after func(pgx.Tx) error) error {
-	letter, err := c.letter(ctx, w, a, "password_changed")
+	letter, err := c.letter(ctx, w, a, "password_changed", nil)
 	if err != nil {
 		return err
 	}

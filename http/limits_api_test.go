@@ -343,7 +343,9 @@ func TestLimitsOfMembers(t *testing.T) {
 	grace := ada.member(t, "member") // costs one request
 	second := ada.as(decode[admitted](t, ada.logIn(t, ada.password).want(t, 200)).Token)
 	status := make([]int, 60)
-	parallel(60, func(i int) { status[i] = []*client{ada, second}[i%2].call(t, "GET", "/api/me", nil, forged(i)...).status })
+	parallel(60, func(i int) {
+		status[i] = []*client{ada, second}[i%2].call(t, "GET", "/api/me", nil, forged(i)...).status
+	})
 	slices.Sort(status)
 	if want := append(slices.Repeat([]int{200}, 19), slices.Repeat([]int{429}, 41)...); !slices.Equal(status, want) {
 		t.Errorf("%v", status)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/pgserver"
-	"github.com/kluis-eu/kluis/internal/pgtest"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 	"github.com/kluis-eu/kluis/migrations"
 )
@@ -95,5 +94,3 @@ func fillLog(t *testing.T, h *home, slug string, tasks int) {
 		t.Fatal(err)
 	}
 }
-
-var _ = pgtest.Superuser

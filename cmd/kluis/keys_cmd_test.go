@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/mail/mailtest"
 )
 
 // kluis runs one command and gives its exit status and what it printed.
@@ -43,22 +48,17 @@ func TestKeys(t *testing.T) {
 	id := regexp.MustCompile(`\b[0-9a-f]{8}\b`)
 	first := id.FindString(keys("new"))
 	serveInProcess(t, "--data", data, "--listen", listen)
-	response, err := http.Post("http://"+listen+"/api/signup", "application/json", strings.NewReader(
-		`{"workspace": {"slug": "acme", "name": "Acme"}, "email": "ann@acme.example", "full_name": "Ann", "password": "correct horse 77 battery"}`))
-	if err != nil || response.StatusCode != http.StatusAccepted {
-		t.Fatalf("%v, %v", response, err)
-	}
-	response.Body.Close()
+	found(t, "http://"+listen, filepath.Join(data, "mail"))
 
 	second := id.FindString(keys("new"))
 	status := keys("status")
-	if !strings.Contains(status, second+"  encrypts") || !regexp.MustCompile(first+` +decrypts +0 +1 +1\b`).MatchString(status) {
+	if !strings.Contains(status, second+"  encrypts") || !regexp.MustCompile(first+` +decrypts +2 +0 +1 +1\b`).MatchString(status) {
 		t.Errorf("before the rotation:\n%s", status)
 	}
 	if rotated := keys("rotate"); !strings.Contains(rotated, "key "+first+" is no longer used\n") || strings.Contains(rotated, "key "+second+" is no longer") {
 		t.Errorf("rotate: %s", rotated)
 	}
-	if status = keys("status"); !regexp.MustCompile(first + ` +decrypts +0 +0 +0\b`).MatchString(status) {
+	if status = keys("status"); !regexp.MustCompile(first + ` +decrypts +0 +0 +0 +0\b`).MatchString(status) {
 		t.Errorf("after the rotation:\n%s", status)
 	}
 	text, err := os.ReadFile(file)
@@ -82,6 +82,42 @@ func TestKeys(t *testing.T) {
 	if code, _, stderr := kluis(t, "keys", "status", "--data", data); code != failure || !strings.Contains(stderr, "sealed values do not open") {
 		t.Errorf("with the wrong key: status %d, %s", code, stderr)
 	}
+	if code, _, stderr := kluis(t, "serve", "--data", data, "--listen", freeAddress(t)); code != failure || !strings.Contains(stderr, "KLUIS_KEYS: none of the keys ["+first+"]") {
+		t.Errorf("serve with the wrong key: status %d, %s", code, stderr)
+	}
+}
+
+// found makes a workspace, with the code from the mail.
+func found(t *testing.T, url, mails string) {
+	t.Helper()
+	post := func(path, body string, status int) (answer struct {
+		SignupID string `json:"signup_id"`
+	}) {
+		t.Helper()
+		response, err := http.Post(url+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != status {
+			t.Fatalf("%s: %d, %v", path, response.StatusCode, err)
+		}
+		return answer
+	}
+	id := post("/api/signup", `{"workspace": {"slug": "acme", "name": "Acme"}, "email": "ann@acme.example", "full_name": "Ann",
+		"password": "correct horse 77 battery"}`, http.StatusAccepted).SignupID
+	for range 200 {
+		time.Sleep(50 * time.Millisecond)
+		if files, _ := filepath.Glob(filepath.Join(mails, "*.eml")); len(files) > 0 {
+			m, err := mailtest.ReadFile(files[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			post("/api/signup/verify", fmt.Sprintf(`{"signup_id": %q, "code": %q}`, id, m.Code()), http.StatusCreated)
+			return
+		}
+	}
+	t.Fatal("no mail")
 }
 
 func TestKeysRefuse(t *testing.T) {

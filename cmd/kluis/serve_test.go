@@ -61,13 +61,13 @@ func TestFirstStart(t *testing.T) {
 	if title := ann.at(again).want(t, http.StatusOK, "GET", "/api/tasks/"+id, "").body; !strings.Contains(string(title), "Paint the door") {
 		t.Errorf("after the second start: %s", title)
 	}
+	if titles := h.titles(t, "acme"); titles["Paint the door"] != 1 {
+		t.Errorf("%v", titles)
+	}
 	again.signal(syscall.SIGINT)
 	<-again.ended
 	if status := again.cmd.ProcessState.ExitCode(); status != success {
 		t.Errorf("SIGINT: status %d", status)
-	}
-	if titles := h.titles(t, "acme"); titles["Paint the door"] != 1 {
-		t.Errorf("%v", titles)
 	}
 }
 

@@ -1,8 +1,10 @@
 package keyring
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +15,8 @@ import (
 // file, each opens what another sealed with a key that it has not seen yet; and LookEvery after a new first key is
 // there, none seals with an older one.
 //
-// A file that cannot be taken (missing, half written, readable by others) changes nothing: the keys of before stay.
+// A file that cannot be taken changes nothing, and the keys of before stay: one that is missing, half written, readable by
+// others, or that has none of the keys of before, which no rotation makes.
 
 // LookEvery is for how long a process may go on to seal with the keys that it knows, after they changed in the file.
 const LookEvery = time.Second
@@ -84,6 +87,9 @@ func (k *Keyring) look(age time.Duration) {
 	changed := !sameFile(s.read, info)
 	s.read, s.at = info, time.Now()
 	keys, err := loadFile(s.path)
+	if err == nil && !slices.ContainsFunc(keys, func(key secret) bool { return has(k.keys(), key) }) {
+		err = fmt.Errorf("%s: none of the keys in %s is one of those in use", settingFile, s.path)
+	}
 	if err == nil && !sameKeys(keys, k.keys()) {
 		k.ring.Store(&keys)
 		changed = true
@@ -107,13 +113,9 @@ func sameFile(a, b fs.FileInfo) bool {
 }
 
 func sameKeys(a, b []secret) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if *a[i]() != *b[i]() {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(a, b, func(a, b secret) bool { return *a() == *b() })
+}
+
+func has(keys []secret, key secret) bool {
+	return slices.ContainsFunc(keys, func(k secret) bool { return *k() == *key() })
 }

@@ -209,6 +209,7 @@ func TestFollowRefuses(t *testing.T) {
 		func() error { return os.WriteFile(path, nil, 0o600) },
 		func() error { return errors.Join(os.WriteFile(path, whole, 0o600), os.Chmod(path, 0o644)) },
 		func() error { return os.Remove(path) },
+		func() error { return Create(path) },
 	} {
 		told = nil
 		if err := spoil(); err != nil {
@@ -227,7 +228,7 @@ func TestFollowRefuses(t *testing.T) {
 		}
 	}
 	told = nil
-	if err := errors.Join(os.WriteFile(path, whole, 0o600), Prepend(path)); err != nil {
+	if err := errors.Join(os.WriteFile(path, whole, 0o600), os.Chmod(path, 0o600), Prepend(path)); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.Now().IDs(); len(got) != 2 || got[1] != ids[0] {

@@ -117,8 +117,8 @@ func TestLock(t *testing.T) {
 			t.Fatalf("Locked afterwards: %t, %v", locked, err)
 		}
 	}
-	for _, want := range []time.Duration{15, 30, 60, 60} {
-		fail(want * time.Minute)
+	for _, want := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour, time.Hour} {
+		fail(want)
 	}
 	l.ahead += 25 * time.Hour
 	fail(15 * time.Minute)

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -71,7 +72,7 @@ func exceeded(t testing.TB, err error, name string) time.Duration {
 	if err == nil {
 		return -1
 	}
-	e, ok := err.(*ExceededError)
+	e, ok := errors.AsType[*ExceededError](err)
 	if !ok || e.Name != name {
 		t.Fatalf("%v, want that %s is exceeded", err, name)
 	}
