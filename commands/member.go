@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
@@ -114,7 +115,11 @@ func checkPerson(prefix, email, fullName string) (normal string, err error) {
 	if err := domain.CheckName(prefix+"/full_name", fullName); err != nil {
 		return "", err
 	}
-	return domain.CheckEmail(prefix+"/email", email)
+	normal, err = domain.CheckEmail(prefix+"/email", email)
+	if err == nil && mail.CheckAddress(email) != nil {
+		err = domain.InvalidField(prefix+"/email", "is an address that no mail can be sent to")
+	}
+	return normal, err
 }
 
 func sealPerson(key vault.Key, email, fullName string) (sealedEmail, sealedName domain.Personal, err error) {

@@ -95,9 +95,6 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 		return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "signup_code", To: s.Email,
 			Values: map[string]string{"Name": s.FullName, "Workspace": s.Name, "Code": code}})
 	})
-	if errors.Is(err, mail.ErrRefused) {
-		return uuid.Nil, domain.InvalidField("/email", "is an address that no mail can go to")
-	}
 	return id, err
 }
 

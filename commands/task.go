@@ -7,6 +7,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -72,25 +73,28 @@ func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Re
 
 // UnassignTask takes a task off a member.
 func (c *Commands) UnassignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.changeTask(ctx, r, id, domain.UpdateTask, func(t domain.Task) ([]domain.Event, error) { return t.Unassign(member) })
+	return c.changePerson(ctx, r, id, member, projections.CountMembers, domain.Task.Unassign)
 }
 
 // RemoveTaskViewer takes a member off the viewers of a task.
 func (c *Commands) RemoveTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.changeTask(ctx, r, id, domain.UpdateTask, func(t domain.Task) ([]domain.Event, error) { return t.RemoveViewer(member) })
+	return c.changePerson(ctx, r, id, member, projections.CountMembers, domain.Task.RemoveViewer)
 }
 
 // AssignTask gives a task to a member.
 func (c *Commands) AssignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.addToTask(ctx, r, id, member, domain.Task.Assign)
+	return c.changePerson(ctx, r, id, member, projections.CountActive, domain.Task.Assign)
 }
 
 // AddTaskViewer lets a member see a task.
 func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.addToTask(ctx, r, id, member, domain.Task.AddViewer)
+	return c.changePerson(ctx, r, id, member, projections.CountActive, domain.Task.AddViewer)
 }
 
-func (c *Commands) addToTask(ctx context.Context, r Request, id, member uuid.UUID, decide func(domain.Task, uuid.UUID) ([]domain.Event, error)) (Result[domain.Task], error) {
+// changePerson changes one member's part in a task. count finds the members who can have it.
+func (c *Commands) changePerson(ctx context.Context, r Request, id, member uuid.UUID,
+	count func(*int, []uuid.UUID) pg.Statement, decide func(domain.Task, uuid.UUID) ([]domain.Event, error),
+) (Result[domain.Task], error) {
 	var before domain.Task
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		task, err := c.loadTask(ctx, a, r, id, domain.UpdateTask)
@@ -98,7 +102,11 @@ func (c *Commands) addToTask(ctx context.Context, r Request, id, member uuid.UUI
 			return plan{}, err
 		}
 		before = task
-		if _, err := c.lookAround(ctx, a, id, nil, []uuid.UUID{member}); err != nil {
+		var there int
+		if err := a.look(ctx, count(&there, []uuid.UUID{member})); err != nil {
+			return plan{}, err
+		}
+		if there == 0 {
 			return plan{}, domain.Missing("member")
 		}
 		events, err := decide(task, member)

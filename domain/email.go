@@ -2,24 +2,36 @@ package domain
 
 import (
 	"net/mail"
+	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// CheckEmail refuses what cannot be an e-mail address (RFC 5321: at most 254 octets, one @), and gives the
-// address in the form in which it is compared: without regard to case.
+// A host name of at least two labels, none of which begins or ends with a hyphen. Letters of all alphabets are allowed.
+var mailDomain = regexp.MustCompile(`^(?:[\pL\pN](?:[\pL\pM\pN-]{0,61}[\pL\pM\pN])?\.)+[\pL\pN](?:[\pL\pM\pN-]{0,61}[\pL\pM\pN])$`)
+
+// CheckEmail refuses what cannot be an e-mail address (RFC 5321: one @, at most 64 octets before it and 254 in all),
+// and gives the address in the form in which it is compared: without regard to case.
 func CheckEmail(pointer, address string) (normal string, err error) {
 	parsed, parseErr := mail.ParseAddress(address)
-	if parseErr != nil || parsed.Address != address || len(address) > 254 || !utf8.ValidString(address) || strings.ContainsAny(address, "\x00\r\n\" ") {
+	local, domain, _ := strings.Cut(address, "@")
+	if parseErr != nil || parsed.Address != address || len(address) > 254 || len(local) > 64 ||
+		!utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) || !mailDomain.MatchString(domain) {
 		return "", InvalidField(pointer, "must be an e-mail address such as ann@example.org")
 	}
 	return strings.ToLower(address), nil
 }
 
-// CheckName refuses what cannot be a person's name.
+func forbidden(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == '"' }
+
+// CheckName refuses what cannot be the name of a person or an organisation.
 func CheckName(pointer, name string) error {
-	if strings.ContainsAny(name, "\r\n") {
-		return InvalidField(pointer, "must be one line")
+	if err := checkText(pointer, name, 1, 200); err != nil {
+		return err
 	}
-	return checkText(pointer, name, 1, 200)
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return InvalidField(pointer, "must be one line, without control characters")
+	}
+	return nil
 }

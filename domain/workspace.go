@@ -78,7 +78,7 @@ func NewWorkspace(e WorkspaceCreated) ([]Event, error) {
 		return nil, InvalidField("/workspace/slug", "must be 3 to 63 lower-case letters, digits and inner hyphens")
 	}
 	if err := firstError(
-		checkText("/workspace/name", e.Name, 1, 200),
+		CheckName("/workspace/name", e.Name),
 		oneOf("/plan", e.Plan, Plans...),
 	); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func NewWorkspace(e WorkspaceCreated) ([]Event, error) {
 func (w Workspace) Change(name, plan *string) ([]Event, error) {
 	var events []Event
 	if to := changed(w.Name, name); to != nil {
-		if err := checkText("/name", *to, 1, 200); err != nil {
+		if err := CheckName("/name", *to); err != nil {
 			return nil, err
 		}
 		events = append(events, WorkspaceRenamed{Name: *to})

@@ -40,6 +40,10 @@ func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 			refuse(ctx, err)
 			return
 		}
+		if err := a.refuseNulls(op.RequestBody.Content[jsonType].Schema, data); err != nil {
+			refuse(ctx, err)
+			return
+		}
 		r.Body = io.NopCloser(bytes.NewReader(data))
 		r.Header.Set("Content-Type", jsonType)
 	} else if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); op.RequestBody.Content[media] == nil {

@@ -11,16 +11,8 @@ import (
 // The fields of a PATCH body: absent leaves the thing as it is. Tag them `json:"name,omitzero"`, which tells
 // huma that they are not required.
 
-// optional is a field that may be absent, but not null: Value is nil when it is absent.
+// optional is a field that may be absent, but not null (null.go): Value is nil when it is absent.
 type optional[T any] struct{ domain.Optional[T] }
-
-// Resolve is huma.ResolverWithPath. It refuses null, which huma lets pass in any field that is not required.
-func (o *optional[T]) Resolve(_ huma.Context, path *huma.PathBuffer) []error {
-	if !o.Set || o.Value != nil {
-		return nil
-	}
-	return []error{&huma.ErrorDetail{Location: path.String(), Message: "may be left out but not be null"}}
-}
 
 // Schema is huma.SchemaProvider.
 func (optional[T]) Schema(r huma.Registry) *huma.Schema {

@@ -81,14 +81,14 @@ func paramField(t reflect.Type, part, name string) (reflect.StructField, bool) {
 
 func markFields(s *huma.Schema, t reflect.Type) {
 	for _, f := range reflect.VisibleFields(t) {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" {
 			name = f.Name
 		}
 		if property := s.Properties[name]; property != nil {
 			mark(property, f.Type)
-			if f.Type.Kind() == reflect.Pointer && property.Format != "" && !strings.Contains(options, "omit") {
-				property.Nullable = true // huma sees that of plain strings only
+			if f.Type.Kind() == reflect.Pointer && property.Ref == "" {
+				property.Nullable = true // a pointer that is left out when empty may come as null all the same
 			}
 		}
 	}

@@ -280,7 +280,7 @@ func TestErasedOrigins(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := p.site.newProcess(t, false) // which remembers no keys
-	a := ada.on(later).call(t, "GET", fmt.Sprint("/api/audit/events?limit=1"), nil).want(t, 200)
+	a := ada.on(later).call(t, "GET", "/api/audit/events?limit=1", nil).want(t, 200)
 	var list struct {
 		Items []struct {
 			Position int64

@@ -198,7 +198,10 @@ func TestTokenEndsWhatItFollows(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	r := token.request(t, "GET", "/api/audit/replay?follow=true", nil).WithContext(ctx)
-	response := must(wire.Do(r))
+	response, err := wire.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer response.Body.Close()
 	ada.call(t, "DELETE", "/api/tokens/"+made.ID.String(), nil).want(t, 204)
 	for decoder := json.NewDecoder(response.Body); ; {

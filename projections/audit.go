@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -27,31 +28,53 @@ func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit
 const heartbeat = 5 * time.Second
 
 // Replay gives the records of the workspace from a position on to fn, the oldest first, in constant memory.
-// With follow it goes on as new ones are committed, until ctx ends or the actor may read the log no more.
-// flush is called whenever there is nothing more for the moment.
+// With follow it goes on as new ones are committed, until ctx ends or the actor may read the log no more: of what
+// is committed after the replay was asked for, nothing beyond a change of the roster is shown before it is
+// known that the actor still may. flush is called whenever there is nothing more for the moment.
 func (p *Projections) Replay(ctx context.Context, by Actor, from int64, follow bool, fn func(Record) error, flush func() error) error {
+	asked, err := p.Look(ctx, by.Workspace)
+	if err != nil {
+		return err
+	}
+	show := func(r Record) error {
+		if err := fn(r); err != nil {
+			return err
+		}
+		if r.Stream == domain.RosterStream && r.Position > asked.Head {
+			return errRoster
+		}
+		return nil
+	}
 	for {
 		rung := p.bell.Of(by.Workspace)
-		next, err := p.store.Each(ctx, by.Workspace, from, fn)
-		if err != nil {
+		next, err := p.store.Each(ctx, by.Workspace, from, show)
+		moved := errors.Is(err, errRoster)
+		if moved {
+			next++ // it was shown
+		} else if err != nil {
 			return err
 		}
 		from = next
-		if err := flush(); err != nil || !follow {
-			return err
-		}
-		if err := wait(ctx, rung); err != nil {
-			return err
+		if !moved {
+			if err := flush(); err != nil || !follow {
+				return err
+			}
+			if err := wait(ctx, rung); err != nil {
+				return err
+			}
 		}
 		again, err := p.Again(ctx, by)
 		if err != nil {
 			return err
 		}
 		if again == nil || !again.Role.Grants.Allow(domain.ReadAudit) {
-			return nil
+			return flush()
 		}
 	}
 }
+
+// errRoster breaks a replay off behind a record of the roster.
+var errRoster = errors.New("the roster moved")
 
 func wait(ctx context.Context, rung <-chan struct{}) error {
 	timer := time.NewTimer(heartbeat)

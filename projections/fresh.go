@@ -2,7 +2,10 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -30,6 +33,9 @@ func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Stat
 		pg.Exec(selectHeads).Scan(&m.Head, &m.RosterHead),
 	}, query...)
 	err := p.db.Read(ctx, w, all...)
+	for try := 0; errors.Is(err, pgx.ErrNoRows) && try < 10; try++ { // tables that a rebuild swapped in after the snapshot was taken
+		err = p.db.Read(ctx, w, all...)
+	}
 	return m, err
 }
 

@@ -67,6 +67,11 @@ func MembersByEmail(into *[]domain.Member, hash string) pg.Statement {
 	return pg.Rows(into, `select `+memberColumns+` from member where email_hash = $1 and status <> 'removed'`, hash)
 }
 
+// CountMembers is the query for how many of ids are, or were, members.
+func CountMembers(into *int, ids []uuid.UUID) pg.Statement {
+	return pg.Exec(`select count(*) from member where id = any($1)`, ids).Scan(into)
+}
+
 // CountActive is the query for how many of ids are members who can be given work.
 func CountActive(into *int, ids []uuid.UUID) pg.Statement {
 	return pg.Exec(`select count(*) from member where id = any($1) and status in ('active', 'invited')`, ids).Scan(into)

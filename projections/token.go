@@ -18,6 +18,7 @@ var Tokens = newModel("token",
 
 // A token is its member's own affair: no role reaches those of others.
 const (
+	//nolint:gosec // names of columns, no credentials
 	tokenColumns = `token.id, token.member_id, token.name, token.grants, token.expires_at, token.created_at, token.updated_at,
 		token.revoked_at, token.version, token.position`
 	listTokens = `select ` + tokenColumns + `, s.used_at from token join token_secret s on s.token_id = token.id

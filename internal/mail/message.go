@@ -142,6 +142,12 @@ func oneLine(value string) string {
 	return value
 }
 
+// CheckAddress says whether mail can be sent to an address. The error is [ErrRefused] and does not contain it.
+func CheckAddress(to string) error {
+	_, err := address(to)
+	return err
+}
+
 // address checks one e-mail address (RFC 5321, 4.5.3.1: at most 64 octets before the @ and 254 in all) and writes its domain in
 // ASCII (RFC 5891). The error is [ErrRefused] and does not contain the address.
 func address(to string) (string, error) {
