@@ -184,7 +184,7 @@ func TestFreshIsBounded(t *testing.T) {
 	if _, err := p.CatchUp(minute(t), by.Workspace); err != nil {
 		t.Fatal(err)
 	}
-	events := p.bulk(t, by, 5000)
+	events := p.bulk(t, by, 3000)
 	short := start(t, p.url, time.Millisecond)
 	begun := time.Now()
 	_, mark, err := short.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})

@@ -35,6 +35,15 @@ type serve struct {
 }
 
 func (s serve) Run(ctx context.Context, out outputs) error {
+	begun := false
+	err := s.run(ctx, out, func() { begun = true })
+	if ctx.Err() != nil && !begun {
+		return nil // told to end before it served: there is nothing to finish
+	}
+	return err
+}
+
+func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	trusted, err := s.TrustedProxies.prefixes()
 	if err != nil {
 		return err
@@ -90,6 +99,7 @@ func (s serve) Run(ctx context.Context, out outputs) error {
 	if s.Background {
 		group.Go(func() error { return background.Run(ctx) })
 	}
+	begin()
 	err = group.Wait()
 	b.log.Info("stopped")
 	return err
