@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,11 +30,11 @@ func (c *client) follow(t *testing.T, from int64) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &follower{ended: make(chan struct{}), cancel: cancel}
 	r := c.request(t, "GET", fmt.Sprint("/api/audit/replay?follow=true&from=", from), nil).WithContext(ctx)
-	response, err := longWire.Do(r)
+	response, err := longWire.Do(r) //nolint:bodyclose // read closes it
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "application/x-ndjson" {
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "application/x-ndjson" {
 		t.Fatalf("follow: %d %v", response.StatusCode, response.Header)
 	}
 	t.Cleanup(func() { cancel(); <-f.ended })
@@ -182,7 +183,7 @@ func (f *follower) endsBefore(t *testing.T, taken int64) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the answer does not end")
 	}
-	if f.err != io.EOF {
+	if !errors.Is(f.err, io.EOF) {
 		t.Errorf("the answer broke off: %v", f.err)
 	}
 	if f.last() > taken {
@@ -216,7 +217,7 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	begun := time.Now()
 	p[1].stop()
 	<-f.ended
-	if f.err != io.EOF || time.Since(begun) > 5*time.Second {
+	if !errors.Is(f.err, io.EOF) || time.Since(begun) > 5*time.Second {
 		t.Errorf("after %s: %v", time.Since(begun), f.err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // texts are what makes trouble somewhere.
-var texts = []string{"", " ", "a", "é", "😀", "\u0000", "a\u0000b", "\u2028", "‮", "%", "%s%n", "'; drop table task; --", `"`, `\`, "<script>", "../..", "null", "NaN",
+var texts = []string{"", " ", "a", "é", "😀", "\u0000", "a\u0000b", "\u2028", "\u202e", "%", "%s%n", "'; drop table task; --", `"`, `\`, "<script>", "../..", "null", "NaN",
 	"0", "-1", "1e999", "\ufeff", "\ufffd", strings.Repeat("x", 499), strings.Repeat("x", 5000), strings.Repeat("é", 60_000), "{}", "[]", "true", "2026-02-29", "a@b"}
 
 func genText() *rapid.Generator[string] { return rapid.OneOf(rapid.SampledFrom(texts), rapid.String()) }
@@ -181,7 +181,7 @@ func TestGeneratedRequests(t *testing.T) {
 		}
 	})
 	t.Log(outcomes)
-	x.log(t)
+	x.judge(t)
 	x.noDrift(t)
 }
 

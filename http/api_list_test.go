@@ -127,6 +127,7 @@ func TestListsShowWhatGetShows(t *testing.T) {
 		}
 		b.compare(t)
 	})
+	b.admin.judge(t)
 	b.admin.noDrift(t)
 }
 

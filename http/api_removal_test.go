@@ -90,15 +90,15 @@ func TestNothingAfterTheRemoval(t *testing.T) {
 				rounds = 3
 			}
 			for round := range rounds {
-				remove(t, ada.on(p[round%2]), p, stepDown[round%3].name)
+				removeWhileTrying(t, ada.on(p[round%2]), p, stepDown[round%3].name)
 			}
-			ada.log(t)
+			ada.judge(t)
 			ada.noDrift(t)
 		})
 	}
 }
 
-func remove(t *testing.T, ada *client, p []*process, way string) {
+func removeWhileTrying(t *testing.T, ada *client, p []*process, way string) {
 	h := &hammer{victim: ada.member(t, "manager"), task: ada.newTask(t)}
 	var running sync.WaitGroup
 	for i := range 8 {

@@ -178,7 +178,7 @@ func TestNoDecisionIsStale(t *testing.T) {
 		}
 		m.read(t)
 	})
-	ada.log(t)
+	ada.judge(t)
 	ada.noDrift(t)
 }
 

@@ -114,7 +114,7 @@ func TestLifeOfATask(t *testing.T) {
 	}
 	w.task(w.step("POST", at+"/restore", nil, 200, 1), 14, func(k domain.Task) bool { return k.DeletedAt == nil && k.Status == "done" })
 	w.step("POST", at+"/restore", nil, 200, 0)
-	ada.log(t)
+	ada.judge(t)
 	ada.noDrift(t)
 }
 

@@ -1,0 +1,230 @@
+package http_test
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+)
+
+// oracle reads a whole log and says of each event whether it was right to accept it, by what the log holds before
+// it and by nothing else: who did it, with which role, to what. It is written from the promises, without the
+// domain's own rules; so what several processes decided at once must come out as if one had, one by one.
+type oracle struct {
+	people   roster
+	emails   map[string]uuid.UUID // of those who are members
+	tasks    map[uuid.UUID]*oracleTask
+	comments map[uuid.UUID]*oracleComment
+}
+
+type oracleTask struct {
+	by                 uuid.UUID
+	deleted            bool
+	status             string
+	parent             *uuid.UUID
+	assignees, viewers []uuid.UUID
+}
+
+type oracleComment struct {
+	by, task uuid.UUID
+	deleted  bool
+}
+
+// judge reads the client's log, which must be right from beginning to end.
+func (c *client) judge(t tester) {
+	t.Helper()
+	o := &oracle{people: roster{}, emails: map[string]uuid.UUID{}, tasks: map[uuid.UUID]*oracleTask{}, comments: map[uuid.UUID]*oracleComment{}}
+	for _, r := range c.log(t) {
+		if err := o.accept(r); err != nil {
+			t.Errorf("position %d, %s in %s by %v: %v", r.Position, r.Type, r.Stream, r.Actor, err)
+		}
+	}
+}
+
+func (o *oracle) accept(r eventstore.Record) error {
+	event := must(domain.Decode(r.Type, r.Data))
+	var actor uuid.UUID
+	if r.Actor != nil {
+		actor = *r.Actor
+	}
+	if id, ok := domain.StreamID("task", r.Stream); ok {
+		return o.task(id, actor, event)
+	}
+	if id, ok := domain.StreamID("comment", r.Stream); ok {
+		return o.comment(id, actor, event)
+	}
+	if r.Stream != domain.RosterStream {
+		return nil
+	}
+	err := o.member(actor, event)
+	o.people.apply(event)
+	if err == nil && o.people.activeAdmins() == 0 {
+		err = fmt.Errorf("no active admin is left")
+	}
+	return err
+}
+
+// may tells whether the actor's role, at this place in the log, grants p on what is, or is not, their own.
+func (o *oracle) may(actor uuid.UUID, p domain.Permission, own bool) error {
+	who := o.people[actor]
+	if who == nil || who.status != "active" {
+		return fmt.Errorf("the actor is no active member")
+	}
+	role, _ := domain.BuiltInRole(who.role)
+	if scope := role.Grants.Scope(p); scope != domain.All && (scope != domain.Own || !own) {
+		return fmt.Errorf("%s does not grant %s", who.role, p)
+	}
+	return nil
+}
+
+func (o *oracle) task(id, actor uuid.UUID, event domain.Event) error {
+	k := o.tasks[id]
+	if created, ok := event.(domain.TaskCreated); ok {
+		o.tasks[id] = &oracleTask{by: actor, status: created.Status, assignees: created.AssigneeIDs}
+		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.put(id, created.ParentID))
+	}
+	if k == nil {
+		return fmt.Errorf("there is no such task")
+	}
+	own := k.by == actor || slices.Contains(k.assignees, actor) || slices.Contains(k.viewers, actor)
+	update := first(o.may(actor, domain.UpdateTask, own), when(k.deleted, "it is deleted"))
+	switch e := event.(type) {
+	case domain.TaskUpdated:
+		if e.Status != nil {
+			k.status = *e.Status
+		}
+		if e.ParentID.Set {
+			update = first(update, o.put(id, e.ParentID.Value))
+		}
+		return update
+	case domain.TaskCompleted:
+		err := first(update, when(k.status == "done", "it is done already"))
+		k.status = "done"
+		return err
+	case domain.TaskReopened:
+		err := first(update, when(k.status != "done", "it is not done"))
+		k.status = e.Status
+		return err
+	case domain.TaskAssigned:
+		return first(update, o.people.can(e.MemberID), add(&k.assignees, e.MemberID))
+	case domain.TaskUnassigned:
+		return first(update, remove(&k.assignees, e.MemberID))
+	case domain.TaskViewerAdded:
+		return first(update, o.people.can(e.MemberID), add(&k.viewers, e.MemberID))
+	case domain.TaskViewerRemoved:
+		return first(update, remove(&k.viewers, e.MemberID))
+	case domain.TaskDeleted, domain.TaskRestored:
+		_, deleting := e.(domain.TaskDeleted)
+		err := first(o.may(actor, domain.DeleteTask, own), when(k.deleted == deleting, "it is so already"))
+		k.deleted = deleting
+		return err
+	}
+	return fmt.Errorf("the oracle does not know it")
+}
+
+// put gives a task a parent, which must be there, not deleted, and not below the task.
+func (o *oracle) put(id uuid.UUID, parent *uuid.UUID) error {
+	o.tasks[id].parent = parent
+	if parent == nil {
+		return nil
+	}
+	if p := o.tasks[*parent]; p == nil || p.deleted {
+		return fmt.Errorf("the parent %s is not there", parent)
+	}
+	for at, steps := parent, 0; at != nil && steps < 1000; at, steps = o.tasks[*at].parent, steps+1 {
+		if *at == id {
+			return fmt.Errorf("a circle of parents")
+		}
+	}
+	return nil
+}
+
+func (o *oracle) comment(id, actor uuid.UUID, event domain.Event) error {
+	c := o.comments[id]
+	if e, ok := event.(domain.CommentCreated); ok {
+		o.comments[id] = &oracleComment{by: actor, task: e.TaskID}
+		return first(o.may(actor, domain.CreateComment, true), o.there(e.TaskID), when(c != nil, "it is there"))
+	}
+	if c == nil || c.deleted {
+		return fmt.Errorf("there is no such comment")
+	}
+	p := domain.UpdateComment
+	if _, deleting := event.(domain.CommentDeleted); deleting {
+		c.deleted, p = true, domain.DeleteComment
+	}
+	return first(o.may(actor, p, c.by == actor), o.there(c.task))
+}
+
+func (o *oracle) there(task uuid.UUID) error {
+	k := o.tasks[task]
+	return when(k == nil || k.deleted, "its task is not there")
+}
+
+func (o *oracle) member(actor uuid.UUID, event domain.Event) error {
+	subject := event.(interface{ Member() uuid.UUID }).Member()
+	who := o.people[subject]
+	admin := o.may(actor, domain.UpdateMember, true)
+	switch e := event.(type) {
+	case domain.MemberAdded:
+		o.emails[e.EmailHash] = e.MemberID
+		return when(len(o.people) > 0, "there are members already")
+	case domain.MemberInvited:
+		taken, there := o.emails[e.EmailHash]
+		o.emails[e.EmailHash] = e.MemberID
+		return first(o.may(actor, domain.CreateMember, true), when(there && o.people[taken].status != "removed", "the address is taken"), when(who != nil, "it is there"))
+	case domain.MemberJoined:
+		return when(actor != subject || who == nil || who.status != "invited", "nobody was invited")
+	case domain.MemberRoleChanged:
+		return first(admin, when(who.status == "removed" || who.role == e.Role, "it is so already"))
+	case domain.MemberDeactivated:
+		return first(admin, when(who.status != "active", "the member is not active"))
+	case domain.MemberReactivated:
+		return first(admin, when(who.status != "deactivated", "the member is not deactivated"))
+	case domain.MemberRemoved:
+		return first(o.may(actor, domain.DeleteMember, true), when(who.status == "removed", "it is so already"))
+	}
+	return nil
+}
+
+// can tells whether all these can be given work.
+func (r roster) can(ids ...uuid.UUID) error {
+	for _, id := range ids {
+		if who := r[id]; who == nil || who.status != "active" && who.status != "invited" {
+			return fmt.Errorf("%s can have no work", id)
+		}
+	}
+	return nil
+}
+
+func add(ids *[]uuid.UUID, id uuid.UUID) error {
+	defer func() { *ids = append(*ids, id) }()
+	return when(slices.Contains(*ids, id), "it is so already")
+}
+
+func remove(ids *[]uuid.UUID, id uuid.UUID) error {
+	i := slices.Index(*ids, id)
+	if i < 0 {
+		return fmt.Errorf("it is so already")
+	}
+	*ids = slices.Delete(slices.Clone(*ids), i, i+1)
+	return nil
+}
+
+func when(wrong bool, why string) error {
+	if wrong {
+		return fmt.Errorf("%s", why)
+	}
+	return nil
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
