@@ -19,24 +19,24 @@ func TestDecisionsRelyOnOtherThings(t *testing.T) {
 	if testing.Short() {
 		rounds = 4
 	}
-	for name, pair := range map[string]func(a, b domain.Task, comment uuid.UUID) (one, other func(*client) reply){
-		"a circle of parents": func(a, b domain.Task, _ uuid.UUID) (one, other func(*client) reply) {
-			return patch(taskPath(a), object{"parent_id": b.ID}), patch(taskPath(b), object{"parent_id": a.ID})
+	for name, pair := range map[string]func(a, b domain.Task, comment uuid.UUID) (one, other request){
+		"a circle of parents": func(a, b domain.Task, _ uuid.UUID) (one, other request) {
+			return request{"PATCH", taskPath(a), object{"parent_id": b.ID}}, request{"PATCH", taskPath(b), object{"parent_id": a.ID}}
 		},
-		"a child of what is deleted": func(a, _ domain.Task, _ uuid.UUID) (one, other func(*client) reply) {
-			return send("DELETE", taskPath(a), nil), send("POST", "/api/tasks", object{"title": "child", "parent_id": a.ID})
+		"a child of what is deleted": func(a, _ domain.Task, _ uuid.UUID) (one, other request) {
+			return request{"DELETE", taskPath(a), nil}, request{"POST", "/api/tasks", object{"title": "child", "parent_id": a.ID}}
 		},
-		"a parent that is deleted": func(a, b domain.Task, _ uuid.UUID) (one, other func(*client) reply) {
-			return send("DELETE", taskPath(a), nil), patch(taskPath(b), object{"parent_id": a.ID})
+		"a parent that is deleted": func(a, b domain.Task, _ uuid.UUID) (one, other request) {
+			return request{"DELETE", taskPath(a), nil}, request{"PATCH", taskPath(b), object{"parent_id": a.ID}}
 		},
-		"a comment on what is deleted": func(a, _ domain.Task, _ uuid.UUID) (one, other func(*client) reply) {
-			return send("DELETE", taskPath(a), nil), send("POST", taskPath(a, "comments"), object{"body": "late"})
+		"a comment on what is deleted": func(a, _ domain.Task, _ uuid.UUID) (one, other request) {
+			return request{"DELETE", taskPath(a), nil}, request{"POST", taskPath(a, "comments"), object{"body": "late"}}
 		},
-		"an edit on what is deleted": func(a, _ domain.Task, comment uuid.UUID) (one, other func(*client) reply) {
-			return send("DELETE", taskPath(a), nil), patch("/api/comments/"+comment.String(), object{"body": "late"})
+		"an edit on what is deleted": func(a, _ domain.Task, comment uuid.UUID) (one, other request) {
+			return request{"DELETE", taskPath(a), nil}, request{"PATCH", "/api/comments/"+comment.String(), object{"body": "late"}}
 		},
-		"work for who is out": func(a, _ domain.Task, _ uuid.UUID) (one, other func(*client) reply) {
-			return send("POST", "/api/members/"+bob.id.String()+"/deactivate", nil), send("PUT", taskPath(a, "assignees", bob.id), nil)
+		"work for who is out": func(a, _ domain.Task, _ uuid.UUID) (one, other request) {
+			return request{"POST", "/api/members/"+bob.id.String()+"/deactivate", nil}, request{"PUT", taskPath(a, "assignees", bob.id), nil}
 		},
 	} {
 		for round := range rounds {
@@ -45,15 +45,15 @@ func TestDecisionsRelyOnOtherThings(t *testing.T) {
 			ada.call(t, "GET", "/api/tasks", nil).want(t, 200) // fresh until here
 			one, other := pair(a, b, comment)
 			if round%2 == 0 {
-				if got := one(ada); got.status/100 != 2 {
+				if got := one.send(t, ada); got.status/100 != 2 {
 					t.Fatalf("%s: %d %s", name, got.status, got.body)
 				}
-				if got := other(ada.on(p[round/2%2])); got.status != 404 && got.status != 422 {
+				if got := other.send(t, ada.on(p[round/2%2])); got.status != 404 && got.status != 422 {
 					t.Errorf("%s: %d %s", name, got.status, got.body)
 				}
 			} else {
 				answers := make([]reply, 2)
-				parallel(2, func(i int) { answers[i] = []func(*client) reply{one, other}[i](ada.on(p[i])) })
+				parallel(2, func(i int) { answers[i] = []request{one, other}[i].send(t, ada.on(p[i])) })
 				for _, got := range answers {
 					if got.status/100 != 2 && got.status != 404 && got.status != 422 {
 						t.Errorf("%s: %d %s", name, got.status, got.body)
@@ -67,11 +67,15 @@ func TestDecisionsRelyOnOtherThings(t *testing.T) {
 	ada.noDrift(t)
 }
 
-func patch(target string, body any) func(*client) reply { return send("PATCH", target, body) }
+// request is one that is still to be sent.
+type request struct {
+	method, target string
+	body           any
+}
 
-// send is a request that is still to be sent.
-func send(method, target string, body any) func(*client) reply {
-	return func(c *client) reply { return c.call(nobody{}, method, target, body) }
+func (r request) send(t tester, c *client) reply {
+	t.Helper()
+	return c.call(t, r.method, r.target, r.body)
 }
 
 // 16 racers want one address, at once in two processes: one is invited.
