@@ -33,10 +33,10 @@ func TestDecisionsRelyOnOtherThings(t *testing.T) {
 			return request{"DELETE", taskPath(a), nil}, request{"POST", taskPath(a, "comments"), object{"body": "late"}}
 		},
 		"an edit on what is deleted": func(a, _ domain.Task, comment uuid.UUID) (one, other request) {
-			return request{"DELETE", taskPath(a), nil}, request{"PATCH", "/api/comments/"+comment.String(), object{"body": "late"}}
+			return request{"DELETE", taskPath(a), nil}, request{"PATCH", "/api/comments/" + comment.String(), object{"body": "late"}}
 		},
 		"work for who is out": func(a, _ domain.Task, _ uuid.UUID) (one, other request) {
-			return request{"POST", "/api/members/"+bob.id.String()+"/deactivate", nil}, request{"PUT", taskPath(a, "assignees", bob.id), nil}
+			return request{"POST", "/api/members/" + bob.id.String() + "/deactivate", nil}, request{"PUT", taskPath(a, "assignees", bob.id), nil}
 		},
 	} {
 		for round := range rounds {
