@@ -60,7 +60,7 @@ bench: needs-go ## run all benchmarks, each beside its own baseline; BENCH=Appen
 	@packages=$$(find . \( -name '.?*' -o -name data -o -name testdata \) -prune -o -name '*_test.go' \
 		-exec grep -l '^func Benchmark' {} + | sed 's|/[^/]*$$||' | sort -u); \
 	test -n "$$packages" || { echo 'no benchmarks found'; exit 1; }; \
-	set -x; go test -run '^$$' -bench '$(BENCH)' -p 1 -timeout 60m $(TESTS) $$packages
+	set -x; KLUIS_TEST_FSYNC=on go test -run '^$$' -bench '$(BENCH)' -p 1 -timeout 60m $(TESTS) $$packages
 
 clean: ## remove what was built and the caches in .cache, never ./data
 	@test ! -d .cache || chmod -R u+w .cache
