@@ -47,7 +47,11 @@ func newMails(n Needs) (*river.Client[pgx.Tx], error) {
 
 // sendMails sends mails until ctx ends.
 func (j *Jobs) sendMails(ctx context.Context) error {
-	if err := j.mails.Start(ctx); err != nil {
+	err := j.mails.Start(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil //nolint:nilerr // told to end before it had begun
+	}
+	if err != nil {
 		return fmt.Errorf("start the mail worker: %w", err)
 	}
 	<-j.mails.Stopped()

@@ -197,7 +197,7 @@ func alignShadow(ctx context.Context, tx *pg.Tx, w pg.Workspace) error {
 	if err := tx.Run(ctx, pg.Exec("select position from "+w.Schema()+".checkpoint").Scan(&live)); err != nil { //sqlcheck:allow the workspace's schema
 		return err
 	}
-	_, err := foldPage(ctx, tx, math.MaxInt32, live, time.Minute, tx.Run)
+	_, err := foldPage(ctx, tx, math.MaxInt32, live, 50*time.Millisecond, tx.Run) // and no longer for the tables, which a read may hold that waits for us
 	return err
 }
 

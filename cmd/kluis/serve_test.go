@@ -286,14 +286,14 @@ func TestIdle(t *testing.T) {
 	provisionMany(t, url, 10)
 	s := h.serve(t)
 	for range 15 { // until the work of a start is over
-		if transactionsIn(t, h, 2*time.Second) <= 30 {
+		if transactionsIn(t, h, 2*time.Second) <= 12 {
 			break
 		}
 	}
 	few := transactionsIn(t, h, 4*time.Second)
 	provisionMany(t, url, 50)
 	for range 15 { // until what was just done is over, and counted
-		if transactionsIn(t, h, 2*time.Second) <= 30 {
+		if transactionsIn(t, h, 2*time.Second) <= 12 {
 			break
 		}
 	}
