@@ -25,15 +25,14 @@ const hunter = "hunter2"
 func (c *client) stored(t tester) string {
 	t.Helper()
 	var head, credentials, sessions, invitations, signups, mails int
-	ctx := context.Background()
-	if err := c.db.Read(ctx, c.workspace,
+	if err := c.db.Read(context.Background(), c.workspace,
 		pg.Exec(`select position from head`).Scan(&head),
 		pg.Exec(`select count(*) from credential`).Scan(&credentials),
 		pg.Exec(`select count(*) from session`).Scan(&sessions),
 		pg.Exec(`select coalesce(sum(attempts), 0) from invitation`).Scan(&invitations)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.db.Pool().QueryRow(ctx, `select (select count(*) + coalesce(sum(attempts), 0) from kluis.signup),
+	if err := c.db.Pool().QueryRow(context.Background(), `select (select count(*) + coalesce(sum(attempts), 0) from kluis.signup),
 		(select count(*) from kluis_jobs.river_job)`).Scan(&signups, &mails); err != nil {
 		t.Fatal(err)
 	}
