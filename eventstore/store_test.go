@@ -329,6 +329,64 @@ func TestKeyHasOneEffect(t *testing.T) {
 	}
 }
 
+// A key remembers that nothing was to be done, as long as that is so; what it remembers goes with time.
+func TestKeyOfNothing(t *testing.T) {
+	t.Parallel()
+	a := newFixture(t)
+	w := a.workspace(t)
+	b := process(t, a.url)
+	nothing := func(key string, expected int, guards ...eventstore.Guard) eventstore.Append {
+		return eventstore.Append{Writes: []eventstore.Write{{Stream: "thing-1", Expected: expected}}, Guards: guards,
+			Key: &eventstore.Key{Key: sha256.Sum256([]byte(key))}}
+	}
+	if _, err := a.store.Append(t.Context(), w, write("thing-1", 0, "made")); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range []*fixture{a, b, a} {
+		r, err := f.store.Append(t.Context(), w, nothing("key", 1))
+		if err != nil || r.First != 2 || r.Last != 1 || r.Repeated != (i > 0) || len(r.Records) > 0 {
+			t.Errorf("receipt %d: %+v, %v", i, r, err)
+		}
+		if i == 1 {
+			if _, err := b.store.Append(t.Context(), w, write("thing-1", 1, "moved")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for what, ap := range map[string]eventstore.Append{
+		"the stream moved": nothing("other", 1), "a guard moved": nothing("other", 2, eventstore.Guard{Stream: "thing-2", Version: 1}),
+	} {
+		if _, err := a.store.Append(t.Context(), w, ap); !errors.As(err, new(*eventstore.MovedError)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	mixed := nothing("mixed", 2)
+	mixed.Writes = append(mixed.Writes, write("thing-2", 0, "made").Writes...)
+	without := nothing("", 2)
+	without.Key = nil
+	for what, ap := range map[string]eventstore.Append{"nothing and something": mixed, "nothing without a key": without, "no stream": {Key: mixed.Key}} {
+		if _, err := a.store.Append(t.Context(), w, ap); err == nil {
+			t.Errorf("%s is taken", what)
+		}
+	}
+	if n := len(a.log(t, w)); n != 2 {
+		t.Errorf("%d events", n)
+	}
+	if err := a.db.Do(t.Context(), w, pg.Exec(`delete from dedupe`), pg.Exec(`insert into dedupe
+		select decode(lpad(to_hex(n), 64, '0'), 'hex'), '\x00', 1, 1, now() - n * interval '1 hour' from generate_series(1, 40) n`)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 {
+		if _, err := a.store.Append(t.Context(), w, nothing(fmt.Sprint("key ", i), 2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var keys int
+	if err := a.db.Read(t.Context(), w, pg.Exec(`select count(*) from dedupe`).Scan(&keys)); err != nil || keys != 23+12 {
+		t.Errorf("%d keys are kept, %v", keys, err)
+	}
+}
+
 // The server cuts every connection again and again while writers write: each acknowledged append is
 // there once, and so is each whose answer was lost.
 func TestLostConnections(t *testing.T) {
