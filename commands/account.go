@@ -209,9 +209,10 @@ func (c *Commands) post(ctx context.Context, tx pgx.Tx, letter mail.Message) err
 // UnlockMember ends the lock of a member's account, and forgets the wrong passwords. It changes nothing about the
 // member.
 //
-// The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless.
+// The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless. With the
+// same key that ends what was locked then, not a lock that was made since.
 func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	var member domain.Member
+	member := domain.Member{ID: id}
 	var who named
 	stream := domain.AccountStream(id)
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -240,9 +241,19 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 		}
 		return p, err
 	})
-	if err != nil {
-		return Result[domain.Member]{}, err
+	ofAccount := done.records
+	done.records = nil // the member is as before
+	unlocked, err := result(ctx, c, r, projections.Members, member, done, err)
+	if err != nil || done.repeated && ofAccount == nil {
+		return unlocked, err
 	}
-	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount)) })
-	return Result[domain.Member]{State: member, Position: done.position}, err
+	until := time.Time{}
+	if done.repeated {
+		until = ofAccount[0].At
+		if who, err = c.nameOf(ctx, r.By.Workspace, unlocked.State); err != nil {
+			return unlocked, err
+		}
+	}
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), until) })
+	return unlocked, err
 }

@@ -43,7 +43,7 @@ func (c *Commands) ConnectIntegration(ctx context.Context, r Request, wanted dom
 		if err != nil {
 			return plan{}, err
 		}
-		if !stored && len(a.first) == 0 { // the tokens first: without an integration they are of use to nobody
+		if !stored { // the tokens first: without an integration they are of use to nobody
 			if err := c.DB.Do(ctx, a.by.Workspace, pg.Exec(dropOrphans), store); err != nil {
 				return plan{}, fmt.Errorf("store the tokens of an integration: %w", err)
 			}
@@ -89,7 +89,7 @@ func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID
 
 // DisconnectIntegration ends an integration and destroys its tokens.
 func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Integration], error) {
-	var before domain.Integration
+	before := domain.Integration{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.IntegrationRow
 		if err := a.look(ctx, projections.LoadIntegration(&rows, a.by, id)); err != nil {

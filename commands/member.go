@@ -47,7 +47,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, email, fullName,
 		if len(same) > 0 {
 			return plan{}, domain.Refuse(domain.Conflict, "email_taken", "there is a member with this e-mail address")
 		}
-		if !keyed && len(a.first) == 0 { // the key first: a key without a member harms nobody
+		if !keyed { // the key first: a key without a member harms nobody
 			key, insert, err := c.Vault.NewKey(w, id)
 			if err != nil {
 				return plan{}, err
@@ -89,7 +89,7 @@ func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (R
 // so does the caller's own role, at a.by.Roster or later; the append expects the roster at just that
 // version. So two admins who remove each other at the same instant cannot both succeed.
 func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
-	var before domain.Member
+	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
 		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {

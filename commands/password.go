@@ -133,7 +133,7 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 			return badCode()
 		}
 		return err
-	}, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount)) })
+	}, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), time.Time{}) })
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 
 // RevokeToken ends one of the caller's own tokens. It opens nothing any more before its end is in the log.
 func (c *Commands) RevokeToken(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Token], error) {
-	var before domain.Token
+	before := domain.Token{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Token
 		if err := a.look(ctx, projections.LoadToken(&rows, a.by, id)); err != nil {

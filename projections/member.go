@@ -11,6 +11,7 @@ import (
 
 // Members is the read model of the members: the roster, a row each.
 var Members = newModel("member",
+	func(uuid.UUID) string { return domain.RosterStream },
 	func(r domain.Record) (uuid.UUID, bool) {
 		if r.Stream != domain.RosterStream {
 			return uuid.Nil, false

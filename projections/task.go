@@ -12,7 +12,7 @@ import (
 )
 
 // Tasks is the read model of the tasks.
-var Tasks = newModel("task",
+var Tasks = newModel("task", domain.TaskStream,
 	ofKind("task"),
 	(*domain.Task).Apply,
 	func(t domain.Task) uuid.UUID { return t.ID })
