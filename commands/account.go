@@ -190,7 +190,7 @@ func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Acc
 	if err != nil {
 		return mail.Message{}, err
 	}
-	letter := mail.Message{Template: template, To: person.Email, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name}}
+	letter := mail.Message{Template: template, To: person.Email, Language: a.Language, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name, "URL": c.PublicURL}}
 	maps.Copy(letter.Values, values)
 	return letter, nil
 }

@@ -31,6 +31,9 @@ type Needs struct {
 	Log     *slog.Logger
 	Region  string // where new workspaces live
 
+	// PublicURL is where people reach Kluis, for mails: whatever the headers of a request say. Empty: mails do not say.
+	PublicURL string
+
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 }

@@ -52,8 +52,8 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	if err := pg.Become(ctx, tx, "none", ""); err != nil {
 		return err
 	}
-	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address,
-		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code}})
+	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address, Language: m.Language,
+		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})
 }
 
 // AcceptInvitation makes an invited member active, with a password of their own, and signs them in.

@@ -20,6 +20,7 @@ type (
 		FullName  *string   `json:"full_name" doc:"null when the person was erased."`
 		Role      string    `json:"role"`
 		Status    string    `json:"status" enum:"invited,active,deactivated,removed"`
+		Language  string    `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
 		CreatedAt time.Time `json:"created_at"`
 		UpdatedAt time.Time `json:"updated_at"`
 		Version   int       `json:"version" doc:"Of the roster, when this member last changed."`
@@ -30,6 +31,13 @@ type (
 			Email    string `json:"email" format:"email" maxLength:"254"`
 			FullName string `json:"full_name" minLength:"1" maxLength:"200"`
 			Role     string `json:"role" doc:"The name of a built-in role."`
+			Language string `json:"language,omitempty" enum:"en,fr,nl" doc:"Of the mails to the person. Left out: as yours."`
+		}
+	}
+	mePatch struct {
+		Conditional
+		Body struct {
+			Language string `json:"language" enum:"en,fr,nl" doc:"Of the mails to you."`
 		}
 	}
 	memberPatch struct {
@@ -75,6 +83,12 @@ type (
 func member(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/me", ID: "get-me", Tag: "member", Status: http.StatusOK,
 		Summary: "Who am I, and what may I do?", Access: signedIn}, a.me)
+	command(a, operation{Method: "PATCH", Path: "/api/me", ID: "update-me", Tag: "member", Status: http.StatusOK,
+		Summary: "Choose the language of the mails to me", Access: withSession},
+		func(ctx context.Context, r commands.Request, in *mePatch) (*memberWritten, error) {
+			done, err := a.Commands.ChangeLanguage(ctx, r, in.Body.Language)
+			return a.memberAnswer(ctx, r, done, err)
+		})
 	register(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
 		Summary: "List the roles", Access: needs(domain.ReadRole)},
 		func(context.Context, projections.Actor, *struct{}) (*rolesShown, error) {
@@ -133,7 +147,7 @@ func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberL
 }
 
 func (a *api) inviteMember(ctx context.Context, r commands.Request, in *memberInvite) (*memberWritten, error) {
-	done, err := a.Commands.InviteMember(ctx, r, in.Body.Email, in.Body.FullName, in.Body.Role)
+	done, err := a.Commands.InviteMember(ctx, r, commands.Invitation(in.Body))
 	return a.memberAnswer(ctx, r, done, err)
 }
 
@@ -176,7 +190,7 @@ func (a *api) showMembers(ctx context.Context, w pg.Workspace, members []domain.
 	}
 	bodies := make([]memberBody, len(members))
 	for i, m := range members {
-		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
+		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
 		if person, there := people[m.ID]; there {
 			bodies[i].Email, bodies[i].FullName = &person.Email, &person.FullName
 		}

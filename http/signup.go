@@ -22,6 +22,7 @@ type (
 			Password string `json:"password" minLength:"8" maxLength:"1024"`
 			Plan     string `json:"plan,omitempty" enum:"free,pro,business,enterprise"`
 			Region   string `json:"region,omitempty"`
+			Language string `json:"language,omitempty" enum:"en,fr,nl" doc:"Of the mails to you. Left out: English."`
 		}
 	}
 	signupOutput struct {
@@ -60,7 +61,7 @@ func signup(a *api) {
 		func(ctx context.Context, in *signupInput) (*signupOutput, error) {
 			b, out := in.Body, &signupOutput{}
 			id, err := a.Commands.SignUp(ctx, commands.Signup{Slug: b.Workspace.Slug, Name: b.Workspace.Name,
-				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region, From: originOf(ctx)})
+				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region, Language: b.Language, From: originOf(ctx)})
 			out.Body.SignupID = id
 			return out, err
 		})

@@ -36,7 +36,8 @@ type Message struct {
 	//	Name       of the person written to, for the greeting; optional
 	//	Minutes    how long a code, or a lock, lasts; "15" when missing
 	//	Days       how long an invitation lasts; "7" when missing
-	//	Inviter, Slug, URL   of an invitation: who sent it, the workspace's slug, where to enter the code; optional
+	//	URL        where to go with it; optional
+	//	Inviter, Slug   of an invitation: who sent it, and the workspace's slug; optional
 	//
 	// Values are one line of at most 200 characters: line breaks and other control characters become a space, what turns the
 	// direction of the text is dropped, and the rest is cut off.
@@ -53,7 +54,7 @@ type kind struct {
 var kinds = map[string]kind{
 	"signup_code": {
 		needs:  []string{"Workspace", "Code"},
-		takes:  []string{"Name", "Minutes"},
+		takes:  []string{"Name", "Minutes", "URL"},
 		preset: map[string]string{"Minutes": "15"},
 		useful: 15 * time.Minute, // the code is dead by then
 	},
@@ -65,18 +66,18 @@ var kinds = map[string]kind{
 	},
 	"reset_code": {
 		needs:  []string{"Workspace", "Code"},
-		takes:  []string{"Name", "Minutes"},
+		takes:  []string{"Name", "Minutes", "URL"},
 		preset: map[string]string{"Minutes": "15"},
 		useful: 15 * time.Minute,
 	},
 	"password_changed": {
 		needs:  []string{"Workspace"},
-		takes:  []string{"Name"},
+		takes:  []string{"Name", "URL"},
 		useful: 24 * time.Hour,
 	},
 	"locked": {
 		needs:  []string{"Workspace"},
-		takes:  []string{"Name", "Minutes"},
+		takes:  []string{"Name", "Minutes", "URL"},
 		preset: map[string]string{"Minutes": "15"},
 		useful: 24 * time.Hour,
 	},
