@@ -257,8 +257,10 @@ func slugTaken(slug string) error {
 	return domain.Refuse(domain.Conflict, "slug_taken", "the workspace name %q is taken: choose another", slug)
 }
 
+const badCodeName = "bad_code"
+
 func badCode() error {
-	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, was used, or is no longer valid: ask for a new one")
+	return domain.Refuse(domain.Invalid, badCodeName, "the code is wrong, was used, or is no longer valid: ask for a new one")
 }
 
 // checkPassword holds the password policy, offline.

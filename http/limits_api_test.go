@@ -300,7 +300,7 @@ func TestUnlockMember(t *testing.T) {
 // The whole way of a forgotten password, over HTTP.
 func TestForgottenPassword(t *testing.T) {
 	t.Parallel()
-	processes := newLimited(t, 2, "signup_ip=off")
+	processes := newLimited(t, 2, "signup_ip=off", "login_ip=off")
 	p := processes[0]
 	ada := p.signUp(t)
 	other := ada.on(processes[1])
