@@ -2,11 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,12 +30,13 @@ type serve struct {
 	settings
 
 	Listen         string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
-	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, for links in mails; default http://$$KLUIS_LISTEN."`
+	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN."`
 	SMTPURL        string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
 	MailFrom       string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
 	TrustedProxies proxies       `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
 	Limits         []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, reset_account=5/1h, reset_account_day=10/24h, api_member=600/1m."`
 	ResetCodeLife  time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is good: 1m to 15m; strict is 10m."`
+	Argon2         string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"What a password hash costs (Argon2id), memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. As many run at once as there are cores. Who logs in gets a new hash when it changes."`
 	Background     bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`
 }
 
@@ -49,6 +55,13 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 		return err
 	}
 	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
+	if s.PublicURL, err = s.publicURL(); err != nil {
+		return err
+	}
+	hasher, err := s.hasher()
 	if err != nil {
 		return err
 	}
@@ -71,7 +84,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
-	does, err := s.commands(ctx, b, keys, rules)
+	does, err := s.commands(ctx, b, keys, rules, hasher)
 	if err != nil {
 		return err
 	}
@@ -117,11 +130,36 @@ func (s serve) rules() (limit.Rules, error) {
 	return rules, nil
 }
 
-func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, rules limit.Rules) (*commands.Commands, error) {
-	hasher, err := password.NewHasher(password.Default, runtime.GOMAXPROCS(0), 64)
+// hasher makes what hashes passwords, a hash for each core at once.
+func (s serve) hasher() (*password.Hasher, error) {
+	params, err := password.ParseParams(s.Argon2)
 	if err != nil {
-		return nil, err
+		return nil, usageError{fmt.Errorf("KLUIS_ARGON2: %w", err)}
 	}
+	return password.NewHasher(params, runtime.GOMAXPROCS(0), 64)
+}
+
+// publicURL checks where people reach Kluis, and gives it without a slash at its end. An error does not show the URL,
+// which may hold a password.
+func (s serve) publicURL() (string, error) {
+	if s.PublicURL == "" {
+		return "http://" + s.Listen, nil
+	}
+	u, err := url.Parse(s.PublicURL)
+	wrong := err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.ContainsAny(s.PublicURL, "?#") || strings.ContainsFunc(s.PublicURL, unicode.IsSpace) || len(s.PublicURL) > 200
+	if !wrong && u.Port() != "" {
+		_, err := strconv.ParseUint(u.Port(), 10, 16)
+		wrong = err != nil
+	}
+	if wrong {
+		return "", usageError{errors.New("KLUIS_PUBLIC_URL: expected an absolute http or https URL of at most 200 characters, " +
+			"without user, query or fragment, such as https://kluis.example.org")}
+	}
+	return strings.TrimRight(s.PublicURL, "/"), nil
+}
+
+func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, rules limit.Rules, hasher *password.Hasher) (*commands.Commands, error) {
 	outbox, err := jobs.NewOutbox(b.db, keys)
 	if err != nil {
 		return nil, err
@@ -133,5 +171,6 @@ func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, rul
 	return commands.New(commands.Needs{
 		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys), Hasher: hasher,
 		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", ResetCodeLife: s.ResetCodeLife,
+		PublicURL: s.PublicURL,
 	}), nil
 }
