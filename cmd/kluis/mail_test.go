@@ -1,11 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/mail/mailtest"
 	"github.com/kluis-eu/kluis/internal/pgtest"
@@ -88,12 +89,15 @@ func TestMails(t *testing.T) {
 	}
 	mailed("bob@acme.example", "en", "Logging in is blocked")
 
-	rows, _ := h.superuser(t).Query(context.Background(), `select password from `+schema(t, h.superuser(t), "acme")+`.credential`)
-	defer rows.Close()
-	for rows.Next() {
-		var phc string
-		if err := rows.Scan(&phc); err != nil || !strings.HasPrefix(phc, "$argon2id$v=19$m=19456,t=2,p=1$") {
-			t.Errorf("a hash under %.40s, %v", phc, err)
+	admin := h.superuser(t)
+	rows, _ := admin.Query(t.Context(), `select password from `+schema(t, admin, "acme")+`.credential`)
+	hashes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(hashes) != 3 {
+		t.Errorf("%d hashes, %v", len(hashes), err)
+	}
+	for _, phc := range hashes {
+		if !strings.HasPrefix(phc, "$argon2id$v=19$m=19456,t=2,p=1$") {
+			t.Errorf("a hash under %.40s", phc)
 		}
 	}
 }

@@ -2,16 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,7 +14,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
-	"github.com/kluis-eu/kluis/internal/password"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/jobs"
 )
@@ -50,18 +43,7 @@ func (s serve) Run(ctx context.Context, out outputs) error {
 }
 
 func (s serve) run(ctx context.Context, out outputs, begin func()) error {
-	trusted, err := s.TrustedProxies.prefixes()
-	if err != nil {
-		return err
-	}
-	rules, err := s.rules()
-	if err != nil {
-		return err
-	}
-	if s.PublicURL, err = s.publicURL(); err != nil {
-		return err
-	}
-	hasher, err := s.hasher()
+	set, err := s.check()
 	if err != nil {
 		return err
 	}
@@ -84,14 +66,14 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
-	does, err := s.commands(ctx, b, keys, rules, hasher)
+	does, err := s.commands(ctx, b, keys, set)
 	if err != nil {
 		return err
 	}
 	defer does.Wait()
 	server, err := http.New(http.Options{
 		Authenticate: does.Authenticate, Commands: does, Views: b.views, Ready: b.ready,
-		Log: b.log, TrustedProxies: trusted, Version: version,
+		Log: b.log, TrustedProxies: set.trusted, Version: version,
 	})
 	if err != nil {
 		return err
@@ -118,59 +100,17 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	return err
 }
 
-// rules checks what the settings say about limits.
-func (s serve) rules() (limit.Rules, error) {
-	if s.ResetCodeLife < time.Minute || s.ResetCodeLife > 15*time.Minute {
-		return nil, usageError{fmt.Errorf("KLUIS_RESET_CODE_LIFE: %s is not 1m to 15m", s.ResetCodeLife)}
-	}
-	rules, err := limit.Parse(s.Limits)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("KLUIS_LIMITS: %w", err)}
-	}
-	return rules, nil
-}
-
-// hasher makes what hashes passwords, a hash for each core at once.
-func (s serve) hasher() (*password.Hasher, error) {
-	params, err := password.ParseParams(s.Argon2)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("KLUIS_ARGON2: %w", err)}
-	}
-	return password.NewHasher(params, runtime.GOMAXPROCS(0), 64)
-}
-
-// publicURL checks where people reach Kluis, and gives it without a slash at its end. An error does not show the URL,
-// which may hold a password.
-func (s serve) publicURL() (string, error) {
-	if s.PublicURL == "" {
-		return "http://" + s.Listen, nil
-	}
-	u, err := url.Parse(s.PublicURL)
-	wrong := err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		strings.ContainsAny(s.PublicURL, "?#") || strings.ContainsFunc(s.PublicURL, unicode.IsSpace) || len(s.PublicURL) > 200
-	if !wrong && u.Port() != "" {
-		_, err := strconv.ParseUint(u.Port(), 10, 16)
-		wrong = err != nil
-	}
-	if wrong {
-		return "", usageError{errors.New("KLUIS_PUBLIC_URL: expected an absolute http or https URL of at most 200 characters, " +
-			"without user, query or fragment, such as https://kluis.example.org")}
-	}
-	return strings.TrimRight(s.PublicURL, "/"), nil
-}
-
-func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, rules limit.Rules, hasher *password.Hasher) (*commands.Commands, error) {
+func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, set checked) (*commands.Commands, error) {
 	outbox, err := jobs.NewOutbox(b.db, keys)
 	if err != nil {
 		return nil, err
 	}
-	limits, err := limit.Open(ctx, b.db, keys, rules, b.log)
+	limits, err := limit.Open(ctx, b.db, keys, set.rules, b.log)
 	if err != nil {
 		return nil, err
 	}
 	return commands.New(commands.Needs{
-		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys), Hasher: hasher,
-		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", ResetCodeLife: s.ResetCodeLife,
-		PublicURL: s.PublicURL,
+		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys), Hasher: set.hasher,
+		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
 	}), nil
 }
