@@ -49,7 +49,8 @@ type attempt struct {
 }
 
 // errUsed says that the key was used before. It ends a decision at its first look, so that nothing which a decision
-// does besides deciding happens for a request that is repeated, nor for one that only has the key of another.
+// does besides deciding happens for a request that is repeated, nor for one that only has the key of another. At the same
+// instant in two processes it can: each has destroyed what it was asked to destroy then, and one of them is refused.
 var errUsed = errors.New("the idempotency key was used before")
 
 // look reads what a decision is made on.

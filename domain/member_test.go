@@ -46,6 +46,24 @@ func TestLastAdmin(t *testing.T) {
 	}
 }
 
+// Who never chose a language reads English; choosing what one has is no change.
+func TestMemberLanguage(t *testing.T) {
+	old := memberOf("member")
+	changed, err := old.ChangeLanguage("fr")
+	if err != nil || len(changed) != 1 || old.Language != "en" {
+		t.Fatalf("%+v, %v, of %q", changed, err, old.Language)
+	}
+	french := memberOf("member", changed...)
+	if nothing, err := french.ChangeLanguage("fr"); french.Language != "fr" || nothing != nil || err != nil {
+		t.Errorf("%q, %v, %v", french.Language, nothing, err)
+	}
+	for _, wrong := range []string{"", "de", "FR", "fr-BE"} {
+		if _, err := french.ChangeLanguage(wrong); refused(t, err) != "/language" {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+}
+
 func TestMemberStatus(t *testing.T) {
 	joined, out := domain.MemberJoined{MemberID: ann}, domain.MemberDeactivated{MemberID: ann}
 	invited, active, deactivated := memberOf("member"), memberOf("member", joined), memberOf("member", joined, out)

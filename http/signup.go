@@ -71,7 +71,9 @@ func signup(a *api) {
 			return a.admit(ctx)(a.Commands.VerifySignup(ctx, originOf(ctx), in.Body.SignupID, in.Body.Code))
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated,
-		Summary: "Join a workspace, with the code from the mail", Access: public},
+		Summary:     "Join a workspace, with the code from the mail",
+		Description: "A code is good for 7 days, for 5 attempts, and once. A wrong one counts as a failed log-in of the address that it comes from: 20 in 15 minutes.",
+		Access:      public},
 		func(ctx context.Context, in *acceptInput) (*admittedOutput, error) {
 			b := in.Body
 			return a.admit(ctx)(a.Commands.AcceptInvitation(ctx, originOf(ctx), b.Workspace, b.Email, b.Code, b.Password))
