@@ -81,6 +81,17 @@ func (tx *Tx) Script(ctx context.Context, sql string) error {
 	return err
 }
 
+// Copy adds n rows to a table with COPY, in a round trip of its own. row gives the values of the i-th in the order of columns.
+func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, row func(i int) ([]any, error)) error {
+	if !tx.open {
+		if err := tx.roundTrip(ctx, nil, false); err != nil {
+			return err
+		}
+	}
+	_, err := tx.conn.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromSlice(n, row))
+	return err
+}
+
 func (db *DB) within(ctx context.Context, role, path string, options pgx.TxOptions, fn func(tx *Tx) error) error {
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
