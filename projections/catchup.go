@@ -84,27 +84,19 @@ func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, wait time.Du
 	if err != nil {
 		return step{}, err
 	}
-	folds, err := foldIn(ctx, tx, records)
+	stores, err := foldIn(ctx, tx, records, &mark)
 	if err != nil {
 		return step{}, err
 	}
-	var stores []pg.Statement
-	for _, f := range folds {
-		s, err := f.store()
-		if err != nil {
-			return step{}, err
-		}
-		stores = append(stores, s...)
-	}
-	mark.pass(records)
-	if err := finish(ctx, append(stores, mark.store())...); err != nil {
+	if err := finish(ctx, stores...); err != nil {
 		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
 	}
 	return step{mark: mark, events: len(records)}, nil
 }
 
-// foldIn folds a page of records, each read model's share into the rows that it has so far.
-func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record) ([]fold, error) {
+// foldIn folds a page of records into the rows that every read model has at mark, and moves mark behind it. It gives the
+// statements that are left to run: those that store it.
+func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark) (stores []pg.Statement, err error) {
 	folds := distribute(records)
 	var loads []pg.Statement
 	for _, f := range folds {
@@ -117,8 +109,14 @@ func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record) ([]fold, er
 	}
 	for _, f := range folds {
 		f.apply()
+		left, err := f.store(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		stores = append(stores, left...)
 	}
-	return folds, nil
+	mark.pass(records)
+	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2`, mark.Position, mark.Roster)), nil
 }
 
 // pass moves a mark behind records that were folded.
@@ -130,10 +128,6 @@ func (m *Mark) pass(records []domain.Record) {
 		}
 	}
 	m.Head, m.RosterHead = max(m.Head, m.Position), max(m.RosterHead, m.Roster)
-}
-
-func (m *Mark) store() pg.Statement {
-	return pg.Exec(`update checkpoint set position = $1, roster = $2`, m.Position, m.Roster)
 }
 
 // distribute gives every record to the read models that it changes.

@@ -36,8 +36,7 @@ type fold interface {
 	add(id uuid.UUID, r domain.Record)
 	load() []pg.Statement // the rows that the page changes
 	apply()
-	store() ([]pg.Statement, error)
-	copy(ctx context.Context, tx *pg.Tx) error // store for many new rows: COPY is a fifth of the work, and a round trip of its own
+	store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) // gives the statements that are left to run
 }
 
 // Model is a read model whose rows are states of type T, in a table whose columns are T's JSON fields.
@@ -172,19 +171,30 @@ func (p *page[T]) apply() {
 	}
 }
 
-func (p *page[T]) store() ([]pg.Statement, error) {
-	return p.upsert(func(*change[T]) bool { return true })
-}
+// copyFrom is from how many new rows on they are stored with COPY: a fifth of the work, and a round trip of its own.
+const copyFrom = 100
 
-// upsert stores the rows that are chosen: no statement for none.
-func (p *page[T]) upsert(chosen func(*change[T]) bool) ([]pg.Statement, error) {
-	var states []*T
+func (p *page[T]) store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) {
+	fresh, again := []*T{}, []*T{}
 	for _, id := range p.order {
-		if c := p.rows[id]; chosen(c) {
-			states = append(states, &c.state)
+		if c := p.rows[id]; c.stored {
+			again = append(again, &c.state)
+		} else {
+			fresh = append(fresh, &c.state)
 		}
 	}
-	if states == nil {
+	if len(fresh) < copyFrom {
+		return p.upsert(append(again, fresh...))
+	}
+	err := tx.Copy(ctx, p.model.name, p.model.columns, len(fresh), func(i int) ([]any, error) { return values(fresh[i]), nil })
+	if err != nil {
+		return nil, fmt.Errorf("copy rows of %s: %w", p.model.name, err)
+	}
+	return p.upsert(again)
+}
+
+func (p *page[T]) upsert(states []*T) ([]pg.Statement, error) {
+	if len(states) == 0 {
 		return nil, nil
 	}
 	rows, err := json.Marshal(states)
@@ -193,25 +203,6 @@ func (p *page[T]) upsert(chosen func(*change[T]) bool) ([]pg.Statement, error) {
 	}
 	//sqlcheck:allow made once, of the names in our own struct
 	return []pg.Statement{pg.Exec(p.model.upserts, string(rows))}, nil
-}
-
-func (p *page[T]) copy(ctx context.Context, tx *pg.Tx) error {
-	again, err := p.upsert(func(c *change[T]) bool { return c.stored })
-	if err != nil {
-		return err
-	}
-	if err := tx.Run(ctx, again...); err != nil {
-		return fmt.Errorf("store rows of %s: %w", p.model.name, err)
-	}
-	fresh := slices.DeleteFunc(p.order, func(id uuid.UUID) bool { return p.rows[id].stored })
-	if len(fresh) == 0 {
-		return nil
-	}
-	err = tx.Copy(ctx, p.model.name, p.model.columns, len(fresh), func(i int) ([]any, error) { return values(&p.rows[fresh[i]].state), nil })
-	if err != nil {
-		return fmt.Errorf("copy rows of %s: %w", p.model.name, err)
-	}
-	return nil
 }
 
 // values are the fields of a state, in the types that COPY takes without a detour over text.

@@ -160,7 +160,7 @@ func (p *Projections) fillShadow(ctx context.Context, w pg.Workspace, progress P
 	var filled Mark
 	group.Go(func() error {
 		for records := range pages {
-			if err := p.copyPage(ctx, w, records, &filled); err != nil {
+			if err := p.fillPage(ctx, w, records, &filled); err != nil {
 				return err
 			}
 			if progress != nil {
@@ -185,6 +185,9 @@ func (p *Projections) readPages(ctx context.Context, w pg.Workspace, upTo int64,
 		if err != nil {
 			return err
 		}
+		if len(records) == 0 {
+			continue
+		}
 		select {
 		case pages <- records:
 		case <-ctx.Done():
@@ -194,23 +197,17 @@ func (p *Projections) readPages(ctx context.Context, w pg.Workspace, upTo int64,
 	return nil
 }
 
-// copyPage folds a page into the shadow tables, from where filled is.
-func (p *Projections) copyPage(ctx context.Context, w pg.Workspace, records []domain.Record, filled *Mark) error {
+// fillPage folds a page into the shadow tables, from where filled is.
+func (p *Projections) fillPage(ctx context.Context, w pg.Workspace, records []domain.Record, filled *Mark) error {
 	return p.db.Over(ctx, w, shadowOf(w), func(tx *pg.Tx) error {
 		if err := tx.Run(ctx, pg.Exec(`set local synchronous_commit = off`)); err != nil { // what is lost in a crash is begun afresh
 			return err
 		}
-		folds, err := foldIn(ctx, tx, records)
+		stores, err := foldIn(ctx, tx, records, filled)
 		if err != nil {
 			return err
 		}
-		for _, f := range folds {
-			if err := f.copy(ctx, tx); err != nil {
-				return err
-			}
-		}
-		filled.pass(records)
-		return tx.Commit(ctx, filled.store())
+		return tx.Commit(ctx, stores...)
 	})
 }
 
