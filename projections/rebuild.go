@@ -69,8 +69,8 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if err != nil {
 			return fmt.Errorf("fill shadow tables: %w", err)
 		}
-		//sqlcheck:allow what Postgres says of our own indexes
-		if err := p.own(ctx, indexes); err != nil {
+		//sqlcheck:allow what Postgres says of our own indexes, and names of our own tables
+		if err := p.own(ctx, indexes+";"+analyze(w)); err != nil {
 			return fmt.Errorf("index the shadow tables: %w", err)
 		}
 		if err := use(position); err != nil {
@@ -130,6 +130,15 @@ func (p *Projections) takeIndexes(ctx context.Context, w pg.Workspace) (again st
 	}
 	//sqlcheck:allow what Postgres says of our own indexes
 	return again, p.own(ctx, drop)
+}
+
+// analyze is the SQL that lets Postgres know what is in the shadow tables, or the first reads after a swap are planned blindly.
+func analyze(w pg.Workspace) string {
+	tables := rebuilt()
+	for i, table := range tables {
+		tables[i] = shadowOf(w) + "." + table
+	}
+	return "analyze " + strings.Join(tables, ", ")
 }
 
 // own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
