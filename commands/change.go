@@ -43,6 +43,7 @@ type attempt struct {
 	from  Origin
 	once  *Once
 	mark  *projections.Mark  // of the first look: the decision is no fresher than that
+	alive bool               // at the first look: a session may end while a body is on its way
 	first []eventstore.Found // where the effects of the key are, when it had some
 }
 
@@ -50,11 +51,22 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
 		query = append(query, eventstore.FindKey(&a.first, *a.once))
 	}
+	if a.mark == nil {
+		query = append(query, projections.Alive(&a.alive, a.by))
+	}
 	mark, err := a.views.Look(ctx, a.by.Workspace, query...)
 	if err == nil && a.mark == nil {
 		a.mark = &mark
 	}
+	if err == nil && !a.alive {
+		return ended()
+	}
 	return err
+}
+
+// ended refuses who came with a session or token that is no more.
+func ended() error {
+	return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
 }
 
 // plan is what a decision wants to be appended, and what it relied on besides the roster and the streams it writes.
@@ -176,7 +188,7 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 		return by, err
 	}
 	if again == nil {
-		return by, domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
+		return by, ended()
 	}
 	return *again, nil
 }

@@ -203,7 +203,7 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 		}
 		if k := v.request.append.Key; k != nil && v.fresh != nil {
 			keys = append(keys,
-				pg.Exec(`delete from dedupe where key = $1`, k.Key[:]), // expired, or not there
+				pg.Exec(deleteKeys, k.Key[:], KeyLife.Seconds()), // it has expired, or is not there
 				pg.Exec(`insert into dedupe (key, fingerprint, first, last, at) values ($1, $2, $3, $4, now())`,
 					k.Key[:], k.Fingerprint[:], v.receipt.First, v.receipt.Last))
 		}
@@ -217,6 +217,9 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 		return append(keys, pg.Exec(insertMany, positions, ids, streams, versions, types, ats, actors, metas, data, workspace.ID, log.position, log.at))
 	}
 }
+
+// deleteKeys deletes a key, and some of those that say nothing any more.
+const deleteKeys = `delete from dedupe where key = $1 or key in (select key from dedupe where at < now() - make_interval(secs => $2) order by at limit 10)`
 
 // The head row is always the first thing that an append locks, by look or by these: whoever waits for it
 // holds nothing that its holder needs. When another process has taken the positions meanwhile, the insert

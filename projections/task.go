@@ -82,6 +82,9 @@ func LoadTask(into *[]TaskRow, by Actor, id uuid.UUID) pg.Statement {
 	return pg.Rows(into, loadTask, by.Scope(domain.ReadTask), by.Member, id)
 }
 
+// MaxDepth is how deep tasks are nested at most: Ancestors looks no further.
+const MaxDepth = 1000
+
 // Ancestor is a task above another.
 type Ancestor struct {
 	ID      uuid.UUID
