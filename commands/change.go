@@ -45,12 +45,13 @@ type attempt struct {
 	from  Origin
 	once  *Once
 	mark  *projections.Mark  // of the first look: the decision is no fresher than that
+	alive bool               // at the first look: a session may end while a body is on its way
 	first []eventstore.Found // what the key was used for before, when it was
 }
 
 // errUsed says that the key was used before. It ends a decision at its first look, so that nothing which a decision
 // does besides deciding happens for a request that is repeated, nor for one that only has the key of another. At the same
-// instant in two processes it can: each has destroyed what it was asked to destroy then, and one of them is refused.
+// instant in two processes it can: then a token was ended that its owner did want ended, and one of the two is refused.
 var errUsed = errors.New("the idempotency key was used before")
 
 // look reads what a decision is made on.
@@ -58,14 +59,25 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
 		query = append(query, eventstore.FindKey(&a.first, *a.once))
 	}
+	if a.mark == nil {
+		query = append(query, projections.Alive(&a.alive, a.by))
+	}
 	mark, err := a.views.Look(ctx, a.by.Workspace, query...)
 	if err == nil && a.mark == nil {
 		a.mark = &mark
+	}
+	if err == nil && !a.alive {
+		return ended()
 	}
 	if err == nil && len(a.first) > 0 {
 		return errUsed
 	}
 	return err
+}
+
+// ended refuses who came with a session or token that is no more.
+func ended() error {
+	return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
 }
 
 // plan is what a decision wants to be appended, and what it relied on besides the roster and the streams it writes.
@@ -188,7 +200,7 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 		return by, err
 	}
 	if again == nil {
-		return by, domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
+		return by, ended()
 	}
 	return *again, nil
 }

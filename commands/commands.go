@@ -43,7 +43,8 @@ type Commands struct {
 	Needs
 	now     func() time.Time
 	running sync.Map // the idempotency keys of the commands under way in this process
-	later   later
+	notes   later    // events of accounts
+	mails   later    // mails that an answer must not wait for
 
 	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
 }

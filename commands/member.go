@@ -159,11 +159,18 @@ func checkPerson(prefix, email, fullName string) (normal string, err error) {
 	if err := domain.CheckName(prefix+"/full_name", fullName); err != nil {
 		return "", err
 	}
-	normal, err = domain.CheckEmail(prefix+"/email", email)
-	if err == nil && mail.CheckAddress(email) != nil {
-		err = domain.InvalidField(prefix+"/email", "is an address that no mail can be sent to")
+	return checkEmail(prefix+"/email", email)
+}
+
+// checkEmail refuses what is no address, and gives the form in which it is compared: each mailbox has one.
+func checkEmail(pointer, email string) (normal string, err error) {
+	if err := domain.CheckEmail(pointer, email); err != nil {
+		return "", err
 	}
-	return normal, err
+	if normal, err = mail.Normal(email); err != nil {
+		return "", domain.InvalidField(pointer, "is an address that no mail can be sent to")
+	}
+	return normal, nil
 }
 
 func sealPerson(key vault.Key, email, fullName string) (sealedEmail, sealedName domain.Personal, err error) {

@@ -29,7 +29,7 @@ func (c *Commands) ForgotPassword(ctx context.Context, slug, email string) error
 	if err != nil {
 		return err
 	}
-	if !c.later.do(ctx, func(ctx context.Context) {
+	if !c.mails.do(ctx, func(ctx context.Context) {
 		if err := c.sendResetCode(ctx, who); err != nil {
 			c.Log.ErrorContext(ctx, "a code for a new password was not sent", "error", err.Error())
 		}
@@ -197,7 +197,7 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 		return err
 	}
 	if account == nil {
-		return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
+		return ended()
 	}
 	who, err := c.nameOf(ctx, w, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
 	if err != nil {

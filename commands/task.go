@@ -159,6 +159,9 @@ func (c *Commands) lookAround(ctx context.Context, a *attempt, task uuid.UUID, p
 	if parent != nil && (len(above) == 0 || !above[0].Visible) {
 		return nil, domain.InvalidField("/parent_id", "there is no such task")
 	}
+	if len(above) >= projections.MaxDepth {
+		return nil, domain.InvalidField("/parent_id", "is nested too deep: %d tasks are above it", len(above)-1)
+	}
 	for _, t := range above {
 		if t.ID == task {
 			return nil, domain.InvalidField("/parent_id", "the task is above that one")

@@ -126,13 +126,13 @@ func TestBuiltInRoles(t *testing.T) {
 }
 
 func TestCheckEmail(t *testing.T) {
-	for address, want := range map[string]string{
-		"Ann@Example.org": "ann@example.org", "ann+tag@example.org": "ann+tag@example.org",
-		"": "", "ann": "", "ann@": "", "@example.org": "", "Ann <ann@example.org>": "", "ann@example.org\r\nBcc: x@y": "",
-		"a b@example.org": "", "ann@example.org ": "", "ann@exa\x00mple.org": "",
+	for address, good := range map[string]bool{
+		"Ann@Example.org": true, "ann+tag@example.org": true, "ann@bücher.example": true,
+		"": false, "ann": false, "ann@": false, "@example.org": false, "Ann <ann@example.org>": false, "ann@example.org\r\nBcc: x@y": false,
+		"a b@example.org": false, "ann@example.org ": false, "ann@exa\x00mple.org": false,
 	} {
-		if got, err := domain.CheckEmail("/email", address); got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v", address, got, err)
+		if err := domain.CheckEmail("/email", address); (err == nil) != good {
+			t.Errorf("%q: %v", address, err)
 		}
 	}
 }

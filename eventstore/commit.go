@@ -203,7 +203,7 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 		}
 		if k := v.request.append.Key; k != nil && v.fresh != nil {
 			keys = append(keys,
-				pg.Exec(dropKeys, k.Key[:], KeyLife.Seconds()),
+				pg.Exec(deleteKeys, k.Key[:], KeyLife.Seconds()), // it has expired, or is not there
 				pg.Exec(`insert into dedupe (key, fingerprint, first, last, at) values ($1, $2, $3, $4, now())`,
 					k.Key[:], k.Fingerprint[:], v.receipt.First, v.receipt.Last))
 		}
@@ -218,9 +218,10 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 	}
 }
 
-// dropKeys makes room for a key, which may be there and expired, and deletes more of those that are than come.
-const dropKeys = `delete from dedupe where key = any(array(select key from dedupe
-	where at < now() - make_interval(secs => $2) order by at limit 2) || $1::bytea)`
+// deleteKeys deletes a key, and some of those that say nothing any more: more than come. It is one array, because no
+// index helps with an "or".
+const deleteKeys = `delete from dedupe where key = any(array(select key from dedupe
+	where at < now() - make_interval(secs => $2) order by at limit 10) || $1::bytea)`
 
 // The head row is always the first thing that an append locks, by look or by these: whoever waits for it
 // holds nothing that its holder needs. When another process has taken the positions meanwhile, the insert

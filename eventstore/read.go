@@ -9,7 +9,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-const recordColumns = `position, id, stream, version, type, at, actor, meta, data`
+// As text, what is stored is handed on as it is; as json, the driver would parse all of it.
+const recordColumns = `position, id, stream, version, type, at, actor, meta::text as meta, data::text as data`
 
 // After is the page of records behind a position, the oldest first.
 func After(into *[]Record, position int64, limit int) pg.Statement {

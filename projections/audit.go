@@ -19,7 +19,7 @@ type (
 // ListRecords answers with the records that a filter chooses, the newest first, and one more than limit
 // when there are more.
 func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, mark Mark, err error) {
-	mark, err = p.Look(ctx, by.Workspace, eventstore.Newest(&records, f, limit+1))
+	mark, err = p.Look(ctx, by.Workspace, pg.PlanEach(), eventstore.Newest(&records, f, limit+1))
 	mark.Position = mark.Head // the log itself is never behind
 	return records, mark, err
 }

@@ -28,10 +28,10 @@ func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.D
 	return &Projections{db: db, store: store, bell: bell, bound: bound}
 }
 
-const (
-	pageSize    = 1000 // events of one transaction of the ordinary catch-up
-	rebuildSize = 5000 // and of a rebuild: a thing that changes often is written once for a page
-)
+const pageSize = 1000 // events of one transaction
+
+// foldColumns are those of a record that a fold needs: where it was asked from is none of them.
+const foldColumns = `position, id, stream, version, type, at, actor, null::text as meta, data::text as data`
 
 // CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
 // seen the head. It gives the mark it reached.
@@ -73,7 +73,7 @@ func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, wait time.Du
 	err := tx.Run(ctx,
 		pg.Exec(`select set_config('lock_timeout', $1, true)`, strconv.FormatInt(max(wait.Milliseconds(), 1), 10)),
 		pg.Exec(`select position, roster from checkpoint for update`).Scan(&mark.Position, &mark.Roster),
-		pg.Rows(&stored, `select position, id, stream, version, type, at, actor, null::json as meta, data from event
+		pg.Rows(&stored, `select `+foldColumns+` from event
 			where position > (select position from checkpoint) and position <= $2 order by position limit $1`, size, upTo),
 		pg.Exec(selectHeads).Scan(&mark.Head, &mark.RosterHead),
 	)
@@ -84,39 +84,50 @@ func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, wait time.Du
 	if err != nil {
 		return step{}, err
 	}
-	folds := distribute(records)
-	if loads := statements(folds, fold.load); loads != nil {
-		if err := tx.Run(ctx, loads...); err != nil {
-			return step{}, fmt.Errorf("load rows: %w", err)
-		}
+	stores, err := foldIn(ctx, tx, records, &mark)
+	if err != nil {
+		return step{}, err
 	}
-	var stores []pg.Statement
-	for _, f := range folds {
-		s, err := f.store()
-		if err != nil {
-			return step{}, err
-		}
-		stores = append(stores, s...)
-	}
-	mark.Position = records[len(records)-1].Position
-	for _, r := range records {
-		if r.Stream == domain.RosterStream {
-			mark.Roster = r.Version
-		}
-	}
-	mark.Head, mark.RosterHead = max(mark.Head, mark.Position), max(mark.RosterHead, mark.Roster)
-	stores = append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2`, mark.Position, mark.Roster))
 	if err := finish(ctx, stores...); err != nil {
 		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
 	}
 	return step{mark: mark, events: len(records)}, nil
 }
 
-func statements(folds []fold, of func(fold) []pg.Statement) (all []pg.Statement) {
+// foldIn folds a page of records into the rows that every read model has at mark, and moves mark behind it. It gives the
+// statements that are left to run: those that store it.
+func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark) (stores []pg.Statement, err error) {
+	folds := distribute(records)
+	var loads []pg.Statement
 	for _, f := range folds {
-		all = append(all, of(f)...)
+		loads = append(loads, f.load()...)
 	}
-	return all
+	if loads != nil {
+		if err := tx.Run(ctx, loads...); err != nil {
+			return nil, fmt.Errorf("load rows: %w", err)
+		}
+	}
+	for _, f := range folds {
+		f.apply()
+		left, err := f.store(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		stores = append(stores, left...)
+	}
+	mark.pass(records)
+	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2`, mark.Position, mark.Roster)), nil
+}
+
+// pass moves a mark behind records that were folded.
+func (m *Mark) pass(records []domain.Record) {
+	m.Position = records[len(records)-1].Position
+	for _, r := range records {
+		if r.Stream == domain.RosterStream {
+			m.Roster = r.Version
+		}
+	}
+	m.Head, m.RosterHead = max(m.Head, m.Position), max(m.RosterHead, m.Roster)
 }
 
 // distribute gives every record to the read models that it changes.

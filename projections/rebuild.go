@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -55,6 +58,10 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if !first {
 			return fmt.Errorf("workspace %s is being rebuilt already", w.ID)
 		}
+		// A migration locks this row for itself: one that came meanwhile would be undone by the swap.
+		if _, err := tx.Exec(ctx, `select from kluis.workspace where id = $1 for share`, w.ID); err != nil {
+			return fmt.Errorf("keep migrations off: %w", err)
+		}
 		if err := p.makeShadow(ctx, w); err != nil {
 			return fmt.Errorf("make shadow tables: %w", err)
 		}
@@ -66,8 +73,8 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if err != nil {
 			return fmt.Errorf("fill shadow tables: %w", err)
 		}
-		//sqlcheck:allow what Postgres says of our own indexes
-		if err := p.own(ctx, indexes); err != nil {
+		//sqlcheck:allow what Postgres says of our own indexes, and names of our own tables
+		if err := p.own(ctx, indexes+";"+analyze(w)); err != nil {
 			return fmt.Errorf("index the shadow tables: %w", err)
 		}
 		if err := use(position); err != nil {
@@ -129,6 +136,15 @@ func (p *Projections) takeIndexes(ctx context.Context, w pg.Workspace) (again st
 	return again, p.own(ctx, drop)
 }
 
+// analyze is the SQL that lets Postgres know what is in the shadow tables, or the first reads after a swap are planned blindly.
+func analyze(w pg.Workspace) string {
+	tables := rebuilt()
+	for i, table := range tables {
+		tables[i] = shadowOf(w) + "." + table
+	}
+	return "analyze " + strings.Join(tables, ", ")
+}
+
 // own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
 func (p *Projections) own(ctx context.Context, sql string) error {
 	return p.db.Own(ctx, "", func(tx pgx.Tx) error {
@@ -137,32 +153,75 @@ func (p *Projections) own(ctx context.Context, sql string) error {
 	})
 }
 
+// rebuildSize is how many events a rebuild takes into one transaction, and holds in memory twice: a thing that changes
+// often is written once for a page.
+const rebuildSize = 20_000
+
 // fillShadow folds up to where the live read models are when it gets there: never beyond, so that a swap
-// takes nobody forward or back.
+// takes nobody forward or back. The next page is read and decoded while one is stored.
 func (p *Projections) fillShadow(ctx context.Context, w pg.Workspace, progress Progress) (position int64, err error) {
 	mark, err := p.CatchUp(ctx, w)
 	if err != nil {
 		return 0, err
 	}
-	for {
-		var done step
-		err := p.db.Over(ctx, w, shadowOf(w), func(tx *pg.Tx) (err error) {
-			if err := tx.Run(ctx, pg.Exec(`set local synchronous_commit = off`)); err != nil { // what is lost in a crash is begun afresh
+	pages := make(chan []domain.Record)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(pages)
+		return p.readPages(ctx, w, mark.Position, pages)
+	})
+	var filled Mark
+	group.Go(func() error {
+		for records := range pages {
+			if err := p.fillPage(ctx, w, records, &filled); err != nil {
 				return err
 			}
-			done, err = foldPage(ctx, tx, rebuildSize, mark.Position, time.Minute, tx.Commit)
-			return err
-		})
+			if progress != nil {
+				progress(filled.Position, mark.Position)
+			}
+		}
+		return nil
+	})
+	return mark.Position, group.Wait()
+}
+
+// readPages sends the log, up to a position, in pages.
+func (p *Projections) readPages(ctx context.Context, w pg.Workspace, upTo int64, pages chan<- []domain.Record) error {
+	for first := int64(1); first <= upTo; first += rebuildSize {
+		var stored []eventstore.Record
+		err := p.db.Read(ctx, w, pg.Rows(&stored, `select `+foldColumns+` from event where position between $1 and $2 order by position`,
+			first, min(first+rebuildSize-1, upTo)))
 		if err != nil {
-			return done.mark.Position, err
+			return err
 		}
-		if progress != nil {
-			progress(done.mark.Position, mark.Position)
+		records, err := Decode(stored)
+		if err != nil {
+			return err
 		}
-		if done.events < rebuildSize {
-			return done.mark.Position, nil
+		if len(records) == 0 {
+			continue
+		}
+		select {
+		case pages <- records:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
+	return nil
+}
+
+// fillPage folds a page into the shadow tables, from where filled is.
+func (p *Projections) fillPage(ctx context.Context, w pg.Workspace, records []domain.Record, filled *Mark) error {
+	return p.db.Over(ctx, w, shadowOf(w), func(tx *pg.Tx) error {
+		if err := tx.Run(ctx, pg.Exec(`set local synchronous_commit = off`)); err != nil { // what is lost in a crash is begun afresh
+			return err
+		}
+		stores, err := foldIn(ctx, tx, records, filled)
+		if err != nil {
+			return err
+		}
+		return tx.Commit(ctx, stores...)
+	})
 }
 
 // aligned runs fn in a transaction in which the shadow tables are where the live ones are, and nobody

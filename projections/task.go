@@ -19,7 +19,7 @@ var Tasks = newModel("task", domain.TaskStream,
 
 // ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
 const (
-	ownTask     = `task.created_by = $2 or $2 = any(task.assignee_ids) or $2 = any(task.viewer_ids)`
+	ownTask     = `task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid]`
 	taskVisible = `($1 = 'all' or $1 = 'own' and (` + ownTask + `))`
 	taskColumns = `id, title, description, status, priority, start_on::text, due_on::text, parent_id, assignee_ids, viewer_ids,
 		estimate_minutes, created_by, created_at, updated_at, completed_at, deleted_at, version, position`
@@ -28,7 +28,7 @@ const (
 		where deleted_at is null and ` + taskVisible + `
 		  and ($3::uuid is null or id < $3)
 		  and ($4 = '' or status = $4)
-		  and ($5::uuid is null or $5 = any(assignee_ids))
+		  and ($5::uuid is null or assignee_ids @> array[$5::uuid])
 		  and ($6::uuid is null or parent_id = $6)
 		order by id desc limit $7`
 	ancestors = `with recursive above as (
@@ -81,6 +81,9 @@ type TaskRow struct {
 func LoadTask(into *[]TaskRow, by Actor, id uuid.UUID) pg.Statement {
 	return pg.Rows(into, loadTask, by.Scope(domain.ReadTask), by.Member, id)
 }
+
+// MaxDepth is how deep tasks are nested at most: Ancestors looks no further.
+const MaxDepth = 1000
 
 // Ancestor is a task above another.
 type Ancestor struct {

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 )
 
 // ErrRefused is in the chain of every error about a message that can never be sent as it is: a bad address, an unknown template or
@@ -143,10 +144,11 @@ func oneLine(value string) string {
 	return value
 }
 
-// CheckAddress says whether mail can be sent to an address. The error is [ErrRefused] and does not contain it.
-func CheckAddress(to string) error {
-	_, err := address(to)
-	return err
+// Normal is the form in which addresses are compared: without regard to case and to how letters are composed (NFC, as RFC 6532, 3.1
+// recommends), the domain in ASCII. The error is [ErrRefused], for an address to which no mail can be sent, and does not contain it.
+func Normal(to string) (string, error) {
+	ascii, err := address(norm.NFC.String(strings.ToLower(to)))
+	return strings.ToLower(ascii), err
 }
 
 // address checks one e-mail address (RFC 5321, 4.5.3.1: at most 64 octets before the @ and 254 in all) and writes its domain in

@@ -17,6 +17,12 @@ func Exec(sql string, args ...any) Statement {
 	return Statement{sql: sql, args: args}
 }
 
+// PlanEach has the statements behind it, in the same transaction, planned for their parameters. Others are planned once,
+// whatever the parameters: see enter.
+func PlanEach() Statement {
+	return Exec(`select set_config('plan_cache_mode', 'force_custom_plan', true)`)
+}
+
 // Scan reads the one row of the statement into dest; pgx.ErrNoRows when there is none.
 func (s Statement) Scan(dest ...any) Statement {
 	s.read = func(rows pgx.Rows) error {

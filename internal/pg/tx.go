@@ -48,7 +48,7 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 func Lost(err error) bool {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		return pgErr.Severity == "FATAL" // it ends the connection
+		return pgErr.SeverityUnlocalized == "FATAL" // it ends the connection
 	}
 	return !errors.Is(err, pgx.ErrNoRows)
 }
@@ -78,6 +78,17 @@ func (tx *Tx) Script(ctx context.Context, sql string) error {
 		}
 	}
 	_, err := tx.conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// Copy adds n rows to a table with COPY, in a round trip of its own. row gives the values of the i-th in the order of columns.
+func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, row func(i int) ([]any, error)) error {
+	if !tx.open {
+		if err := tx.roundTrip(ctx, nil, false); err != nil {
+			return err
+		}
+	}
+	_, err := tx.conn.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromSlice(n, row))
 	return err
 }
 

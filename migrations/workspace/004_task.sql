@@ -20,5 +20,6 @@ create table task (
 );
 create index on task (created_by);
 create index on task using gin (assignee_ids);
+create index on task using gin (viewer_ids);
 create index on task (parent_id);
 grant select, insert, update on task to :role;
