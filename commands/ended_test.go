@@ -168,7 +168,7 @@ func TestOneMailbox(t *testing.T) {
 	ada := h.found(t)
 	by := Request{By: ada.actor(t)}
 	for i, email := range []string{"zoé@bücher.example", "ZOE\u0301@xn--bcher-kva.example", "Zo\u00e9@B\u00dcCHER.example"} {
-		_, err := h.InviteMember(t.Context(), by, email, "Zoé", "member")
+		_, err := h.InviteMember(t.Context(), by, Invitation{Email: email, FullName: "Zoé", Role: "member"})
 		if want := []string{"", "email_taken", "email_taken"}[i]; refusedAs(err) != want {
 			t.Errorf("%q: %v, want %q", email, err, want)
 		}
