@@ -214,26 +214,14 @@ func (p *page[T]) upsert(states []*T) ([]pg.Statement, error) {
 	return []pg.Statement{pg.Exec(p.model.upserts, string(rows))}, nil
 }
 
-// values are the fields of a state, in the types that COPY takes without a detour over text.
+// values are the fields of a state as COPY takes them.
 func values[T any](state *T) []any {
 	v := reflect.ValueOf(state).Elem()
 	all := make([]any, v.NumField())
 	for i := range all {
-		switch field := v.Field(i).Addr().Interface().(type) {
-		case *uuid.UUID:
-			all[i] = [16]byte(*field)
-		case **uuid.UUID:
-			all[i] = (*[16]byte)(*field)
-		case *[]uuid.UUID:
-			ids := make([][16]byte, len(*field))
-			for j, id := range *field {
-				ids[j] = id
-			}
-			all[i] = ids
-		case **domain.Date:
-			all[i] = (*string)(*field)
-		default:
-			all[i] = v.Field(i).Interface()
+		all[i] = pg.Native(v.Field(i).Interface())
+		if day, ok := all[i].(*domain.Date); ok {
+			all[i] = (*string)(day)
 		}
 	}
 	return all
