@@ -267,6 +267,9 @@ func refusal(err error) error {
 
 // allow refuses what the actor's role does not grant over any scope.
 func allow(by projections.Actor, p domain.Permission) error {
+	if by.TwoFactor.MustEnrol() {
+		return domain.EnrolFirst()
+	}
 	if by.Role.Grants.Allow(p) {
 		return nil
 	}
@@ -275,6 +278,9 @@ func allow(by projections.Actor, p domain.Permission) error {
 
 // allowOn refuses what the role does not grant on a thing that is, or is not, the actor's own.
 func allowOn(by projections.Actor, p domain.Permission, own bool) error {
+	if by.TwoFactor.MustEnrol() {
+		return domain.EnrolFirst()
+	}
 	if scope := by.Scope(p); scope == domain.All || scope == domain.Own && own {
 		return nil
 	}
