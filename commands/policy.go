@@ -7,9 +7,9 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// RequireTwoFactor asks two factors of these roles, and of no others. It is decided on the roster and appended to it: so
+// UpdatePolicy asks two factors of these roles, and of no others; nil leaves it as it is. It is decided on the roster and appended to it: so
 // it is in force for every request that begins after the answer, and for every command that is not in the log yet.
-func (c *Commands) RequireTwoFactor(ctx context.Context, r Request, roles []string) (Result[domain.Policy], error) {
+func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *[]string) (Result[domain.Policy], error) {
 	var before domain.Policy
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Policy
@@ -26,7 +26,7 @@ func (c *Commands) RequireTwoFactor(ctx context.Context, r Request, roles []stri
 		if err := r.match(before.Version); err != nil {
 			return plan{}, err
 		}
-		events, err := before.RequireTwoFactor(roles)
+		events, err := before.Change(twoFactorRoles)
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
 	})
 	return result(ctx, c, r, projections.Policies, before, done, err)

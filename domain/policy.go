@@ -49,9 +49,12 @@ func (p Policy) RequiresTwoFactor(role string) bool {
 	return slices.Contains(p.TwoFactorRoles, role) || slices.Contains(p.TwoFactorRoles, AllRoles)
 }
 
-// RequireTwoFactor asks two factors of these roles, and of no others.
-func (p Policy) RequireTwoFactor(roles []string) ([]Event, error) {
-	sorted := append([]string{}, roles...)
+// Change asks two factors of these roles, and of no others; nil stays.
+func (p Policy) Change(twoFactorRoles *[]string) ([]Event, error) {
+	if twoFactorRoles == nil {
+		return nil, nil
+	}
+	sorted := append([]string{}, *twoFactorRoles...)
 	slices.Sort(sorted)
 	for i, role := range sorted {
 		if _, known := BuiltInRole(role); !known && role != AllRoles {

@@ -27,7 +27,7 @@ func TestPolicy(t *testing.T) {
 		{roles: []string{"all"}, event: true, want: []string{"all"}},
 		{roles: []string{}, event: true},
 	} {
-		events, err := p.RequireTwoFactor(step.roles)
+		events, err := p.Change(&step.roles)
 		if code := refused(t, err); code != step.code || len(events) > 0 != step.event {
 			t.Fatalf("%q: %v, %v", step.roles, events, err)
 		}
@@ -49,6 +49,9 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("%q asks it of %s: %t", step.want, role.Name, !want)
 			}
 		}
+	}
+	if events, err := p.Change(nil); events != nil || err != nil {
+		t.Errorf("nothing changes: %v, %v", events, err)
 	}
 	if p.TwoFactorRoles == nil {
 		t.Error("a policy that asks nothing must have a list: the column is not null")
