@@ -72,12 +72,12 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 	if err != nil {
 		return nil, err
 	}
-	if err := me.standing(by).Begin(); err != nil {
-		return nil, err
-	}
-	var proposed []string
-	if err := c.DB.Read(ctx, me.in, projections.LoadProposed(&proposed, me.ID)); err != nil {
+	var proposed, on []string
+	if err := c.DB.Read(ctx, me.in, projections.LoadProposed(&proposed, me.ID), projections.LoadTwoFactor(&on, me.ID)); err != nil {
 		return nil, fmt.Errorf("read the secret of member %s: %w", me.ID, err)
+	}
+	if err := (domain.TwoFactor{Enabled: len(on) > 0}).Begin(); err != nil {
+		return nil, err
 	}
 	if len(proposed) == 0 {
 		return nil, domain.Refuse(domain.Conflict, "two_factor_not_begun", "ask for a secret first: POST /api/me/two-factor")
