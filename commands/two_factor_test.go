@@ -586,3 +586,75 @@ func TestTwoFactorsTakeASession(t *testing.T) {
 		}
 	}
 }
+
+// Broken off anywhere, or with an answer that was lost, a change is whole or not there: two factors are on with ten
+// recovery codes or off with none, and a code is used up if, and only if, there is a session for it.
+func TestTwoFactorsBrokenOff(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{rules: without(limit.LoginIP, limit.LoginAccount)})
+	ada := h.found(t)
+	by := ada.actor(t)
+	state := func() (on bool, sessions int) {
+		t.Helper()
+		var confirmed, codes int
+		if err := h.DB.Read(t.Context(), ada.in, pg.Exec(`select count(*) from two_factor where confirmed_at is not null`).Scan(&confirmed),
+			pg.Exec(`select count(*) from recovery_code`).Scan(&codes), pg.Exec(`select count(*) from session`).Scan(&sessions)); err != nil {
+			t.Fatal(err)
+		}
+		if codes != 10*confirmed {
+			t.Fatalf("%d two factors with %d recovery codes", confirmed, codes)
+		}
+		return confirmed == 1, sessions
+	}
+	ended := map[string]int{}
+	for i := range 60 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%20)*700*time.Microsecond)
+		was, sessions := state()
+		d := &device{p: ada}
+		if !was {
+			if p, err := h.BeginTwoFactor(t.Context(), by, home, ada.password); err == nil {
+				d.secret = p.Secret
+			}
+			code := d.code(t)
+			_, err := h.ConfirmTwoFactor(ctx, by, home, code)
+			on, _ := state()
+			if err == nil && !on {
+				t.Error("confirmed, and not on")
+			}
+			if !on {
+				_, err = h.ConfirmTwoFactor(t.Context(), by, home, code)
+			}
+			if on, _ := state(); !on {
+				t.Fatalf("not on: %v", err)
+			}
+			ended["on"]++
+			cancel()
+			continue
+		}
+		cancel()
+		// Out of the database, since this test forgets what it confirmed.
+		account := ok(h.Views.AccountByID(t.Context(), ada.in, ada.id))
+		d.secret = ok(ok(h.Vault.Key(t.Context(), ada.in, ada.id)).Open(secretField, account.TwoFactor))
+		code := d.code(t)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Duration(12+i%20*2)*time.Millisecond)
+		if _, err := h.Login(ctx, Credentials{Workspace: ada.slug, Email: ada.email, Password: ada.password, Code: code}); err != nil {
+			ended["login broken off"]++
+			time.Sleep(50 * time.Millisecond) // the server may still be at it
+		}
+		cancel()
+		_, after := state()
+		_, err := ada.logInWith(0, ada.password, code)
+		if used := refusedAs(err) == "bad_code"; used != (after > sessions) {
+			t.Errorf("%d sessions, then %d, and then %v", sessions, after, err)
+		}
+		if i%3 == 0 {
+			ctx, cancel = context.WithTimeout(t.Context(), time.Duration(12+i%20*2)*time.Millisecond)
+			if err := h.DisableTwoFactor(ctx, by, home, ada.password, d.code(t)); err != nil {
+				ended["end broken off"]++
+			}
+			cancel()
+			state()
+		}
+	}
+	t.Log(ended)
+}

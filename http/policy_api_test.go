@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 type policy struct {
@@ -180,7 +181,11 @@ func TestPolicyCutsOffWhoFollows(t *testing.T) {
 		ada.newTask(t)
 	}
 	for _, f := range all {
-		<-f.ended
+		select {
+		case <-f.ended:
+		case <-time.After(20 * time.Second):
+			t.Fatal("still following")
+		}
 		if f.last() > taken {
 			t.Errorf("shown position %d, and the policy is at %d", f.last(), taken)
 		}
