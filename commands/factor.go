@@ -24,7 +24,7 @@ import (
 // The fields of two factors under a member's data key. The codes are good for years, so they are hashed with that key,
 // which outlives a rotation of the keyring.
 const (
-	secretField   = "two_factor.secret"
+	secretField   = "two_factor.secret" //nolint:gosec // the name of a field, no credential
 	recoveryField = "two_factor.recovery_code"
 )
 
