@@ -143,7 +143,7 @@ func (c *Commands) record(ctx context.Context, n note) error {
 	return fmt.Errorf("stream %s moved %d times", stream, maxAttempts)
 }
 
-// noteFailed records that a wrong password was compared, and the lock that this made. The member learns of the first
+// noteFailed records that a wrong password or code was compared, and the lock that this made. The member learns of the first
 // of a row of locks by mail.
 func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, hit limit.Hit) {
 	events := []domain.Event{domain.MemberLoginFailed{MemberID: a.ID}}

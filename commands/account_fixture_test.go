@@ -260,17 +260,26 @@ func (p *person) wantTypes(t testing.TB, want ...string) {
 // codes are what the mails of a template to an address say, the newest first; "-" for one without a code.
 func (h *house) codes(t testing.TB, template, address string) (codes []string) {
 	t.Helper()
+	for _, m := range h.mails(t) {
+		if m.Template == template && m.To == address {
+			codes = append(codes, max(m.Values["Code"], "-"))
+		}
+	}
+	return codes
+}
+
+// mails are all that wait, the newest first.
+func (h *house) mails(t testing.TB) (all []mail.Message) {
+	t.Helper()
 	rows, _ := h.DB.Pool().Query(context.Background(), `select args ->> 'sealed' from kluis_jobs.river_job where kind = 'mail' order by id desc`)
 	for _, sealed := range ok(pgx.CollectRows(rows, pgx.RowTo[string])) {
 		var m mail.Message
 		if err := json.Unmarshal(ok(h.Keys.Open("kluis/mail", sealed)), &m); err != nil {
 			t.Fatal(err)
 		}
-		if m.Template == template && m.To == address {
-			codes = append(codes, max(m.Values["Code"], "-"))
-		}
+		all = append(all, m)
 	}
-	return codes
+	return all
 }
 
 // refusedAs gives the code of a refusal; "" for no error.

@@ -253,7 +253,7 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 	}
 	if done.repeated {
 		id := model.ID(before)
-		if id == uuid.Nil {
+		if id == uuid.Nil && len(done.records) > 0 {
 			id = model.Row(done.records[0])
 		}
 		then, err := model.At(ctx, c.Views, r.By.Workspace, id, done.position)
@@ -301,6 +301,9 @@ func refusal(err error) error {
 
 // allow refuses what the actor's role does not grant over any scope.
 func allow(by projections.Actor, p domain.Permission) error {
+	if by.TwoFactor.MustEnrol() {
+		return domain.EnrolFirst()
+	}
 	if by.Role.Grants.Allow(p) {
 		return nil
 	}
@@ -309,6 +312,9 @@ func allow(by projections.Actor, p domain.Permission) error {
 
 // allowOn refuses what the role does not grant on a thing that is, or is not, the actor's own.
 func allowOn(by projections.Actor, p domain.Permission, own bool) error {
+	if by.TwoFactor.MustEnrol() {
+		return domain.EnrolFirst()
+	}
 	if scope := by.Scope(p); scope == domain.All || scope == domain.Own && own {
 		return nil
 	}

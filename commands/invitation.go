@@ -65,7 +65,7 @@ func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, emai
 	if err := checkPassword(plain, slug, "", email); err != nil {
 		return Admitted{}, err
 	}
-	err = c.guess(ctx, from, func() error {
+	err = c.tryMailed(ctx, from, func() error {
 		in, err = c.acceptInvitation(ctx, from, name(slug, email), code, plain)
 		return err
 	})

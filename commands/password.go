@@ -97,7 +97,7 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 	if err := checkPassword(n.Password, who.slug, "", who.email); err != nil {
 		return err
 	}
-	return c.guess(ctx, n.From, func() error { return c.resetPassword(ctx, who, n) })
+	return c.tryMailed(ctx, n.From, func() error { return c.resetPassword(ctx, who, n) })
 }
 
 func (c *Commands) resetPassword(ctx context.Context, who named, n NewPassword) error {
@@ -149,9 +149,9 @@ func (c *Commands) resetPassword(ctx context.Context, who named, n NewPassword) 
 	return nil
 }
 
-// guess does what takes a code from a mail. It counts first, as a login that failed, for the address that it came from:
+// tryMailed does what takes a code from a mail. It counts first, as a login that failed, for the address that it came from:
 // whoever tries codes of many accounts is as limited as whoever tries passwords. Only a code that was wrong counts.
-func (c *Commands) guess(ctx context.Context, from Origin, try func() error) error {
+func (c *Commands) tryMailed(ctx context.Context, from Origin, try func() error) error {
 	hit, err := c.Limits.Take(ctx, from.counter(limit.LoginIP))
 	if err != nil {
 		return tooMany(err)
@@ -186,90 +186,48 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash, code 
 }
 
 // ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions and API
-// tokens. Wrong answers count as failed logins, since whoever found an open session may guess here as well.
+// tokens. Wrong answers count as failed logins: see guess.
 func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, from Origin, current, plain string) error {
-	w := by.Workspace
-	if by.Session == uuid.Nil {
-		return domain.Refuse(domain.Forbidden, "session_required", "an API token cannot change the password: log in")
-	}
-	account, err := c.Views.AccountByID(ctx, w, by.Member)
+	me, err := c.self(ctx, by)
 	if err != nil {
 		return err
 	}
-	if account == nil {
-		return ended()
-	}
-	who, err := c.nameOf(ctx, w, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
+	ws, _, err := c.Views.GetWorkspace(ctx, me.in)
 	if err != nil {
 		return err
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, w)
-	if err != nil {
+	if err := checkPassword(plain, ws.Slug, ws.Name, me.who.email); err != nil {
 		return err
 	}
-	if err := checkPassword(plain, ws.Slug, ws.Name, who.email); err != nil {
-		return err
-	}
-	hit, err := c.Limits.Take(ctx, who.counter(limit.LoginAccount), from.counter(limit.LoginIP))
-	if err != nil {
-		return tooMany(err)
-	}
-	right, _, err := c.verify(ctx, account, current)
-	if err == nil && !right {
-		c.noteFailed(ctx, w, *account, from, hit)
-		return domain.InvalidField("/current", "is not your password")
-	}
-	var anew []string
-	if err == nil {
-		anew = []string{limit.LoginAccount}
-	}
-	if err := errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...)); err != nil {
+	if err := c.guess(ctx, me, from, func() error { return c.showPassword(ctx, me, current, "/current") }); err != nil {
 		return err
 	}
 	phc, err := c.hash(ctx, plain)
 	if err != nil {
 		return err
 	}
-	err = c.replacePassword(ctx, w, *account, phc, by.Session, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `select from credential where member_id = $1 and password = $2 for update`, account.ID, account.Password)
-		if err == nil && tag.RowsAffected() == 0 {
-			return domain.Refuse(domain.Conflict, "password_changed", "your password was changed at the same time")
+	err = c.replacePassword(ctx, me.in, me.Account, phc, by.Session, func(tx pgx.Tx) error {
+		var same []uuid.UUID
+		err := run(ctx, tx, unchanged(&same, me.Account))
+		if err == nil && len(same) == 0 {
+			return passwordChanged()
 		}
 		return err
 	}, func(pgx.Tx) error { return nil })
 	if err == nil {
-		c.noteNow(ctx, note{in: w, member: by.Member, actor: by.Member, from: from, events: []domain.Event{domain.MemberPasswordChanged{MemberID: by.Member}}})
+		c.noteNow(ctx, note{in: me.in, member: me.ID, actor: me.ID, from: from, events: []domain.Event{domain.MemberPasswordChanged{MemberID: me.ID}}})
 	}
 	return err
 }
 
 // replacePassword stores a new password, ends all API tokens of the member and all sessions but keep, and asks for the
-// mail that says so, in one transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
-//
-// The credential is locked before the sessions go: see openSession.
+// mail that says so: see alter.
 func (c *Commands) replacePassword(ctx context.Context, w pg.Workspace, a projections.Account, phc string, keep uuid.UUID, claim, after func(pgx.Tx) error) error {
 	letter, err := c.letter(ctx, w, a, "password_changed", nil)
 	if err != nil {
 		return err
 	}
-	return c.DB.Control(ctx, func(tx pgx.Tx) error {
-		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
-			return err
-		}
-		if err := claim(tx); err != nil {
-			return err
-		}
-		if err := run(ctx, tx, setPassword(a.ID, phc), endSessions(a.ID, keep), endTokens(a.ID)); err != nil {
-			return fmt.Errorf("store the new password of member %s: %w", a.ID, err)
-		}
-		if err := pg.Become(ctx, tx, "none", ""); err != nil {
-			return err
-		}
-		if err := after(tx); err != nil {
-			return err
-		}
-		return c.post(ctx, tx, letter)
-	})
+	return c.alter(ctx, w, a.ID, letter, claim, after, setPassword(a.ID, phc), endSessions(a.ID, keep), endTokens(a.ID))
 }
 
 func setPassword(member uuid.UUID, phc string) pg.Statement {

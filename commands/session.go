@@ -39,20 +39,29 @@ func (s newSession) insert() pg.Statement {
 	return pg.Exec(`insert into session (id, member_id, digest, expires_at) values ($1, $2, $3, $4)`, s.id, s.member, s.digest, s.expires)
 }
 
-// insertFor stores the session only while the password that was compared is still the member's. Who replaces it
-// locks it first and ends the sessions then, so no session outlives the password that opened it.
-func (s newSession) insertFor(phc string, stored *[]uuid.UUID) pg.Statement {
-	return pg.Column(stored, `with same as (select member_id from credential where member_id = $2 and password = $5 for update)
-		insert into session (id, member_id, digest, expires_at) select $1::uuid, member_id, $3::bytea, $4::timestamptz from same returning id`,
-		s.id, s.member, s.digest, s.expires, phc)
+// insertFor stores the session only while the password that was compared is still the member's, and their second factor
+// the one that was asked for, or still none. Who changes either locks the credential first and ends the sessions then;
+// behind lockCredential, no session outlives what opened it.
+func (s newSession) insertFor(a projections.Account, stored *[]uuid.UUID) pg.Statement {
+	return pg.Column(stored, `insert into session (id, member_id, digest, expires_at)
+		select $1::uuid, member_id, $3::bytea, $4::timestamptz from credential where member_id = $2 and password = $5
+			and coalesce((select secret from two_factor where member_id = $2 and confirmed_at is not null), '') = $6 returning id`,
+		s.id, s.member, s.digest, s.expires, a.Password, a.TwoFactor)
 }
 
 // errWrong says that a password was compared and is not the account's, or that there is no such account.
 var errWrong = domain.Refuse(domain.Unauthenticated, "bad_credentials", "workspace, e-mail address or password is wrong")
 
+// What is said behind a right password, when the account has two factors.
+var (
+	errNoCode    = domain.Refuse(domain.Unauthenticated, "code_required", "two factors are on: log in with a code from your device, or a recovery code")
+	errWrongCode = domain.Refuse(domain.Unauthenticated, "bad_code", "the code is wrong, or was used before: wait for the next one")
+)
+
 // Credentials are what somebody shows to be let in.
 type Credentials struct {
 	Workspace, Email, Password string
+	Code                       string // of the second factor; empty while it is not asked for
 	From                       Origin
 }
 
@@ -60,7 +69,9 @@ type Credentials struct {
 //
 // The attempt is counted before the password is compared, as one that failed, for the account and for the address
 // that it came from; a right password takes it back, and all others on the account with it. So of any number of wrong
-// ones at once as many are compared as may fail, and a right one among those gets through.
+// ones at once as many are compared as may fail, and a right one among those gets through. Where two factors are on, a
+// wrong code counts like a wrong password, and a right password alone takes back its own attempt and no others: or who
+// knows it could guess codes for ever.
 func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) {
 	who := name(in.Workspace, in.Email)
 	hit, err := c.Limits.Take(ctx, who.counter(limit.LoginAccount), in.From.counter(limit.LoginIP))
@@ -69,19 +80,20 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 	}
 	w, account, err := c.account(ctx, who)
 	var session newSession
+	var noted []domain.Event
 	if err == nil {
-		session, err = c.openSession(ctx, w, account, in.Password)
+		session, noted, err = c.openSession(ctx, w, account, in)
 	}
 	var anew []string
 	switch {
-	case errors.Is(err, errWrong):
+	case errors.Is(err, errWrong), errors.Is(err, errWrongCode):
 		if account != nil {
 			c.noteFailed(ctx, w, *account, in.From, hit)
 		}
 		return Admitted{}, err
 	case err == nil:
 		anew = []string{limit.LoginAccount}
-	} // else nothing was compared
+	} // else nothing was compared, or not all
 	if err := errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...)); err != nil {
 		return Admitted{}, err
 	}
@@ -91,7 +103,7 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 	}
 	member, err := c.Views.MemberByID(ctx, w, account.ID)
 	c.noteNow(ctx, note{in: w, member: account.ID, actor: account.ID, from: in.From, // last: whoever reads behind it has to catch up
-		events: []domain.Event{domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id}}})
+		events: append(noted, domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id})})
 	return Admitted{In: w, Workspace: ws, Member: member, Token: session.token, ExpiresAt: session.expires}, err
 }
 
@@ -109,39 +121,85 @@ func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *proje
 	return w, account, err
 }
 
-// openSession compares a password and stores a session; errWrong when it is not the account's. A password that is
-// replaced meanwhile is compared again: this one may have been the old one, or its hash made anew by another login.
-func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, plain string) (newSession, error) {
+// openSession compares what is shown and stores a session, and gives what there is to note of that. It is errWrong when
+// the password is not the account's. What is replaced meanwhile is compared again: this may have been the old one, or its
+// hash made anew by another login.
+func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, in Credentials) (newSession, []domain.Event, error) {
 	for range 3 {
-		right, weak, err := c.verify(ctx, account, plain)
+		right, weak, err := c.verify(ctx, account, in.Password)
 		if err != nil {
-			return newSession{}, err
+			return newSession{}, nil, err
 		}
 		if !right {
-			return newSession{}, errWrong
+			return newSession{}, nil, errWrong
 		}
-		session := c.newSession(w, account.ID)
-		var stored []uuid.UUID
-		statements := []pg.Statement{session.insertFor(account.Password, &stored), c.endOld(account.ID)}
+		shown, err := c.secondFactor(ctx, w, *account, in.Code)
+		if err != nil {
+			return newSession{}, nil, err
+		}
+		var rehash []pg.Statement
 		if weak {
-			phc, err := c.hash(ctx, plain)
+			phc, err := c.hash(ctx, in.Password)
 			if err != nil {
-				return newSession{}, err
+				return newSession{}, nil, err
 			}
-			statements = append(statements, pg.Exec(`update credential set password = $3, updated_at = now()
+			rehash = append(rehash, pg.Exec(`update credential set password = $3, updated_at = now()
 				where member_id = $1 and password = $2`, account.ID, account.Password, phc))
 		}
-		if err := c.DB.Do(ctx, w, statements...); err != nil {
-			return newSession{}, fmt.Errorf("store session: %w", err)
+		session := c.newSession(w, account.ID)
+		stored, err := c.storeSession(ctx, w, session, *account, shown, rehash...)
+		if err != nil {
+			return newSession{}, nil, fmt.Errorf("store session: %w", err)
 		}
-		if len(stored) > 0 {
-			return session, nil
+		if stored {
+			return session, shown.events(), nil
 		}
 		if account, err = c.Views.AccountByID(ctx, w, account.ID); err != nil {
-			return newSession{}, err
+			return newSession{}, nil, err
 		}
 	}
-	return newSession{}, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
+	return newSession{}, nil, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
+}
+
+// secondFactor compares the code of a login; nil when the account has no second factor: then none counts.
+func (c *Commands) secondFactor(ctx context.Context, w pg.Workspace, a projections.Account, code string) (*factor, error) {
+	if a.TwoFactor == "" {
+		return nil, nil
+	}
+	if token.Typed(code) == "" {
+		return nil, errNoCode
+	}
+	shown, err := c.findFactor(ctx, w, a, code)
+	if err == nil && shown == nil {
+		err = errWrongCode
+	}
+	return shown, err
+}
+
+var errMoved = errors.New("what was compared has changed")
+
+// storeSession takes the code and stores the session in one transaction: killed anywhere, it is both or neither. It
+// says whether all that was compared still held.
+func (c *Commands) storeSession(ctx context.Context, w pg.Workspace, s newSession, a projections.Account, shown *factor, more ...pg.Statement) (bool, error) {
+	var taken, stored []uuid.UUID
+	statements := []pg.Statement{lockCredential(a.ID)}
+	if shown != nil {
+		statements = append(statements, shown.take(&taken))
+	}
+	statements = append(statements, s.insertFor(a, &stored))
+	err := c.DB.In(ctx, w, func(tx *pg.Tx) error {
+		if err := tx.Run(ctx, statements...); err != nil {
+			return err
+		}
+		if len(stored) == 0 || shown != nil && len(taken) == 0 {
+			return errMoved
+		}
+		return tx.Commit(ctx, append(more, c.endOld(a.ID))...)
+	})
+	if errors.Is(err, errMoved) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // verify compares a password with the account's. It is the same work for an account that is not there, or that may

@@ -26,6 +26,9 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 		if a.by.Session == uuid.Nil { // or a token could outlive its end, by another
 			return plan{}, domain.Refuse(domain.Forbidden, "session_required", "an API token cannot make another: log in")
 		}
+		if a.by.TwoFactor.MustEnrol() { // it would be a token without grants
+			return plan{}, domain.EnrolFirst()
+		}
 		created, err := domain.NewToken(wanted, a.by.Role.Grants, c.now())
 		if err == nil {
 			err = c.storeToken(ctx, a.by, id, digest[:], created)

@@ -16,12 +16,12 @@ type (
 		MemberID  uuid.UUID `json:"member_id"`
 		SessionID uuid.UUID `json:"session_id"`
 	}
-	// MemberLoginFailed is there for each password that was compared. What was refused without that, because the
-	// account was locked, leaves none.
+	// MemberLoginFailed is there for each password that was compared and is wrong, and for each code of the second factor.
+	// What was refused without that, because the account was locked, leaves none.
 	MemberLoginFailed struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberLocked keeps everybody out of the account, after too many wrong passwords, until an instant.
+	// MemberLocked keeps everybody out of the account, after too many wrong passwords or codes, until an instant.
 	MemberLocked struct {
 		MemberID uuid.UUID `json:"member_id"`
 		Until    time.Time `json:"until"`

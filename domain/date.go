@@ -9,8 +9,23 @@ func checkDate(pointer string, d *Date) error {
 	if d == nil {
 		return nil
 	}
-	if _, err := time.Parse(time.DateOnly, string(*d)); err != nil {
+	if day, err := time.Parse(time.DateOnly, string(*d)); err != nil || !storable(day) {
 		return InvalidField(pointer, "must be a date such as 2026-12-31")
 	}
 	return nil
 }
+
+// checkInstant refuses what cannot be stored, and gives what is: UTC, in microseconds, as Postgres keeps it.
+func checkInstant(pointer string, at *time.Time) (*time.Time, error) {
+	if at == nil {
+		return nil, nil
+	}
+	utc := at.UTC().Truncate(time.Microsecond)
+	if !storable(utc) {
+		return nil, InvalidField(pointer, "must be an instant such as 2026-12-31T12:00:00Z")
+	}
+	return &utc, nil
+}
+
+// storable tells whether both JSON and Postgres have the year: RFC 3339 has a year 0, calendars have none.
+func storable(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }

@@ -79,9 +79,9 @@ func NewIntegration(e IntegrationConnected) ([]Event, error) {
 			return nil, err
 		}
 	}
-	if e.ExpiresAt != nil {
-		utc := e.ExpiresAt.UTC().Truncate(time.Microsecond) // as Postgres keeps it
-		e.ExpiresAt = &utc
+	var err error
+	if e.ExpiresAt, err = checkInstant("/expires_at", e.ExpiresAt); err != nil {
+		return nil, err
 	}
 	return []Event{e}, nil
 }

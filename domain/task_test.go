@@ -1,8 +1,10 @@
 package domain_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -22,6 +24,31 @@ func taskOf(events ...domain.Event) (t domain.Task) {
 		t.Apply(r)
 	}
 	return t
+}
+
+// What is accepted can be stored: an event that cannot would hold up its workspace for ever.
+func TestYears(t *testing.T) {
+	for _, day := range []domain.Date{"0000-01-01", "0000-12-31"} {
+		if _, err := domain.NewTask(domain.TaskCreated{Title: "x", DueOn: &day}); err == nil {
+			t.Errorf("due on %s", day)
+		}
+	}
+	for text, good := range map[string]bool{
+		"0000-01-01T00:00:00Z": false, "0001-01-01T00:00:00+02:00": false, "9999-12-31T23:59:59-02:00": false,
+		"0001-01-01T00:00:00Z": true, "9999-12-31T23:59:59Z": true, "2026-02-03T04:05:06.7-08:00": true,
+	} {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := domain.NewIntegration(domain.IntegrationConnected{Provider: "p", Name: "n", ExpiresAt: &at})
+		if (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
+		if _, wrong := json.Marshal(events); wrong != nil {
+			t.Error(wrong)
+		}
+	}
 }
 
 func TestTaskApply(t *testing.T) {

@@ -95,6 +95,9 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 	if rule.session && actor.Session == uuid.Nil {
 		return domain.Refuse(domain.Forbidden, "session_required", "this takes a session: log in; an API token will not do")
 	}
+	if rule.rule != signedIn.rule && actor.TwoFactor.MustEnrol() {
+		return domain.EnrolFirst()
+	}
 	if rule.rule != signedIn.rule && !actor.Role.Grants.Allow(rule.permission) {
 		return domain.Refuse(domain.Forbidden, "forbidden", "this needs the permission %s", rule.permission)
 	}

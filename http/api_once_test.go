@@ -255,6 +255,11 @@ var keyless = map[string]string{
 	"change-password": "passwords are no history, and the second time the old one is wrong",
 	"log-out":         "sessions are no history, and the second time there is none to ask with",
 	"end-session":     "sessions are no history, and ended twice is ended",
+
+	"begin-two-factor":     "its secret is shown once, and a later one takes its place",
+	"confirm-two-factor":   "recovery codes are shown once, and the second time it is on",
+	"renew-recovery-codes": "recovery codes are shown once, and a code is good once",
+	"disable-two-factor":   "the second time it is off",
 }
 
 // Every command takes a key, says so in the schema, and heeds it: the second answer is the first, with no effect, also

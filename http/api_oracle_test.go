@@ -59,6 +59,9 @@ func (o *oracle) accept(r eventstore.Record) error {
 	if r.Stream != domain.RosterStream {
 		return nil
 	}
+	if _, ok := event.(domain.PolicyTwoFactorRequired); ok {
+		return o.may(actor, domain.UpdateWorkspace, true)
+	}
 	err := o.member(actor, event)
 	o.people.apply(event)
 	if err == nil && o.people.activeAdmins() == 0 {

@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -58,8 +59,13 @@ var bodies = map[string]func(x *tenant) object{
 	"invite-member": func(*tenant) object {
 		return object{"email": uuid.NewString() + "@people.example", "full_name": "n", "role": "member", "language": "fr"}
 	},
-	"update-member": func(*tenant) object { return object{"role": "member"} },
-	"update-me":     func(*tenant) object { return object{"language": "nl"} },
+	"update-member":        func(*tenant) object { return object{"role": "member"} },
+	"update-me":            func(*tenant) object { return object{"language": "nl"} },
+	"begin-two-factor":     func(x *tenant) object { return object{"password": x.password} },
+	"confirm-two-factor":   func(*tenant) object { return object{"code": "000000"} },
+	"renew-recovery-codes": func(*tenant) object { return object{"code": "000000"} },
+	"disable-two-factor":   func(x *tenant) object { return object{"password": x.password, "code": "000000"} },
+	"update-policy":        func(*tenant) object { return object{"two_factor_roles": [][]string{{}, {"auditor"}}[rand.IntN(2)]} },
 	"create-token": func(*tenant) object {
 		return object{"name": "n", "expires_at": time.Now().Add(time.Hour), "grants": []domain.Grant{{Resource: "task", Action: "read", Scope: "own"}}}
 	},

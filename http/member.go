@@ -76,6 +76,7 @@ type (
 			Role      domain.Role   `json:"role"`
 			Grants    domain.Grants `json:"grants" doc:"What the role may do, and how far it reaches."`
 			Workspace workspaceBody `json:"workspace"`
+			TwoFactor twoFactorBody `json:"two_factor"`
 		}
 	}
 )
@@ -162,6 +163,7 @@ func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meSho
 	}
 	out := &meShown{Shown: seen(mark, m.Version)}
 	out.Body.Role, out.Body.Grants, out.Body.Workspace = by.Role, by.Role.Grants, showWorkspace(w)
+	out.Body.TwoFactor = twoFactorBody{by.TwoFactor.Enabled, by.TwoFactor.Required}
 	out.Body.Member, err = a.showMember(ctx, by.Workspace, m)
 	return out, err
 }

@@ -26,6 +26,8 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 	s := newSite(t)
 	p := []*process{s.newProcess(t, true), s.newProcess(t, true)}
 	admins := []*client{p[0].signUp(t), p[1].signUp(t), p[0].signUp(t)}
+	bob := admins[0].member(t, "member")
+	d := bob.enrol(t)
 	var stop atomic.Bool
 	var requests atomic.Int64
 	var writers sync.WaitGroup
@@ -96,6 +98,8 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 		admin.on(fresh).checkNames(t)
 		admin.logIn(t, admin.password).want(t, 200)
 	}
+	bob.on(fresh).logInWith(t, bob.password, d.code(t)).want(t, 200)
+	bob.on(fresh).logInWith(t, bob.password, d.recovery[0]).want(t, 200)
 	t.Logf("%d requests", requests.Load())
 }
 

@@ -3,6 +3,7 @@ package http_test
 import (
 	"bytes"
 	"context"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -49,6 +50,19 @@ func TestMarkersAreNowhereInClear(t *testing.T) {
 	bob := ada.invite(t, "member")
 	markers = append(markers, eve.email, eve.name, bob.email, bob.name)
 	ada.invitationCode(t, bob)
+
+	// Two factors: those of one are on, those of the other only proposed.
+	d := eve.enrol(t)
+	markers = append(append(markers, d.secret), d.recovery...)
+	eve.logInWith(t, eve.password, d.recovery[0]).want(t, 200)
+	for _, code := range d.recovery {
+		markers = append(markers, strings.ReplaceAll(code, "-", ""))
+	}
+	proposed := decode[struct{ Secret string }](t, ada.call(t, "POST", "/api/me/two-factor", object{"password": ada.password}, agent).want(t, 201))
+	markers = append(markers, proposed.Secret)
+	for _, secret := range []string{d.secret, proposed.Secret} {
+		markers = append(markers, string(must(base32.StdEncoding.DecodeString(secret))))
+	}
 
 	// The tokens of an integration, and of a member.
 	access, refresh := marked(mark("access")), marked(mark("refresh"))

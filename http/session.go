@@ -17,6 +17,7 @@ type (
 			Workspace string `json:"workspace" maxLength:"63" doc:"The slug."`
 			Email     string `json:"email" maxLength:"254"`
 			Password  string `json:"password" maxLength:"1024"`
+			Code      string `json:"code,omitempty" maxLength:"100" doc:"Where two factors are on: 6 digits from the device, or a recovery code. Spaces, hyphens and capitals do not count."`
 		}
 	}
 	sessionBody struct {
@@ -35,11 +36,13 @@ func session(a *api) {
 	registerPublic(a, operation{Method: "POST", Path: "/api/login", ID: "log-in", Tag: "account", Status: http.StatusOK,
 		Summary: "Open a session",
 		Description: "After 5 wrong passwords within 15 minutes the account is locked for 15 minutes, then for 30, then for 60 each time. " +
-			"A new password (`/api/password/forgot`) or an admin unlocks it. Whether there is such an account makes no difference to the answer.",
+			"A new password (`/api/password/forgot`) or an admin unlocks it. Whether there is such an account makes no difference to the answer. " +
+			"Where two factors are on, a right password without a code is answered with 401 `code_required`, with a wrong or used one with 401 `bad_code`; " +
+			"a wrong code counts like a wrong password.",
 		Access: public},
 		func(ctx context.Context, in *loginInput) (*admittedOutput, error) {
 			b := in.Body
-			return a.admit(ctx)(a.Commands.Login(ctx, commands.Credentials{Workspace: b.Workspace, Email: b.Email, Password: b.Password, From: originOf(ctx)}))
+			return a.admit(ctx)(a.Commands.Login(ctx, commands.Credentials{Workspace: b.Workspace, Email: b.Email, Password: b.Password, Code: b.Code, From: originOf(ctx)}))
 		})
 	register(a, operation{Method: "POST", Path: "/api/logout", ID: "log-out", Tag: "account", Status: http.StatusNoContent,
 		Summary: "End this session", Access: withSession},

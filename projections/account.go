@@ -18,10 +18,14 @@ type Account struct {
 	FullName  domain.Personal
 	Language  string
 	Password  string // a PHC string; empty while the member has none
+	TwoFactor string // the sealed secret of the second factor; empty while it is off
+	LastStep  int64  // of the last of its codes that was accepted
 }
 
-const selectAccount = `select m.id, m.status, m.email, m.email_hash, m.full_name, m.language, coalesce(c.password, '') as password
-	from member m left join credential c on c.member_id = m.id where m.status <> 'removed' and `
+const selectAccount = `select m.id, m.status, m.email, m.email_hash, m.full_name, m.language, coalesce(c.password, '') as password,
+		coalesce(f.secret, '') as two_factor, coalesce(f.last_step, 0) as last_step
+	from member m left join credential c on c.member_id = m.id
+	left join two_factor f on f.member_id = m.id and f.confirmed_at is not null where m.status <> 'removed' and `
 
 // AccountByEmail finds the account with an address, by its keyed hash, on a roster that is not stale; nil when there
 // is none.

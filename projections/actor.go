@@ -15,9 +15,10 @@ type Actor struct {
 	Workspace pg.Workspace
 	Member    uuid.UUID
 	Role      domain.Role
-	Roster    int       // what commands guard: when it moved, Role may be another
-	Session   uuid.UUID // the session whose token was shown; uuid.Nil with an API token
-	Token     uuid.UUID // the personal API token that was shown instead
+	Roster    int              // what commands guard: when it moved, Role may be another
+	TwoFactor domain.TwoFactor // who must enrol has a role without grants
+	Session   uuid.UUID        // the session whose token was shown; uuid.Nil with an API token
+	Token     uuid.UUID        // the personal API token that was shown instead
 }
 
 // Scope gives how far the actor's role reaches for p.
@@ -38,12 +39,15 @@ type actorRow struct {
 	Role    string
 	Status  string
 	Touch   bool
+
+	TwoFactor      bool
+	TwoFactorRoles []string // of whom the policy asks them
 }
 
 // BySession finds who shows a token with this digest. nil when the session is unknown or has ended, or
 // when the member is not active. The roster it is read from is never stale.
 func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
-	actor, touch, err := p.actor(ctx, w, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, s.used_at < now() - make_interval(secs => $2) as touch
+	actor, touch, err := p.actor(ctx, w, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, `+secondFactor+`, s.used_at < now() - make_interval(secs => $2) as touch
 		from session s join member m on m.id = s.member_id
 		where s.digest = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $3)`,
 		digest[:], touchAfter.Seconds(), SessionIdle.Seconds())
@@ -55,7 +59,7 @@ func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]
 
 const (
 	noToken = `'00000000-0000-0000-0000-000000000000'::uuid as token, null::jsonb as grants`
-	byToken = `select '00000000-0000-0000-0000-000000000000'::uuid as session, t.token_id as token, t.grants, m.id as member, m.role, m.status,
+	byToken = `select '00000000-0000-0000-0000-000000000000'::uuid as session, t.token_id as token, t.grants, m.id as member, m.role, m.status, ` + secondFactor + `,
 			t.used_at is null or t.used_at < now() - make_interval(secs => $2) as touch
 		from token_secret t join member m on m.id = t.member_id where t.expires_at > now() and `
 )
@@ -77,7 +81,7 @@ func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
 		actor, _, err := p.actor(ctx, a.Workspace, byToken+`t.token_id = $1`, a.Token, touchAfter.Seconds())
 		return actor, err
 	}
-	actor, _, err := p.actor(ctx, a.Workspace, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, false as touch
+	actor, _, err := p.actor(ctx, a.Workspace, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, `+secondFactor+`, false as touch
 		from member m join session s on s.member_id = m.id
 		where s.id = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $2)`, a.Session, SessionIdle.Seconds())
 	return actor, err
@@ -93,9 +97,13 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if !known {
 		return nil, false, nil // a role that is not there grants nothing
 	}
-	actor := &Actor{Workspace: w, Member: rows[0].Member, Role: role, Roster: mark.Roster, Session: rows[0].Session, Token: rows[0].Token}
+	actor := &Actor{Workspace: w, Member: rows[0].Member, Role: role, Roster: mark.Roster, TwoFactor: rows[0].standing(),
+		Session: rows[0].Session, Token: rows[0].Token}
+	if actor.TwoFactor.MustEnrol() {
+		actor.Role.Grants = domain.Grants{}
+	}
 	if actor.Token != uuid.Nil {
-		actor.Role.Grants = rows[0].Grants.Intersect(role.Grants)
+		actor.Role.Grants = rows[0].Grants.Intersect(actor.Role.Grants)
 	}
 	return actor, rows[0].Touch, nil
 }

@@ -201,7 +201,7 @@ func (p *process) differences(t rapid.TB, w pg.Workspace) string {
 		t.Fatal(err)
 	}
 	records := p.log(t, w)[:position]
-	return difference(t, p, w, records, Workspaces) + difference(t, p, w, records, Members) +
+	return difference(t, p, w, records, Workspaces) + difference(t, p, w, records, Members) + difference(t, p, w, records, Policies) +
 		difference(t, p, w, records, Tasks) + difference(t, p, w, records, Comments)
 }
 

@@ -144,6 +144,9 @@ func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 
 func (h *world) member(r *rapid.T) domain.Event {
 	role := pick(r, "role", domain.BuiltInRoles).Name
+	if rapid.IntRange(0, 7).Draw(r, "policy") == 0 { // of the roster too
+		return domain.PolicyTwoFactorRequired{Roles: rapid.SliceOfN(rapid.SampledFrom([]string{"all", "admin", "a,b", "{}", "null"}), 0, 3).Draw(r, "roles")}
+	}
 	if rapid.IntRange(0, 2).Draw(r, "invite") == 0 {
 		id := uuid.Must(uuid.NewV7())
 		h.members = append(h.members, id)

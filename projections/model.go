@@ -18,6 +18,7 @@ import (
 var models = []model{
 	Workspaces,
 	Members,
+	Policies,
 	Tasks,
 	Comments,
 	Integrations,

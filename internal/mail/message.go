@@ -24,7 +24,8 @@ type Message struct {
 	// and this is how the second copy can be recognised. At most 64 letters, digits and hyphens. [Outbox.Enqueue] chooses one when
 	// it is empty.
 	ID string `json:"id"`
-	// Template is "signup_code", "invitation_code", "reset_code", "password_changed" or "locked".
+	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed" or
+	// "locked".
 	Template string `json:"template"`
 	// To is one address, without a display name: "ada@example.org". Its domain may be international.
 	To string `json:"to"`
@@ -34,6 +35,7 @@ type Message struct {
 	//
 	//	Workspace  its name; needed by all
 	//	Code       needed by the codes
+	//	Change     of two factors: "on", "off" or "reset"; needed there
 	//	Name       of the person written to, for the greeting; optional
 	//	Minutes    how long a code, or a lock, lasts; "15" when missing
 	//	Days       how long an invitation lasts; "7" when missing
@@ -73,6 +75,11 @@ var kinds = map[string]kind{
 	},
 	"password_changed": {
 		needs:  []string{"Workspace"},
+		takes:  []string{"Name", "URL"},
+		useful: 24 * time.Hour,
+	},
+	"two_factor_changed": {
+		needs:  []string{"Workspace", "Change"},
 		takes:  []string{"Name", "URL"},
 		useful: 24 * time.Hour,
 	},

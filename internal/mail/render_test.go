@@ -13,6 +13,7 @@ func whole(template string) Message {
 	all := map[string]string{
 		"Workspace": "Bakkerij Ømer & Zonen", "Code": "048213", "Name": "Zoë", "Minutes": "10", "Days": "3",
 		"Inviter": "Jan Peeters", "Slug": "omer", "URL": "https://kluis.example.eu",
+		"Change": "on",
 	}
 	m := Message{Template: template, To: "zoe@example.org", Values: map[string]string{}}
 	for _, name := range append(slices.Clone(kinds[template].needs), kinds[template].takes...) {
@@ -36,6 +37,9 @@ func TestEveryTextInEveryLanguage(t *testing.T) {
 			}
 			subjects[r.Subject] = true
 			for name, value := range m.Values {
+				if name == "Change" { // chooses the words and is none
+					continue
+				}
 				if !strings.Contains(r.Text, value) {
 					t.Errorf("%s in %s: the text has no %s:\n%s", template, tag, name, r.Text)
 				}
@@ -56,6 +60,29 @@ func TestEveryTextInEveryLanguage(t *testing.T) {
 	names, _ := fs.Glob(files, "texts/*/*.txt")
 	if len(names) != 3*len(kinds) {
 		t.Errorf("%d files of texts, want %d", len(names), 3*len(kinds))
+	}
+}
+
+func TestTwoFactorChanged(t *testing.T) {
+	words := map[string]map[string]string{
+		"en": {"on": "turned on", "off": "turned off", "reset": "An admin"},
+		"fr": {"on": "activée", "off": "désactivée", "reset": "Un administrateur a"},
+		"nl": {"on": "ingeschakeld", "off": "uitgeschakeld", "reset": "Een beheerder"},
+	}
+	for tag, changes := range words {
+		seen := map[string]bool{}
+		for change, want := range changes {
+			m := whole("two_factor_changed")
+			m.Language, m.Values["Change"] = tag, change
+			r, err := Render(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[r.Subject] || !strings.Contains(r.Subject+r.Text, want) || strings.Contains(r.Text, "\n\n\n") {
+				t.Errorf("%s in %s: %s\n%s", change, tag, r.Subject, r.Text)
+			}
+			seen[r.Subject] = true
+		}
 	}
 }
 

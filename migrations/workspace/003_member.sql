@@ -6,6 +6,7 @@ create table member (
     full_name  text not null,
     role       text not null,
     status     text not null,
+    language   text not null, -- of mails
     created_at timestamptz not null,
     updated_at timestamptz not null,
     version    integer not null,

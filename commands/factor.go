@@ -1,0 +1,214 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/token"
+	"github.com/kluis-eu/kluis/internal/totp"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// What a member shows who has a session, or asks for one: comparing it, counting that, and changing what it is compared
+// with.
+
+// The fields of two factors under a member's data key. The codes are good for years, so they are hashed with that key,
+// which outlives a rotation of the keyring.
+const (
+	secretField   = "two_factor.secret" //nolint:gosec // the name of a field, no credential
+	recoveryField = "two_factor.recovery_code"
+)
+
+// factor is a code that was compared and is right. It counts for one thing: the one whose transaction takes it.
+type factor struct {
+	member uuid.UUID
+	secret string // the sealed one that it belongs to
+	step   int64  // of a code from the device
+	mac    []byte // of a recovery code; nil for one from the device
+}
+
+// findFactor compares a code with the account's second factor; nil when it is none of its codes, or was used before.
+// The caller has counted that.
+func (c *Commands) findFactor(ctx context.Context, w pg.Workspace, a projections.Account, code string) (*factor, error) {
+	c.compared.Add(1)
+	key, err := c.Vault.Key(ctx, w, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	f := &factor{member: a.ID, secret: a.TwoFactor}
+	typed := token.Typed(code)
+	if token.IsRecoveryCode(typed) {
+		return c.findRecovery(ctx, w, f, key.MAC(recoveryField, typed))
+	}
+	f.step, err = c.findStep(key, a.TwoFactor, typed, a.LastStep)
+	if err != nil {
+		return nil, fmt.Errorf("compare a code of member %s: %w", a.ID, err)
+	}
+	if f.step == 0 {
+		return nil, nil
+	}
+	return f, nil
+}
+
+func (c *Commands) findStep(key vault.Key, sealed, typed string, after int64) (int64, error) {
+	secret, err := key.Open(secretField, sealed)
+	if err != nil {
+		return 0, err
+	}
+	return totp.Find(secret, typed, c.now(), after)
+}
+
+func (c *Commands) findRecovery(ctx context.Context, w pg.Workspace, f *factor, mac []byte) (*factor, error) {
+	var found [][]byte
+	err := c.DB.Read(ctx, w, pg.Column(&found, `select code from recovery_code where member_id = $1 and code = $2`, f.member, mac))
+	if err != nil {
+		return nil, fmt.Errorf("look up a recovery code of member %s: %w", f.member, err)
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	f.mac = found[0]
+	return f, nil
+}
+
+// take uses the code up: for one of any number who show it at once, and while the second factor is still the one that
+// it was compared with. The credential is locked by then.
+func (f *factor) take(taken *[]uuid.UUID) pg.Statement {
+	if f.mac != nil {
+		return pg.Column(taken, `delete from recovery_code where member_id = $1 and code = $2 and exists (select from two_factor
+			where member_id = $1 and secret = $3 and confirmed_at is not null) returning member_id`, f.member, f.mac, f.secret)
+	}
+	return pg.Column(taken, `update two_factor set last_step = $2
+		where member_id = $1 and last_step < $2 and secret = $3 and confirmed_at is not null returning member_id`, f.member, f.step, f.secret)
+}
+
+// events are what there is to note of it, before what it was for.
+func (f *factor) events(then ...domain.Event) []domain.Event {
+	if f == nil || f.mac == nil {
+		return then
+	}
+	return append([]domain.Event{domain.MemberRecoveryCodeUsed{MemberID: f.member}}, then...)
+}
+
+// lockCredential comes first wherever it is changed what lets a member in, and where a session is opened: of two at
+// once, the second sees what the first did. It must be a statement of its own, for the sake of what the next one sees.
+func lockCredential(member uuid.UUID) pg.Statement {
+	return pg.Exec(`select from credential where member_id = $1 for update`, member)
+}
+
+// unchanged finds the credential while it is still the one that was read.
+func unchanged(found *[]uuid.UUID, a projections.Account) pg.Statement {
+	return pg.Column(found, `select member_id from credential where member_id = $1 and password = $2`, a.ID, a.Password)
+}
+
+func passwordChanged() error {
+	return domain.Refuse(domain.Conflict, "password_changed", "your password was changed at the same time")
+}
+
+// self is the account of an actor with a session.
+type self struct {
+	projections.Account
+	in  pg.Workspace
+	who named
+}
+
+// self reads it, for what an API token may not do.
+func (c *Commands) self(ctx context.Context, by projections.Actor) (self, error) {
+	if by.Session == uuid.Nil {
+		return self{}, domain.Refuse(domain.Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+	}
+	account, err := c.Views.AccountByID(ctx, by.Workspace, by.Member)
+	if err != nil {
+		return self{}, err
+	}
+	if account == nil {
+		return self{}, ended()
+	}
+	who, err := c.nameOf(ctx, by.Workspace, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
+	return self{Account: *account, in: by.Workspace, who: who}, err
+}
+
+// wrongGuess is a refusal of something that was compared and is wrong.
+type wrongGuess struct{ error }
+
+func (w wrongGuess) Unwrap() error { return w.error }
+
+// guess runs compare, which compares what the member shows. A wrongGuess counts as a failed login, since whoever found
+// an open session may guess here as well; it is counted before it is compared.
+//
+// What turned out right does not make the counter begin anew where logging in takes more than that: or who knows the
+// password could guess codes for ever, with a right password after each few.
+func (c *Commands) guess(ctx context.Context, me self, from Origin, compare func() error) error {
+	hit, err := c.Limits.Take(ctx, me.who.counter(limit.LoginAccount), from.counter(limit.LoginIP))
+	if err != nil {
+		return tooMany(err)
+	}
+	err = compare()
+	if wrong, is := errors.AsType[wrongGuess](err); is {
+		c.noteFailed(ctx, me.in, me.Account, from, hit)
+		return wrong.error
+	}
+	var anew []string
+	if err == nil && me.TwoFactor == "" {
+		anew = []string{limit.LoginAccount}
+	}
+	return errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...))
+}
+
+// showPassword compares the member's password, for guess; pointer is where it stands in the request.
+func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer string) error {
+	right, _, err := c.verify(ctx, &me.Account, plain)
+	if err == nil && !right {
+		return wrongGuess{domain.InvalidField(pointer, "is not your password")}
+	}
+	return err
+}
+
+// showCode compares a code, for guess.
+func (c *Commands) showCode(ctx context.Context, me self, code string) (*factor, error) {
+	shown, err := c.findFactor(ctx, me.in, me.Account, code)
+	if err == nil && shown == nil {
+		err = wrongGuess{usedCode()}
+	}
+	return shown, err
+}
+
+// usedCode refuses a code of a member who is known.
+func usedCode() error {
+	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, or was used before: each is good once, and those of a device for a minute and a half")
+}
+
+// alter changes what lets a member in, and asks for the mail that says so (unless the letter is the zero one), in one
+// transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
+func (c *Commands) alter(ctx context.Context, w pg.Workspace, member uuid.UUID, letter mail.Message, claim, after func(pgx.Tx) error, statements ...pg.Statement) error {
+	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+			return err
+		}
+		if err := run(ctx, tx, lockCredential(member)); err != nil {
+			return fmt.Errorf("lock the credential of member %s: %w", member, err)
+		}
+		if err := claim(tx); err != nil {
+			return err
+		}
+		if err := run(ctx, tx, statements...); err != nil {
+			return fmt.Errorf("change what lets member %s in: %w", member, err)
+		}
+		if err := pg.Become(ctx, tx, "none", ""); err != nil {
+			return err
+		}
+		if err := after(tx); err != nil || letter.Template == "" {
+			return err
+		}
+		return c.post(ctx, tx, letter)
+	})
+}

@@ -1,0 +1,297 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/token"
+	"github.com/kluis-eu/kluis/internal/totp"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Proposal is a secret for the member's device. It is shown this once.
+type Proposal struct {
+	Secret string // base32
+	URL    string // otpauth://: what a QR code holds
+}
+
+// BeginTwoFactor proposes a secret to the actor, in the place of an earlier one. It counts for nothing until a code shows
+// that a device has it, so an answer that was lost costs nothing: begin again.
+func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, from Origin, plain string) (Proposal, error) {
+	me, err := c.self(ctx, by)
+	if err != nil {
+		return Proposal{}, err
+	}
+	if err := me.standing(by).Begin(); err != nil {
+		return Proposal{}, err
+	}
+	if err := c.guess(ctx, me, from, func() error { return c.showPassword(ctx, me, plain, "/password") }); err != nil {
+		return Proposal{}, err
+	}
+	var p Proposal
+	if p.Secret, p.URL, err = totp.New("Kluis", me.who.slug+":"+me.who.email); err != nil {
+		return Proposal{}, err
+	}
+	key, err := c.Vault.Key(ctx, me.in, me.ID)
+	if err != nil {
+		return Proposal{}, err
+	}
+	sealed, err := key.Seal(secretField, p.Secret)
+	if err != nil {
+		return Proposal{}, err
+	}
+	var stored []uuid.UUID
+	err = c.DB.Do(ctx, me.in, pg.Column(&stored, `insert into two_factor (member_id, secret) values ($1, $2)
+		on conflict (member_id) do update set secret = excluded.secret where two_factor.confirmed_at is null returning member_id`, me.ID, sealed))
+	if err != nil {
+		return Proposal{}, fmt.Errorf("store the secret of member %s: %w", me.ID, err)
+	}
+	if len(stored) == 0 { // confirmed meanwhile
+		return Proposal{}, domain.TwoFactor{Enabled: true}.Begin()
+	}
+	return p, nil
+}
+
+// standing is how the account stands to two factors now: whether they are on is newer than what the actor came with.
+func (s self) standing(by projections.Actor) domain.TwoFactor {
+	return domain.TwoFactor{Enabled: s.TwoFactor != "", Required: by.TwoFactor.Required}
+}
+
+// ConfirmTwoFactor turns two factors on, for a code from the device that has the proposed secret, and gives the recovery
+// codes. It ends the member's other sessions, which were opened without a code, and leaves API tokens as they are: those
+// are for programs, which have no device.
+func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, from Origin, code string) ([]string, error) {
+	me, err := c.self(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	var proposed, on []string
+	if err := c.DB.Read(ctx, me.in, projections.LoadProposed(&proposed, me.ID), projections.LoadTwoFactor(&on, me.ID)); err != nil {
+		return nil, fmt.Errorf("read the secret of member %s: %w", me.ID, err)
+	}
+	if err := (domain.TwoFactor{Enabled: len(on) > 0}).Begin(); err != nil {
+		return nil, err
+	}
+	if len(proposed) == 0 {
+		return nil, domain.Refuse(domain.Conflict, "two_factor_not_begun", "ask for a secret first: POST /api/me/two-factor")
+	}
+	var step int64
+	if err := c.guess(ctx, me, from, func() (err error) { step, err = c.showStep(ctx, me, proposed[0], code); return err }); err != nil {
+		return nil, err
+	}
+	codes, renew, err := c.newRecoveryCodes(ctx, me)
+	if err != nil {
+		return nil, err
+	}
+	letter, err := c.letter(ctx, me.in, me.Account, "two_factor_changed", map[string]string{"Change": "on"})
+	if err != nil {
+		return nil, err
+	}
+	claim := me.claims(ctx, func(taken *[]uuid.UUID) pg.Statement {
+		return pg.Column(taken, `update two_factor set confirmed_at = now(), last_step = $3
+			where member_id = $1 and secret = $2 and confirmed_at is null returning member_id`, me.ID, proposed[0], step)
+	})
+	if err := c.alter(ctx, me.in, me.ID, letter, claim, nothing, append(renew, endSessions(me.ID, by.Session))...); err != nil {
+		return nil, err
+	}
+	c.noteSelf(ctx, me, from, domain.MemberTwoFactorEnabled{MemberID: me.ID})
+	return codes, nil
+}
+
+// showStep compares a code with a proposed secret, for guess, and gives its step.
+func (c *Commands) showStep(ctx context.Context, me self, sealed, code string) (int64, error) {
+	c.compared.Add(1)
+	key, err := c.Vault.Key(ctx, me.in, me.ID)
+	if err != nil {
+		return 0, err
+	}
+	step, err := c.findStep(key, sealed, token.Typed(code), 0)
+	if err == nil && step == 0 {
+		err = wrongGuess{usedCode()}
+	}
+	return step, err
+}
+
+// claims begins a change of one's own account: with a statement that finds a row only for one of those who want the same
+// at once, while the password is still the one that let the member in.
+func (s self) claims(ctx context.Context, take func(taken *[]uuid.UUID) pg.Statement) func(pgx.Tx) error {
+	return func(tx pgx.Tx) error {
+		var same, taken []uuid.UUID
+		if err := run(ctx, tx, unchanged(&same, s.Account), take(&taken)); err != nil {
+			return err
+		}
+		switch {
+		case len(same) == 0:
+			return passwordChanged()
+		case len(taken) == 0:
+			return usedCode()
+		}
+		return nil
+	}
+}
+
+func nothing(pgx.Tx) error { return nil }
+
+// recoveryCodes is how many a member gets.
+const recoveryCodes = 10
+
+// newRecoveryCodes makes codes, and the statements that put them in the place of those there are.
+func (c *Commands) newRecoveryCodes(ctx context.Context, me self) (codes []string, renew []pg.Statement, err error) {
+	key, err := c.Vault.Key(ctx, me.in, me.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	macs := make([][]byte, recoveryCodes)
+	for i := range macs {
+		code := token.NewRecoveryCode()
+		codes, macs[i] = append(codes, code), key.MAC(recoveryField, token.Typed(code))
+	}
+	return codes, []pg.Statement{dropRecoveryCodes(me.ID),
+		pg.Exec(`insert into recovery_code (member_id, code) select $1, unnest($2::bytea[])`, me.ID, macs)}, nil
+}
+
+func dropRecoveryCodes(member uuid.UUID) pg.Statement {
+	return pg.Exec(`delete from recovery_code where member_id = $1`, member)
+}
+
+// RenewRecoveryCodes gives the actor ten new recovery codes, for a code; those from before are dead. When the answer is
+// lost nobody knows the new ones: renew again, with the next code from the device.
+func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor, from Origin, code string) ([]string, error) {
+	me, err := c.self(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	if err := me.standing(by).Use(); err != nil {
+		return nil, err
+	}
+	var shown *factor
+	if err := c.guess(ctx, me, from, func() (err error) { shown, err = c.showCode(ctx, me, code); return err }); err != nil {
+		return nil, err
+	}
+	codes, renew, err := c.newRecoveryCodes(ctx, me)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.alter(ctx, me.in, me.ID, mail.Message{}, me.claims(ctx, shown.take), nothing, renew...); err != nil {
+		return nil, err
+	}
+	c.noteSelf(ctx, me, from, shown.events(domain.MemberRecoveryCodesRenewed{MemberID: me.ID})...)
+	return codes, nil
+}
+
+// DisableTwoFactor turns two factors off, for the password and a code, unless the policy asks them of the actor's role.
+func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, from Origin, plain, code string) error {
+	me, err := c.self(ctx, by)
+	if err != nil {
+		return err
+	}
+	if err := me.standing(by).Disable(); err != nil {
+		return err
+	}
+	var shown *factor
+	err = c.guess(ctx, me, from, func() (err error) {
+		if err := c.showPassword(ctx, me, plain, "/password"); err != nil {
+			return err
+		}
+		shown, err = c.showCode(ctx, me, code)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	letter, err := c.letter(ctx, me.in, me.Account, "two_factor_changed", map[string]string{"Change": "off"})
+	if err != nil {
+		return err
+	}
+	if err := c.alter(ctx, me.in, me.ID, letter, me.claims(ctx, shown.take), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID)); err != nil {
+		return err
+	}
+	c.noteSelf(ctx, me, from, shown.events(domain.MemberTwoFactorDisabled{MemberID: me.ID})...)
+	return nil
+}
+
+func dropTwoFactor(member uuid.UUID) pg.Statement {
+	return pg.Exec(`delete from two_factor where member_id = $1`, member)
+}
+
+func (c *Commands) noteSelf(ctx context.Context, me self, from Origin, events ...domain.Event) {
+	c.noteNow(ctx, note{in: me.in, member: me.ID, actor: me.ID, from: from, events: events})
+}
+
+// ResetTwoFactor turns the two factors of another member off, who has lost the device. It ends that member's sessions and
+// API tokens: whoever has the device may have those too.
+//
+// The event comes first, and with it the guard on the roster: an admin no more takes nothing off. Broken off behind it
+// two factors are still on, and resetting again is harmless. With the same key that takes off what was on then, and
+// nothing that was turned on since.
+func (c *Commands) ResetTwoFactor(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
+	member := domain.Member{ID: id}
+	var on []string
+	stream := domain.AccountStream(id)
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []projections.MemberRow
+		p := plan{stream: stream}
+		err := a.look(ctx, projections.LoadMember(&rows, a.by, id), projections.StreamVersion(&p.version, stream), projections.LoadTwoFactor(&on, id))
+		if err != nil {
+			return p, err
+		}
+		if err := allow(a.by, domain.UpdateMember); err != nil {
+			return p, err
+		}
+		if len(rows) == 0 || !rows[0].Visible {
+			return p, domain.Missing("member")
+		}
+		member = rows[0].Member
+		if err := r.match(member.Version); err != nil {
+			return p, err
+		}
+		p.events, err = domain.TwoFactor{Enabled: len(on) > 0}.Reset(id, a.by.Member)
+		return p, err
+	})
+	ofAccount := done.records
+	done.records = nil // the member is as before
+	reset, err := result(ctx, c, r, projections.Members, member, done, err)
+	if err != nil || ofAccount == nil || len(on) == 0 {
+		return reset, err
+	}
+	var before *time.Time
+	if done.repeated {
+		before = &ofAccount[0].At
+	}
+	return reset, c.takeOff(ctx, r.By.Workspace, id, on[0], before)
+}
+
+// takeOff turns off the two factors that a member had when it was decided, and nothing if they have others by now, or
+// turned them on only after before (nil for whenever).
+func (c *Commands) takeOff(ctx context.Context, w pg.Workspace, member uuid.UUID, secret string, before *time.Time) error {
+	account, err := c.Views.AccountByID(ctx, w, member)
+	if err != nil {
+		return err
+	}
+	var letter mail.Message
+	if account != nil && account.Status == domain.Active {
+		if letter, err = c.letter(ctx, w, *account, "two_factor_changed", map[string]string{"Change": "reset"}); err != nil {
+			return err
+		}
+	}
+	err = c.alter(ctx, w, member, letter, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `delete from two_factor where member_id = $1 and secret = $2 and ($3::timestamptz is null or confirmed_at < $3)`,
+			member, secret, before)
+		if err == nil && tag.RowsAffected() == 0 {
+			return errMoved
+		}
+		return err
+	}, nothing, dropRecoveryCodes(member), endSessions(member, uuid.Nil), endTokens(member))
+	if errors.Is(err, errMoved) {
+		return nil
+	}
+	return err
+}

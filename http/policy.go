@@ -1,0 +1,62 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+type (
+	policyBody struct {
+		TwoFactorRoles []string   `json:"two_factor_roles" doc:"The names of the roles of which two factors are asked; all alone for every role."`
+		UpdatedAt      *time.Time `json:"updated_at" doc:"null while the policy has never been changed."`
+		Version        int        `json:"version" doc:"Of the roster, when the policy last changed."`
+	}
+	policyUpdate struct {
+		Conditional
+		Body struct {
+			TwoFactorRoles optional[[]string] `json:"two_factor_roles,omitzero" maxItems:"100" doc:"The names of roles, or all alone; none: two factors are everybody's own choice."`
+		}
+	}
+	policyShown struct {
+		Shown
+		Body policyBody
+	}
+	policyWritten struct {
+		Written
+		Body policyBody
+	}
+)
+
+func policy(a *api) {
+	register(a, operation{Method: "GET", Path: "/api/policy", ID: "get-policy", Tag: "workspace", Status: http.StatusOK,
+		Summary: "Get what the workspace asks of its members", Access: needs(domain.ReadWorkspace)},
+		func(ctx context.Context, by projections.Actor, _ *struct{}) (*policyShown, error) {
+			p, mark, err := a.Views.GetPolicy(ctx, by.Workspace)
+			return &policyShown{seen(mark, p.Version), showPolicy(p)}, err
+		})
+	command(a, operation{Method: "PATCH", Path: "/api/policy", ID: "update-policy", Tag: "workspace", Status: http.StatusOK,
+		Summary: "Change what the workspace asks of its members",
+		Description: "Two factors that are asked of a role are asked at once: members of that role who have not turned them on can do nothing else, " +
+			"with a session or an API token, from their next request on. That may be yourself.",
+		Access: needs(domain.UpdateWorkspace)},
+		func(ctx context.Context, r commands.Request, in *policyUpdate) (*policyWritten, error) {
+			done, err := a.Commands.UpdatePolicy(ctx, r, in.Body.TwoFactorRoles.Value)
+			return &policyWritten{written(done.Position, done.State.Version), showPolicy(done.State)}, err
+		})
+}
+
+func showPolicy(p domain.Policy) policyBody {
+	body := policyBody{TwoFactorRoles: p.TwoFactorRoles, Version: p.Version}
+	if body.TwoFactorRoles == nil {
+		body.TwoFactorRoles = []string{}
+	}
+	if p.Version > 0 {
+		body.UpdatedAt = &p.UpdatedAt
+	}
+	return body
+}
