@@ -386,6 +386,32 @@ func TestResetTwoFactorBrokenOff(t *testing.T) {
 	}
 }
 
+// The same reset once more takes off nothing that was turned on since.
+func TestResetTwoFactorAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	grace := ada.member(t, "member")
+	grace.enrol(t)
+	r := Request{By: ada.actor(t), Once: &Once{Key: [32]byte{1}, Fingerprint: [32]byte{2}}}
+	for i := range 3 {
+		if _, err := h.process(i).ResetTwoFactor(t.Context(), r, grace.id); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if i == 0 {
+			if grace.token, err = grace.logIn(0, grace.password); err != nil {
+				t.Fatal(err)
+			}
+			grace.enrol(t)
+			continue
+		}
+		if _, err = grace.logIn(0, grace.password); refusedAs(err) != "code_required" {
+			t.Errorf("the same reset, time %d: %v", i+1, err)
+		}
+	}
+}
+
 // What is no code at all is a wrong one, whatever it is.
 
 // An API token turns nothing on or off.
