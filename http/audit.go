@@ -103,11 +103,16 @@ func (metaBody) Schema(huma.Registry) *huma.Schema {
 }
 
 func (a *api) replay(_ context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
-	return &Streamed{Body: a.streamed(func(ctx context.Context, w *stream) error {
+	return &Streamed{Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
 		lines := bufio.NewWriterSize(w, 1<<16)
 		var line []byte
 		write := func(r projections.Record) error {
 			line = append(r.AppendLine(line[:0]), '\n')
+			if len(line) > lines.Available() { // or half of it would go now, and the rest perhaps never
+				if err := lines.Flush(); err != nil {
+					return err
+				}
+			}
 			_, err := lines.Write(line)
 			return err
 		}
