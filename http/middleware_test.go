@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTextThatCannotBeStored(t *testing.T) {
@@ -61,6 +62,22 @@ func TestHeadAndOptions(t *testing.T) {
 	}
 	if a := s.ask("HEAD", someThing, ""); a.StatusCode != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "OPTIONS, DELETE, PATCH" {
 		t.Errorf("HEAD where there is no GET: %d %q", a.StatusCode, a.Header.Get("Allow"))
+	}
+	impatient := &http.Client{Timeout: 10 * time.Second}
+	for _, target := range []string{"/api/replay", "/api/replay?follow=true", "/api/replay"} { // the last on a connection that is free again
+		r, err := http.NewRequest("HEAD", s.URL+target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer admin")
+		response, err := impatient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "application/x-ndjson" {
+			t.Errorf("HEAD %s: %d %v", target, response.StatusCode, response.Header)
+		}
 	}
 	options := s.ask("OPTIONS", "/api/things", "", "Authorization: -", "Origin: https://evil.example", "Access-Control-Request-Method: POST")
 	if options.StatusCode != http.StatusNoContent || options.Header.Get("Allow") != "OPTIONS, GET, POST, HEAD" {

@@ -32,6 +32,9 @@ func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) 
 		}
 		hc.SetStatus(hc.Operation().DefaultStatus)
 		x := exchangeOf(hc.Context())
+		if x.head { // nothing of it would be sent, and a follower's would never end
+			return
+		}
 		ctx, cancel := context.WithCancel(hc.Context())
 		defer cancel()
 		response := humaecho.UnwrapV4(hc).Response()
