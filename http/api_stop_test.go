@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -71,5 +72,38 @@ func TestStopWhileReplaying(t *testing.T) {
 	<-stopped // the process' own Serve fails the test when it had to cut somebody off
 	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("those who do not read held it up for %s", took)
+	}
+}
+
+// A member follows the log at most ten times at once, in each process. Everything else goes on.
+func TestFollowersAreLimited(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 2, false)
+	ada := p[0].signUp(t)
+	bob := ada.member(t, "auditor")
+	var first io.Closer
+	for i := range 10 {
+		body, _ := ada.reading(t, "follow=true")
+		if i == 0 {
+			first = body
+		}
+	}
+	for _, method := range []string{"GET", "HEAD"} {
+		a := ada.call(t, method, "/api/audit/replay?follow=true", nil)
+		if a.want(t, 429).header.Get("Retry-After") != "10" {
+			t.Errorf("%s: %v", method, a.header)
+		}
+	}
+	limited(t, ada.call(t, "GET", "/api/audit/replay?follow=true", nil), "too_many_requests")
+	ada.call(t, "GET", "/api/audit/replay", nil).want(t, 200)
+	bob.reading(t, "follow=true")
+	ada.on(p[1]).reading(t, "follow=true")
+	first.Close()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if a := ada.call(t, "HEAD", "/api/audit/replay?follow=true", nil); a.status == 200 {
+			return
+		} else if time.Now().After(end) {
+			t.Fatal(fmt.Sprint("after one has ended: ", a.status))
+		}
 	}
 }

@@ -102,7 +102,12 @@ func (metaBody) Schema(huma.Registry) *huma.Schema {
 	return s
 }
 
-func (a *api) replay(_ context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
+func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
+	if in.Follow {
+		if err := a.followers.add(ctx, by.Member); err != nil {
+			return nil, err
+		}
+	}
 	return &Streamed{Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
 		lines := bufio.NewWriterSize(w, 1<<16)
 		var line []byte
