@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/kluis-eu/kluis/eventstore"
@@ -42,7 +41,10 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	}()
 	url := s.DatabaseURL
 	if url == "" {
-		if b.private, err = pgserver.Start(ctx, filepath.Join(s.Data, "postgres"), pgserver.Options{Log: b.log}); err != nil {
+		if err = s.firstKeys(b.log); err != nil {
+			return b, err
+		}
+		if b.private, err = pgserver.Start(ctx, s.postgresFolder(), pgserver.Options{Log: b.log}); err != nil {
 			return b, fmt.Errorf("%w (or set KLUIS_DATABASE_URL)", err)
 		}
 		if err = b.private.CreateDatabase(ctx, "kluis"); err != nil {

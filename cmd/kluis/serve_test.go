@@ -75,6 +75,7 @@ func TestFirstStart(t *testing.T) {
 func TestKeysAreLost(t *testing.T) {
 	t.Parallel()
 	h := privateHome(t)
+	h.must(t, "migrate") // makes the keys with the cluster
 	s := h.serve(t)
 	s.signUp(t, "acme")
 	s.stop(t)
@@ -84,8 +85,11 @@ func TestKeysAreLost(t *testing.T) {
 	}
 	for range 2 {
 		status, _, stderr := h.run("serve", "--listen", freeAddress(t))
-		if status != failure || !strings.Contains(stderr, "KLUIS_KEYS") && !strings.Contains(stderr, "keys") {
+		if status != failure || !strings.Contains(stderr, "kluis: KLUIS_KEYS: there is no file "+file) || !strings.Contains(stderr, "put the file back") {
 			t.Errorf("without keys: status %d, %s", status, stderr)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Fatal("it made keys anew")
 		}
 	}
 	if err := os.Rename(file+".away", file); err != nil {
