@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,7 +53,9 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		}
 		url = b.private.URL("kluis")
 	}
-	if b.db, err = pg.Open(ctx, url, maxConns); err != nil {
+	if b.db, err = pg.Open(ctx, url, maxConns); errors.Is(err, pg.ErrURL) {
+		return b, usageError{err}
+	} else if err != nil {
 		return b, err
 	}
 	if b.tenancy, err = tenancy.New(b.db, migrations.Control, migrations.Workspace); err != nil {

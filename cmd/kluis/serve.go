@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +51,9 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	}
 	rules, err := s.rules()
 	if err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
 		return err
 	}
 	keys, err := s.loadKeys(s.logger(out.stderr))
@@ -103,6 +107,21 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	err = group.Wait()
 	b.log.Info("stopped")
 	return err
+}
+
+// check finds what is wrong with where to listen and how to send mails, before anything is opened.
+func (s serve) check() error {
+	_, port, err := net.SplitHostPort(s.Listen)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("KLUIS_LISTEN: %q is no host:port such as 127.0.0.1:8080", s.Listen)}
+	}
+	if err := mail.Check(s.SMTPURL, s.MailFrom); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // rules checks what the settings say about limits.
