@@ -41,7 +41,7 @@ type (
 	}
 	auditReplay struct {
 		From   int64 `query:"from" minimum:"1" default:"1" doc:"The first position."`
-		Follow bool  `query:"follow" doc:"Go on with new records as they are committed."`
+		Follow bool  `query:"follow" doc:"Go on with new records as they are committed. A member may do so ten times at once."`
 	}
 	recordsShown struct {
 		Shown
