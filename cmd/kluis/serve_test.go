@@ -165,6 +165,43 @@ func TestSigterm(t *testing.T) {
 	}
 }
 
+// A second signal does not wait for what is in flight.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	admin := h.superuser(t)
+	tx, err := admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select * from `+schema(t, admin, "acme")+`.head for update`); err != nil {
+		t.Fatal(err)
+	}
+	cut := make(chan error, 1)
+	go func() {
+		_, err := ann.at(s).do("POST", "/api/tasks", `{"title": "in flight"}`)
+		cut <- err
+	}()
+	time.Sleep(500 * time.Millisecond)
+	for range 2 {
+		s.signal(syscall.SIGINT)
+		time.Sleep(500 * time.Millisecond)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it still waits")
+	}
+	if err := <-cut; err == nil {
+		t.Error("what was held up was answered")
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // SIGTERM while it is starting ends it too, with nothing left running.
 func TestSigtermWhileStarting(t *testing.T) {
 	t.Parallel()
