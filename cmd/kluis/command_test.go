@@ -24,6 +24,9 @@ func TestUsage(t *testing.T) {
 			t.Errorf("kluis %s --help: status %d, stdout %q, stderr %q", command, status, stdout, stderr)
 		}
 	}
+	if _, help, _ := h.run("--help"); strings.Contains(help, "plan") {
+		t.Errorf("there is no command for plans yet:\n%s", help)
+	}
 	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing",
 		"rebuild --chek x", "replay x --from=y", "serve --log=loud", "serve --trusted-proxies=everybody", "serve --listen=nonsense", "serve --listen=127.0.0.1:99999", "serve --listen=::1:8080",
 		"serve --smtp-url=http://foo", "serve --smtp-url=smtp://", "serve --mail-from=nobody", "migrate nothing", "serve --limits=nothing=1/1h"} {
