@@ -67,14 +67,14 @@ func TestHeadAndOptions(t *testing.T) {
 	}
 	for _, target := range []string{"/api/replay", "/api/replay?follow=true"} { // nothing is read for it, and it ends
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		r := httptest.NewRequest("HEAD", target, nil).WithContext(ctx)
+		r := httptest.NewRequest(http.MethodHead, target, nil).WithContext(ctx)
 		r.Header.Set("Authorization", "Bearer admin")
 		w := httptest.NewRecorder()
 		s.Config.Handler.ServeHTTP(w, r)
 		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/x-ndjson" || w.Body.Len() > 0 || ctx.Err() != nil {
 			t.Errorf("HEAD %s: %d %v %s %v", target, w.Code, w.Header(), w.Body, ctx.Err())
 		}
+		cancel()
 	}
 	options := s.ask("OPTIONS", "/api/things", "", "Authorization: -", "Origin: https://evil.example", "Access-Control-Request-Method: POST")
 	if options.StatusCode != http.StatusNoContent || options.Header.Get("Allow") != "OPTIONS, GET, POST, HEAD" {

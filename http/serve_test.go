@@ -143,13 +143,14 @@ func TestIdleStreamsEndWell(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer response.Body.Close()
 		if target != "/idle" {
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
 		}
-		if body, err := io.ReadAll(response.Body); err != nil || string(body) != "{}\n" {
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || string(body) != "{}\n" {
 			t.Errorf("%s: %q %v", target, body, err)
 		}
 	}

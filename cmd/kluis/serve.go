@@ -36,6 +36,9 @@ type serve struct {
 }
 
 func (s serve) Run(ctx context.Context, out outputs) error {
+	if err := s.check(); err != nil {
+		return err
+	}
 	begun := false
 	err := s.run(ctx, out, func() { begun = true })
 	if ctx.Err() != nil && !begun {
@@ -51,9 +54,6 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	}
 	rules, err := s.rules()
 	if err != nil {
-		return err
-	}
-	if err := s.check(); err != nil {
 		return err
 	}
 	keys, err := s.loadKeys(s.logger(out.stderr))
