@@ -6,7 +6,6 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -113,7 +112,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 func (s serve) check() error {
 	_, port, err := net.SplitHostPort(s.Listen)
 	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
+		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
 		return usageError{fmt.Errorf("KLUIS_LISTEN: %q is no host:port such as 127.0.0.1:8080", s.Listen)}
