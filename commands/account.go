@@ -28,7 +28,7 @@ type named struct{ slug, email string }
 
 // name brings a name into the form in which it is compared. What is no e-mail address becomes one that nobody has.
 func name(slug, email string) named {
-	normal, err := domain.CheckEmail("/email", email)
+	normal, err := checkEmail("/email", email)
 	if err != nil {
 		normal = "\x00" + strings.ToLower(email)
 	}
@@ -96,41 +96,31 @@ type note struct {
 	events []domain.Event
 }
 
-// note records what happened to an account beside the answer to the request: what is there to be read later does not
-// fail a login, and of a wrong password the time of the answer does not tell whether there is such an account. The log
-// of this process says what could not be recorded. The channel is closed when it is over.
-func (c *Commands) note(ctx context.Context, n note) <-chan struct{} {
-	failed := func(err error) {
-		c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
-			"type", n.events[0].Type(), "error", err.Error())
+// note records what happened to an account beside the answer to the request: of a wrong password the time of the answer
+// does not tell whether there is such an account.
+func (c *Commands) note(ctx context.Context, n note) {
+	if !c.notes.do(ctx, func(ctx context.Context) { c.noteNow(ctx, n) }) {
+		c.notRecorded(ctx, n, errors.New("too many wait"))
 	}
-	over := make(chan struct{})
-	if !c.later.do(ctx, func(ctx context.Context) {
-		defer close(over)
-		if err := c.record(ctx, n); err != nil {
-			failed(err)
-		}
-	}) {
-		failed(errors.New("too many wait"))
-		close(over)
-	}
-	return over
 }
 
-// noteFor is how long an answer waits for its event at most. It takes a few milliseconds when all is well.
-const noteFor = 100 * time.Millisecond
-
-// noteNow is note for who has shown who they are: once they have their answer, the event is in the log, unless that
-// would take long.
+// noteNow is note for who has shown who they are: once they have their answer, the event is in the log. It does not fail
+// what has happened; the log of this process says what could not be recorded.
 func (c *Commands) noteNow(ctx context.Context, n note) {
-	select {
-	case <-c.note(ctx, n):
-	case <-time.After(noteFor):
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterPatience)
+	defer cancel()
+	if err := c.record(ctx, n); err != nil {
+		c.notRecorded(ctx, n, err)
 	}
+}
+
+func (c *Commands) notRecorded(ctx context.Context, n note, err error) {
+	c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
+		"type", n.events[0].Type(), "error", err.Error())
 }
 
 func (c *Commands) record(ctx context.Context, n note) error {
-	meta, err := c.sealOrigin(ctx, n.in, n.actor, n.from)
+	meta, err := c.sealOrigin(ctx, n.in, n.member, n.from) // whoever tried: where somebody logs in from is that member's affair
 	if err != nil {
 		return err
 	}
@@ -165,7 +155,7 @@ func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections
 		return
 	}
 	minutes := strconv.Itoa(int(math.Ceil(time.Until(hit.Locked).Minutes())))
-	c.later.do(ctx, func(ctx context.Context) {
+	c.mails.do(ctx, func(ctx context.Context) {
 		letter, err := c.letter(ctx, w, a, "locked", map[string]string{"Minutes": minutes})
 		if err == nil {
 			err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.post(ctx, tx, letter) })
@@ -190,7 +180,7 @@ func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Acc
 	if err != nil {
 		return mail.Message{}, err
 	}
-	letter := mail.Message{Template: template, To: person.Email, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name}}
+	letter := mail.Message{Template: template, To: person.Email, Language: a.Language, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name, "URL": c.PublicURL}}
 	maps.Copy(letter.Values, values)
 	return letter, nil
 }
@@ -209,9 +199,10 @@ func (c *Commands) post(ctx context.Context, tx pgx.Tx, letter mail.Message) err
 // UnlockMember ends the lock of a member's account, and forgets the wrong passwords. It changes nothing about the
 // member.
 //
-// The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless.
+// The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless. With the
+// same key that ends what was locked then, not a lock that was made since.
 func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	var member domain.Member
+	member := domain.Member{ID: id}
 	var who named
 	stream := domain.AccountStream(id)
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -240,9 +231,19 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 		}
 		return p, err
 	})
-	if err != nil {
-		return Result[domain.Member]{}, err
+	ofAccount := done.records
+	done.records = nil // the member is as before
+	unlocked, err := result(ctx, c, r, projections.Members, member, done, err)
+	if err != nil || done.repeated && ofAccount == nil {
+		return unlocked, err
 	}
-	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount)) })
-	return Result[domain.Member]{State: member, Position: done.position}, err
+	until := time.Time{}
+	if done.repeated {
+		until = ofAccount[0].At
+		if who, err = c.nameOf(ctx, r.By.Workspace, unlocked.State); err != nil {
+			return unlocked, err
+		}
+	}
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), until) })
+	return unlocked, err
 }

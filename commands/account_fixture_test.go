@@ -175,7 +175,7 @@ func (h *house) found(t testing.TB) *person {
 func (p *person) invite(t testing.TB, role string) (invited *person, code string) {
 	t.Helper()
 	m := &person{h: p.h, in: p.in, slug: p.slug, email: uuid.NewString()[:13] + "@people.example", password: "correct horse " + uuid.NewString()}
-	done, err := p.h.InviteMember(t.Context(), Request{By: p.actor(t)}, m.email, "Grace Hopper", role)
+	done, err := p.h.InviteMember(t.Context(), Request{By: p.actor(t)}, Invitation{Email: m.email, FullName: "Grace Hopper", Role: role})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -300,7 +300,7 @@ func TestActors(t *testing.T) {
 // Five wrong codes of whichever kind are compared, and of the right ones one has its effect.
 func TestParallelCodes(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, settings{processes: 2, rules: without(limit.SignupIP, limit.SignupDomain)})
+	h := newHouse(t, settings{processes: 2, rules: without(limit.SignupIP, limit.SignupDomain, limit.LoginIP)})
 	ada := h.found(t)
 	signUp := func() (uuid.UUID, string) {
 		slug := "w" + uuid.NewString()[:13]

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -43,18 +45,39 @@ type attempt struct {
 	from  Origin
 	once  *Once
 	mark  *projections.Mark  // of the first look: the decision is no fresher than that
-	first []eventstore.Found // where the effects of the key are, when it had some
+	alive bool               // at the first look: a session may end while a body is on its way
+	first []eventstore.Found // what the key was used for before, when it was
 }
 
+// errUsed says that the key was used before. It ends a decision at its first look, so that nothing which a decision
+// does besides deciding happens for a request that is repeated, nor for one that only has the key of another. At the same
+// instant in two processes it can: then a token was ended that its owner did want ended, and one of the two is refused.
+var errUsed = errors.New("the idempotency key was used before")
+
+// look reads what a decision is made on.
 func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
 		query = append(query, eventstore.FindKey(&a.first, *a.once))
+	}
+	if a.mark == nil {
+		query = append(query, projections.Alive(&a.alive, a.by))
 	}
 	mark, err := a.views.Look(ctx, a.by.Workspace, query...)
 	if err == nil && a.mark == nil {
 		a.mark = &mark
 	}
+	if err == nil && !a.alive {
+		return ended()
+	}
+	if err == nil && len(a.first) > 0 {
+		return errUsed
+	}
 	return err
+}
+
+// ended refuses who came with a session or token that is no more.
+func ended() error {
+	return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
 }
 
 // plan is what a decision wants to be appended, and what it relied on besides the roster and the streams it writes.
@@ -68,7 +91,7 @@ type plan struct {
 // effect is what came of a command.
 type effect struct {
 	records  []domain.Record // none for a no-op
-	repeated bool            // the records are of the first time that the key was used
+	repeated bool            // the records, and the position, are of the first time that the key was used
 	position int64
 }
 
@@ -94,16 +117,17 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		}
 		a := &attempt{views: c.Views, by: by, from: r.Origin, once: r.Once}
 		p, err := decide(a)
-		if len(a.first) > 0 {
+		if errors.Is(err, errUsed) {
 			return c.repeat(ctx, by, a.first[0])
 		}
 		if try == 0 && a.mark != nil {
 			asked = a.mark.Head
 		}
-		if err == nil && len(p.events) == 0 && !a.behind(asked) {
+		nothing := err == nil && len(p.events) == 0 && a.once == nil // with a key the append says whether it was so
+		if nothing && !a.behind(asked) {
 			return effect{position: a.mark.Position}, nil
 		}
-		if err == nil && len(p.events) > 0 {
+		if err == nil && !nothing {
 			var done effect
 			if done, err = c.append(ctx, a, p); err == nil {
 				return done, nil
@@ -176,7 +200,7 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 		return by, err
 	}
 	if again == nil {
-		return by, domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
+		return by, ended()
 	}
 	return *again, nil
 }
@@ -207,23 +231,33 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	return effect{records: records, position: receipt.Last}, err
 }
 
-// repeat answers a command whose key was used before with what it did then.
+// repeat answers a command whose key was used before with what it did then: nothing, when it was a no-op.
 func (c *Commands) repeat(ctx context.Context, by projections.Actor, first eventstore.Found) (effect, error) {
 	if !first.Same {
 		return effect{}, refusal(&eventstore.KeyReusedError{})
 	}
-	records, err := c.Views.Range(ctx, by.Workspace, first.First, first.Last)
+	var records []domain.Record
+	var err error
+	if first.First <= first.Last {
+		records, err = c.Views.Range(ctx, by.Workspace, first.First, first.Last)
+	}
 	return effect{records: records, repeated: true, position: first.Last}, err
 }
 
-// result folds what was appended into the state that was decided on; for a repeated command, into the
-// state that the thing had at the time.
+// result folds what was appended into the state that was decided on. For a repeated command it is the state that the
+// thing had afterwards, whatever became of it since: of before only the id is needed then, and not even that when the
+// command made the thing.
 func result[T any](ctx context.Context, c *Commands, r Request, model *projections.Model[T], before T, done effect, err error) (Result[T], error) {
-	if err == nil && done.repeated {
-		before, err = model.Before(ctx, c.Views, r.By.Workspace, done.records[0])
-	}
 	if err != nil {
 		return Result[T]{}, err
+	}
+	if done.repeated {
+		id := model.ID(before)
+		if id == uuid.Nil {
+			id = model.Row(done.records[0])
+		}
+		then, err := model.At(ctx, c.Views, r.By.Workspace, id, done.position)
+		return Result[T]{State: then, Position: done.position}, err
 	}
 	for _, record := range done.records {
 		model.Apply(&before, record)

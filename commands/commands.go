@@ -31,6 +31,9 @@ type Needs struct {
 	Log     *slog.Logger
 	Region  string // where new workspaces live
 
+	// PublicURL is where people reach Kluis, for mails: whatever the headers of a request say. Empty: mails do not say.
+	PublicURL string
+
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 }
@@ -40,7 +43,8 @@ type Commands struct {
 	Needs
 	now     func() time.Time
 	running sync.Map // the idempotency keys of the commands under way in this process
-	later   later
+	notes   later    // events of accounts
+	mails   later    // mails that an answer must not wait for
 
 	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
 }

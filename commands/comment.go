@@ -42,7 +42,7 @@ func (c *Commands) DeleteComment(ctx context.Context, r Request, id uuid.UUID) (
 }
 
 func (c *Commands) changeComment(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(domain.Comment) ([]domain.Event, error)) (Result[domain.Comment], error) {
-	var before domain.Comment
+	before := domain.Comment{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.CommentRow
 		if err := a.look(ctx, projections.LoadComment(&rows, a.by, id)); err != nil {

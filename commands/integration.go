@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -43,7 +44,7 @@ func (c *Commands) ConnectIntegration(ctx context.Context, r Request, wanted dom
 		if err != nil {
 			return plan{}, err
 		}
-		if !stored && len(a.first) == 0 { // the tokens first: without an integration they are of use to nobody
+		if !stored { // the tokens first: without an integration they are of use to nobody
 			if err := c.DB.Do(ctx, a.by.Workspace, pg.Exec(dropOrphans), store); err != nil {
 				return plan{}, fmt.Errorf("store the tokens of an integration: %w", err)
 			}
@@ -54,11 +55,12 @@ func (c *Commands) ConnectIntegration(ctx context.Context, r Request, wanted dom
 	return result(ctx, c, r, projections.Integrations, domain.Integration{}, done, err)
 }
 
-// dropOrphans deletes tokens whose integration never came to be, because the program was killed in between. An
-// integration is in its read model, or else still in the log.
+// dropOrphans deletes tokens whose integration never came to be, or is disconnected, because the program was killed in
+// between. An integration is in its read model, or else still in the log.
 const dropOrphans = `delete from integration_secret s where created_at < now() - interval '1 day'
-	and not exists (select from integration i where i.id = s.integration_id)
-	and not exists (select from event e where e.stream = 'integration-' || s.integration_id::text)`
+		and not exists (select from integration i where i.id = s.integration_id)
+		and not exists (select from event e where e.stream = 'integration-' || s.integration_id::text)
+	or exists (select from integration i where i.id = s.integration_id and i.disconnected_at is not null)`
 
 // sealSecrets seals tokens for one integration. They count once the statement has run.
 func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID, s Secrets) (insert pg.Statement, err error) {
@@ -87,9 +89,10 @@ func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID
 	return pg.Exec(`insert into integration_secret (integration_id, access_token, refresh_token) values ($1, $2, $3)`, id, access, refresh), nil
 }
 
-// DisconnectIntegration ends an integration and destroys its tokens.
+// DisconnectIntegration ends an integration and then destroys its tokens: not before it is decided. Who asks again, after a
+// crash in between, destroys them then.
 func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Integration], error) {
-	var before domain.Integration
+	before := domain.Integration{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.IntegrationRow
 		if err := a.look(ctx, projections.LoadIntegration(&rows, a.by, id)); err != nil {
@@ -106,11 +109,12 @@ func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid
 			return plan{}, err
 		}
 		events, err := before.Disconnect()
-		if err == nil { // the tokens first: an integration that lost them can be disconnected again
-			err = c.DB.Do(ctx, a.by.Workspace, pg.Exec(`delete from integration_secret where integration_id = $1`, id))
-		}
 		return plan{stream: domain.IntegrationStream(id), version: before.Version, events: events}, err
 	})
+	if err == nil || before.DisconnectedAt != nil {
+		drop := c.DB.Do(context.WithoutCancel(ctx), r.By.Workspace, pg.Exec(`delete from integration_secret where integration_id = $1`, id))
+		err = errors.Join(err, drop)
+	}
 	return result(ctx, c, r, projections.Integrations, before, done, err)
 }
 

@@ -52,8 +52,8 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	if err := pg.Become(ctx, tx, "none", ""); err != nil {
 		return err
 	}
-	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address,
-		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code}})
+	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address, Language: m.Language,
+		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})
 }
 
 // AcceptInvitation makes an invited member active, with a password of their own, and signs them in.
@@ -61,12 +61,20 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 // The order of its writes is safe to break off anywhere: a credential opens nothing while the member is not
 // active; once the append has made them active the password works, whatever became of the answer. Of any number of
 // right answers at once one goes on, so the password is that of whoever got in.
-func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, email, code, plain string) (Admitted, error) {
-	w, hash, err := c.locate(ctx, name(slug, email))
-	if err != nil {
+func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, email, code, plain string) (in Admitted, err error) {
+	if err := checkPassword(plain, slug, "", email); err != nil {
 		return Admitted{}, err
 	}
-	if err := checkPassword(plain, slug, "", email); err != nil {
+	err = c.guess(ctx, from, func() error {
+		in, err = c.acceptInvitation(ctx, from, name(slug, email), code, plain)
+		return err
+	})
+	return in, err
+}
+
+func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named, code, plain string) (Admitted, error) {
+	w, hash, err := c.locate(ctx, who)
+	if err != nil {
 		return Admitted{}, err
 	}
 	member, stored, err := c.invited(ctx, w, hash, code)

@@ -59,7 +59,8 @@ func (l *later) work() {
 func (c *Commands) Wait() {
 	done := make(chan struct{})
 	go func() {
-		c.later.running.Wait()
+		c.notes.running.Wait()
+		c.mails.running.Wait()
 		close(done)
 	}()
 	select {

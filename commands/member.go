@@ -19,26 +19,44 @@ const (
 	nameField  = "member.full_name"
 )
 
+// Invitation is whom a member invites.
+type Invitation struct {
+	Email, FullName string
+	Role            string
+	Language        string // empty: that of who invites
+}
+
+func (i Invitation) check() (normal string, err error) {
+	if normal, err = checkPerson("", i.Email, i.FullName); err != nil {
+		return "", err
+	}
+	if _, known := domain.BuiltInRole(i.Role); !known {
+		return "", domain.InvalidField("/role", "there is no such role")
+	}
+	if i.Language != "" {
+		err = domain.CheckLanguage("/language", i.Language)
+	}
+	return normal, err
+}
+
 // InviteMember invites a person by e-mail. The mail with the code is a reaction to the event: see jobs.
-func (c *Commands) InviteMember(ctx context.Context, r Request, email, fullName, role string) (Result[domain.Member], error) {
+func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitation) (Result[domain.Member], error) {
 	id := uuid.Must(uuid.NewV7())
-	normal, err := checkPerson("", email, fullName)
+	normal, err := wanted.check()
 	if err != nil {
 		return Result[domain.Member]{}, err
-	}
-	if _, known := domain.BuiltInRole(role); !known {
-		return Result[domain.Member]{}, domain.InvalidField("/role", "there is no such role")
 	}
 	w := r.By.Workspace
 	own, err := c.Vault.Key(ctx, w, w.ID)
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
-	invited := domain.MemberInvited{MemberID: id, Role: role, EmailHash: own.Hash(emailField, normal)}
+	invited := domain.MemberInvited{MemberID: id, Role: wanted.Role, EmailHash: own.Hash(emailField, normal)}
 	keyed := false
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var same []domain.Member
-		if err := a.look(ctx, projections.MembersByEmail(&same, invited.EmailHash)); err != nil {
+		var inviter []projections.MemberRow
+		if err := a.look(ctx, projections.MembersByEmail(&same, invited.EmailHash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, domain.CreateMember); err != nil {
@@ -47,7 +65,11 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, email, fullName,
 		if len(same) > 0 {
 			return plan{}, domain.Refuse(domain.Conflict, "email_taken", "there is a member with this e-mail address")
 		}
-		if !keyed && len(a.first) == 0 { // the key first: a key without a member harms nobody
+		invited.Language = wanted.Language
+		if invited.Language == "" && len(inviter) > 0 {
+			invited.Language = inviter[0].Language
+		}
+		if !keyed { // the key first: a key without a member harms nobody
 			key, insert, err := c.Vault.NewKey(w, id)
 			if err != nil {
 				return plan{}, err
@@ -55,7 +77,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, email, fullName,
 			if err := c.DB.Do(ctx, w, insert); err != nil {
 				return plan{}, fmt.Errorf("store data key: %w", err)
 			}
-			if invited.Email, invited.FullName, err = sealPerson(key, email, fullName); err != nil {
+			if invited.Email, invited.FullName, err = sealPerson(key, wanted.Email, wanted.FullName); err != nil {
 				return plan{}, err
 			}
 			keyed = true
@@ -68,6 +90,28 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, email, fullName,
 // ChangeRole gives a member another role.
 func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role string) (Result[domain.Member], error) {
 	return c.changeMember(ctx, r, id, domain.UpdateMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.ChangeRole(role, m.OtherAdmins) })
+}
+
+// ChangeLanguage makes mails to the actor come in another language. Whatever their role, that is their own affair.
+func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language string) (Result[domain.Member], error) {
+	id := r.By.Member
+	before := domain.Member{ID: id}
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []projections.MemberRow
+		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
+			return plan{}, err
+		}
+		if len(rows) == 0 {
+			return plan{}, domain.Missing("member")
+		}
+		before = rows[0].Member
+		if err := r.match(before.Version); err != nil {
+			return plan{}, err
+		}
+		events, err := before.ChangeLanguage(language)
+		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
+	})
+	return result(ctx, c, r, projections.Members, before, done, err)
 }
 
 // DeactivateMember keeps a member out: at once, on every path.
@@ -89,7 +133,7 @@ func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (R
 // so does the caller's own role, at a.by.Roster or later; the append expects the roster at just that
 // version. So two admins who remove each other at the same instant cannot both succeed.
 func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
-	var before domain.Member
+	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
 		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
@@ -115,11 +159,18 @@ func checkPerson(prefix, email, fullName string) (normal string, err error) {
 	if err := domain.CheckName(prefix+"/full_name", fullName); err != nil {
 		return "", err
 	}
-	normal, err = domain.CheckEmail(prefix+"/email", email)
-	if err == nil && mail.CheckAddress(email) != nil {
-		err = domain.InvalidField(prefix+"/email", "is an address that no mail can be sent to")
+	return checkEmail(prefix+"/email", email)
+}
+
+// checkEmail refuses what is no address, and gives the form in which it is compared: each mailbox has one.
+func checkEmail(pointer, email string) (normal string, err error) {
+	if err := domain.CheckEmail(pointer, email); err != nil {
+		return "", err
 	}
-	return normal, err
+	if normal, err = mail.Normal(email); err != nil {
+		return "", domain.InvalidField(pointer, "is an address that no mail can be sent to")
+	}
+	return normal, nil
 }
 
 func sealPerson(key vault.Key, email, fullName string) (sealedEmail, sealedName domain.Personal, err error) {

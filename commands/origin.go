@@ -9,13 +9,14 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
 
 // Origin is where a request came from. It is personal data: with every record that came of the request it is stored
-// sealed, under the data key of the actor, or the workspace's when there is no actor.
+// sealed, under the data key of the actor; of who tries to get into an account, under that member's.
 type Origin struct {
 	IP        netip.Addr // not valid when the peer has none (a Unix socket)
 	UserAgent string     // empty when the client sent none
@@ -33,12 +34,12 @@ type sealedOrigin struct {
 	UserAgent string `json:"user_agent,omitempty"`
 }
 
-// sealOrigin makes the metadata of records by a member, or by nobody (uuid.Nil). Somebody who was erased has none.
+// sealOrigin makes the metadata of records by a member, or about a member's account. Somebody who was erased has none.
 func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.UUID, o Origin) (json.RawMessage, error) {
 	if o == (Origin{}) {
 		return nil, nil
 	}
-	key, err := c.Vault.Key(ctx, w, metaSubject(w, member))
+	key, err := c.Vault.Key(ctx, w, member)
 	if errors.Is(err, vault.ErrErased) {
 		return nil, nil
 	}
@@ -48,11 +49,15 @@ func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.U
 	return o.seal(key)
 }
 
-func metaSubject(w pg.Workspace, actor uuid.UUID) uuid.UUID {
-	if actor == uuid.Nil {
-		return w.ID
+// metaSubject is under whose data key the metadata of a record is.
+func metaSubject(r projections.Record) (subject uuid.UUID) {
+	if account, ok := domain.StreamID("account", r.Stream); ok {
+		return account
 	}
-	return actor
+	if r.Actor != nil {
+		return *r.Actor
+	}
+	return uuid.Nil
 }
 
 // seal is sealOrigin with a key at hand.
@@ -80,11 +85,7 @@ func (o Origin) seal(key vault.Key) (json.RawMessage, error) {
 func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []projections.Record) ([]Origin, error) {
 	subjects := make([]uuid.UUID, len(records))
 	for i, r := range records {
-		var actor uuid.UUID
-		if r.Actor != nil {
-			actor = *r.Actor
-		}
-		subjects[i] = metaSubject(w, actor)
+		subjects[i] = metaSubject(r)
 	}
 	keys, err := c.Vault.Keys(ctx, w, unique(subjects))
 	if err != nil {

@@ -29,7 +29,7 @@ func (c *Commands) ForgotPassword(ctx context.Context, slug, email string) error
 	if err != nil {
 		return err
 	}
-	if !c.later.do(ctx, func(ctx context.Context) {
+	if !c.mails.do(ctx, func(ctx context.Context) {
 		if err := c.sendResetCode(ctx, who); err != nil {
 			c.Log.ErrorContext(ctx, "a code for a new password was not sent", "error", err.Error())
 		}
@@ -97,6 +97,10 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 	if err := checkPassword(n.Password, who.slug, "", who.email); err != nil {
 		return err
 	}
+	return c.guess(ctx, n.From, func() error { return c.resetPassword(ctx, who, n) })
+}
+
+func (c *Commands) resetPassword(ctx context.Context, who named, n NewPassword) error {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil {
 		return err
@@ -133,7 +137,7 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 			return badCode()
 		}
 		return err
-	}, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount)) })
+	}, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), time.Time{}) })
 	if err != nil {
 		return err
 	}
@@ -143,6 +147,20 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 	}
 	c.noteNow(ctx, note{in: w, member: account.ID, actor: account.ID, from: n.From, events: events})
 	return nil
+}
+
+// guess does what takes a code from a mail. It counts first, as a login that failed, for the address that it came from:
+// whoever tries codes of many accounts is as limited as whoever tries passwords. Only a code that was wrong counts.
+func (c *Commands) guess(ctx context.Context, from Origin, try func() error) error {
+	hit, err := c.Limits.Take(ctx, from.counter(limit.LoginIP))
+	if err != nil {
+		return tooMany(err)
+	}
+	err = try()
+	if r, refused := domain.Refusal(err); refused && r.Code == badCodeName {
+		return err
+	}
+	return errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit))
 }
 
 // tryResetCode counts the attempt, and commits it, before it compares the code. It gives the code as it is stored.
@@ -179,7 +197,7 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 		return err
 	}
 	if account == nil {
-		return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
+		return ended()
 	}
 	who, err := c.nameOf(ctx, w, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
 	if err != nil {

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -11,13 +12,15 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/password"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 func newPassword() string { return "battery staple " + uuid.NewString() }
 
 func TestReset(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, settings{processes: 2})
+	h := newHouse(t, settings{processes: 2, rules: without(limit.LoginIP)})
 	ada := h.found(t)
 	grace := ada.member(t, "member")
 	second, err := ada.logIn(0, ada.password)
@@ -55,7 +58,7 @@ func TestReset(t *testing.T) {
 // 100 wrong codes at once, at two processes: 5 are compared. The code is dead then, and so is one that has a successor.
 func TestWrongResetCodes(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, settings{processes: 2})
+	h := newHouse(t, settings{processes: 2, rules: without(limit.LoginIP)})
 	ada := h.found(t)
 	first := ada.resetCode(t)
 	h.comparisons()
@@ -83,6 +86,94 @@ func TestWrongResetCodes(t *testing.T) {
 	if _, err := ada.logIn(0, fresh); err != nil {
 		t.Error(err)
 	}
+}
+
+// Wrong codes count for the address that they come from, over all accounts, together with wrong passwords; what succeeds,
+// and what is refused for another reason, does not. At the limit nothing is compared.
+func TestCodesOfOneAddress(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	for range 22 { // more than may fail
+		ada.member(t, "member")
+	}
+	grace, invitation := ada.invite(t, "member")
+	accept := func(i int, p *person, code, password string, from Origin) error {
+		_, err := h.process(i).AcceptInvitation(context.Background(), from, p.slug, p.email, code, password)
+		return err
+	}
+	code := ada.resetCode(t)
+	for range 22 {
+		if err := ada.reset(0, code, "password123"); refusedAs(err) != "invalid" {
+			t.Fatal(err)
+		}
+	}
+	h.comparisons()
+	ended := race(60, func(i int) error {
+		switch nobody := (&person{h: h, slug: ada.slug, email: uuid.NewString() + "@people.example"}); i % 3 {
+		case 0:
+			return nobody.reset(i, "123456", newPassword())
+		case 1:
+			return accept(i, nobody, "123456", newPassword(), home)
+		default:
+			_, err := nobody.logIn(i, wrong)
+			return err
+		}
+	})
+	if ended["too_many_requests"] != 40 || ended["bad_code"]+ended["bad_credentials"] != 20 {
+		t.Errorf("%v", ended)
+	}
+	h.comparisons()
+	for what, err := range map[string]error{"reset": ada.reset(0, code, newPassword()), "accept": accept(1, grace, invitation, newPassword(), home)} {
+		if r, _ := domain.Refusal(err); r == nil || r.Code != "too_many_requests" || r.RetryAfter < 14*time.Minute {
+			t.Errorf("%s with the right code: %v", what, err)
+		}
+	}
+	if n := h.comparisons(); n != 0 {
+		t.Errorf("%d compared", n)
+	}
+	if err := h.ForgotPassword(t.Context(), ada.slug, ada.email); err != nil {
+		t.Errorf("asking for a code: %v", err)
+	}
+	away := Origin{IP: netip.MustParseAddr("192.0.2.2")}
+	if err := accept(0, grace, invitation, newPassword(), away); err != nil {
+		t.Errorf("from another address: %v", err)
+	}
+	h.settle()
+	code = h.codes(t, "reset_code", ada.email)[0]
+	if err := h.ResetPassword(t.Context(), NewPassword{Workspace: ada.slug, Email: ada.email, Code: code, Password: newPassword(), From: away}); err != nil {
+		t.Errorf("from another address: %v", err)
+	}
+}
+
+// Under new, stronger parameters whoever logs in gets a new hash, and what was hashed before is good until then.
+func TestStrongerHashes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	grace := ada.member(t, "member")
+	stored := func(p *person) (phc string) {
+		if err := h.DB.Read(t.Context(), p.in, pg.Exec(`select password from credential where member_id = $1`, p.id).Scan(&phc)); err != nil {
+			t.Fatal(err)
+		}
+		return phc
+	}
+	before := stored(ada)
+	h.Hasher = ok(password.NewHasher(ok(password.ParseParams("m=20480,t=3,p=1")), 2, 200))
+	if _, err := ada.logIn(0, wrong); refusedAs(err) != "bad_credentials" || stored(ada) != before {
+		t.Errorf("a wrong password: %v, %s", err, stored(ada))
+	}
+	for range 2 {
+		if _, err := ada.logIn(0, ada.password); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := stored(ada); !strings.HasPrefix(before, "$argon2id$v=19$m=19456,t=2,p=1$") || !strings.HasPrefix(after, "$argon2id$v=19$m=20480,t=3,p=1$") {
+		t.Errorf("before %s, after %s", before, after)
+	}
+	ended := race(4, func(int) error { _, err := grace.logIn(0, grace.password); return err })
+	wantEnded(t, "at once", ended, map[string]int{"": 4})
+	ada.actor(t) // who is in stays in
 }
 
 // At most 5 codes an hour, also for who asks 30 times at once, and for an address of nobody. Nobody is told.

@@ -30,6 +30,11 @@ func (c *Commands) newSession(w pg.Workspace, member uuid.UUID) newSession {
 		expires: c.now().Add(projections.SessionLife).UTC().Truncate(time.Second)}
 }
 
+// endOld deletes a member's sessions whose time is over: nobody else would.
+func (c *Commands) endOld(member uuid.UUID) pg.Statement {
+	return pg.Exec(`delete from session where member_id = $1 and (expires_at < $2 or used_at < $3)`, member, c.now(), c.now().Add(-projections.SessionIdle))
+}
+
 func (s newSession) insert() pg.Statement {
 	return pg.Exec(`insert into session (id, member_id, digest, expires_at) values ($1, $2, $3, $4)`, s.id, s.member, s.digest, s.expires)
 }
@@ -117,7 +122,7 @@ func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *pro
 		}
 		session := c.newSession(w, account.ID)
 		var stored []uuid.UUID
-		statements := []pg.Statement{session.insertFor(account.Password, &stored)}
+		statements := []pg.Statement{session.insertFor(account.Password, &stored), c.endOld(account.ID)}
 		if weak {
 			phc, err := c.hash(ctx, plain)
 			if err != nil {

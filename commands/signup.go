@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ type Signup struct {
 	Email, FullName string
 	Password        string
 	Plan, Region    string
+	Language        string // empty: English
 	From            Origin
 }
 
@@ -40,6 +42,7 @@ type pending struct {
 	Password string `json:"password"` // a PHC string
 	Plan     string `json:"plan"`
 	Region   string `json:"region"`
+	Language string `json:"language,omitempty"` // not there in those of before there were languages
 }
 
 // A code is valid for this long, and for so many attempts.
@@ -51,9 +54,7 @@ const (
 // SignUp stores the wish for a workspace and mails a code to its first admin. Nothing is made before
 // the code comes back.
 func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err error) {
-	if s.Region == "" {
-		s.Region = c.Region
-	}
+	s.Region, s.Language = cmp.Or(s.Region, c.Region), cmp.Or(s.Language, domain.English)
 	normal, err := c.checkSignup(s)
 	if err != nil {
 		return uuid.Nil, err
@@ -74,7 +75,7 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 		return uuid.Nil, err
 	}
 	id = uuid.Must(uuid.NewV7())
-	payload, err := json.Marshal(pending{s.Slug, s.Name, s.Email, normal, s.FullName, phc, s.Plan, s.Region})
+	payload, err := json.Marshal(pending{s.Slug, s.Name, s.Email, normal, s.FullName, phc, s.Plan, s.Region, s.Language})
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -92,8 +93,8 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 			id, sealed, c.Keys.MAC(signupPurpose(id), []byte(code)), c.now().Add(codeLife)); err != nil {
 			return fmt.Errorf("store sign-up: %w", err)
 		}
-		return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "signup_code", To: s.Email,
-			Values: map[string]string{"Name": s.FullName, "Workspace": s.Name, "Code": code}})
+		return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "signup_code", To: s.Email, Language: s.Language,
+			Values: map[string]string{"Name": s.FullName, "Workspace": s.Name, "Code": code, "URL": c.PublicURL}})
 	})
 	return id, err
 }
@@ -104,6 +105,9 @@ func (c *Commands) checkSignup(s Signup) (normal string, err error) {
 	}
 	if s.Region != c.Region {
 		return "", domain.InvalidField("/region", "must be %s", c.Region)
+	}
+	if err := domain.CheckLanguage("/language", s.Language); err != nil {
+		return "", err
 	}
 	if normal, err = checkPerson("", s.Email, s.FullName); err != nil {
 		return "", err
@@ -210,7 +214,7 @@ func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundat
 	if err != nil {
 		return f, err
 	}
-	added := domain.MemberAdded{MemberID: f.member, Role: domain.Admin, EmailHash: own.Hash(emailField, p.Normal)}
+	added := domain.MemberAdded{MemberID: f.member, Role: domain.Admin, EmailHash: own.Hash(emailField, p.Normal), Language: p.Language}
 	if added.Email, added.FullName, err = sealPerson(personal, p.Email, p.FullName); err != nil {
 		return f, err
 	}
@@ -253,8 +257,10 @@ func slugTaken() error {
 	return domain.Refuse(domain.Conflict, "slug_taken", "the workspace name is taken: choose another")
 }
 
+const badCodeName = "bad_code"
+
 func badCode() error {
-	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, was used, or is no longer valid: ask for a new one")
+	return domain.Refuse(domain.Invalid, badCodeName, "the code is wrong, was used, or is no longer valid: ask for a new one")
 }
 
 // checkPassword holds the password policy, offline.

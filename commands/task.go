@@ -33,7 +33,7 @@ func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.Task
 
 // UpdateTask changes fields of a task.
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
-	var before domain.Task
+	before := domain.Task{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		task, err := c.loadTask(ctx, a, r, id, domain.UpdateTask)
 		if err != nil {
@@ -95,7 +95,7 @@ func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid
 func (c *Commands) changePerson(ctx context.Context, r Request, id, member uuid.UUID,
 	count func(*int, []uuid.UUID) pg.Statement, decide func(domain.Task, uuid.UUID) ([]domain.Event, error),
 ) (Result[domain.Task], error) {
-	var before domain.Task
+	before := domain.Task{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		task, err := c.loadTask(ctx, a, r, id, domain.UpdateTask)
 		if err != nil {
@@ -117,7 +117,7 @@ func (c *Commands) changePerson(ctx context.Context, r Request, id, member uuid.
 
 // changeTask is for every command that decides on nothing but the task itself.
 func (c *Commands) changeTask(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(domain.Task) ([]domain.Event, error)) (Result[domain.Task], error) {
-	var before domain.Task
+	before := domain.Task{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		task, err := c.loadTask(ctx, a, r, id, permission)
 		if err != nil {
@@ -158,6 +158,9 @@ func (c *Commands) lookAround(ctx context.Context, a *attempt, task uuid.UUID, p
 	}
 	if parent != nil && (len(above) == 0 || !above[0].Visible) {
 		return nil, domain.InvalidField("/parent_id", "there is no such task")
+	}
+	if len(above) >= projections.MaxDepth {
+		return nil, domain.InvalidField("/parent_id", "is nested too deep: %d tasks are above it", len(above)-1)
 	}
 	for _, t := range above {
 		if t.ID == task {

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -13,9 +14,11 @@ import (
 )
 
 // CreateToken makes a personal API token of the caller, and gives its text, which is stored nowhere: this is the
-// one time to show it. Broken off after the append, the token is in the log and the list and opens nothing.
+// one time to show it. Its digest is stored first: without the answer nobody has the token, and once it is in the log and can be
+// revoked, nothing is on its way any more.
 func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.TokenCreated) (Result[domain.Token], string, error) {
 	id := uuid.Must(uuid.NewV7())
+	text, digest := token.New(token.Personal, r.By.Workspace.ID)
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		if err := a.look(ctx); err != nil {
 			return plan{}, err
@@ -23,25 +26,43 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 		if a.by.Session == uuid.Nil { // or a token could outlive its end, by another
 			return plan{}, domain.Refuse(domain.Forbidden, "session_required", "an API token cannot make another: log in")
 		}
-		events, err := domain.NewToken(wanted, a.by.Role.Grants, c.now())
-		return plan{stream: domain.TokenStream(id), events: events}, err
+		created, err := domain.NewToken(wanted, a.by.Role.Grants, c.now())
+		if err == nil {
+			err = c.storeToken(ctx, a.by, id, digest[:], created)
+		}
+		return plan{stream: domain.TokenStream(id), events: []domain.Event{created}}, err
 	})
 	created, err := result(ctx, c, r, projections.Tokens, domain.Token{}, done, err)
 	if err != nil {
-		return created, "", err
-	}
-	text, digest := token.New(token.Personal, r.By.Workspace.ID)
-	err = c.DB.Do(ctx, r.By.Workspace, pg.Exec(`insert into token_secret (token_id, member_id, digest, grants, expires_at) values ($1, $2, $3, $4, $5)`,
-		id, created.State.MemberID, digest[:], created.State.Grants, created.State.ExpiresAt))
-	if err != nil {
-		return created, "", fmt.Errorf("store the digest of token %s: %w", id, err)
+		drop := c.DB.Do(context.WithoutCancel(ctx), r.By.Workspace, pg.Exec(dropToken, id))
+		return created, "", errors.Join(err, drop)
 	}
 	return created, text, nil
 }
 
+// storeToken stores what a token is compared with, only while the session that asks for it is there. Whoever ends all
+// sessions of a member ends them before the tokens: so no token comes of a session that has ended.
+func (c *Commands) storeToken(ctx context.Context, by projections.Actor, id uuid.UUID, digest []byte, t domain.TokenCreated) error {
+	var stored []uuid.UUID
+	err := c.DB.Do(ctx, by.Workspace,
+		pg.Exec(`delete from token_secret where member_id = $1 and expires_at < now()`, by.Member),
+		pg.Column(&stored, `with by as (select member_id from session where id = $1 for share)
+			insert into token_secret (token_id, member_id, digest, grants, expires_at) select $2::uuid, member_id, $3::bytea, $4::jsonb, $5::timestamptz from by
+			on conflict (token_id) do update set grants = excluded.grants returning token_id`, by.Session, id, digest, t.Grants, t.ExpiresAt))
+	if err != nil {
+		return fmt.Errorf("store the digest of token %s: %w", id, err)
+	}
+	if len(stored) == 0 {
+		return ended()
+	}
+	return nil
+}
+
+const dropToken = `delete from token_secret where token_id = $1`
+
 // RevokeToken ends one of the caller's own tokens. It opens nothing any more before its end is in the log.
 func (c *Commands) RevokeToken(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Token], error) {
-	var before domain.Token
+	before := domain.Token{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Token
 		if err := a.look(ctx, projections.LoadToken(&rows, a.by, id)); err != nil {
@@ -56,7 +77,7 @@ func (c *Commands) RevokeToken(ctx context.Context, r Request, id uuid.UUID) (Re
 		}
 		events, err := before.Revoke()
 		if err == nil {
-			err = c.DB.Do(ctx, a.by.Workspace, pg.Exec(`delete from token_secret where token_id = $1`, id))
+			err = c.DB.Do(ctx, a.by.Workspace, pg.Exec(dropToken, id))
 		}
 		return plan{stream: domain.TokenStream(id), version: before.Version, events: events}, err
 	})

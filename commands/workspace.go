@@ -9,7 +9,7 @@ import (
 
 // UpdateWorkspace renames the workspace and changes its plan; nil stays.
 func (c *Commands) UpdateWorkspace(ctx context.Context, r Request, name, onPlan *string) (Result[domain.Workspace], error) {
-	var before domain.Workspace
+	before := domain.Workspace{ID: r.By.Workspace.ID}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Workspace
 		if err := a.look(ctx, projections.LoadWorkspace(&rows)); err != nil {

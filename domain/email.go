@@ -11,16 +11,15 @@ import (
 // A host name of at least two labels, none of which begins or ends with a hyphen. Letters of all alphabets are allowed.
 var mailDomain = regexp.MustCompile(`^(?:[\pL\pN](?:[\pL\pM\pN-]{0,61}[\pL\pM\pN])?\.)+[\pL\pN](?:[\pL\pM\pN-]{0,61}[\pL\pM\pN])$`)
 
-// CheckEmail refuses what cannot be an e-mail address (RFC 5321: one @, at most 64 octets before it and 254 in all),
-// and gives the address in the form in which it is compared: without regard to case.
-func CheckEmail(pointer, address string) (normal string, err error) {
+// CheckEmail refuses what cannot be an e-mail address (RFC 5321: one @, at most 64 octets before it and 254 in all).
+func CheckEmail(pointer, address string) error {
 	parsed, parseErr := mail.ParseAddress(address)
 	local, domain, _ := strings.Cut(address, "@")
 	if parseErr != nil || parsed.Address != address || len(address) > 254 || len(local) > 64 ||
 		!utf8.ValidString(address) || strings.ContainsFunc(address, forbidden) || !mailDomain.MatchString(domain) {
-		return "", InvalidField(pointer, "must be an e-mail address such as ann@example.org")
+		return InvalidField(pointer, "must be an e-mail address such as ann@example.org")
 	}
-	return strings.ToLower(address), nil
+	return nil
 }
 
 func forbidden(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == '"' }

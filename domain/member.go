@@ -1,13 +1,15 @@
 package domain
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/google/uuid"
 )
 
 // RosterStream is the one stream of a workspace's members and roles. Every command guards it, because
-// the caller's role came from there; so only what changes who may do what belongs in it.
+// the caller's role came from there; so only what changes who may do what belongs in it, and what else there is to a
+// member as long as it is rare: each event in it makes the commands under way decide again.
 const RosterStream = "roster"
 
 // The statuses of a member. A removed member's row stays, for the names in the history.
@@ -18,6 +20,12 @@ const (
 	Removed     = "removed"
 )
 
+// English is the language of a member who never chose one: of those who were there before there were languages, too.
+const English = "en"
+
+// Languages are those in which a member can be written to.
+var Languages = []string{English, "fr", "nl"}
+
 // Member is a person's account inside one workspace.
 type Member struct {
 	ID        uuid.UUID `json:"id"`
@@ -26,6 +34,7 @@ type Member struct {
 	FullName  Personal  `json:"full_name"`
 	Role      string    `json:"role"` // a built-in's name
 	Status    string    `json:"status"`
+	Language  string    `json:"language"` // one of Languages
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	Version   int       `json:"version"` // of the roster, when the member last changed
@@ -41,6 +50,7 @@ type (
 		EmailHash string    `json:"email_hash"`
 		FullName  Personal  `json:"full_name"`
 		Role      string    `json:"role"`
+		Language  string    `json:"language,omitempty"`
 	}
 	MemberInvited struct {
 		MemberID  uuid.UUID `json:"member_id"`
@@ -48,6 +58,7 @@ type (
 		EmailHash string    `json:"email_hash"`
 		FullName  Personal  `json:"full_name"`
 		Role      string    `json:"role"`
+		Language  string    `json:"language,omitempty"`
 	}
 	MemberJoined struct {
 		MemberID uuid.UUID `json:"member_id"`
@@ -55,6 +66,10 @@ type (
 	MemberRoleChanged struct {
 		MemberID uuid.UUID `json:"member_id"`
 		Role     string    `json:"role"`
+	}
+	MemberLanguageChanged struct {
+		MemberID uuid.UUID `json:"member_id"`
+		Language string    `json:"language"`
 	}
 	MemberDeactivated struct {
 		MemberID uuid.UUID `json:"member_id"`
@@ -67,28 +82,31 @@ type (
 	}
 )
 
-func (MemberAdded) Type() string       { return "member.added" }
-func (MemberInvited) Type() string     { return "member.invited" }
-func (MemberJoined) Type() string      { return "member.joined" }
-func (MemberRoleChanged) Type() string { return "member.role_changed" }
-func (MemberDeactivated) Type() string { return "member.deactivated" }
-func (MemberReactivated) Type() string { return "member.reactivated" }
-func (MemberRemoved) Type() string     { return "member.removed" }
+func (MemberAdded) Type() string           { return "member.added" }
+func (MemberInvited) Type() string         { return "member.invited" }
+func (MemberJoined) Type() string          { return "member.joined" }
+func (MemberRoleChanged) Type() string     { return "member.role_changed" }
+func (MemberLanguageChanged) Type() string { return "member.language_changed" }
+func (MemberDeactivated) Type() string     { return "member.deactivated" }
+func (MemberReactivated) Type() string     { return "member.reactivated" }
+func (MemberRemoved) Type() string         { return "member.removed" }
 
 // Member gives the member that an event of the roster is about.
-func (e MemberAdded) Member() uuid.UUID       { return e.MemberID }
-func (e MemberInvited) Member() uuid.UUID     { return e.MemberID }
-func (e MemberJoined) Member() uuid.UUID      { return e.MemberID }
-func (e MemberRoleChanged) Member() uuid.UUID { return e.MemberID }
-func (e MemberDeactivated) Member() uuid.UUID { return e.MemberID }
-func (e MemberReactivated) Member() uuid.UUID { return e.MemberID }
-func (e MemberRemoved) Member() uuid.UUID     { return e.MemberID }
+func (e MemberAdded) Member() uuid.UUID           { return e.MemberID }
+func (e MemberInvited) Member() uuid.UUID         { return e.MemberID }
+func (e MemberJoined) Member() uuid.UUID          { return e.MemberID }
+func (e MemberRoleChanged) Member() uuid.UUID     { return e.MemberID }
+func (e MemberLanguageChanged) Member() uuid.UUID { return e.MemberID }
+func (e MemberDeactivated) Member() uuid.UUID     { return e.MemberID }
+func (e MemberReactivated) Member() uuid.UUID     { return e.MemberID }
+func (e MemberRemoved) Member() uuid.UUID         { return e.MemberID }
 
 func init() {
 	register[MemberAdded]()
 	register[MemberInvited]()
 	register[MemberJoined]()
 	register[MemberRoleChanged]()
+	register[MemberLanguageChanged]()
 	register[MemberDeactivated]()
 	register[MemberReactivated]()
 	register[MemberRemoved]()
@@ -108,14 +126,16 @@ func (m *Member) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case MemberAdded:
 		*m = Member{ID: e.MemberID, Email: e.Email, EmailHash: e.EmailHash, FullName: e.FullName,
-			Role: e.Role, Status: Active, CreatedAt: r.At}
+			Role: e.Role, Status: Active, Language: cmp.Or(e.Language, English), CreatedAt: r.At}
 	case MemberInvited:
 		*m = Member{ID: e.MemberID, Email: e.Email, EmailHash: e.EmailHash, FullName: e.FullName,
-			Role: e.Role, Status: Invited, CreatedAt: r.At}
+			Role: e.Role, Status: Invited, Language: cmp.Or(e.Language, English), CreatedAt: r.At}
 	case MemberJoined, MemberReactivated:
 		m.Status = Active
 	case MemberRoleChanged:
 		m.Role = e.Role
+	case MemberLanguageChanged:
+		m.Language = e.Language
 	case MemberDeactivated:
 		m.Status = Deactivated
 	case MemberRemoved:
@@ -145,6 +165,20 @@ func (m Member) ChangeRole(role string, otherAdmins int) ([]Event, error) {
 	}
 	return []Event{MemberRoleChanged{MemberID: m.ID, Role: role}}, nil
 }
+
+// ChangeLanguage makes mails to the member come in another language.
+func (m Member) ChangeLanguage(language string) ([]Event, error) {
+	if err := CheckLanguage("/language", language); err != nil {
+		return nil, err
+	}
+	if language == m.Language {
+		return nil, nil
+	}
+	return []Event{MemberLanguageChanged{MemberID: m.ID, Language: language}}, nil
+}
+
+// CheckLanguage refuses what is not one of Languages.
+func CheckLanguage(pointer, language string) error { return oneOf(pointer, language, Languages...) }
 
 // Deactivate keeps the member out until reactivated. otherAdmins as for ChangeRole.
 func (m Member) Deactivate(otherAdmins int) ([]Event, error) {

@@ -56,27 +56,27 @@ func (t *Token) Apply(r Record) {
 
 // NewToken begins a token of a member whose role grants owner. Without grants of its own it gets all of those,
 // as they are now. It lives for a year at most.
-func NewToken(e TokenCreated, owner Grants, now time.Time) ([]Event, error) {
+func NewToken(e TokenCreated, owner Grants, now time.Time) (TokenCreated, error) {
 	if err := checkText("/name", e.Name, 1, 200); err != nil {
-		return nil, err
+		return e, err
 	}
 	e.ExpiresAt = e.ExpiresAt.UTC().Truncate(time.Second)
 	if !e.ExpiresAt.After(now) || e.ExpiresAt.After(now.AddDate(1, 0, 0)) {
-		return nil, InvalidField("/expires_at", "must be later than now, by a year at most")
+		return e, InvalidField("/expires_at", "must be later than now, by a year at most")
 	}
 	if e.Grants == nil {
 		e.Grants = owner.Intersect(owner)
-		return []Event{e}, nil
+		return e, nil
 	}
 	if err := e.Grants.check("/grants"); err != nil {
-		return nil, err
+		return e, err
 	}
 	for _, g := range e.Grants {
 		if p := (Permission{g.Resource, g.Action}); owner.Scope(p).wider(g.Scope) != owner.Scope(p) {
-			return nil, Refuse(Forbidden, "grants_exceed_role", "your role does not grant %s over %s, so a token of yours cannot", p, g.Scope)
+			return e, Refuse(Forbidden, "grants_exceed_role", "your role does not grant %s over %s, so a token of yours cannot", p, g.Scope)
 		}
 	}
-	return []Event{e}, nil
+	return e, nil
 }
 
 // Revoke ends the token.

@@ -33,7 +33,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 			return nil // nothing accepted: the empty transaction ends
 		}
 		for _, v := range verdicts {
-			if v.fresh != nil {
+			if len(v.fresh) > 0 {
 				v.request.tried = v.receipt.First // from here on it may be stored, whatever the answer
 			}
 		}
@@ -53,7 +53,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 type verdict struct {
 	request *request
 	receipt Receipt
-	fresh   []Record // to be stored now; none when refused or stored before
+	fresh   []Record // to be stored now; nil when refused or stored before
 	err     error
 }
 
@@ -68,7 +68,7 @@ func judge(log *state, found lookup, batch []*request, now time.Time) []verdict 
 		} else if records, err := log.accept(r, now); err != nil {
 			v.err = err
 		} else {
-			v.receipt, v.fresh = Receipt{First: records[0].Position, Last: log.position, Records: records}, records
+			v.receipt, v.fresh = Receipt{First: log.position - int64(len(records)) + 1, Last: log.position, Records: records}, records
 			found.remember(r, v.receipt)
 		}
 		verdicts[i] = v
@@ -203,20 +203,25 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 		}
 		if k := v.request.append.Key; k != nil && v.fresh != nil {
 			keys = append(keys,
-				pg.Exec(`delete from dedupe where key = $1`, k.Key[:]), // expired, or not there
+				pg.Exec(deleteKeys, k.Key[:], KeyLife.Seconds()), // it has expired, or is not there
 				pg.Exec(`insert into dedupe (key, fingerprint, first, last, at) values ($1, $2, $3, $4, now())`,
 					k.Key[:], k.Fingerprint[:], v.receipt.First, v.receipt.Last))
 		}
 	}
 	switch len(positions) {
 	case 0:
-		return nil
+		return keys // of those who had nothing to do; look holds the head row
 	case 1:
 		return append(keys, pg.Exec(insertOne, positions[0], ids[0], streams[0], versions[0], types[0], ats[0], actors[0], metas[0], data[0], workspace.ID))
 	default:
 		return append(keys, pg.Exec(insertMany, positions, ids, streams, versions, types, ats, actors, metas, data, workspace.ID, log.position, log.at))
 	}
 }
+
+// deleteKeys deletes a key, and some of those that say nothing any more: more than come. It is one array, because no
+// index helps with an "or".
+const deleteKeys = `delete from dedupe where key = any(array(select key from dedupe
+	where at < now() - make_interval(secs => $2) order by at limit 10) || $1::bytea)`
 
 // The head row is always the first thing that an append locks, by look or by these: whoever waits for it
 // holds nothing that its holder needs. When another process has taken the positions meanwhile, the insert

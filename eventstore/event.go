@@ -74,7 +74,8 @@ func appendString(line []byte, s string) []byte {
 // MarshalJSON gives the line.
 func (r Record) MarshalJSON() ([]byte, error) { return r.AppendLine(nil), nil }
 
-// Append is one command's wish: all of its writes are stored, or none.
+// Append is one command's wish: all of its writes are stored, or none. With a Key it may have no events at all: that
+// nothing was to be done is then what the key remembers, on the same conditions.
 type Append struct {
 	Actor  uuid.UUID       // uuid.Nil for Kluis itself
 	Meta   json.RawMessage // of all its records; without insignificant white space; nil for none
@@ -83,7 +84,8 @@ type Append struct {
 	Key    *Key
 }
 
-// Write adds events to a stream that is at version Expected; 0 for a stream that is not there yet.
+// Write adds events to a stream that is at version Expected; 0 for a stream that is not there yet. An Append without
+// events has one Write without any.
 type Write struct {
 	Stream   string
 	Expected int
@@ -113,7 +115,7 @@ const KeyLife = 24 * time.Hour
 
 // Receipt says what became of an append.
 type Receipt struct {
-	First, Last int64 // the positions of its events
+	First, Last int64 // the positions of its events; when it had none, Last is the head of then, and First the one behind it
 	Records     []Record
 	Repeated    bool // the key was known: the positions are those of the first time, Records is empty
 }

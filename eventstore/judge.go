@@ -40,7 +40,7 @@ func (s *state) knows(batch []*request) bool {
 }
 
 // accept judges one append after all those accepted before it. When every stream is at its version it
-// gives the records and moves the state; else a MovedError, and the state stays.
+// gives the records, which may be none but are not nil, and moves the state; else a MovedError, and the state stays.
 func (s *state) accept(r *request, now time.Time) ([]Record, error) {
 	for _, g := range r.append.Guards {
 		if actual := s.versions[g.Stream]; actual != g.Version {
@@ -55,7 +55,7 @@ func (s *state) accept(r *request, now time.Time) ([]Record, error) {
 	if now.After(s.at) {
 		s.at = now
 	}
-	var records []Record
+	records := []Record{}
 	for _, w := range r.append.Writes {
 		for _, e := range w.Events {
 			s.position++

@@ -86,13 +86,13 @@ func (a Append) check() error {
 	seen := map[string]bool{}
 	events := 0
 	for _, w := range a.Writes {
-		if w.Stream == "" || seen[w.Stream] || w.Expected < 0 || len(w.Events) == 0 {
+		if w.Stream == "" || seen[w.Stream] || w.Expected < 0 || len(w.Events) == 0 && (a.Key == nil || len(a.Writes) > 1) {
 			return fmt.Errorf("append to stream %q, expected version %d, %d events: each stream once, with events", w.Stream, w.Expected, len(w.Events))
 		}
 		seen[w.Stream] = true
 		events += len(w.Events)
 	}
-	if events == 0 {
+	if len(a.Writes) == 0 || events == 0 && a.Key == nil {
 		return fmt.Errorf("append without events")
 	}
 	return nil

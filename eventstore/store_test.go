@@ -2,7 +2,6 @@ package eventstore_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -279,53 +278,6 @@ func TestOneWinnerPerName(t *testing.T) {
 		if won != 1 {
 			t.Fatalf("round %d: %d winners", round, won)
 		}
-	}
-}
-
-func TestKeyHasOneEffect(t *testing.T) {
-	t.Parallel()
-	a := newFixture(t)
-	w := a.workspace(t)
-	b := process(t, a.url)
-	keyed := func(stream, request string) eventstore.Append {
-		ap := write(stream, 0, request)
-		ap.Key = &eventstore.Key{Key: sha256.Sum256([]byte("key")), Fingerprint: sha256.Sum256([]byte(request))}
-		return ap
-	}
-	var wg sync.WaitGroup
-	receipts := make([]eventstore.Receipt, 20)
-	for i := range receipts {
-		wg.Go(func() {
-			f := []*fixture{a, b}[i%2]
-			var err error
-			if receipts[i], err = f.store.Append(context.Background(), w, keyed(fmt.Sprintf("thing-%d", i), "buy")); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	fresh := 0
-	for _, r := range receipts {
-		if r.First != 1 || r.Last != 1 {
-			t.Errorf("receipt %+v, want position 1", r)
-		}
-		if !r.Repeated {
-			fresh++
-		}
-	}
-	if fresh != 1 || len(a.log(t, w)) != 1 {
-		t.Errorf("%d of 20 had an effect, %d events", fresh, len(a.log(t, w)))
-	}
-	_, err := a.store.Append(t.Context(), w, keyed("thing-x", "sell"))
-	if reused := new(eventstore.KeyReusedError); !errors.As(err, &reused) {
-		t.Errorf("another request with the key: %v", err)
-	}
-	if err := a.db.Do(t.Context(), w, pg.Exec(`delete from dedupe`), pg.Exec(`insert into dedupe values ($1, $2, 1, 1, now() - interval '25 hours')`,
-		keyed("", "").Key.Key[:], []byte("old"))); err != nil {
-		t.Fatal(err)
-	}
-	if r, err := a.store.Append(t.Context(), w, keyed("thing-y", "sell")); err != nil || r.Repeated {
-		t.Errorf("a key of yesterday: %+v, %v", r, err)
 	}
 }
 

@@ -109,7 +109,7 @@ func (w *writer) write(batch []*request) int64 {
 			return last
 		case errors.As(err, &refused) && w.log != nil && pg.Is(err, pg.UniqueViolation):
 			w.log = nil // it was not as we thought: look
-		case errors.As(err, &refused) && refused.Severity == "ERROR" && !pg.Is(err, pg.Deadlock):
+		case errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR" && !pg.Is(err, pg.Deadlock):
 			w.log = nil
 			return w.refuse(batch, err)
 		case ctx.Err() != nil:

@@ -33,6 +33,7 @@ type member struct {
 	FullName string `json:"full_name"`
 	Role     string
 	Status   string
+	Language string
 	Version  int
 }
 

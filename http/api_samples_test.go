@@ -56,9 +56,10 @@ var bodies = map[string]func(x *tenant) object{
 	"update-comment":   func(*tenant) object { return object{"body": uuid.NewString()} },
 	"update-workspace": func(*tenant) object { return object{"name": uuid.NewString(), "plan": "pro"} },
 	"invite-member": func(*tenant) object {
-		return object{"email": uuid.NewString() + "@people.example", "full_name": "n", "role": "member"}
+		return object{"email": uuid.NewString() + "@people.example", "full_name": "n", "role": "member", "language": "fr"}
 	},
 	"update-member": func(*tenant) object { return object{"role": "member"} },
+	"update-me":     func(*tenant) object { return object{"language": "nl"} },
 	"create-token": func(*tenant) object {
 		return object{"name": "n", "expires_at": time.Now().Add(time.Hour), "grants": []domain.Grant{{Resource: "task", Action: "read", Scope: "own"}}}
 	},
@@ -68,7 +69,7 @@ var bodies = map[string]func(x *tenant) object{
 	"sign-up": func(*tenant) object {
 		slug := "w" + uuid.NewString()[:13]
 		return object{"workspace": object{"slug": slug, "name": "n"}, "email": "a@" + slug + ".example", "full_name": "n",
-			"password": newPassword(), "plan": "free", "region": "be"}
+			"password": newPassword(), "plan": "free", "region": "be", "language": "en"}
 	},
 	"verify-signup": func(*tenant) object { return object{"signup_id": uuid.NewString(), "code": "000000"} },
 	"log-in": func(x *tenant) object {

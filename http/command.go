@@ -26,27 +26,42 @@ func originOf(ctx context.Context) commands.Origin {
 	return commands.Origin{IP: clientOf(ctx), UserAgent: agentOf(ctx)}
 }
 
-// request tells commands who asks, from where, and under which conditions.
-func request(ctx context.Context, by projections.Actor, match Conditional) commands.Request {
-	r := commands.Request{By: by, Origin: originOf(ctx)}
-	if match.IfMatch.Version > 0 {
-		r.IfMatch = &match.IfMatch.Version
-	}
-	return r
+// conditioned is every input that embeds Idempotent or Conditional.
+type conditioned interface {
+	conditions() (key string, version int) // empty and 0 for none
 }
 
-// requestOnce is request for an operation that takes an Idempotency-Key. The key is the member's, for this
-// operation; payload is all that was asked for.
-func requestOnce(ctx context.Context, by projections.Actor, operation string, in Idempotent, payload ...any) (commands.Request, error) {
+// command declares an operation that is a command by a member: who asks, from where, and under which conditions is in
+// the request that handle passes on. A command that takes no Idempotency-Key uses register, and says why.
+func command[I, O any](a *api, op operation, handle func(ctx context.Context, r commands.Request, in *I) (*O, error)) {
+	if _, ok := any(new(I)).(conditioned); !ok {
+		panic("http: " + op.ID + " is a command: its input needs Idempotent, or Conditional")
+	}
+	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*O, error) {
+		r, err := request(ctx, by, op.ID, in)
+		if err != nil {
+			return nil, err
+		}
+		return handle(ctx, r, in)
+	})
+}
+
+// request tells commands who asks, from where, and under which conditions. An Idempotency-Key is the member's, for one
+// operation; its fingerprint is of everything that was asked for: the whole input, but for the key itself.
+func request(ctx context.Context, by projections.Actor, operation string, in any) (commands.Request, error) {
 	r := commands.Request{By: by, Origin: originOf(ctx)}
-	if in.IdempotencyKey == "" {
+	given, version := in.(conditioned).conditions()
+	if version > 0 {
+		r.IfMatch = &version
+	}
+	if given == "" {
 		return r, nil
 	}
-	key, err := json.Marshal([]any{by.Member, operation, in.IdempotencyKey})
+	key, err := json.Marshal([]any{by.Member, operation, given})
 	if err != nil {
 		return r, err
 	}
-	asked, err := json.Marshal(payload)
+	asked, err := json.Marshal(in)
 	if err != nil {
 		return r, err
 	}

@@ -50,24 +50,20 @@ func comment(a *api) {
 			rows, mark, err := a.Views.ListComments(ctx, by, in.ID, pageOf(in.Listing))
 			return &commentsShown{seen(mark, 0), paged(rows, in.Limit, func(c domain.Comment) uuid.UUID { return c.ID })}, err
 		})
-	register(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,
 		Summary: "Comment on a task", Access: needs(domain.CreateComment)},
-		func(ctx context.Context, by projections.Actor, in *commentCreate) (*commentWritten, error) {
-			r, err := requestOnce(ctx, by, "create-comment", in.Idempotent, in.ID, in.Body)
-			if err != nil {
-				return nil, err
-			}
+		func(ctx context.Context, r commands.Request, in *commentCreate) (*commentWritten, error) {
 			return commentAnswer(a.Commands.CreateComment(ctx, r, in.ID, in.Body.Body))
 		})
-	register(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Status: http.StatusOK,
 		Summary: "Change the text of a comment", Access: needs(domain.UpdateComment)},
-		func(ctx context.Context, by projections.Actor, in *commentUpdate) (*commentWritten, error) {
-			return commentAnswer(a.Commands.EditComment(ctx, request(ctx, by, in.Conditional), in.ID, in.Body.Body))
+		func(ctx context.Context, r commands.Request, in *commentUpdate) (*commentWritten, error) {
+			return commentAnswer(a.Commands.EditComment(ctx, r, in.ID, in.Body.Body))
 		})
-	register(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Status: http.StatusNoContent,
 		Summary: "Delete a comment", Access: needs(domain.DeleteComment)},
-		func(ctx context.Context, by projections.Actor, in *commentCommand) (*written204, error) {
-			return noAnswer(a.Commands.DeleteComment(ctx, request(ctx, by, in.Conditional), in.ID))
+		func(ctx context.Context, r commands.Request, in *commentCommand) (*written204, error) {
+			return noAnswer(a.Commands.DeleteComment(ctx, r, in.ID))
 		})
 }
 

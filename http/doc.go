@@ -15,6 +15,7 @@
 //	the handler     gets the caller as an argument, answers or returns an error
 //	problem.go      the one place that turns an error into what the caller may see
 //
+// command.go declares operations that are commands by a member, with If-Match and Idempotency-Key.
 // headers.go, list.go, patch.go and stream.go hold the pieces that operations share; schema.go tightens what
 // huma derives from Go types; docs.go serves the schema and two pages that show it.
 package http

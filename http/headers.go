@@ -11,15 +11,22 @@ import (
 // The headers that operations share are structs to embed in an input or an output. Their names are exported
 // because huma does not look into embedded types that are not.
 
-// Idempotent is for the input of an operation that creates something: the same key and payload within
-// 24 hours gives the same answer and one effect. Empty: no key.
+// Idempotent is for the input of a command, and on its own for one that creates something: the same key and payload
+// within 24 hours gives the same answer and one effect. Empty: no key. It is no part of what is asked for: see request.
 type Idempotent struct {
-	IdempotencyKey string `header:"Idempotency-Key" pattern:"^[ -~]{1,200}$" patternDescription:"1 to 200 printable ASCII characters" doc:"Chosen by the caller. The same key with the same payload has one effect and gets the same answer, for 24 hours."`
+	IdempotencyKey string `json:"-" header:"Idempotency-Key" pattern:"^[ -~]{1,200}$" patternDescription:"1 to 200 printable ASCII characters" doc:"Chosen by the caller. The same key with the same request (path, body, If-Match) has one effect and gets the same answer, for 24 hours, also when nothing was to be done; refusals are not kept."`
 }
 
-// Conditional is for the input of an operation that changes something.
+func (i Idempotent) conditions() (key string, version int) { return i.IdempotencyKey, 0 }
+
+// Conditional is for the input of a command that changes something.
 type Conditional struct {
+	Idempotent
 	IfMatch expected `header:"If-Match" doc:"The ETag of the version that the change is meant for; any other version answers 412."`
+}
+
+func (c Conditional) conditions() (key string, version int) {
+	return c.IdempotencyKey, c.IfMatch.Version
 }
 
 // Written is for the output of a command.

@@ -48,22 +48,18 @@ func integration(a *api) {
 			rows, mark, err := a.Views.ListIntegrations(ctx, by, pageOf(in.Listing))
 			return &integrationsShown{seen(mark, 0), paged(rows, in.Limit, func(i domain.Integration) uuid.UUID { return i.ID })}, err
 		})
-	register(a, operation{Method: "POST", Path: "/api/integrations", ID: "connect-integration", Tag: "integration", Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/integrations", ID: "connect-integration", Tag: "integration", Status: http.StatusCreated,
 		Summary: "Connect the workspace to another service", Access: needs(domain.CreateIntegration)},
-		func(ctx context.Context, by projections.Actor, in *integrationCreate) (*integrationWritten, error) {
-			r, err := requestOnce(ctx, by, "connect-integration", in.Idempotent, in.Body)
-			if err != nil {
-				return nil, err
-			}
+		func(ctx context.Context, r commands.Request, in *integrationCreate) (*integrationWritten, error) {
 			b := in.Body
 			return integrationAnswer(a.Commands.ConnectIntegration(ctx, r,
 				domain.IntegrationConnected{Provider: b.Provider, Name: b.Name, Scopes: b.Scopes, ExpiresAt: b.ExpiresAt},
 				commands.Secrets{Access: b.AccessToken, Refresh: b.RefreshToken}))
 		})
-	register(a, operation{Method: "DELETE", Path: "/api/integrations/{id}", ID: "disconnect-integration", Tag: "integration", Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/integrations/{id}", ID: "disconnect-integration", Tag: "integration", Status: http.StatusNoContent,
 		Summary: "Disconnect from another service", Description: "The tokens are destroyed.", Access: needs(domain.DeleteIntegration)},
-		func(ctx context.Context, by projections.Actor, in *integrationCommand) (*written204, error) {
-			return noAnswer(a.Commands.DisconnectIntegration(ctx, request(ctx, by, in.Conditional), in.ID))
+		func(ctx context.Context, r commands.Request, in *integrationCommand) (*written204, error) {
+			return noAnswer(a.Commands.DisconnectIntegration(ctx, r, in.ID))
 		})
 }
 

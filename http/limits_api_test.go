@@ -277,6 +277,19 @@ func TestUnlockMember(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	grace.enter(t, grace.logIn(t, grace.password).want(t, 200))
+	key := "Idempotency-Key: k"
+	for range 5 {
+		grace.logIn(t, "wrong").want(t, 401)
+	}
+	a = ada.call(t, "POST", unlock, nil, key).want(t, 200)
+	for range 5 {
+		grace.logIn(t, "wrong").want(t, 401)
+	}
+	if again := ada.call(t, "POST", unlock, nil, key); again.essence() != a.essence() {
+		t.Errorf("answered %s and later %s", a.essence(), again.essence())
+	}
+	limited(t, grace.logIn(t, grace.password), "locked") // the repeat ends no lock that was made since
+	ada.call(t, "POST", unlock, nil).want(t, 200)
 	p.does.Wait()
 	position := ada.call(t, "POST", unlock, nil).want(t, 200).position(t)
 	if again := ada.call(t, "POST", unlock, nil).want(t, 200).position(t); again != position {
@@ -287,7 +300,7 @@ func TestUnlockMember(t *testing.T) {
 // The whole way of a forgotten password, over HTTP.
 func TestForgottenPassword(t *testing.T) {
 	t.Parallel()
-	processes := newLimited(t, 2, "signup_ip=off")
+	processes := newLimited(t, 2, "signup_ip=off", "login_ip=off")
 	p := processes[0]
 	ada := p.signUp(t)
 	other := ada.on(processes[1])

@@ -20,6 +20,7 @@ type (
 		FullName  *string   `json:"full_name" doc:"null when the person was erased."`
 		Role      string    `json:"role"`
 		Status    string    `json:"status" enum:"invited,active,deactivated,removed"`
+		Language  string    `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
 		CreatedAt time.Time `json:"created_at"`
 		UpdatedAt time.Time `json:"updated_at"`
 		Version   int       `json:"version" doc:"Of the roster, when this member last changed."`
@@ -30,6 +31,13 @@ type (
 			Email    string `json:"email" format:"email" maxLength:"254"`
 			FullName string `json:"full_name" minLength:"1" maxLength:"200"`
 			Role     string `json:"role" doc:"The name of a built-in role."`
+			Language string `json:"language,omitempty" enum:"en,fr,nl" doc:"Of the mails to the person. Left out: as yours."`
+		}
+	}
+	mePatch struct {
+		Conditional
+		Body struct {
+			Language string `json:"language" enum:"en,fr,nl" doc:"Of the mails to you."`
 		}
 	}
 	memberPatch struct {
@@ -75,6 +83,12 @@ type (
 func member(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/me", ID: "get-me", Tag: "member", Status: http.StatusOK,
 		Summary: "Who am I, and what may I do?", Access: signedIn}, a.me)
+	command(a, operation{Method: "PATCH", Path: "/api/me", ID: "update-me", Tag: "member", Status: http.StatusOK,
+		Summary: "Choose the language of the mails to me", Access: withSession},
+		func(ctx context.Context, r commands.Request, in *mePatch) (*memberWritten, error) {
+			done, err := a.Commands.ChangeLanguage(ctx, r, in.Body.Language)
+			return a.memberAnswer(ctx, r, done, err)
+		})
 	register(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
 		Summary: "List the roles", Access: needs(domain.ReadRole)},
 		func(context.Context, projections.Actor, *struct{}) (*rolesShown, error) {
@@ -82,7 +96,7 @@ func member(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
 		Summary: "List the members, the newest first", Access: needs(domain.ReadMember)}, a.listMembers)
-	register(a, operation{Method: "POST", Path: "/api/members", ID: "invite-member", Tag: "member", Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/members", ID: "invite-member", Tag: "member", Status: http.StatusCreated,
 		Summary: "Invite a person", Description: "The person gets a mail with a 6-digit code, which is good for 7 days.",
 		Access: needs(domain.CreateMember)}, a.inviteMember)
 	register(a, operation{Method: "GET", Path: "/api/members/{id}", ID: "get-member", Tag: "member", Status: http.StatusOK,
@@ -95,16 +109,16 @@ func member(a *api) {
 			body, err := a.showMember(ctx, by.Workspace, m)
 			return &memberShown{seen(mark, m.Version), body}, err
 		})
-	register(a, operation{Method: "PATCH", Path: "/api/members/{id}", ID: "update-member", Tag: "member", Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/members/{id}", ID: "update-member", Tag: "member", Status: http.StatusOK,
 		Summary: "Give a member another role", Access: needs(domain.UpdateMember)},
-		func(ctx context.Context, by projections.Actor, in *memberPatch) (*memberWritten, error) {
-			done, err := a.Commands.ChangeRole(ctx, request(ctx, by, in.Conditional), in.ID, in.Body.Role)
-			return a.memberAnswer(ctx, by, done, err)
+		func(ctx context.Context, r commands.Request, in *memberPatch) (*memberWritten, error) {
+			done, err := a.Commands.ChangeRole(ctx, r, in.ID, in.Body.Role)
+			return a.memberAnswer(ctx, r, done, err)
 		})
-	register(a, operation{Method: "DELETE", Path: "/api/members/{id}", ID: "remove-member", Tag: "member", Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/members/{id}", ID: "remove-member", Tag: "member", Status: http.StatusNoContent,
 		Summary: "End a membership, or take an invitation back", Access: needs(domain.DeleteMember)},
-		func(ctx context.Context, by projections.Actor, in *memberCommand) (*written204, error) {
-			return noAnswer(a.Commands.RemoveMember(ctx, request(ctx, by, in.Conditional), in.ID))
+		func(ctx context.Context, r commands.Request, in *memberCommand) (*written204, error) {
+			return noAnswer(a.Commands.RemoveMember(ctx, r, in.ID))
 		})
 	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Member], error)
 	for _, c := range []struct {
@@ -114,11 +128,11 @@ func member(a *api) {
 		{"deactivate", "Keep a member out, at once", (*commands.Commands).DeactivateMember},
 		{"reactivate", "Let a deactivated member in again", (*commands.Commands).ReactivateMember},
 	} {
-		register(a, operation{Method: "POST", Path: "/api/members/{id}/" + c.name, ID: c.name + "-member", Tag: "member",
+		command(a, operation{Method: "POST", Path: "/api/members/{id}/" + c.name, ID: c.name + "-member", Tag: "member",
 			Status: http.StatusOK, Summary: c.summary, Access: needs(domain.UpdateMember)},
-			func(ctx context.Context, by projections.Actor, in *memberCommand) (*memberWritten, error) {
-				done, err := c.change(a.Commands, ctx, request(ctx, by, in.Conditional), in.ID)
-				return a.memberAnswer(ctx, by, done, err)
+			func(ctx context.Context, r commands.Request, in *memberCommand) (*memberWritten, error) {
+				done, err := c.change(a.Commands, ctx, r, in.ID)
+				return a.memberAnswer(ctx, r, done, err)
 			})
 	}
 }
@@ -132,13 +146,9 @@ func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberL
 	return &membersShown{seen(mark, 0), paged(bodies, in.Limit, func(m memberBody) uuid.UUID { return m.ID })}, err
 }
 
-func (a *api) inviteMember(ctx context.Context, by projections.Actor, in *memberInvite) (*memberWritten, error) {
-	r, err := requestOnce(ctx, by, "invite-member", in.Idempotent, in.Body)
-	if err != nil {
-		return nil, err
-	}
-	done, err := a.Commands.InviteMember(ctx, r, in.Body.Email, in.Body.FullName, in.Body.Role)
-	return a.memberAnswer(ctx, by, done, err)
+func (a *api) inviteMember(ctx context.Context, r commands.Request, in *memberInvite) (*memberWritten, error) {
+	done, err := a.Commands.InviteMember(ctx, r, commands.Invitation(in.Body))
+	return a.memberAnswer(ctx, r, done, err)
 }
 
 func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meShown, error) {
@@ -156,11 +166,11 @@ func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meSho
 	return out, err
 }
 
-func (a *api) memberAnswer(ctx context.Context, by projections.Actor, done commands.Result[domain.Member], err error) (*memberWritten, error) {
+func (a *api) memberAnswer(ctx context.Context, r commands.Request, done commands.Result[domain.Member], err error) (*memberWritten, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := a.showMember(ctx, by.Workspace, done.State)
+	body, err := a.showMember(ctx, r.By.Workspace, done.State)
 	return &memberWritten{written(done.Position, done.State.Version), body}, err
 }
 
@@ -180,7 +190,7 @@ func (a *api) showMembers(ctx context.Context, w pg.Workspace, members []domain.
 	}
 	bodies := make([]memberBody, len(members))
 	for i, m := range members {
-		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
+		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
 		if person, there := people[m.ID]; there {
 			bodies[i].Email, bodies[i].FullName = &person.Email, &person.FullName
 		}

@@ -41,7 +41,7 @@ const (
 )
 
 // register declares an operation for callers that are signed in. handle gets the caller, whose permission
-// was checked; how far it reaches is by.Role.Grants.Scope.
+// was checked; how far it reaches is by.Role.Grants.Scope. A command by a member is declared with command instead.
 //
 // I and O are huma's input and output structs: fields tagged path, query or header, and Body.
 func register[I, O any](a *api, op operation, handle func(ctx context.Context, by projections.Actor, in *I) (*O, error)) {

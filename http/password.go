@@ -40,9 +40,10 @@ func password(a *api) {
 			return nil, a.Commands.ForgotPassword(ctx, in.Body.Workspace, in.Body.Email)
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/password/reset", ID: "reset-password", Tag: "account", Status: http.StatusNoContent,
-		Summary:     "Choose a new password, with the code from the mail",
-		Description: "A code is good for 15 minutes, for 5 attempts, and once. All sessions and API tokens end, and the account is unlocked.",
-		Access:      public},
+		Summary: "Choose a new password, with the code from the mail",
+		Description: "A code is good for 15 minutes, for 5 attempts, and once. All sessions and API tokens end, and the account is unlocked. " +
+			"A wrong code counts as a failed log-in of the address that it comes from: 20 in 15 minutes.",
+		Access: public},
 		func(ctx context.Context, in *resetInput) (*struct{}, error) {
 			b := in.Body
 			return nil, a.Commands.ResetPassword(ctx, commands.NewPassword{Workspace: b.Workspace, Email: b.Email, Code: b.Code, Password: b.Password, From: originOf(ctx)})

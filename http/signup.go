@@ -22,6 +22,7 @@ type (
 			Password string `json:"password" minLength:"8" maxLength:"1024"`
 			Plan     string `json:"plan,omitempty" enum:"free,pro,business,enterprise"`
 			Region   string `json:"region,omitempty"`
+			Language string `json:"language,omitempty" enum:"en,fr,nl" doc:"Of the mails to you. Left out: English."`
 		}
 	}
 	signupOutput struct {
@@ -60,7 +61,7 @@ func signup(a *api) {
 		func(ctx context.Context, in *signupInput) (*signupOutput, error) {
 			b, out := in.Body, &signupOutput{}
 			id, err := a.Commands.SignUp(ctx, commands.Signup{Slug: b.Workspace.Slug, Name: b.Workspace.Name,
-				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region, From: originOf(ctx)})
+				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region, Language: b.Language, From: originOf(ctx)})
 			out.Body.SignupID = id
 			return out, err
 		})
@@ -70,7 +71,9 @@ func signup(a *api) {
 			return a.admit(ctx)(a.Commands.VerifySignup(ctx, originOf(ctx), in.Body.SignupID, in.Body.Code))
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated,
-		Summary: "Join a workspace, with the code from the mail", Access: public},
+		Summary:     "Join a workspace, with the code from the mail",
+		Description: "A code is good for 7 days, for 5 attempts, and once. A wrong one counts as a failed log-in of the address that it comes from: 20 in 15 minutes.",
+		Access:      public},
 		func(ctx context.Context, in *acceptInput) (*admittedOutput, error) {
 			b := in.Body
 			return a.admit(ctx)(a.Commands.AcceptInvitation(ctx, originOf(ctx), b.Workspace, b.Email, b.Code, b.Password))

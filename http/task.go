@@ -51,6 +51,7 @@ type (
 	}
 	taskPerson struct {
 		ByID
+		Conditional
 		MemberID uuid.UUID `path:"member_id"`
 	}
 	taskGet struct {
@@ -92,11 +93,11 @@ type (
 func task(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/tasks", ID: "list-tasks", Tag: "task", Status: http.StatusOK,
 		Summary: "List tasks, the newest first", Access: needs(domain.ReadTask)}, a.listTasks)
-	register(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", Status: http.StatusCreated,
 		Summary: "Create a task", Access: needs(domain.CreateTask)}, a.createTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}", ID: "get-task", Tag: "task", Status: http.StatusOK,
 		Summary: "Get a task, as it is or as it was", Access: needs(domain.ReadTask)}, a.getTask)
-	register(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Status: http.StatusOK,
 		Summary: "Change fields of a task", Access: needs(domain.UpdateTask)}, a.updateTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/history", ID: "get-task-history", Tag: "task", Status: http.StatusOK,
 		Summary: "Who changed what, when", Access: needs(domain.ReadTask)}, a.taskHistory)
@@ -111,16 +112,16 @@ func task(a *api) {
 		{"reopen", "Make a task that is done or cancelled open again", domain.UpdateTask, (*commands.Commands).ReopenTask},
 		{"restore", "Bring a deleted task back", domain.DeleteTask, (*commands.Commands).RestoreTask},
 	} {
-		register(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task",
+		command(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task",
 			Status: http.StatusOK, Summary: c.summary, Access: needs(c.permission)},
-			func(ctx context.Context, by projections.Actor, in *taskCommand) (*taskWritten, error) {
-				return taskAnswer(c.change(a.Commands, ctx, request(ctx, by, in.Conditional), in.ID))
+			func(ctx context.Context, r commands.Request, in *taskCommand) (*taskWritten, error) {
+				return taskAnswer(c.change(a.Commands, ctx, r, in.ID))
 			})
 	}
-	register(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", Status: http.StatusNoContent,
 		Summary: "Delete a task; it can be restored", Access: needs(domain.DeleteTask)},
-		func(ctx context.Context, by projections.Actor, in *taskCommand) (*written204, error) {
-			return noAnswer(a.Commands.DeleteTask(ctx, request(ctx, by, in.Conditional), in.ID))
+		func(ctx context.Context, r commands.Request, in *taskCommand) (*written204, error) {
+			return noAnswer(a.Commands.DeleteTask(ctx, r, in.ID))
 		})
 
 	type person func(*commands.Commands, context.Context, commands.Request, uuid.UUID, uuid.UUID) (commands.Result[domain.Task], error)
@@ -133,10 +134,10 @@ func task(a *api) {
 		{"PUT", "viewers", "add-task-viewer", "Let a member see a task", (*commands.Commands).AddTaskViewer},
 		{"DELETE", "viewers", "remove-task-viewer", "Take a member off the viewers of a task", (*commands.Commands).RemoveTaskViewer},
 	} {
-		register(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task",
+		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task",
 			Status: http.StatusNoContent, Summary: c.summary, Access: needs(domain.UpdateTask)},
-			func(ctx context.Context, by projections.Actor, in *taskPerson) (*written204, error) {
-				return noAnswer(c.change(a.Commands, ctx, request(ctx, by, Conditional{}), in.ID, in.MemberID))
+			func(ctx context.Context, r commands.Request, in *taskPerson) (*written204, error) {
+				return noAnswer(c.change(a.Commands, ctx, r, in.ID, in.MemberID))
 			})
 	}
 }
@@ -147,11 +148,7 @@ func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList)
 	return &tasksShown{seen(mark, 0), paged(rows, in.Limit, func(t domain.Task) uuid.UUID { return t.ID })}, err
 }
 
-func (a *api) createTask(ctx context.Context, by projections.Actor, in *taskCreate) (*taskWritten, error) {
-	r, err := requestOnce(ctx, by, "create-task", in.Idempotent, in.Body)
-	if err != nil {
-		return nil, err
-	}
+func (a *api) createTask(ctx context.Context, r commands.Request, in *taskCreate) (*taskWritten, error) {
 	return taskAnswer(a.Commands.CreateTask(ctx, r, domain.TaskCreated(in.Body)))
 }
 
@@ -164,9 +161,9 @@ func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*
 	return &taskShown{seen(mark, t.Version), t}, err
 }
 
-func (a *api) updateTask(ctx context.Context, by projections.Actor, in *taskUpdate) (*taskWritten, error) {
+func (a *api) updateTask(ctx context.Context, r commands.Request, in *taskUpdate) (*taskWritten, error) {
 	b := in.Body
-	return taskAnswer(a.Commands.UpdateTask(ctx, request(ctx, by, in.Conditional), in.ID, domain.TaskChange{
+	return taskAnswer(a.Commands.UpdateTask(ctx, r, in.ID, domain.TaskChange{
 		Title: b.Title.Value, Description: b.Description.Value, Status: b.Status.Value, Priority: b.Priority.Value,
 		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ParentID: b.ParentID.Optional,
 		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value,

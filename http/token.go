@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -64,16 +65,16 @@ func token(a *api) {
 		Summary: "Make an API token", Access: withSession,
 		Description: "It acts for you until it expires, is revoked, or you may no longer sign in. Since the token is shown only once, this takes no Idempotency-Key."},
 		func(ctx context.Context, by projections.Actor, in *tokenCreate) (*tokenWritten, error) {
-			done, text, err := a.Commands.CreateToken(ctx, request(ctx, by, Conditional{}),
+			done, text, err := a.Commands.CreateToken(ctx, commands.Request{By: by, Origin: originOf(ctx)},
 				domain.TokenCreated{Name: in.Body.Name, ExpiresAt: in.Body.ExpiresAt, Grants: in.Body.Grants})
 			out := &tokenWritten{Written: written(done.Position, done.State.Version)}
 			out.Body.TokenBody, out.Body.Token = showToken(done.State, nil), text
 			return out, err
 		})
-	register(a, operation{Method: "DELETE", Path: "/api/tokens/{id}", ID: "revoke-token", Tag: "token", Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/tokens/{id}", ID: "revoke-token", Tag: "token", Status: http.StatusNoContent,
 		Summary: "Revoke one of my API tokens", Access: withSession},
-		func(ctx context.Context, by projections.Actor, in *tokenCommand) (*written204, error) {
-			return noAnswer(a.Commands.RevokeToken(ctx, request(ctx, by, in.Conditional), in.ID))
+		func(ctx context.Context, r commands.Request, in *tokenCommand) (*written204, error) {
+			return noAnswer(a.Commands.RevokeToken(ctx, r, in.ID))
 		})
 }
 

@@ -3,6 +3,7 @@ package http_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -213,6 +214,35 @@ func TestTokenEndsWhatItFollows(t *testing.T) {
 				t.Error("still following")
 			}
 			return
+		}
+	}
+}
+
+// A body that is held back until the session has ended does nothing.
+func TestHeldBodies(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 2, false)
+	ada := p[0].signUp(t)
+	for _, c := range []struct {
+		path string
+		body object
+	}{{"/api/tokens", object{"name": "x", "expires_at": tomorrow}}, {"/api/tasks", object{"title": "x"}}} {
+		thief := ada.as(decode[struct{ Token string }](t, ada.logIn(t, ada.password).want(t, 200)).Token)
+		head, tail := io.Pipe()
+		r := thief.request(t, "POST", c.path, c.body)
+		text, _ := io.ReadAll(r.Body)
+		r.Body, r.ContentLength = head, int64(len(text))
+		answered := make(chan reply)
+		go func() { answered <- thief.answer(t, r) }()
+		_, _ = tail.Write(text[:5])
+		time.Sleep(100 * time.Millisecond) // so that the headers are there and the session was found good
+		thief.on(p[1]).call(t, "POST", "/api/logout", nil).want(t, 204)
+		before := ada.head(t)
+		_, _ = tail.Write(text[5:])
+		_ = tail.Close()
+		(<-answered).problem(t, 401, "unauthenticated")
+		if ada.head(t) != before {
+			t.Errorf("POST %s did something", c.path)
 		}
 	}
 }

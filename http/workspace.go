@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -47,10 +48,10 @@ func workspace(a *api) {
 			w, mark, err := a.Views.GetWorkspace(ctx, by.Workspace)
 			return &workspaceShown{seen(mark, w.Version), showWorkspace(w)}, err
 		})
-	register(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Rename the workspace, or change its plan", Access: needs(domain.UpdateWorkspace)},
-		func(ctx context.Context, by projections.Actor, in *workspaceUpdate) (*workspaceWritten, error) {
-			done, err := a.Commands.UpdateWorkspace(ctx, request(ctx, by, in.Conditional), in.Body.Name.Value, in.Body.Plan.Value)
+		func(ctx context.Context, r commands.Request, in *workspaceUpdate) (*workspaceWritten, error) {
+			done, err := a.Commands.UpdateWorkspace(ctx, r, in.Body.Name.Value, in.Body.Plan.Value)
 			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
 		})
 }

@@ -147,7 +147,7 @@ func (p *process) found(t *testing.T, code func(t *testing.T, address string) st
 
 func (p *process) invite(t *testing.T, by projections.Actor, address string) uuid.UUID {
 	t.Helper()
-	done, err := p.Commands.InviteMember(t.Context(), commands.Request{By: by}, address, "Grace Hopper", "member")
+	done, err := p.Commands.InviteMember(t.Context(), commands.Request{By: by}, commands.Invitation{Email: address, FullName: "Grace Hopper", Role: "member"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestRunSurvivesLostConnections(t *testing.T) {
 		}
 		address := fmt.Sprintf("m%d@example.org", i)
 		until(t, "an invitation", func() bool {
-			_, err := p.Commands.InviteMember(t.Context(), commands.Request{By: ada}, address, "Grace Hopper", "member")
+			_, err := p.Commands.InviteMember(t.Context(), commands.Request{By: ada}, commands.Invitation{Email: address, FullName: "Grace Hopper", Role: "member"})
 			return err == nil
 		})
 		p.mailedCode(t, address)

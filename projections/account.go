@@ -16,10 +16,11 @@ type Account struct {
 	Email     domain.Personal
 	EmailHash string
 	FullName  domain.Personal
+	Language  string
 	Password  string // a PHC string; empty while the member has none
 }
 
-const selectAccount = `select m.id, m.status, m.email, m.email_hash, m.full_name, coalesce(c.password, '') as password
+const selectAccount = `select m.id, m.status, m.email, m.email_hash, m.full_name, m.language, coalesce(c.password, '') as password
 	from member m left join credential c on c.member_id = m.id where m.status <> 'removed' and `
 
 // AccountByEmail finds the account with an address, by its keyed hash, on a roster that is not stale; nil when there

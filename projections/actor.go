@@ -100,6 +100,17 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	return actor, rows[0].Touch, nil
 }
 
+// Alive is the query for whether what the actor came with is still good. A newcomer came with nothing that can end.
+func Alive(into *bool, by Actor) pg.Statement {
+	switch {
+	case by.Token != uuid.Nil:
+		return pg.Exec(`select exists (select from token_secret where token_id = $1 and expires_at > now())`, by.Token).Scan(into)
+	case by.Session != uuid.Nil:
+		return pg.Exec(`select exists (select from session where id = $1 and expires_at > now())`, by.Session).Scan(into)
+	}
+	return pg.Exec(`select true`).Scan(into)
+}
+
 // freshRoster is Fresh for what depends on the roster alone: it does not wait for other events.
 func (p *Projections) freshRoster(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	mark, err := p.Look(ctx, w, query...)

@@ -10,7 +10,7 @@ import (
 )
 
 // Comments is the read model of the comments.
-var Comments = newModel("comment",
+var Comments = newModel("comment", domain.CommentStream,
 	ofKind("comment"),
 	(*domain.Comment).Apply,
 	func(c domain.Comment) uuid.UUID { return c.ID })

@@ -10,7 +10,7 @@ import (
 )
 
 // Integrations is the read model of the integrations.
-var Integrations = newModel("integration",
+var Integrations = newModel("integration", domain.IntegrationStream,
 	ofKind("integration"),
 	(*domain.Integration).Apply,
 	func(i domain.Integration) uuid.UUID { return i.ID })

@@ -11,6 +11,7 @@ import (
 
 // Members is the read model of the members: the roster, a row each.
 var Members = newModel("member",
+	func(uuid.UUID) string { return domain.RosterStream },
 	func(r domain.Record) (uuid.UUID, bool) {
 		if r.Stream != domain.RosterStream {
 			return uuid.Nil, false
@@ -23,7 +24,7 @@ var Members = newModel("member",
 const (
 	// ownMember is which members scope own reaches: oneself.
 	ownMember     = `member.id = $2`
-	memberColumns = `id, email, email_hash, full_name, role, status, created_at, updated_at, version, position`
+	memberColumns = `id, email, email_hash, full_name, role, status, language, created_at, updated_at, version, position`
 	memberVisible = `($1 = 'all' or $1 = 'own' and (` + ownMember + `))`
 	selectMember  = `select ` + memberColumns + ` from member where id = $3 and status <> 'removed' and ` + memberVisible
 	listMembers   = `select ` + memberColumns + ` from member

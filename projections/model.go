@@ -41,10 +41,11 @@ type fold interface {
 
 // Model is a read model whose rows are states of type T, in a table whose columns are T's JSON fields.
 type Model[T any] struct {
-	name  string
-	rowOf func(r domain.Record) (uuid.UUID, bool)
-	apply func(state *T, r domain.Record)
-	id    func(T) uuid.UUID
+	name   string
+	stream func(id uuid.UUID) string
+	rowOf  func(r domain.Record) (uuid.UUID, bool)
+	apply  func(state *T, r domain.Record)
+	id     func(T) uuid.UUID
 
 	columns []string
 	selects string // rows by id
@@ -52,7 +53,7 @@ type Model[T any] struct {
 }
 
 // newModel makes a read model. Its SQL is made once, from the names in our own struct.
-func newModel[T any](name string, rowOf func(domain.Record) (uuid.UUID, bool), apply func(*T, domain.Record), id func(T) uuid.UUID) *Model[T] {
+func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(domain.Record) (uuid.UUID, bool), apply func(*T, domain.Record), id func(T) uuid.UUID) *Model[T] {
 	names := jsonNames[T]()
 	columns := strings.Join(names, ", ")
 	updates := make([]string, len(names))
@@ -60,7 +61,7 @@ func newModel[T any](name string, rowOf func(domain.Record) (uuid.UUID, bool), a
 		updates[i] = n + " = excluded." + n
 	}
 	return &Model[T]{
-		name: name, rowOf: rowOf, apply: apply, id: id, columns: names,
+		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names,
 		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](names), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
 			on conflict (id) do update set %[3]s`, name, columns, strings.Join(updates, ", ")),
@@ -108,13 +109,21 @@ func (m *Model[T]) Fold(records []domain.Record) (state T) {
 // Apply folds one more record into a state.
 func (m *Model[T]) Apply(state *T, r domain.Record) { m.apply(state, r) }
 
-// Before gives the state that a thing had when r happened to it.
-func (m *Model[T]) Before(ctx context.Context, p *Projections, w pg.Workspace, r domain.Record) (state T, err error) {
+// ID gives the id of a state.
+func (m *Model[T]) ID(state T) uuid.UUID { return m.id(state) }
+
+// Row gives the id of the thing that a record changes; uuid.Nil when it is none of this model's.
+func (m *Model[T]) Row(r domain.Record) uuid.UUID {
 	id, _ := m.rowOf(r)
-	records, err := p.stream(ctx, w, r.Stream, nil)
-	for _, earlier := range records {
-		if other, ok := m.rowOf(earlier); ok && other == id && earlier.Version < r.Version {
-			m.apply(&state, earlier)
+	return id
+}
+
+// At gives the state that a thing had at a position of the log.
+func (m *Model[T]) At(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, position int64) (state T, err error) {
+	records, err := p.stream(ctx, w, m.stream(id), nil)
+	for _, r := range records {
+		if row, ok := m.rowOf(r); ok && row == id && r.Position <= position {
+			m.apply(&state, r)
 		}
 	}
 	return state, err
@@ -205,26 +214,14 @@ func (p *page[T]) upsert(states []*T) ([]pg.Statement, error) {
 	return []pg.Statement{pg.Exec(p.model.upserts, string(rows))}, nil
 }
 
-// values are the fields of a state, in the types that COPY takes without a detour over text.
+// values are the fields of a state as COPY takes them.
 func values[T any](state *T) []any {
 	v := reflect.ValueOf(state).Elem()
 	all := make([]any, v.NumField())
 	for i := range all {
-		switch field := v.Field(i).Addr().Interface().(type) {
-		case *uuid.UUID:
-			all[i] = [16]byte(*field)
-		case **uuid.UUID:
-			all[i] = (*[16]byte)(*field)
-		case *[]uuid.UUID:
-			ids := make([][16]byte, len(*field))
-			for j, id := range *field {
-				ids[j] = id
-			}
-			all[i] = ids
-		case **domain.Date:
-			all[i] = (*string)(*field)
-		default:
-			all[i] = v.Field(i).Interface()
+		all[i] = pg.Native(v.Field(i).Interface())
+		if day, ok := all[i].(*domain.Date); ok {
+			all[i] = (*string)(day)
 		}
 	}
 	return all

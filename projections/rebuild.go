@@ -58,6 +58,10 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if !first {
 			return fmt.Errorf("workspace %s is being rebuilt already", w.ID)
 		}
+		// A migration locks this row for itself: one that came meanwhile would be undone by the swap.
+		if _, err := tx.Exec(ctx, `select from kluis.workspace where id = $1 for share`, w.ID); err != nil {
+			return fmt.Errorf("keep migrations off: %w", err)
+		}
 		if err := p.makeShadow(ctx, w); err != nil {
 			return fmt.Errorf("make shadow tables: %w", err)
 		}

@@ -162,6 +162,30 @@ func TestRebuildTwice(t *testing.T) {
 	}
 }
 
+// A migration and a rebuild wait for each other: a swap would undo what a migration did to the tables meanwhile.
+func TestRebuildKeepsMigrationsOff(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	p.bulk(t, by, 100)
+	migrate := func() error { // the lock with which a migration begins
+		return p.db.Control(minute(t), func(tx pgx.Tx) error {
+			_, err := tx.Exec(minute(t), `select from kluis.workspace where id = $1 for update nowait`, by.Workspace.ID)
+			return err
+		})
+	}
+	var meanwhile error
+	if _, err := p.Rebuild(minute(t), by.Workspace, func(int64, int64) { meanwhile = migrate() }); err != nil {
+		t.Fatal(err)
+	}
+	if !pg.Is(meanwhile, pg.LockNotAvailable) {
+		t.Errorf("a migration meanwhile: %v", meanwhile)
+	}
+	if err := migrate(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // Killed anywhere, a rebuild leaves the tables as they were, and the next begins afresh.
 func TestRebuildKilled(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 )
 
 // Tasks is the read model of the tasks.
-var Tasks = newModel("task",
+var Tasks = newModel("task", domain.TaskStream,
 	ofKind("task"),
 	(*domain.Task).Apply,
 	func(t domain.Task) uuid.UUID { return t.ID })
@@ -81,6 +81,9 @@ type TaskRow struct {
 func LoadTask(into *[]TaskRow, by Actor, id uuid.UUID) pg.Statement {
 	return pg.Rows(into, loadTask, by.Scope(domain.ReadTask), by.Member, id)
 }
+
+// MaxDepth is how deep tasks are nested at most: Ancestors looks no further.
+const MaxDepth = 1000
 
 // Ancestor is a task above another.
 type Ancestor struct {

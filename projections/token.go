@@ -11,7 +11,7 @@ import (
 )
 
 // Tokens is the read model of the personal API tokens. What a token shown is compared with is not here: see ByToken.
-var Tokens = newModel("token",
+var Tokens = newModel("token", domain.TokenStream,
 	ofKind("token"),
 	(*domain.Token).Apply,
 	func(t domain.Token) uuid.UUID { return t.ID })

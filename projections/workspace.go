@@ -10,7 +10,7 @@ import (
 )
 
 // Workspaces is the read model of the workspace itself: one row.
-var Workspaces = newModel("workspace",
+var Workspaces = newModel("workspace", domain.WorkspaceStream,
 	ofKind("workspace"),
 	(*domain.Workspace).Apply,
 	func(w domain.Workspace) uuid.UUID { return w.ID })

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,7 +14,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
-	"github.com/kluis-eu/kluis/internal/password"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/jobs"
 )
@@ -25,19 +23,17 @@ type serve struct {
 	settings
 
 	Listen         string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
-	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, for links in mails; default http://$$KLUIS_LISTEN."`
+	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN."`
 	SMTPURL        string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
 	MailFrom       string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
 	TrustedProxies proxies       `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
 	Limits         []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, reset_account=5/1h, reset_account_day=10/24h, api_member=600/1m."`
 	ResetCodeLife  time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is good: 1m to 15m; strict is 10m."`
+	Argon2         string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"What a password hash costs (Argon2id), memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. As many run at once as there are cores. Who logs in gets a new hash when it changes."`
 	Background     bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`
 }
 
 func (s serve) Run(ctx context.Context, out outputs) error {
-	if err := s.check(); err != nil {
-		return err
-	}
 	begun := false
 	err := s.run(ctx, out, func() { begun = true })
 	if ctx.Err() != nil && !begun {
@@ -47,11 +43,7 @@ func (s serve) Run(ctx context.Context, out outputs) error {
 }
 
 func (s serve) run(ctx context.Context, out outputs, begin func()) error {
-	trusted, err := s.TrustedProxies.prefixes()
-	if err != nil {
-		return err
-	}
-	rules, err := s.rules()
+	set, err := s.check()
 	if err != nil {
 		return err
 	}
@@ -74,14 +66,14 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
-	does, err := s.commands(ctx, b, keys, rules)
+	does, err := s.commands(ctx, b, keys, set)
 	if err != nil {
 		return err
 	}
 	defer does.Wait()
 	server, err := http.New(http.Options{
 		Authenticate: does.Authenticate, Commands: does, Views: b.views, Ready: b.ready,
-		Log: b.log, TrustedProxies: trusted, Version: version,
+		Log: b.log, TrustedProxies: set.trusted, Version: version,
 	})
 	if err != nil {
 		return err
@@ -108,48 +100,17 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	return err
 }
 
-// check finds what is wrong with where to listen and how to send mails, before anything is opened.
-func (s serve) check() error {
-	_, port, err := net.SplitHostPort(s.Listen)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil {
-		return usageError{fmt.Errorf("KLUIS_LISTEN: %q is no host:port such as 127.0.0.1:8080", s.Listen)}
-	}
-	if err := mail.Check(s.SMTPURL, s.MailFrom); err != nil {
-		return usageError{err}
-	}
-	return nil
-}
-
-// rules checks what the settings say about limits.
-func (s serve) rules() (limit.Rules, error) {
-	if s.ResetCodeLife < time.Minute || s.ResetCodeLife > 15*time.Minute {
-		return nil, usageError{fmt.Errorf("KLUIS_RESET_CODE_LIFE: %s is not 1m to 15m", s.ResetCodeLife)}
-	}
-	rules, err := limit.Parse(s.Limits)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("KLUIS_LIMITS: %w", err)}
-	}
-	return rules, nil
-}
-
-func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, rules limit.Rules) (*commands.Commands, error) {
-	hasher, err := password.NewHasher(password.Default, runtime.GOMAXPROCS(0), 64)
-	if err != nil {
-		return nil, err
-	}
+func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, set checked) (*commands.Commands, error) {
 	outbox, err := jobs.NewOutbox(b.db, keys)
 	if err != nil {
 		return nil, err
 	}
-	limits, err := limit.Open(ctx, b.db, keys, rules, b.log)
+	limits, err := limit.Open(ctx, b.db, keys, set.rules, b.log)
 	if err != nil {
 		return nil, err
 	}
 	return commands.New(commands.Needs{
-		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys), Hasher: hasher,
-		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", ResetCodeLife: s.ResetCodeLife,
+		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys), Hasher: set.hasher,
+		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
 	}), nil
 }

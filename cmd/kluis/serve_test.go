@@ -326,25 +326,25 @@ func TestIdle(t *testing.T) {
 	h.must(t, "migrate")
 	provisionMany(t, url, 10)
 	s := h.serve(t)
-	for range 15 { // until the work of a start is over
-		if transactionsIn(t, h, 2*time.Second) <= 12 {
-			break
-		}
-	}
-	few := transactionsIn(t, h, 4*time.Second)
+	few := idleTransactions(t, h)
 	provisionMany(t, url, 50)
-	for range 15 { // until what was just done is over, and counted
-		if transactionsIn(t, h, 2*time.Second) <= 12 {
-			break
-		}
-	}
-	many := transactionsIn(t, h, 4*time.Second)
-	t.Logf("in 4 s: %d transactions with 10 workspaces, %d with 60", few, many)
-	if many > few+few/2+6 {
-		t.Errorf("in 4 s: %d transactions with 10 workspaces, %d with 60", few, many)
-	}
-	if few > 60 {
-		t.Errorf("an idle process makes %d transactions in 4 s", few)
+	many := idleTransactions(t, h)
+	t.Logf("in %s: %d transactions with 10 workspaces, %d with 60", idleWindow, few, many)
+	if many > few+few/2+6 || few > 60 {
+		t.Errorf("in %s an idle process makes %d transactions with 10 workspaces, %d with 60", idleWindow, few, many)
 	}
 	s.stop(t)
+}
+
+const idleWindow = 4 * time.Second
+
+// idleTransactions is the least of some windows: what goes on all the time is in each, but the work of a start
+// is in the first only, and Postgres counts what a connection did when that connection is used again.
+func idleTransactions(t *testing.T, h *home) int64 {
+	t.Helper()
+	least := transactionsIn(t, h, idleWindow)
+	for range 3 {
+		least = min(least, transactionsIn(t, h, idleWindow))
+	}
+	return least
 }

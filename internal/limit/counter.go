@@ -215,12 +215,14 @@ func (l *Limits) Locked(ctx context.Context, c Counter) (locked bool, err error)
 	return locked, nil
 }
 
-// Clear makes a counter begin anew, and ends its lock, in a transaction of the login.
-func (l *Limits) Clear(ctx context.Context, tx pgx.Tx, c Counter) error {
+// Clear makes a counter begin anew, and ends its lock, in a transaction of the login. It leaves a counter alone that was
+// hit after until; the zero time is never.
+func (l *Limits) Clear(ctx context.Context, tx pgx.Tx, c Counter, until time.Time) error {
 	if l == nil {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, `delete from kluis.counter where name = $1 and subject = $2`, c.Name, l.subject(c)); err != nil {
+	if _, err := tx.Exec(ctx, `delete from kluis.counter where name = $1 and subject = $2
+		and ($3 or not exists (select from unnest(hits) h where h > $4))`, c.Name, l.subject(c), until.IsZero(), until); err != nil {
 		return fmt.Errorf("clear the limit %s: %w", c.Name, err)
 	}
 	return nil

@@ -123,7 +123,7 @@ func TestLock(t *testing.T) {
 	l.ahead += 25 * time.Hour
 	fail(15 * time.Minute)
 	fail(30 * time.Minute)
-	if err := l.db.Control(t.Context(), func(tx pgx.Tx) error { return l.Clear(t.Context(), tx, account) }); err != nil {
+	if err := l.db.Control(t.Context(), func(tx pgx.Tx) error { return l.Clear(t.Context(), tx, account, time.Time{}) }); err != nil {
 		t.Fatal(err)
 	}
 	fail(15 * time.Minute)

@@ -13,7 +13,7 @@ import (
 const (
 	SignupIP     = "signup_ip"         // sign-ups from one address
 	SignupDomain = "signup_domain"     // sign-ups with addresses of one organisation: see Organisation
-	LoginIP      = "login_ip"          // failed logins from one address
+	LoginIP      = "login_ip"          // failed logins, and wrong codes, from one address
 	LoginAccount = "login_account"     // failed logins to one account; it is locked then, see Rule
 	ResetAccount = "reset_account"     // codes for a new password of one account
 	ResetDay     = "reset_account_day" // the same, over a day

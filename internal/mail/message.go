@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 )
 
 // ErrRefused is in the chain of every error about a message that can never be sent as it is: a bad address, an unknown template or
@@ -36,7 +37,8 @@ type Message struct {
 	//	Name       of the person written to, for the greeting; optional
 	//	Minutes    how long a code, or a lock, lasts; "15" when missing
 	//	Days       how long an invitation lasts; "7" when missing
-	//	Inviter, Slug, URL   of an invitation: who sent it, the workspace's slug, where to enter the code; optional
+	//	URL        where to go with it; optional
+	//	Inviter, Slug   of an invitation: who sent it, and the workspace's slug; optional
 	//
 	// Values are one line of at most 200 characters: line breaks and other control characters become a space, what turns the
 	// direction of the text is dropped, and the rest is cut off.
@@ -53,7 +55,7 @@ type kind struct {
 var kinds = map[string]kind{
 	"signup_code": {
 		needs:  []string{"Workspace", "Code"},
-		takes:  []string{"Name", "Minutes"},
+		takes:  []string{"Name", "Minutes", "URL"},
 		preset: map[string]string{"Minutes": "15"},
 		useful: 15 * time.Minute, // the code is dead by then
 	},
@@ -65,18 +67,18 @@ var kinds = map[string]kind{
 	},
 	"reset_code": {
 		needs:  []string{"Workspace", "Code"},
-		takes:  []string{"Name", "Minutes"},
+		takes:  []string{"Name", "Minutes", "URL"},
 		preset: map[string]string{"Minutes": "15"},
 		useful: 15 * time.Minute,
 	},
 	"password_changed": {
 		needs:  []string{"Workspace"},
-		takes:  []string{"Name"},
+		takes:  []string{"Name", "URL"},
 		useful: 24 * time.Hour,
 	},
 	"locked": {
 		needs:  []string{"Workspace"},
-		takes:  []string{"Name", "Minutes"},
+		takes:  []string{"Name", "Minutes", "URL"},
 		preset: map[string]string{"Minutes": "15"},
 		useful: 24 * time.Hour,
 	},
@@ -142,10 +144,11 @@ func oneLine(value string) string {
 	return value
 }
 
-// CheckAddress says whether mail can be sent to an address. The error is [ErrRefused] and does not contain it.
-func CheckAddress(to string) error {
-	_, err := address(to)
-	return err
+// Normal is the form in which addresses are compared: without regard to case and to how letters are composed (NFC, as RFC 6532, 3.1
+// recommends), the domain in ASCII. The error is [ErrRefused], for an address to which no mail can be sent, and does not contain it.
+func Normal(to string) (string, error) {
+	ascii, err := address(norm.NFC.String(strings.ToLower(to)))
+	return strings.ToLower(ascii), err
 }
 
 // address checks one e-mail address (RFC 5321, 4.5.3.1: at most 64 octets before the @ and 254 in all) and writes its domain in

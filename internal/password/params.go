@@ -20,6 +20,19 @@ var (
 	ceiling = Params{Memory: 512 << 10, Time: 16, Threads: 16}
 )
 
+// String writes the parameters as PHC strings and ParseParams have them.
+func (p Params) String() string { return fmt.Sprintf("m=%d,t=%d,p=%d", p.Memory, p.Time, p.Threads) }
+
+// ParseParams reads parameters such as "m=65536,t=3,p=1" (KiB, passes, lanes) for hashes to be made: those below Floor or
+// above the ceiling are refused.
+func ParseParams(text string) (Params, error) {
+	p, err := parseParams(text)
+	if err != nil {
+		return Params{}, fmt.Errorf("%w: expected such as %s", err, Default)
+	}
+	return p, p.check(Floor)
+}
+
 // check says which number is below the given minimum or above the ceiling.
 func (p Params) check(least Params) error {
 	for _, n := range []struct {

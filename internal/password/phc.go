@@ -36,7 +36,7 @@ type record struct {
 var phcBase64 = base64.RawStdEncoding.Strict()
 
 func (r record) String() string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, r.params.Memory, r.params.Time, r.params.Threads,
+	return fmt.Sprintf("$argon2id$v=%d$%s$%s$%s", argon2.Version, r.params,
 		phcBase64.EncodeToString(r.salt), phcBase64.EncodeToString(r.hash))
 }
 

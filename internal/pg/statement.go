@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -14,7 +15,41 @@ type Statement struct {
 
 // Exec is a statement whose rows, if any, do not matter.
 func Exec(sql string, args ...any) Statement {
-	return Statement{sql: sql, args: args}
+	return Statement{sql: sql, args: natives(args)}
+}
+
+// Native gives a value in the type that the driver encodes at once: ids it would write as text, and read again.
+func Native(value any) any {
+	switch v := value.(type) {
+	case uuid.UUID:
+		return [16]byte(v)
+	case *uuid.UUID:
+		return (*[16]byte)(v)
+	case []uuid.UUID:
+		return nativeIDs(v, func(id uuid.UUID) [16]byte { return id })
+	case []*uuid.UUID:
+		return nativeIDs(v, func(id *uuid.UUID) *[16]byte { return (*[16]byte)(id) })
+	}
+	return value
+}
+
+func nativeIDs[ID, Native any](ids []ID, native func(ID) Native) []Native {
+	if ids == nil {
+		return nil
+	}
+	all := make([]Native, len(ids))
+	for i, id := range ids {
+		all[i] = native(id)
+	}
+	return all
+}
+
+func natives(values []any) []any {
+	all := make([]any, len(values))
+	for i, v := range values {
+		all[i] = Native(v)
+	}
+	return all
 }
 
 // PlanEach has the statements behind it, in the same transaction, planned for their parameters. Others are planned once,
@@ -53,7 +88,7 @@ func collect[T any](into *[]T, row pgx.RowToFunc[T], sql string, args []any) Sta
 		*into = all
 		return err
 	}
-	return Statement{sql: sql, args: args, read: read}
+	return Statement{sql: sql, args: natives(args), read: read}
 }
 
 // Queue adds the statement to a batch of a transaction that is open already.

@@ -48,7 +48,7 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 func Lost(err error) bool {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		return pgErr.Severity == "FATAL" // it ends the connection
+		return pgErr.SeverityUnlocalized == "FATAL" // it ends the connection
 	}
 	return !errors.Is(err, pgx.ErrNoRows)
 }

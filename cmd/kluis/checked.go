@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/password"
+)
+
+// checked is what settings of serve say that are more than a text. They are read before anything is touched, and what
+// makes no sense is a wrong use.
+type checked struct {
+	trusted   []netip.Prefix
+	rules     limit.Rules
+	hasher    *password.Hasher
+	publicURL string
+}
+
+func (s serve) check() (c checked, err error) {
+	if c.trusted, err = s.TrustedProxies.prefixes(); err != nil {
+		return c, err
+	}
+	if c.rules, err = s.rules(); err != nil {
+		return c, err
+	}
+	if c.publicURL, err = s.publicURL(); err != nil {
+		return c, err
+	}
+	if err := s.checkReach(); err != nil {
+		return c, err
+	}
+	c.hasher, err = s.hasher()
+	return c, err
+}
+
+// checkReach checks where to listen, and how to send mails.
+func (s serve) checkReach() error {
+	_, port, err := net.SplitHostPort(s.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("KLUIS_LISTEN: %q is no host:port such as 127.0.0.1:8080", s.Listen)}
+	}
+	if err := mail.Check(s.SMTPURL, s.MailFrom); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// rules checks what the settings say about limits.
+func (s serve) rules() (limit.Rules, error) {
+	if s.ResetCodeLife < time.Minute || s.ResetCodeLife > 15*time.Minute {
+		return nil, usageError{fmt.Errorf("KLUIS_RESET_CODE_LIFE: %s is not 1m to 15m", s.ResetCodeLife)}
+	}
+	rules, err := limit.Parse(s.Limits)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("KLUIS_LIMITS: %w", err)}
+	}
+	return rules, nil
+}
+
+// hasher makes what hashes passwords, a hash for each core at once.
+func (s serve) hasher() (*password.Hasher, error) {
+	params, err := password.ParseParams(s.Argon2)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("KLUIS_ARGON2: %w", err)}
+	}
+	return password.NewHasher(params, runtime.GOMAXPROCS(0), 64)
+}
+
+// publicURL checks where people reach Kluis, and gives it without a slash at its end. An error does not show the URL,
+// which may hold a password.
+func (s serve) publicURL() (string, error) {
+	if s.PublicURL == "" {
+		return "http://" + s.Listen, nil
+	}
+	u, err := url.Parse(s.PublicURL)
+	wrong := err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.ContainsAny(s.PublicURL, "?#") || strings.ContainsFunc(s.PublicURL, unicode.IsSpace) || len(s.PublicURL) > 200
+	if !wrong && u.Port() != "" {
+		_, err := strconv.ParseUint(u.Port(), 10, 16)
+		wrong = err != nil
+	}
+	if wrong {
+		return "", usageError{errors.New("KLUIS_PUBLIC_URL: expected an absolute http or https URL of at most 200 characters, " +
+			"without user, query or fragment, such as https://kluis.example.org")}
+	}
+	return strings.TrimRight(s.PublicURL, "/"), nil
+}
