@@ -64,7 +64,7 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 		return uuid.Nil, err
 	}
 	if taken {
-		return uuid.Nil, slugTaken(s.Slug)
+		return uuid.Nil, slugTaken()
 	}
 	_, err = c.Limits.Take(ctx, s.From.counter(limit.SignupIP), limit.Counter{Name: limit.SignupDomain, Subject: limit.Organisation(normal)})
 	if err != nil {
@@ -146,7 +146,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 			return err
 		})
 	if errors.Is(err, tenancy.ErrSlugTaken) {
-		return Admitted{}, c.whoTook(ctx, id, p.Slug)
+		return Admitted{}, c.whoTook(ctx, id)
 	}
 	if err != nil {
 		return Admitted{}, err
@@ -160,7 +160,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 }
 
 // whoTook tells apart another sign-up, which was quicker, and this one, whose code came twice.
-func (c *Commands) whoTook(ctx context.Context, id uuid.UUID, slug string) error {
+func (c *Commands) whoTook(ctx context.Context, id uuid.UUID) error {
 	var waits bool
 	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select exists (select from kluis.signup where id = $1)`, id).Scan(&waits)
@@ -168,7 +168,7 @@ func (c *Commands) whoTook(ctx context.Context, id uuid.UUID, slug string) error
 	if err == nil && !waits {
 		return badCode()
 	}
-	return errors.Join(slugTaken(slug), err)
+	return errors.Join(slugTaken(), err)
 }
 
 // openSignup counts the attempt, and commits it, before it compares the code.
@@ -253,8 +253,8 @@ func (f foundation) lay(ctx context.Context, tx pgx.Tx, w pg.Workspace, now time
 
 func signupPurpose(id uuid.UUID) string { return "kluis/signup/" + id.String() }
 
-func slugTaken(slug string) error {
-	return domain.Refuse(domain.Conflict, "slug_taken", "the workspace name %q is taken: choose another", slug)
+func slugTaken() error {
+	return domain.Refuse(domain.Conflict, "slug_taken", "the workspace name is taken: choose another")
 }
 
 const badCodeName = "bad_code"

@@ -64,11 +64,11 @@ func (g Grants) check(pointer string) error {
 		p, at := Permission{grant.Resource, grant.Action}, fmt.Sprintf("%s/%d", pointer, i)
 		switch {
 		case !slices.Contains(Permissions, p):
-			return InvalidField(at, "there is no permission %s", p)
+			return InvalidField(at, "there is no such permission")
 		case grant.Scope != All && grant.Scope != Own:
 			return InvalidField(at+"/scope", "must be one of all, own")
 		case seen[p]:
-			return InvalidField(at, "%s is there twice", p)
+			return InvalidField(at, "the permission is there twice")
 		}
 		seen[p] = true
 	}

@@ -41,7 +41,7 @@ type (
 	}
 	auditReplay struct {
 		From   int64 `query:"from" minimum:"1" default:"1" doc:"The first position."`
-		Follow bool  `query:"follow" doc:"Go on with new records as they are committed."`
+		Follow bool  `query:"follow" doc:"Go on with new records as they are committed. A member may do so ten times at once."`
 	}
 	recordsShown struct {
 		Shown
@@ -102,12 +102,22 @@ func (metaBody) Schema(huma.Registry) *huma.Schema {
 	return s
 }
 
-func (a *api) replay(_ context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
-	return &Streamed{Body: a.streamed(func(ctx context.Context, w *stream) error {
+func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
+	if in.Follow {
+		if err := a.followers.add(ctx, by.Member); err != nil {
+			return nil, err
+		}
+	}
+	return &Streamed{Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
 		lines := bufio.NewWriterSize(w, 1<<16)
 		var line []byte
 		write := func(r projections.Record) error {
 			line = append(r.AppendLine(line[:0]), '\n')
+			if len(line) > lines.Available() { // or half of it would go now, and the rest perhaps never
+				if err := lines.Flush(); err != nil {
+					return err
+				}
+			}
 			_, err := lines.Write(line)
 			return err
 		}

@@ -117,7 +117,7 @@ func fakes(a *api) {
 		Follow bool `query:"follow"`
 		Break  bool `query:"break"`
 	}) (*Streamed, error) {
-		return &Streamed{Body: a.streamed(func(ctx context.Context, w *stream) error {
+		return &Streamed{Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
 			_, err := io.WriteString(w, "{\"position\":1}\n")
 			if err := errors.Join(err, w.Flush()); err != nil {
 				return err

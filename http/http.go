@@ -64,6 +64,8 @@ type api struct {
 	seen     map[string]bool // operation ids and routes, to refuse the second of a kind
 	stopping context.Context // done when the server begins to stop: what streams watch
 	stop     context.CancelFunc
+
+	followers followers
 }
 
 // New makes a server of all nouns. It panics when an operation is declared wrongly, which no setting can cause.

@@ -20,12 +20,13 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// exchange is one request and its answer, as far as this package needs to remember it. It is the only thing
-// that we keep in a request's context, and its fields are for this package: handlers get the caller as an
-// argument.
+// exchange is one request and its answer, as far as this package needs to remember it. Beside headAsGet's note it
+// is the only thing that we keep in a request's context, and its fields are for this package: handlers get
+// the caller as an argument.
 type exchange struct {
 	id       string // ours; a client's X-Request-Id is not taken over, so that an id names one request
 	method   string
+	head     bool // it was HEAD, which headAsGet made GET
 	log      *slog.Logger
 	client   netip.Addr
 	agent    string
@@ -52,6 +53,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		x := &exchange{
 			id:     newRequestID(),
 			method: r.Method,
+			head:   r.Context().Value(headKey{}) != nil,
 			log:    a.Log,
 			client: clientAddress(r, a.TrustedProxies),
 			agent:  userAgent(r),
@@ -188,11 +190,13 @@ func storableTarget(next echo.HandlerFunc) echo.HandlerFunc {
 
 func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
+type headKey struct{}
+
 // headAsGet lets HEAD answer wherever GET does (RFC 9110, 9.1); net/http leaves the body out.
 func headAsGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
-			r = r.WithContext(r.Context()) // a copy: net/http looks at the method of its own
+			r = r.WithContext(context.WithValue(r.Context(), headKey{}, true)) // a copy: net/http looks at the method of its own
 			r.Method = http.MethodGet
 		}
 		next.ServeHTTP(w, r)

@@ -1,12 +1,15 @@
 package http
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTextThatCannotBeStored(t *testing.T) {
@@ -61,6 +64,17 @@ func TestHeadAndOptions(t *testing.T) {
 	}
 	if a := s.ask("HEAD", someThing, ""); a.StatusCode != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "OPTIONS, DELETE, PATCH" {
 		t.Errorf("HEAD where there is no GET: %d %q", a.StatusCode, a.Header.Get("Allow"))
+	}
+	for _, target := range []string{"/api/replay", "/api/replay?follow=true"} { // nothing is read for it, and it ends
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		r := httptest.NewRequest(http.MethodHead, target, nil).WithContext(ctx)
+		r.Header.Set("Authorization", "Bearer admin")
+		w := httptest.NewRecorder()
+		s.Config.Handler.ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/x-ndjson" || w.Body.Len() > 0 || ctx.Err() != nil {
+			t.Errorf("HEAD %s: %d %v %s %v", target, w.Code, w.Header(), w.Body, ctx.Err())
+		}
+		cancel()
 	}
 	options := s.ask("OPTIONS", "/api/things", "", "Authorization: -", "Origin: https://evil.example", "Access-Control-Request-Method: POST")
 	if options.StatusCode != http.StatusNoContent || options.Header.Get("Allow") != "OPTIONS, GET, POST, HEAD" {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -112,6 +113,46 @@ func TestStoppingEndsStreamsWell(t *testing.T) {
 	}
 	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "{\"position\":1}\n" {
 		t.Errorf("%q %v", body, err)
+	}
+}
+
+// Who has been idle for longer than a write may take gets a whole answer all the same, however it ends.
+func TestIdleStreamsEndWell(t *testing.T) {
+	idle := func(a *api) {
+		registerPublic(a, operation{
+			Method: "GET", Path: "/idle", ID: "idle", Tag: "x", Summary: "Idle", Status: 200, Access: public,
+			Produces: "application/x-ndjson",
+		}, func(_ context.Context, in *struct {
+			Follow bool `query:"follow"`
+		}) (*Streamed, error) {
+			return &Streamed{Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
+				_, err := io.WriteString(w, "{}\n")
+				if err := errors.Join(err, w.Flush(), w.control.SetWriteDeadline(time.Now().Add(-time.Second))); err != nil {
+					return err
+				}
+				if in.Follow {
+					<-ctx.Done()
+				}
+				return ctx.Err()
+			})}, nil
+		})
+	}
+	url, stop := serve(t, 10*time.Second, idle)
+	for _, target := range []string{"/idle", "/idle?follow=true"} {
+		response, err := http.Get(url + target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if target != "/idle" {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || string(body) != "{}\n" {
+			t.Errorf("%s: %q %v", target, body, err)
+		}
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 )
 
-// streamTimeout is how long a caller may take to accept one write of a stream.
-const streamTimeout = 30 * time.Second
+const (
+	streamTimeout = 30 * time.Second // for a caller to accept one write of a stream
+	stopTimeout   = 3 * time.Second  // the same, and for a whole stream, once the server stops: it must not wait for who never reads
+)
 
 // Streamed is the output of an operation that writes its answer as it comes, in constant memory. The
 // operation's declaration names the media type (Produces).
@@ -20,42 +22,86 @@ type Streamed struct {
 }
 
 // streamed is a Body that is what write writes. write ends when its ctx does, which is when the caller left or
-// the server stops; a stop ends the answer well, so that the caller can go on from its last line elsewhere.
-// After any other error the connection is cut, so that nobody takes half an answer for a whole one.
-func (a *api) streamed(write func(ctx context.Context, w *stream) error) func(huma.Context) {
+// the server stops. A stop ends an endless answer at once, and well, so that the caller can go on from its last line
+// elsewhere: write hands over whole lines. Any other answer has stopTimeout to come to its end. After any
+// other error the connection is cut, so that nobody takes half an answer for a whole one.
+func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) error) func(huma.Context) {
 	return func(hc huma.Context) {
 		if media, _ := hc.Operation().Metadata[producesKey].(string); media != "" {
 			hc.SetHeader("Content-Type", media)
 		}
-		ctx, cancel := context.WithCancel(hc.Context())
-		defer cancel()
-		unwatch := context.AfterFunc(a.stopping, cancel)
-		defer unwatch()
 		hc.SetStatus(hc.Operation().DefaultStatus)
-		response := humaecho.UnwrapV4(hc).Response()
-		err := write(ctx, &stream{to: response, control: http.NewResponseController(response)})
-		if err == nil || (errors.Is(err, context.Canceled) && a.stopping.Err() != nil) {
+		x := exchangeOf(hc.Context())
+		if x.head { // nothing of it would be sent, and a follower's would never end
 			return
 		}
-		if hc.Context().Err() == nil {
-			x := exchangeOf(hc.Context())
+		ctx, cancel := context.WithCancel(hc.Context())
+		defer cancel()
+		response := humaecho.UnwrapV4(hc).Response()
+		// Echo's own response would keep to itself that flushing failed.
+		s := &stream{ctx: ctx, stopping: a.stopping, to: response, control: http.NewResponseController(response.Writer)}
+		unwatch := context.AfterFunc(a.stopping, func() {
+			s.renew()
+			if !endless {
+				wait(ctx, stopTimeout)
+			}
+			cancel()
+		})
+		defer unwatch()
+		err := write(ctx, s)
+		if endless && a.stopping.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		if err == nil {
+			err = s.Flush() // here, where a stop still hurries it
+		}
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
 			x.log.ErrorContext(ctx, "stream broke off", "request_id", x.id, "error", err.Error())
 		}
 		panic(http.ErrAbortHandler)
 	}
 }
 
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
 // stream is an answer that is being written. Its writes give up on a caller who does not read.
 type stream struct {
-	to      http.ResponseWriter
-	control *http.ResponseController
+	ctx      context.Context // of the answer: nothing is written after its end
+	stopping context.Context // the server's
+	to       http.ResponseWriter
+	control  *http.ResponseController
 }
 
 // Write is io.Writer.
 func (s *stream) Write(p []byte) (int, error) {
-	_ = s.control.SetWriteDeadline(time.Now().Add(streamTimeout)) // there is none to set in a test without a connection
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.renew()
 	return s.to.Write(p)
 }
 
 // Flush sends what was written so far.
-func (s *stream) Flush() error { return s.control.Flush() }
+func (s *stream) Flush() error {
+	s.renew()
+	return s.control.Flush()
+}
+
+// renew gives the caller time from now on. A stop that comes while it does so either is seen here, or renews again.
+func (s *stream) renew() {
+	// errors mean that there is no connection to set it on
+	_ = s.control.SetWriteDeadline(time.Now().Add(streamTimeout))
+	if s.stopping.Err() != nil {
+		_ = s.control.SetWriteDeadline(time.Now().Add(stopTimeout))
+	}
+}

@@ -167,6 +167,8 @@ func TestTokenRefuses(t *testing.T) {
 	} {
 		if a := bob.call(t, "POST", "/api/tokens", c.body); a.status != c.status {
 			t.Errorf("%s: status %d, not %d: %s", name, a.status, c.status, a.body)
+		} else if strings.Contains(string(a.body), "explode") {
+			t.Errorf("%s: it is echoed: %s", name, a.body)
 		}
 	}
 

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/kluis-eu/kluis/eventstore"
@@ -42,7 +42,10 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	}()
 	url := s.DatabaseURL
 	if url == "" {
-		if b.private, err = pgserver.Start(ctx, filepath.Join(s.Data, "postgres"), pgserver.Options{Log: b.log}); err != nil {
+		if err = s.firstKeys(b.log); err != nil {
+			return b, err
+		}
+		if b.private, err = pgserver.Start(ctx, s.postgresFolder(), pgserver.Options{Log: b.log}); err != nil {
 			return b, fmt.Errorf("%w (or set KLUIS_DATABASE_URL)", err)
 		}
 		if err = b.private.CreateDatabase(ctx, "kluis"); err != nil {
@@ -50,7 +53,9 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		}
 		url = b.private.URL("kluis")
 	}
-	if b.db, err = pg.Open(ctx, url, maxConns); err != nil {
+	if b.db, err = pg.Open(ctx, url, maxConns); errors.Is(err, pg.ErrURL) {
+		return b, usageError{err}
+	} else if err != nil {
 		return b, err
 	}
 	if b.tenancy, err = tenancy.New(b.db, migrations.Control, migrations.Workspace); err != nil {

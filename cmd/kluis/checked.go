@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/password"
 )
 
@@ -34,8 +36,26 @@ func (s serve) check() (c checked, err error) {
 	if c.publicURL, err = s.publicURL(); err != nil {
 		return c, err
 	}
+	if err := s.checkReach(); err != nil {
+		return c, err
+	}
 	c.hasher, err = s.hasher()
 	return c, err
+}
+
+// checkReach checks where to listen, and how to send mails.
+func (s serve) checkReach() error {
+	_, port, err := net.SplitHostPort(s.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("KLUIS_LISTEN: %q is no host:port such as 127.0.0.1:8080", s.Listen)}
+	}
+	if err := mail.Check(s.SMTPURL, s.MailFrom); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // rules checks what the settings say about limits.

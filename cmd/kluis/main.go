@@ -16,7 +16,8 @@ import (
 var version = "dev"
 
 func main() {
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -31,7 +32,7 @@ const (
 type program struct {
 	Serve     serve     `cmd:"" help:"Serve the HTTP API, with everything that goes on in the background."`
 	Migrate   migrate   `cmd:"" help:"Bring the database to this program's shape (serve does so too)."`
-	Workspace workspace `cmd:"" help:"Look at workspaces, and change their plan."`
+	Workspace workspace `cmd:"" help:"List the workspaces, and look at one."`
 	Replay    replay    `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
 	Rebuild   rebuild   `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
 	Keys      keys      `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`

@@ -75,6 +75,7 @@ func TestFirstStart(t *testing.T) {
 func TestKeysAreLost(t *testing.T) {
 	t.Parallel()
 	h := privateHome(t)
+	h.must(t, "migrate") // makes the keys with the cluster
 	s := h.serve(t)
 	s.signUp(t, "acme")
 	s.stop(t)
@@ -84,8 +85,11 @@ func TestKeysAreLost(t *testing.T) {
 	}
 	for range 2 {
 		status, _, stderr := h.run("serve", "--listen", freeAddress(t))
-		if status != failure || !strings.Contains(stderr, "KLUIS_KEYS") && !strings.Contains(stderr, "keys") {
+		if status != failure || !strings.Contains(stderr, "kluis: KLUIS_KEYS: there is no file "+file) || !strings.Contains(stderr, "put the file back") {
 			t.Errorf("without keys: status %d, %s", status, stderr)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Fatal("it made keys anew")
 		}
 	}
 	if err := os.Rename(file+".away", file); err != nil {
@@ -158,6 +162,43 @@ func TestSigterm(t *testing.T) {
 	}
 	if h.titles(t, "acme")["in flight"] != 1 {
 		t.Error("what was in flight is not in the log")
+	}
+}
+
+// A second signal does not wait for what is in flight.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	admin := h.superuser(t)
+	tx, err := admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select * from `+schema(t, admin, "acme")+`.head for update`); err != nil {
+		t.Fatal(err)
+	}
+	cut := make(chan error, 1)
+	go func() {
+		_, err := ann.at(s).do("POST", "/api/tasks", `{"title": "in flight"}`)
+		cut <- err
+	}()
+	time.Sleep(500 * time.Millisecond)
+	for range 2 {
+		s.signal(syscall.SIGINT)
+		time.Sleep(500 * time.Millisecond)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it still waits")
+	}
+	if err := <-cut; err == nil {
+		t.Error("what was held up was answered")
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/pgserver"
 )
 
 // settings are shared by all commands that open the database.
@@ -33,23 +34,37 @@ func (s settings) keysFile() string {
 	return filepath.Join(s.Data, "keys")
 }
 
-// loadKeys loads the keyring. On a first start, with everything at its default, it makes the file.
-func (s settings) loadKeys(log *slog.Logger) (*keyring.Keyring, error) {
-	keys, err := keyring.Load(s.keysFile(), s.KeysInline)
-	if err == nil {
-		return followed(keys, log), nil
+// postgresFolder is where the private Postgres is.
+func (s settings) postgresFolder() string { return filepath.Join(s.Data, "postgres") }
+
+// firstKeys makes the key file before the first start of a private Postgres, with everything at its default. Beside a
+// database that is there already it makes none: the file was lost then, and a new one would only hide that.
+func (s settings) firstKeys(log *slog.Logger) error {
+	if s.DatabaseURL != "" || s.Keys != "" || s.KeysInline != "" || pgserver.Made(s.postgresFolder()) {
+		return nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) || s.Keys != "" || s.DatabaseURL != "" {
-		return nil, err
+	err := keyring.Create(s.keysFile())
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	if _, statErr := filepath.Glob(filepath.Join(s.Data, "postgres", "*")); statErr != nil {
-		return nil, statErr
-	}
-	if err := keyring.Create(s.keysFile()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make the keys of a first start: %w", err)
+	if err != nil {
+		return fmt.Errorf("make the keys of a first start: %w", err)
 	}
 	log.Info("made a first key: keep a copy of it elsewhere, without it nothing sealed can be read", "file", s.keysFile())
-	if keys, err = keyring.Load(s.keysFile(), ""); err != nil {
+	return nil
+}
+
+// loadKeys loads the keyring; on a first start it makes it.
+func (s settings) loadKeys(log *slog.Logger) (*keyring.Keyring, error) {
+	if err := s.firstKeys(log); err != nil {
+		return nil, err
+	}
+	keys, err := keyring.Load(s.keysFile(), s.KeysInline)
+	if errors.Is(err, fs.ErrNotExist) && s.DatabaseURL == "" && s.Keys == "" {
+		return nil, fmt.Errorf("KLUIS_KEYS: there is no file %s, and what is in %s may be sealed with its keys: put the file back from its copy, "+
+			"or name where it is; only if nobody ever signed up here, make a new one with `kluis keys new`", s.keysFile(), s.postgresFolder())
+	}
+	if err != nil {
 		return nil, err
 	}
 	return followed(keys, log), nil

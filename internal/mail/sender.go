@@ -31,12 +31,9 @@ type Sender struct {
 //
 // Nothing is connected yet. Errors never contain the password.
 func NewSender(smtpURL, dir, from string, log *slog.Logger) (*Sender, error) {
-	sender, err := mail.ParseAddress(from)
+	sender, err := parseSender(from)
 	if err != nil {
-		return nil, fmt.Errorf("sender of mails %q: %w", from, err)
-	}
-	if sender.Address, err = address(sender.Address); err != nil {
-		return nil, fmt.Errorf("sender of mails %q: %w", from, err)
+		return nil, err
 	}
 	s := &Sender{from: sender, log: log}
 	if smtpURL == "" {
@@ -53,6 +50,26 @@ func NewSender(smtpURL, dir, from string, log *slog.Logger) (*Sender, error) {
 	}
 	s.deliver = srv.deliver
 	return s, nil
+}
+
+// Check finds what is wrong with the settings of a sender, without making anything.
+func Check(smtpURL, from string) error {
+	_, err := parseSender(from)
+	if err == nil && smtpURL != "" {
+		_, err = parseServer(smtpURL)
+	}
+	return err
+}
+
+func parseSender(from string) (*mail.Address, error) {
+	sender, err := mail.ParseAddress(from)
+	if err == nil {
+		sender.Address, err = address(sender.Address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("KLUIS_MAIL_FROM: %q is no sender of mails: %w", from, err)
+	}
+	return sender, nil
 }
 
 // Send renders the message and delivers it; nil means that the server has taken it, or that the file is there.

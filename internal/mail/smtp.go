@@ -38,7 +38,7 @@ type server struct {
 func parseServer(raw string) (server, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return server{}, errors.New("SMTP URL: not a URL; wanted smtp://[user:password@]host[:port] (special characters in a password as %XX)")
+		return server{}, errors.New("KLUIS_SMTP_URL: not a URL; wanted smtp://[user:password@]host[:port] (special characters in a password as %XX)")
 	}
 	s := server{host: u.Hostname(), implicit: u.Scheme == "smtps", timeout: stepTimeout}
 	if u.User != nil {
@@ -47,13 +47,13 @@ func parseServer(raw string) (server, error) {
 	}
 	switch {
 	case u.Scheme != "smtp" && u.Scheme != "smtps":
-		return server{}, fmt.Errorf("SMTP URL: scheme %q is not smtp or smtps", u.Scheme)
+		return server{}, fmt.Errorf("KLUIS_SMTP_URL: scheme %q is not smtp or smtps", u.Scheme)
 	case s.host == "":
-		return server{}, errors.New("SMTP URL: no host")
+		return server{}, errors.New("KLUIS_SMTP_URL: no host")
 	case u.User != nil && (s.user == "" || s.password == ""):
-		return server{}, errors.New("SMTP URL: a user without a password, or the other way round")
+		return server{}, errors.New("KLUIS_SMTP_URL: a user without a password, or the other way round")
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
-		return server{}, errors.New("SMTP URL: nothing may follow the port")
+		return server{}, errors.New("KLUIS_SMTP_URL: nothing may follow the port")
 	}
 	s.port, err = port(u, s.user != "")
 	return s, err
@@ -65,7 +65,7 @@ func port(u *url.URL, login bool) (int, error) {
 	case u.Port() != "":
 		n, err := strconv.Atoi(u.Port())
 		if err != nil || n < 1 || n > 65535 {
-			return 0, errors.New("SMTP URL: the port is not between 1 and 65535")
+			return 0, errors.New("KLUIS_SMTP_URL: the port is not between 1 and 65535")
 		}
 		return n, nil
 	case u.Scheme == "smtps":

@@ -20,11 +20,14 @@ type DB struct {
 	pool *pgxpool.Pool
 }
 
+// ErrURL is the error of a URL that is none. The parser's own might show a password.
+var ErrURL = errors.New("KLUIS_DATABASE_URL cannot be parsed: expected postgres://user:password@host:port/database")
+
 // Open connects to url and waits, at most a few seconds, until the server answers.
 func Open(ctx context.Context, url string, maxConns int32) (*DB, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("KLUIS_DATABASE_URL cannot be parsed: expected postgres://user:password@host:port/database")
+		return nil, ErrURL
 	}
 	if maxConns > 0 {
 		config.MaxConns = maxConns

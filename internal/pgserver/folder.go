@@ -15,6 +15,12 @@ type folder string
 func (d folder) file(name string) string { return filepath.Join(string(d), name) }
 func (d folder) cluster() string         { return d.file("cluster") }
 
+// Made tells whether there is a cluster in dir, and tells so too when it cannot know.
+func Made(dir string) bool {
+	_, err := os.Stat(folder(dir).cluster())
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // openFolder makes dir where there is none, and refuses one that is not ours to use.
 func openFolder(dir string) (folder, error) {
 	abs, err := filepath.Abs(dir)
