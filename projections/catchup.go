@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -30,8 +33,23 @@ func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.D
 
 const pageSize = 1000 // events of one transaction
 
-// foldColumns are those of a record that a fold needs: where it was asked from is none of them.
-const foldColumns = `position, id, stream, version, type, at, actor, null::text as meta, data::text as data`
+// foldColumns are those of a record that a fold needs, for decodeRow.
+const foldColumns = `position, stream, version, type, at, actor, data`
+
+// decodeRow reads a record as the domain has it. No fold keeps the data, so it is decoded where the driver has it.
+func decodeRow(row pgx.CollectableRow) (r domain.Record, err error) {
+	var eventType string
+	var actor pgtype.UUID
+	var data pgtype.DriverBytes
+	if err := row.Scan(&r.Position, &r.Stream, &r.Version, &eventType, &r.At, &actor, &data); err != nil {
+		return r, err
+	}
+	r.Actor = actor.Bytes
+	if r.Event, err = domain.Decode(eventType, data); err != nil {
+		return r, fmt.Errorf("position %d: %w", r.Position, err)
+	}
+	return r, nil
+}
 
 // CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
 // seen the head. It gives the mark it reached.
@@ -69,20 +87,16 @@ type step struct {
 // Commit, or its Run when more is to follow. A crash anywhere leaves nothing half.
 func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, wait time.Duration, finish func(context.Context, ...pg.Statement) error) (step, error) {
 	var mark Mark
-	var stored []eventstore.Record
+	var records []domain.Record
 	err := tx.Run(ctx,
 		pg.Exec(`select set_config('lock_timeout', $1, true)`, strconv.FormatInt(max(wait.Milliseconds(), 1), 10)),
 		pg.Exec(`select position, roster from checkpoint for update`).Scan(&mark.Position, &mark.Roster),
-		pg.Rows(&stored, `select `+foldColumns+` from event
+		pg.Collect(&records, decodeRow, `select `+foldColumns+` from event
 			where position > (select position from checkpoint) and position <= $2 order by position limit $1`, size, upTo),
 		pg.Exec(selectHeads).Scan(&mark.Head, &mark.RosterHead),
 	)
-	if err != nil || len(stored) == 0 {
+	if err != nil || len(records) == 0 {
 		return step{mark: mark}, err
-	}
-	records, err := Decode(stored)
-	if err != nil {
-		return step{}, err
 	}
 	stores, err := foldIn(ctx, tx, records, &mark)
 	if err != nil {
@@ -135,9 +149,9 @@ func distribute(records []domain.Record) []fold {
 	folds := make([]fold, len(models))
 	for i, m := range models {
 		folds[i] = m.fold()
-		for _, r := range records {
-			if id, ok := m.row(r); ok {
-				folds[i].add(id, r)
+		for j := range records {
+			if id, ok := m.row(records[j]); ok {
+				folds[i].add(id, &records[j])
 			}
 		}
 	}

@@ -34,7 +34,7 @@ type model interface {
 
 // fold is the work on one page of records for one read model.
 type fold interface {
-	add(id uuid.UUID, r domain.Record)
+	add(id uuid.UUID, r *domain.Record)
 	load() []pg.Statement // the rows that the page changes
 	apply()
 	store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) // gives the statements that are left to run
@@ -141,10 +141,10 @@ type page[T any] struct {
 type change[T any] struct {
 	state   T
 	stored  bool // before this page
-	records []domain.Record
+	records []*domain.Record
 }
 
-func (p *page[T]) add(id uuid.UUID, r domain.Record) {
+func (p *page[T]) add(id uuid.UUID, r *domain.Record) {
 	c := p.rows[id]
 	if c == nil {
 		c = &change[T]{}
@@ -176,7 +176,7 @@ func (p *page[T]) apply() {
 	for _, id := range p.order {
 		c := p.rows[id]
 		for _, r := range c.records {
-			p.model.apply(&c.state, r)
+			p.model.apply(&c.state, *r)
 		}
 	}
 }
@@ -220,7 +220,7 @@ func values[T any](state *T) []any {
 	v := reflect.ValueOf(state).Elem()
 	all := make([]any, v.NumField())
 	for i := range all {
-		all[i] = pg.Native(v.Field(i).Interface())
+		all[i] = v.Field(i).Interface()
 		if day, ok := all[i].(*domain.Date); ok {
 			all[i] = (*string)(day)
 		}

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -73,8 +72,7 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if err != nil {
 			return fmt.Errorf("fill shadow tables: %w", err)
 		}
-		//sqlcheck:allow what Postgres says of our own indexes, and names of our own tables
-		if err := p.own(ctx, indexes+";"+analyze(w)); err != nil {
+		if err := p.finishShadow(ctx, w, indexes); err != nil {
 			return fmt.Errorf("index the shadow tables: %w", err)
 		}
 		if err := use(position); err != nil {
@@ -120,29 +118,35 @@ func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) error {
 }
 
 // takeIndexes drops the indexes of the shadow tables but for their keys, and gives the SQL that makes them
-// again: an index on rows that are there costs a fraction of one that follows every change.
-func (p *Projections) takeIndexes(ctx context.Context, w pg.Workspace) (again string, err error) {
+// again, by table: an index on rows that are there costs a fraction of one that follows every change.
+func (p *Projections) takeIndexes(ctx context.Context, w pg.Workspace) (again map[string]string, err error) {
 	var drop string
 	err = p.db.Own(ctx, "", func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select coalesce(string_agg(pg_get_indexdef(i.indexrelid), ';'), ''),
-				coalesce(string_agg(format('drop index %s', i.indexrelid::regclass), ';'), '')
+		return tx.QueryRow(ctx, `select coalesce(json_object_agg(name, again), '{}'), coalesce(string_agg(dropping, ';'), '') from (
+			select c.relname as name, string_agg(pg_get_indexdef(i.indexrelid), ';') as again,
+				string_agg(format('drop index %s', i.indexrelid::regclass), ';') as dropping
 			from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace
-			where n.nspname = $1 and not i.indisprimary`, shadowOf(w)).Scan(&again, &drop)
+			where n.nspname = $1 and not i.indisprimary group by c.relname) as of_table`, shadowOf(w)).Scan(&again, &drop)
 	})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	//sqlcheck:allow what Postgres says of our own indexes
 	return again, p.own(ctx, drop)
 }
 
-// analyze is the SQL that lets Postgres know what is in the shadow tables, or the first reads after a swap are planned blindly.
-func analyze(w pg.Workspace) string {
-	tables := rebuilt()
-	for i, table := range tables {
-		tables[i] = shadowOf(w) + "." + table
+// finishShadow makes the indexes of the shadow tables, and lets Postgres know roughly what is in them, or the first reads
+// after a swap would be planned blindly; it looks closer by itself later.
+func (p *Projections) finishShadow(ctx context.Context, w pg.Workspace, indexes map[string]string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2)
+	for _, table := range rebuilt() {
+		group.Go(func() error {
+			//sqlcheck:allow what Postgres says of our own indexes, and names of our own tables
+			return p.own(ctx, indexes[table]+"; set local default_statistics_target = 10; analyze "+shadowOf(w)+"."+table)
+		})
 	}
-	return "analyze " + strings.Join(tables, ", ")
+	return group.Wait()
 }
 
 // own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
@@ -188,13 +192,9 @@ func (p *Projections) fillShadow(ctx context.Context, w pg.Workspace, progress P
 // readPages sends the log, up to a position, in pages.
 func (p *Projections) readPages(ctx context.Context, w pg.Workspace, upTo int64, pages chan<- []domain.Record) error {
 	for first := int64(1); first <= upTo; first += rebuildSize {
-		var stored []eventstore.Record
-		err := p.db.Read(ctx, w, pg.Rows(&stored, `select `+foldColumns+` from event where position between $1 and $2 order by position`,
+		var records []domain.Record
+		err := p.db.Read(ctx, w, pg.Collect(&records, decodeRow, `select `+foldColumns+` from event where position between $1 and $2 order by position`,
 			first, min(first+rebuildSize-1, upTo)))
-		if err != nil {
-			return err
-		}
-		records, err := Decode(stored)
 		if err != nil {
 			return err
 		}

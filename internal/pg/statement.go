@@ -1,7 +1,6 @@
 package pg
 
 import (
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -15,41 +14,7 @@ type Statement struct {
 
 // Exec is a statement whose rows, if any, do not matter.
 func Exec(sql string, args ...any) Statement {
-	return Statement{sql: sql, args: natives(args)}
-}
-
-// Native gives a value in the type that the driver encodes at once: ids it would write as text, and read again.
-func Native(value any) any {
-	switch v := value.(type) {
-	case uuid.UUID:
-		return [16]byte(v)
-	case *uuid.UUID:
-		return (*[16]byte)(v)
-	case []uuid.UUID:
-		return nativeIDs(v, func(id uuid.UUID) [16]byte { return id })
-	case []*uuid.UUID:
-		return nativeIDs(v, func(id *uuid.UUID) *[16]byte { return (*[16]byte)(id) })
-	}
-	return value
-}
-
-func nativeIDs[ID, Native any](ids []ID, native func(ID) Native) []Native {
-	if ids == nil {
-		return nil
-	}
-	all := make([]Native, len(ids))
-	for i, id := range ids {
-		all[i] = native(id)
-	}
-	return all
-}
-
-func natives(values []any) []any {
-	all := make([]any, len(values))
-	for i, v := range values {
-		all[i] = Native(v)
-	}
-	return all
+	return Statement{sql: sql, args: args}
 }
 
 // PlanEach has the statements behind it, in the same transaction, planned for their parameters. Others are planned once,
@@ -74,21 +39,22 @@ func (s Statement) Scan(dest ...any) Statement {
 
 // Rows is a statement whose every row becomes a T, columns matched to fields by name.
 func Rows[T any](into *[]T, sql string, args ...any) Statement {
-	return collect(into, pgx.RowToStructByName[T], sql, args)
+	return Collect(into, pgx.RowToStructByName[T], sql, args...)
 }
 
 // Column is a statement whose rows have one column.
 func Column[T any](into *[]T, sql string, args ...any) Statement {
-	return collect(into, pgx.RowTo[T], sql, args)
+	return Collect(into, pgx.RowTo[T], sql, args...)
 }
 
-func collect[T any](into *[]T, row pgx.RowToFunc[T], sql string, args []any) Statement {
+// Collect is a statement whose every row becomes a T by row.
+func Collect[T any](into *[]T, row pgx.RowToFunc[T], sql string, args ...any) Statement {
 	read := func(rows pgx.Rows) error {
 		all, err := pgx.CollectRows(rows, row)
 		*into = all
 		return err
 	}
-	return Statement{sql: sql, args: natives(args), read: read}
+	return Statement{sql: sql, args: args, read: read}
 }
 
 // Queue adds the statement to a batch of a transaction that is open already.
