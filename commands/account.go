@@ -97,20 +97,31 @@ type note struct {
 }
 
 // note records what happened to an account beside the answer to the request: of a wrong password the time of the answer
-// does not tell whether there is such an account.
-func (c *Commands) note(ctx context.Context, n note) {
-	if !c.notes.do(ctx, func(ctx context.Context) { c.noteNow(ctx, n) }) {
-		c.notRecorded(ctx, n, errors.New("too many wait"))
+// does not tell whether there is such an account. The channel is closed when it is over.
+func (c *Commands) note(ctx context.Context, n note) <-chan struct{} {
+	over := make(chan struct{})
+	record := func(ctx context.Context) {
+		defer close(over)
+		if err := c.record(ctx, n); err != nil {
+			c.notRecorded(ctx, n, err)
+		}
 	}
+	if !c.notes[int(n.member[15])%len(c.notes)].do(ctx, record) {
+		c.notRecorded(ctx, n, errors.New("too many wait"))
+		close(over)
+	}
+	return over
 }
 
-// noteNow is note for who has shown who they are: once they have their answer, the event is in the log. It does not fail
-// what has happened; the log of this process says what could not be recorded.
+// noteFor is how long an answer waits for its event at most. It takes a few milliseconds when all is well.
+const noteFor = 5 * time.Second
+
+// noteNow is note for who has shown who they are: once they have their answer, the event is in the log, unless that would
+// take very long. It does not fail what has happened; the log of this process says what could not be recorded.
 func (c *Commands) noteNow(ctx context.Context, n note) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterPatience)
-	defer cancel()
-	if err := c.record(ctx, n); err != nil {
-		c.notRecorded(ctx, n, err)
+	select {
+	case <-c.note(ctx, n):
+	case <-time.After(noteFor):
 	}
 }
 

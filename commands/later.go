@@ -7,16 +7,16 @@ import (
 )
 
 // later does what an answer must not wait for, nor tell by its time whether it was done: a few things at once, in
-// about the order in which they came.
+// the order in which they came.
 type later struct {
 	mu      sync.Mutex
 	waiting []func()
 	workers int
+	most    int // workers
 	running sync.WaitGroup
 }
 
 const (
-	laterWorkers  = 4
 	laterWaiting  = 1000
 	laterPatience = 30 * time.Second // for one thing
 )
@@ -33,7 +33,7 @@ func (l *later) do(ctx context.Context, fn func(context.Context)) bool {
 		defer cancel()
 		fn(ctx)
 	})
-	if l.workers < laterWorkers {
+	if l.workers < l.most {
 		l.workers++
 		l.running.Go(l.work)
 	}
@@ -59,7 +59,9 @@ func (l *later) work() {
 func (c *Commands) Wait() {
 	done := make(chan struct{})
 	go func() {
-		c.notes.running.Wait()
+		for i := range c.notes {
+			c.notes[i].running.Wait()
+		}
 		c.mails.running.Wait()
 		close(done)
 	}()
