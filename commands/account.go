@@ -207,19 +207,46 @@ func (c *Commands) post(ctx context.Context, tx pgx.Tx, letter mail.Message) err
 	return err
 }
 
-// UnlockMember ends the lock of a member's account, and forgets the wrong passwords. It changes nothing about the
-// member.
+// UnlockMember ends the lock of a member's account, and forgets the wrong passwords.
 //
 // The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless. With the
 // same key that ends what was locked then, not a lock that was made since.
 func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
+	unlocked, done, err := c.changeAccount(ctx, r, id, func(a *attempt, m domain.Member) ([]domain.Event, error) {
+		who, err := c.nameOf(ctx, r.By.Workspace, m)
+		if err != nil {
+			return nil, err
+		}
+		locked, err := c.Limits.Locked(ctx, who.counter(limit.LoginAccount))
+		if err != nil || !locked {
+			return nil, err
+		}
+		return []domain.Event{domain.MemberUnlocked{MemberID: id}}, nil
+	})
+	if err != nil || done.repeated && len(done.records) == 0 {
+		return unlocked, err
+	}
+	until := time.Time{}
+	if done.repeated {
+		until = done.records[0].At
+	}
+	who, err := c.nameOf(ctx, r.By.Workspace, unlocked.State)
+	if err != nil {
+		return unlocked, err
+	}
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), until) })
+	return unlocked, err
+}
+
+// changeAccount is for commands on the account of another member: their events go to its stream, and the member stays as
+// is. query is read in the look on which decide decides.
+func (c *Commands) changeAccount(ctx context.Context, r Request, id uuid.UUID, decide func(*attempt, domain.Member) ([]domain.Event, error), query ...pg.Statement) (Result[domain.Member], effect, error) {
 	member := domain.Member{ID: id}
-	var who named
-	stream := domain.AccountStream(id)
+	p := plan{stream: domain.AccountStream(id)}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
-		p := plan{stream: stream}
-		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id), projections.StreamVersion(&p.version, stream)); err != nil {
+		read := append([]pg.Statement{projections.LoadMember(&rows, a.by, id), projections.StreamVersion(&p.version, p.stream)}, query...)
+		if err := a.look(ctx, read...); err != nil {
 			return p, err
 		}
 		if err := allow(a.by, domain.UpdateMember); err != nil {
@@ -233,28 +260,11 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 			return p, err
 		}
 		var err error
-		if who, err = c.nameOf(ctx, r.By.Workspace, member); err != nil {
-			return p, err
-		}
-		locked, err := c.Limits.Locked(ctx, who.counter(limit.LoginAccount))
-		if locked {
-			p.events = []domain.Event{domain.MemberUnlocked{MemberID: id}}
-		}
+		p.events, err = decide(a, member)
 		return p, err
 	})
-	ofAccount := done.records
-	done.records = nil // the member is as before
-	unlocked, err := result(ctx, c, r, projections.Members, member, done, err)
-	if err != nil || done.repeated && ofAccount == nil {
-		return unlocked, err
-	}
-	until := time.Time{}
-	if done.repeated {
-		until = ofAccount[0].At
-		if who, err = c.nameOf(ctx, r.By.Workspace, unlocked.State); err != nil {
-			return unlocked, err
-		}
-	}
-	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), until) })
-	return unlocked, err
+	ofMember := done
+	ofMember.records = nil
+	as, err := result(ctx, c, r, projections.Members, member, ofMember, err)
+	return as, done, err
 }

@@ -233,38 +233,16 @@ func (c *Commands) noteSelf(ctx context.Context, me self, from Origin, events ..
 // two factors are still on, and resetting again is harmless. With the same key that takes off what was on then, and
 // nothing that was turned on since.
 func (c *Commands) ResetTwoFactor(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	member := domain.Member{ID: id}
 	var on []string
-	stream := domain.AccountStream(id)
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		var rows []projections.MemberRow
-		p := plan{stream: stream}
-		err := a.look(ctx, projections.LoadMember(&rows, a.by, id), projections.StreamVersion(&p.version, stream), projections.LoadTwoFactor(&on, id))
-		if err != nil {
-			return p, err
-		}
-		if err := allow(a.by, domain.UpdateMember); err != nil {
-			return p, err
-		}
-		if len(rows) == 0 || !rows[0].Visible {
-			return p, domain.Missing("member")
-		}
-		member = rows[0].Member
-		if err := r.match(member.Version); err != nil {
-			return p, err
-		}
-		p.events, err = domain.TwoFactor{Enabled: len(on) > 0}.Reset(id, a.by.Member)
-		return p, err
-	})
-	ofAccount := done.records
-	done.records = nil // the member is as before
-	reset, err := result(ctx, c, r, projections.Members, member, done, err)
-	if err != nil || ofAccount == nil || len(on) == 0 {
+	reset, done, err := c.changeAccount(ctx, r, id, func(a *attempt, _ domain.Member) ([]domain.Event, error) {
+		return domain.TwoFactor{Enabled: len(on) > 0}.Reset(id, a.by.Member)
+	}, projections.LoadTwoFactor(&on, id))
+	if err != nil || len(done.records) == 0 || len(on) == 0 {
 		return reset, err
 	}
 	var before *time.Time
 	if done.repeated {
-		before = &ofAccount[0].At
+		before = &done.records[0].At
 	}
 	return reset, c.takeOff(ctx, r.By.Workspace, id, on[0], before)
 }
