@@ -191,7 +191,7 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 	var ids []uuid.UUID
 	var streams, types, data []string
 	var versions []int
-	var actors []*uuid.UUID
+	var actors []uuid.NullUUID
 	var metas []*string
 	var ats []time.Time
 	var keys []pg.Statement
@@ -199,7 +199,7 @@ func store(workspace pg.Workspace, log *state, verdicts []verdict) []pg.Statemen
 		for _, r := range v.fresh {
 			positions, ids, streams = append(positions, r.Position), append(ids, r.ID), append(streams, r.Stream)
 			versions, types, ats = append(versions, r.Version), append(types, r.Type), append(ats, r.At)
-			actors, metas, data = append(actors, r.Actor), append(metas, r.meta()), append(data, string(r.Data))
+			actors, metas, data = append(actors, r.actor()), append(metas, r.meta()), append(data, string(r.Data))
 		}
 		if k := v.request.append.Key; k != nil && v.fresh != nil {
 			keys = append(keys,

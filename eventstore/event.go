@@ -57,6 +57,14 @@ func (r Record) AppendLine(line []byte) []byte {
 	return append(line, '}')
 }
 
+// actor is Actor as a parameter of a statement: of a pointer the driver would make a text first.
+func (r Record) actor() (id uuid.NullUUID) {
+	if r.Actor != nil {
+		id = uuid.NullUUID{UUID: *r.Actor, Valid: true}
+	}
+	return id
+}
+
 // meta is Meta as a parameter of a statement.
 func (r Record) meta() *string {
 	if r.Meta == nil {
