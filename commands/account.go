@@ -87,7 +87,8 @@ func tooMany(err error) error {
 	return refusal
 }
 
-// note is something that happened to an account. It is not decided on anything.
+// note is something that happened to an account. It is not decided on anything. What changed something is recorded in the
+// transaction that changed it.
 type note struct {
 	in     pg.Workspace
 	member uuid.UUID
@@ -96,62 +97,35 @@ type note struct {
 	events []domain.Event
 }
 
-// note records what happened to an account beside the answer to the request: of a wrong password the time of the answer
-// does not tell whether there is such an account. The channel is closed when it is over.
-func (c *Commands) note(ctx context.Context, n note) <-chan struct{} {
-	over := make(chan struct{})
-	record := func(ctx context.Context) {
-		defer close(over)
-		if err := c.record(ctx, n); err != nil {
-			c.notRecorded(ctx, n, err)
+// noted makes a note ready for the log. It is no Append when there are no events.
+func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err error) {
+	a.Actor = n.actor
+	if a.Meta, err = c.sealOrigin(ctx, n.in, n.member, n.from); err != nil {
+		return a, err
+	}
+	write, err := encode(domain.AccountStream(n.member), eventstore.Any, n.events)
+	a.Writes = []eventstore.Write{write}
+	return a, err
+}
+
+// noteLater records beside the answer to the request: of a wrong password the time of the answer does not tell
+// whether there is such an account. The log of this process says what could not be recorded.
+func (c *Commands) noteLater(ctx context.Context, n note) {
+	failed := func(err error) {
+		c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
+			"type", n.events[0].Type(), "error", err.Error())
+	}
+	if !c.notes.do(ctx, n.member, func(ctx context.Context) {
+		a, err := c.noted(ctx, n)
+		if err == nil {
+			_, err = c.Store.Append(ctx, n.in, a)
 		}
-	}
-	if !c.notes[int(n.member[15])%len(c.notes)].do(ctx, record) {
-		c.notRecorded(ctx, n, errors.New("too many wait"))
-		close(over)
-	}
-	return over
-}
-
-// noteFor is how long an answer waits for its event at most. It takes a few milliseconds when all is well.
-const noteFor = 5 * time.Second
-
-// noteNow is note for who has shown who they are: once they have their answer, the event is in the log, unless that would
-// take very long. It does not fail what has happened; the log of this process says what could not be recorded.
-func (c *Commands) noteNow(ctx context.Context, n note) {
-	select {
-	case <-c.note(ctx, n):
-	case <-time.After(noteFor):
-	}
-}
-
-func (c *Commands) notRecorded(ctx context.Context, n note, err error) {
-	c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
-		"type", n.events[0].Type(), "error", err.Error())
-}
-
-func (c *Commands) record(ctx context.Context, n note) error {
-	meta, err := c.sealOrigin(ctx, n.in, n.member, n.from) // whoever tried: where somebody logs in from is that member's affair
-	if err != nil {
-		return err
-	}
-	stream, version := domain.AccountStream(n.member), 0
-	if err := c.DB.Read(ctx, n.in, projections.StreamVersion(&version, stream)); err != nil {
-		return err
-	}
-	for range maxAttempts {
-		write, err := encode(stream, version, n.events)
 		if err != nil {
-			return err
+			failed(err)
 		}
-		_, err = c.Store.Append(ctx, n.in, eventstore.Append{Actor: n.actor, Meta: meta, Writes: []eventstore.Write{write}})
-		moved, again := errors.AsType[*eventstore.MovedError](err)
-		if !again {
-			return err
-		}
-		version = moved.Actual
+	}) {
+		failed(errors.New("too many wait"))
 	}
-	return fmt.Errorf("stream %s moved %d times", stream, maxAttempts)
 }
 
 // noteFailed records that a wrong password or code was compared, and the lock that this made. The member learns of the first
@@ -161,7 +135,7 @@ func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections
 	if !hit.Locked.IsZero() {
 		events = append(events, domain.MemberLocked{MemberID: a.ID, Until: hit.Locked.UTC()})
 	}
-	c.note(ctx, note{in: w, member: a.ID, from: from, events: events})
+	c.noteLater(ctx, note{in: w, member: a.ID, from: from, events: events})
 	if hit.Locked.IsZero() || hit.Again || a.Status != domain.Active {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/limit"
@@ -189,19 +190,43 @@ func TestNotComparedDoesNotCount(t *testing.T) {
 	}
 }
 
-// A login works although what it leaves in the log cannot be stored, and the process says so.
-func TestLoginWithoutLog(t *testing.T) {
+// No session is opened that the log does not know of, and no password changed.
+func TestNothingWithoutTheLog(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
 	ada := h.found(t)
-	h.Store.Close()
-	if _, err := ada.logIn(0, ada.password); err != nil {
+	by, code := ada.actor(t), ada.resetCode(t)
+	err := h.DB.Own(t.Context(), ada.in.Schema(), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), `revoke insert on event from `+ada.in.Schema())
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	h.settle()
-	if log := h.log.String(); !strings.Contains(log, "member.logged_in") || strings.Contains(log, ada.email) {
-		t.Errorf("the log: %s", log)
+	before := ada.count(t, `select count(*) from session`)
+	if _, err := ada.logIn(0, ada.password); !pg.Is(err, pg.AccessDenied) {
+		t.Errorf("a login: %v", err)
 	}
+	if err := h.ChangePassword(t.Context(), by, home, ada.password, "another "+ada.password); !pg.Is(err, pg.AccessDenied) {
+		t.Errorf("a new password: %v", err)
+	}
+	if err := ada.reset(0, code, "another "+ada.password); !pg.Is(err, pg.AccessDenied) {
+		t.Errorf("a reset: %v", err)
+	}
+	if now := ada.count(t, `select count(*) from session`); now != before {
+		t.Errorf("%d sessions, before that %d", now, before)
+	}
+	if right, _, err := h.Hasher.Verify(t.Context(), ada.phc(t), ada.password); err != nil || !right {
+		t.Errorf("the password is another: %v", err)
+	}
+}
+
+func (p *person) phc(t testing.TB) (phc string) {
+	t.Helper()
+	if err := p.h.DB.Read(t.Context(), p.in, pg.Exec(`select password from credential where member_id = $1`, p.id).Scan(&phc)); err != nil {
+		t.Fatal(err)
+	}
+	return phc
 }
 
 // A password hashed with other parameters is hashed anew on login; many logins at once all work.

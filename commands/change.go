@@ -321,6 +321,14 @@ func allowOn(by projections.Actor, p domain.Permission, own bool) error {
 	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q does not grant %s here", by.Role.Name, p)
 }
 
+// inSession refuses an API token: what guards members is not for a program that leaked.
+func inSession(by projections.Actor) error {
+	if by.Session == uuid.Nil {
+		return domain.Refuse(domain.Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+	}
+	return nil
+}
+
 // match refuses when the thing is not at the version that the caller saw.
 func (r Request) match(version int) error {
 	if r.IfMatch != nil && *r.IfMatch != version {

@@ -43,7 +43,7 @@ type Commands struct {
 	Needs
 	now     func() time.Time
 	running sync.Map // the idempotency keys of the commands under way in this process
-	notes   [4]later // events of accounts, those of an account in one
+	notes   chains   // events of accounts
 	mails   later    // mails that an answer must not wait for
 
 	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
@@ -54,9 +54,5 @@ func New(n Needs) *Commands {
 	if n.ResetCodeLife == 0 {
 		n.ResetCodeLife = codeLife
 	}
-	c := &Commands{Needs: n, now: time.Now, mails: later{most: 4}}
-	for i := range c.notes {
-		c.notes[i].most = 1 // one after the other: in the order in which they came
-	}
-	return c
+	return &Commands{Needs: n, now: time.Now, mails: later{most: 4}}
 }

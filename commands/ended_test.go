@@ -63,6 +63,48 @@ func TestNothingAfterTheSession(t *testing.T) {
 	}
 }
 
+// Whoever was thrown out turns on no second factor of theirs, and changes nothing else about the account.
+func TestNoSecondFactorOfAThief(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{rules: limit.Rules{}})
+	ada := h.found(t)
+	thief := ada.actor(t)
+	proposal, err := h.BeginTwoFactor(t.Context(), thief, home, ada.password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stolen := &device{p: ada, secret: proposal.Secret}
+	ada.token = ok(ada.logIn(0, ada.password))
+	if err := h.ChangePassword(t.Context(), ada.actor(t), home, ada.password, "another "+ada.password); err != nil {
+		t.Fatal(err)
+	}
+	head := ada.count(t, `select position from head`)
+	for what, do := range map[string]func() error{
+		"confirm": func() error { _, err := h.ConfirmTwoFactor(t.Context(), thief, home, stolen.code(t)); return err },
+		"begin":   func() error { _, err := h.BeginTwoFactor(t.Context(), thief, home, "another "+ada.password); return err },
+		"renew":   func() error { _, err := h.RenewRecoveryCodes(t.Context(), thief, home, stolen.code(t)); return err },
+		"disable": func() error {
+			return h.DisableTwoFactor(t.Context(), thief, home, "another "+ada.password, stolen.code(t))
+		},
+		"password": func() error {
+			return h.ChangePassword(t.Context(), thief, home, "another "+ada.password, "third "+ada.password)
+		},
+	} {
+		if err := do(); refusedAs(err) != "unauthenticated" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := ada.count(t, `select count(*) from two_factor`); n != 0 {
+		t.Errorf("%d second factors", n)
+	}
+	if now := ada.count(t, `select position from head`); now != head {
+		t.Errorf("%d events", now-head)
+	}
+	if _, err := h.ConfirmTwoFactor(t.Context(), ada.actor(t), home, stolen.code(t)); refusedAs(err) != "two_factor_not_begun" {
+		t.Errorf("what the thief proposed: %v", err)
+	}
+}
+
 // A token that is asked for while the password is replaced is gone afterwards, or was never there.
 func TestNoTokenOutlivesAReset(t *testing.T) {
 	t.Parallel()

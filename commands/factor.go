@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -105,36 +106,59 @@ func lockCredential(member uuid.UUID) pg.Statement {
 	return pg.Exec(`select from credential where member_id = $1 for update`, member)
 }
 
-// unchanged finds the credential while it is still the one that was read.
-func unchanged(found *[]uuid.UUID, a projections.Account) pg.Statement {
-	return pg.Column(found, `select member_id from credential where member_id = $1 and password = $2`, a.ID, a.Password)
-}
-
-func passwordChanged() error {
-	return domain.Refuse(domain.Conflict, "password_changed", "your password was changed at the same time")
+// hold begins a change of one's own account: the session with which it was asked for must still be there, and the password
+// the one that was read. Who ends sessions waits until the change is committed.
+func (s self) hold(ctx context.Context, tx pgx.Tx) error {
+	var alive, same []uuid.UUID
+	err := run(ctx, tx,
+		pg.Column(&alive, `select id from session where id = $1 and member_id = $2 and expires_at > now() for share`, s.session, s.ID),
+		pg.Column(&same, `select member_id from credential where member_id = $1 and password = $2`, s.ID, s.Password))
+	switch {
+	case err != nil:
+		return err
+	case len(alive) == 0:
+		return ended()
+	case len(same) == 0:
+		return domain.Refuse(domain.Conflict, "password_changed", "your password was changed at the same time")
+	}
+	return nil
 }
 
 // self is the account of an actor with a session.
 type self struct {
 	projections.Account
-	in  pg.Workspace
-	who named
+	in      pg.Workspace
+	who     named
+	session uuid.UUID
+	from    Origin
 }
 
 // self reads it, for what an API token may not do.
-func (c *Commands) self(ctx context.Context, by projections.Actor) (self, error) {
-	if by.Session == uuid.Nil {
-		return self{}, domain.Refuse(domain.Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+func (c *Commands) self(ctx context.Context, by projections.Actor, from Origin) (self, error) {
+	if err := inSession(by); err != nil {
+		return self{}, err
+	}
+	var alive bool // a session may end while a body is on its way
+	if err := c.DB.Read(ctx, by.Workspace, projections.Alive(&alive, by)); err != nil {
+		return self{}, err
+	}
+	if !alive {
+		return self{}, ended()
 	}
 	account, err := c.Views.AccountByID(ctx, by.Workspace, by.Member)
 	if err != nil {
 		return self{}, err
 	}
-	if account == nil {
+	if account == nil || account.Status != domain.Active {
 		return self{}, ended()
 	}
 	who, err := c.nameOf(ctx, by.Workspace, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
-	return self{Account: *account, in: by.Workspace, who: who}, err
+	return self{Account: *account, in: by.Workspace, who: who, session: by.Session, from: from}, err
+}
+
+// note is something that the member does to their own account.
+func (s self) note(events ...domain.Event) note {
+	return note{in: s.in, member: s.ID, actor: s.ID, from: s.from, events: events}
 }
 
 // wrongGuess is a refusal of something that was compared and is wrong.
@@ -147,14 +171,14 @@ func (w wrongGuess) Unwrap() error { return w.error }
 //
 // What turned out right does not make the counter begin anew where logging in takes more than that: or who knows the
 // password could guess codes for ever, with a right password after each few.
-func (c *Commands) guess(ctx context.Context, me self, from Origin, compare func() error) error {
-	hit, err := c.Limits.Take(ctx, me.who.counter(limit.LoginAccount), from.counter(limit.LoginIP))
+func (c *Commands) guess(ctx context.Context, me self, compare func() error) error {
+	hit, err := c.Limits.Take(ctx, me.who.counter(limit.LoginAccount), me.from.counter(limit.LoginIP))
 	if err != nil {
 		return tooMany(err)
 	}
 	err = compare()
 	if wrong, is := errors.AsType[wrongGuess](err); is {
-		c.noteFailed(ctx, me.in, me.Account, from, hit)
+		c.noteFailed(ctx, me.in, me.Account, me.from, hit)
 		return wrong.error
 	}
 	var anew []string
@@ -187,21 +211,31 @@ func usedCode() error {
 	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, or was used before: each is good once, and those of a device for a minute and a half")
 }
 
-// alter changes what lets a member in, and asks for the mail that says so (unless the letter is the zero one), in one
-// transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
-func (c *Commands) alter(ctx context.Context, w pg.Workspace, member uuid.UUID, letter mail.Message, claim, after func(pgx.Tx) error, statements ...pg.Statement) error {
-	return c.DB.Control(ctx, func(tx pgx.Tx) error {
-		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+// alter changes what lets a member in, records that, and asks for the mail that says so (unless the letter is the zero
+// one), in one transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
+func (c *Commands) alter(ctx context.Context, n note, letter mail.Message, claim, after func(pgx.Tx) error, statements ...pg.Statement) error {
+	record, err := c.noted(ctx, n)
+	if err != nil {
+		return err
+	}
+	var receipt eventstore.Receipt
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
+		if err := pg.Become(ctx, tx, n.in.Schema(), n.in.Schema()); err != nil {
 			return err
 		}
-		if err := run(ctx, tx, lockCredential(member)); err != nil {
-			return fmt.Errorf("lock the credential of member %s: %w", member, err)
+		if err := run(ctx, tx, lockCredential(n.member)); err != nil {
+			return fmt.Errorf("lock the credential of member %s: %w", n.member, err)
 		}
 		if err := claim(tx); err != nil {
 			return err
 		}
 		if err := run(ctx, tx, statements...); err != nil {
-			return fmt.Errorf("change what lets member %s in: %w", member, err)
+			return fmt.Errorf("change what lets member %s in: %w", n.member, err)
+		}
+		if len(n.events) > 0 {
+			if receipt, err = c.Store.AppendIn(ctx, in(tx), n.in, record); err != nil {
+				return fmt.Errorf("record what lets member %s in: %w", n.member, err)
+			}
 		}
 		if err := pg.Become(ctx, tx, "none", ""); err != nil {
 			return err
@@ -211,4 +245,8 @@ func (c *Commands) alter(ctx context.Context, w pg.Workspace, member uuid.UUID, 
 		}
 		return c.post(ctx, tx, letter)
 	})
+	if err == nil {
+		c.Store.Appended(n.in, receipt)
+	}
+	return err
 }

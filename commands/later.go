@@ -59,9 +59,7 @@ func (l *later) work() {
 func (c *Commands) Wait() {
 	done := make(chan struct{})
 	go func() {
-		for i := range c.notes {
-			c.notes[i].running.Wait()
-		}
+		c.notes.running.Wait()
 		c.mails.running.Wait()
 		close(done)
 	}()

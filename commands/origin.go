@@ -51,13 +51,11 @@ func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.U
 
 // metaSubject is under whose data key the metadata of a record is.
 func metaSubject(r projections.Record) (subject uuid.UUID) {
-	if account, ok := domain.StreamID("account", r.Stream); ok {
-		return account
-	}
 	if r.Actor != nil {
 		return *r.Actor
 	}
-	return uuid.Nil
+	account, _ := domain.StreamID("account", r.Stream)
+	return account
 }
 
 // seal is sealOrigin with a key at hand.

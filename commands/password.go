@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -100,12 +101,12 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 	return c.tryMailed(ctx, n.From, func() error { return c.resetPassword(ctx, who, n) })
 }
 
-func (c *Commands) resetPassword(ctx context.Context, who named, n NewPassword) error {
+func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassword) error {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil {
 		return err
 	}
-	stored, err := c.tryResetCode(ctx, w, hash, n.Code)
+	stored, err := c.tryResetCode(ctx, w, hash, wanted.Code)
 	if err != nil {
 		return err
 	}
@@ -120,10 +121,10 @@ func (c *Commands) resetPassword(ctx context.Context, who named, n NewPassword) 
 	if err != nil {
 		return err
 	}
-	if err := checkPassword(n.Password, who.slug, ws.Name, who.email); err != nil {
+	if err := checkPassword(wanted.Password, who.slug, ws.Name, who.email); err != nil {
 		return err
 	}
-	phc, err := c.hash(ctx, n.Password)
+	phc, err := c.hash(ctx, wanted.Password)
 	if err != nil {
 		return err
 	}
@@ -131,22 +132,18 @@ func (c *Commands) resetPassword(ctx context.Context, who named, n NewPassword) 
 	if err != nil {
 		return err
 	}
-	err = c.replacePassword(ctx, w, *account, phc, uuid.Nil, func(tx pgx.Tx) error {
+	events := []domain.Event{domain.MemberPasswordReset{MemberID: account.ID}}
+	if locked {
+		events = append(events, domain.MemberUnlocked{MemberID: account.ID})
+	}
+	n := note{in: w, member: account.ID, actor: account.ID, from: wanted.From, events: events}
+	return c.replacePassword(ctx, n, *account, phc, uuid.Nil, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `delete from password_reset where email_hash = $1 and code = $2`, hash, stored)
 		if err == nil && tag.RowsAffected() == 0 {
 			return badCode()
 		}
 		return err
 	}, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), time.Time{}) })
-	if err != nil {
-		return err
-	}
-	events := []domain.Event{domain.MemberPasswordReset{MemberID: account.ID}}
-	if locked {
-		events = append(events, domain.MemberUnlocked{MemberID: account.ID})
-	}
-	c.noteNow(ctx, note{in: w, member: account.ID, actor: account.ID, from: n.From, events: events})
-	return nil
 }
 
 // tryMailed does what takes a code from a mail. It counts first, as a login that failed, for the address that it came from:
@@ -188,7 +185,7 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash, code 
 // ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions and API
 // tokens. Wrong answers count as failed logins: see guess.
 func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, from Origin, current, plain string) error {
-	me, err := c.self(ctx, by)
+	me, err := c.self(ctx, by, from)
 	if err != nil {
 		return err
 	}
@@ -199,35 +196,25 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 	if err := checkPassword(plain, ws.Slug, ws.Name, me.who.email); err != nil {
 		return err
 	}
-	if err := c.guess(ctx, me, from, func() error { return c.showPassword(ctx, me, current, "/current") }); err != nil {
+	if err := c.guess(ctx, me, func() error { return c.showPassword(ctx, me, current, "/current") }); err != nil {
 		return err
 	}
 	phc, err := c.hash(ctx, plain)
 	if err != nil {
 		return err
 	}
-	err = c.replacePassword(ctx, me.in, me.Account, phc, by.Session, func(tx pgx.Tx) error {
-		var same []uuid.UUID
-		err := run(ctx, tx, unchanged(&same, me.Account))
-		if err == nil && len(same) == 0 {
-			return passwordChanged()
-		}
-		return err
-	}, func(pgx.Tx) error { return nil })
-	if err == nil {
-		c.noteNow(ctx, note{in: me.in, member: me.ID, actor: me.ID, from: from, events: []domain.Event{domain.MemberPasswordChanged{MemberID: me.ID}}})
-	}
-	return err
+	return c.replacePassword(ctx, me.note(domain.MemberPasswordChanged{MemberID: me.ID}), me.Account, phc, by.Session,
+		func(tx pgx.Tx) error { return me.hold(ctx, tx) }, nothing)
 }
 
-// replacePassword stores a new password, ends all API tokens of the member and all sessions but keep, and asks for the
-// mail that says so: see alter.
-func (c *Commands) replacePassword(ctx context.Context, w pg.Workspace, a projections.Account, phc string, keep uuid.UUID, claim, after func(pgx.Tx) error) error {
-	letter, err := c.letter(ctx, w, a, "password_changed", nil)
+// replacePassword stores a new password, ends all API tokens of the member and all sessions but keep, forgets a second
+// factor that was only proposed (by whoever had a session), and asks for the mail that says so: see alter.
+func (c *Commands) replacePassword(ctx context.Context, n note, a projections.Account, phc string, keep uuid.UUID, claim, after func(pgx.Tx) error) error {
+	letter, err := c.letter(ctx, n.in, a, "password_changed", nil)
 	if err != nil {
 		return err
 	}
-	return c.alter(ctx, w, a.ID, letter, claim, after, setPassword(a.ID, phc), endSessions(a.ID, keep), endTokens(a.ID))
+	return c.alter(ctx, n, letter, claim, after, setPassword(a.ID, phc), endSessions(a.ID, keep), endTokens(a.ID), dropProposed(a.ID))
 }
 
 func setPassword(member uuid.UUID, phc string) pg.Statement {
@@ -238,6 +225,11 @@ func setPassword(member uuid.UUID, phc string) pg.Statement {
 // endSessions ends all sessions of a member but keep, which may be uuid.Nil.
 func endSessions(member, keep uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from session where member_id = $1 and id <> $2`, member, keep)
+}
+
+// in runs statements in a transaction, for the event store.
+func in(tx pgx.Tx) eventstore.Run {
+	return func(ctx context.Context, statements ...pg.Statement) error { return run(ctx, tx, statements...) }
 }
 
 func run(ctx context.Context, tx pgx.Tx, statements ...pg.Statement) error {

@@ -19,6 +19,9 @@ func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *
 		if err := allow(a.by, domain.UpdateWorkspace); err != nil {
 			return plan{}, err
 		}
+		if err := inSession(a.by); err != nil {
+			return plan{}, err
+		}
 		before = domain.Policy{}
 		if len(rows) > 0 {
 			before = rows[0]

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/token"
@@ -80,9 +81,8 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 	}
 	w, account, err := c.account(ctx, who)
 	var session newSession
-	var noted []domain.Event
 	if err == nil {
-		session, noted, err = c.openSession(ctx, w, account, in)
+		session, err = c.openSession(ctx, w, account, in)
 	}
 	var anew []string
 	switch {
@@ -102,8 +102,6 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 		return Admitted{}, err
 	}
 	member, err := c.Views.MemberByID(ctx, w, account.ID)
-	c.noteNow(ctx, note{in: w, member: account.ID, actor: account.ID, from: in.From, // last: whoever reads behind it has to catch up
-		events: append(noted, domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id})})
 	return Admitted{In: w, Workspace: ws, Member: member, Token: session.token, ExpiresAt: session.expires}, err
 }
 
@@ -121,44 +119,45 @@ func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *proje
 	return w, account, err
 }
 
-// openSession compares what is shown and stores a session, and gives what there is to note of that. It is errWrong when
-// the password is not the account's. What is replaced meanwhile is compared again: this may have been the old one, or its
-// hash made anew by another login.
-func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, in Credentials) (newSession, []domain.Event, error) {
+// openSession compares what is shown and stores a session. It is errWrong when the password is not the account's. What is
+// replaced meanwhile is compared again: this may have been the old one, or its hash made anew by another login.
+func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, in Credentials) (newSession, error) {
 	for range 3 {
 		right, weak, err := c.verify(ctx, account, in.Password)
 		if err != nil {
-			return newSession{}, nil, err
+			return newSession{}, err
 		}
 		if !right {
-			return newSession{}, nil, errWrong
+			return newSession{}, errWrong
 		}
 		shown, err := c.secondFactor(ctx, w, *account, in.Code)
 		if err != nil {
-			return newSession{}, nil, err
+			return newSession{}, err
 		}
 		var rehash []pg.Statement
 		if weak {
 			phc, err := c.hash(ctx, in.Password)
 			if err != nil {
-				return newSession{}, nil, err
+				return newSession{}, err
 			}
 			rehash = append(rehash, pg.Exec(`update credential set password = $3, updated_at = now()
 				where member_id = $1 and password = $2`, account.ID, account.Password, phc))
 		}
 		session := c.newSession(w, account.ID)
-		stored, err := c.storeSession(ctx, w, session, *account, shown, rehash...)
+		n := note{in: w, member: account.ID, actor: account.ID, from: in.From,
+			events: shown.events(domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id})}
+		stored, err := c.storeSession(ctx, n, session, *account, shown, rehash...)
 		if err != nil {
-			return newSession{}, nil, fmt.Errorf("store session: %w", err)
+			return newSession{}, fmt.Errorf("store session: %w", err)
 		}
 		if stored {
-			return session, shown.events(), nil
+			return session, nil
 		}
 		if account, err = c.Views.AccountByID(ctx, w, account.ID); err != nil {
-			return newSession{}, nil, err
+			return newSession{}, err
 		}
 	}
-	return newSession{}, nil, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
+	return newSession{}, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
 }
 
 // secondFactor compares the code of a login; nil when the account has no second factor: then none counts.
@@ -178,29 +177,47 @@ func (c *Commands) secondFactor(ctx context.Context, w pg.Workspace, a projectio
 
 var errMoved = errors.New("what was compared has changed")
 
-// storeSession takes the code and stores the session in one transaction: killed anywhere, it is both or neither. It
-// says whether all that was compared still held.
-func (c *Commands) storeSession(ctx context.Context, w pg.Workspace, s newSession, a projections.Account, shown *factor, more ...pg.Statement) (bool, error) {
+// storeSession takes the code, stores the session and records the login in one transaction: killed anywhere, it is all or
+// nothing. It says whether all that was compared still held.
+func (c *Commands) storeSession(ctx context.Context, n note, s newSession, a projections.Account, shown *factor, more ...pg.Statement) (bool, error) {
+	record, err := c.noted(ctx, n)
+	if err != nil {
+		return false, err
+	}
+	c.notes.wait(a.ID, noteFor) // so that the failed ones of before stand before it
 	var taken, stored []uuid.UUID
 	statements := []pg.Statement{lockCredential(a.ID)}
 	if shown != nil {
 		statements = append(statements, shown.take(&taken))
 	}
 	statements = append(statements, s.insertFor(a, &stored))
-	err := c.DB.In(ctx, w, func(tx *pg.Tx) error {
+	var receipt eventstore.Receipt
+	err = c.DB.In(ctx, n.in, func(tx *pg.Tx) error {
 		if err := tx.Run(ctx, statements...); err != nil {
 			return err
 		}
 		if len(stored) == 0 || shown != nil && len(taken) == 0 {
 			return errMoved
 		}
-		return tx.Commit(ctx, append(more, c.endOld(a.ID))...)
+		if err := tx.Run(ctx, append(more, c.endOld(a.ID))...); err != nil {
+			return err
+		}
+		var err error
+		receipt, err = c.Store.AppendIn(ctx, tx.Run, n.in, record)
+		return err
 	})
 	if errors.Is(err, errMoved) {
 		return false, nil
 	}
+	if err == nil {
+		c.Store.Appended(n.in, receipt)
+	}
 	return err == nil, err
 }
+
+// noteFor is how long a login waits for what is still to be recorded of its account. It takes a few milliseconds when all
+// is well.
+const noteFor = 100 * time.Millisecond
 
 // verify compares a password with the account's. It is the same work for an account that is not there, or that may
 // not be used.

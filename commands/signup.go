@@ -137,7 +137,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 		return Admitted{}, err
 	}
 	err = c.Tenancy.Provision(ctx, w.ID, p.Slug, p.Region,
-		func(tx pgx.Tx) error { return f.lay(ctx, tx, w, c.now()) },
+		func(tx pgx.Tx) error { return c.lay(ctx, tx, w, f) },
 		func(tx pgx.Tx) error {
 			tag, err := tx.Exec(ctx, `delete from kluis.signup where id = $1`, id)
 			if err == nil && tag.RowsAffected() == 0 {
@@ -240,15 +240,12 @@ func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundat
 	return f, nil
 }
 
-func (f foundation) lay(ctx context.Context, tx pgx.Tx, w pg.Workspace, now time.Time) error {
-	batch := &pgx.Batch{}
-	for _, s := range f.statements {
-		s.Queue(batch)
-	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+func (c *Commands) lay(ctx context.Context, tx pgx.Tx, w pg.Workspace, f foundation) error {
+	if err := run(ctx, tx, f.statements...); err != nil {
 		return fmt.Errorf("store keys and credential: %w", err)
 	}
-	return eventstore.AppendIn(ctx, tx, w, f.append, now)
+	_, err := c.Store.AppendIn(ctx, in(tx), w, f.append)
+	return err
 }
 
 func signupPurpose(id uuid.UUID) string { return "kluis/signup/" + id.String() }

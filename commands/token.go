@@ -23,8 +23,8 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 		if err := a.look(ctx); err != nil {
 			return plan{}, err
 		}
-		if a.by.Session == uuid.Nil { // or a token could outlive its end, by another
-			return plan{}, domain.Refuse(domain.Forbidden, "session_required", "an API token cannot make another: log in")
+		if err := inSession(a.by); err != nil { // or a token could outlive its end, by another
+			return plan{}, err
 		}
 		if a.by.TwoFactor.MustEnrol() { // it would be a token without grants
 			return plan{}, domain.EnrolFirst()

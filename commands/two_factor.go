@@ -26,18 +26,18 @@ type Proposal struct {
 // BeginTwoFactor proposes a secret to the actor, in the place of an earlier one. It counts for nothing until a code shows
 // that a device has it, so an answer that was lost costs nothing: begin again.
 func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, from Origin, plain string) (Proposal, error) {
-	me, err := c.self(ctx, by)
+	me, err := c.self(ctx, by, from)
 	if err != nil {
 		return Proposal{}, err
 	}
 	if err := me.standing(by).Begin(); err != nil {
 		return Proposal{}, err
 	}
-	if err := c.guess(ctx, me, from, func() error { return c.showPassword(ctx, me, plain, "/password") }); err != nil {
+	if err := c.guess(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") }); err != nil {
 		return Proposal{}, err
 	}
 	var p Proposal
-	if p.Secret, p.URL, err = totp.New("Kluis", me.who.slug+":"+me.who.email); err != nil {
+	if p.Secret, p.URL, err = totp.New("Kluis", me.who.email+" ("+me.who.slug+")"); err != nil {
 		return Proposal{}, err
 	}
 	key, err := c.Vault.Key(ctx, me.in, me.ID)
@@ -49,8 +49,8 @@ func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, fro
 		return Proposal{}, err
 	}
 	var stored []uuid.UUID
-	err = c.DB.Do(ctx, me.in, pg.Column(&stored, `insert into two_factor (member_id, secret) values ($1, $2)
-		on conflict (member_id) do update set secret = excluded.secret where two_factor.confirmed_at is null returning member_id`, me.ID, sealed))
+	err = c.DB.Do(ctx, me.in, pg.Column(&stored, `insert into two_factor (member_id, secret) select member_id, $2 from session where id = $3 and member_id = $1
+		on conflict (member_id) do update set secret = excluded.secret where two_factor.confirmed_at is null returning member_id`, me.ID, sealed, me.session))
 	if err != nil {
 		return Proposal{}, fmt.Errorf("store the secret of member %s: %w", me.ID, err)
 	}
@@ -69,7 +69,7 @@ func (s self) standing(by projections.Actor) domain.TwoFactor {
 // codes. It ends the member's other sessions, which were opened without a code, and leaves API tokens as they are: those
 // are for programs, which have no device.
 func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, from Origin, code string) ([]string, error) {
-	me, err := c.self(ctx, by)
+	me, err := c.self(ctx, by, from)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 		return nil, domain.Refuse(domain.Conflict, "two_factor_not_begun", "ask for a secret first: POST /api/me/two-factor")
 	}
 	var step int64
-	if err := c.guess(ctx, me, from, func() (err error) { step, err = c.showStep(ctx, me, proposed[0], code); return err }); err != nil {
+	if err := c.guess(ctx, me, func() (err error) { step, err = c.showStep(ctx, me, proposed[0], code); return err }); err != nil {
 		return nil, err
 	}
 	codes, renew, err := c.newRecoveryCodes(ctx, me)
@@ -99,10 +99,10 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 		return pg.Column(taken, `update two_factor set confirmed_at = now(), last_step = $3
 			where member_id = $1 and secret = $2 and confirmed_at is null returning member_id`, me.ID, proposed[0], step)
 	})
-	if err := c.alter(ctx, me.in, me.ID, letter, claim, nothing, append(renew, endSessions(me.ID, by.Session))...); err != nil {
+	n := me.note(domain.MemberTwoFactorEnabled{MemberID: me.ID})
+	if err := c.alter(ctx, n, letter, claim, nothing, append(renew, endSessions(me.ID, by.Session))...); err != nil {
 		return nil, err
 	}
-	c.noteSelf(ctx, me, from, domain.MemberTwoFactorEnabled{MemberID: me.ID})
 	return codes, nil
 }
 
@@ -124,17 +124,15 @@ func (c *Commands) showStep(ctx context.Context, me self, sealed, code string) (
 // at once, while the password is still the one that let the member in.
 func (s self) claims(ctx context.Context, take func(taken *[]uuid.UUID) pg.Statement) func(pgx.Tx) error {
 	return func(tx pgx.Tx) error {
-		var same, taken []uuid.UUID
-		if err := run(ctx, tx, unchanged(&same, s.Account), take(&taken)); err != nil {
+		if err := s.hold(ctx, tx); err != nil {
 			return err
 		}
-		switch {
-		case len(same) == 0:
-			return passwordChanged()
-		case len(taken) == 0:
-			return usedCode()
+		var taken []uuid.UUID
+		err := run(ctx, tx, take(&taken))
+		if err == nil && len(taken) == 0 {
+			err = usedCode()
 		}
-		return nil
+		return err
 	}
 }
 
@@ -165,7 +163,7 @@ func dropRecoveryCodes(member uuid.UUID) pg.Statement {
 // RenewRecoveryCodes gives the actor ten new recovery codes, for a code; those from before are dead. When the answer is
 // lost nobody knows the new ones: renew again, with the next code from the device.
 func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor, from Origin, code string) ([]string, error) {
-	me, err := c.self(ctx, by)
+	me, err := c.self(ctx, by, from)
 	if err != nil {
 		return nil, err
 	}
@@ -173,23 +171,23 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 		return nil, err
 	}
 	var shown *factor
-	if err := c.guess(ctx, me, from, func() (err error) { shown, err = c.showCode(ctx, me, code); return err }); err != nil {
+	if err := c.guess(ctx, me, func() (err error) { shown, err = c.showCode(ctx, me, code); return err }); err != nil {
 		return nil, err
 	}
 	codes, renew, err := c.newRecoveryCodes(ctx, me)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.alter(ctx, me.in, me.ID, mail.Message{}, me.claims(ctx, shown.take), nothing, renew...); err != nil {
+	n := me.note(shown.events(domain.MemberRecoveryCodesRenewed{MemberID: me.ID})...)
+	if err := c.alter(ctx, n, mail.Message{}, me.claims(ctx, shown.take), nothing, renew...); err != nil {
 		return nil, err
 	}
-	c.noteSelf(ctx, me, from, shown.events(domain.MemberRecoveryCodesRenewed{MemberID: me.ID})...)
 	return codes, nil
 }
 
 // DisableTwoFactor turns two factors off, for the password and a code, unless the policy asks them of the actor's role.
 func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, from Origin, plain, code string) error {
-	me, err := c.self(ctx, by)
+	me, err := c.self(ctx, by, from)
 	if err != nil {
 		return err
 	}
@@ -197,7 +195,7 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 		return err
 	}
 	var shown *factor
-	err = c.guess(ctx, me, from, func() (err error) {
+	err = c.guess(ctx, me, func() (err error) {
 		if err := c.showPassword(ctx, me, plain, "/password"); err != nil {
 			return err
 		}
@@ -211,19 +209,17 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	if err != nil {
 		return err
 	}
-	if err := c.alter(ctx, me.in, me.ID, letter, me.claims(ctx, shown.take), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID)); err != nil {
-		return err
-	}
-	c.noteSelf(ctx, me, from, shown.events(domain.MemberTwoFactorDisabled{MemberID: me.ID})...)
-	return nil
+	n := me.note(shown.events(domain.MemberTwoFactorDisabled{MemberID: me.ID})...)
+	return c.alter(ctx, n, letter, me.claims(ctx, shown.take), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID))
+}
+
+// dropProposed forgets a secret that no code has confirmed.
+func dropProposed(member uuid.UUID) pg.Statement {
+	return pg.Exec(`delete from two_factor where member_id = $1 and confirmed_at is null`, member)
 }
 
 func dropTwoFactor(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from two_factor where member_id = $1`, member)
-}
-
-func (c *Commands) noteSelf(ctx context.Context, me self, from Origin, events ...domain.Event) {
-	c.noteNow(ctx, note{in: me.in, member: me.ID, actor: me.ID, from: from, events: events})
 }
 
 // ResetTwoFactor turns the two factors of another member off, who has lost the device. It ends that member's sessions and
@@ -235,6 +231,9 @@ func (c *Commands) noteSelf(ctx context.Context, me self, from Origin, events ..
 func (c *Commands) ResetTwoFactor(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	var on []string
 	reset, done, err := c.changeAccount(ctx, r, id, func(a *attempt, _ domain.Member) ([]domain.Event, error) {
+		if err := inSession(a.by); err != nil {
+			return nil, err
+		}
 		return domain.TwoFactor{Enabled: len(on) > 0}.Reset(id, a.by.Member)
 	}, projections.LoadTwoFactor(&on, id))
 	if err != nil || len(done.records) == 0 || len(on) == 0 {
@@ -260,7 +259,7 @@ func (c *Commands) takeOff(ctx context.Context, w pg.Workspace, member uuid.UUID
 			return err
 		}
 	}
-	err = c.alter(ctx, w, member, letter, func(tx pgx.Tx) error {
+	err = c.alter(ctx, note{in: w, member: member}, letter, func(tx pgx.Tx) error { // it is in the log already
 		tag, err := tx.Exec(ctx, `delete from two_factor where member_id = $1 and secret = $2 and ($3::timestamptz is null or confirmed_at < $3)`,
 			member, secret, before)
 		if err == nil && tag.RowsAffected() == 0 {

@@ -114,7 +114,7 @@ func TestTwoFactorsOfOneMember(t *testing.T) {
 		t.Errorf("recovery codes before: %v", err)
 	}
 	old, err := h.BeginTwoFactor(t.Context(), ada.actor(t), home, ada.password)
-	if err != nil || !strings.HasPrefix(old.URL, "otpauth://totp/Kluis:"+ada.slug+":"+ada.email+"?") || !strings.Contains(old.URL, old.Secret) {
+	if err != nil || !strings.HasPrefix(old.URL, "otpauth://totp/Kluis:"+ada.email+"%20%28"+ada.slug+"%29?") || !strings.Contains(old.URL, old.Secret) {
 		t.Fatalf("%+v, %v", old, err)
 	}
 	if _, err := ada.logIn(1, ada.password); err != nil {

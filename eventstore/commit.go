@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -22,7 +21,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 			verdicts = judge(w.log, found, batch, w.store.now())
 		}
 		if verdicts == nil || anyRefused(verdicts) { // a refusal must be of what is, not of what this writer remembers
-			if found, err = look(ctx, tx, batch); err != nil {
+			if found, err = look(ctx, tx.Run, batch); err != nil {
 				return err
 			}
 			w.log = found.log
@@ -96,7 +95,7 @@ type keyRow struct {
 }
 
 // look locks the head row, then reads what the batch relies on: whoever held the lock before has committed.
-func look(ctx context.Context, tx *pg.Tx, batch []*request) (lookup, error) {
+func look(ctx context.Context, run Run, batch []*request) (lookup, error) {
 	log := &state{versions: map[string]int{}}
 	var streams []string
 	var keys [][]byte
@@ -120,7 +119,7 @@ func look(ctx context.Context, tx *pg.Tx, batch []*request) (lookup, error) {
 	var versions []streamRow
 	var keyRows []keyRow
 	var stored []Record
-	err := tx.Run(ctx,
+	err := run(ctx,
 		pg.Exec(lockHead).Scan(&log.position, &log.at),
 		pg.Rows(&versions, selectVersions, streams),
 		pg.Rows(&keyRows, selectKeys, keys, KeyLife.Seconds()),
@@ -240,16 +239,26 @@ const (
 			as e (position, id, stream, version, type, at, actor, meta, data)`
 )
 
-// AppendIn stores a in a transaction that provisions its workspace, where nobody else can be.
-func AppendIn(ctx context.Context, tx pgx.Tx, w pg.Workspace, a Append, now time.Time) error {
+// Run runs statements in a transaction that is in the role of a workspace.
+type Run func(ctx context.Context, statements ...pg.Statement) error
+
+// AppendIn stores a in a transaction that does something else as well: both happen, or neither. The head row is locked from
+// here on, so little should follow. Once it is committed, the caller says so with Appended.
+func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append) (Receipt, error) {
 	if err := a.check(); err != nil {
-		return err
+		return Receipt{}, err
 	}
-	log := &state{versions: map[string]int{}}
-	r := &request{append: a, ids: a.newIDs()}
-	batch := &pgx.Batch{}
-	for _, s := range store(w, log, judge(log, lookup{}, []*request{r}, now)) {
-		s.Queue(batch)
+	batch := []*request{{append: a, ids: a.newIDs()}}
+	found, err := look(ctx, run, batch)
+	if err != nil {
+		return Receipt{}, err
 	}
-	return tx.SendBatch(ctx, batch).Close()
+	verdicts := judge(found.log, found, batch, s.now())
+	if err := verdicts[0].err; err != nil {
+		return Receipt{}, err
+	}
+	return verdicts[0].receipt, run(ctx, store(w, found.log, verdicts)...)
 }
+
+// Appended rings for what AppendIn stored.
+func (s *Store) Appended(w pg.Workspace, r Receipt) { s.bell.Ring(w, r.Last) }

@@ -92,6 +92,9 @@ type Append struct {
 	Key    *Key
 }
 
+// Any is the Expected of a write that was decided on nothing: it takes the stream as it is.
+const Any = -1
+
 // Write adds events to a stream that is at version Expected; 0 for a stream that is not there yet. An Append without
 // events has one Write without any.
 type Write struct {

@@ -48,7 +48,7 @@ func (s *state) accept(r *request, now time.Time) ([]Record, error) {
 		}
 	}
 	for _, w := range r.append.Writes {
-		if actual := s.versions[w.Stream]; actual != w.Expected {
+		if actual := s.versions[w.Stream]; actual != w.Expected && w.Expected != Any {
 			return nil, &MovedError{w.Stream, w.Expected, actual}
 		}
 	}

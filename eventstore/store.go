@@ -86,7 +86,7 @@ func (a Append) check() error {
 	seen := map[string]bool{}
 	events := 0
 	for _, w := range a.Writes {
-		if w.Stream == "" || seen[w.Stream] || w.Expected < 0 || len(w.Events) == 0 && (a.Key == nil || len(a.Writes) > 1) {
+		if w.Stream == "" || seen[w.Stream] || w.Expected < Any || len(w.Events) == 0 && (a.Key == nil || len(a.Writes) > 1) {
 			return fmt.Errorf("append to stream %q, expected version %d, %d events: each stream once, with events", w.Stream, w.Expected, len(w.Events))
 		}
 		seen[w.Stream] = true

@@ -36,19 +36,24 @@ func needs(p domain.Permission) access {
 	return access{rule: p.String(), permission: p}
 }
 
+// inSession is the same rule for who logged in.
+func (r access) inSession() access {
+	r.session = true
+	return r
+}
+
 func (r access) explain(description string) string {
-	var who string
+	who := "Needs the permission `" + r.rule + "`"
 	switch {
 	case r == public:
 		return description
-	case r.session:
-		who = "Any active member may, with a session and not with an API token."
-	case r == signedIn:
-		who = "Any active member may."
-	default:
-		who = "Needs the permission `" + r.rule + "`."
+	case r.rule == signedIn.rule:
+		who = "Any active member may"
 	}
-	return strings.TrimSpace(description + "\n\n" + who)
+	if r.session {
+		who += ", with a session and not with an API token"
+	}
+	return strings.TrimSpace(description + "\n\n" + who + ".")
 }
 
 func (r access) security() []map[string][]string {

@@ -41,9 +41,9 @@ func policy(a *api) {
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/policy", ID: "update-policy", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Change what the workspace asks of its members",
-		Description: "Two factors that are asked of a role are asked at once: members of that role who have not turned them on can do nothing else, " +
+		Description: "Two factors that are asked of a role are asked at once: members of that role who have not turned them on can do nothing that needs a permission, " +
 			"with a session or an API token, from their next request on. That may be yourself.",
-		Access: needs(domain.UpdateWorkspace)},
+		Access: needs(domain.UpdateWorkspace).inSession()},
 		func(ctx context.Context, r commands.Request, in *policyUpdate) (*policyWritten, error) {
 			done, err := a.Commands.UpdatePolicy(ctx, r, in.Body.TwoFactorRoles.Value)
 			return &policyWritten{written(done.Position, done.State.Version), showPolicy(done.State)}, err

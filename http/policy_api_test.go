@@ -117,7 +117,7 @@ func (c *client) everyOperation(t *testing.T) {
 		}
 		a := c.call(t, op.method, op.target(), nil)
 		switch {
-		case op.rule() != "signed_in" && (a.status != 403 || a.outcome(t) != "two_factor_required"):
+		case op.rule() != "signed_in" && (a.status != 403 || a.outcome(t) != "two_factor_required" && a.outcome(t) != "session_required"):
 			t.Errorf("%s: %d %.200s", op.id, a.status, a.body)
 		case op.rule() == "signed_in" && (a.status == 401 || a.status == 403 && a.outcome(t) != "session_required"):
 			t.Errorf("%s: %d %.200s", op.id, a.status, a.body)
@@ -125,6 +125,21 @@ func (c *client) everyOperation(t *testing.T) {
 	}
 	if strings.HasPrefix(c.token, "kls_") {
 		c.call(t, "POST", "/api/tokens", object{"name": "x", "expires_at": tomorrow}).problem(t, 403, "two_factor_required")
+	}
+}
+
+// An API token shows no second factor, so it takes none away.
+func TestTokensLeaveTwoFactorsAlone(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)
+	ada := p[0].signUp(t)
+	bob := ada.member(t, "member")
+	bob.enrol(t)
+	script, _ := ada.newToken(t)
+	script.call(t, "PATCH", "/api/policy", object{"two_factor_roles": []string{}}).problem(t, 403, "session_required")
+	script.call(t, "DELETE", "/api/members/"+bob.id.String()+"/two-factor", nil).problem(t, 403, "session_required")
+	if enabled, _ := bob.standing(t); !enabled {
+		t.Error("they are off")
 	}
 }
 

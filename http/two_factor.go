@@ -87,7 +87,7 @@ func (a *api) resetTwoFactor() {
 		Summary: "Turn off the two factors of a member who has lost the device",
 		Description: "That member's sessions and API tokens end, and a mail tells them. Nothing happens to a member who has not turned them on. " +
 			"Your own are turned off with `POST /api/me/two-factor/disable`.",
-		Access: needs(domain.UpdateMember)},
+		Access: needs(domain.UpdateMember).inSession()},
 		func(ctx context.Context, r commands.Request, in *memberCommand) (*written204, error) {
 			return noAnswer(a.Commands.ResetTwoFactor(ctx, r, in.ID))
 		})

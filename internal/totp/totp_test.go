@@ -55,12 +55,12 @@ func TestVectors(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	secret, address, err := New("Kluis", "acme:zoë+1@example.org")
+	secret, address, err := New("Kluis", "zoë+1@example.org (acme)")
 	if err != nil || len(secret) != 32 {
 		t.Fatalf("%q, %v", secret, err)
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "otpauth" || u.Host != "totp" || u.Path != "/Kluis:acme:zoë+1@example.org" {
+	if err != nil || u.Scheme != "otpauth" || u.Host != "totp" || u.Path != "/Kluis:zoë+1@example.org (acme)" {
 		t.Errorf("%q: %v", address, err)
 	}
 	for name, want := range map[string]string{"secret": secret, "issuer": "Kluis", "algorithm": "SHA1", "digits": "6", "period": "30"} {
