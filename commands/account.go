@@ -130,8 +130,8 @@ func (c *Commands) noteLater(ctx context.Context, n note) {
 
 // noteFailed records that a wrong password or code was compared, and the lock that this made. The member learns of the first
 // of a row of locks by mail.
-func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, hit limit.Hit) {
-	events := []domain.Event{domain.MemberLoginFailed{MemberID: a.ID}}
+func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, hit limit.Hit, reason string) {
+	events := []domain.Event{domain.MemberLoginFailed{MemberID: a.ID, Reason: reason}}
 	if !hit.Locked.IsZero() {
 		events = append(events, domain.MemberLocked{MemberID: a.ID, Until: hit.Locked.UTC()})
 	}
@@ -139,9 +139,13 @@ func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections
 	if hit.Locked.IsZero() || hit.Again || a.Status != domain.Active {
 		return
 	}
-	minutes := strconv.Itoa(int(math.Ceil(time.Until(hit.Locked).Minutes())))
+	values := map[string]string{}
+	if reason != "" {
+		values["Known"] = "yes"
+	}
+	values["Minutes"] = strconv.Itoa(int(math.Ceil(time.Until(hit.Locked).Minutes())))
 	c.mails.do(ctx, func(ctx context.Context) {
-		letter, err := c.letter(ctx, w, a, "locked", map[string]string{"Minutes": minutes})
+		letter, err := c.letter(ctx, w, a, "locked", values)
 		if err == nil {
 			err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.post(ctx, tx, letter) })
 		}

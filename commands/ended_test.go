@@ -81,8 +81,11 @@ func TestNoSecondFactorOfAThief(t *testing.T) {
 	head := ada.count(t, `select position from head`)
 	for what, do := range map[string]func() error{
 		"confirm": func() error { _, err := h.ConfirmTwoFactor(t.Context(), thief, home, stolen.code(t)); return err },
-		"begin":   func() error { _, err := h.BeginTwoFactor(t.Context(), thief, home, "another "+ada.password); return err },
-		"renew":   func() error { _, err := h.RenewRecoveryCodes(t.Context(), thief, home, stolen.code(t)); return err },
+		"begin": func() error {
+			_, err := h.BeginTwoFactor(t.Context(), thief, home, "another "+ada.password)
+			return err
+		},
+		"renew": func() error { _, err := h.RenewRecoveryCodes(t.Context(), thief, home, stolen.code(t)); return err },
 		"disable": func() error {
 			return h.DisableTwoFactor(t.Context(), thief, home, "another "+ada.password, stolen.code(t))
 		},

@@ -162,7 +162,10 @@ func (s self) note(events ...domain.Event) note {
 }
 
 // wrongGuess is a refusal of something that was compared and is wrong.
-type wrongGuess struct{ error }
+type wrongGuess struct {
+	error
+	reason string // of the failed login as which it counts
+}
 
 func (w wrongGuess) Unwrap() error { return w.error }
 
@@ -178,7 +181,7 @@ func (c *Commands) guess(ctx context.Context, me self, compare func() error) err
 	}
 	err = compare()
 	if wrong, is := errors.AsType[wrongGuess](err); is {
-		c.noteFailed(ctx, me.in, me.Account, me.from, hit)
+		c.noteFailed(ctx, me.in, me.Account, me.from, hit, wrong.reason)
 		return wrong.error
 	}
 	var anew []string
@@ -192,7 +195,7 @@ func (c *Commands) guess(ctx context.Context, me self, compare func() error) err
 func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer string) error {
 	right, _, err := c.verify(ctx, &me.Account, plain)
 	if err == nil && !right {
-		return wrongGuess{domain.InvalidField(pointer, "is not your password")}
+		return wrongGuess{domain.InvalidField(pointer, "is not your password"), ""}
 	}
 	return err
 }
@@ -201,7 +204,7 @@ func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer str
 func (c *Commands) showCode(ctx context.Context, me self, code string) (*factor, error) {
 	shown, err := c.findFactor(ctx, me.in, me.Account, code)
 	if err == nil && shown == nil {
-		err = wrongGuess{usedCode()}
+		err = wrongGuess{usedCode(), domain.CodeWrong}
 	}
 	return shown, err
 }

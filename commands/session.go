@@ -86,11 +86,16 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 	}
 	var anew []string
 	switch {
-	case errors.Is(err, errWrong), errors.Is(err, errWrongCode):
+	case errors.Is(err, errWrong):
 		if account != nil {
-			c.noteFailed(ctx, w, *account, in.From, hit)
+			c.noteFailed(ctx, w, *account, in.From, hit, "")
 		}
 		return Admitted{}, err
+	case errors.Is(err, errWrongCode):
+		c.noteFailed(ctx, w, *account, in.From, hit, domain.CodeWrong)
+		return Admitted{}, err
+	case errors.Is(err, errNoCode):
+		c.noteFailed(ctx, w, *account, in.From, limit.Hit{}, domain.CodeMissing)
 	case err == nil:
 		anew = []string{limit.LoginAccount}
 	} // else nothing was compared, or not all

@@ -115,7 +115,7 @@ func (c *Commands) showStep(ctx context.Context, me self, sealed, code string) (
 	}
 	step, err := c.findStep(key, sealed, token.Typed(code), 0)
 	if err == nil && step == 0 {
-		err = wrongGuess{usedCode()}
+		err = wrongGuess{usedCode(), domain.CodeWrong}
 	}
 	return step, err
 }

@@ -393,7 +393,7 @@ func TestResetTwoFactorAgain(t *testing.T) {
 	ada := h.found(t)
 	grace := ada.member(t, "member")
 	grace.enrol(t)
-	r := Request{By: ada.actor(t), Once: &Once{Key: [32]byte{1}, Fingerprint: [32]byte{2}}}
+	r := Request{By: ada.actor(t), Origin: home, Once: &Once{Key: [32]byte{1}, Fingerprint: [32]byte{2}}}
 	for i := range 3 {
 		if _, err := h.process(i).ResetTwoFactor(t.Context(), r, grace.id); err != nil {
 			t.Fatal(err)
@@ -409,6 +409,19 @@ func TestResetTwoFactorAgain(t *testing.T) {
 		if _, err = grace.logIn(0, grace.password); refusedAs(err) != "code_required" {
 			t.Errorf("the same reset, time %d: %v", i+1, err)
 		}
+	}
+	h.settle()
+	records, _, err := h.Views.ListRecords(t.Context(), ada.actor(t), projections.Filter{Stream: domain.AccountStream(grace.id)}, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, from := range ok(h.OpenOrigins(t.Context(), ada.in, records)) {
+		if from != home {
+			t.Errorf("%s came from %v", records[i].Type, from)
+		}
+	}
+	if log := h.log.String(); strings.Contains(log, "does not open") {
+		t.Error(log)
 	}
 }
 

@@ -17,9 +17,11 @@ type (
 		SessionID uuid.UUID `json:"session_id"`
 	}
 	// MemberLoginFailed is there for each password that was compared and is wrong, and for each code of the second factor.
-	// What was refused without that, because the account was locked, leaves none.
+	// What was refused without that, because the account was locked, leaves none. Reason is empty for a wrong password;
+	// else whoever it was knows the password.
 	MemberLoginFailed struct {
 		MemberID uuid.UUID `json:"member_id"`
+		Reason   string    `json:"reason,omitempty"` // CodeWrong or CodeMissing
 	}
 	// MemberLocked keeps everybody out of the account, after too many wrong passwords or codes, until an instant.
 	MemberLocked struct {
@@ -38,6 +40,12 @@ type (
 	MemberPasswordChanged struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
+)
+
+// Why a login failed behind a right password, where two factors are on.
+const (
+	CodeWrong   = "code_wrong"
+	CodeMissing = "code_missing"
 )
 
 func (MemberLoggedIn) Type() string        { return "member.logged_in" }

@@ -35,6 +35,7 @@ type Message struct {
 	//
 	//	Workspace  its name; needed by all
 	//	Code       needed by the codes
+	//	Known      of a lock: not empty when whoever failed knows the password; optional
 	//	Change     of two factors: "on", "off" or "reset"; needed there
 	//	Name       of the person written to, for the greeting; optional
 	//	Minutes    how long a code, or a lock, lasts; "15" when missing
@@ -85,7 +86,7 @@ var kinds = map[string]kind{
 	},
 	"locked": {
 		needs:  []string{"Workspace"},
-		takes:  []string{"Name", "Minutes", "URL"},
+		takes:  []string{"Name", "Minutes", "Known", "URL"},
 		preset: map[string]string{"Minutes": "15"},
 		useful: 24 * time.Hour,
 	},
