@@ -156,7 +156,17 @@ func (e *UnknownOutcomeError) Error() string {
 }
 func (e *UnknownOutcomeError) Unwrap() error { return e.Cause }
 
-// BusyError says that more appends wait for this workspace than are worth waiting for.
-type BusyError struct{ Waiting int }
+// BusyError says that nothing was stored: more appends wait for this workspace than are worth waiting for, or the database
+// did not get to this one in time.
+type BusyError struct {
+	Waiting int
+	Cause   error // of running out of time; else nil
+}
 
-func (e *BusyError) Error() string { return fmt.Sprintf("%d appends are waiting", e.Waiting) }
+func (e *BusyError) Error() string {
+	if e.Cause != nil {
+		return "the database did not get to it in time: " + e.Cause.Error()
+	}
+	return fmt.Sprintf("%d appends are waiting", e.Waiting)
+}
+func (e *BusyError) Unwrap() error { return e.Cause }

@@ -101,6 +101,10 @@ func (w *writer) next() []*request {
 func (w *writer) write(batch []*request) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	return w.writeWithin(ctx, batch)
+}
+
+func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 	for {
 		last, err := w.commit(ctx, batch)
 		var refused *pgconn.PgError
@@ -138,9 +142,11 @@ func (w *writer) refuse(batch []*request, err error) (last int64) {
 	return last
 }
 
+// outcome answers a request for which patience ran out with err. Of one that has a key and no events, tried does not tell
+// whether it was sent: it may have been.
 func outcome(r *request, err error) error {
-	if r.tried == 0 {
-		return err // nothing of it was ever sent
+	if r.tried == 0 && len(r.ids) > 0 {
+		return &BusyError{Cause: err} // it never was
 	}
 	return &UnknownOutcomeError{Cause: err}
 }

@@ -44,6 +44,7 @@ func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 			refuse(ctx, err)
 			return
 		}
+		body.x.body = data
 		r.Body = io.NopCloser(bytes.NewReader(data))
 		r.Header.Set("Content-Type", jsonType)
 	} else if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); op.RequestBody.Content[media] == nil {

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -38,7 +39,7 @@ func command[I, O any](a *api, op operation, handle func(ctx context.Context, r 
 		panic("http: " + op.ID + " is a command: its input needs Idempotent, or Conditional")
 	}
 	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*O, error) {
-		r, err := request(ctx, by, op.ID, in)
+		r, err := request(ctx, by, op, in)
 		if err != nil {
 			return nil, err
 		}
@@ -47,8 +48,8 @@ func command[I, O any](a *api, op operation, handle func(ctx context.Context, r 
 }
 
 // request tells commands who asks, from where, and under which conditions. An Idempotency-Key is the member's, for one
-// operation; its fingerprint is of everything that was asked for: the whole input, but for the key itself.
-func request(ctx context.Context, by projections.Actor, operation string, in any) (commands.Request, error) {
+// operation.
+func request(ctx context.Context, by projections.Actor, op operation, in any) (commands.Request, error) {
 	r := commands.Request{By: by, Origin: originOf(ctx)}
 	given, version := in.(conditioned).conditions()
 	if version > 0 {
@@ -57,16 +58,30 @@ func request(ctx context.Context, by projections.Actor, operation string, in any
 	if given == "" {
 		return r, nil
 	}
-	key, err := json.Marshal([]any{by.Member, operation, given})
+	key, err := json.Marshal([]any{by.Member, op.ID, given})
 	if err != nil {
 		return r, err
 	}
-	asked, err := json.Marshal(in)
+	asked, err := exchangeOf(ctx).asked(op.Method, version)
 	if err != nil {
 		return r, err
 	}
 	r.Once = &commands.Once{Key: sha256.Sum256(key), Fingerprint: sha256.Sum256(asked)}
 	return r, nil
+}
+
+// asked is everything that a command was asked for, as it was sent: what the next version of this program makes of it may
+// have other fields, and a repeat may reach that one. White space and the order of names do not count.
+func (x *exchange) asked(method string, version int) ([]byte, error) {
+	var body any
+	if x.body != nil {
+		dec := json.NewDecoder(bytes.NewReader(x.body))
+		dec.UseNumber() // two numbers that one float64 holds are two
+		if err := dec.Decode(&body); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal([]any{method, x.path, version, body})
 }
 
 // seen is the header part of a query's answer.

@@ -26,11 +26,13 @@ import (
 type exchange struct {
 	id       string // ours; a client's X-Request-Id is not taken over, so that an id names one request
 	method   string
-	head     bool // it was HEAD, which headAsGet made GET
+	path     string // as sent, decoded
+	head     bool   // it was HEAD, which headAsGet made GET
 	log      *slog.Logger
 	client   netip.Addr
 	agent    string
 	actor    *projections.Actor // set by identify; nil for the public
+	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
 	tooLarge bool               // set by body.go when the body went over its limit
 	aborted  bool               // the answer broke off
 }
@@ -53,6 +55,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		x := &exchange{
 			id:     newRequestID(),
 			method: r.Method,
+			path:   r.URL.Path,
 			head:   r.Context().Value(headKey{}) != nil,
 			log:    a.Log,
 			client: clientAddress(r, a.TrustedProxies),

@@ -4,6 +4,9 @@
 // A file runs once, in one transaction, as the owner role with the schema on the search_path. In it,
 // :login stands for the application's login and :role for the workspace's role. A file that has been
 // released is never changed: a change is a new file.
+//
+// No version has been released yet. Until the first one is, files may still be changed in place, and a ./data that an
+// unreleased build made is not migrated: delete it.
 package migrations
 
 import "embed"

@@ -67,6 +67,19 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	return b, nil
 }
 
+// openMigrated is open for what looks into workspaces and migrates none.
+func (s settings) openMigrated(ctx context.Context, stderr io.Writer) (*base, error) {
+	b, err := s.open(ctx, stderr)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.migrated(ctx); err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
 // migrate brings the database to this program's shape and proves that workspaces are kept apart.
 func (b *base) migrate(ctx context.Context) error {
 	report := func(done, all int) { b.log.Info("workspace migrated", "done", done, "of", all) }
@@ -100,12 +113,18 @@ func (b *base) close() {
 func (b *base) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	return b.migrated(ctx)
+}
+
+// migrated tells whether the database has this program's shape.
+func (b *base) migrated(ctx context.Context) error {
 	status, err := b.tenancy.Status(ctx)
 	if err != nil {
 		return err
 	}
 	if status.Behind > 0 || status.Control != status.ControlAll {
-		return fmt.Errorf("migrations are missing: control %d of %d, %d workspaces behind", status.Control, status.ControlAll, status.Behind)
+		return fmt.Errorf("the database lacks migrations (control %d of %d, %d workspaces behind): run `kluis migrate`",
+			status.Control, status.ControlAll, status.Behind)
 	}
 	return nil
 }

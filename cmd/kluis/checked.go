@@ -79,11 +79,11 @@ func (s serve) hasher() (*password.Hasher, error) {
 	return password.NewHasher(params, runtime.GOMAXPROCS(0), 64)
 }
 
-// publicURL checks where people reach Kluis, and gives it without a slash at its end. An error does not show the URL,
-// which may hold a password.
+// publicURL checks where people reach Kluis, and gives it without a slash at its end; "" when nobody says. An error does
+// not show the URL, which may hold a password.
 func (s serve) publicURL() (string, error) {
 	if s.PublicURL == "" {
-		return "http://" + s.Listen, nil
+		return s.listenURL(), nil
 	}
 	u, err := url.Parse(s.PublicURL)
 	wrong := err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
@@ -97,4 +97,15 @@ func (s serve) publicURL() (string, error) {
 			"without user, query or fragment, such as https://kluis.example.org")}
 	}
 	return strings.TrimRight(s.PublicURL, "/"), nil
+}
+
+// listenURL is where Kluis listens, when a link can say so: "" for any address, any port, and a port that has a name.
+func (s serve) listenURL() string {
+	host, port, _ := net.SplitHostPort(s.Listen)
+	number, _ := strconv.ParseUint(port, 10, 16)
+	address, _ := netip.ParseAddr(host) // a name is none
+	if host == "" || number == 0 || address.Unmap().IsUnspecified() || address.Zone() != "" {
+		return ""
+	}
+	return "http://" + s.Listen
 }

@@ -154,6 +154,33 @@ func TestCommandsOnNothing(t *testing.T) {
 	}
 }
 
+// A database of an older kluis: what looks into workspaces says what to do, and what only looks at the directory goes on.
+func TestCommandsOnOldDatabase(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	s.signUp(t, "acme")
+	s.stop(t)
+	admin := h.superuser(t)
+	for _, sql := range []string{
+		`update kluis.workspace set version = version - 1; alter table ` + schema(t, admin, "acme") + `.head rename to later`,
+		`update kluis.workspace set version = version + 1; update kluis.migration set version = version - 1`,
+	} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range []string{"workspace show acme", "replay acme", "rebuild acme", "rebuild", "rebuild --check"} {
+			status, stdout, stderr := h.run(strings.Fields(args)...)
+			if status != failure || stdout != "" || strings.Contains(stderr, "SQLSTATE") || !strings.Contains(stderr, "run `kluis migrate`") {
+				t.Errorf("%s: status %d, %q, %q", args, status, stdout, stderr)
+			}
+		}
+		if out := h.must(t, "workspace", "list"); !strings.Contains(out, "acme") {
+			t.Errorf("workspace list: %s", out)
+		}
+	}
+}
+
 // What an operator sees of workspaces, beside a server that runs.
 func TestWorkspaceCommands(t *testing.T) {
 	t.Parallel()

@@ -65,6 +65,28 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
+// Without a KLUIS_PUBLIC_URL mails say the address served, where it can be one that people reach.
+func TestPublicURL(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080", "kluis.example.org:80": "http://kluis.example.org:80", "[::1]:8080": "http://[::1]:8080",
+		":8080": "", "0.0.0.0:8080": "", "[::]:8080": "", "[::ffff:0.0.0.0]:8080": "", "[fe80::1%eth0]:8080": "",
+		"127.0.0.1:0": "", "127.0.0.1:": "", "127.0.0.1:http": "", ":http": "", ":0": "",
+	} {
+		if got, err := (serve{Listen: listen}).publicURL(); got != want || err != nil {
+			t.Errorf("%s: %q, %v", listen, got, err)
+		}
+		s := serve{Listen: listen, PublicURL: "https://kluis.example.org/"}
+		if got, err := s.publicURL(); got != "https://kluis.example.org" || err != nil {
+			t.Errorf("%s: %q, %v", listen, got, err)
+		}
+		var stderr bytes.Buffer
+		run(t.Context(), []string{"serve", "--listen", listen, "--keys", "/nowhere/keys"}, &bytes.Buffer{}, &stderr)
+		if warned := strings.Contains(stderr.String(), "set KLUIS_PUBLIC_URL"); warned != (want == "") {
+			t.Errorf("%s: %s", listen, stderr.String())
+		}
+	}
+}
+
 func TestSettingsAreListed(t *testing.T) {
 	var stdout bytes.Buffer
 	if status := run(t.Context(), []string{"serve", "--help"}, &stdout, &bytes.Buffer{}); status != success {

@@ -16,7 +16,7 @@ type rebuild struct {
 }
 
 func (r rebuild) Run(ctx context.Context, out outputs) error {
-	b, err := r.open(ctx, out.stderr)
+	b, err := r.openMigrated(ctx, out.stderr)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ type serve struct {
 	settings
 
 	Listen         string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
-	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN."`
+	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN, or nothing when that is any address or port."`
 	SMTPURL        string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
 	MailFrom       string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
 	TrustedProxies proxies       `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
@@ -47,7 +47,11 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err != nil {
 		return err
 	}
-	keys, err := s.loadKeys(s.logger(out.stderr))
+	log := s.logger(out.stderr)
+	if set.publicURL == "" {
+		log.Warn("mails do not say where Kluis is, as the address served does not: set KLUIS_PUBLIC_URL", "listen", s.Listen)
+	}
+	keys, err := s.loadKeys(log)
 	if err != nil {
 		return err
 	}

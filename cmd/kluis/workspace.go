@@ -58,7 +58,7 @@ func (s workspaceShow) Run(ctx context.Context, out outputs) error {
 
 // openWorkspace opens the database and finds a workspace in it.
 func (s settings) openWorkspace(ctx context.Context, out outputs, slug string) (*base, tenancy.Entry, error) {
-	b, err := s.open(ctx, out.stderr)
+	b, err := s.openMigrated(ctx, out.stderr)
 	if err != nil {
 		return nil, tenancy.Entry{}, err
 	}

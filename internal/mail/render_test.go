@@ -94,7 +94,17 @@ func TestWhatIsOptionalMayBeMissing(t *testing.T) {
 			for _, name := range k.takes {
 				delete(m.Values, name)
 			}
+			missing, err := Render(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range k.takes {
+				m.Values[name] = ""
+			}
 			r, err := Render(m)
+			if r != missing || strings.Contains(r.Text, "://") {
+				t.Errorf("%s in %s: empty is not as missing:\n%s", template, tag, r.Text)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
