@@ -177,7 +177,7 @@ func TestTwoFactorsOfOneMember(t *testing.T) {
 			t.Errorf("%d mails that say %s", n, change)
 		}
 	}
-	ada.wantTypes(t, strings.Fields("logged_in login_failed logged_in two_factor_enabled login_failed logged_in login_failed logged_in login_failed "+
+	ada.wantTypes(t, strings.Fields("logged_in login_failed logged_in two_factor_enabled login_failed login_failed login_failed logged_in login_failed logged_in login_failed "+
 		"recovery_code_used logged_in login_failed recovery_codes_renewed login_failed recovery_code_used logged_in login_failed login_failed "+
 		"recovery_code_used two_factor_disabled logged_in logged_in")...)
 	if n := ada.rows(t, "two_factor") + ada.rows(t, "recovery_code"); n != 0 {
