@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/vault"
@@ -95,6 +96,9 @@ func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role
 // ChangeLanguage makes mails to the actor come in another language. Whatever their role, that is their own affair.
 func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language string) (Result[domain.Member], error) {
 	id := r.By.Member
+	if _, err := c.Limits.Take(ctx, limit.Counter{Name: limit.Language, Subject: id.String()}); err != nil {
+		return Result[domain.Member]{}, tooMany(err)
+	}
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow

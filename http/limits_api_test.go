@@ -370,3 +370,21 @@ func TestLimitsOfMembers(t *testing.T) {
 	p.public().call(t, "GET", "/healthz", nil).want(t, 200)
 	ada.logIn(t, ada.password).want(t, 200)
 }
+
+// Each change of a language moves the roster, on which every command is decided: so nobody makes many.
+func TestLimitsOfLanguages(t *testing.T) {
+	t.Parallel()
+	p := newLimited(t, 2, "signup_ip=off")
+	ada := p[0].signUp(t)
+	bob := ada.member(t, "viewer")
+	status := make([]int, 30)
+	parallel(30, func(i int) {
+		status[i] = bob.on(p[i%2]).call(t, "PATCH", "/api/me", object{"language": []string{"fr", "nl"}[i%2]}).status
+	})
+	slices.Sort(status)
+	if want := append(slices.Repeat([]int{200}, 10), slices.Repeat([]int{429}, 20)...); !slices.Equal(status, want) {
+		t.Errorf("%v", status)
+	}
+	ada.call(t, "PATCH", "/api/me", object{"language": "fr"}).want(t, 200)
+	ada.noDrift(t)
+}

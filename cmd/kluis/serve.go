@@ -27,7 +27,7 @@ type serve struct {
 	SMTPURL        string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
 	MailFrom       string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
 	TrustedProxies proxies       `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
-	Limits         []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, reset_account=5/1h, reset_account_day=10/24h, api_member=600/1m."`
+	Limits         []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, reset_account=5/1h, reset_account_day=10/24h, language=10/1h, api_member=600/1m."`
 	ResetCodeLife  time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is good: 1m to 15m; strict is 10m."`
 	Argon2         string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"What a password hash costs (Argon2id), memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. As many run at once as there are cores. Who logs in gets a new hash when it changes."`
 	Background     bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`

@@ -17,6 +17,7 @@ const (
 	LoginAccount = "login_account"     // failed logins to one account; it is locked then, see Rule
 	ResetAccount = "reset_account"     // codes for a new password of one account
 	ResetDay     = "reset_account_day" // the same, over a day
+	Language     = "language"          // changes of one member's language: each makes commands under way decide again
 	APIMember    = "api_member"        // requests of one member, in one process
 )
 
@@ -41,6 +42,7 @@ func Defaults() Rules {
 		LoginAccount: {5, 15 * time.Minute},
 		ResetAccount: {5, time.Hour},
 		ResetDay:     {10, 24 * time.Hour},
+		Language:     {10, time.Hour},
 		APIMember:    {600, time.Minute},
 	}
 }
