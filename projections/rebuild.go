@@ -17,7 +17,7 @@ import (
 // Progress is told how far a rebuild is: up to which position of how many.
 type Progress func(position, of int64)
 
-// Rebuild derives all read models of a workspace anew from its log. It is the ordinary catch-up from
+// Rebuild derives all read models of a workspace anew from its log. It folds as the ordinary catch-up does (foldIn), from
 // position 0, into shadow tables that lie over the workspace's own; then the tables change places, in one
 // transaction. Reads and writes go on meanwhile. Killed anywhere, the old tables stay and the next rebuild
 // begins afresh.
