@@ -54,5 +54,5 @@ func New(n Needs) *Commands {
 	if n.ResetCodeLife == 0 {
 		n.ResetCodeLife = codeLife
 	}
-	return &Commands{Needs: n, now: time.Now, mails: later{most: 4}}
+	return &Commands{Needs: n, now: time.Now}
 }

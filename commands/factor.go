@@ -221,6 +221,7 @@ func (c *Commands) alter(ctx context.Context, n note, letter mail.Message, claim
 	if err != nil {
 		return err
 	}
+	c.notes.wait(n.member, noteFor)
 	var receipt eventstore.Receipt
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
 		if err := pg.Become(ctx, tx, n.in.Schema(), n.in.Schema()); err != nil {

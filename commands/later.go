@@ -7,16 +7,16 @@ import (
 )
 
 // later does what an answer must not wait for, nor tell by its time whether it was done: a few things at once, in
-// the order in which they came.
+// about the order in which they came.
 type later struct {
 	mu      sync.Mutex
 	waiting []func()
 	workers int
-	most    int // workers
 	running sync.WaitGroup
 }
 
 const (
+	laterWorkers  = 4
 	laterWaiting  = 1000
 	laterPatience = 30 * time.Second // for one thing
 )
@@ -33,7 +33,7 @@ func (l *later) do(ctx context.Context, fn func(context.Context)) bool {
 		defer cancel()
 		fn(ctx)
 	})
-	if l.workers < l.most {
+	if l.workers < laterWorkers {
 		l.workers++
 		l.running.Go(l.work)
 	}

@@ -189,13 +189,14 @@ func (c *Commands) storeSession(ctx context.Context, n note, s newSession, a pro
 	if err != nil {
 		return false, err
 	}
-	c.notes.wait(a.ID, noteFor) // so that the failed ones of before stand before it
+	c.notes.wait(a.ID, noteFor)
 	var taken, stored []uuid.UUID
 	statements := []pg.Statement{lockCredential(a.ID)}
 	if shown != nil {
 		statements = append(statements, shown.take(&taken))
 	}
-	statements = append(statements, s.insertFor(a, &stored))
+	statements = append(statements, s.insertFor(a, &stored), c.endOld(a.ID))
+	statements = append(statements, more...)
 	var receipt eventstore.Receipt
 	err = c.DB.In(ctx, n.in, func(tx *pg.Tx) error {
 		if err := tx.Run(ctx, statements...); err != nil {
@@ -203,9 +204,6 @@ func (c *Commands) storeSession(ctx context.Context, n note, s newSession, a pro
 		}
 		if len(stored) == 0 || shown != nil && len(taken) == 0 {
 			return errMoved
-		}
-		if err := tx.Run(ctx, append(more, c.endOld(a.ID))...); err != nil {
-			return err
 		}
 		var err error
 		receipt, err = c.Store.AppendIn(ctx, tx.Run, n.in, record)
@@ -219,10 +217,6 @@ func (c *Commands) storeSession(ctx context.Context, n note, s newSession, a pro
 	}
 	return err == nil, err
 }
-
-// noteFor is how long a login waits for what is still to be recorded of its account. It takes a few milliseconds when all
-// is well.
-const noteFor = 100 * time.Millisecond
 
 // verify compares a password with the account's. It is the same work for an account that is not there, or that may
 // not be used.

@@ -136,8 +136,9 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 	if err != nil {
 		return Admitted{}, err
 	}
+	var receipt eventstore.Receipt
 	err = c.Tenancy.Provision(ctx, w.ID, p.Slug, p.Region,
-		func(tx pgx.Tx) error { return c.lay(ctx, tx, w, f) },
+		func(tx pgx.Tx) (err error) { receipt, err = c.lay(ctx, tx, w, f); return err },
 		func(tx pgx.Tx) error {
 			tag, err := tx.Exec(ctx, `delete from kluis.signup where id = $1`, id)
 			if err == nil && tag.RowsAffected() == 0 {
@@ -151,6 +152,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 	if err != nil {
 		return Admitted{}, err
 	}
+	c.Store.Appended(w, receipt)
 	ws, mark, err := c.Views.GetWorkspace(ctx, w)
 	if err != nil {
 		return Admitted{}, fmt.Errorf("read the new workspace at %d: %w", mark.Position, err)
@@ -240,12 +242,11 @@ func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundat
 	return f, nil
 }
 
-func (c *Commands) lay(ctx context.Context, tx pgx.Tx, w pg.Workspace, f foundation) error {
+func (c *Commands) lay(ctx context.Context, tx pgx.Tx, w pg.Workspace, f foundation) (eventstore.Receipt, error) {
 	if err := run(ctx, tx, f.statements...); err != nil {
-		return fmt.Errorf("store keys and credential: %w", err)
+		return eventstore.Receipt{}, fmt.Errorf("store keys and credential: %w", err)
 	}
-	_, err := c.Store.AppendIn(ctx, in(tx), w, f.append)
-	return err
+	return c.Store.AppendIn(ctx, in(tx), w, f.append)
 }
 
 func signupPurpose(id uuid.UUID) string { return "kluis/signup/" + id.String() }
