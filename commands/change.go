@@ -324,7 +324,7 @@ func allowOn(by projections.Actor, p domain.Permission, own bool) error {
 // inSession refuses an API token: what guards members is not for a program that leaked.
 func inSession(by projections.Actor) error {
 	if by.Session == uuid.Nil {
-		return domain.Refuse(domain.Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+		return domain.SessionFirst()
 	}
 	return nil
 }

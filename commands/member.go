@@ -95,10 +95,7 @@ func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role
 
 // ChangeLanguage makes mails to the actor come in another language. Whatever their role, that is their own affair.
 func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language string) (Result[domain.Member], error) {
-	id := r.By.Member
-	if _, err := c.Limits.Take(ctx, limit.Counter{Name: limit.Language, Subject: id.String()}); err != nil {
-		return Result[domain.Member]{}, tooMany(err)
-	}
+	id, counted := r.By.Member, false
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
@@ -113,6 +110,10 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 			return plan{}, err
 		}
 		events, err := before.ChangeLanguage(language)
+		if err == nil && events != nil && !counted { // what changes nothing, or is repeated, is free
+			_, err = c.Limits.Take(ctx, limit.Counter{Name: limit.Language, Subject: id.String()})
+			counted, err = err == nil, tooMany(err)
+		}
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
 	})
 	return result(ctx, c, r, projections.Members, before, done, err)

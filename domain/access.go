@@ -86,6 +86,11 @@ func (s Scope) wider(other Scope) Scope {
 	return s
 }
 
+// SessionFirst refuses an API token where it takes a session.
+func SessionFirst() *Error {
+	return Refuse(Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+}
+
 // Allow tells whether p is granted over any scope.
 func (g Grants) Allow(p Permission) bool { return g.Scope(p) != None }
 

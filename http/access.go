@@ -98,7 +98,7 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 	}
 	x.actor = &actor
 	if rule.session && actor.Session == uuid.Nil {
-		return domain.Refuse(domain.Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+		return domain.SessionFirst()
 	}
 	if rule.rule != signedIn.rule && actor.TwoFactor.MustEnrol() {
 		return domain.EnrolFirst()

@@ -12,9 +12,9 @@ import (
 // because huma does not look into embedded types that are not.
 
 // Idempotent is for the input of a command, and on its own for one that creates something: the same key and payload
-// within 24 hours gives the same answer and one effect. Empty: no key. It is no part of what is asked for: see request.
+// within 24 hours gives the same answer and one effect. Empty: no key.
 type Idempotent struct {
-	IdempotencyKey string `json:"-" header:"Idempotency-Key" pattern:"^[ -~]{1,200}$" patternDescription:"1 to 200 printable ASCII characters" doc:"Chosen by the caller. The same key with the same request (path, body, If-Match) has one effect and gets the same answer, for 24 hours, also when nothing was to be done; refusals are not kept."`
+	IdempotencyKey string `header:"Idempotency-Key" pattern:"^[ -~]{1,200}$" patternDescription:"1 to 200 printable ASCII characters" doc:"Chosen by the caller. The same key with the same request (path, body, If-Match) has one effect and gets the same answer, for 24 hours, also when nothing was to be done; refusals are not kept."`
 }
 
 func (i Idempotent) conditions() (key string, version int) { return i.IdempotencyKey, 0 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
@@ -99,20 +101,27 @@ func TestKeysAreLost(t *testing.T) {
 	(&client{}).at(s).want(t, http.StatusOK, "POST", "/api/login", fmt.Sprintf(`{"workspace": "acme", "email": "ann@acme.example", "password": %q}`, plain))
 }
 
+// holdHead keeps everybody from appending to a workspace until the transaction ends.
+func (h *home) holdHead(t *testing.T, slug string) pgx.Tx {
+	t.Helper()
+	admin := h.superuser(t)
+	tx, err := admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select * from `+schema(t, admin, slug)+`.head for update`); err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
 // SIGTERM lets what is in flight finish, ends what streams, takes nothing new, and ends with 0.
 func TestSigterm(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
 	s := h.serve(t)
 	ann := s.signUp(t, "acme")
-	admin := h.superuser(t)
-	tx, err := admin.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `select * from `+schema(t, admin, "acme")+`.head for update`); err != nil {
-		t.Fatal(err)
-	}
+	tx := h.holdHead(t, "acme")
 	slow, streamed := make(chan reply, 1), make(chan error, 1)
 	go func() {
 		r, err := ann.at(s).do("POST", "/api/tasks", `{"title": "in flight"}`)
@@ -171,14 +180,7 @@ func TestSecondSignal(t *testing.T) {
 	h := sharedHome(t, pgtest.Database(t))
 	s := h.serve(t)
 	ann := s.signUp(t, "acme")
-	admin := h.superuser(t)
-	tx, err := admin.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `select * from `+schema(t, admin, "acme")+`.head for update`); err != nil {
-		t.Fatal(err)
-	}
+	tx := h.holdHead(t, "acme")
 	cut := make(chan error, 1)
 	go func() {
 		_, err := ann.at(s).do("POST", "/api/tasks", `{"title": "in flight"}`)
