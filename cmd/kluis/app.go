@@ -122,6 +122,9 @@ func (b *base) migrated(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if status.Foreign > 0 {
+		return fmt.Errorf("%d of %d workspaces: %w", status.Foreign, status.Workspaces, tenancy.ErrForeign)
+	}
 	if status.Behind > 0 || status.Control != status.ControlAll {
 		return fmt.Errorf("the database lacks migrations (control %d of %d, %d workspaces behind): run `kluis migrate`",
 			status.Control, status.ControlAll, status.Behind)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/migrations"
 )
 
 // Help goes to standard output with status 0; a wrong use is said on standard error, with status 2.
@@ -163,8 +166,8 @@ func TestCommandsOnOldDatabase(t *testing.T) {
 	s.stop(t)
 	admin := h.superuser(t)
 	for _, sql := range []string{
-		`update kluis.workspace set version = version - 1; alter table ` + schema(t, admin, "acme") + `.head rename to later`,
-		`update kluis.workspace set version = version + 1; update kluis.migration set version = version - 1`,
+		`update kluis.workspace set version = version - 1, hash = '` + hashWithout(t, 1) + `'; alter table ` + schema(t, admin, "acme") + `.head rename to later`,
+		`update kluis.workspace set version = version + 1, hash = '` + hashWithout(t, 0) + `'; update kluis.migration set version = 0, hash = ''`,
 	} {
 		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -177,6 +180,49 @@ func TestCommandsOnOldDatabase(t *testing.T) {
 		}
 		if out := h.must(t, "workspace", "list"); !strings.Contains(out, "acme") {
 			t.Errorf("workspace list: %s", out)
+		}
+	}
+}
+
+// hashWithout is what the directory holds of workspaces that lack so many of the newest migrations.
+func hashWithout(t *testing.T, lacking int) (hash string) {
+	t.Helper()
+	files, err := fs.Glob(migrations.Workspace, "workspace/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files[:len(files)-lacking] {
+		text, err := fs.ReadFile(migrations.Workspace, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash = fmt.Sprintf("%x", sha256.Sum256([]byte(hash+string(text))))
+	}
+	return hash
+}
+
+// Data of a pre-release whose migrations were others is refused by all that would use it, with what to do, and by the
+// numbers alone nothing is said to be well.
+func TestDataOfAnotherPreRelease(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	s.signUp(t, "acme")
+	s.stop(t)
+	admin := h.superuser(t)
+	for _, sql := range []string{
+		`update kluis.workspace set hash = 'of others'`,
+		`update kluis.migration set hash = 'of others'`,
+		`alter table kluis.migration drop column hash; alter table kluis.workspace drop column hash`,
+	} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range []string{"serve --listen=127.0.0.1:0", "migrate", "migrate status", "workspace show acme", "replay acme", "rebuild acme"} {
+			status, _, stderr := h.run(strings.Fields(args)...)
+			if status != failure || strings.Contains(stderr, "SQLSTATE") || !strings.Contains(stderr, "another pre-release") || !strings.Contains(stderr, "empty database") {
+				t.Errorf("%s after %s: status %d, %q", args, sql, status, stderr)
+			}
 		}
 	}
 }

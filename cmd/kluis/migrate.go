@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
 // migrate is `kluis migrate [status]`.
@@ -41,7 +43,9 @@ func (m migrateStatus) print(ctx context.Context, b *base, out outputs) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out.stdout, "control schema: %d of %d migrations\nworkspaces: %d, of which %d lack migrations (this program has %d)\n",
-		status.Control, status.ControlAll, status.Workspaces, status.Behind, status.WorkspaceAll)
-	return err
+	if _, err = fmt.Fprintf(out.stdout, "control schema: %d of %d migrations\nworkspaces: %d, of which %d lack migrations (this program has %d)\n",
+		status.Control, status.ControlAll, status.Workspaces, status.Behind, status.WorkspaceAll); err != nil || status.Foreign == 0 {
+		return err
+	}
+	return fmt.Errorf("%d of %d workspaces: %w", status.Foreign, status.Workspaces, tenancy.ErrForeign)
 }

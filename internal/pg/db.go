@@ -101,6 +101,7 @@ const (
 	LockNotAvailable = "55P03"
 	Deadlock         = "40P01"
 	UndefinedTable   = "42P01"
+	UndefinedColumn  = "42703"
 	AccessDenied     = "42501"
 	NoSuchRole       = "22023"
 	NoSuchSchema     = "3F000"

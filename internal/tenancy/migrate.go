@@ -2,6 +2,9 @@ package tenancy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -15,12 +18,19 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// migration is one numbered file.
+// migration is one numbered file. Its hash, SHA-256 in hex, is over the file and the hash of the file before, so that it
+// stands for the line up to here.
 type migration struct {
 	version int
 	name    string
 	sql     string
+	hash    string
 }
+
+// ErrForeign says that the database was made by another line of migrations, as one of a pre-release: nothing brings it
+// to this program's shape.
+var ErrForeign = errors.New("the database was made by another pre-release of kluis, whose migrations were not this program's: nothing was changed, and nothing converts it. " +
+	"Run the kluis that made it, or begin with an empty database (a private Postgres: name another folder in KLUIS_DATA, or move this one away)")
 
 // readLine reads a line of files named NNN_what.sql, numbered from 1 without gaps.
 func readLine(files fs.FS, folder string) ([]migration, error) {
@@ -40,9 +50,29 @@ func readLine(files fs.FS, folder string) ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		line[i] = migration{version: version, name: name, sql: string(sql)}
+		sum := sha256.Sum256(append([]byte(hashOf(line, i)), sql...))
+		line[i] = migration{version: version, name: name, sql: string(sql), hash: hex.EncodeToString(sum[:])}
 	}
 	return line, nil
+}
+
+// hashOf stands for the first files of a line; "" for none of them.
+func hashOf(line []migration, version int) string {
+	if version == 0 {
+		return ""
+	}
+	return line[version-1].hash
+}
+
+// goesOn tells whether a line begins with the files that were applied.
+func goesOn(line []migration, version int, hash string) error {
+	if version > len(line) {
+		return fmt.Errorf("it is at migration %d, this program knows %d: it was migrated by a newer kluis", version, len(line))
+	}
+	if hash != hashOf(line, version) {
+		return ErrForeign
+	}
+	return nil
 }
 
 // apply runs the files after version in tx, which is the owner's with the schema on its path.
@@ -76,7 +106,7 @@ func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 		return err
 	}
 	if newest := slices.MaxFunc(append(behind, Entry{}), byVersion); newest.Version > len(t.workspaceLine) {
-		return fmt.Errorf("workspace %s is at migration %d, this program knows %d: it was migrated by a newer kluis", newest.ID, newest.Version, len(t.workspaceLine))
+		return fmt.Errorf("workspace %s: %w", newest.ID, goesOn(t.workspaceLine, newest.Version, newest.Hash))
 	}
 	var group errgroup.Group // one that fails does not keep the others from theirs
 	group.SetLimit(4)
@@ -105,23 +135,25 @@ func (t *Tenancy) migrateControl(ctx context.Context) error {
 			return err
 		}
 		//sqlcheck:allow login is quoted
-		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single), version integer not null);
+		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single), version integer not null, hash text not null default '');
 			insert into kluis.migration (version) values (0) on conflict do nothing;
 			grant usage on schema kluis to `+login+`; grant select on kluis.migration to `+login)
 		if err != nil {
 			return fmt.Errorf("prepare the control schema: %w", err)
 		}
 		var version int
-		if err := tx.QueryRow(ctx, `select version from kluis.migration`).Scan(&version); err != nil {
-			return err
+		var hash string
+		if err := tx.QueryRow(ctx, `select version, hash from kluis.migration`).Scan(&version, &hash); err != nil {
+			return foreign(err)
 		}
-		if version > len(t.controlLine) {
-			return fmt.Errorf("the database is at control migration %d, this program knows %d: it was migrated by a newer kluis", version, len(t.controlLine))
+		if err := goesOn(t.controlLine, version, hash); err != nil {
+			return fmt.Errorf("control schema: %w", err)
 		}
 		if err := apply(ctx, tx, t.controlLine, version, login, ""); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update kluis.migration set version = $1`, len(t.controlLine))
+		newest := len(t.controlLine)
+		_, err = tx.Exec(ctx, `update kluis.migration set version = $1, hash = $2`, newest, hashOf(t.controlLine, newest))
 		return err
 	})
 }
@@ -133,11 +165,16 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 			return err
 		}
 		var version int
-		err = tx.QueryRow(ctx, `select version from kluis.workspace where id = $1 for update`, w.ID).Scan(&version)
-		if err != nil || version >= len(t.workspaceLine) {
-			return err // done by another process meanwhile
+		var hash string
+		err = tx.QueryRow(ctx, `select version, hash from kluis.workspace where id = $1 for update`, w.ID).Scan(&version, &hash)
+		if err != nil {
+			return err
 		}
-		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1 where id = $2`, len(t.workspaceLine), w.ID); err != nil {
+		newest := len(t.workspaceLine)
+		if err := goesOn(t.workspaceLine, version, hash); err != nil || version == newest {
+			return err // or done by another process meanwhile
+		}
+		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hash = $2 where id = $3`, newest, hashOf(t.workspaceLine, newest), w.ID); err != nil {
 			return err
 		}
 		if err := pg.Become(ctx, tx, pg.Owner, w.Schema()); err != nil {
@@ -158,21 +195,38 @@ func (t *Tenancy) login(ctx context.Context, tx pgx.Tx) (string, error) {
 	return pgx.Identifier{name}.Sanitize(), err
 }
 
-// Status says which migrations the database has.
-type Status struct {
-	Control, ControlAll              int
-	Workspaces, Behind, WorkspaceAll int
+// foreign makes ErrForeign of what says that a column is not there: data from before it.
+func foreign(err error) error {
+	if pg.Is(err, pg.UndefinedColumn) {
+		return ErrForeign
+	}
+	return err
 }
 
-// Status counts; it costs one query.
+// Status says which migrations the database has. Foreign workspaces have others than this program's.
+type Status struct {
+	Control, ControlAll                       int
+	Workspaces, Behind, Foreign, WorkspaceAll int
+}
+
+// Status counts; it costs one query. A control schema with other migrations than this program's is ErrForeign.
 func (t *Tenancy) Status(ctx context.Context) (Status, error) {
 	s := Status{ControlAll: len(t.controlLine), WorkspaceAll: len(t.workspaceLine)}
+	hashes := make([]string, s.WorkspaceAll)
+	for i, m := range t.workspaceLine {
+		hashes[i] = m.hash
+	}
+	var hash string
 	err := t.db.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select (select version from kluis.migration), count(*), count(*) filter (where version < $1)
-			from kluis.workspace where status = 'active'`, s.WorkspaceAll).Scan(&s.Control, &s.Workspaces, &s.Behind)
+		return tx.QueryRow(ctx, `select m.version, m.hash, count(w), count(w) filter (where w.version < $1), count(w) filter (where w.hash <> ($2::text[])[w.version])
+			from kluis.migration m left join kluis.workspace w on w.status = 'active' group by m.version, m.hash`, s.WorkspaceAll, hashes).
+			Scan(&s.Control, &hash, &s.Workspaces, &s.Behind, &s.Foreign)
 	})
 	if pg.Is(err, pg.UndefinedTable, pg.NoSuchSchema) {
 		return s, nil // a database that was never migrated
 	}
-	return s, err
+	if err == nil && s.Control <= s.ControlAll { // the hash of a newer one is unknown
+		err = goesOn(t.controlLine, s.Control, hash)
+	}
+	return s, foreign(err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,9 +160,11 @@ func TestMigrateFails(t *testing.T) {
 		workspaces = append(workspaces, provision(t, old))
 	}
 	bad := workspaces[1]
-	broken := directory(t, db, further("create table further (x int); grant select on further to :role; select 1 / (current_schema() <> '"+bad.Schema()+"')::int"))
+	admin := superuser(t, url)
+	exec(t, admin, `create table `+bad.Schema()+`.in_the_way (x int)`)
+	d := directory(t, db, further("create table further (x int); grant select on further to :role; create table in_the_way (x int)"))
 	var reported atomic.Int64 // progress may be told from several goroutines
-	err := broken.Migrate(minute(t), func(done, all int) { reported.Add(1) })
+	err := d.Migrate(minute(t), func(done, all int) { reported.Add(1) })
 	if err == nil || !strings.Contains(err.Error(), bad.ID.String()) || !strings.Contains(err.Error(), "_further.sql") {
 		t.Errorf("%v: it names neither workspace nor file", err)
 	}
@@ -178,11 +181,11 @@ func TestMigrateFails(t *testing.T) {
 			t.Errorf("workspace %d: has it: %v", i, has(w))
 		}
 	}
-	if n, err := broken.Behind(minute(t)); err != nil || n != 1 || reported.Load() != 11 {
+	if n, err := d.Behind(minute(t)); err != nil || n != 1 || reported.Load() != 11 {
 		t.Errorf("%d workspaces behind, %v; %d reported", n, err, reported.Load())
 	}
-	mended := directory(t, db, further("create table further (x int); grant select on further to :role"))
-	if err := mended.Migrate(minute(t), nil); err != nil || !has(bad) {
+	exec(t, admin, `drop table `+bad.Schema()+`.in_the_way`)
+	if err := d.Migrate(minute(t), nil); err != nil || !has(bad) {
 		t.Errorf("again, mended: %v", err)
 	}
 }
@@ -248,6 +251,51 @@ func TestMigrateRefusesNewer(t *testing.T) {
 		err := directory(t, db).Migrate(minute(t), nil)
 		if err == nil || !strings.Contains(err.Error(), "newer") {
 			t.Errorf("a newer %s line: %v", folder, err)
+		}
+	}
+}
+
+// A program refuses what another line of migrations made, and data from before migrations were remembered, and changes
+// nothing of it. Wherever the other file stands in the line, none of its numbers tells.
+func TestMigrateRefusesForeign(t *testing.T) {
+	t.Parallel()
+	first := func(folder string) fstest.MapFS {
+		name := folder + "001_" + map[string]string{"control/": "directory", "workspace/": "log"}[folder] + ".sql"
+		line := with(t, map[string]fs.FS{"control/": migrations.Control, "workspace/": migrations.Workspace}[folder])
+		return fstest.MapFS{name: {Data: append(line[name].Data, "\ncreate table further (x int);"...)}}
+	}
+	for name, c := range map[string]struct {
+		with         fstest.MapFS // what the other program has elsewhere
+		sql          string       // what else is other about the database
+		inWorkspaces bool
+	}{
+		"another first file of the control schema": {with: first("control/")},
+		"another first file of workspaces":         {with: first("workspace/"), inWorkspaces: true},
+		"another file further on":                  {with: further("create table further (x int)"), inWorkspaces: true},
+		"no hash of the control schema":            {sql: `alter table kluis.migration drop column hash`},
+		"no hashes at all":                         {sql: `alter table kluis.migration drop column hash; alter table kluis.workspace drop column hash`},
+	} {
+		url := pgtest.Database(t)
+		db, admin := open(t, url, 4), superuser(t, url)
+		theirs := directory(t, db, c.with)
+		if err := theirs.Migrate(minute(t), nil); err != nil {
+			t.Fatal(err)
+		}
+		w := provision(t, theirs)
+		if c.sql != "" {
+			exec(t, admin, c.sql)
+		}
+		tables := partsOf(t, admin, w).Tables
+		ours := directory(t, db, further("create table another (x int)"))
+		status, err := ours.Status(minute(t))
+		if c.inWorkspaces && (err != nil || status.Foreign != 1 || status.Workspaces != 1) || !c.inWorkspaces && !errors.Is(err, tenancy.ErrForeign) {
+			t.Errorf("%s: status %+v, %v", name, status, err)
+		}
+		if err := ours.Migrate(minute(t), nil); !errors.Is(err, tenancy.ErrForeign) || c.inWorkspaces && !strings.Contains(err.Error(), w.ID.String()) {
+			t.Errorf("%s: migrate: %v", name, err)
+		}
+		if now := partsOf(t, admin, w).Tables; now != tables {
+			t.Errorf("%s: %d tables, %d before", name, now, tables)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func TestProvisionFails(t *testing.T) {
 		"Postgres refuses what found does":     {slug: "three", found: fails(`select 1/0`), after: nothing},
 		"found violates a key":                 {slug: "four", found: fails(`insert into data_key select gen_random_uuid(), 'x' union all select subject, wrapped from data_key; insert into head (position, at) values (1, now())`), after: nothing},
 		"found inserts twice":                  {slug: "five", found: fails(`insert into data_key values ('0192b6a0-0000-7000-8000-000000000000', 'x'), ('0192b6a0-0000-7000-8000-000000000000', 'y')`), after: nothing},
-		"after inserts a second directory row": {slug: "six", found: nothing, after: fails(`insert into kluis.workspace (id, slug, region, status, version) select id, slug || 'x', region, status, version from kluis.workspace`)},
+		"after inserts a second directory row": {slug: "six", found: nothing, after: fails(`insert into kluis.workspace (id, slug, region, status, version, hash) select id, slug || 'x', region, status, version, hash from kluis.workspace`)},
 	} {
 		w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
 		err := d.Provision(minute(t), w.ID, c.slug, "be", c.found, c.after)

@@ -40,13 +40,14 @@ type Entry struct {
 	Region    string
 	Status    string // active, erased
 	Version   int    // the last migration that it has
+	Hash      string // of its migrations up to that one
 	CreatedAt time.Time
 }
 
 // Workspace is the value that opens the entry's data.
 func (e Entry) Workspace() pg.Workspace { return pg.Workspace{ID: e.ID} }
 
-const columns = `id, slug, region, status, version, created_at`
+const columns = `id, slug, region, status, version, hash, created_at`
 
 // List gives the active workspaces, the oldest first, at most limit (0 = all).
 func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
@@ -74,7 +75,8 @@ func (t *Tenancy) SlugTaken(ctx context.Context, slug string) (bool, error) {
 // behind gives the workspaces that lack migrations, or have some that this program does not know; one query
 // when there are none.
 func (t *Tenancy) behind(ctx context.Context) ([]Entry, error) {
-	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and version <> $1 order by id`, len(t.workspaceLine))
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and (version, hash) <> ($1, $2) order by id`,
+		len(t.workspaceLine), hashOf(t.workspaceLine, len(t.workspaceLine)))
 }
 
 // Behind tells how many workspaces have other migrations than this program.
@@ -96,7 +98,7 @@ func (t *Tenancy) query(ctx context.Context, sql string, args ...any) (entries [
 		return nil, errors.New("the database was never migrated: kluis migrate does it, and so does kluis serve")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the workspace directory: %w", err)
+		return nil, fmt.Errorf("read the workspace directory: %w", foreign(err))
 	}
 	return entries, nil
 }
@@ -113,8 +115,8 @@ var (
 func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region string, found, after func(tx pgx.Tx) error) error {
 	w := pg.Workspace{ID: id}
 	err := pgx.BeginFunc(ctx, t.db.Pool(), func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version) values ($1, $2, $3, 'active', $4)`,
-			id, slug, region, len(t.workspaceLine))
+		_, err := tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version, hash) values ($1, $2, $3, 'active', $4, $5)`,
+			id, slug, region, len(t.workspaceLine), hashOf(t.workspaceLine, len(t.workspaceLine)))
 		if pg.Is(err, pg.UniqueViolation) {
 			return ErrSlugTaken
 		}

@@ -6,6 +6,7 @@ create table workspace (
     region     text not null,
     status     text not null check (status in ('active', 'erased')),
     version    integer not null, -- the last file of migrations/workspace that it has
+    hash       text not null, -- of the files up to that one
     created_at timestamptz not null default now()
 );
 grant select, insert, update on workspace to :login;
