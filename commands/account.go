@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -26,13 +27,15 @@ import (
 // counted under its name does not depend on that: so it is limited and locked just like one that is there.
 type named struct{ slug, email string }
 
-// name brings a name into the form in which it is compared. What is no e-mail address becomes one that nobody has.
+// name brings a name, as somebody typed it, into the form in which it is compared. What is no e-mail address becomes one
+// that nobody has.
 func name(slug, email string) named {
+	email = strings.TrimSpace(email)
 	normal, err := checkEmail("/email", email)
 	if err != nil {
 		normal = "\x00" + strings.ToLower(email)
 	}
-	return named{slug, normal}
+	return named{strings.ToLower(norm.NFKC.String(strings.TrimSpace(slug))), normal}
 }
 
 func (n named) counter(of string) limit.Counter {

@@ -22,15 +22,25 @@ func CheckEmail(pointer, address string) error {
 	return nil
 }
 
-func forbidden(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == '"' }
+func forbidden(r rune) bool {
+	return unicode.IsControl(r) || unicode.IsSpace(r) || ignorable(r) || r == '"'
+}
 
-// CheckName refuses what cannot be the name of a person or an organisation.
+// A link as mail programs make one of plain text: an address with a scheme, or a host name. A capital behind the dot
+// is the next word ("Dr.Smith").
+var link = regexp.MustCompile(`://|(?i:\bwww\.)|[\pL\pN-]\.(?:\p{Ll}{2,}|\p{Lu}{2,})`)
+
+// CheckName refuses what cannot be the name of a person or an organisation. Names are mailed to strangers, so they
+// show what they hold, and lead nowhere.
 func CheckName(pointer, name string) error {
 	if err := checkText(pointer, name, 1, 200); err != nil {
 		return err
 	}
-	if strings.ContainsFunc(name, unicode.IsControl) {
-		return InvalidField(pointer, "must be one line, without control characters")
+	if strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || ignorable(r) }) {
+		return InvalidField(pointer, "must be one line, without control characters and invisible ones")
+	}
+	if link.MatchString(name) {
+		return InvalidField(pointer, "must not hold a link, nor read like one")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -13,10 +14,23 @@ func checkText(pointer, text string, shortest, longest int) error {
 	if n := utf8.RuneCountInString(text); n > longest {
 		return InvalidField(pointer, "must have at most %d characters, has %d", longest, n)
 	}
-	if shortest > 0 && strings.TrimSpace(text) == "" {
+	if shortest > 0 && strings.TrimFunc(text, blank) == "" {
 		return InvalidField(pointer, "must not be empty")
 	}
 	return nil
+}
+
+// blank says whether a character leaves no mark where it stands.
+func blank(r rune) bool { return unicode.IsSpace(r) || ignorable(r) || r == '\u2800' } // a Braille cell without dots
+
+// ignorable says whether a character is drawn as nothing, or turns the text around it: Default_Ignorable_Code_Point
+// (Unicode Standard Annex 44), which holds all of Bidi_Control.
+func ignorable(r rune) bool {
+	if unicode.In(r, unicode.White_Space, unicode.Prepended_Concatenation_Mark) ||
+		r >= '\uFFF9' && r <= '\uFFFB' || r >= '\U00013430' && r <= '\U0001343F' { // of Cf, and yet drawn
+		return false
+	}
+	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 func oneOf(pointer, value string, allowed ...string) error {

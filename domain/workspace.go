@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"regexp"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,18 +65,13 @@ func (w *Workspace) Apply(r Record) {
 	w.UpdatedAt, w.Version, w.Position = r.At, r.Version, r.Position
 }
 
-// A slug is a DNS label (RFC 1123) of 3 to 63 characters, lower case.
-var slug = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]$`)
-
 // NewWorkspace begins a workspace. An empty plan is free.
 func NewWorkspace(e WorkspaceCreated) ([]Event, error) {
 	if e.Plan == "" {
 		e.Plan = Plans[0]
 	}
-	if !slug.MatchString(e.Slug) {
-		return nil, InvalidField("/workspace/slug", "must be 3 to 63 lower-case letters, digits and inner hyphens")
-	}
 	if err := firstError(
+		checkSlug("/workspace/slug", e.Slug),
 		CheckName("/workspace/name", e.Name),
 		oneOf("/plan", e.Plan, Plans...),
 	); err != nil {

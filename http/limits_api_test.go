@@ -394,3 +394,21 @@ func TestLimitsOfLanguages(t *testing.T) {
 	ada.call(t, "PATCH", "/api/me", object{"language": "fr"}).want(t, 200)
 	ada.noDrift(t)
 }
+
+// A phone writes a capital, and a paste brings a space: slug and address are taken as they are meant.
+func TestNamesAsTyped(t *testing.T) {
+	t.Parallel()
+	p := newLimited(t, 1)[0]
+	ada := p.signUp(t)
+	for i, typed := range []object{
+		{"workspace": strings.ToUpper(ada.slug), "email": ada.email}, {"workspace": " " + ada.slug + "\n", "email": ada.email},
+		{"workspace": ada.slug, "email": " " + strings.ToUpper(ada.email) + " "},
+	} {
+		p.public().call(t, "POST", "/api/password/forgot", typed).want(t, 202)
+		p.does.Wait()
+		typed["password"] = ada.password
+		if p.public().call(t, "POST", "/api/login", typed).want(t, 200); p.code(t, "reset_code", ada.email) == "" {
+			t.Errorf("no mail for name %d", i)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -152,10 +153,16 @@ func oneLine(value string) string {
 	return value
 }
 
-// Normal is the form in which addresses are compared: without regard to case and to how letters are composed (NFC, as RFC 6532, 3.1
-// recommends), the domain in ASCII. The error is [ErrRefused], for an address to which no mail can be sent, and does not contain it.
+// Normal is the form in which addresses are compared, as people mean them: the local part as user names are (RFC 8265,
+// UsernameCaseMapped: without regard to case, to width, and to how letters are composed), the domain in ASCII. The error is
+// [ErrRefused], for an address to which no mail can be sent, and does not contain it.
 func Normal(to string) (string, error) {
-	ascii, err := address(norm.NFC.String(strings.ToLower(to)))
+	at := max(strings.LastIndexByte(to, '@'), 0)
+	local, err := precis.UsernameCaseMapped.String(to[:at])
+	if err != nil {
+		return "", fmt.Errorf("%w: the address has a local part of characters that names do not have", ErrRefused)
+	}
+	ascii, err := address(local + norm.NFC.String(strings.ToLower(to[at:])))
 	return strings.ToLower(ascii), err
 }
 
