@@ -234,11 +234,8 @@ func (c *Commands) changeAccount(ctx context.Context, r Request, id uuid.UUID, d
 		if err := a.look(ctx, read...); err != nil {
 			return p, err
 		}
-		if err := allow(a.by, domain.UpdateMember); err != nil {
+		if err := mayChange(a.by, domain.UpdateMember, rows); err != nil {
 			return p, err
-		}
-		if len(rows) == 0 || !rows[0].Visible {
-			return p, domain.Missing("member")
 		}
 		member = rows[0].Member
 		if err := r.match(member.Version); err != nil {

@@ -277,7 +277,7 @@ func TestUnlock(t *testing.T) {
 		}
 	}
 	stale := 1
-	if _, err := h.UnlockMember(t.Context(), Request{By: ada.actor(t), IfMatch: &stale}, grace.id); refusedAs(err) != "stale" {
+	if _, err := h.UnlockMember(t.Context(), Request{By: ada.actor(t), IfMatch: []int{stale}}, grace.id); refusedAs(err) != "stale" {
 		t.Error(err)
 	}
 	if _, err := grace.logIn(0, grace.password); refusedAs(err) != "locked" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +21,7 @@ import (
 type Request struct {
 	By      projections.Actor
 	Origin  Origin
-	IfMatch *int  // only when the thing is at this version
+	IfMatch []int // only when the thing is at one of these versions; nil for any
 	Once    *Once // the same key has one effect
 
 	renew func(context.Context, projections.Actor) (*projections.Actor, error) // reads By anew; by the session unless set
@@ -331,8 +332,8 @@ func inSession(by projections.Actor) error {
 
 // match refuses when the thing is not at the version that the caller saw.
 func (r Request) match(version int) error {
-	if r.IfMatch != nil && *r.IfMatch != version {
-		return domain.Refuse(domain.Stale, "stale", "it is at version %d, not %d: read it again", version, *r.IfMatch)
+	if r.IfMatch != nil && !slices.Contains(r.IfMatch, version) {
+		return domain.Refuse(domain.Stale, "stale", "it is at version %d, which is none of %v: read it again", version, r.IfMatch)
 	}
 	return nil
 }

@@ -60,7 +60,10 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		if err := a.look(ctx, projections.MembersByEmail(&same, invited.EmailHash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
 			return plan{}, err
 		}
-		if err := allow(a.by, domain.CreateMember); err != nil {
+		if err := allowOn(a.by, domain.CreateMember, false); err != nil {
+			return plan{}, err
+		}
+		if err := a.by.Role.Grants.MayGive(domain.GrantsOf(wanted.Role)); err != nil {
 			return plan{}, err
 		}
 		if len(same) > 0 {
@@ -90,7 +93,12 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 
 // ChangeRole gives a member another role.
 func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role string) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.UpdateMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.ChangeRole(role, m.OtherAdmins) })
+	return c.changeMember(ctx, r, id, domain.UpdateMember, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		if err := by.Role.Grants.MayGive(domain.GrantsOf(role)); err != nil {
+			return nil, err
+		}
+		return m.ChangeRole(role, m.OtherAdmins)
+	})
 }
 
 // ChangeLanguage makes mails to the actor come in another language. Whatever their role, that is their own affair.
@@ -121,43 +129,59 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 
 // DeactivateMember keeps a member out: at once, on every path.
 func (c *Commands) DeactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.UpdateMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.Deactivate(m.OtherAdmins) })
+	return c.changeMember(ctx, r, id, domain.UpdateMember, func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		return m.Deactivate(m.OtherAdmins)
+	})
 }
 
 // ReactivateMember lets a deactivated member in again.
 func (c *Commands) ReactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.UpdateMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.Reactivate() })
+	return c.changeMember(ctx, r, id, domain.UpdateMember, func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) { return m.Reactivate() })
 }
 
 // RemoveMember ends a membership, or takes an invitation back.
 func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.DeleteMember, func(m projections.MemberRow) ([]domain.Event, error) { return m.Remove(m.OtherAdmins) })
+	return c.changeMember(ctx, r, id, domain.DeleteMember, func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		return m.Remove(m.OtherAdmins)
+	})
 }
 
 // changeMember decides on a member and on how many other admins there are. Both come from the roster, and
 // so does the caller's own role, at a.by.Roster or later; the append expects the roster at just that
 // version. So two admins who remove each other at the same instant cannot both succeed.
-func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
+func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
 		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
 			return plan{}, err
 		}
-		if err := allow(a.by, permission); err != nil {
+		if err := mayChange(a.by, permission, rows); err != nil {
 			return plan{}, err
-		}
-		if len(rows) == 0 || !rows[0].Visible {
-			return plan{}, domain.Missing("member")
 		}
 		before = rows[0].Member
 		if err := r.match(before.Version); err != nil {
 			return plan{}, err
 		}
-		events, err := decide(rows[0])
+		events, err := decide(a.by, rows[0])
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
 	})
 	return result(ctx, c, r, projections.Members, before, done, err)
+}
+
+// mayChange refuses to change a member whom the actor does not see, whom the permission does not reach, or who may do what
+// the actor may not.
+func mayChange(by projections.Actor, permission domain.Permission, rows []projections.MemberRow) error {
+	if err := allow(by, permission); err != nil {
+		return err
+	}
+	if len(rows) == 0 || !rows[0].Visible {
+		return domain.Missing("member")
+	}
+	if err := allowOn(by, permission, rows[0].ID == by.Member); err != nil {
+		return err
+	}
+	return by.Role.Grants.MayActOn(domain.GrantsOf(rows[0].Role))
 }
 
 func checkPerson(prefix, email, fullName string) (normal string, err error) {

@@ -86,7 +86,7 @@ func TestPolicyFromOneVersion(t *testing.T) {
 			return err
 		}
 		roles := [][]string{{"all"}, {"admin"}, {}}[i%3]
-		_, err := h.process(i).UpdatePolicy(context.Background(), Request{By: by, IfMatch: &version}, &roles)
+		_, err := h.process(i).UpdatePolicy(context.Background(), Request{By: by, IfMatch: []int{version}}, &roles)
 		return err
 	})
 	wantEnded(t, "changes", ended, map[string]int{"": 1, "stale": 14, "invited": 5})

@@ -306,7 +306,7 @@ func TestResetTwoFactor(t *testing.T) {
 		t.Errorf("an admin's own: %v", err)
 	}
 	stale := 1
-	if _, err := h.ResetTwoFactor(t.Context(), Request{By: ada.actor(t), IfMatch: &stale}, grace.id); refusedAs(err) != "stale" {
+	if _, err := h.ResetTwoFactor(t.Context(), Request{By: ada.actor(t), IfMatch: []int{stale}}, grace.id); refusedAs(err) != "stale" {
 		t.Error(err)
 	}
 	before := bob.actor(t) // read while he is an admin

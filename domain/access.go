@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Scope says to which things of a resource a grant reaches.
@@ -32,21 +33,64 @@ type Grant struct {
 // Grants is what a role may do. What is not granted is denied.
 type Grants []Grant
 
-// Scope gives how far p reaches; None when it is not granted.
+// Scopes says over which scopes the things of a resource can be granted. A resource without "own" is one thing, or
+// belongs to nobody: the log, the roles, the workspace itself.
+var Scopes = map[string][]Scope{
+	"workspace":   {All},
+	"role":        {All},
+	"audit":       {All},
+	"member":      {All, Own}, // oneself
+	"task":        {All, Own},
+	"comment":     {All, Own},
+	"integration": {All, Own},
+}
+
+// Scope gives how far p reaches; None when it is not granted, and for a grant over a scope that the resource does not have.
 func (g Grants) Scope(p Permission) Scope {
 	for _, grant := range g {
-		if grant.Resource == p.Resource && grant.Action == p.Action {
+		if grant.Resource == p.Resource && grant.Action == p.Action && slices.Contains(Scopes[p.Resource], grant.Scope) {
 			return grant.Scope
 		}
 	}
 	return None
 }
 
+// Lacks gives a permission that other grants further than g does, if there is one.
+func (g Grants) Lacks(other Grants) (Grant, bool) {
+	for _, grant := range other {
+		p := Permission{grant.Resource, grant.Action}
+		if theirs := other.Scope(p); g.Scope(p).wider(theirs) != g.Scope(p) {
+			return Grant{p.Resource, p.Action, theirs}, true
+		}
+	}
+	return Grant{}, false
+}
+
+// MayGive refuses to give others (a role, a token) what one lacks oneself.
+func (g Grants) MayGive(given Grants) error {
+	if lacking, found := g.Lacks(given); found {
+		return Refuse(Forbidden, "grants_exceed_role", "you may not %s:%s over %s yourself, so you cannot give that to anybody or anything",
+			lacking.Resource, lacking.Action, lacking.Scope)
+	}
+	return nil
+}
+
+// MayActOn refuses to change somebody who may do what one lacks oneself.
+func (g Grants) MayActOn(theirs Grants) error {
+	if lacking, found := g.Lacks(theirs); found {
+		return Refuse(Forbidden, "member_mightier", "the member may %s:%s over %s and you may not: ask somebody who may",
+			lacking.Resource, lacking.Action, lacking.Scope)
+	}
+	return nil
+}
+
 // Intersect is what both g and other grant.
 func (g Grants) Intersect(other Grants) Grants {
 	both := Grants{}
 	for _, grant := range g {
-		theirs := other.Scope(Permission{grant.Resource, grant.Action})
+		p := Permission{grant.Resource, grant.Action}
+		theirs := other.Scope(p)
+		grant.Scope = g.Scope(p)
 		if grant.Scope.wider(theirs) == grant.Scope {
 			grant.Scope = theirs
 		}
@@ -65,14 +109,22 @@ func (g Grants) check(pointer string) error {
 		switch {
 		case !slices.Contains(Permissions, p):
 			return InvalidField(at, "there is no such permission")
-		case grant.Scope != All && grant.Scope != Own:
-			return InvalidField(at+"/scope", "must be one of all, own")
+		case !slices.Contains(Scopes[p.Resource], grant.Scope):
+			return InvalidField(at+"/scope", "%s has only %s", p.Resource, scopeNames(p.Resource))
 		case seen[p]:
 			return InvalidField(at, "the permission is there twice")
 		}
 		seen[p] = true
 	}
 	return nil
+}
+
+func scopeNames(resource string) string {
+	var names []string
+	for _, s := range Scopes[resource] {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }
 
 // wider is the scope of the two that reaches further.
@@ -165,6 +217,12 @@ func BuiltInRole(name string) (Role, bool) {
 		return Role{}, false
 	}
 	return BuiltInRoles[i], true
+}
+
+// GrantsOf is what a role grants, by its name: nothing for one that is not there.
+func GrantsOf(role string) Grants {
+	r, _ := BuiltInRole(role)
+	return r.Grants
 }
 
 func builtIn(name string, grants ...Grants) Role {

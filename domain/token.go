@@ -71,12 +71,7 @@ func NewToken(e TokenCreated, owner Grants, now time.Time) (TokenCreated, error)
 	if err := e.Grants.check("/grants"); err != nil {
 		return e, err
 	}
-	for _, g := range e.Grants {
-		if p := (Permission{g.Resource, g.Action}); owner.Scope(p).wider(g.Scope) != owner.Scope(p) {
-			return e, Refuse(Forbidden, "grants_exceed_role", "your role does not grant %s over %s, so a token of yours cannot", p, g.Scope)
-		}
-	}
-	return e, nil
+	return e, owner.MayGive(e.Grants)
 }
 
 // Revoke ends the token.

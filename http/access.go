@@ -56,6 +56,16 @@ func (r access) explain(description string) string {
 	return strings.TrimSpace(description + "\n\n" + who + ".")
 }
 
+// extensions are what the schema says besides. An operation that takes no token says so by an empty list, which huma would
+// leave out.
+func (r access) extensions() map[string]any {
+	said := map[string]any{"x-required-permission": r.rule}
+	if r == public {
+		said["security"] = []any{}
+	}
+	return said
+}
+
 func (r access) security() []map[string][]string {
 	if r == public {
 		return nil

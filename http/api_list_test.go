@@ -66,11 +66,12 @@ func (b *board) change(t *rapid.T) {
 	}
 }
 
-// visible are the tasks that a person may see, the newest first, as the admin sees them.
-func (b *board) visible(t *rapid.T, i int) (tasks []domain.Task) {
+// visible are the tasks that a person may see, the newest first, as the admin sees them: those that are there, or those
+// that are deleted.
+func (b *board) visible(t *rapid.T, i int, deleted bool) (tasks []domain.Task) {
 	t.Helper()
 	role, _ := domain.BuiltInRole(b.roles[i])
-	for _, task := range decode[list[domain.Task]](t, b.admin.call(t, "GET", "/api/tasks?limit=200", nil).want(t, 200)).Items {
+	for _, task := range decode[list[domain.Task]](t, b.admin.call(t, "GET", fmt.Sprintf("/api/tasks?limit=200&deleted=%t", deleted), nil).want(t, 200)).Items {
 		me := b.people[i].id
 		own := task.CreatedBy == me || slices.Contains(task.AssigneeIDs, me) || slices.Contains(task.ViewerIDs, me)
 		if scope := role.Grants.Scope(domain.ReadTask); scope == domain.All || scope == domain.Own && own {
@@ -84,10 +85,13 @@ func (b *board) visible(t *rapid.T, i int) (tasks []domain.Task) {
 func (b *board) compare(t *rapid.T) {
 	t.Helper()
 	i := rapid.IntRange(0, len(b.people)-1).Draw(t, "who")
-	me, visible := b.people[i], b.visible(t, i)
+	me, visible, gone := b.people[i], b.visible(t, i, false), b.visible(t, i, true)
 	limit := rapid.IntRange(1, 12).Draw(t, "limit")
 	if diff := cmp.Diff(visible, pages[domain.Task](t, me, "/api/tasks", limit)); diff != "" {
 		t.Fatalf("%s, %d at a time: %s", b.roles[i], limit, diff)
+	}
+	if diff := cmp.Diff(gone, pages[domain.Task](t, me, "/api/tasks?deleted=true", limit)); diff != "" {
+		t.Fatalf("%s, deleted, %d at a time: %s", b.roles[i], limit, diff)
 	}
 	status, whose := rapid.SampledFrom(domain.TaskStatuses).Draw(t, "status"), rapid.SampledFrom(b.people).Draw(t, "assignee").id
 	var filtered []domain.Task
@@ -105,6 +109,9 @@ func (b *board) compare(t *rapid.T) {
 		want := map[bool]int{true: 200, false: 404}[n >= 0]
 		now := "?as_of=" + url.QueryEscape(time.Now().Add(time.Minute).Format(time.RFC3339))
 		more := rapid.SampledFrom([]string{"", "/history", "/comments", now}).Draw(t, "how")
+		if more == "/history" && slices.ContainsFunc(gone, func(task domain.Task) bool { return task.ID == id }) {
+			want = 200 // who saw it may know who deleted it
+		}
 		a := me.call(t, "GET", at+more, nil)
 		if a.status != want {
 			t.Fatalf("%s: %s: %d, not %d", b.roles[i], a.what, a.status, want)

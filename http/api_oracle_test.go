@@ -177,17 +177,27 @@ func (o *oracle) member(actor uuid.UUID, event domain.Event) error {
 	case domain.MemberInvited:
 		taken, there := o.emails[e.EmailHash]
 		o.emails[e.EmailHash] = e.MemberID
-		return first(o.may(actor, domain.CreateMember, true), when(there && o.people[taken].status != "removed", "the address is taken"), when(who != nil, "it is there"))
+		return first(o.may(actor, domain.CreateMember, true), o.covers(actor, e.Role), when(there && o.people[taken].status != "removed", "the address is taken"), when(who != nil, "it is there"))
 	case domain.MemberJoined:
 		return when(actor != subject || who == nil || who.status != "invited", "nobody was invited")
 	case domain.MemberRoleChanged:
-		return first(admin, when(who.status == "removed" || who.role == e.Role, "it is so already"))
+		return first(admin, o.covers(actor, e.Role), when(who.status == "removed" || who.role == e.Role, "it is so already"))
 	case domain.MemberDeactivated:
 		return first(admin, when(who.status != "active", "the member is not active"))
 	case domain.MemberReactivated:
 		return first(admin, when(who.status != "deactivated", "the member is not deactivated"))
 	case domain.MemberRemoved:
 		return first(o.may(actor, domain.DeleteMember, true), when(who.status == "removed", "it is so already"))
+	}
+	return nil
+}
+
+// covers tells whether the actor's role grants all that another one does.
+func (o *oracle) covers(actor uuid.UUID, role string) error {
+	for _, g := range domain.GrantsOf(role) {
+		if err := o.may(actor, domain.Permission{Resource: g.Resource, Action: g.Action}, g.Scope == domain.Own); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -183,6 +183,32 @@ func TestTaskAsItWas(t *testing.T) {
 	asOf(at, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)).want(t, 200)
 	ada.call(t, "DELETE", at, nil).want(t, 204)
 	ada.call(t, "POST", at+"/restore", nil).want(t, 200)
+	// a deleted task: as it was, who deleted it, and how to find it for /restore
+	task := states[len(states)-1]
+	ada.call(t, "DELETE", at, nil).want(t, 204)
+	asOf(at, task.UpdatedAt).want(t, 200)
+	ada.call(t, "GET", at, nil).problem(t, 404, "task_not_found")
+	events := decode[list[struct {
+		Type  string
+		Actor uuid.UUID
+	}]](t, ada.call(t, "GET", at+"/history", nil).want(t, 200)).Items
+	if last := events[len(events)-1]; last.Type != "task.deleted" || last.Actor != ada.id {
+		t.Errorf("%+v", last)
+	}
+	other := ada.newTask(t)
+	for query, want := range map[string]uuid.UUID{"?deleted=true": task.ID, "?deleted=true&status=open": task.ID, "?deleted=false": other.ID, "": other.ID} {
+		if listed := decode[list[domain.Task]](t, ada.call(t, "GET", "/api/tasks"+query, nil).want(t, 200)).Items; len(listed) != 1 || listed[0].ID != want {
+			t.Errorf("%q lists %+v", query, listed)
+		}
+	}
+	eve := ada.member(t, "viewer") // who never saw it
+	eve.call(t, "GET", at+"/history", nil).problem(t, 404, "task_not_found")
+	eve.call(t, "GET", at+"?as_of="+url.QueryEscape(task.UpdatedAt.Format(time.RFC3339Nano)), nil).problem(t, 404, "task_not_found")
+	if listed := pages[domain.Task](t, eve, "/api/tasks?deleted=true", 50); len(listed) != 0 {
+		t.Errorf("a viewer is shown %+v", listed)
+	}
+	ada.call(t, "POST", at+"/restore", nil).want(t, 200)
+
 	history := decode[list[struct{ At time.Time }]](t, ada.call(t, "GET", at+"/history", nil).want(t, 200)).Items
 	asOf(at, history[len(history)-2].At).problem(t, 404, "task_not_found") // it was deleted then
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -54,7 +55,7 @@ func audit(a *api) {
 		Summary: "List the records of the log, the newest first", Access: needs(domain.ReadAudit)}, a.listRecords)
 	register(a, operation{Method: "GET", Path: "/api/audit/replay", ID: "replay-audit-log", Tag: "audit", Status: http.StatusOK,
 		Summary: "Replay the log, one record a line, the oldest first", Access: needs(domain.ReadAudit),
-		Produces: "application/x-ndjson"}, a.replay)
+		Produces: "application/x-ndjson", Lines: reflect.TypeFor[recordBody]()}, a.replay)
 }
 
 func (a *api) listRecords(ctx context.Context, by projections.Actor, in *auditList) (*recordsShown, error) {

@@ -40,6 +40,7 @@ func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 			refuse(ctx, err)
 			return
 		}
+		data = plainIntegers(data)
 		if err := a.refuseNulls(op.RequestBody.Content[jsonType].Schema, data); err != nil {
 			refuse(ctx, err)
 			return

@@ -29,7 +29,7 @@ func originOf(ctx context.Context) commands.Origin {
 
 // conditioned is every input that embeds Idempotent or Conditional.
 type conditioned interface {
-	conditions() (key string, version int) // empty and 0 for none
+	conditions() (key string, versions []int) // empty and nil for none
 }
 
 // command declares an operation that is a command by a member: who asks, from where, and under which conditions is in
@@ -51,10 +51,8 @@ func command[I, O any](a *api, op operation, handle func(ctx context.Context, r 
 // operation.
 func request(ctx context.Context, by projections.Actor, op operation, in any) (commands.Request, error) {
 	r := commands.Request{By: by, Origin: originOf(ctx)}
-	given, version := in.(conditioned).conditions()
-	if version > 0 {
-		r.IfMatch = &version
-	}
+	given, versions := in.(conditioned).conditions()
+	r.IfMatch = versions
 	if given == "" {
 		return r, nil
 	}
@@ -62,7 +60,7 @@ func request(ctx context.Context, by projections.Actor, op operation, in any) (c
 	if err != nil {
 		return r, err
 	}
-	asked, err := exchangeOf(ctx).asked(op.Method, version)
+	asked, err := exchangeOf(ctx).asked(op.Method, versions)
 	if err != nil {
 		return r, err
 	}
@@ -72,7 +70,7 @@ func request(ctx context.Context, by projections.Actor, op operation, in any) (c
 
 // asked is everything that a command was asked for, as it was sent: what the next version of this program makes of it may
 // have other fields, and a repeat may reach that one. White space and the order of names do not count.
-func (x *exchange) asked(method string, version int) ([]byte, error) {
+func (x *exchange) asked(method string, versions []int) ([]byte, error) {
 	var body any
 	if x.body != nil {
 		dec := json.NewDecoder(bytes.NewReader(x.body))
@@ -81,7 +79,7 @@ func (x *exchange) asked(method string, version int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return json.Marshal([]any{method, x.path, version, body})
+	return json.Marshal([]any{method, x.path, versions, body})
 }
 
 // seen is the header part of a query's answer.

@@ -1,11 +1,13 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -154,7 +156,7 @@ func listThings(_ context.Context, _ projections.Actor, in *listThingsInput) (*l
 
 func patchThing(_ context.Context, _ projections.Actor, in *patchThingInput) (*noteOutput, error) {
 	b := in.Body
-	text := fmt.Sprintf("version %d;", in.IfMatch.Version)
+	text := fmt.Sprintf("version %s;", cmp.Or(strings.Trim(fmt.Sprint(in.IfMatch.Versions), "[]"), "0"))
 	if b.Title.Value != nil {
 		text += " title " + *b.Title.Value
 	}

@@ -17,16 +17,16 @@ type Idempotent struct {
 	IdempotencyKey string `header:"Idempotency-Key" pattern:"^[ -~]{1,200}$" patternDescription:"1 to 200 printable ASCII characters" doc:"Chosen by the caller. The same key with the same request (path, body, If-Match) has one effect and gets the same answer, for 24 hours, also when nothing was to be done; refusals are not kept."`
 }
 
-func (i Idempotent) conditions() (key string, version int) { return i.IdempotencyKey, 0 }
+func (i Idempotent) conditions() (key string, versions []int) { return i.IdempotencyKey, nil }
 
 // Conditional is for the input of a command that changes something.
 type Conditional struct {
 	Idempotent
-	IfMatch expected `header:"If-Match" doc:"The ETag of the version that the change is meant for; any other version answers 412."`
+	IfMatch expected `header:"If-Match" doc:"The ETag of the version that the change is meant for, or several, separated by commas; any other version answers 412."`
 }
 
-func (c Conditional) conditions() (key string, version int) {
-	return c.IdempotencyKey, c.IfMatch.Version
+func (c Conditional) conditions() (key string, versions []int) {
+	return c.IdempotencyKey, c.IfMatch.Versions
 }
 
 // Written is for the output of a command.
@@ -63,32 +63,38 @@ func etag(version int) string {
 	return `"` + strconv.Itoa(version) + `"`
 }
 
-// expected is the value of If-Match: a version, or none when it is absent or "*".
+// expected is the value of If-Match (RFC 9110, 13.1.1): versions, or none when it is absent or "*".
 type expected struct {
-	Version int // 0: any
+	Versions []int // nil: any
 }
 
-// A weak tag (W/"3") counts as its strong one: proxies that compress weaken tags on the way, and ours
-// number states, not bytes.
-var versionTag = regexp.MustCompile(`^(?:W/)?"([1-9][0-9]{0,17})"$`)
+// oneTag is an ETag of ours as it may come back: proxies that compress weaken it on the way (W/"3"), and Apache's name
+// the compression in it ("3-gzip"). It is the same version: ours number states, not bytes.
+const (
+	oneTag  = `(?:W/)?"([1-9][0-9]{0,17})(?:-(?:gzip|br|deflate|zstd))?"`
+	tagList = `^(?:\*|` + oneTag + `(?:[ \t]*,[ \t]*` + oneTag + `){0,19})$`
+)
 
-// UnmarshalText reads "3" in its quotes, or *.
+var versionTag, versionTags = regexp.MustCompile(oneTag), regexp.MustCompile(tagList)
+
+// UnmarshalText reads "3" in its quotes, a list of such, or *.
 func (e *expected) UnmarshalText(text []byte) error {
-	if string(text) == "*" {
-		return nil
+	if !versionTags.Match(text) {
+		return errors.New(`expected an ETag such as "3", in its quotes, or several, separated by commas, or *`)
 	}
-	match := versionTag.FindSubmatch(text)
-	if match == nil {
-		return errors.New(`expected one ETag such as "3", in its quotes, or *`)
+	for _, match := range versionTag.FindAllSubmatch(text, -1) {
+		version, err := strconv.Atoi(string(match[1]))
+		if err != nil {
+			return err
+		}
+		e.Versions = append(e.Versions, version)
 	}
-	version, err := strconv.Atoi(string(match[1]))
-	e.Version = version
-	return err
+	return nil
 }
 
 // TransformSchema is huma.SchemaTransformer.
 func (expected) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	s.Pattern = `^(\*|(W/)?"[1-9][0-9]{0,17}")$`
+	s.Pattern = tagList
 	s.Examples = []any{`"3"`}
 	return s
 }

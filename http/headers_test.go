@@ -14,12 +14,13 @@ func TestIfMatch(t *testing.T) {
 	s := newSite(t)
 	for header, want := range map[string]string{
 		`"3"`: "version 3;", `W/"3"`: "version 3;", `*`: "version 0;", `-`: "version 0;",
+		`"3", "9999"`: "version 3 9999;", `"9999",W/"3"`: "version 9999 3;", `"3-gzip"`: "version 3;", `W/"3-br" ,	"4"`: "version 3 4;",
 	} {
 		if a := s.ask("PATCH", someThing, `{}`, "If-Match: "+header); !strings.Contains(a.body, want) {
 			t.Errorf("%s: %d %s", header, a.StatusCode, a.body)
 		}
 	}
-	for _, header := range []string{`3`, `"0"`, `"-1"`, `"hunter2"`, `"3", "4"`, `"03"`, `w/"3"`, `"9999999999999999999999"`, "", `"3`} {
+	for _, header := range []string{`3`, `"0"`, `"-1"`, `"hunter2"`, `"3" "4"`, `"3",`, `,"3"`, `"3", *`, `"3-hunter2"`, `"3"` + strings.Repeat(`, "3"`, 20), `"03"`, `w/"3"`, `"9999999999999999999999"`, "", `"3`} {
 		a := s.ask("PATCH", someThing, `{}`, "If-Match: "+header)
 		p := a.problem(t, 422, "invalid")
 		if len(p.Errors) != 1 || p.Errors[0].In != "header" || p.Errors[0].Pointer != "/If-Match" || strings.Contains(a.body, "hunter2") {

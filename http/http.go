@@ -103,6 +103,8 @@ func humaConfig(version string) huma.Config {
 	c.CreateHooks = nil                                   // no $schema in bodies
 	c.RejectUnknownQueryParameters = true
 	c.Formats = map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}
+	c.Info.License = &huma.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"}
+	c.Servers = []*huma.Server{{URL: "/", Description: "The one that this document came from."}}
 	c.Info.Description = "A work-management backend in which every change is an event and the event log is the audit history."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		bearerScheme: {Type: "http", Scheme: "bearer", Description: "A session or API token. It names the workspace."},

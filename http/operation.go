@@ -28,6 +28,7 @@ type operation struct {
 	MaxBody     int64         // bytes; 0 means 1 MiB
 	BodyTimeout time.Duration // to send the body; 0 means 30 s
 	Produces    string        // the media type of an answer that is a function (stream.go)
+	Lines       reflect.Type  // what each line of such an answer holds, in JSON; nil when it has no lines
 }
 
 const (
@@ -131,15 +132,30 @@ func (op operation) describe(a *api) huma.Operation {
 		Metadata: map[string]any{
 			accessKey: op.Access, maxBodyKey: op.MaxBody, bodyTimeoutKey: op.BodyTimeout, producesKey: op.Produces,
 		},
-		Extensions:   map[string]any{"x-required-permission": op.Access.rule},
+		Extensions:   op.Access.extensions(),
 		Security:     op.Access.security(),
 		MaxBodyBytes: -1, BodyReadTimeout: -1, // body.go has read it by then
+	}
+	if !slices.ContainsFunc(a.huma.OpenAPI().Tags, func(t *huma.Tag) bool { return t.Name == op.Tag }) {
+		a.huma.OpenAPI().Tags = append(a.huma.OpenAPI().Tags, &huma.Tag{Name: op.Tag})
 	}
 	if op.Produces != "" {
 		described.Responses = map[string]*huma.Response{strconv.Itoa(op.Status): {
 			Description: http.StatusText(op.Status),
-			Content:     map[string]*huma.MediaType{op.Produces: {Schema: &huma.Schema{Type: "string"}}},
+			Content:     map[string]*huma.MediaType{op.Produces: {Schema: op.produced(a)}},
 		}}
 	}
 	return described
+}
+
+// produced is the schema of an answer that is a function. A text of lines says what a line is as JSON Schema says it of
+// texts that hold something else (2020-12, Validation 8.5): OpenAPI 3.1 has no other word for it.
+func (op operation) produced(a *api) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeString}
+	if op.Lines != nil {
+		line := a.huma.OpenAPI().Components.Schemas.Schema(op.Lines, true, "")
+		s.Description = "Lines, each of which is one JSON value of contentSchema."
+		s.Extensions = map[string]any{"contentMediaType": op.Produces, "contentSchema": line}
+	}
+	return s
 }

@@ -2,6 +2,7 @@ package http
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,6 +19,43 @@ var plainTypes = map[reflect.Type]struct{ format, pattern, description string }{
 	reflect.TypeFor[domain.Date](): {"date", // there is no year 0 in Postgres
 		`^(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$`,
 		"a date such as 2006-01-02"},
+}
+
+// enums are the values of fields of domain types: those that answers and requests share have the same in both.
+var enums = map[reflect.Type]map[string][]any{
+	reflect.TypeFor[domain.Task](): {"status": values(domain.TaskStatuses), "priority": values(domain.TaskPriorities)},
+	reflect.TypeFor[domain.Grant](): {"resource": values(parts(func(p domain.Permission) string { return p.Resource })),
+		"action": values(parts(func(p domain.Permission) string { return p.Action })), "scope": values(scopes())},
+}
+
+func values(names []string) (all []any) {
+	for _, n := range names {
+		all = append(all, n)
+	}
+	return all
+}
+
+// parts are the resources, or the actions, of all permissions, each once.
+func parts(of func(domain.Permission) string) (names []string) {
+	for _, p := range domain.Permissions {
+		if name := of(p); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// scopes are those that any resource has. Which has which is domain.Scopes, and checked there.
+func scopes() (names []string) {
+	for _, of := range domain.Scopes {
+		for _, s := range of {
+			if !slices.Contains(names, string(s)) {
+				names = append(names, string(s))
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 var wrappedType = reflect.TypeFor[wrapped]()
@@ -37,6 +75,7 @@ func tighten(doc *huma.OpenAPI, method, path string, input reflect.Type) {
 			markFields(s, t)
 		}
 	}
+	op.Responses["4XX"] = op.Responses["default"] // one and the same: some tools look for the one, some for the other
 	for status, response := range op.Responses {
 		if response.Headers == nil {
 			response.Headers = map[string]*huma.Header{}
@@ -87,6 +126,10 @@ func markFields(s *huma.Schema, t reflect.Type) {
 		}
 		if property := s.Properties[name]; property != nil {
 			mark(property, f.Type)
+			if values := enums[t][name]; values != nil {
+				property.Enum = values
+				property.PrecomputeMessages()
+			}
 			if f.Type.Kind() == reflect.Pointer && property.Ref == "" {
 				property.Nullable = true // a pointer that is left out when empty may come as null all the same
 			}

@@ -63,6 +63,7 @@ type (
 		Status     string `query:"status" enum:"open,in_progress,done,cancelled"`
 		AssigneeID Ref    `query:"assignee_id"`
 		ParentID   Ref    `query:"parent_id"`
+		Deleted    bool   `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
 	}
 
 	taskWritten struct {
@@ -100,7 +101,7 @@ func task(a *api) {
 	command(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Status: http.StatusOK,
 		Summary: "Change fields of a task", Access: needs(domain.UpdateTask)}, a.updateTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/history", ID: "get-task-history", Tag: "task", Status: http.StatusOK,
-		Summary: "Who changed what, when", Access: needs(domain.ReadTask)}, a.taskHistory)
+		Summary: "Who changed what, when", Description: "Of a deleted task as well: who deleted it stands at the end.", Access: needs(domain.ReadTask)}, a.taskHistory)
 
 	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Task], error)
 	for _, c := range []struct {
@@ -143,7 +144,7 @@ func task(a *api) {
 }
 
 func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*tasksShown, error) {
-	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Parent: in.ParentID.Value}
+	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Parent: in.ParentID.Value, Deleted: in.Deleted}
 	rows, mark, err := a.Views.ListTasks(ctx, by, filter, pageOf(in.Listing))
 	return &tasksShown{seen(mark, 0), paged(rows, in.Limit, func(t domain.Task) uuid.UUID { return t.ID })}, err
 }

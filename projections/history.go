@@ -32,9 +32,9 @@ type FieldChange struct {
 // bookkeeping is what every event changes.
 var bookkeeping = map[string]bool{"id": true, "version": true, "position": true, "updated_at": true, "created_at": true, "created_by": true}
 
-// TaskHistory answers with what happened to a task that the actor may see, the oldest first.
+// TaskHistory answers with what happened to a task that the actor may see, or might before it was deleted, the oldest first.
 func (p *Projections) TaskHistory(ctx context.Context, by Actor, id uuid.UUID) ([]Revision, Mark, error) {
-	_, mark, err := p.GetTask(ctx, by, id)
+	mark, err := p.evenDeleted(ctx, by, id)
 	if err != nil {
 		return nil, mark, err
 	}

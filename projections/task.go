@@ -23,14 +23,14 @@ const (
 	taskVisible = `($1 = 'all' or $1 = 'own' and (` + ownTask + `))`
 	taskColumns = `id, title, description, status, priority, start_on::text, due_on::text, parent_id, assignee_ids, viewer_ids,
 		estimate_minutes, created_by, created_at, updated_at, completed_at, deleted_at, version, position`
-	selectTask = `select ` + taskColumns + ` from task where id = $3 and deleted_at is null and ` + taskVisible
+	selectTask = `select ` + taskColumns + ` from task where id = $3 and (deleted_at is null or $4) and ` + taskVisible
 	listTasks  = `select ` + taskColumns + ` from task
-		where deleted_at is null and ` + taskVisible + `
+		where (deleted_at is not null) = $7 and ` + taskVisible + `
 		  and ($3::uuid is null or id < $3)
 		  and ($4 = '' or status = $4)
 		  and ($5::uuid is null or assignee_ids @> array[$5::uuid])
 		  and ($6::uuid is null or parent_id = $6)
-		order by id desc limit $7`
+		order by id desc limit $8`
 	ancestors = `with recursive above as (
 			select task.*, 1 as depth from task where id = $3 and deleted_at is null
 			union all select task.*, depth + 1 from task join above on task.id = above.parent_id where depth < 1000)
@@ -40,12 +40,18 @@ const (
 
 // GetTask answers with one task that the actor may see.
 func (p *Projections) GetTask(ctx context.Context, by Actor, id uuid.UUID) (domain.Task, Mark, error) {
-	return get[domain.Task](ctx, p, by.Workspace, "task", selectTask, by.Scope(domain.ReadTask), by.Member, id)
+	return get[domain.Task](ctx, p, by.Workspace, "task", selectTask, by.Scope(domain.ReadTask), by.Member, id, false)
+}
+
+// evenDeleted is GetTask for what was: who deleted a task, and what was in it, is for those to know who saw it.
+func (p *Projections) evenDeleted(ctx context.Context, by Actor, id uuid.UUID) (Mark, error) {
+	_, mark, err := get[domain.Task](ctx, p, by.Workspace, "task", selectTask, by.Scope(domain.ReadTask), by.Member, id, true)
+	return mark, err
 }
 
 // TaskAsOf answers with a task as it was at a moment. Who may see it is decided on the task as it is now.
 func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at time.Time) (domain.Task, Mark, error) {
-	_, mark, err := p.GetTask(ctx, by, id)
+	mark, err := p.evenDeleted(ctx, by, id)
 	if err != nil {
 		return domain.Task{}, mark, err
 	}
@@ -62,12 +68,13 @@ type TaskFilter struct {
 	Status   string
 	Assignee *uuid.UUID
 	Parent   *uuid.UUID
+	Deleted  bool // those that are deleted, and no others
 }
 
 // ListTasks answers with the tasks that the actor may see, the newest first.
 func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
 	return list[domain.Task](ctx, p, by.Workspace, page, listTasks,
-		by.Scope(domain.ReadTask), by.Member, page.After, f.Status, f.Assignee, f.Parent)
+		by.Scope(domain.ReadTask), by.Member, page.After, f.Status, f.Assignee, f.Parent, f.Deleted)
 }
 
 // TaskRow is a task with what the actor's scopes say of it.
