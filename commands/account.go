@@ -230,7 +230,7 @@ func (c *Commands) changeAccount(ctx context.Context, r Request, id uuid.UUID, d
 	p := plan{stream: domain.AccountStream(id)}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
-		read := append([]pg.Statement{projections.LoadMember(&rows, a.by, id), projections.StreamVersion(&p.version, p.stream)}, query...)
+		read := append([]pg.Statement{projections.LoadMember(&rows, a.by, id), eventstore.Version(&p.version, p.stream)}, query...)
 		if err := a.look(ctx, read...); err != nil {
 			return p, err
 		}

@@ -118,7 +118,7 @@ func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code strin
 		member = account.ID
 	}
 	var stored [][]byte
-	err = c.DB.Do(ctx, w, pg.Exec(`select set_config('synchronous_commit', 'off', true)`),
+	err = c.DB.Do(ctx, w, pg.Exec(`set local synchronous_commit = off`),
 		pg.Column(&stored, `update invitation set attempts = attempts + 1
 			where member_id = $1 and attempts < $2 and expires_at > $3 returning code`, member, codeAttempts, c.now()))
 	if err != nil {

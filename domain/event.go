@@ -43,11 +43,14 @@ func register[E Event]() {
 	}
 }
 
-// Decode reads a stored event.
+// ErrNewer refuses to go on with what a newer version of the program has written: another process has to.
+var ErrNewer = Refuse(Unavailable, "newer_version", "a newer version of the program has written this; ask again, or bring this one up to date")
+
+// Decode reads a stored event. An event type that is not known is an ErrNewer.
 func Decode(eventType string, data []byte) (Event, error) {
 	decode, known := decoders[eventType]
 	if !known {
-		return nil, fmt.Errorf("event type %q is not known: it was written by a newer kluis", eventType)
+		return nil, fmt.Errorf("event type %q is not known: %w", eventType, ErrNewer)
 	}
 	event, err := decode(data)
 	if err != nil {

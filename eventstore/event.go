@@ -170,3 +170,26 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("%d appends are waiting", e.Waiting)
 }
 func (e *BusyError) Unwrap() error { return e.Cause }
+
+// ClockError says that nothing was stored: the last event of the log is further ahead of the database's clock than a clock
+// that is set right can be, so that one of the two was, or is, wrong.
+type ClockError struct{ Ahead time.Duration }
+
+func (e *ClockError) Error() string {
+	return fmt.Sprintf("the last event is %s ahead of the database's clock: set that clock right, or begin a new epoch with `kluis restored`", e.Ahead.Round(time.Second))
+}
+
+// GapError says that the log lacks an event: position Want should have come, and Got came. It was tampered with, or Postgres
+// lost a row.
+type GapError struct{ Want, Got int64 }
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("the log has a gap: position %d should come next, and %d comes", e.Want, e.Got)
+}
+
+// UnknownTypeError says that an event was refused because nobody could read it back.
+type UnknownTypeError struct{ Type string }
+
+func (e *UnknownTypeError) Error() string {
+	return fmt.Sprintf("event type %q is not registered: it could not be read back", e.Type)
+}

@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,9 +13,25 @@ import (
 // As text, what is stored is handed on as it is; as json, the driver would parse all of it.
 const recordColumns = `position, id, stream, version, type, at, actor, meta::text as meta, data::text as data`
 
+// A page of the log is cut at a number of events and at a weight, so that neither many nor heavy ones fill the memory of who
+// reads it. At least one event is in it, if there is one.
+const (
+	PageEvents = 1000
+	PageBytes  = 8 << 20
+)
+
+// PageEnd is a subquery for the last position of a page of at most $1 events and about $2 bytes, not beyond position $3. The page
+// begins behind the position that the SQL between PageEnd and PageEnds gives. It reads sizes, and no data.
+const (
+	PageEnd = `(select coalesce(min(position) filter (where weight >= $2), max(position)) from (
+		select position, sum(size + 300) over (order by position) as weight from event where position > `
+	PageEnds = ` and position <= $3 order by position limit $1) as weighed)`
+)
+
 // After is the page of records behind a position, the oldest first.
-func After(into *[]Record, position int64, limit int) pg.Statement {
-	return pg.Rows(into, `select `+recordColumns+` from event where position > $1 order by position limit $2`, position, limit)
+func After(into *[]Record, position int64) pg.Statement {
+	return pg.Rows(into, `select `+recordColumns+` from event where position > $4 and position <= `+PageEnd+`$4`+PageEnds+` order by position`,
+		PageEvents, PageBytes, int64(math.MaxInt64), position)
 }
 
 // Range is the records from first to last.
@@ -22,10 +39,32 @@ func Range(into *[]Record, first, last int64) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position between $1 and $2 order by position`, first, last)
 }
 
-// Stream is the records of a stream up to a moment, the oldest first; nil for all of them.
-func Stream(into *[]Record, stream string, until *time.Time) pg.Statement {
+// Stream is the records of a stream up to a position and a moment, nil for any, the oldest first.
+func Stream(into *[]Record, stream string, upTo int64, until *time.Time) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event
-		where stream = $1 and ($2::timestamptz is null or at <= $2) order by version`, stream, until)
+		where stream = $1 and position <= $2 and ($3::timestamptz is null or at <= $3) order by version`, stream, upTo, until)
+}
+
+// Version is the query for the version of a stream; 0 for one that is not there.
+func Version(into *int, stream string) pg.Statement {
+	return pg.Exec(`select `+versionOf+` from (select $1::text as stream) as s`, stream).Scan(into)
+}
+
+// Baseline is what the events of a thing that were pruned have made of it.
+type Baseline struct {
+	Model    string
+	ID       uuid.UUID
+	Stream   string
+	Version  int // of the stream
+	Position int64
+	State    []byte // the state as JSON
+}
+
+const baselineColumns = `model, id, stream, version, position, state::text::bytea as state`
+
+// BaselineOf is the query for the baseline of one thing: no row when none of its events were pruned.
+func BaselineOf(into *[]Baseline, model string, id uuid.UUID) pg.Statement {
+	return pg.Rows(into, `select `+baselineColumns+` from baseline where model = $1 and id = $2`, model, id)
 }
 
 // Filter chooses records; zero values choose all. From and To are instants, both inclusive.
@@ -49,24 +88,44 @@ func Newest(into *[]Record, f Filter, limit int) pg.Statement {
 		order by position desc limit $7`, f.Actor, f.Type, f.Stream, f.From, f.To, f.Before, limit)
 }
 
-// Each gives every record of a workspace from a position on to fn, the oldest first, in constant memory.
-// It reads what is committed when it gets there, and ends at the head.
+// Head is where a log begins and ends.
+type Head struct {
+	Position int64 // the last
+	Pruned   int64 // the last of those that are gone by policy
+	Epoch    int   // one more after each restore
+}
+
+// LookHead is the query for the head.
+func LookHead(into *Head) pg.Statement {
+	return pg.Exec(`select position, pruned, epoch from head`).Scan(&into.Position, &into.Pruned, &into.Epoch)
+}
+
+// Each gives every record of a workspace from a position on to fn, the oldest first, in constant memory; from the first that is
+// left, when those before were pruned. It reads what is committed when it gets there, and ends at the head. A log that lacks an
+// event is a GapError.
 func (s *Store) Each(ctx context.Context, w pg.Workspace, from int64, fn func(Record) error) (next int64, err error) {
-	const page = 1000
 	next = max(from, 1)
 	for {
 		var records []Record
-		if err := s.db.Read(ctx, w, After(&records, next-1, page)); err != nil {
+		var head Head
+		if err := s.db.Read(ctx, w, LookHead(&head), After(&records, next-1)); err != nil {
 			return next, err
 		}
+		next = max(next, head.Pruned+1)
 		for _, r := range records {
+			if r.Position != next {
+				return next, &GapError{Want: next, Got: r.Position}
+			}
 			if err := fn(r); err != nil {
 				return next, err
 			}
-			next = r.Position + 1
+			next++
 		}
-		if len(records) < page {
+		switch {
+		case next > head.Position:
 			return next, nil
+		case len(records) == 0:
+			return next, &GapError{Want: next, Got: head.Position}
 		}
 	}
 }

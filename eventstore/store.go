@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -13,9 +12,9 @@ import (
 
 // Store appends to and reads from the logs of all workspaces.
 type Store struct {
-	db   *pg.DB
-	now  func() time.Time
-	bell *Bell
+	db    *pg.DB
+	bell  *Bell
+	types map[string]bool // those that are accepted; nil for all
 
 	mu      sync.Mutex
 	writers map[uuid.UUID]*writer // of the workspaces that are being written to
@@ -25,7 +24,17 @@ type Store struct {
 
 // New makes a store on db. Appends ring bell once they are committed.
 func New(db *pg.DB, bell *Bell) *Store {
-	return &Store{db: db, now: time.Now, bell: bell, writers: map[uuid.UUID]*writer{}}
+	return &Store{db: db, bell: bell, writers: map[uuid.UUID]*writer{}}
+}
+
+// Accept has the store refuse every event whose type is none of these. What cannot be read back would stop every reader of
+// its workspace for ever. It is called before the store is used.
+func (s *Store) Accept(types ...string) *Store {
+	s.types = map[string]bool{}
+	for _, t := range types {
+		s.types[t] = true
+	}
+	return s
 }
 
 // Close waits until what has been taken on is stored. Later appends are refused.
@@ -43,10 +52,10 @@ func (s *Store) Close() {
 const maxWaiting = 10_000
 
 // Append stores a, or nothing. It answers a MovedError when a stream was not at its expected version, a
-// KeyReusedError, a BusyError, or an UnknownOutcomeError. It does not heed the end of ctx once the writer
+// KeyReusedError, an UnknownTypeError, a ClockError, a BusyError, or an UnknownOutcomeError. It does not heed the end of ctx once the writer
 // has taken the append, because then only the database knows what became of it.
 func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, error) {
-	if err := a.check(); err != nil {
+	if err := s.check(a); err != nil {
 		return Receipt{}, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -82,7 +91,7 @@ func (s *Store) enqueue(w pg.Workspace, r *request) error {
 }
 
 // check refuses what a caller must never ask for.
-func (a Append) check() error {
+func (s *Store) check(a Append) error {
 	seen := map[string]bool{}
 	events := 0
 	for _, w := range a.Writes {
@@ -91,11 +100,26 @@ func (a Append) check() error {
 		}
 		seen[w.Stream] = true
 		events += len(w.Events)
+		for _, e := range w.Events {
+			if s.types != nil && !s.types[e.Type] {
+				return &UnknownTypeError{Type: e.Type}
+			}
+		}
 	}
 	if len(a.Writes) == 0 || events == 0 && a.Key == nil {
 		return fmt.Errorf("append without events")
 	}
 	return nil
+}
+
+// weight is about how many bytes the append takes in a transaction.
+func (a Append) weight() (bytes int) {
+	for _, w := range a.Writes {
+		for _, e := range w.Events {
+			bytes += len(e.Data) + len(a.Meta)
+		}
+	}
+	return bytes
 }
 
 func (a Append) newIDs() []uuid.UUID {

@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 const (
 	maxBatch   = 512              // commands in one transaction
+	maxWeight  = 8 << 20          // bytes of events in one transaction
 	linger     = 5 * time.Second  // how long a writer waits for more before it ends
 	patience   = 20 * time.Second // for one transaction, and for finding out what became of a lost one
 	retryPause = 50 * time.Millisecond
@@ -76,7 +76,7 @@ func (w *writer) next() []*request {
 		}
 		runtime.Gosched() // those whom the last batch answered may have more: let them come along
 		w.store.mu.Lock()
-		n := min(len(w.waiting), maxBatch)
+		n := batchSize(w.waiting)
 		batch := w.waiting[:n:n]
 		w.waiting = w.waiting[n:]
 		if n == 0 && (last || w.store.closed) {
@@ -94,10 +94,22 @@ func (w *writer) next() []*request {
 	}
 }
 
+// batchSize is how many of those waiting go together: at least one, and no more than are too many or too heavy.
+func batchSize(waiting []*request) (n int) {
+	bytes := 0
+	for n < min(len(waiting), maxBatch) {
+		if bytes += waiting[n].append.weight(); n > 0 && bytes > maxWeight {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // write stores a batch and answers every request in it. It gives the last position stored, 0 for none.
 //
-// First it trusts what it knows of the log and sends everything in one round trip; Postgres refuses that
-// (the position is taken) when another process has appended meanwhile. Then it looks, holding the head row.
+// First it trusts what it knows of the log and sends everything in one round trip. That stores nothing when the log is another:
+// somebody has appended meanwhile, or it went back. Then the writer looks, holding the head row.
 func (w *writer) write(batch []*request) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -106,27 +118,33 @@ func (w *writer) write(batch []*request) int64 {
 
 func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 	for {
+		known := w.log != nil
 		last, err := w.commit(ctx, batch)
-		var refused *pgconn.PgError
-		switch {
-		case err == nil:
+		if err == nil {
 			return last
-		case errors.As(err, &refused) && w.log != nil && pg.Is(err, pg.UniqueViolation):
-			w.log = nil // it was not as we thought: look
-		case errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR" && !pg.Is(err, pg.Deadlock):
-			w.log = nil
+		}
+		w.log = nil // whatever it was: look
+		outage, out := pg.OutageOf(err)
+		switch {
+		case errors.Is(err, errMoved), known && pg.Is(err, pg.UniqueViolation):
+		case errors.As(err, new(*ClockError)):
+			return w.answer(batch, func(*request) error { return err })
+		case outage == pg.ReadOnlyNow, outage == pg.Full, ctx.Err() != nil:
+			return w.answer(batch, func(r *request) error { return outcome(r, err) })
+		case !out && !pg.Lost(err):
 			return w.refuse(batch, err)
-		case ctx.Err() != nil:
-			w.log = nil
-			for _, r := range batch {
-				r.finish(Receipt{}, outcome(r, err))
-			}
-			return 0
-		default: // the connection broke, or the server stopped: look, as soon as it can be reached, what became of it
-			w.log = nil
+		default: // the connection broke, the server stopped, or somebody holds the head row: look, as soon as that is possible, what became of it
 			time.Sleep(retryPause)
 		}
 	}
+}
+
+// answer gives every request of a batch an error.
+func (w *writer) answer(batch []*request, err func(*request) error) int64 {
+	for _, r := range batch {
+		r.finish(Receipt{}, err(r))
+	}
+	return 0
 }
 
 // refuse answers a batch that Postgres refused for what is in it: alone the one to blame gets the error,

@@ -46,8 +46,3 @@ func (p *Projections) account(ctx context.Context, w pg.Workspace, sql string, k
 	}
 	return &rows[0], nil
 }
-
-// StreamVersion is the query for the version of a stream; 0 for one that is not there.
-func StreamVersion(into *int, stream string) pg.Statement {
-	return pg.Exec(`select coalesce(max(version), 0) from event where stream = $1`, stream).Scan(into)
-}

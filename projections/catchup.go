@@ -2,11 +2,13 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
-	"strconv"
+	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -21,6 +23,10 @@ type Projections struct {
 	store *eventstore.Store
 	bell  *eventstore.Bell
 	bound time.Duration // the longest that a read spends on catching up
+	shape int           // of the fold of this process
+
+	mu      sync.Mutex
+	flights map[uuid.UUID]*flight // the catch-ups under way in this process
 }
 
 // Bound is the default of how long a read catches up before it answers with what there is.
@@ -28,10 +34,101 @@ const Bound = 2 * time.Second
 
 // New makes the projections of the logs in store; bell tells followers that there is more.
 func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.Duration) *Projections {
-	return &Projections{db: db, store: store, bell: bell, bound: bound}
+	return &Projections{db: db, store: store, bell: bell, bound: bound, shape: Shape, flights: map[uuid.UUID]*flight{}}
 }
 
-const pageSize = 1000 // events of one transaction
+// patience is how long a command, or the background, catches up at most.
+const patience = 10 * time.Second
+
+// CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
+// seen the head. It gives the mark it reached.
+func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error) {
+	return p.catchUp(ctx, w, patience)
+}
+
+// flight is a catch-up under way. The others of this process who want the same wait for it without a connection, so that one
+// workspace whose checkpoint somebody holds does not take the connections of its neighbours.
+type flight struct {
+	begun time.Time
+	done  chan struct{}
+	mark  Mark
+	err   error
+}
+
+// catchUp is CatchUp for so long: it begins no page after that, and waits no longer for another's. A page
+// that was begun is finished, so that whoever comes next goes on from there, however short the time.
+func (p *Projections) catchUp(ctx context.Context, w pg.Workspace, long time.Duration) (Mark, error) {
+	called := time.Now()
+	end := called.Add(long)
+	for {
+		f, mine := p.join(w)
+		if mine {
+			f.mark, f.err = p.fly(ctx, w, end)
+			p.mu.Lock()
+			delete(p.flights, w.ID)
+			p.mu.Unlock()
+			close(f.done)
+			return f.mark, f.err
+		}
+		if err := waitFor(ctx, f.done, time.Until(end)); err != nil {
+			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
+		}
+		if f.begun.After(called) && f.err == nil { // one that was begun before may not have seen all
+			return f.mark, nil
+		}
+	}
+}
+
+func (p *Projections) join(w pg.Workspace) (f *flight, mine bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f = p.flights[w.ID]
+	if f == nil {
+		f, mine = &flight{begun: time.Now(), done: make(chan struct{})}, true
+		p.flights[w.ID] = f
+	}
+	return f, mine
+}
+
+func waitFor(ctx context.Context, done <-chan struct{}, long time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fly catches up until end. Who holds the checkpoint may be stuck: then it tries again until then.
+func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (Mark, error) {
+	for {
+		var done step
+		err := p.db.In(ctx, w, func(tx *pg.Tx) (err error) {
+			done, err = p.foldPage(ctx, tx, eventstore.PageEvents)
+			return err
+		})
+		switch {
+		case pg.Is(err, pg.LockNotAvailable) && time.Now().Before(end):
+		case errors.Is(err, domain.ErrNewer) && time.Now().Before(end): // the newer one folds
+			_ = waitFor(ctx, p.bell.Of(w), min(20*time.Millisecond, time.Until(end)))
+			if mark, err := p.Look(ctx, w); err != nil || mark.Behind() == 0 {
+				return mark, err
+			}
+		case err != nil:
+			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
+		case done.mark.Behind() == 0 || time.Now().After(end):
+			return done.mark, nil
+		}
+	}
+}
+
+// step is what one page did.
+type step struct {
+	mark   Mark // after it
+	events int
+}
 
 // foldColumns are those of a record that a fold needs, for decodeRow.
 const foldColumns = `position, stream, version, type, at, actor, data`
@@ -51,97 +148,87 @@ func decodeRow(row pgx.CollectableRow) (r domain.Record, err error) {
 	return r, nil
 }
 
-// CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
-// seen the head. It gives the mark it reached.
-func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error) {
-	return p.catchUp(ctx, w, time.Minute)
-}
-
-// catchUp is CatchUp for so long: it begins no page after that, and waits no longer for another's. A page
-// that was begun is finished, so that whoever comes next goes on from there, however short the time.
-func (p *Projections) catchUp(ctx context.Context, w pg.Workspace, long time.Duration) (Mark, error) {
-	end := time.Now().Add(long)
-	for {
-		var done step
-		err := p.db.In(ctx, w, func(tx *pg.Tx) (err error) {
-			done, err = foldPage(ctx, tx, pageSize, math.MaxInt64, max(time.Until(end), time.Millisecond), tx.Commit)
-			return err
-		})
-		if err != nil {
-			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
-		}
-		if done.events < pageSize || time.Now().After(end) {
-			return done.mark, nil
-		}
-	}
-}
-
-// step is what one page did.
-type step struct {
-	mark   Mark // after it
-	events int
-}
-
-// foldPage locks the checkpoint, reads the next page of events up to a position, folds it into every read
-// model and moves the checkpoint, in the caller's transaction: three round trips. wait is for the lock; finish is the transaction's
-// Commit, or its Run when more is to follow. A crash anywhere leaves nothing half.
-func foldPage(ctx context.Context, tx *pg.Tx, size int, upTo int64, wait time.Duration, finish func(context.Context, ...pg.Statement) error) (step, error) {
+// foldPage locks the checkpoint, reads the next page of at most size events, folds it into every read model and moves the
+// checkpoint: three round trips. A crash anywhere leaves nothing half.
+func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int) (step, error) {
 	var mark Mark
 	var records []domain.Record
 	err := tx.Run(ctx,
-		pg.Exec(`select set_config('lock_timeout', $1, true)`, strconv.FormatInt(max(wait.Milliseconds(), 1), 10)),
-		pg.Exec(`select position, roster from checkpoint for update`).Scan(&mark.Position, &mark.Roster),
+		pg.Exec(`set local lock_timeout = '1s'`),
+		pg.Exec(`select position, roster, shape from checkpoint for update`).Scan(&mark.Position, &mark.Roster, &mark.Shape),
+		pg.Exec(`select position from head`).Scan(&mark.Head),
 		pg.Collect(&records, decodeRow, `select `+foldColumns+` from event
-			where position > (select position from checkpoint) and position <= $2 order by position limit $1`, size, upTo),
-		pg.Exec(selectHeads).Scan(&mark.Head, &mark.RosterHead),
+			where position > (select position from checkpoint) and position <= `+eventstore.PageEnd+`(select position from checkpoint)`+eventstore.PageEnds+`
+			order by position`, size, eventstore.PageBytes, int64(math.MaxInt64)),
 	)
+	if mark.Shape > p.shape {
+		return step{}, domain.ErrNewer // whatever else: what it cannot read, either
+	}
 	if err != nil || len(records) == 0 {
+		mark.RosterHead = mark.Roster
 		return step{mark: mark}, err
+	}
+	if mark.Shape == 0 {
+		mark.Shape = p.shape
 	}
 	stores, err := foldIn(ctx, tx, records, &mark)
 	if err != nil {
 		return step{}, err
 	}
-	if err := finish(ctx, stores...); err != nil {
+	if err := tx.Commit(ctx, stores...); err != nil {
 		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
 	}
 	return step{mark: mark, events: len(records)}, nil
 }
 
 // foldIn folds a page of records into the rows that every read model has at mark, and moves mark behind it. It gives the
-// statements that are left to run: those that store it.
+// statements that are left to run: those that store it. Rows that are there are loaded a few at a time: a light event may
+// be of a heavy thing.
 func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark) (stores []pg.Statement, err error) {
-	folds := distribute(records)
-	var loads []pg.Statement
-	for _, f := range folds {
-		loads = append(loads, f.load()...)
+	if err := mark.pass(records); err != nil {
+		return nil, err
 	}
-	if loads != nil {
-		if err := tx.Run(ctx, loads...); err != nil {
-			return nil, fmt.Errorf("load rows: %w", err)
+	for batch := range batches(distribute(records)) {
+		if len(stores) > 0 { // of the batch before
+			if err := tx.Run(ctx, stores...); err != nil {
+				return nil, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
+			}
+			stores = nil
+		}
+		var loads []pg.Statement
+		for _, f := range batch {
+			loads = append(loads, f.load()...)
+		}
+		if loads != nil {
+			if err := tx.Run(ctx, loads...); err != nil {
+				return nil, fmt.Errorf("load rows: %w", err)
+			}
+		}
+		for _, f := range batch {
+			f.apply()
+			left, err := f.store(ctx, tx)
+			if err != nil {
+				return nil, err
+			}
+			stores = append(stores, left...)
 		}
 	}
-	for _, f := range folds {
-		f.apply()
-		left, err := f.store(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		stores = append(stores, left...)
-	}
-	mark.pass(records)
-	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2`, mark.Position, mark.Roster)), nil
+	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2, shape = $3`, mark.Position, mark.Roster, mark.Shape)), nil
 }
 
-// pass moves a mark behind records that were folded.
-func (m *Mark) pass(records []domain.Record) {
-	m.Position = records[len(records)-1].Position
+// pass moves a mark behind records that are being folded. They must be the next ones.
+func (m *Mark) pass(records []domain.Record) error {
 	for _, r := range records {
+		if r.Position != m.Position+1 {
+			return &eventstore.GapError{Want: m.Position + 1, Got: r.Position}
+		}
+		m.Position = r.Position
 		if r.Stream == domain.RosterStream {
 			m.Roster = r.Version
 		}
 	}
 	m.Head, m.RosterHead = max(m.Head, m.Position), max(m.RosterHead, m.Roster)
+	return nil
 }
 
 // distribute gives every record to the read models that it changes.
@@ -156,6 +243,32 @@ func distribute(records []domain.Record) []fold {
 		}
 	}
 	return folds
+}
+
+// maxLoaded is how many stored rows are in memory at once: of the heaviest things that there may be, some 30 MB.
+const maxLoaded = 128
+
+// batches groups folds, and parts of large ones, so that each group loads at most maxLoaded rows. Nearly always it is one.
+func batches(folds []fold) func(yield func([]fold) bool) {
+	return func(yield func([]fold) bool) {
+		var batch []fold
+		room := maxLoaded
+		for _, f := range folds {
+			for rest := f; rest != nil; {
+				var part fold
+				part, rest = rest.split(room)
+				batch, room = append(batch, part), room-part.loads()
+				if rest == nil {
+					break
+				}
+				if !yield(batch) {
+					return
+				}
+				batch, room = nil, maxLoaded
+			}
+		}
+		yield(batch)
+	}
 }
 
 // Decode turns stored records into the domain's.

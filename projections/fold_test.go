@@ -3,9 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
-	"math"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
@@ -38,7 +36,7 @@ func TestRowsAreFolds(t *testing.T) {
 		for {
 			var done step
 			if err := p.db.In(context.Background(), h.by.Workspace, func(tx *pg.Tx) (err error) {
-				done, err = foldPage(context.Background(), tx, size, math.MaxInt64, time.Minute, tx.Commit)
+				done, err = p.foldPage(context.Background(), tx, size)
 				return err
 			}); err != nil {
 				r.Fatal(err)

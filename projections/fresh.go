@@ -5,9 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -17,25 +16,26 @@ type Mark struct {
 	Position   int64 // the checkpoint: up to here everything is in the read models
 	RosterHead int   // the last version of the roster
 	Roster     int   // and the one that the read models have
+	Shape      int   // of the fold that derived them
 }
 
 // Behind is how many events of the log the read models lack.
 func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
 
-const selectHeads = `select position, coalesce((select max(version) from event where stream = 'roster'), 0) from head`
+// look is the mark, as statements for any snapshot.
+func (m *Mark) look() []pg.Statement {
+	return []pg.Statement{
+		pg.Exec(`select position, roster, shape from checkpoint`).Scan(&m.Position, &m.Roster, &m.Shape),
+		pg.Exec(`select position from head`).Scan(&m.Head),
+		eventstore.Version(&m.RosterHead, domain.RosterStream),
+	}
+}
 
 // Look runs a query on the read models as they are: one snapshot, one round trip. It is enough to accept
 // a command on, because the append guards what was read.
 func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	var m Mark
-	all := append([]pg.Statement{
-		pg.Exec(`select position, roster from checkpoint`).Scan(&m.Position, &m.Roster),
-		pg.Exec(selectHeads).Scan(&m.Head, &m.RosterHead),
-	}, query...)
-	err := p.db.Read(ctx, w, all...)
-	for try := 0; errors.Is(err, pgx.ErrNoRows) && try < 10; try++ { // tables that a rebuild swapped in after the snapshot was taken
-		err = p.db.Read(ctx, w, all...)
-	}
+	err := p.db.Read(ctx, w, append(m.look(), query...)...)
 	return m, err
 }
 
@@ -57,18 +57,24 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 		if mark.Behind() == 0 {
 			return mark, nil
 		}
-		if failed != nil && !pg.Is(failed, pg.LockNotAvailable) {
-			return mark, failed // not for want of time: something is wrong
+		if failed != nil && !inTime(failed) {
+			return mark, failed
 		}
 		if time.Now().After(end) {
 			break
 		}
-		// a rebuild swapped the tables after this look's snapshot was taken: look again
 	}
 	if mark.Roster < mark.RosterHead {
 		return mark, catchingUp(mark)
 	}
 	return mark, nil
+}
+
+// inTime tells of an error of catching up that the read models are what they were: only time was wanting, or nothing can be
+// written at the moment, or a newer kluis is to fold. Then a read answers with what there is.
+func inTime(err error) bool {
+	_, outage := pg.OutageOf(err)
+	return outage || errors.Is(err, domain.ErrNewer)
 }
 
 // catchingUp refuses to answer on read models that are behind.

@@ -38,17 +38,16 @@ func (p *Projections) TaskHistory(ctx context.Context, by Actor, id uuid.UUID) (
 	if err != nil {
 		return nil, mark, err
 	}
-	records, err := p.stream(ctx, by.Workspace, domain.TaskStream(id), nil)
+	base, records, err := Tasks.story(ctx, p, by.Workspace, id, mark.Position, nil) // no further than what the caller may see was decided on
 	if err != nil {
 		return nil, mark, err
 	}
-	return Tasks.history(records), mark, nil
+	return Tasks.history(base, records), mark, nil
 }
 
-// history folds records and says what each changed in the state.
-func (m *Model[T]) history(records []domain.Record) []Revision {
+// history folds records into a state and says what each changed in it.
+func (m *Model[T]) history(state T, records []domain.Record) []Revision {
 	revisions := make([]Revision, 0, len(records))
-	var state T
 	before := fields(state)
 	for _, r := range records {
 		m.apply(&state, r)

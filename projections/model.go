@@ -7,10 +7,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -28,6 +30,7 @@ var models = []model{
 // model is a read model: which rows a record changes, and how rows are loaded, folded and stored.
 type model interface {
 	table() string
+	columnList() string
 	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
 	fold() fold
 }
@@ -35,7 +38,9 @@ type model interface {
 // fold is the work on one page of records for one read model.
 type fold interface {
 	add(id uuid.UUID, r *domain.Record)
-	load() []pg.Statement // the rows that the page changes
+	loads() int                       // how many rows are there already, or may be
+	split(room int) (part, rest fold) // part loads at most room rows; rest is nil when that is all
+	load() []pg.Statement             // the rows that the page changes
 	apply()
 	store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) // gives the statements that are left to run
 }
@@ -96,6 +101,7 @@ func ofKind(kind string) func(domain.Record) (uuid.UUID, bool) {
 }
 
 func (m *Model[T]) table() string                         { return m.name }
+func (m *Model[T]) columnList() string                    { return strings.Join(m.columns, ", ") }
 func (m *Model[T]) row(r domain.Record) (uuid.UUID, bool) { return m.rowOf(r) }
 func (m *Model[T]) fold() fold                            { return &page[T]{model: m, rows: map[uuid.UUID]*change[T]{}} }
 
@@ -121,13 +127,30 @@ func (m *Model[T]) Row(r domain.Record) uuid.UUID {
 
 // At gives the state that a thing had at a position of the log.
 func (m *Model[T]) At(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, position int64) (state T, err error) {
-	records, err := p.stream(ctx, w, m.stream(id), nil)
+	base, records, err := m.story(ctx, p, w, id, position, nil)
 	for _, r := range records {
-		if row, ok := m.rowOf(r); ok && row == id && r.Position <= position {
-			m.apply(&state, r)
+		m.apply(&base, r)
+	}
+	return base, err
+}
+
+// story is what the log has of one thing, up to a position and a moment (nil: any): the state that pruned events made, and the
+// records behind that, the oldest first.
+func (m *Model[T]) story(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, upTo int64, until *time.Time) (base T, records []domain.Record, err error) {
+	var stored []eventstore.Record
+	var pruned []eventstore.Baseline
+	err = p.db.Read(ctx, w, eventstore.BaselineOf(&pruned, m.name, id), eventstore.Stream(&stored, m.stream(id), upTo, until))
+	if err != nil {
+		return base, nil, err
+	}
+	if len(pruned) > 0 {
+		if err := json.Unmarshal(pruned[0].State, &base); err != nil {
+			return base, nil, fmt.Errorf("baseline of %s %s: %w", m.name, id, err)
 		}
 	}
-	return state, err
+	records, err = Decode(stored)
+	ofOthers := func(r domain.Record) bool { row, ok := m.rowOf(r); return !ok || row != id }
+	return base, slices.DeleteFunc(records, ofOthers), err
 }
 
 // page is the fold of one page of records.
@@ -154,11 +177,47 @@ func (p *page[T]) add(id uuid.UUID, r *domain.Record) {
 	c.records = append(c.records, r)
 }
 
+// begins tells of a thing whose stream begins in this page: it has no row yet.
+func (c *change[T]) begins() bool {
+	return c.records[0].Version == 1 && c.records[0].Stream != domain.RosterStream
+}
+
+func (p *page[T]) loads() (n int) {
+	for _, c := range p.rows {
+		if !c.begins() {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *page[T]) split(room int) (part, rest fold) {
+	n := 0
+	for i, id := range p.order {
+		if p.rows[id].begins() {
+			continue
+		}
+		if n++; n > room {
+			return &page[T]{model: p.model, rows: p.only(p.order[:i]), order: p.order[:i]},
+				&page[T]{model: p.model, rows: p.only(p.order[i:]), order: p.order[i:]}
+		}
+	}
+	return p, nil
+}
+
+func (p *page[T]) only(ids []uuid.UUID) map[uuid.UUID]*change[T] {
+	rows := make(map[uuid.UUID]*change[T], len(ids))
+	for _, id := range ids {
+		rows[id] = p.rows[id]
+	}
+	return rows
+}
+
 func (p *page[T]) load() []pg.Statement {
 	var ids []uuid.UUID
 	for _, id := range p.order {
-		if c := p.rows[id]; c.records[0].Version > 1 || c.records[0].Stream == domain.RosterStream {
-			ids = append(ids, id) // a stream that begins here has no row yet
+		if !p.rows[id].begins() {
+			ids = append(ids, id)
 		}
 	}
 	if ids == nil {

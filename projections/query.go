@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -17,17 +18,24 @@ import (
 func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql string, args ...any) (T, Mark, error) {
 	var rows []T
 	mark, err := p.Fresh(ctx, w, pg.Rows(&rows, sql, args...))
-	if err == nil && len(rows) == 0 {
+	switch {
+	case err != nil:
+	case mark.Behind() > 0 && (len(rows) == 0 || narrow(args)): // it may be among the events that are missing
+		err = catchingUp(mark)
+	case len(rows) == 0:
 		err = domain.Missing(noun)
-		if mark.Behind() > 0 { // it may be among the events that are missing
-			err = catchingUp(mark)
-		}
 	}
 	if err != nil {
 		var none T
 		return none, mark, err
 	}
 	return rows[0], mark, nil
+}
+
+// narrow tells whether a query asks for less than all there is. Then a row that is behind may show what the caller may see no
+// longer, so that such a query is answered from fresh rows alone.
+func narrow(args []any) bool {
+	return slices.ContainsFunc(args, func(arg any) bool { scope, is := arg.(domain.Scope); return is && scope != domain.All })
 }
 
 // Page is the part of a list that is asked for: Limit things after After, in the order of their ids, the
@@ -41,5 +49,8 @@ type Page struct {
 // is the right one depends on which filters are there.
 func list[T any](ctx context.Context, p *Projections, w pg.Workspace, page Page, sql string, args ...any) (rows []T, mark Mark, err error) {
 	mark, err = p.Fresh(ctx, w, pg.PlanEach(), pg.Rows(&rows, sql, append(args, page.Limit+1)...))
+	if err == nil && mark.Behind() > 0 && narrow(args) {
+		return nil, mark, catchingUp(mark)
+	}
 	return rows, mark, err
 }

@@ -3,33 +3,41 @@ package projections
 import (
 	"context"
 	"fmt"
-	"math"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Progress is told how far a rebuild is: up to which position of how many.
 type Progress func(position, of int64)
 
-// Rebuild derives all read models of a workspace anew from its log. It folds as the ordinary catch-up does (foldIn), from
-// position 0, into shadow tables that lie over the workspace's own; then the tables change places, in one
-// transaction. Reads and writes go on meanwhile. Killed anywhere, the old tables stay and the next rebuild
-// begins afresh.
+// Rebuild derives all read models of a workspace anew from its log, while they are in use:
+//
+//  1. It folds the log from its beginning, as the ordinary catch-up does (foldIn), into the tables of a schema of its own, the
+//     shadow, up to where the live ones are.
+//  2. It locks the live checkpoint, so that nobody folds, and folds into the shadow what came meanwhile.
+//  3. Of the live rows it changes those that differ (merge.go), in one transaction. Readers see the rows of before or those of after.
+//
+// Killed anywhere, the live rows are as they were, and the next rebuild begins afresh.
 func (p *Projections) Rebuild(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
-	err = p.withShadow(ctx, w, progress, func(position int64) error {
-		events = position
-		return p.swap(ctx, w)
+	err = p.withShadow(ctx, w, progress, func(s pg.Shadow, filled *Mark) error {
+		return p.aligned(ctx, s, filled, func(tx *pg.Tx) error {
+			events = filled.Position
+			if err := merge(ctx, tx, s); err != nil {
+				return err
+			}
+			return tx.Run(ctx, pg.Exec(`update checkpoint set roster = $1, shape = $2`, filled.Roster, p.shape))
+		})
 	})
 	return events, err
 }
 
-// Drift is how many rows of a read model are not what the log makes of it, on either side.
+// Drift is how many rows of a read model are not what the log makes of it: other, missing, or too many.
 type Drift struct {
 	Table string
 	Rows  int
@@ -37,170 +45,129 @@ type Drift struct {
 
 // Check compares the read models with what the log makes of them, and changes nothing. No drift: nil.
 func (p *Projections) Check(ctx context.Context, w pg.Workspace, progress Progress) (drifts []Drift, err error) {
-	err = p.withShadow(ctx, w, progress, func(int64) error {
-		drifts, err = p.compare(ctx, w)
-		return err
+	err = p.withShadow(ctx, w, progress, func(s pg.Shadow, filled *Mark) error {
+		return p.aligned(ctx, s, filled, func(tx *pg.Tx) error {
+			drifts, err = compare(ctx, tx, s, filled.Roster)
+			return err
+		})
 	})
 	return drifts, err
 }
 
-func shadowOf(w pg.Workspace) string { return w.Schema() + "_shadow" }
-
-// withShadow folds the log into shadow tables, up to where the live ones are, and hands them to use. One
-// process at a time does so for a workspace; the lock is the transaction's that stays open meanwhile.
-func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress Progress, use func(position int64) error) error {
-	return p.db.Control(ctx, func(tx pgx.Tx) error {
+// withShadow folds the log into a shadow, up to where the live read models are, and hands it to use. One process at a time does so
+// for a workspace; the lock is the transaction's that stays open meanwhile. Should that end early, the next one has a shadow of
+// another name, and drops this one: nothing of two rebuilds is ever mixed.
+func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress Progress, use func(pg.Shadow, *Mark) error) error {
+	return p.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		var first bool
-		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, shadowOf(w)).Scan(&first); err != nil {
+		err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, w.Schema()+" rebuild").Scan(&first)
+		if err != nil {
 			return err
 		}
 		if !first {
 			return fmt.Errorf("workspace %s is being rebuilt already", w.ID)
 		}
-		// A migration locks this row for itself: one that came meanwhile would be undone by the swap.
-		if _, err := tx.Exec(ctx, `select from kluis.workspace where id = $1 for share`, w.ID); err != nil {
-			return fmt.Errorf("keep migrations off: %w", err)
-		}
-		if err := p.makeShadow(ctx, w); err != nil {
-			return fmt.Errorf("make shadow tables: %w", err)
-		}
-		indexes, err := p.takeIndexes(ctx, w)
-		if err != nil {
-			return fmt.Errorf("take the indexes off the shadow tables: %w", err)
-		}
-		position, err := p.fillShadow(ctx, w, progress)
-		if err != nil {
-			return fmt.Errorf("fill shadow tables: %w", err)
-		}
-		if err := p.finishShadow(ctx, w, indexes); err != nil {
-			return fmt.Errorf("index the shadow tables: %w", err)
-		}
-		if err := use(position); err != nil {
+		// A migration locks this row for itself: one that came meanwhile would change the live tables and not the shadow's.
+		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = 0`); err != nil {
 			return err
 		}
-		//sqlcheck:allow names of our own tables and schemas
-		return p.own(ctx, "drop schema "+shadowOf(w)+" cascade")
+		if _, err := tx.Exec(ctx, `select from workspace where id = $1 for share`, w.ID); err != nil {
+			return fmt.Errorf("keep migrations off: %w", err)
+		}
+		shadow, err := p.makeShadow(ctx, w)
+		if err != nil {
+			return fmt.Errorf("make shadow tables: %w", err)
+		}
+		var filled Mark
+		if err := p.fillShadow(ctx, shadow, &filled, progress); err != nil {
+			return fmt.Errorf("fill shadow tables: %w", err)
+		}
+		if err := use(shadow, &filled); err != nil {
+			return err
+		}
+		return p.dropShadows(ctx, w)
 	})
 }
 
-// rebuilt are the tables that a rebuild makes anew. checkpoint comes first: every catch-up and every read
-// touches it before the others, so that whoever holds it waits for nobody who waits for it.
-func rebuilt() []string {
-	tables := []string{"checkpoint"}
-	for _, m := range models {
-		tables = append(tables, m.table())
-	}
-	return tables
-}
-
-func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) error {
-	live, shadow := w.Schema(), shadowOf(w)
-	//sqlcheck:allow names of our own tables and schemas
-	if err := p.own(ctx, "drop schema if exists "+shadow+" cascade"); err != nil { // left behind by one that was killed
-		return err
-	}
-	err := p.db.Control(ctx, func(tx pgx.Tx) error { // only the login may make schemas
-		_, err := tx.Exec(ctx, "create schema "+shadow+" authorization "+pg.Owner) //sqlcheck:allow a name made of the workspace's id
-		return err
-	})
+// fillShadow folds the log up to where the live read models are. The next page is read and decoded while one is stored.
+func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, filled *Mark, progress Progress) error {
+	mark, err := p.CatchUp(ctx, s.Workspace)
 	if err != nil {
 		return err
 	}
-	var sql strings.Builder
-	fmt.Fprintf(&sql, "grant usage on schema %s to %s;", shadow, live)
-	for _, table := range rebuilt() {
-		fmt.Fprintf(&sql, "create table %[1]s.%[3]s (like %[2]s.%[3]s including all);", shadow, live, table)
+	if err := p.layBaseline(ctx, s, filled); err != nil {
+		return fmt.Errorf("lay the baseline: %w", err)
 	}
-	fmt.Fprintf(&sql, "grant select, insert, update on all tables in schema %s to %s;", shadow, live)
-	fmt.Fprintf(&sql, "insert into %s.checkpoint (position, roster) values (0, 0)", shadow)
-	//sqlcheck:allow names of our own tables and schemas
-	return p.own(ctx, sql.String())
-}
-
-// takeIndexes drops the indexes of the shadow tables but for their keys, and gives the SQL that makes them
-// again, by table: an index on rows that are there costs a fraction of one that follows every change.
-func (p *Projections) takeIndexes(ctx context.Context, w pg.Workspace) (again map[string]string, err error) {
-	var drop string
-	err = p.db.Own(ctx, "", func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select coalesce(json_object_agg(name, again), '{}'), coalesce(string_agg(dropping, ';'), '') from (
-			select c.relname as name, string_agg(pg_get_indexdef(i.indexrelid), ';') as again,
-				string_agg(format('drop index %s', i.indexrelid::regclass), ';') as dropping
-			from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace
-			where n.nspname = $1 and not i.indisprimary group by c.relname) as of_table`, shadowOf(w)).Scan(&again, &drop)
-	})
-	if err != nil {
-		return nil, err
-	}
-	//sqlcheck:allow what Postgres says of our own indexes
-	return again, p.own(ctx, drop)
-}
-
-// finishShadow makes the indexes of the shadow tables, and lets Postgres know roughly what is in them, or the first reads
-// after a swap would be planned blindly; it looks closer by itself later.
-func (p *Projections) finishShadow(ctx context.Context, w pg.Workspace, indexes map[string]string) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2)
-	for _, table := range rebuilt() {
-		group.Go(func() error {
-			//sqlcheck:allow what Postgres says of our own indexes, and names of our own tables
-			return p.own(ctx, indexes[table]+"; set local default_statistics_target = 10; analyze "+shadowOf(w)+"."+table)
-		})
-	}
-	return group.Wait()
-}
-
-// own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
-func (p *Projections) own(ctx context.Context, sql string) error {
-	return p.db.Own(ctx, "", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sql) //sqlcheck:allow names of our own tables and schemas
+	if err := p.fillUpTo(ctx, s, mark.Position, filled, progress); err != nil {
 		return err
-	})
+	}
+	if err := p.indexShadow(ctx, s); err != nil {
+		return fmt.Errorf("index the shadow tables: %w", err)
+	}
+	return nil
 }
 
-// rebuildSize is how many events a rebuild takes into one transaction, and holds in memory twice: a thing that changes
-// often is written once for a page.
-const rebuildSize = 20_000
-
-// fillShadow folds up to where the live read models are when it gets there: never beyond, so that a swap
-// takes nobody forward or back. The next page is read and decoded while one is stored.
-func (p *Projections) fillShadow(ctx context.Context, w pg.Workspace, progress Progress) (position int64, err error) {
-	mark, err := p.CatchUp(ctx, w)
-	if err != nil {
-		return 0, err
+// layBaseline puts into the shadow what pruned events have made, from where the log that is left goes on.
+func (p *Projections) layBaseline(ctx context.Context, s pg.Shadow, filled *Mark) error {
+	var head eventstore.Head
+	err := p.db.Read(ctx, s.Workspace, eventstore.LookHead(&head), eventstore.Version(&filled.Roster, domain.RosterStream))
+	if err != nil || head.Pruned == 0 {
+		filled.Roster = 0
+		return err
 	}
-	pages := make(chan []domain.Record)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(pages)
-		return p.readPages(ctx, w, mark.Position, pages)
-	})
-	var filled Mark
-	group.Go(func() error {
-		for records := range pages {
-			if err := p.fillPage(ctx, w, records, &filled); err != nil {
+	filled.Position = head.Pruned
+	return p.db.InAsOwner(ctx, s.Workspace, func(tx *pg.Tx) error {
+		for _, m := range models {
+			//sqlcheck:allow names of our own tables, and of the workspace's id
+			sql := fmt.Sprintf(`insert into %[1]s.%[2]s select r.* from baseline b, json_populate_record(null::%[1]s.%[2]s, b.state) r where b.model = $1`, s.Schema(), m.table())
+			if err := tx.Run(ctx, pg.Exec(sql, m.table())); err != nil {
 				return err
-			}
-			if progress != nil {
-				progress(filled.Position, mark.Position)
 			}
 		}
 		return nil
 	})
-	return mark.Position, group.Wait()
 }
 
-// readPages sends the log, up to a position, in pages.
-func (p *Projections) readPages(ctx context.Context, w pg.Workspace, upTo int64, pages chan<- []domain.Record) error {
-	for first := int64(1); first <= upTo; first += rebuildSize {
+// rebuildEvents is how many events a rebuild takes into one transaction at most: a thing that changes often is written once for
+// a page.
+const rebuildEvents = 20_000
+
+// fillUpTo folds the log from where filled is up to a position into the shadow.
+func (p *Projections) fillUpTo(ctx context.Context, s pg.Shadow, upTo int64, filled *Mark, progress Progress) error {
+	pages := make(chan []domain.Record)
+	group, ctx := errgroup.WithContext(ctx)
+	from := filled.Position
+	group.Go(func() error {
+		defer close(pages)
+		return p.readPages(ctx, s.Workspace, from, upTo, pages)
+	})
+	group.Go(func() error {
+		for records := range pages {
+			if err := p.fillPage(ctx, s, records, filled); err != nil {
+				return err
+			}
+			if progress != nil {
+				progress(filled.Position, upTo)
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// readPages sends the log between two positions, in pages.
+func (p *Projections) readPages(ctx context.Context, w pg.Workspace, from, upTo int64, pages chan<- []domain.Record) error {
+	for from < upTo {
 		var records []domain.Record
-		err := p.db.Read(ctx, w, pg.Collect(&records, decodeRow, `select `+foldColumns+` from event where position between $1 and $2 order by position`,
-			first, min(first+rebuildSize-1, upTo)))
+		err := p.db.Read(ctx, w, pg.Collect(&records, decodeRow, `select `+foldColumns+` from event
+			where position > $4 and position <= `+eventstore.PageEnd+`$4`+eventstore.PageEnds+` order by position`, rebuildEvents, eventstore.PageBytes, upTo, from))
 		if err != nil {
 			return err
 		}
 		if len(records) == 0 {
-			continue
+			return &eventstore.GapError{Want: from + 1, Got: upTo}
 		}
+		from = records[len(records)-1].Position
 		select {
 		case pages <- records:
 		case <-ctx.Done():
@@ -210,9 +177,9 @@ func (p *Projections) readPages(ctx context.Context, w pg.Workspace, upTo int64,
 	return nil
 }
 
-// fillPage folds a page into the shadow tables, from where filled is.
-func (p *Projections) fillPage(ctx context.Context, w pg.Workspace, records []domain.Record, filled *Mark) error {
-	return p.db.Over(ctx, w, shadowOf(w), func(tx *pg.Tx) error {
+// fillPage folds a page into the shadow, from where filled is.
+func (p *Projections) fillPage(ctx context.Context, s pg.Shadow, records []domain.Record, filled *Mark) error {
+	return p.db.InShadow(ctx, s, func(tx *pg.Tx) error {
 		if err := tx.Run(ctx, pg.Exec(`set local synchronous_commit = off`)); err != nil { // what is lost in a crash is begun afresh
 			return err
 		}
@@ -220,74 +187,34 @@ func (p *Projections) fillPage(ctx context.Context, w pg.Workspace, records []do
 		if err != nil {
 			return err
 		}
-		return tx.Commit(ctx, stores...)
+		return tx.Commit(ctx, stores[:len(stores)-1]...) // a shadow has no checkpoint: filled is it
 	})
 }
 
-// aligned runs fn in a transaction in which the shadow tables are where the live ones are, and nobody
-// reads or folds. Those who come meanwhile wait behind it, and while it waits for a long read they would wait
-// for that too: so it waits for a moment only, gives way, and tries again.
-func (p *Projections) aligned(ctx context.Context, w pg.Workspace, fn func(tx *pg.Tx) error) error {
-	for try := 0; ; try++ {
-		err := p.db.OverAsOwner(ctx, w, shadowOf(w), func(tx *pg.Tx) error {
-			if err := alignShadow(ctx, tx, w); err != nil {
+// aligned runs fn in a transaction of the owner in which nobody folds, and the shadow is where the live read models are. It waits a
+// moment for the catch-up under way, gives way, and tries again.
+func (p *Projections) aligned(ctx context.Context, s pg.Shadow, filled *Mark, fn func(tx *pg.Tx) error) error {
+	for end := time.Now().Add(time.Minute); ; {
+		err := p.db.InAsOwner(ctx, s.Workspace, func(tx *pg.Tx) error {
+			var live int64
+			if err := tx.Run(ctx,
+				pg.Exec(`set local lock_timeout = '200ms'`),
+				pg.Exec(`set local statement_timeout = 0`),
+				pg.Exec(`set local idle_in_transaction_session_timeout = '1min'`),
+				pg.Exec(`select position from checkpoint for update`).Scan(&live),
+			); err != nil {
+				return fmt.Errorf("wait for the catch-up under way: %w", err)
+			}
+			if live < filled.Position {
+				return fmt.Errorf("the log went back while it was folded, from position %d to %d", filled.Position, live)
+			}
+			if err := p.fillUpTo(ctx, s, live, filled, nil); err != nil {
 				return err
 			}
 			return fn(tx)
 		})
-		if !pg.Is(err, pg.LockNotAvailable) || try == 300 {
+		if !pg.Is(err, pg.LockNotAvailable) || time.Now().After(end) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
 	}
-}
-
-// alignShadow keeps everybody off the live checkpoint, folds what came since fillShadow, and leaves both
-// sides at the same position, until the transaction ends.
-func alignShadow(ctx context.Context, tx *pg.Tx, w pg.Workspace) error {
-	if err := tx.Script(ctx, "set local lock_timeout = '50ms'; lock table "+w.Schema()+".checkpoint in access exclusive mode"); err != nil { //sqlcheck:allow the workspace's schema
-		return fmt.Errorf("wait for reads and catch-ups under way: %w", err)
-	}
-	var live int64
-	if err := tx.Run(ctx, pg.Exec("select position from "+w.Schema()+".checkpoint").Scan(&live)); err != nil { //sqlcheck:allow the workspace's schema
-		return err
-	}
-	_, err := foldPage(ctx, tx, math.MaxInt32, live, 50*time.Millisecond, tx.Run) // and no longer for the tables, which a read may hold that waits for us
-	return err
-}
-
-func (p *Projections) swap(ctx context.Context, w pg.Workspace) error {
-	live, shadow := w.Schema(), shadowOf(w)
-	var sql strings.Builder
-	for _, table := range rebuilt() {
-		fmt.Fprintf(&sql, "drop table %[2]s.%[3]s; alter table %[1]s.%[3]s set schema %[2]s;", shadow, live, table)
-	}
-	return p.aligned(ctx, w, func(tx *pg.Tx) error {
-		return tx.Script(ctx, sql.String()) //sqlcheck:allow names of our own tables, and of the workspace's id
-	})
-}
-
-func (p *Projections) compare(ctx context.Context, w pg.Workspace) (drifts []Drift, err error) {
-	live, shadow := w.Schema(), shadowOf(w)
-	err = p.aligned(ctx, w, func(tx *pg.Tx) error {
-		drifts = nil
-		for _, table := range rebuilt() {
-			var rows int
-			a, b := live+"."+table, shadow+"."+table
-			//sqlcheck:allow names of our own tables, and of the workspace's id
-			err := tx.Run(ctx, pg.Exec(fmt.Sprintf(`select count(*) from ((table %[1]s except table %[2]s) union all (table %[2]s except table %[1]s)) as d`, a, b)).Scan(&rows))
-			if err != nil {
-				return fmt.Errorf("compare %s: %w", table, err)
-			}
-			if rows > 0 {
-				drifts = append(drifts, Drift{Table: table, Rows: rows})
-			}
-		}
-		return nil
-	})
-	return drifts, err
 }

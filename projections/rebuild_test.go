@@ -38,7 +38,7 @@ func (p *process) shape(t testing.TB, w pg.Workspace) []string {
 
 func (p *process) hasShadow(t testing.TB, w pg.Workspace) (there bool) {
 	t.Helper()
-	if err := p.superuser(t).QueryRow(context.Background(), `select exists (select from pg_namespace where nspname = $1)`, shadowOf(w)).Scan(&there); err != nil {
+	if err := p.superuser(t).QueryRow(context.Background(), `select exists (select from pg_namespace where starts_with(nspname, $1))`, pg.Shadow{Workspace: w}.Schema()).Scan(&there); err != nil {
 		t.Fatal(err)
 	}
 	return there
@@ -67,7 +67,7 @@ func TestRebuild(t *testing.T) {
 	p := newProcess(t)
 	by := p.found(t)
 	w := by.Workspace
-	want := p.bulk(t, by, rebuildSize/4+500) + 2 // two pages
+	want := p.bulk(t, by, rebuildEvents/4+500) + 2 // two pages
 	shape := p.shape(t, w)
 	var told []int64
 	events, err := p.Rebuild(minute(t), w, func(position, of int64) {
@@ -112,16 +112,16 @@ func TestDrift(t *testing.T) {
 		t.Errorf("at first: %v", d)
 	}
 	for sql, want := range map[string]string{
-		`update task set title = 'forged' where id = (select min(id::text)::uuid from task)`:    "[{task 2}]", // one on each side
-		`update task set assignee_ids = '{}' where id = (select min(id::text)::uuid from task)`: "[{task 2}]",
-		`update task set position = position + 1`:                                               "[{task 40}]",
+		`update task set title = 'forged' where id = (select min(id::text)::uuid from task)`:    "[{task 1}]",
+		`update task set assignee_ids = '{}' where id = (select min(id::text)::uuid from task)`: "[{task 1}]",
+		`update task set position = position + 1`:                                               "[{task 20}]",
 		`delete from task where id = (select min(id::text)::uuid from task)`:                    "[{task 1}]",
 		`delete from comment`: "[{comment 20}]",
 		`insert into comment select gen_random_uuid(), task_id, body, created_by, created_at, updated_at, deleted_at, version, position from comment limit 3`: "[{comment 3}]",
-		`update member set role = 'viewer'`:                                      "[{member 2}]",
-		`update workspace set plan = 'enterprise'; delete from task`:             "[{workspace 2} {task 20}]",
-		`update checkpoint set roster = 0`:                                       "[{checkpoint 2}]",
-		`update task set completed_at = completed_at + interval '1 microsecond'`: "[{task 40}]",
+		`update member set role = 'viewer'`:                                      "[{member 1}]",
+		`update workspace set plan = 'enterprise'; delete from task`:             "[{workspace 1} {task 20}]",
+		`update checkpoint set roster = 0`:                                       "[{checkpoint 1}]",
+		`update task set completed_at = completed_at + interval '1 microsecond'`: "[{task 20}]",
 	} {
 		p.admin(t, `set search_path = `+w.Schema()+`; `+sql)
 		if got := fmt.Sprint(p.drift(t, w)); got != want {
@@ -146,7 +146,7 @@ func TestRebuildTwice(t *testing.T) {
 	p := newProcess(t)
 	q := start(t, p.url, Bound)
 	by, other := p.found(t), p.found(t)
-	p.bulk(t, by, rebuildSize/4+500)
+	p.bulk(t, by, rebuildEvents/4+500)
 	var second, elsewhere error
 	_, err := p.Rebuild(minute(t), by.Workspace, func(position, of int64) {
 		if position < of && second == nil {

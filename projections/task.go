@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -55,9 +54,11 @@ func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at t
 	if err != nil {
 		return domain.Task{}, mark, err
 	}
-	records, err := p.stream(ctx, by.Workspace, domain.TaskStream(id), &at)
-	task := Tasks.Fold(records)
-	if err == nil && (len(records) == 0 || task.DeletedAt != nil) {
+	task, records, err := Tasks.story(ctx, p, by.Workspace, id, mark.Position, &at)
+	for _, r := range records {
+		Tasks.apply(&task, r)
+	}
+	if err == nil && (task.ID == uuid.Nil || task.DeletedAt != nil) {
 		err = domain.Missing("task")
 	}
 	return task, mark, err
@@ -102,13 +103,4 @@ type Ancestor struct {
 // Ancestors is the query for a task and all above it, itself first; no rows for nil, or for one that is not there.
 func Ancestors(into *[]Ancestor, by Actor, task *uuid.UUID) pg.Statement {
 	return pg.Rows(into, ancestors, by.Scope(domain.ReadTask), by.Member, task)
-}
-
-// stream reads the records of a stream up to a moment; nil for all.
-func (p *Projections) stream(ctx context.Context, w pg.Workspace, name string, until *time.Time) ([]domain.Record, error) {
-	var stored []eventstore.Record
-	if err := p.db.Read(ctx, w, eventstore.Stream(&stored, name, until)); err != nil {
-		return nil, err
-	}
-	return Decode(stored)
 }

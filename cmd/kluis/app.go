@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -62,7 +63,7 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		return b, err
 	}
 	b.bell = eventstore.NewBell()
-	b.store = eventstore.New(b.db, b.bell)
+	b.store = eventstore.New(b.db, b.bell).Accept(domain.Types()...)
 	b.views = projections.New(b.db, b.store, b.bell, projections.Bound)
 	return b, nil
 }

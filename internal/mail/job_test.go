@@ -146,7 +146,7 @@ func TestJob(t *testing.T) {
 		}
 		var role, user, path string
 		err := tx.QueryRow(t.Context(), `SELECT current_setting('role'), current_user, current_setting('search_path')`).Scan(&role, &user, &path)
-		if role != p.workspace || user != p.workspace || path != p.workspace {
+		if role != p.workspace || user != p.workspace || path != p.workspace+", pg_temp" {
 			t.Errorf("after enqueuing: role %s, user %s, search_path %s", role, user, path)
 		}
 		return err

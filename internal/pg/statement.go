@@ -20,7 +20,7 @@ func Exec(sql string, args ...any) Statement {
 // PlanEach has the statements behind it, in the same transaction, planned for their parameters. Others are planned once,
 // whatever the parameters: see enter.
 func PlanEach() Statement {
-	return Exec(`select set_config('plan_cache_mode', 'force_custom_plan', true)`)
+	return Exec(`set local plan_cache_mode = 'force_custom_plan'`)
 }
 
 // Scan reads the one row of the statement into dest; pgx.ErrNoRows when there is none.

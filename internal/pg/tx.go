@@ -2,18 +2,31 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // enter is what makes a transaction a workspace's. The settings end with the transaction, so that a
 // connection given back, to us or to a pooler in transaction mode, carries nothing of a workspace. Every
 // statement is a constant with parameters on keyed tables: one generic plan each is right, and saves planning.
-const enter = `select set_config('role', $1, true), set_config('search_path', $2, true), set_config('plan_cache_mode', 'force_generic_plan', true)`
+//
+// A commit is answered when it is on disk, whatever the login's settings say; who waits for a standby as well goes on so.
+const enter = `select set_config('search_path', $2, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+	set_config('synchronous_commit', case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, true),
+	set_config('role', $1, true)`
+
+// onlyIn is a search_path with the schemas of path, and after them, where Postgres would otherwise look first, those of
+// temporary tables, which nobody makes.
+func onlyIn(path string) string {
+	if path == "" {
+		return "pg_catalog, pg_temp"
+	}
+	return strings.TrimSuffix(path, ", pg_temp") + ", pg_temp"
+}
 
 // Tx is a transaction in one workspace. The statement that opens it, and the one that ends it, travel
 // with the first and the last statements: a transaction of one Commit is one round trip.
@@ -22,13 +35,14 @@ type Tx struct {
 	options pgx.TxOptions
 	role    string
 	path    string
+	pins    bool // the connection keeps no settings: they are part of the transaction
 	open    bool // begun and not ended
 	ended   bool
 }
 
 // Do runs statements in one transaction of the workspace, in one round trip.
 func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) error {
-	return db.within(ctx, w.Schema(), w.Schema(), pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+	return db.within(ctx, w, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
 }
 
 // Read runs statements on one snapshot of the workspace, in one round trip. It does so again when the
@@ -36,7 +50,7 @@ func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) erro
 func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (err error) {
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	for range 3 {
-		err = db.within(ctx, w.Schema(), w.Schema(), snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+		err = db.within(ctx, w, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
 		if err == nil || !Lost(err) || ctx.Err() != nil {
 			return err
 		}
@@ -44,30 +58,20 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 	return err
 }
 
-// Lost tells whether err is the loss of a connection, and no answer of Postgres to what was sent.
-func Lost(err error) bool {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		return pgErr.SeverityUnlocalized == "FATAL" // it ends the connection
-	}
-	return !errors.Is(err, pgx.ErrNoRows)
-}
-
 // In runs fn in one transaction of the workspace; it commits when fn returns nil without having
 // committed itself, and rolls back otherwise.
 func (db *DB) In(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
-	return db.within(ctx, w.Schema(), w.Schema(), pgx.TxOptions{}, fn)
+	return db.within(ctx, w, pgx.TxOptions{}, fn)
 }
 
-// Over is In with the tables of another schema laid over the workspace's own: how a rebuild runs the
-// ordinary catch-up into shadow tables. The schema is one of ours; the role stays the workspace's.
-func (db *DB) Over(ctx context.Context, w Workspace, schema string, fn func(tx *Tx) error) error {
-	return db.within(ctx, w.Schema(), schema+", "+w.Schema(), pgx.TxOptions{}, fn)
+// InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
+func (db *DB) InShadow(ctx context.Context, s Shadow, fn func(tx *Tx) error) error {
+	return db.withinPool(ctx, db.owner, Owner, s.Schema(), pgx.TxOptions{}, fn)
 }
 
-// OverAsOwner is Over as the owner role, for the moment in which a rebuild swaps the tables.
-func (db *DB) OverAsOwner(ctx context.Context, w Workspace, schema string, fn func(tx *Tx) error) error {
-	return db.within(ctx, Owner, schema+", "+w.Schema(), pgx.TxOptions{}, fn)
+// InAsOwner is In as the owner, for rebuilds and retention.
+func (db *DB) InAsOwner(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
+	return db.withinPool(ctx, db.owner, Owner, w.Schema(), pgx.TxOptions{}, fn)
 }
 
 // Script runs an SQL text without parameters, of any number of statements, that is used once: it is not prepared.
@@ -92,13 +96,17 @@ func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, r
 	return err
 }
 
-func (db *DB) within(ctx context.Context, role, path string, options pgx.TxOptions, fn func(tx *Tx) error) error {
-	conn, err := db.pool.Acquire(ctx)
+func (db *DB) within(ctx context.Context, w Workspace, options pgx.TxOptions, fn func(tx *Tx) error) error {
+	return db.withinPool(ctx, db.pool, w.Schema(), w.Schema(), options, fn)
+}
+
+func (db *DB) withinPool(ctx context.Context, pool *pgxpool.Pool, role, path string, options pgx.TxOptions, fn func(tx *Tx) error) error {
+	conn, err := acquire(ctx, pool)
 	if err != nil {
-		return fmt.Errorf("acquire connection: %w", err)
+		return err
 	}
 	defer conn.Release() // a connection still in a transaction, or broken, is closed and not given back
-	tx := &Tx{conn: conn, options: options, role: role, path: path}
+	tx := &Tx{conn: conn, options: db.options(options), role: role, path: onlyIn(path), pins: db.pooler}
 	if err := fn(tx); err != nil {
 		tx.rollback(ctx)
 		return err
@@ -146,6 +154,9 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 		if !whole {
 			batch.BeginTx(tx.options)
 		}
+		if tx.pins {
+			batch.Queue(pinInside, pinNames, pinValues)
+		}
 		batch.Queue(enter, tx.role, tx.path)
 	}
 	for _, s := range statements {
@@ -164,7 +175,9 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 
 func (tx *Tx) rollback(ctx context.Context) {
 	if tx.open && !tx.conn.Conn().IsClosed() && tx.conn.Conn().PgConn().TxStatus() != 'I' {
-		_, _ = tx.conn.Exec(context.WithoutCancel(ctx), "rollback") // Release closes the connection when this failed
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_, _ = tx.conn.Exec(ctx, "rollback") // Release closes the connection when this failed
 	}
 	tx.open, tx.ended = false, true
 }

@@ -146,11 +146,11 @@ func TestSettingsEnd(t *testing.T) {
 		"In, a broken script": func(ctx context.Context) error {
 			return db.In(ctx, w, func(tx *pg.Tx) error { return tx.Script(ctx, `select 1; select broken`) })
 		},
-		"Over": func(ctx context.Context) error {
-			return db.Over(ctx, w, "pg_temp", func(tx *pg.Tx) error { return tx.Run(ctx, insertKey(uuid.New())) })
+		"InAsOwner": func(ctx context.Context) error {
+			return db.InAsOwner(ctx, w, func(tx *pg.Tx) error { return tx.Run(ctx, insertKey(uuid.New())) })
 		},
-		"OverAsOwner": func(ctx context.Context) error {
-			return db.OverAsOwner(ctx, w, "pg_temp", func(tx *pg.Tx) error { return tx.Run(ctx, insertKey(uuid.New())) })
+		"InShadow, without one": func(ctx context.Context) error {
+			return db.InShadow(ctx, pg.NewShadow(w), func(tx *pg.Tx) error { return tx.Run(ctx, insertKey(uuid.New())) })
 		},
 		"Own": func(ctx context.Context) error {
 			return db.Own(ctx, w.Schema(), func(tx pgx.Tx) error { _, err := tx.Exec(ctx, `select count(*) from data_key`); return err })
@@ -422,19 +422,17 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// Over lays a schema over the workspace's own, under the workspace's role: it cannot reach what the role cannot.
-func TestOver(t *testing.T) {
+// Names in a shadow lead to shadow tables alone: without one there is nothing, and never the live table.
+func TestInShadow(t *testing.T) {
 	t.Parallel()
 	db := open(t, newDatabase(t), 2)
-	a, b := newWorkspace(t, db), newWorkspace(t, db)
+	w := newWorkspace(t, db)
 	ctx := within(t, time.Minute)
-	var id uuid.UUID
-	err := db.Over(ctx, a, b.Schema(), func(tx *pg.Tx) error { return tx.Run(ctx, owner(&id)) })
-	if err != nil || id != a.ID { // Postgres passes over schemas on the path that one may not use
-		t.Errorf("over b's schema a sees %s (%v), want its own", id, err)
+	err := db.InShadow(ctx, pg.NewShadow(w), func(tx *pg.Tx) error { return tx.Run(ctx, insertKey(uuid.New())) })
+	if !pg.Is(err, pg.UndefinedTable) {
+		t.Errorf("a shadow that is not there: %v, want an undefined table", err)
 	}
-	err = db.OverAsOwner(ctx, a, b.Schema(), func(tx *pg.Tx) error { return tx.Run(ctx, owner(&id)) })
-	if err != nil || id != b.ID {
-		t.Errorf("the owner sees %s (%v), want b's", id, err)
+	if n := keys(t, db, w); n != 1 {
+		t.Errorf("the live table has %d keys, want the one of before", n)
 	}
 }

@@ -9,19 +9,37 @@ create table event (
     actor    uuid,                 -- null for Kluis itself
     meta     json,                 -- where the actor asked from: see Record
     data     json not null,        -- json, not jsonb: the exact bytes that were written
+    size     integer not null generated always as (octet_length(data::text)) stored, -- bytes of data: pages are weighed without reading it
     unique (stream, version)
 );
 create index on event (at);
 grant select, insert on event to :role;
 
--- The last position. An append locks this row, so that positions are without gaps and in commit order.
+-- Where the log ends. An append locks this row and compares it with what its writer remembers, so that positions are
+-- without gaps and in commit order, also after the log went back (a failover, a restore).
 create table head (
     single   boolean primary key default true check (single),
     position bigint not null,
-    at       timestamptz not null
+    last     uuid not null,             -- the id of the event there: the same position of another past is told apart
+    at       timestamptz not null,
+    epoch    integer not null default 1, -- one more after each restore
+    pruned   bigint not null default 0   -- up to here the events are gone, and in baseline is what they made
 );
-insert into head (position, at) values (0, 'epoch');
+insert into head (position, last, at) values (0, '00000000-0000-0000-0000-000000000000', 'epoch');
 grant select, update on head to :role;
+
+-- What the events that were pruned have made: the state of each thing, and so the version of each stream.
+create table baseline (
+    model    text not null,    -- the read model; empty for a stream that makes none
+    id       uuid not null,
+    stream   text not null,
+    version  integer not null, -- of the stream, when the state was made
+    position bigint not null,
+    state    json not null,
+    primary key (model, id)
+);
+create index on baseline (stream);
+grant select on baseline to :role;
 
 -- Appends that carry a key, so that a command sent twice has one effect. Kept for 24 hours.
 create table dedupe (
@@ -32,13 +50,15 @@ create table dedupe (
     at          timestamptz not null
 );
 create index on dedupe (at);
-grant select, insert, delete on dedupe to :role;
+grant select, insert, update, delete on dedupe to :role;
 
--- The position up to which the read models are derived, and the version of the roster there.
+-- The position up to which the read models are derived, the version of the roster there, and the shape of the fold that
+-- derived them: a process does not fold what a newer one has folded.
 create table checkpoint (
     single   boolean primary key default true check (single),
     position bigint not null,
-    roster   integer not null
+    roster   integer not null,
+    shape    integer not null
 );
-insert into checkpoint (position, roster) values (0, 0);
+insert into checkpoint (position, roster, shape) values (0, 0, 0);
 grant select, insert, update on checkpoint to :role;

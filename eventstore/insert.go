@@ -1,0 +1,116 @@
+package eventstore
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// head is what the head row must still say.
+type head struct {
+	position int64
+	last     uuid.UUID
+}
+
+func (s *state) head() head {
+	if s == nil {
+		return head{}
+	}
+	return head{s.position, s.last}
+}
+
+// store gives the statements for what was accepted: nil for nothing. The one that stores events gives one row, their time, in
+// at; no row when the head is not where before says.
+func store(workspace pg.Workspace, before head, verdicts []verdict, at *time.Time) []pg.Statement {
+	var e columns
+	var k keyColumns
+	for _, v := range verdicts {
+		for _, r := range v.fresh {
+			e.add(r)
+		}
+		if key := v.request.append.Key; key != nil && v.fresh != nil {
+			k.add(key, v.receipt)
+		}
+	}
+	var statements []pg.Statement
+	if len(k.keys) > 0 {
+		statements = append(statements, pg.Exec(deleteKeys, KeyLife.Seconds()))
+	}
+	n := len(e.positions)
+	switch {
+	case n == 0 && len(k.keys) == 0:
+		return nil
+	case n == 0: // of those who had nothing to do; look holds the head row
+		return append(statements, pg.Exec(insertKeys, k.keys, k.fingerprints, k.first, k.last))
+	case n == 1 && len(k.keys) == 0:
+		return append(statements, pg.Exec(insertOne, e.positions[0], e.ids[0], e.streams[0], e.versions[0], e.types[0], e.actors[0], e.metas[0], e.data[0],
+			workspace.ID, before.position, before.last).Scan(at))
+	default:
+		return append(statements, pg.Exec(insertMany, e.positions, e.ids, e.streams, e.versions, e.types, e.actors, e.metas, e.data,
+			workspace.ID, before.position, before.last, e.positions[n-1], e.ids[n-1], k.keys, k.fingerprints, k.first, k.last).Scan(at))
+	}
+}
+
+// columns are the events of a batch, as arrays for one statement.
+type columns struct {
+	positions            []int64
+	ids                  []uuid.UUID
+	streams, types, data []string
+	versions             []int
+	actors               []uuid.NullUUID
+	metas                []*string
+}
+
+func (c *columns) add(r Record) {
+	c.positions, c.ids, c.streams = append(c.positions, r.Position), append(c.ids, r.ID), append(c.streams, r.Stream)
+	c.versions, c.types = append(c.versions, r.Version), append(c.types, r.Type)
+	c.actors, c.metas, c.data = append(c.actors, r.actor()), append(c.metas, r.meta()), append(c.data, string(r.Data))
+}
+
+// keyColumns are the keys of a batch.
+type keyColumns struct {
+	keys, fingerprints [][]byte
+	first, last        []int64
+}
+
+func (c *keyColumns) add(k *Key, receipt Receipt) {
+	c.keys, c.fingerprints = append(c.keys, k.Key[:]), append(c.fingerprints, k.Fingerprint[:])
+	c.first, c.last = append(c.first, receipt.First), append(c.last, receipt.Last)
+}
+
+// deleteKeys deletes some of the keys that say nothing any more: more than come.
+const deleteKeys = `delete from dedupe where key = any(array(select key from dedupe
+	where at < now() - make_interval(secs => $1) order by at limit 100))`
+
+// One statement locks the head row, compares it with what the writer remembers, moves it, and stores what the log gains:
+//
+//  1. No row is as remembered: the rest has nothing to join with, and nothing is stored. Another process has appended
+//     meanwhile, or the log went back: the writer looks again.
+//  2. The row is there: it is locked until the commit, so that those who append after it wait, and it gives the time: the
+//     database's, never less than that of the event before.
+//
+// The head row is always the first thing that an append locks, by look or by these: whoever waits for it holds nothing that
+// its holder needs. The statement for one event is what most workspaces need most of the time, and much cheaper to plan.
+const (
+	moveHead = `at = greatest(at, clock_timestamp())
+			where position = $10 and last = $11 and at < clock_timestamp() + interval '5 minutes' returning at)`
+	insertOne = `with h as (update head set position = $1, last = $2, ` + moveHead + `,
+		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, $1 from h),
+		e as (insert into event (position, id, stream, version, type, at, actor, meta, data)
+			select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json from h)
+		select at from h`
+	insertMany = `with h as (update head set position = $12, last = $13, ` + moveHead + `,
+		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, $12 from h),
+		e as (insert into event (position, id, stream, version, type, at, actor, meta, data)
+			select e.position, e.id, e.stream, e.version, e.type, h.at, e.actor, e.meta::json, e.data::json
+			from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[])
+				as e (position, id, stream, version, type, actor, meta, data)),
+		k as (insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()
+			from h, unnest($14::bytea[], $15::bytea[], $16::bigint[], $17::bigint[]) as k (key, fingerprint, first, last) ` + againKey + `)
+		select at from h`
+	insertKeys = `insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()
+		from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) as k (key, fingerprint, first, last) ` + againKey
+	againKey = `on conflict (key) do update set fingerprint = excluded.fingerprint, first = excluded.first, last = excluded.last, at = excluded.at` // it has expired
+)

@@ -1,0 +1,125 @@
+package eventstore
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// lookup is what the first round trip found.
+type lookup struct {
+	log    *state
+	keys   map[[32]byte]keyRow // of the requests' keys that are known
+	stored map[int64]Record    // at the positions at which requests were tried before
+}
+
+type keyRow struct {
+	Key         []byte
+	Fingerprint []byte
+	First       int64
+	Last        int64
+	Expired     bool
+}
+
+// clockSlack is how far the head may be ahead of the database's clock: a standby's clock that took over is not the
+// primary's to the second. More is a clock that was, or is, wrong.
+const clockSlack = 5 * time.Minute
+
+// look locks the head row, then reads what the batch relies on: whoever held the lock before has committed.
+func look(ctx context.Context, run Run, batch []*request) (lookup, error) {
+	log := &state{versions: map[string]int{}}
+	var ahead float64
+	var streams []string
+	var keys [][]byte
+	var tried []int64
+	for _, r := range batch {
+		for _, w := range r.append.Writes {
+			streams = append(streams, w.Stream)
+		}
+		for _, g := range r.append.Guards {
+			streams = append(streams, g.Stream)
+		}
+		if r.append.Key != nil {
+			keys = append(keys, r.append.Key.Key[:])
+		}
+		if r.tried != 0 {
+			for i := range r.ids {
+				tried = append(tried, r.tried+int64(i))
+			}
+		}
+	}
+	var versions []streamRow
+	var keyRows []keyRow
+	var stored []Record
+	err := run(ctx,
+		pg.Exec(lockHead).Scan(&log.position, &log.last, &log.pruned, &ahead),
+		pg.Rows(&versions, selectVersions, streams),
+		pg.Rows(&keyRows, selectKeys, keys, KeyLife.Seconds()),
+		pg.Rows(&stored, selectPositions, tried),
+	)
+	if err != nil {
+		return lookup{}, err
+	}
+	if slack := time.Duration(ahead * float64(time.Second)); slack > clockSlack {
+		return lookup{}, &ClockError{Ahead: slack}
+	}
+	for _, v := range versions {
+		log.versions[v.Stream] = v.Version
+	}
+	found := lookup{log: log, keys: map[[32]byte]keyRow{}, stored: map[int64]Record{}}
+	for _, k := range keyRows {
+		found.keys[[32]byte(k.Key)] = k
+	}
+	for _, r := range stored {
+		found.stored[r.Position] = r
+	}
+	return found, nil
+}
+
+type streamRow struct {
+	Stream  string
+	Version int
+}
+
+const (
+	lockHead       = `select position, last, pruned > 0, extract(epoch from at - clock_timestamp())::float8 from head for update`
+	selectVersions = `select s.stream, ` + versionOf + ` as version from unnest($1::text[]) as s (stream)`
+	selectKeys     = `select key, fingerprint, first, last, at < now() - make_interval(secs => $2) as expired
+		from dedupe where key = any($1::bytea[])`
+	selectPositions = `select ` + recordColumns + ` from event where position = any($1::bigint[]) order by position`
+
+	// versionOf is the version of the stream s.stream: it outlives the events, of which a baseline is left.
+	versionOf = `coalesce((select max(e.version) from event e where e.stream = s.stream),
+		(select max(b.version) from baseline b where b.stream = s.stream), 0)`
+)
+
+// known answers a request that is stored already: sent before with its answer lost, or with a known key.
+func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
+	if first, ok := f.stored[r.tried]; ok && first.ID == r.ids[0] {
+		receipt := Receipt{First: r.tried, Last: r.tried + int64(len(r.ids)) - 1}
+		for i := range r.ids {
+			receipt.Records = append(receipt.Records, f.stored[r.tried+int64(i)])
+		}
+		return receipt, true, nil
+	}
+	if r.append.Key == nil {
+		return Receipt{}, false, nil
+	}
+	k, ok := f.keys[r.append.Key.Key]
+	switch {
+	case !ok || k.Expired:
+		return Receipt{}, false, nil
+	case !bytes.Equal(k.Fingerprint, r.append.Key.Fingerprint[:]):
+		return Receipt{}, true, &KeyReusedError{}
+	}
+	return Receipt{First: k.First, Last: k.Last, Repeated: true}, true, nil
+}
+
+// remember lets a later request of the same batch find the key.
+func (f lookup) remember(r *request, receipt Receipt) {
+	if k := r.append.Key; k != nil {
+		f.keys[k.Key] = keyRow{Key: k.Key[:], Fingerprint: k.Fingerprint[:], First: receipt.First, Last: receipt.Last}
+	}
+}

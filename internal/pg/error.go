@@ -1,0 +1,97 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SQLSTATE codes that we act on (Postgres manual, appendix A).
+const (
+	UniqueViolation  = "23505"
+	LockNotAvailable = "55P03"
+	Deadlock         = "40P01"
+	UndefinedTable   = "42P01"
+	UndefinedColumn  = "42703"
+	AccessDenied     = "42501"
+	NoSuchRole       = "22023"
+	NoSuchSchema     = "3F000"
+	ReadOnly         = "25006"
+)
+
+// Is tells whether err is Postgres' answer with one of the SQLSTATE codes.
+func Is(err error, codes ...string) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return false
+	}
+	for _, code := range codes {
+		if pgErr.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// Lost tells whether err is the loss of a connection, and no answer of Postgres to what was sent.
+func Lost(err error) bool {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.SeverityUnlocalized == "FATAL" // it ends the connection
+	}
+	return !errors.Is(err, pgx.ErrNoRows)
+}
+
+// ErrNoConnection says that every connection of the pool is in use, and stayed so.
+var ErrNoConnection = errors.New("no connection is free")
+
+// Outage is why Postgres could not do at the moment what is right in itself: the same may be asked again later.
+type Outage string
+
+const (
+	Unreachable Outage = "database_unavailable" // gone, starting, stopping, or refusing connections
+	Busy        Outage = "database_busy"        // no connection, or a lock or an answer, in time
+	ReadOnlyNow Outage = "database_read_only"   // a standby, or a primary told so
+	Full        Outage = "database_full"        // no room on its disk, or in its memory
+)
+
+// OutageOf tells whether err is an outage, and which, by the class of its SQLSTATE.
+func OutageOf(err error) (o Outage, is bool) {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return outageOf(pgErr.Code)
+	}
+	var netErr net.Error
+	var connectErr *pgconn.ConnectError
+	switch {
+	case errors.Is(err, ErrNoConnection), errors.Is(err, context.DeadlineExceeded):
+		return Busy, true
+	case errors.As(err, &connectErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), pgconn.SafeToRetry(err):
+		return Unreachable, true
+	}
+	return "", false
+}
+
+// outageOf knows the codes of Postgres 18, appendix A.
+func outageOf(code string) (Outage, bool) {
+	switch code {
+	case ReadOnly:
+		return ReadOnlyNow, true
+	case "53300", "53400", LockNotAvailable, Deadlock, "40001", "57014", "25P03", "25P04", "57P05": // too many; locks; timeouts
+		return Busy, true
+	case "3D000", "28P01", "28000", "57P01", "57P02", "57P03", "57P04": // a database or a password that is being changed; stopping, starting
+		return Unreachable, true
+	}
+	switch {
+	case strings.HasPrefix(code, "53"):
+		return Full, true
+	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "58"):
+		return Unreachable, true
+	}
+	return "", false
+}

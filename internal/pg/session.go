@@ -1,0 +1,124 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// pins are the settings on which depends what is stored, answered or locked. A role, a database or a server may have
+// others: at a connection of ours these hold. They are no workspace's, so a connection may keep them.
+var pins = map[string]string{
+	// the wire, and how values are read and written as text
+	"client_encoding": "UTF8", "DateStyle": "ISO, MDY", "IntervalStyle": "postgres", "TimeZone": "UTC",
+	"standard_conforming_strings": "on", "escape_string_warning": "on", "backslash_quote": "safe_encoding", "bytea_output": "hex",
+	"extra_float_digits": "1", "array_nulls": "on", "transform_null_equals": "off", "xmloption": "content", "xmlbinary": "base64",
+	"quote_all_identifiers": "off", "lc_monetary": "C", "lc_numeric": "C", "lc_time": "C",
+	// which rows a statement finds
+	"row_security": "on", "gin_fuzzy_search_limit": "0", "default_text_search_config": "pg_catalog.simple",
+	// what a transaction is
+	"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "default_transaction_deferrable": "off",
+	"exit_on_error": "off", "role": "none",
+	// where tables are made
+	"default_tablespace": "", "temp_tablespaces": "", "default_table_access_method": "heap", "check_function_bodies": "on",
+	// nothing waits or holds for ever; long work says so in its own transaction
+	"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "5s", "idle_session_timeout": "0",
+	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+	// speed
+	"jit": "off",
+}
+
+// inStartup are the pins that a pooler in transaction mode takes from the start of a connection, and keeps for it.
+var inStartup = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings"}
+
+// pinInside pins what a pooler does not keep, for one transaction of the login.
+const pinInside = `select set_config(name, value, true) from unnest($1::text[], $2::text[]) as pin (name, value)`
+
+var pinNames, pinValues = insidePins()
+
+func insidePins() (names, values []string) {
+	for _, name := range slices.Sorted(maps.Keys(pins)) {
+		if !slices.Contains(inStartup, name) && name != "role" && !strings.HasPrefix(name, "default_transaction_") {
+			names, values = append(names, name), append(values, pins[name])
+		}
+	}
+	return names, values
+}
+
+func pin(params map[string]string) {
+	for name := range params { // of the URL, in whatever case
+		if slices.ContainsFunc(slices.Collect(maps.Keys(pins)), func(pinned string) bool { return strings.EqualFold(pinned, name) }) {
+			delete(params, name)
+		}
+	}
+	maps.Copy(params, pins)
+}
+
+// keepAlive ends a connection whose other end is gone within half a minute.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// probe opens a connection and looks what is at the other end. A pooler in transaction mode is known by its process id,
+// which it makes up, or by what it does not take at the start.
+func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, err error) {
+	for _, name := range inStartup {
+		config.RuntimeParams[name] = pins[name]
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is lost with it
+	var pid uint32
+	var encoding string
+	err = conn.QueryRow(ctx, `select pg_backend_pid(), pg_encoding_to_char(encoding) from pg_database where datname = current_database()`,
+		pgx.QueryExecModeSimpleProtocol).Scan(&pid, &encoding)
+	if err != nil {
+		return false, err
+	}
+	if encoding != "UTF8" {
+		return false, fmt.Errorf("the database has the encoding %s, which does not hold every text: make one with "+
+			"CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0", encoding)
+	}
+	return pid != conn.PgConn().PID(), nil
+}
+
+// acquirePatience is how long a transaction waits for a connection before it is refused as busy.
+const acquirePatience = 5 * time.Second
+
+func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
+	short, cancel := context.WithTimeout(ctx, acquirePatience)
+	defer cancel()
+	conn, err := pool.Acquire(short)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() == nil && short.Err() != nil:
+		return nil, fmt.Errorf("%w within %s: %w", ErrNoConnection, acquirePatience, err)
+	default:
+		return nil, fmt.Errorf("acquire connection: %w", err)
+	}
+}
+
+// options are those of a transaction. Through a pooler the defaults of the session may be anybody's, so each is said.
+func (db *DB) options(asked pgx.TxOptions) pgx.TxOptions {
+	if db.pooler {
+		asked.IsoLevel = orElse(asked.IsoLevel, pgx.ReadCommitted)
+		asked.AccessMode = orElse(asked.AccessMode, pgx.ReadWrite)
+		asked.DeferrableMode = pgx.NotDeferrable
+	}
+	return asked
+}
+
+func orElse[T ~string](value, otherwise T) T {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}

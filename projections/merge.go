@@ -1,0 +1,54 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// merge makes the live rows equal to the shadow's, by changing those that differ: so views, grants and readers stay.
+func merge(ctx context.Context, tx *pg.Tx, s pg.Shadow) error {
+	for _, m := range models {
+		of := func(format string) string {
+			return strings.NewReplacer("SHADOW", s.Schema()+"."+m.table(), "LIVE", m.table(), "COLUMNS", m.columnList(), "VALUES", "s."+strings.ReplaceAll(m.columnList(), ", ", ", s.")).Replace(format)
+		}
+		for _, sql := range []string{
+			`delete from LIVE l where not exists (select from SHADOW s where s.id = l.id)`,
+			`update LIVE l set (COLUMNS) = row (VALUES) from SHADOW s where s.id = l.id and (l.*) is distinct from (s.*)`,
+			`insert into LIVE (COLUMNS) select VALUES from SHADOW s where not exists (select from LIVE l where l.id = s.id)`,
+		} {
+			//sqlcheck:allow names of our own tables, and of the workspace's id
+			if err := tx.Script(ctx, of(sql)); err != nil {
+				return fmt.Errorf("merge %s: %w", m.table(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// compare counts the rows that merge would change. The checkpoint counts as one, when its roster is another.
+func compare(ctx context.Context, tx *pg.Tx, s pg.Shadow, roster int) (drifts []Drift, err error) {
+	drift := func(table, sql string, args ...any) error {
+		var rows int
+		if err := tx.Run(ctx, pg.Exec(sql, args...).Scan(&rows)); err != nil {
+			return fmt.Errorf("compare %s: %w", table, err)
+		}
+		if rows > 0 {
+			drifts = append(drifts, Drift{Table: table, Rows: rows})
+		}
+		return nil
+	}
+	if err := drift("checkpoint", `select count(*) from checkpoint where roster <> $1`, roster); err != nil {
+		return nil, err
+	}
+	for _, m := range models {
+		//sqlcheck:allow names of our own tables, and of the workspace's id
+		sql := fmt.Sprintf(`select count(*) from %[1]s l full join %[2]s.%[1]s s on s.id = l.id where (l.*) is distinct from (s.*)`, m.table(), s.Schema())
+		if err := drift(m.table(), sql); err != nil {
+			return nil, err
+		}
+	}
+	return drifts, nil
+}

@@ -1,0 +1,72 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// makeShadow makes the schema of a rebuild, with tables like the live ones but without their indexes: one that is made of rows
+// that are there costs a fraction of one that follows every change. Shadows that a killed rebuild left go.
+func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) (pg.Shadow, error) {
+	if err := p.dropShadows(ctx, w); err != nil {
+		return pg.Shadow{}, err
+	}
+	s := pg.NewShadow(w)
+	err := p.db.Admin(ctx, func(tx pgx.Tx) error { // only a login may make schemas
+		_, err := tx.Exec(ctx, "create schema "+s.Schema()+" authorization "+pg.Owner) //sqlcheck:allow a name made of the workspace's id
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	var sql strings.Builder
+	for _, m := range models {
+		fmt.Fprintf(&sql, "create unlogged table %[1]s.%[3]s (like %[2]s.%[3]s including defaults including storage, primary key (id));", s.Schema(), w.Schema(), m.table())
+	}
+	return s, p.own(ctx, sql.String()) //sqlcheck:allow names of our own tables and schemas
+}
+
+// dropShadows drops every shadow of a workspace.
+func (p *Projections) dropShadows(ctx context.Context, w pg.Workspace) error {
+	var names []string
+	err := p.db.Admin(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select nspname from pg_namespace where starts_with(nspname, $1)`, pg.Shadow{Workspace: w}.Schema())
+		if err != nil {
+			return err
+		}
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	for _, name := range names {
+		if err == nil {
+			err = p.own(ctx, "drop schema if exists "+name+" cascade") //sqlcheck:allow a name made of the workspace's id
+		}
+	}
+	return err
+}
+
+// indexShadow lets Postgres know what is in the shadow tables, or the comparison with the live ones would be planned blindly.
+func (p *Projections) indexShadow(ctx context.Context, s pg.Shadow) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2)
+	for _, m := range models {
+		group.Go(func() error {
+			return p.own(ctx, "set local default_statistics_target = 10; analyze "+s.Schema()+"."+m.table()) //sqlcheck:allow names of our own tables
+		})
+	}
+	return group.Wait()
+}
+
+// own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
+func (p *Projections) own(ctx context.Context, sql string) error {
+	return p.db.Own(ctx, "", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "set local statement_timeout = 0;"+sql) //sqlcheck:allow names of our own tables and schemas
+		return err
+	})
+}
