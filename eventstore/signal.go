@@ -1,109 +1,123 @@
 package eventstore
 
 import (
-	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
+	wsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Signal says that a workspace has events up to a position: what the background gets to hear, at least once
-// for each append, though one signal may stand for many.
+// for each append, though one signal may stand for many. After the log went back it may lie beyond the head.
 type Signal struct {
 	Workspace pg.Workspace
 	Position  int64
+	Attempts  int // that failed, in a row, in whatever process
 }
 
-// ReadSignal reads what a message of Signals says.
-func ReadSignal(m *message.Message) (s Signal, err error) {
-	if err := json.Unmarshal(m.Payload, &s); err != nil {
-		return s, fmt.Errorf("read signal %s: %w", m.UUID, err)
-	}
-	return s, nil
+// signalTable tells watermill-sql how to take signals and what becomes of them: its schema adapter and its offsets
+// adapter. A message stands for all rows of one workspace, and holds the lock on the oldest of them until they are
+// deleted or put back. Nobody takes a workspace by any row but its oldest, and ids are given under the lock on the head
+// row, so that a later row is higher, and what is put back keeps its id. So there is one handler for a workspace, in all
+// processes, until the transaction ends, by whatever means.
+type signalTable struct {
+	found func()        // somebody else may look while this is handled
+	idle  time.Duration // how long the lock is kept for a process that shows no sign of life
+
+	mu   sync.Mutex
+	last uuid.UUID // the workspace that was taken last
 }
 
-// taken is a signal that is being handled. Its transaction has the lock on the oldest signal of the workspace,
-// and nobody takes a workspace by any but its oldest (ids are given under the lock on the head row, so a later one
-// is higher): so there is one handler for a workspace, in all processes, until the transaction ends, by whatever means.
-type taken struct {
+// held are the rows of a message.
+type held struct {
 	Signal
-	id   int64
-	more bool // other workspaces have signals, which somebody may be handling
-	tx   pgx.Tx
+	oldest, newest int64 // ids
 }
 
-// endPatience bounds the end of the transaction, which does not depend on anybody's context.
-const endPatience = 5 * time.Second
+// selectDue finds the next workspace behind $1, in a circle, that has signals, is not being handled, and need not be left
+// alone. The walk goes from the oldest signal of a workspace to that of the next, by the primary key, and stops at the
+// first that will do: how many signals wait does not matter.
+const selectDue = `with recursive walk (workspace_id, id, again) as (
+		select $1::uuid, 0::bigint, false
+		union all
+		select coalesce(next.workspace_id, '00000000-0000-0000-0000-000000000000'), next.id, again or next.id is null
+		from walk left join lateral (select workspace_id, id from kluis.signal s
+			where s.workspace_id > walk.workspace_id order by s.workspace_id, s.id limit 1) next on true
+		where not again or next.workspace_id <= $1)
+	select s.workspace_id, s.id, newest.id, newest.position, s.attempts
+	from walk join kluis.signal s on s.workspace_id = walk.workspace_id and s.id = walk.id
+	join lateral (select id, position from kluis.signal where workspace_id = s.workspace_id order by id desc limit 1) newest on true
+	where coalesce(s.not_before <= now(), true)
+	limit 1 for update of s skip locked`
 
-// selectDue stands for all signals of a workspace by the highest position; $1 are workspaces that are left alone.
-const selectDue = `with due as (select min(id) as id, max(position) as position from kluis.signal
-		where workspace_id <> all($1::uuid[]) group by workspace_id)
-	select s.id, s.workspace_id, due.position, (select count(*) > 1 from due) from due join kluis.signal s on s.id = due.id
-	order by s.id for update of s skip locked limit 1`
+func (t *signalTable) SelectQuery(string, string, wsql.OffsetsAdapter) wsql.Query {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return wsql.Query{Query: selectDue, Args: []any{t.last}}
+}
 
-// take looks for the workspace that has waited longest of those that nobody handles; nil when there is none.
-func (s *Signals) take(ctx context.Context, except []uuid.UUID) (*taken, error) {
-	tx, err := s.db.Pool().Begin(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look for signals: %w", err)
+func (t *signalTable) UnmarshalMessage(row wsql.Scanner) (wsql.Row, error) {
+	var h held
+	if err := row.Scan(&h.Workspace.ID, &h.oldest, &h.newest, &h.Position, &h.Attempts); err != nil {
+		return wsql.Row{}, fmt.Errorf("read a signal: %w", err)
 	}
-	t := &taken{tx: tx}
-	err = tx.QueryRow(ctx, selectDue, except).Scan(&t.id, &t.Workspace.ID, &t.Position, &t.more)
-	if err == nil {
-		return t, nil
+	t.mu.Lock()
+	t.last = h.Workspace.ID
+	t.mu.Unlock()
+	t.found()
+	payload, _ := json.Marshal(h.Signal) // plain values cannot fail
+	m := message.NewMessage(strconv.FormatInt(h.oldest, 10), payload)
+	return wsql.Row{Offset: h.oldest, Msg: m, ExtraData: map[string]any{"held": h}}, nil
+}
+
+// ConsumedMessageQuery runs before the handler.
+func (t *signalTable) ConsumedMessageQuery(string, wsql.Row, string, []byte) wsql.Query {
+	return wsql.Query{Query: `select set_config('idle_in_transaction_session_timeout', $1, true)`, Args: []any{strconv.FormatInt(t.idle.Milliseconds(), 10)}}
+}
+
+// deleteSignals deletes what was handled. Ids are in commit order in a workspace, so nothing goes that the message did not
+// stand for.
+const deleteSignals = `delete from kluis.signal where workspace_id = $1 and id <= $2`
+
+// putBack leaves one signal for all, or none when the workspace is gone.
+const putBack = `with workspace as (select from kluis.workspace where id = $1 and status <> 'erased'),
+		rest as (delete from kluis.signal where workspace_id = $1 and id <= $2 and (id <> $3 or not exists (select from workspace)))
+	update kluis.signal set position = $4, attempts = attempts + 1, not_before = clock_timestamp() + make_interval(secs => $5)
+	where workspace_id = $1 and id = $3 and exists (select from workspace)`
+
+// failed is the metadata of a message whose handler failed.
+const failed = "failed"
+
+// AckMessageQuery runs after the handler, and before the commit that lets others take the workspace.
+func (*signalTable) AckMessageQuery(_ string, row wsql.Row, _ string) wsql.Query {
+	h := row.ExtraData["held"].(held)
+	if row.Msg.Metadata.Get(failed) == "" {
+		return wsql.Query{Query: deleteSignals, Args: []any{h.Workspace.ID, h.newest}}
 	}
-	t.leave()
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	return nil, fmt.Errorf("look for signals: %w", err)
+	return wsql.Query{Query: putBack, Args: []any{h.Workspace.ID, h.newest, h.oldest, h.Position, pause(h.Attempts).Seconds()}}
 }
 
-// done deletes the signals that were handled. Positions are in commit order and signals are committed with
-// their events: whoever saw the signal of a position saw all events up to it, so nothing unhandled goes.
-// What was appended since has a higher position, and stays.
-func (t *taken) done() error {
-	return t.end(t.Position)
+// pause is how long a workspace is left alone after its signals failed once more.
+func pause(attempts int) time.Duration {
+	return min(200*time.Millisecond<<min(attempts, 10), time.Minute)
 }
 
-// refused leaves the one signal that stands for all that were seen, so that
-// they do not pile up while a workspace fails.
-func (t *taken) refused() error {
-	return t.end(t.Position - 1)
-}
+func (*signalTable) SubscribeIsolationLevel() sql.IsolationLevel { return sql.LevelReadCommitted }
 
-func (t *taken) end(position int64) error {
-	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
-	defer cancel()
-	_, err := t.tx.Exec(ctx, `delete from kluis.signal where workspace_id = $1 and position <= $2`, t.Workspace.ID, position)
-	if err == nil {
-		err = t.tx.Commit(ctx)
-	}
-	if err != nil {
-		t.leave()
-		return fmt.Errorf("delete the signals of workspace %s up to position %d: %w", t.Workspace.ID, position, err)
-	}
-	return nil
-}
+// The rest is not used: appends insert signals, migrations make their table, and nothing is published here.
 
-// leave lets the signal be taken again.
-func (t *taken) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
-	defer cancel()
-	_ = t.tx.Rollback(ctx) // when it fails the connection is closed, and the lock ends with that
+func (*signalTable) InsertQuery(string, message.Messages) (wsql.Query, error) {
+	return wsql.Query{}, errors.New("signals are inserted by appends")
 }
-
-func (t *taken) message(ctx context.Context) *message.Message {
-	payload, _ := json.Marshal(t.Signal) // two plain values cannot fail
-	m := message.NewMessage(strconv.FormatInt(t.id, 10), payload)
-	m.SetContext(ctx)
-	return m
-}
+func (*signalTable) NextOffsetQuery(string, string) wsql.Query            { return wsql.Query{} }
+func (*signalTable) SchemaInitializingQueries(string) []wsql.Query        { return nil }
+func (*signalTable) BeforeSubscribingQueries(string, string) []wsql.Query { return nil }

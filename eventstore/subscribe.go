@@ -2,233 +2,205 @@ package eventstore
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
+	wsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// SignalTopic is the one topic of Signals.
-const SignalTopic = "signal"
-
 const (
-	poll      = time.Second           // how often to look when no bell rings
-	rest      = 20 * time.Millisecond // between a look that found nothing and the next: appends in a row make one catch-up
-	firstNack = 200 * time.Millisecond
-	lastNack  = time.Minute
+	poll = time.Second           // how often to look when no bell rings
+	rest = 20 * time.Millisecond // between two rings that are heeded: appends in a row make one catch-up
 )
 
-// Signals is the Watermill subscriber on the signals: message.Subscriber, for Watermill's router.
+// Signals is Watermill's router on watermill-sql's subscribers, one for each workspace that may be handled at once.
 //
-// It is not watermill-sql's, because that one resends a refused message in the transaction that took it, and would then
-// take the same again: it cannot leave a workspace alone that fails, so that a few of those would stop all; each of
-// its consumers polls by itself; and it gives a handler that takes long up while it works.
+// A subscriber keeps a connection of the pool, in the transaction that has the lock, while its handler works, so there are
+// few, and handlers use transactions of their own. Those that found nothing wait until they get a turn: at a ring of the
+// bell, or a second after the last. So an idle process costs one look a second, whatever the number of workspaces and
+// handlers.
 //
-// One goroutine looks, so an idle process costs one short transaction in poll, whatever the number of workspaces and
-// of handlers. Up to slots workspaces are handled at once; each holds a connection of the pool in a transaction of its
-// own, so there are few, and handlers use transactions of theirs.
+// A handler that fails does not refuse its message, since watermill-sql resends a refused one in the same transaction. The
+// message is marked instead, and its signals are put back for a while: so all processes leave the workspace alone, also
+// after a restart.
 type Signals struct {
 	db    *pg.DB
 	bell  *Bell
 	log   *slog.Logger
 	slots int
-	grace time.Duration // for handlers, after the end
+	grace time.Duration // for handlers at work when the end comes
+	beat  time.Duration // between two signs of life while a handler is at work
+	idle  time.Duration // without one, the lock is lost
 
-	mu      sync.Mutex
-	closed  bool
-	cancels []context.CancelFunc
-	running sync.WaitGroup
+	turn   chan struct{} // holds one element when somebody is to look
+	parked chan struct{} // one element for each subscriber that looks no more
+	ending <-chan struct{}
+	ended  <-chan struct{}
+	down   atomic.Bool // the last look failed
 }
 
-// NewSignals makes a subscriber that looks when the bell rings.
+// NewSignals makes what handles signals; Run runs it.
 func NewSignals(db *pg.DB, bell *Bell, log *slog.Logger) *Signals {
 	// A handler needs connections beside the one that is held for it: never take them all.
 	slots := min(max(int(db.Pool().Config().MaxConns)/4, 1), 4)
-	return &Signals{db: db, bell: bell, log: log, slots: slots, grace: 10 * time.Second}
+	return &Signals{db: db, bell: bell, log: log, slots: slots, grace: 10 * time.Second, beat: 10 * time.Second, idle: 30 * time.Second,
+		turn: make(chan struct{}, 1), parked: make(chan struct{}, slots)}
 }
 
-// Subscribe delivers signals until ctx ends or Close is called. Then it takes no more, gives the handlers
-// at work a few seconds, and closes the channel. Messages come in parallel, never two of one workspace at once.
+// Run has handle called for the signals of all workspaces, several at once, never two of one workspace, until ctx ends.
+// Then it takes no more, gives the handlers at work a few seconds, ends their contexts, and returns. It runs once.
 //
-// After an Ack the signals that the message stood for are deleted. After a Nack, or when the process dies, they are
-// delivered again: here after a while that doubles each time up to a minute, in other processes whenever they look.
-func (s *Signals) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	if topic != SignalTopic {
-		return nil, fmt.Errorf("subscribe to %q: the only topic is %q", topic, SignalTopic)
+// Signals are deleted after handle returned nil. After an error they are handled again in a while that doubles each time
+// up to a minute; when the process dies, by another within a second. Those of a workspace that is gone are done.
+func (s *Signals) Run(ctx context.Context, handle func(context.Context, Signal) error) error {
+	work, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	s.ending, s.ended = ctx.Done(), work.Done()
+	log := watermill.NewSlogLoggerWithLevelMapping(s.log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.grace}, log)
+	if err != nil {
+		return fmt.Errorf("make the router of signals: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errors.New("subscribe to signals: the subscriber is closed")
+	table := &signalTable{found: s.pass, idle: s.idle}
+	never := 24 * time.Hour // the library refuses 0
+	for i := range s.slots {
+		// Each has a subscriber of its own, since closing one is not safe for several at once.
+		subscriber, err := wsql.NewSubscriber(stdlib.OpenDBFromPool(s.db.Pool()), wsql.SubscriberConfig{
+			SchemaAdapter: table, OffsetsAdapter: table, BackoffManager: s, AckDeadline: &never}, log)
+		if err != nil {
+			return fmt.Errorf("make a subscriber to signals: %w", err)
+		}
+		router.AddConsumerHandler(fmt.Sprintf("background-%d", i), "signal", subscriber, s.deliver(handle))
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	s.cancels = append(s.cancels, cancel)
-	sub := &subscription{
-		Signals: s, out: make(chan *message.Message), free: make(chan struct{}, s.slots),
-		look: make(chan struct{}, 1), failed: map[uuid.UUID]failure{},
-	}
-	s.running.Go(func() {
-		defer cancel()
-		sub.run(ctx)
-	})
-	return sub.out, nil
+	go s.giveTurns()
+	go func() {
+		defer end()
+		s.awaitHandlers()
+	}()
+	return router.Run(work)
 }
 
-// Close ends all subscriptions, and waits for that.
-func (s *Signals) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	for _, cancel := range s.cancels {
-		cancel()
-	}
-	s.mu.Unlock()
-	s.running.Wait()
-	return nil
-}
-
-// subscription is the goroutine that looks, and those that deliver.
-type subscription struct {
-	*Signals
-	out      chan *message.Message
-	free     chan struct{} // holds one element for each handler at work
-	look     chan struct{} // holds one element when a handler has ended that leaves something to look for
-	handlers sync.WaitGroup
-
-	failedMu sync.Mutex
-	failed   map[uuid.UUID]failure // the workspaces whose last message was refused
-}
-
-// failure is how often in a row a workspace's message was refused, and until when it is left alone.
-type failure struct {
-	times int
-	until time.Time
-}
-
-func (s *subscription) run(ctx context.Context) {
-	defer close(s.out)
-	defer s.handlers.Wait()
-	var down error
+// giveTurns has somebody look at each ring, and every so often.
+func (s *Signals) giveTurns() {
+	rung := s.bell.Any()
 	for {
 		select {
-		case s.free <- struct{}{}:
-		case <-ctx.Done():
+		case <-rung:
+		case <-time.After(poll):
+		case <-s.ending:
 			return
 		}
-		rung := s.bell.Any() // before the look: what it does not see rings
-		except, again := s.leftAlone()
-		t, err := s.take(ctx, except)
-		if t != nil {
-			s.handlers.Go(func() { s.deliver(ctx, t, rung) })
-			if !t.more {
-				s.wait(ctx, rung, again)
-			}
-			continue
-		}
-		<-s.free
-		if err != nil && down == nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "signals cannot be read, trying again", "error", err.Error())
-		}
-		if down = err; err != nil {
-			sleep(ctx, poll)
-			continue
-		}
-		sleep(ctx, rest)
-		s.wait(ctx, rung, again)
+		rung = s.bell.Any() // before the look: what it does not see rings
+		s.pass()
+		time.Sleep(rest)
 	}
 }
 
-// wait returns when there may be something to take: after a ring; when a handler says so; when a workspace was left
-// alone long enough; or to look just so.
-func (s *subscription) wait(ctx context.Context, rung <-chan struct{}, again time.Duration) {
-	timer := time.NewTimer(min(again, poll))
-	defer timer.Stop()
+// pass gives a turn to whoever waits for one, or will.
+func (s *Signals) pass() {
 	select {
-	case <-rung:
-	case <-s.look:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// deliver hands one message over and waits for what becomes of it. The order is safe to break off anywhere: the
-// signals go after the handler has done its work, and until then they are there for somebody else.
-//
-// rung is of before the signal was taken. When it rang since, the workspace may have new signals, which could
-// not be taken while it was being handled.
-func (s *subscription) deliver(ctx context.Context, t *taken, rung <-chan struct{}) {
-	acked := s.offer(ctx, t)
-	<-s.free
-	select {
-	case <-rung:
-	default:
-		if acked {
-			return
-		}
-	}
-	select {
-	case s.look <- struct{}{}:
+	case s.turn <- struct{}{}:
 	default:
 	}
 }
 
-func (s *subscription) offer(ctx context.Context, t *taken) (acked bool) {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+// awaitHandlers returns when the end has come and nobody is at work, or when their grace is over.
+func (s *Signals) awaitHandlers() {
+	<-s.ending
+	grace := time.After(s.grace)
+	for range s.slots {
+		select {
+		case <-s.parked:
+		case <-grace:
+			return
+		}
+	}
+}
+
+// HandleError is watermill-sql's BackoffManager: a subscriber calls it after each look, and looks again when it returns.
+// A handler that is done asks for one more look, because signals that its workspace got meanwhile could not be taken.
+func (s *Signals) HandleError(_ watermill.LoggerAdapter, none bool, err error) time.Duration {
+	select {
+	case <-s.ending:
+		s.park()
+		return 0
+	default:
+	}
+	if was := s.down.Swap(err != nil); err != nil && !was {
+		s.log.Warn("signals cannot be read, trying again", "error", err.Error())
+	}
+	if !none && err == nil {
+		time.AfterFunc(rest, s.pass)
+	}
+	select {
+	case <-s.turn:
+	case <-s.ending:
+		s.park()
+	}
+	return 0
+}
+
+func (s *Signals) park() {
+	select {
+	case s.parked <- struct{}{}:
+	default:
+	}
+	<-s.ended
+}
+
+// deliver makes handle one of the router's handlers. It never refuses a message.
+func (s *Signals) deliver(handle func(context.Context, Signal) error) message.NoPublishHandlerFunc {
+	return func(m *message.Message) error {
+		var signal Signal
+		err := json.Unmarshal(m.Payload, &signal)
+		if err == nil {
+			err = s.work(m.Context(), signal, handle)
+		}
+		if err == nil || m.Context().Err() != nil { // at the end of the process the transaction is undone
+			return nil
+		}
+		again := pause(signal.Attempts)
+		s.log.Error("signals failed, and are put back while their workspace is there",
+			"workspace", signal.Workspace.ID, "position", signal.Position, "attempts", signal.Attempts+1, "again_in", again.String(), "error", err.Error())
+		m.Metadata.Set(failed, "yes")
+		time.AfterFunc(again+rest, s.pass)
+		return nil
+	}
+}
+
+// work calls handle, and meanwhile keeps the transaction that has the lock alive. When that is lost, so is the context of
+// the handler, because another process may have taken the workspace.
+func (s *Signals) work(ctx context.Context, signal Signal, handle func(context.Context, Signal) error) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var alive sync.WaitGroup
+	defer alive.Wait()
 	defer cancel()
-	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(s.grace, cancel) })
-	defer unhook()
-	m := t.message(work)
-	select {
-	case s.out <- m:
-	case <-ctx.Done():
-		t.leave()
-		return false
-	}
-	var err error
-	select {
-	case <-m.Acked():
-		s.remember(t.Workspace, true)
-		err = t.done()
-		acked = err == nil
-	case <-m.Nacked():
-		s.remember(t.Workspace, false)
-		err = t.refused()
-	case <-work.Done(): // the handler does not heed its context
-		t.leave()
-	}
-	if err != nil {
-		s.log.WarnContext(ctx, "a signal will be handled again", "error", err.Error())
-	}
-	return acked
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	alive.Go(func() { s.keepAlive(ctx, cancel) })
+	return handle(ctx, signal)
 }
 
-func (s *subscription) remember(w pg.Workspace, success bool) {
-	s.failedMu.Lock()
-	defer s.failedMu.Unlock()
-	if success {
-		delete(s.failed, w.ID)
-		return
-	}
-	f := s.failed[w.ID]
-	f.until = time.Now().Add(min(firstNack<<min(f.times, 10), lastNack))
-	f.times++
-	s.failed[w.ID] = f
-}
-
-// leftAlone gives the workspaces that are not to be taken now, and how long until the first of them is.
-func (s *subscription) leftAlone() (ids []uuid.UUID, again time.Duration) {
-	s.failedMu.Lock()
-	defer s.failedMu.Unlock()
-	ids, again = []uuid.UUID{}, poll
-	for id, f := range s.failed {
-		if left := time.Until(f.until); left > 0 {
-			ids, again = append(ids, id), min(again, left)
+func (s *Signals) keepAlive(ctx context.Context, lost context.CancelFunc) {
+	tx, _ := wsql.TxFromContext(ctx)
+	for sleep(ctx, s.beat); ctx.Err() == nil; sleep(ctx, s.beat) {
+		// Not with ctx, whose end would break off the statement and the connection with it.
+		if _, err := tx.ExecContext(context.WithoutCancel(ctx), `select`); err != nil {
+			s.log.WarnContext(ctx, "the lock on a signal is lost", "error", err.Error())
+			lost()
 		}
 	}
-	return ids, again
 }

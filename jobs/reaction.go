@@ -32,19 +32,19 @@ func on[E domain.Event](run func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.W
 	}}
 }
 
-// react runs the reactions of a workspace to all events up to a signal, in order. An event whose reaction fails holds
-// up those behind it, in its workspace only.
+// react runs the reactions of a workspace to all events up to a signal, or to the head when that comes first, in order. An
+// event whose reaction fails holds up those behind it, in its workspace only.
 func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
 	var types []string
 	for _, r := range j.reactions {
 		types = append(types, r.event)
 	}
 	for {
-		position, err := j.pass(ctx, s.Workspace, types)
+		position, head, err := j.pass(ctx, s.Workspace, types)
 		if err != nil {
 			return fmt.Errorf("pass the events of workspace %s: %w", s.Workspace.ID, err)
 		}
-		if position >= s.Position {
+		if position >= min(s.Position, head) {
 			return nil
 		}
 		if err := j.reactNext(ctx, s.Workspace, types); err != nil {
@@ -54,14 +54,14 @@ func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
 }
 
 // pass moves the reaction row to the head when nothing up to there sets off anything, which is nearly always: one
-// round trip. It gives the position of the row.
-func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string) (position int64, err error) {
+// round trip. It gives the positions of the row and of the head.
+func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string) (position, head int64, err error) {
 	err = j.DB.Do(ctx, w,
 		pg.Exec(`update reaction set position = head.position from head
 			where head.position > reaction.position and not exists (select from event
 				where event.position > reaction.position and event.position <= head.position and type = any($1))`, types),
-		pg.Exec(`select position from reaction`).Scan(&position))
-	return position, err
+		pg.Exec(`select reaction.position, head.position from reaction, head`).Scan(&position, &head))
+	return position, head, err
 }
 
 // reactNext reacts to the next event that sets off something. The lock on the reaction row is taken before

@@ -1,0 +1,117 @@
+package eventstore_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/pgtest"
+)
+
+// station is one process as far as signals go: a pool, a bell, a store and a subscriber.
+type station struct {
+	db      *pg.DB
+	bell    *eventstore.Bell
+	store   *eventstore.Store
+	signals *eventstore.Signals
+}
+
+func newStation(t testing.TB, url string) *station {
+	t.Helper()
+	db, err := pg.Open(context.Background(), url, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	bell := eventstore.NewBell()
+	store := eventstore.New(db, bell)
+	t.Cleanup(store.Close)
+	return &station{db: db, bell: bell, store: store, signals: eventstore.NewSignals(db, bell, slog.New(slog.DiscardHandler))}
+}
+
+// work handles signals until the test ends or stop is called.
+func (s *station) work(t testing.TB, handle func(context.Context, eventstore.Signal) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.signals.Run(ctx, handle); err != nil {
+			t.Error(err)
+		}
+	})
+	stop = func() { cancel(); running.Wait() }
+	t.Cleanup(stop)
+	return stop
+}
+
+func (s *station) append(t testing.TB, w pg.Workspace) int64 {
+	t.Helper()
+	receipt, err := s.store.Append(context.Background(), w, write("thing-"+uuid.NewString(), 0, "done"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt.Last
+}
+
+// waiting counts the signals that are stored.
+func (s *station) waiting(t testing.TB) (n int) {
+	t.Helper()
+	if err := s.db.Pool().QueryRow(context.Background(), `select count(*) from kluis.signal`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// settle waits until all signals are handled.
+func (s *station) settle(t testing.TB) {
+	t.Helper()
+	until(t, "all signals are handled", func() bool { return s.waiting(t) == 0 })
+}
+
+func until(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// receive waits for what has to come.
+func receive[T any](t testing.TB, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(15 * time.Second):
+		t.Fatalf("not within 15 s: %s", what)
+		panic("unreachable")
+	}
+}
+
+func superuser(t testing.TB, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), pgtest.Superuser(t, url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// super runs a statement as a superuser.
+func super(t testing.TB, url, sql string, args ...any) {
+	t.Helper()
+	conn := superuser(t, url)
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(context.Background(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
