@@ -86,7 +86,7 @@ func tooMany(err error) error {
 	case limit.SignupDomain:
 		refusal = domain.Refuse(domain.TooMany, "too_many_requests", "there were too many sign-ups with this e-mail domain: try again later")
 	}
-	refusal.RetryAfter = exceeded.Wait
+	refusal.RetryAfter, refusal.Limit = exceeded.Wait, exceeded.Name
 	return refusal
 }
 

@@ -6,9 +6,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// MaxComment is the longest comment, in code points.
-const MaxComment = 50_000
-
 // Comment is what a member says about a task.
 type Comment struct {
 	ID        uuid.UUID  `json:"id"`
@@ -63,7 +60,7 @@ func (c *Comment) Apply(r Record) {
 
 // NewComment says something about a task.
 func NewComment(task uuid.UUID, body string) ([]Event, error) {
-	if err := checkText("/body", body, 1, MaxComment); err != nil {
+	if err := checkText("/body", body, 1, MaxBody); err != nil {
 		return nil, err
 	}
 	return []Event{CommentCreated{TaskID: task, Body: body}}, nil
@@ -71,7 +68,7 @@ func NewComment(task uuid.UUID, body string) ([]Event, error) {
 
 // Edit changes the text; the same text gives no event.
 func (c Comment) Edit(body string) ([]Event, error) {
-	if err := checkText("/body", body, 1, MaxComment); err != nil {
+	if err := checkText("/body", body, 1, MaxBody); err != nil {
 		return nil, err
 	}
 	if body == c.Body {

@@ -27,6 +27,7 @@ type Error struct {
 	Detail     string  // one sentence for a person, without secrets
 	Fields     []Field // what is wrong where, for Invalid
 	RetryAfter time.Duration
+	Limit      string // the limit that was reached, as KLUIS_LIMITS has it; "" for TooMany of another kind
 }
 
 // Field is one thing that is wrong with a request.

@@ -15,10 +15,9 @@ var (
 
 // Limits of a task's texts, in code points, and of its lists.
 const (
-	MaxTitle       = 500
-	MaxDescription = 50_000
-	MaxPeople      = 100 // assignees, or viewers
-	MaxEstimate    = 1_000_000
+	MaxTitle    = 500
+	MaxPeople   = 100 // assignees, or viewers
+	MaxEstimate = 1_000_000
 )
 
 // Task is a piece of work.
@@ -70,7 +69,7 @@ func NewTask(e TaskCreated) ([]Event, error) {
 	}
 	if err := firstError(
 		checkText("/title", e.Title, 1, MaxTitle),
-		checkText("/description", e.Description, 0, MaxDescription),
+		checkText("/description", e.Description, 0, MaxBody),
 		oneOf("/status", e.Status, TaskStatuses...),
 		oneOf("/priority", e.Priority, TaskPriorities...),
 		checkDays(e.StartOn, e.DueOn),
@@ -128,7 +127,7 @@ func (t Task) check(c TaskChange, update TaskUpdated) error {
 	set(&status, c.Status)
 	return firstError(
 		checkText("/title", after.Title, 1, MaxTitle),
-		checkText("/description", after.Description, 0, MaxDescription),
+		checkText("/description", after.Description, 0, MaxBody),
 		oneOf("/status", status, TaskStatuses...),
 		oneOf("/priority", after.Priority, TaskPriorities...),
 		checkDays(after.StartOn, after.DueOn),

@@ -82,7 +82,7 @@ func TestNewTaskRefuses(t *testing.T) {
 		"long title":       {domain.TaskCreated{Title: strings.Repeat("é", domain.MaxTitle+1)}, "/title"},
 		"NUL":              {domain.TaskCreated{Title: "a\x00b"}, "/title"},
 		"not UTF-8":        {domain.TaskCreated{Title: "a\xff"}, "/title"},
-		"long description": {domain.TaskCreated{Title: "a", Description: strings.Repeat("a", domain.MaxDescription+1)}, "/description"},
+		"long description": {domain.TaskCreated{Title: "a", Description: strings.Repeat("a", domain.MaxBody+1)}, "/description"},
 		"status":           {domain.TaskCreated{Title: "a", Status: "Open"}, "/status"},
 		"priority":         {domain.TaskCreated{Title: "a", Priority: "asap"}, "/priority"},
 		"no such day":      {domain.TaskCreated{Title: "a", DueOn: &never}, "/due_on"},

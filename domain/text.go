@@ -6,6 +6,10 @@ import (
 	"unicode/utf8"
 )
 
+// MaxBody is the longest text that people write about something (a description, a comment), in code points: what GitHub,
+// from where such texts are imported, takes.
+const MaxBody = 65_536
+
 // Texts are counted in Unicode code points. Postgres cannot hold U+0000, and nobody means it.
 func checkText(pointer, text string, shortest, longest int) error {
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {

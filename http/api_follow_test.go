@@ -52,6 +52,9 @@ func (f *follower) read(body io.ReadCloser) {
 			f.err = err
 			return
 		}
+		if len(line) == 1 { // a sign of life
+			continue
+		}
 		var r record
 		if f.err = json.Unmarshal(line, &r); f.err != nil {
 			return

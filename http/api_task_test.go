@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +154,43 @@ func TestLifeOfAComment(t *testing.T) {
 	ada.call(t, "GET", taskPath(task, "comments"), nil).problem(t, 404, "task_not_found")
 	bob.call(t, "POST", taskPath(task, "comments"), object{"body": "x"}).problem(t, 404, "task_not_found")
 	ada.noDrift(t)
+}
+
+// What people write is taken up to 65,536 characters, however many bytes a character has and however JSON writes it, is read
+// back as it was, and one character more is refused where it is.
+func TestLongTexts(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	task := ada.newTask(t)
+	for name, unit := range map[string]string{"ASCII": "x", "four bytes": "🔒", "escaped": `\ud83d\udd12`, "with accents": "é"} {
+		text, more := json.RawMessage(`"`+strings.Repeat(unit, 65_536)+`"`), json.RawMessage(`"`+strings.Repeat(unit, 65_537)+`"`)
+		var want string
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		for what, request := range map[string]struct{ method, path, field string }{
+			"description of a new task": {"POST", "/api/tasks", "description"},
+			"description":               {"PATCH", taskPath(task), "description"},
+			"comment":                   {"POST", taskPath(task) + "/comments", "body"},
+		} {
+			body := func(text json.RawMessage) object {
+				o := object{request.field: text}
+				if request.path == "/api/tasks" {
+					o["title"] = "x"
+				}
+				return o
+			}
+			a := ada.call(t, request.method, request.path, body(text))
+			if a.status >= 300 {
+				t.Fatalf("%s, %s: %d %.300s", name, what, a.status, a.body)
+			}
+			got := decode[map[string]any](t, a)[request.field]
+			if got != want {
+				t.Errorf("%s, %s: another text comes back", name, what)
+			}
+			ada.call(t, request.method, request.path, body(more)).refusedAs(t, name+", "+what, 422, "/"+request.field)
+		}
+	}
 }
 
 func TestTaskAsItWas(t *testing.T) {

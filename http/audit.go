@@ -42,7 +42,7 @@ type (
 	}
 	auditReplay struct {
 		From   int64 `query:"from" minimum:"1" default:"1" doc:"The first position."`
-		Follow bool  `query:"follow" doc:"Go on with new records as they are committed. A member may do so ten times at once."`
+		Follow bool  `query:"follow" doc:"Go on with new records as they are committed, until the caller leaves or may read the log no more. A member may do so ten times at once."`
 	}
 	recordsShown struct {
 		Shown
@@ -55,6 +55,8 @@ func audit(a *api) {
 		Summary: "List the records of the log, the newest first", Access: needs(domain.ReadAudit)}, a.listRecords)
 	register(a, operation{Method: "GET", Path: "/api/audit/replay", ID: "replay-audit-log", Tag: "audit", Status: http.StatusOK,
 		Summary: "Replay the log, one record a line, the oldest first", Access: needs(domain.ReadAudit),
+		Description: "With `follow=true` the headers come at once, with `X-Accel-Buffering: no`, and a blank line after 15 s without a record: " +
+			"no proxy between takes the answer for a dead one or holds it back. Pass over blank lines. Whoever is cut off goes on from the position after the last record.",
 		Produces: "application/x-ndjson", Lines: reflect.TypeFor[recordBody]()}, a.replay)
 }
 

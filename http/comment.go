@@ -13,7 +13,7 @@ import (
 
 type (
 	commentFields struct {
-		Body string `json:"body" minLength:"1" maxLength:"50000"`
+		Body string `json:"body" minLength:"1" maxLength:"65536"`
 	}
 	commentCreate struct {
 		ByID

@@ -26,9 +26,10 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 	"font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // docs serves the schema of what was registered before, and two pages that show it. They are outside of the
-// schema, and with their files the only routes that are.
+// schema, and with their files and the front page the only routes that are.
 func docs(a *api) {
 	schema(a)
+	front(a)
 	viewer(a, docsPath, swaggerPage, swaggerAssets())
 	viewer(a, redocPath, redocPage, redocAssets())
 }
@@ -56,6 +57,11 @@ func schema(a *api) {
 	redirect(a, schemaPath)
 }
 
+// front tells whoever comes without a path what this is, and where to go on.
+func front(a *api) {
+	a.echo.GET("/", func(c echo.Context) error { return c.HTML(http.StatusOK, frontPage) })
+}
+
 // patternDescription is what huma calls a pattern in its messages; validators of OpenAPI do not know the
 // word. Inside a string its quotes would be escaped, so this finds the key only.
 var patternDescription = regexp.MustCompile(`,"patternDescription":"(?:[^"\\]|\\.)*"`)
@@ -78,6 +84,21 @@ func redirect(a *api, path string) {
 		return c.Redirect(http.StatusPermanentRedirect, path)
 	})
 }
+
+const frontPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Kluis</title>
+<link rel="icon" href="data:,">
+</head>
+<body>
+<p><b>Kluis</b> is a work-management backend in which every change is an event and the event log is the audit history. It has no pages of its own: programs use its API.</p>
+<p>What there is to ask: <a href="/api/docs/">the documentation</a> (<a href="/api/redoc/">as one page</a>, <a href="/api/schema/">as OpenAPI</a>). Whether it is well: <a href="/readyz">/readyz</a>.</p>
+</body>
+</html>
+`
 
 const swaggerPage = `<!doctype html>
 <html lang="en">

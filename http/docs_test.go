@@ -17,7 +17,7 @@ import (
 
 // outside is every route that is not in the schema: the schema itself, and the pages that show it.
 var outside = []string{
-	"GET /api/schema", "GET /api/schema/",
+	"GET /", "GET /api/schema", "GET /api/schema/",
 	"GET /api/docs", "GET /api/docs/", "GET /api/docs/swagger-ui.css", "GET /api/docs/swagger-ui-bundle.js",
 	"GET /api/docs/favicon-32x32.png", "GET /api/docs/start.js",
 	"GET /api/redoc", "GET /api/redoc/", "GET /api/redoc/redoc.js", "GET /api/redoc/start.js",
@@ -48,6 +48,29 @@ func TestEveryRouteIsInTheSchemaAndTheReverse(t *testing.T) {
 			t.Errorf("%s: the routes are\n%q, and the schema has\n%q", name, routes, documented)
 		}
 	}
+}
+
+// Whoever comes without a path learns what this is, and where the documentation is; HEAD, and what is not there, go on as before.
+func TestFrontPage(t *testing.T) {
+	s := newSite(t, nouns...)
+	a := s.ask("GET", "/", "", "Authorization: -")
+	if a.StatusCode != http.StatusOK || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") ||
+		!strings.Contains(a.body, "work-management backend") || strings.Contains(a.body, "://") {
+		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
+	}
+	for _, link := range regexp.MustCompile(`href="(/[^"]*)"`).FindAllStringSubmatch(a.body, -1) {
+		if to := s.ask("GET", link[1], "", "Authorization: -"); to.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d", link[1], to.StatusCode)
+		}
+	}
+	if !strings.Contains(a.body, `href="/api/docs/"`) {
+		t.Error("no way to the documentation")
+	}
+	if h := s.ask("HEAD", "/", ""); h.StatusCode != http.StatusOK || h.body != "" {
+		t.Errorf("HEAD: %d %q", h.StatusCode, h.body)
+	}
+	s.ask("POST", "/", "").problem(t, http.StatusMethodNotAllowed, "method_not_allowed")
+	s.ask("GET", "/x", "").problem(t, http.StatusNotFound, "not_found")
 }
 
 func TestSchema(t *testing.T) {

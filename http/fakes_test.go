@@ -184,7 +184,7 @@ func fail(ctx context.Context, in *failInput) (*noteOutput, error) {
 	case "fields":
 		return nil, domain.InvalidField("/title", "is taken")
 	case "wait":
-		return nil, &domain.Error{Kind: domain.TooMany, Code: "locked", Detail: "too many attempts", RetryAfter: 1500 * time.Millisecond}
+		return nil, &domain.Error{Kind: domain.TooMany, Code: "locked", Detail: "too many attempts", RetryAfter: 1500 * time.Millisecond, Limit: "login_account"}
 	case "later":
 		return nil, domain.Refuse(domain.Unavailable, "busy", "all slots are taken")
 	case "kindless":

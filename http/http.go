@@ -66,6 +66,7 @@ type api struct {
 	stop     context.CancelFunc
 
 	followers followers
+	breath    time.Duration // shorter in tests
 }
 
 // New makes a server of all nouns. It panics when an operation is declared wrongly, which no setting can cause.
@@ -84,7 +85,7 @@ func newServer(o Options, nouns []func(*api)) (*Server, error) {
 		o.Grace = 20 * time.Second
 	}
 	setHuma()
-	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}}
+	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, breath: breath}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.echo.HTTPErrorHandler = answerError
 	a.echo.Use(a.observe, recoverPanics, secure, storableTarget)

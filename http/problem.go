@@ -25,6 +25,7 @@ type problem struct {
 	Detail    string  `json:"detail" doc:"What is wrong this time, for a person."`
 	Code      string  `json:"code" doc:"The kind of problem, for a program. Stable." example:"last_admin"`
 	RequestID string  `json:"request_id" doc:"What the server's log knows this request by."`
+	Limit     string  `json:"limit,omitempty" doc:"The limit that was reached, by the name that whoever runs Kluis can set it by." example:"signup_ip"`
 	Errors    []fault `json:"errors,omitempty" doc:"What is wrong where."`
 
 	retryAfter time.Duration
@@ -123,7 +124,7 @@ func translate(ctx context.Context, x *exchange, err error) *problem {
 
 func (x *exchange) refused(e *domain.Error) *problem {
 	p := codedProblem(kindStatus[e.Kind], e.Code, e.Detail)
-	p.retryAfter = e.RetryAfter
+	p.retryAfter, p.Limit = e.RetryAfter, e.Limit
 	in := "body"
 	if x.method == http.MethodGet || x.method == http.MethodDelete {
 		in = "query"

@@ -30,6 +30,9 @@ func TestErrorsOfHandlers(t *testing.T) {
 		if got := a.Header.Get("Retry-After"); got != test.retryAfter {
 			t.Errorf("%s: Retry-After is %q", test.how, got)
 		}
+		if (p.Limit == "login_account") != (test.how == "wait") {
+			t.Errorf("%s: limit %q", test.how, p.Limit)
+		}
 		if strings.Contains(a.body, "secret") || strings.Contains(a.body, "SQL") {
 			t.Errorf("%s leaks: %s", test.how, a.body)
 		}

@@ -11,6 +11,7 @@ import (
 )
 
 const (
+	breath        = 15 * time.Second // of silence, after which an endless stream sends a blank line: proxies cut off who is silent for 60 s
 	streamTimeout = 30 * time.Second // for a caller to accept one write of a stream
 	stopTimeout   = 3 * time.Second  // the same, and for a whole stream, once the server stops: it must not wait for who never reads
 )
@@ -23,12 +24,16 @@ type Streamed struct {
 
 // streamed is a Body that is what write writes. write ends when its ctx does, which is when the caller left or
 // the server stops. A stop ends an endless answer at once, and well, so that the caller can go on from its last line
-// elsewhere: write hands over whole lines. Any other answer has stopTimeout to come to its end. After any
+// elsewhere: write hands over whole lines. An endless answer begins before there is anything in it, asks proxies not to hold
+// it back, and sends a blank line after each breath of silence, for which write flushes every few seconds. Any other answer has stopTimeout to come to its end. After any
 // other error the connection is cut, so that nobody takes half an answer for a whole one.
 func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) error) func(huma.Context) {
 	return func(hc huma.Context) {
 		if media, _ := hc.Operation().Metadata[producesKey].(string); media != "" {
 			hc.SetHeader("Content-Type", media)
+		}
+		if endless {
+			hc.SetHeader("X-Accel-Buffering", "no") // nginx and those who do as it does
 		}
 		hc.SetStatus(hc.Operation().DefaultStatus)
 		x := exchangeOf(hc.Context())
@@ -39,7 +44,10 @@ func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) 
 		defer cancel()
 		response := humaecho.UnwrapV4(hc).Response()
 		// Echo's own response would keep to itself that flushing failed.
-		s := &stream{ctx: ctx, stopping: a.stopping, to: response, control: http.NewResponseController(response.Writer)}
+		s := &stream{ctx: ctx, stopping: a.stopping, to: response, control: http.NewResponseController(response.Writer), wrote: time.Now()}
+		if endless {
+			s.breath = a.breath
+		}
 		unwatch := context.AfterFunc(a.stopping, func() {
 			s.renew()
 			if !endless {
@@ -48,7 +56,10 @@ func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) 
 			cancel()
 		})
 		defer unwatch()
-		err := write(ctx, s)
+		err := s.begin()
+		if err == nil {
+			err = write(ctx, s)
+		}
 		if endless && a.stopping.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil
 		}
@@ -80,6 +91,16 @@ type stream struct {
 	stopping context.Context // the server's
 	to       http.ResponseWriter
 	control  *http.ResponseController
+	breath   time.Duration // 0 for an answer that comes to its end
+	wrote    time.Time
+}
+
+// begin sends the headers of an endless answer, so that the caller and those between know that there is one.
+func (s *stream) begin() error {
+	if s.breath == 0 {
+		return nil
+	}
+	return s.Flush()
 }
 
 // Write is io.Writer.
@@ -88,12 +109,19 @@ func (s *stream) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	s.renew()
+	s.wrote = time.Now()
 	return s.to.Write(p)
 }
 
-// Flush sends what was written so far.
+// Flush sends what was written so far, or a sign of life when that was long ago.
 func (s *stream) Flush() error {
 	s.renew()
+	if s.breath > 0 && s.ctx.Err() == nil && time.Since(s.wrote) >= s.breath {
+		s.wrote = time.Now()
+		if _, err := s.to.Write([]byte{'\n'}); err != nil {
+			return err
+		}
+	}
 	return s.control.Flush()
 }
 

@@ -15,7 +15,7 @@ import (
 type (
 	taskFields struct {
 		Title           string       `json:"title" minLength:"1" maxLength:"500"`
-		Description     string       `json:"description,omitempty" maxLength:"50000"`
+		Description     string       `json:"description,omitempty" maxLength:"65536"`
 		Status          string       `json:"status,omitempty" enum:"open,in_progress,done,cancelled"`
 		Priority        string       `json:"priority,omitempty" enum:"none,low,medium,high,urgent"`
 		StartOn         *domain.Date `json:"start_on,omitempty" format:"date"`
@@ -26,7 +26,7 @@ type (
 	}
 	taskPatch struct {
 		Title           optional[string]      `json:"title,omitzero" minLength:"1" maxLength:"500"`
-		Description     optional[string]      `json:"description,omitzero" maxLength:"50000"`
+		Description     optional[string]      `json:"description,omitzero" maxLength:"65536"`
 		Status          optional[string]      `json:"status,omitzero" enum:"open,in_progress,done,cancelled"`
 		Priority        optional[string]      `json:"priority,omitzero" enum:"none,low,medium,high,urgent"`
 		StartOn         nullable[domain.Date] `json:"start_on,omitzero" format:"date"`
