@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -27,12 +28,12 @@ type base struct {
 	bell    *eventstore.Bell
 	store   *eventstore.Store
 	views   *projections.Projections
-	private *pgserver.Server // nil when the database is somebody else's
 }
 
 // maxConns is how many connections one process uses at most. More do not make two cores faster.
 const maxConns = 20
 
+// open is for what makes a database where there is none: serve and migrate.
 func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err error) {
 	b = &base{log: s.logger(stderr)}
 	defer func() {
@@ -46,13 +47,9 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		if err = s.firstKeys(b.log); err != nil {
 			return b, err
 		}
-		if b.private, err = pgserver.Start(ctx, s.postgresFolder(), pgserver.Options{Log: b.log}); err != nil {
-			return b, fmt.Errorf("%w (or set KLUIS_DATABASE_URL)", err)
-		}
-		if err = b.private.CreateDatabase(ctx, "kluis"); err != nil {
+		if url, err = private.start(ctx, s.postgresFolder(), b.log); err != nil {
 			return b, err
 		}
-		url = b.private.URL("kluis")
 	}
 	if b.db, err = pg.Open(ctx, url, maxConns); errors.Is(err, pg.ErrURL) {
 		return b, usageError{err}
@@ -68,9 +65,21 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	return b, nil
 }
 
-// openMigrated is open for what looks into workspaces and migrates none.
+// openThere is open for everything else, which makes nothing: in a wrong folder it says so.
+func (s settings) openThere(ctx context.Context, stderr io.Writer) (*base, error) {
+	if s.DatabaseURL == "" && !pgserver.Made(s.postgresFolder()) {
+		at, err := filepath.Abs(s.Data)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("there is no Kluis in %s: name its folder in KLUIS_DATA, or its database in KLUIS_DATABASE_URL; `kluis serve` makes one", at)
+	}
+	return s.open(ctx, stderr)
+}
+
+// openMigrated is openThere for what looks into workspaces and migrates none.
 func (s settings) openMigrated(ctx context.Context, stderr io.Writer) (*base, error) {
-	b, err := s.open(ctx, stderr)
+	b, err := s.openThere(ctx, stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +110,8 @@ func (b *base) close() {
 	if b.db != nil {
 		b.db.Close()
 	}
-	if b.private != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := b.private.Stop(ctx); err != nil {
-			b.log.Error("stop the private Postgres", "error", err.Error())
-		}
+	if err := private.giveUp(30 * time.Second); err != nil {
+		b.log.Error("give up the private Postgres", "error", err.Error())
 	}
 }
 

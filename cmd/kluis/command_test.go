@@ -127,6 +127,28 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
+// What does not serve or migrate makes nothing in a wrong folder, and says what is wrong: no cluster, no keys, no data folder.
+func TestCommandsMakeNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := &home{data: filepath.Join(dir, "data")}
+	for _, args := range []string{"workspace list", "workspace show acme", "migrate status", "replay acme", "rebuild", "rebuild --check", "rebuild acme",
+		"keys status", "keys rotate", "demo --url=http://127.0.0.1:1", "version"} {
+		status, stdout, stderr := h.run(strings.Fields(args)...)
+		want := map[bool]string{true: "there is no Kluis in " + h.data, false: "no server answers"}[!strings.HasPrefix(args, "demo")]
+		if args == "version" {
+			if status != success || stderr != "" {
+				t.Errorf("version: status %d, %q", status, stderr)
+			}
+		} else if status != failure || stdout != "" || !strings.HasPrefix(stderr, "kluis: ") || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %q, %q", args, status, stdout, stderr)
+		}
+		if made, err := os.ReadDir(dir); err != nil || len(made) > 0 {
+			t.Fatalf("%s made %v, %v", args, made, err)
+		}
+	}
+}
+
 // Commands on a database that was never migrated, and on a workspace that is not there, say so.
 func TestCommandsOnNothing(t *testing.T) {
 	t.Parallel()

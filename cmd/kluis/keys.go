@@ -124,15 +124,15 @@ func unopened(c vault.Census) error {
 
 // withRotation opens the database and the keys, which must be there.
 func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.Rotation) error) error {
-	ring, err := keyring.Load(s.keysFile(), s.KeysInline)
-	if err != nil {
-		return err
-	}
-	b, err := s.open(ctx, out.stderr)
+	b, err := s.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
 	}
 	defer b.close()
+	ring, err := keyring.Load(s.keysFile(), s.KeysInline)
+	if err != nil {
+		return err
+	}
 	return do(vault.Rotation{DB: b.db, Keys: ring, Progress: rotationProgress(out.stderr),
 		Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
 			entries, err := b.tenancy.List(ctx, 0)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -16,9 +17,27 @@ import (
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	ctx, cancel := context.WithCancel(context.Background())
+	go endOn(cancel)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// endOn ends ctx with the first signal: what is in flight finishes, and the program ends by itself. A second signal does
+// not wait for that, whatever the program hangs in, but stops the private Postgres all the same.
+func endOn(cancel context.CancelFunc) {
+	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP) // the terminal is closed
+	}
+	received := make(chan os.Signal, 2)
+	signal.Notify(received, signals...)
+	<-received
+	cancel()
+	<-received
+	if err := private.giveUp(5 * time.Second); err != nil {
+		fmt.Fprintln(os.Stderr, "kluis:", err)
+	}
+	os.Exit(failure)
 }
 
 // Exit statuses.
@@ -70,7 +89,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return misuse
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(outputs{stdout, stderr})
+	if err = checkEnvironment(parser.Model, os.Environ(), stderr); err == nil {
+		err = command.Run(outputs{stdout, stderr})
+	}
 	switch {
 	case err == nil:
 		return success

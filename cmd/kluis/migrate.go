@@ -30,7 +30,7 @@ func (m migrateUp) Run(ctx context.Context, out outputs) error {
 type migrateStatus struct{ settings }
 
 func (m migrateStatus) Run(ctx context.Context, out outputs) error {
-	b, err := m.open(ctx, out.stderr)
+	b, err := m.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -204,21 +206,66 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// SIGTERM while it is starting ends it too, with nothing left running.
-func TestSigtermWhileStarting(t *testing.T) {
+// Whatever signals come, and whenever, also a second one while it starts, serves or stops, no Postgres is left running; one
+// signal, if only of a terminal that is closed, ends it well.
+func TestSignalsLeaveNoPostgres(t *testing.T) {
 	t.Parallel()
 	h := privateHome(t)
-	h.serve(t).stop(t)
-	for _, ms := range []int{0, 30, 80, 150, 300} {
-		after := time.Duration(ms) * time.Millisecond
-		s := h.start(t)
-		time.Sleep(after)
-		status := s.stop(t)
-		if status != success && status != -1 { // -1: before the program had begun to listen to signals
-			t.Errorf("SIGTERM %s after the start: status %d:\n%s", after, status, s.log)
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	s.signal(syscall.SIGHUP)
+	<-s.ended
+	if status := s.cmd.ProcessState.ExitCode(); status != success {
+		t.Errorf("SIGHUP: status %d:\n%s", status, s.log)
+	}
+	for _, ms := range []int{0, 30, 80, 150, 300, 1000} {
+		for _, second := range []time.Duration{-1, 0, 50 * time.Millisecond} {
+			s := h.start(t)
+			time.Sleep(time.Duration(ms) * time.Millisecond)
+			if second >= 0 {
+				s.signal(syscall.SIGTERM)
+				time.Sleep(second)
+			}
+			status := s.stop(t)
+			if second < 0 && status != success && status != -1 { // -1: before the program had begun to listen to signals
+				t.Errorf("SIGTERM %d ms after the start: status %d:\n%s", ms, status, s.log)
+			}
+			h.noPostgres(t, fmt.Sprintf("%d ms after the start, a second signal %s later", ms, second))
 		}
 	}
-	h.serve(t)
+	s = h.serve(t)
+	tx := h.holdHead(t, "acme")
+	cut := make(chan error, 1)
+	go func() {
+		_, err := ann.at(s).do("POST", "/api/tasks", `{"title": "in flight"}`)
+		cut <- err
+	}()
+	time.Sleep(300 * time.Millisecond)
+	s.signal(syscall.SIGINT)
+	time.Sleep(100 * time.Millisecond)
+	s.stop(t)
+	h.noPostgres(t, "while a request is in flight")
+	<-cut
+	_ = tx.Rollback(t.Context()) // the server is gone
+	if titles := h.serve(t).titles(t, "acme"); titles["in flight"] > 1 {
+		t.Errorf("%v", titles)
+	}
+}
+
+// noPostgres fails when a process of the private Postgres lives: all of them hold a lock on one file.
+func (h *home) noPostgres(t *testing.T, when string) {
+	t.Helper()
+	alive, err := os.Open(filepath.Join(h.data, "postgres", "alive"))
+	if errors.Is(err, fs.ErrNotExist) { // none was ever started
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	if err := syscall.Flock(int(alive.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Errorf("%s: Postgres runs still: %v", when, err)
+	}
 }
 
 // Two processes serve one database: what is done at one is seen at the other at once. They may begin at the same

@@ -18,7 +18,7 @@ type workspace struct {
 type workspaceList struct{ settings }
 
 func (l workspaceList) Run(ctx context.Context, out outputs) error {
-	b, err := l.open(ctx, out.stderr)
+	b, err := l.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDistance(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"ab", "ba", 2}, {"kitten", "sitting", 3}, {"PROXYS", "PROXIES", 2}} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("%q, %q: %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// A slip in the name of a setting is a wrong use, for every command: the setting would stay at its default in silence.
+// What is no setting at all is named, and no more; what is one, of whatever command, is not.
+func TestUnknownSettings(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	for name, meant := range map[string]string{
+		"KLUIS_TRUSTED_PROXYS": "KLUIS_TRUSTED_PROXIES", "KLUIS_LIMIT": "KLUIS_LIMITS", "KLUIS_ARGON": "KLUIS_ARGON2", "KLUIS_KEY": "KLUIS_KEYS",
+		"KLUIS_KEYS_INLNE": "KLUIS_KEYS_INLINE", "KLUIS_DATABASEURL": "KLUIS_DATABASE_URL", "KLUIS_DB_URL": "", "KLUIS_RESET_CODE_LIVE": "KLUIS_RESET_CODE_LIFE",
+		"KLUIS_PORT": "", "KLUIS_PORT_8080_TCP": "", "KLUIS_PORT_8080_TCP_ADDR": "", "KLUIS_SERVICE_HOST": "", "KLUIS_SERVICE_PORT": "", "KLUIS_TEST_FSYNC": "",
+	} {
+		h := &home{data: data, env: []string{name + "=secret"}}
+		for _, command := range []string{"serve --listen=nonsense", "workspace list"} {
+			status, stdout, stderr := h.run(strings.Fields(command)...)
+			if !strings.Contains(stderr, "kluis: "+name+": there is no such setting; is "+meant+" meant?") == (meant != "") ||
+				strings.Contains(stderr, "kluis: "+name+" is no setting, and is passed over") == (meant != "") ||
+				meant != "" && status != misuse || stdout != "" || strings.Contains(stderr, "secret") {
+				t.Errorf("%s, %s: status %d, %q, %q", name, command, status, stdout, stderr)
+			}
+		}
+	}
+	h := &home{data: data, env: []string{"KLUIS_MAIL_FROM=kluis@example.org", "KLUIS_LOG=warn", "KLUIS_BACKGROUND=true"}}
+	if _, _, stderr := h.run("workspace", "list"); strings.Contains(stderr, "setting") {
+		t.Errorf("settings of serve: %s", stderr)
+	}
+	if status, _, stderr := (&home{data: data, env: []string{"KLUIS_LIMIT=x"}}).run("serve", "--help"); status != success || stderr != "" {
+		t.Errorf("help: %d, %s", status, stderr)
+	}
+}
