@@ -87,6 +87,7 @@ type plan struct {
 	version  int
 	events   []domain.Event
 	guarding []eventstore.Guard
+	also     []pg.Statement // in the transaction that stores the events, before them: all of it happens, or nothing
 }
 
 // effect is what came of a command.
@@ -219,9 +220,9 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	if p.stream != domain.RosterStream {
 		guards = append(guards, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	}
-	receipt, err := c.Store.Append(ctx, a.by.Workspace, eventstore.Append{
+	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
 		Actor: a.by.Member, Meta: meta, Writes: []eventstore.Write{write}, Guards: guards, Key: a.once,
-	})
+	}, p.also)
 	if err != nil {
 		return effect{}, err
 	}
@@ -230,6 +231,32 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	}
 	records, err := projections.Decode(receipt.Records)
 	return effect{records: records, position: receipt.Last}, err
+}
+
+// store appends, and does what goes along with it in the same transaction.
+func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Append, also []pg.Statement) (receipt eventstore.Receipt, err error) {
+	if also == nil {
+		return c.Store.Append(ctx, w, a)
+	}
+	err = c.DB.In(ctx, w, func(tx *pg.Tx) error {
+		if err := tx.Run(ctx, also...); err != nil {
+			return err
+		}
+		receipt, err = c.Store.AppendIn(ctx, tx.Run, w, a)
+		if err == nil && receipt.Repeated {
+			err = errUsed // what goes along has happened the first time
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errUsed):
+		return receipt, nil
+	case pg.Is(err, pg.UniqueViolation, pg.Deadlock): // another was quicker, and the decision did not see it
+		return receipt, &eventstore.MovedError{Stream: a.Writes[0].Stream, Expected: a.Writes[0].Expected}
+	case err == nil:
+		c.Store.Appended(w, receipt)
+	}
+	return receipt, err
 }
 
 // repeat answers a command whose key was used before with what it did then: nothing, when it was a no-op.

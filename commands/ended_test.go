@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 func (p *person) count(t testing.TB, sql string, args ...any) (n int) {
@@ -217,5 +219,211 @@ func TestOneMailbox(t *testing.T) {
 		if want := []string{"", "email_taken", "email_taken"}[i]; refusedAs(err) != want {
 			t.Errorf("%q: %v, want %q", email, err, want)
 		}
+	}
+}
+
+// What a deactivation ended no reactivation revives: a stolen session or token as little as a code.
+func TestWhatEndedStaysEnded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	bob := ada.member(t, "manager")
+	old := Request{By: bob.actor(t)}
+	_, token, err := h.CreateToken(t.Context(), old, newToken())
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := bob.resetCode(t)
+	proposed := ok(h.BeginTwoFactor(t.Context(), old.By, home, bob.password))
+	for i, step := range []func(*Commands, context.Context, Request, uuid.UUID) (Result[domain.Member], error){
+		(*Commands).DeactivateMember, (*Commands).ReactivateMember,
+	} {
+		if _, err := step(h.process(i), t.Context(), Request{By: ada.actor(t)}, bob.id); err != nil {
+			t.Fatal(err)
+		}
+		for what, text := range map[string]string{"session": bob.token, "token": token} {
+			if _, err := h.Authenticate(t.Context(), text); refusedAs(err) != "unauthenticated" {
+				t.Errorf("step %d: the %s: %v", i, what, err)
+			}
+		}
+		if err := bob.reset(1, code, "correct horse "+uuid.NewString()); refusedAs(err) != "bad_code" {
+			t.Errorf("step %d: the code: %v", i, err)
+		}
+	}
+	if _, err := h.CreateTask(t.Context(), old, domain.TaskCreated{Title: "x"}); refusedAs(err) != "unauthenticated" {
+		t.Errorf("a command of the old session: %v", err)
+	}
+	bob.token = ok(bob.logIn(0, bob.password))
+	if _, err := h.ConfirmTwoFactor(t.Context(), bob.actor(t), home, (&device{p: bob, secret: proposed.Secret}).code(t)); refusedAs(err) != "two_factor_not_begun" {
+		t.Errorf("the proposed second factor: %v", err)
+	}
+}
+
+// Whoever logs in, makes tokens or asks for codes just while the member is deactivated has nothing of it afterwards.
+func TestNothingOutlivesADeactivation(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2, rules: limit.Rules{}})
+	ada := h.found(t)
+	bob := ada.member(t, "manager")
+	for range 5 {
+		by := Request{By: bob.actor(t)}
+		race(9, func(i int) error {
+			var err error
+			switch i % 4 {
+			case 0:
+				_, err = h.process(i/4).DeactivateMember(context.Background(), Request{By: ada.actor(t)}, bob.id)
+			case 1:
+				_, err = bob.logIn(i/4, bob.password)
+			case 2:
+				_, _, err = h.process(i/4).CreateToken(context.Background(), by, newToken())
+			case 3:
+				err = h.process(i/4).ForgotPassword(context.Background(), bob.slug, bob.email)
+			}
+			return err
+		})
+		h.settle()
+		if _, err := h.ReactivateMember(t.Context(), Request{By: ada.actor(t)}, bob.id); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range []string{
+			`select count(*) from session where member_id = $1`, `select count(*) from token_secret where member_id = $1`,
+			`select count(*) from password_reset where email_hash = (select hash from member_email where member_id = $1)`,
+		} {
+			if n := bob.count(t, table, bob.id); n != 0 {
+				t.Errorf("%s: %d", table, n)
+			}
+		}
+		bob.token = ok(bob.logIn(0, bob.password))
+	}
+}
+
+// Who is removed and invited again is somebody new, with nothing of what the old one could reach; and nothing of the
+// address stays where the log is.
+func TestInvitedAgainIsSomebodyNew(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	bob := ada.member(t, "viewer")
+	by := Request{By: ada.actor(t)}
+	task := ok(h.CreateTask(t.Context(), by, domain.TaskCreated{Title: "x", AssigneeIDs: []uuid.UUID{bob.id}})).State
+	ok(h.AddTaskViewer(t.Context(), by, task.ID, bob.id))
+	_, token, err := h.CreateToken(t.Context(), Request{By: bob.actor(t)}, newToken())
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, hash := bob.resetCode(t), ok(hashOf(h.Commands, bob))
+	bob.enrol(t)
+	if n := ada.count(t, `select count(*) from event where data::text like '%' || $1 || '%' or meta::text like '%' || $1 || '%'`, hash); n != 0 {
+		t.Errorf("the hash of an address is in %d events", n)
+	}
+	ok(h.RemoveMember(t.Context(), Request{By: ada.actor(t)}, bob.id))
+	for _, table := range []string{
+		`select count(*) from member_email where member_id = $1`, `select count(*) from credential where member_id = $1`,
+		`select count(*) from session where member_id = $1`, `select count(*) from token_secret where member_id = $1`,
+		`select count(*) from two_factor where member_id = $1`, `select count(*) from recovery_code where member_id = $1`,
+	} {
+		if n := ada.count(t, table, bob.id); n != 0 {
+			t.Errorf("%s: %d", table, n)
+		}
+	}
+	again := ok(h.InviteMember(t.Context(), Request{By: ada.actor(t)}, Invitation{Email: bob.email, FullName: "Bob", Role: "viewer"})).State
+	if again.ID == bob.id {
+		t.Fatal("it is the same member")
+	}
+	if err := bob.reset(0, code, "correct horse "+uuid.NewString()); refusedAs(err) != "bad_code" {
+		t.Errorf("the old code: %v", err)
+	}
+	if _, err := bob.logIn(1, bob.password); refusedAs(err) != "bad_credentials" {
+		t.Errorf("the old password: %v", err)
+	}
+	invitation := domain.MemberInvited{MemberID: again.ID, Email: again.Email, FullName: again.FullName}
+	if err := h.DB.Control(t.Context(), func(tx pgx.Tx) error { return h.SendInvitation(t.Context(), tx, bob.in, invitation) }); err != nil {
+		t.Fatal(err)
+	}
+	in, err := h.AcceptInvitation(t.Context(), home, bob.slug, bob.email, h.codes(t, "invitation_code", bob.email)[0], bob.password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{"session": bob.token, "token": token} {
+		if _, err := h.Authenticate(t.Context(), text); refusedAs(err) != "unauthenticated" {
+			t.Errorf("the old %s: %v", what, err)
+		}
+	}
+	me := ok(h.Authenticate(t.Context(), in.Token))
+	if _, _, err := h.Views.GetTask(t.Context(), me, task.ID); refusedAs(err) != "task_not_found" {
+		t.Errorf("the task of the old one: %v", err)
+	}
+	if tokens, _, err := h.Views.ListTokens(t.Context(), me, projections.Page{Limit: 50}); err != nil || len(tokens) != 0 {
+		t.Errorf("the tokens of the old one: %v, %v", tokens, err)
+	}
+}
+
+func hashOf(c *Commands, p *person) (string, error) {
+	_, hash, err := c.locate(context.Background(), name(p.slug, p.email))
+	return hash, err
+}
+
+// Of many who invite one address at once, one does; whoever is removed makes room for one more.
+func TestOneAddressInvitedAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	by := ada.actor(t)
+	for round := range 10 {
+		email := uuid.NewString() + "@people.example"
+		ended := race(8, func(i int) error {
+			_, err := h.process(i).InviteMember(context.Background(), Request{By: by}, Invitation{Email: email, FullName: "Grace", Role: "member"})
+			return err
+		})
+		wantEnded(t, "invitations", ended, map[string]int{"": 1, "email_taken": 7})
+		if n := ada.count(t, `select count(*) from member_email`); n != round+2 {
+			t.Errorf("%d addresses after %d rounds", n, round+1)
+		}
+		var invited []uuid.UUID
+		if err := h.DB.Read(t.Context(), ada.in, pg.Column(&invited, `select member_id from member_email order by member_id desc limit 1`)); err != nil {
+			t.Fatal(err)
+		}
+		if round%2 == 0 {
+			continue
+		}
+		ended = race(4, func(i int) error {
+			if i > 0 {
+				_, err := h.process(i).InviteMember(context.Background(), Request{By: by}, Invitation{Email: email, FullName: "Grace", Role: "member"})
+				if refusedAs(err) == "email_taken" {
+					return nil // asked before it was free
+				}
+				return err
+			}
+			_, err := h.process(i).RemoveMember(context.Background(), Request{By: by}, invited[0])
+			return err
+		})
+		wantEnded(t, "a removal and invitations", ended, map[string]int{"": 4})
+		if n := ada.count(t, `select count(*) from member m join member_email e on e.member_id = m.id where m.status = 'removed'`); n != 0 {
+			t.Errorf("%d addresses of removed members", n)
+		}
+		if _, err := h.InviteMember(t.Context(), Request{By: by}, Invitation{Email: email, FullName: "Grace", Role: "member"}); refusedAs(err) != "" && refusedAs(err) != "email_taken" {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An invitation that is repeated with its key makes no second address, and no second data key.
+func TestAnInvitationRepeated(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada := h.found(t)
+	by := Request{By: ada.actor(t), Once: &Once{Key: [32]byte{1}, Fingerprint: [32]byte{2}}}
+	wanted := Invitation{Email: "grace@people.example", FullName: "Grace", Role: "member"}
+	first := ok(h.InviteMember(t.Context(), by, wanted))
+	keys := ada.count(t, `select count(*) from data_key`)
+	again := ok(h.process(1).InviteMember(t.Context(), by, wanted))
+	if again.State.ID != first.State.ID || again.Position != first.Position {
+		t.Errorf("%+v, and first %+v", again, first)
+	}
+	if n := ada.count(t, `select count(*) from data_key`); n != keys {
+		t.Errorf("%d data keys, before %d", n, keys)
+	}
+	if n := ada.count(t, `select count(*) from member_email`); n != 2 {
+		t.Errorf("%d addresses", n)
 	}
 }

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -52,12 +51,19 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
-	invited := domain.MemberInvited{MemberID: id, Role: wanted.Role, EmailHash: own.Hash(emailField, normal)}
-	keyed := false
+	invited := domain.MemberInvited{MemberID: id, Role: wanted.Role}
+	key, insertKey, err := c.Vault.NewKey(w, id)
+	if err != nil {
+		return Result[domain.Member]{}, err
+	}
+	if invited.Email, invited.FullName, err = sealPerson(key, wanted.Email, wanted.FullName); err != nil {
+		return Result[domain.Member]{}, err
+	}
+	hash := own.Hash(emailField, normal)
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var same []domain.Member
 		var inviter []projections.MemberRow
-		if err := a.look(ctx, projections.MembersByEmail(&same, invited.EmailHash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
+		if err := a.look(ctx, projections.MembersByEmail(&same, hash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
 			return plan{}, err
 		}
 		if err := allowOn(a.by, domain.CreateMember, false); err != nil {
@@ -73,27 +79,15 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		if invited.Language == "" && len(inviter) > 0 {
 			invited.Language = inviter[0].Language
 		}
-		if !keyed { // the key first: a key without a member harms nobody
-			key, insert, err := c.Vault.NewKey(w, id)
-			if err != nil {
-				return plan{}, err
-			}
-			if err := c.DB.Do(ctx, w, insert); err != nil {
-				return plan{}, fmt.Errorf("store data key: %w", err)
-			}
-			if invited.Email, invited.FullName, err = sealPerson(key, wanted.Email, wanted.FullName); err != nil {
-				return plan{}, err
-			}
-			keyed = true
-		}
-		return plan{stream: domain.RosterStream, version: a.by.Roster, events: []domain.Event{invited}}, nil
+		return plan{stream: domain.RosterStream, version: a.by.Roster, events: []domain.Event{invited},
+			also: []pg.Statement{insertKey, setAddress(id, hash)}}, nil
 	})
 	return result(ctx, c, r, projections.Members, domain.Member{}, done, err)
 }
 
 // ChangeRole gives a member another role.
 func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role string) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.UpdateMember, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+	return c.changeMember(ctx, r, id, domain.UpdateMember, nil, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
 		if err := by.Role.Grants.MayGive(domain.GrantsOf(role)); err != nil {
 			return nil, err
 		}
@@ -127,46 +121,75 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 	return result(ctx, c, r, projections.Members, before, done, err)
 }
 
-// DeactivateMember keeps a member out: at once, on every path.
+// DeactivateMember keeps a member out, at once and on every path, and ends for good what let them in, but the password.
 func (c *Commands) DeactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.UpdateMember, func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+	return c.changeMember(ctx, r, id, domain.UpdateMember, endAccess(id), func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
 		return m.Deactivate(m.OtherAdmins)
 	})
 }
 
-// ReactivateMember lets a deactivated member in again.
+// ReactivateMember lets a deactivated member in again, by a log-in and by nothing else: what was under way when the member
+// was deactivated (a log-in whose password was being compared, a code about to be mailed) may have been stored since, and
+// ends here.
 func (c *Commands) ReactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.UpdateMember, func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) { return m.Reactivate() })
+	return c.changeMember(ctx, r, id, domain.UpdateMember, endAccess(id), func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) { return m.Reactivate() })
 }
 
-// RemoveMember ends a membership, or takes an invitation back.
+// RemoveMember ends a membership, or takes an invitation back. Nothing of what let the member in stays, nor of how the
+// address was found: the person may be invited again, as somebody new.
 func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	return c.changeMember(ctx, r, id, domain.DeleteMember, func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+	return c.changeMember(ctx, r, id, domain.DeleteMember, dropAccess(id), func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
 		return m.Remove(m.OtherAdmins)
 	})
 }
 
 // changeMember decides on a member and on how many other admins there are. Both come from the roster, and
 // so does the caller's own role, at a.by.Roster or later; the append expects the roster at just that
-// version. So two admins who remove each other at the same instant cannot both succeed.
-func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
+// version. So two admins who remove each other at the same instant cannot both succeed. also happens along with the events.
+func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, also []pg.Statement, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
 		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
 			return plan{}, err
 		}
-		if err := mayChange(a.by, permission, rows); err != nil {
+		err := mayChange(a.by, permission, rows)
+		if err != nil {
 			return plan{}, err
 		}
 		before = rows[0].Member
 		if err := r.match(before.Version); err != nil {
 			return plan{}, err
 		}
-		events, err := decide(a.by, rows[0])
-		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
+		p := plan{stream: domain.RosterStream, version: a.by.Roster}
+		if p.events, err = decide(a.by, rows[0]); len(p.events) > 0 {
+			p.also = also
+		}
+		return p, err
 	})
 	return result(ctx, c, r, projections.Members, before, done, err)
+}
+
+// setAddress notes whose an address is. The note is in no event, and no read model: it goes with the member.
+func setAddress(member uuid.UUID, hash string) pg.Statement {
+	return pg.Exec(`insert into member_email (member_id, hash) values ($1, $2)`, member, hash)
+}
+
+// endAccess ends what lets a member in besides the password and a second factor that is on: sessions, API tokens, codes,
+// and a second factor that was only proposed.
+func endAccess(member uuid.UUID) []pg.Statement {
+	return []pg.Statement{
+		lockCredential(member), endSessions(member, uuid.Nil), endTokens(member), dropProposed(member),
+		pg.Exec(`delete from invitation where member_id = $1`, member),
+		pg.Exec(`delete from password_reset where email_hash in (select hash from member_email where member_id = $1)`, member),
+	}
+}
+
+// dropAccess ends all that lets a member in, and forgets whose the address was.
+func dropAccess(member uuid.UUID) []pg.Statement {
+	return append(endAccess(member), dropTwoFactor(member), dropRecoveryCodes(member),
+		pg.Exec(`delete from credential where member_id = $1`, member),
+		pg.Exec(`delete from member_email where member_id = $1`, member))
 }
 
 // mayChange refuses to change a member whom the actor does not see, whom the permission does not reach, or who may do what

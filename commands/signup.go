@@ -216,7 +216,7 @@ func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundat
 	if err != nil {
 		return f, err
 	}
-	added := domain.MemberAdded{MemberID: f.member, Role: domain.Admin, EmailHash: own.Hash(emailField, p.Normal), Language: p.Language}
+	added := domain.MemberAdded{MemberID: f.member, Role: domain.Admin, Language: p.Language}
 	if added.Email, added.FullName, err = sealPerson(personal, p.Email, p.FullName); err != nil {
 		return f, err
 	}
@@ -238,7 +238,7 @@ func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundat
 		}
 		f.append.Writes = append(f.append.Writes, write)
 	}
-	f.statements = []pg.Statement{insertOwn, insertPersonal, setPassword(f.member, p.Password), f.session.insert()}
+	f.statements = []pg.Statement{insertOwn, insertPersonal, setAddress(f.member, own.Hash(emailField, p.Normal)), setPassword(f.member, p.Password), f.session.insert()}
 	return f, nil
 }
 

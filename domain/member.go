@@ -30,7 +30,6 @@ var Languages = []string{English, "fr", "nl"}
 type Member struct {
 	ID        uuid.UUID `json:"id"`
 	Email     Personal  `json:"email"`
-	EmailHash string    `json:"email_hash"` // keyed hash of the normalised address, for look-up
 	FullName  Personal  `json:"full_name"`
 	Role      string    `json:"role"` // a built-in's name
 	Status    string    `json:"status"`
@@ -45,20 +44,18 @@ type Member struct {
 type (
 	// MemberAdded is the first admin of a workspace, who invites nobody and is invited by nobody.
 	MemberAdded struct {
-		MemberID  uuid.UUID `json:"member_id"`
-		Email     Personal  `json:"email"`
-		EmailHash string    `json:"email_hash"`
-		FullName  Personal  `json:"full_name"`
-		Role      string    `json:"role"`
-		Language  string    `json:"language,omitempty"`
+		MemberID uuid.UUID `json:"member_id"`
+		Email    Personal  `json:"email"`
+		FullName Personal  `json:"full_name"`
+		Role     string    `json:"role"`
+		Language string    `json:"language,omitempty"`
 	}
 	MemberInvited struct {
-		MemberID  uuid.UUID `json:"member_id"`
-		Email     Personal  `json:"email"`
-		EmailHash string    `json:"email_hash"`
-		FullName  Personal  `json:"full_name"`
-		Role      string    `json:"role"`
-		Language  string    `json:"language,omitempty"`
+		MemberID uuid.UUID `json:"member_id"`
+		Email    Personal  `json:"email"`
+		FullName Personal  `json:"full_name"`
+		Role     string    `json:"role"`
+		Language string    `json:"language,omitempty"`
 	}
 	MemberJoined struct {
 		MemberID uuid.UUID `json:"member_id"`
@@ -125,10 +122,10 @@ func MemberOf(r Record) (uuid.UUID, bool) {
 func (m *Member) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case MemberAdded:
-		*m = Member{ID: e.MemberID, Email: e.Email, EmailHash: e.EmailHash, FullName: e.FullName,
+		*m = Member{ID: e.MemberID, Email: e.Email, FullName: e.FullName,
 			Role: e.Role, Status: Active, Language: cmp.Or(e.Language, English), CreatedAt: r.At}
 	case MemberInvited:
-		*m = Member{ID: e.MemberID, Email: e.Email, EmailHash: e.EmailHash, FullName: e.FullName,
+		*m = Member{ID: e.MemberID, Email: e.Email, FullName: e.FullName,
 			Role: e.Role, Status: Invited, Language: cmp.Or(e.Language, English), CreatedAt: r.At}
 	case MemberJoined, MemberReactivated:
 		m.Status = Active

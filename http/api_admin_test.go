@@ -117,6 +117,7 @@ func restoreAdmins(t *testing.T, admins []*client) []*client {
 		}
 		a.want(t, 200)
 		c.call(t, "PATCH", at, object{"role": "admin"}).want(t, 200)
+		other.enter(t, other.logIn(t, other.password).want(t, 200)) // what ended with the deactivation has ended
 		return admins
 	}
 	t.Fatal("nobody is admin")
@@ -189,6 +190,8 @@ func TestLastAdmin(t *testing.T) {
 	invited.call(t, "POST", fmt.Sprintf("/api/members/%s/reactivate", off.id), nil).want(t, 200)
 	stepDown[2].do(t, invited, invited.id).want(t, 204)
 	invited.call(t, "GET", "/api/me", nil).problem(t, 401, "unauthenticated")
+	off.call(t, "GET", "/api/members", nil).problem(t, 401, "unauthenticated")
+	off.enter(t, off.logIn(t, off.password).want(t, 200))
 	off.call(t, "GET", "/api/members", nil).want(t, 200)
 	off.judge(t)
 	off.noDrift(t)

@@ -15,7 +15,6 @@ import (
 // domain's own rules; so what several processes decided at once must come out as if one had, one by one.
 type oracle struct {
 	people   roster
-	emails   map[string]uuid.UUID // of those who are members
 	tasks    map[uuid.UUID]*oracleTask
 	comments map[uuid.UUID]*oracleComment
 }
@@ -36,7 +35,7 @@ type oracleComment struct {
 // judge reads the client's log, which must be right from beginning to end.
 func (c *client) judge(t tester) {
 	t.Helper()
-	o := &oracle{people: roster{}, emails: map[string]uuid.UUID{}, tasks: map[uuid.UUID]*oracleTask{}, comments: map[uuid.UUID]*oracleComment{}}
+	o := &oracle{people: roster{}, tasks: map[uuid.UUID]*oracleTask{}, comments: map[uuid.UUID]*oracleComment{}}
 	for _, r := range c.log(t) {
 		if err := o.accept(r); err != nil {
 			t.Errorf("position %d, %s in %s by %v: %v", r.Position, r.Type, r.Stream, r.Actor, err)
@@ -172,12 +171,9 @@ func (o *oracle) member(actor uuid.UUID, event domain.Event) error {
 	admin := o.may(actor, domain.UpdateMember, true)
 	switch e := event.(type) {
 	case domain.MemberAdded:
-		o.emails[e.EmailHash] = e.MemberID
 		return when(len(o.people) > 0, "there are members already")
 	case domain.MemberInvited:
-		taken, there := o.emails[e.EmailHash]
-		o.emails[e.EmailHash] = e.MemberID
-		return first(o.may(actor, domain.CreateMember, true), o.covers(actor, e.Role), when(there && o.people[taken].status != "removed", "the address is taken"), when(who != nil, "it is there"))
+		return first(o.may(actor, domain.CreateMember, true), o.covers(actor, e.Role), when(who != nil, "it is there"))
 	case domain.MemberJoined:
 		return when(actor != subject || who == nil || who.status != "invited", "nobody was invited")
 	case domain.MemberRoleChanged:

@@ -81,7 +81,7 @@ func TestLanguageOfOldEvents(t *testing.T) {
 	p := newProcesses(t, 1, false)[0]
 	ada := p.signUp(t)
 	old := uuid.Must(uuid.NewV7())
-	data := `{"member_id":"` + old.String() + `","email":"x","email_hash":"x","full_name":"x","role":"member"}`
+	data := `{"member_id":"` + old.String() + `","email":"x","full_name":"x","role":"member"}`
 	if _, err := p.store.Append(t.Context(), ada.workspace, eventstore.Append{Writes: []eventstore.Write{{Stream: domain.RosterStream, Expected: 1,
 		Events: []eventstore.Event{{Type: "member.invited", Data: []byte(data)}}}}}); err != nil {
 		t.Fatal(err)

@@ -119,7 +119,12 @@ func TestTokenFollowsItsOwner(t *testing.T) {
 		{func() { ada.call(t, "PATCH", member, object{"role": "analyst"}).want(t, 200) }, 403},
 		{func() { ada.call(t, "PATCH", member, object{"role": "admin"}).want(t, 200) }, 200},
 		{func() { ada.call(t, "POST", member+"/deactivate", nil).want(t, 200) }, 401},
-		{func() { ada.call(t, "POST", member+"/reactivate", nil).want(t, 200) }, 200},
+		{func() { ada.call(t, "POST", member+"/reactivate", nil).want(t, 200) }, 401}, // it has ended for good
+		{func() {
+			bob.enter(t, bob.logIn(t, bob.password).want(t, 200))
+			token, _ = bob.newToken(t)
+			far = token.on(p[1])
+		}, 200},
 		{func() { bob.call(t, "POST", "/api/logout", nil).want(t, 204) }, 200},
 		{func() { ada.call(t, "DELETE", member, nil).want(t, 204) }, 401},
 	}

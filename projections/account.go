@@ -14,7 +14,6 @@ type Account struct {
 	ID        uuid.UUID
 	Status    string
 	Email     domain.Personal
-	EmailHash string
 	FullName  domain.Personal
 	Language  string
 	Password  string // a PHC string; empty while the member has none
@@ -22,7 +21,7 @@ type Account struct {
 	LastStep  int64  // of the last of its codes that was accepted
 }
 
-const selectAccount = `select m.id, m.status, m.email, m.email_hash, m.full_name, m.language, coalesce(c.password, '') as password,
+const selectAccount = `select m.id, m.status, m.email, m.full_name, m.language, coalesce(c.password, '') as password,
 		coalesce(f.secret, '') as two_factor, coalesce(f.last_step, 0) as last_step
 	from member m left join credential c on c.member_id = m.id
 	left join two_factor f on f.member_id = m.id and f.confirmed_at is not null where m.status <> 'removed' and `
@@ -30,7 +29,7 @@ const selectAccount = `select m.id, m.status, m.email, m.email_hash, m.full_name
 // AccountByEmail finds the account with an address, by its keyed hash, on a roster that is not stale; nil when there
 // is none.
 func (p *Projections) AccountByEmail(ctx context.Context, w pg.Workspace, hash string) (*Account, error) {
-	return p.account(ctx, w, selectAccount+`m.email_hash = $1`, hash)
+	return p.account(ctx, w, selectAccount+`m.id = (select member_id from member_email where hash = $1)`, hash)
 }
 
 // AccountByID is AccountByEmail for somebody who is known.

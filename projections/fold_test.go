@@ -148,7 +148,7 @@ func (h *world) member(r *rapid.T) domain.Event {
 	if rapid.IntRange(0, 2).Draw(r, "invite") == 0 {
 		id := uuid.Must(uuid.NewV7())
 		h.members = append(h.members, id)
-		return domain.MemberInvited{MemberID: id, Email: domain.Personal(text(r, "email")), EmailHash: text(r, "hash"), FullName: domain.Personal(text(r, "full name")), Role: role}
+		return domain.MemberInvited{MemberID: id, Email: domain.Personal(text(r, "email")), FullName: domain.Personal(text(r, "full name")), Role: role}
 	}
 	id := pick(r, "member", h.members)
 	return pick(r, "event", []domain.Event{domain.MemberJoined{MemberID: id}, domain.MemberRoleChanged{MemberID: id, Role: role},

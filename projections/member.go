@@ -24,7 +24,7 @@ var Members = newModel("member",
 const (
 	// ownMember is which members scope own reaches: oneself.
 	ownMember     = `member.id = $2`
-	memberColumns = `id, email, email_hash, full_name, role, status, language, created_at, updated_at, version, position`
+	memberColumns = `id, email, full_name, role, status, language, created_at, updated_at, version, position`
 	memberVisible = `($1 = 'all' or $1 = 'own' and (` + ownMember + `))`
 	selectMember  = `select ` + memberColumns + ` from member where id = $3 and status <> 'removed' and ` + memberVisible
 	listMembers   = `select ` + memberColumns + ` from member
@@ -65,7 +65,7 @@ func LoadMember(into *[]MemberRow, by Actor, id uuid.UUID) pg.Statement {
 // MembersByEmail is the query for who has an address, by its keyed hash: one member at most, because
 // invitations are decided on the roster that they guard.
 func MembersByEmail(into *[]domain.Member, hash string) pg.Statement {
-	return pg.Rows(into, `select `+memberColumns+` from member where email_hash = $1 and status <> 'removed'`, hash)
+	return pg.Rows(into, `select `+memberColumns+` from member where id = (select member_id from member_email where hash = $1) and status <> 'removed'`, hash)
 }
 
 // CountMembers is the query for how many of ids are, or were, members.

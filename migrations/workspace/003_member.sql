@@ -1,8 +1,7 @@
--- email and full_name are sealed under the member's data key; email_hash is a keyed hash.
+-- email and full_name are sealed under the member's data key.
 create table member (
     id         uuid primary key,
     email      text not null,
-    email_hash text not null,
     full_name  text not null,
     role       text not null,
     status     text not null,
@@ -12,6 +11,13 @@ create table member (
     version    integer not null,
     position   bigint not null
 );
-create index on member (email_hash);
 create index on member (role, status);
 grant select, insert, update on member to :role;
+
+-- Whose an address is, by its keyed hash. It is no read model and in no event, so that nothing of an address stays once
+-- its row is deleted: it is stored along with the event that makes the member, and goes with the member.
+create table member_email (
+    member_id uuid primary key,
+    hash      text not null unique
+);
+grant select, insert, delete on member_email to :role;

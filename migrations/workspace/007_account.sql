@@ -1,7 +1,7 @@
 -- The code that lets somebody choose a new password: an HMAC, and the attempts made on it. There is a row for each
 -- address that somebody asked a code for, a member's or not, so that answering a wrong code takes the same work.
 create table password_reset (
-    email_hash text primary key, -- as in member
+    email_hash text primary key, -- as in member_email
     code       bytea not null,
     attempts   integer not null default 0,
     expires_at timestamptz not null
