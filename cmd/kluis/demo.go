@@ -15,12 +15,13 @@ type demo struct {
 	Data    string `env:"KLUIS_DATA" default:"./data" help:"Its data folder, for the codes in its outgoing mails."`
 	Mail    string `placeholder:"DIR" help:"The folder of its outgoing mails; default mail in --data."`
 	Workers int    `default:"8" help:"Requests under way at once."`
+	Allow   bool   `name:"allow-refusals" help:"Commands that the server refuses are listed all the same, and the exit status is 0."`
 }
 
 func (d demo) Run(ctx context.Context, out outputs) error {
 	if d.Mail == "" {
 		d.Mail = filepath.Join(d.Data, "mail")
 	}
-	_, err := play.Run(ctx, play.Options{URL: d.URL, File: d.File, In: os.Stdin, Mail: d.Mail, Out: out.stdout, Workers: d.Workers})
+	_, err := play.Run(ctx, play.Options{URL: d.URL, File: d.File, In: os.Stdin, Mail: d.Mail, Out: out.stdout, Workers: d.Workers, Refusals: d.Allow})
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -22,7 +23,8 @@ func later(a answer, err error, attempt int) (why string, wait time.Duration) {
 	case err != nil:
 		return "connection lost", backoff
 	case a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests:
-		why = strconv.Itoa(a.status) + " " + a.problem().Code
+		said := a.problem()
+		why = strings.TrimSpace(strconv.Itoa(a.status) + " " + said.Code + " " + said.Limit)
 		if asked := retryAfter(a.header, time.Now()); asked > 0 {
 			return why, jitter(asked)
 		}

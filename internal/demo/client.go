@@ -96,7 +96,11 @@ type unansweredError struct {
 }
 
 func (e *unansweredError) Error() string {
-	return fmt.Sprintf("%s %s: given up: %s", e.method, e.path, e.last)
+	text := fmt.Sprintf("%s %s: given up: %s", e.method, e.path, e.last)
+	if said, ok := errors.AsType[*problem](e.last); ok && said.Limit != "" {
+		text += fmt.Sprintf("; the limit is %[1]s, for another %[2]s: start the server with %[1]s=off in KLUIS_LIMITS, or wait", said.Limit, e.wait.Round(time.Second))
+	}
+	return text
 }
 
 func (e *unansweredError) Unwrap() error { return e.last }
@@ -162,6 +166,7 @@ type problem struct {
 	Code      string `json:"code"`
 	Detail    string `json:"detail"`
 	RequestID string `json:"request_id"`
+	Limit     string `json:"limit"` // that was reached
 	Errors    []struct {
 		Pointer string `json:"pointer"`
 		Detail  string `json:"detail"`

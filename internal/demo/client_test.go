@@ -35,10 +35,11 @@ func misbehaving(t *testing.T, patience time.Duration, answers ...func(http.Resp
 }
 
 func says(status int, code, retryAfter string) func(http.ResponseWriter) {
+	limit := map[int]string{http.StatusTooManyRequests: "signup_ip"}[status]
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Retry-After", retryAfter)
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `{"status":%d,"code":%q,"detail":"because","request_id":"r-1","errors":[{"pointer":"/x","detail":"is bad"}],"id":"7"}`, status, code)
+		fmt.Fprintf(w, `{"status":%d,"code":%q,"detail":"because","request_id":"r-1","limit":%q,"errors":[{"pointer":"/x","detail":"is bad"}],"id":"7"}`, status, code, limit)
 	}
 }
 
@@ -65,7 +66,7 @@ func TestSentAgainWithTheSameKey(t *testing.T) {
 	if took := time.Since(start); took < time.Second {
 		t.Errorf("Retry-After was not waited for: %s", took)
 	}
-	for _, why := range []string{"connection lost", "503 busy", "409 idempotency_key_in_use", "502", "429 too_many_requests"} {
+	for _, why := range []string{"connection lost", "503 busy", "409 idempotency_key_in_use", "502", "429 too_many_requests signup_ip"} {
 		if c.tally.Again[why] != 1 {
 			t.Errorf("%s: %v", why, c.tally.Again)
 		}
@@ -105,7 +106,8 @@ func TestSignUpLimit(t *testing.T) {
 	c, _ := misbehaving(t, time.Minute, says(429, "too_many_requests", "1800"))
 	s := &stage{client: c}
 	_, err := s.open(t.Context(), &orgPlan{name: "o4"})
-	if err == nil || !strings.Contains(err.Error(), `org "o4": the server limits sign-ups`) || !strings.Contains(err.Error(), "KLUIS_LIMITS") {
+	if err == nil || !strings.Contains(err.Error(), `org "o4": sign up: `) || !strings.Contains(err.Error(), "the limit is signup_ip, for another 3") ||
+		!strings.Contains(err.Error(), "signup_ip=off in KLUIS_LIMITS") {
 		t.Error(err)
 	}
 }

@@ -21,13 +21,16 @@ type Options struct {
 	Out      io.Writer     // progress and summary
 	Workers  int           // requests under way at once; 0 for 8
 	Patience time.Duration // how long a request that gets no answer is sent again; 0 for two minutes
+	Refusals bool          // commands that the server refuses are no error
 }
 
 // ErrDiffers says that what was read back is not what was acknowledged.
 var ErrDiffers = errors.New("the server does not have what it acknowledged")
 
-// Run plays a file. It prints the summary that it gives, also of a run that breaks off in the middle; refused
-// commands are in the summary and are no error. The file is checked first: nothing is sent of one that has a mistake.
+// ErrRefused says that the server refused commands of the file, and not rightly.
+var ErrRefused = errors.New("the server refused commands of the file: the summary lists them")
+
+// Run plays a file. It prints the summary that it gives, also of a run that breaks off in the middle. The file is checked first: nothing is sent of one that has a mistake.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := o.complete(); err != nil {
 		return Summary{}, err
@@ -57,6 +60,9 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	r.stage = &stage{client: r.client, mailbox: mails}
 	err = r.perform(ctx, paths)
 	s := r.summary()
+	if err == nil && len(s.Refused) > 0 && !o.Refusals {
+		err = ErrRefused
+	}
 	return s, errors.Join(err, s.print(o.Out))
 }
 

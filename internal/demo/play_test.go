@@ -125,7 +125,7 @@ func TestWhatDependsOnARefusalIsNotSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := p.tally.Counts
-	if total(c.Refused) != 1 || c.NotSent[parentRefused].Count != 9 || c.NotSent[taskRefused].Count == 0 ||
+	if len(c.Refused) != 1 || c.NotSent[parentRefused].Count != 9 || c.NotSent[taskRefused].Count == 0 ||
 		c.Sent+total(c.NotSent) != 80 || c.Accepted != c.Sent-1 {
 		t.Errorf("%+v", c)
 	}

@@ -51,7 +51,7 @@ func (s Summary) print(out io.Writer) error {
 	row("commands sent", s.Sent, fmt.Sprintf("in %s: %.0f a second, p50 %s, p99 %s",
 		s.Took.Round(time.Millisecond), s.Rate(), short(s.P50), short(s.P99)))
 	row("accepted", s.Accepted, "")
-	row("refused", total(s.Refused), "")
+	row("refused", len(s.Refused), "")
 	row("refused rightly", total(s.Rightly), "")
 	row("not yet there", total(s.NotYet), "")
 	row("not sent", total(s.NotSent), "")
@@ -59,7 +59,12 @@ func (s Summary) print(out io.Writer) error {
 		row("not reached", rest, "")
 	}
 	t.Flush()
-	part(b, "Refused", s.Refused)
+	if len(s.Refused) > 0 {
+		fmt.Fprint(b, "\nRefused\n")
+		for _, r := range slices.SortedFunc(slices.Values(s.Refused), func(x, y Refusal) int { return cmp.Compare(x.Line, y.Line) }) {
+			fmt.Fprintf(b, "  line %d: %s\n", r.Line, r.Reason)
+		}
+	}
 	part(b, "Refused rightly", s.Rightly)
 	part(b, "Not yet there", s.NotYet)
 	part(b, "Not sent", s.NotSent)
@@ -85,9 +90,6 @@ func part(b *strings.Builder, title string, some map[string]Some) {
 	for _, kind := range slices.SortedFunc(maps.Keys(some), byCount) {
 		k := some[kind]
 		fmt.Fprintf(b, "  %s: %s (%s)\n", kind, thousands(k.Count), where(k))
-		if k.Detail != "" {
-			fmt.Fprintf(b, "    the first: %s\n", k.Detail)
-		}
 	}
 }
 

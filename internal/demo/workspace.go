@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -55,11 +54,7 @@ func (s *stage) open(ctx context.Context, o *orgPlan) (*workspace, error) {
 		case err == nil:
 			return w, nil
 		case refused(err, "slug_taken") && attempt < 10:
-		case errors.As(err, &lost) && errors.As(err, &said) && said.Status == http.StatusTooManyRequests:
-			return nil, fmt.Errorf("org %q: the server limits sign-ups (%w). A file of several orgs needs one for each: "+
-				"try again in %s, or start the server with a higher limit, such as KLUIS_LIMITS=signup_ip=1000/1h",
-				o.name, said, lost.wait.Round(time.Second))
-		case !errors.As(err, &lost) || said != nil || time.Now().After(giveUp):
+		case !errors.As(err, &lost) || errors.As(err, &said) || time.Now().After(giveUp):
 			return nil, fmt.Errorf("org %q: sign up: %w", o.name, err)
 		}
 		if err := sleep(ctx, min(time.Duration(attempt)*100*time.Millisecond, 2*time.Second)); err != nil {

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kluis-eu/kluis/internal/pgtest"
+)
+
+// cheap lets tests make many accounts.
+const cheap = "KLUIS_ARGON2=m=19456,t=2,p=1"
+
+// playDemo plays actions on a server of its own whose limits are as said, and gives what comes of it.
+func playDemo(t *testing.T, limits, actions string, flags ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	h := sharedHome(t, pgtest.Database(t))
+	h.env = append(h.env[1:], cheap)
+	if limits != "" {
+		h.env = append(h.env, "KLUIS_LIMITS="+limits)
+	}
+	s := h.serve(t)
+	file := filepath.Join(t.TempDir(), "actions.ndjson")
+	if err := os.WriteFile(file, []byte(actions), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h.run(append([]string{"demo", "--url", s.url, file}, flags...)...)
+}
+
+// create is a line that creates a task in an org.
+func create(n int, org, actor, title string) string {
+	return fmt.Sprintf(`{"at":"2026-01-01T00:00:00Z","org":%q,"actor":%q,"do":"task.create","task":"T%d","title":%q}`+"\n", org, actor, n, title)
+}
+
+// The README says how to start a server for a demo of many organisations and many people: no limit stops it.
+func TestReadmeBigDemo(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipe := regexp.MustCompile("`KLUIS_LIMITS=(\\S+) make run`").FindSubmatch(readme)
+	if recipe == nil {
+		t.Fatal("the README has no recipe")
+	}
+	var actions strings.Builder
+	for i := range 14 {
+		actions.WriteString(create(i, fmt.Sprint("org", i), "ann", "x"))
+	}
+	for i := range 60 {
+		actions.WriteString(create(100+i, "org0", fmt.Sprint("p", i), "x"))
+	}
+	for i := range 900 {
+		actions.WriteString(create(1000+i, "org1", "ann", "x"))
+	}
+	status, stdout, stderr := playDemo(t, string(recipe[1]), actions.String())
+	if status != success || stderr != "" || strings.Contains(stdout, "429") || strings.Count(stdout, "right\n") != 14 {
+		t.Errorf("status %d, %s\n%s", status, stderr, stdout)
+	}
+}
+
+// A demo that a limit stops says which, and what to do about it.
+func TestDemoNamesTheLimit(t *testing.T) {
+	t.Parallel()
+	var actions strings.Builder
+	for i := range 12 {
+		actions.WriteString(create(i, fmt.Sprint("org", i), "ann", "x"))
+	}
+	for limits, want := range map[string]string{"": "signup_ip", "signup_ip=off": "signup_domain"} {
+		status, _, stderr := playDemo(t, limits, actions.String())
+		if status != failure || !strings.Contains(stderr, "the limit is "+want) || !strings.Contains(stderr, "start the server with "+want+"=off in KLUIS_LIMITS") {
+			t.Errorf("%q: status %d, %s", limits, status, stderr)
+		}
+	}
+}
+
+// Refused commands are listed, each with its line and the reason, and the exit status is 1, unless that is allowed.
+func TestDemoWithRefusals(t *testing.T) {
+	t.Parallel()
+	var actions strings.Builder
+	var want []string
+	for i := range 12 {
+		title := "x"
+		if i%2 == 1 {
+			title = strings.Repeat("x", 501+i)
+			want = append(want, fmt.Sprintf("  line %d: 422 invalid: ", i+1))
+		}
+		actions.WriteString(create(i, "org", "ann", title))
+	}
+	for _, flags := range [][]string{nil, {"--allow-refusals"}} {
+		status, stdout, stderr := playDemo(t, "", actions.String(), flags...)
+		if allowed := flags != nil; (status == success) != allowed || strings.Contains(stderr, "refused commands") == allowed || status > failure {
+			t.Errorf("%v: status %d, %s", flags, status, stderr)
+		}
+		_, list, _ := strings.Cut(stdout, "\nRefused\n")
+		for i, line := range strings.Split(list, "\n")[:len(want)] {
+			if !strings.HasPrefix(line, want[i]) || !strings.Contains(line, "/title") {
+				t.Errorf("%v: %q, want %q", flags, line, want[i])
+			}
+		}
+	}
+}
