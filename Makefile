@@ -30,6 +30,7 @@ run: build ## build, then serve on http://127.0.0.1:8080 with everything kept un
 	./bin/kluis serve
 
 build: needs-go ## build bin/kluis (a first build takes a minute or two)
+	@test -e bin/kluis || echo 'building bin/kluis for the first time: what it is made of is fetched and compiled, which takes a minute or two' >&2
 	go build -ldflags "-X 'main.version=$(VERSION)'" -o bin/kluis ./cmd/kluis
 
 demo: build ## play the built-in sample, or FILE=actions.ndjson, through a server that `make run` started
@@ -37,12 +38,15 @@ demo: build ## play the built-in sample, or FILE=actions.ndjson, through a serve
 
 # -count=1: a result out of Go's cache knows nothing of the database that the tests run against.
 test: needs-go ## run all tests; PKG=./eventstore/... TESTS='-run Append -v' for some
+	@echo 'testing $(PKG): all of it takes some minutes on two cores, the first time a few more to compile, and to fetch a Postgres where the machine has none; each package says when it is done' >&2
 	go test -count=1 -timeout 15m $(TESTS) $(PKG)
 
 race: needs-go ## run all tests under the race detector (needs a C compiler, takes several times as long)
+	@echo 'testing $(PKG) under the race detector: all of it takes a quarter of an hour and more' >&2
 	go test -race -count=1 -timeout 45m $(TESTS) $(PKG)
 
 lint: needs-go $(LINT) ## check format, vet, .golangci.yml, and that no SQL is put together from strings
+	@echo 'checking format, vet, lint and SQL: a minute or two when nothing is in the caches' >&2
 	@cd tools && go test ./... && go build -o ../.cache/bin/sqlcheck ./sqlcheck
 	@failed=0; \
 	GOLANGCI_LINT_CACHE='$(CURDIR)/.cache/golangci-lint' $(LINT) run --allow-parallel-runners ./... || failed=1; \
@@ -60,6 +64,7 @@ bench: needs-go ## run all benchmarks, each beside its own baseline; BENCH=Appen
 	@packages=$$(find . \( -name '.?*' -o -name data -o -name testdata \) -prune -o -name '*_test.go' \
 		-exec grep -l '^func Benchmark' {} + | sed 's|/[^/]*$$||' | sort -u); \
 	test -n "$$packages" || { echo 'no benchmarks found'; exit 1; }; \
+	echo 'measuring one package after the other: all of it takes some minutes' >&2; \
 	set -x; KLUIS_TEST_FSYNC=on go test -run '^$$' -bench '$(BENCH)' -p 1 -timeout 60m $(TESTS) $$packages
 
 clean: ## remove what was built and the caches in .cache, never ./data
