@@ -28,6 +28,7 @@ type base struct {
 	bell    *eventstore.Bell
 	store   *eventstore.Store
 	views   *projections.Projections
+	private *pgserver.Server // nil when the database is somebody else's
 }
 
 // maxConns is how many connections one process uses at most. More do not make two cores faster.
@@ -47,9 +48,10 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		if err = s.firstKeys(b.log); err != nil {
 			return b, err
 		}
-		if url, err = private.start(ctx, s.postgresFolder(), b.log); err != nil {
+		if b.private, err = private.start(ctx, s.postgresFolder(), b.log); err != nil {
 			return b, err
 		}
+		url = b.private.URL("kluis")
 	}
 	if b.db, err = pg.Open(ctx, url, maxConns); errors.Is(err, pg.ErrURL) {
 		return b, usageError{err}
@@ -110,8 +112,12 @@ func (b *base) close() {
 	if b.db != nil {
 		b.db.Close()
 	}
-	if err := private.giveUp(30 * time.Second); err != nil {
-		b.log.Error("give up the private Postgres", "error", err.Error())
+	if b.private != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := b.private.Stop(ctx); err != nil {
+			b.log.Error("stop the private Postgres", "error", err.Error())
+		}
 	}
 }
 

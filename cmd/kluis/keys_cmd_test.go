@@ -131,9 +131,9 @@ func TestKeysRefuse(t *testing.T) {
 	}{
 		{[]string{"keys", "turn"}, misuse, "unexpected"},
 		{[]string{"keys", "new", "--keys-inline", inline}, misuse, "KLUIS_KEYS_INLINE"},
-		{[]string{"keys", "rotate"}, failure, "KLUIS_KEYS: there is no file"},
-		{[]string{"keys", "status"}, failure, "KLUIS_KEYS: there is no file"},
-		{[]string{"keys", "status", "--keys-inline", inline}, failure, "KLUIS_KEYS_INLINE: key 1 is a published sample key"},
+		{[]string{"keys", "rotate"}, failure, "there is no Kluis in"},
+		{[]string{"keys", "status"}, failure, "there is no Kluis in"},
+		{[]string{"serve", "--keys-inline", inline}, failure, "KLUIS_KEYS_INLINE: key 1 is a published sample key"},
 	} {
 		status, _, stderr := kluis(t, append(c.args, "--data", none)...)
 		if status != c.status || !strings.Contains(stderr, c.says) || strings.Contains(stderr, inline[:10]) {

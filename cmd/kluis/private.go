@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -10,37 +11,35 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgserver"
 )
 
-// private is the hold of this process on the private Postgres. Postgres is a process of its own, so whatever way the
-// program ends by, the hold has to be given up first.
-var private holder
+// private is what this process holds of private Postgres servers. They are processes of their own, so whatever way the
+// program ends by, they have to be given up first.
+var private holds
 
-type holder struct {
-	mu     sync.Mutex // held while the server starts: whoever gives up waits until there is something to give up
-	server *pgserver.Server
+type holds struct {
+	mu      sync.Mutex // held while a server starts: whoever gives up waits until there is something to give up
+	servers []*pgserver.Server
 }
 
-// start starts the server and makes the database in it. When it fails, nothing is held.
-func (h *holder) start(ctx context.Context, folder string, log *slog.Logger) (url string, err error) {
+// start starts the server in a folder and makes the database in it. When it fails, nothing runs.
+func (h *holds) start(ctx context.Context, folder string, log *slog.Logger) (*pgserver.Server, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	server, err := pgserver.Start(ctx, folder, pgserver.Options{Log: log})
 	if err != nil {
-		return "", fmt.Errorf("%w (or set KLUIS_DATABASE_URL)", err)
+		return nil, fmt.Errorf("%w (or set KLUIS_DATABASE_URL)", err)
 	}
-	h.server = server
-	return server.URL("kluis"), server.CreateDatabase(ctx, "kluis")
+	h.servers = append(h.servers, server)
+	return server, server.CreateDatabase(ctx, "kluis")
 }
 
-// giveUp stops the server unless other processes use it, and may be called again.
-func (h *holder) giveUp(patience time.Duration) error {
+// giveUp stops the servers unless other processes use them. Those that were stopped before stay so.
+func (h *holds) giveUp(patience time.Duration) (err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.server == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	err := h.server.Stop(ctx)
-	h.server = nil
+	for _, server := range h.servers {
+		err = errors.Join(err, server.Stop(ctx))
+	}
 	return err
 }
