@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,21 +17,33 @@ func (s *Signals) SetGrace(d time.Duration) { s.grace = d }
 // lock is lost.
 func (s *Signals) SetBeat(beat, idle time.Duration) { s.beat, s.idle = beat, idle }
 
-// Look looks for signals that are due, as a subscriber does.
-func Look(ctx context.Context, conn *pgx.Conn) (found bool, err error) {
-	table := &signalTable{found: func() { found = true }}
-	query := table.SelectQuery("", "", nil)
-	rows, err := conn.Query(ctx, query.Query, query.Args...)
-	if err != nil {
-		return false, err
+// Cost is what a look for signals cost.
+type Cost struct {
+	Found int
+	Pages int
+	Took  time.Duration
+}
+
+// Look looks for signals, as a subscriber does.
+func Look(ctx context.Context, conn *pgx.Conn) (Cost, error) {
+	query := (&signalTable{}).SelectQuery("", "", nil)
+	var text []byte
+	if err := conn.QueryRow(ctx, `explain (analyze, buffers, format json) `+query.Query, query.Args...).Scan(&text); err != nil {
+		return Cost{}, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if _, err := table.UnmarshalMessage(rows); err != nil {
-			return false, err
+	var explained []struct {
+		Plan struct {
+			Rows int `json:"Actual Rows"`
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
 		}
+		Milliseconds float64 `json:"Execution Time"`
 	}
-	return found, rows.Err()
+	if err := json.Unmarshal(text, &explained); err != nil {
+		return Cost{}, err
+	}
+	e := explained[0]
+	return Cost{e.Plan.Rows, e.Plan.Hit + e.Plan.Read, time.Duration(e.Milliseconds * float64(time.Millisecond))}, nil
 }
 
 // AppendWithin appends as a writer with other patience does: until ctx ends.

@@ -25,10 +25,14 @@ type Signal struct {
 }
 
 // signalTable tells watermill-sql how to take signals and what becomes of them: its schema adapter and its offsets
-// adapter. A message stands for all rows of one workspace, and holds the lock on the oldest of them until they are
-// deleted or put back. Nobody takes a workspace by any row but its oldest, and ids are given under the lock on the head
-// row, so that a later row is higher, and what is put back keeps its id. So there is one handler for a workspace, in all
-// processes, until the transaction ends, by whatever means.
+// adapter. A message stands for all rows of one workspace. There is one handler for a workspace, in all processes:
+//
+//  1. An append draws the id of its row while it has the lock on the head row, so a workspace's ids are in the order of
+//     its commits, and a later row is never before one that can be seen.
+//  2. The look locks the oldest row of a workspace, or passes the workspace by when somebody else has that lock.
+//  3. The handler works. Rows that come meanwhile are behind the locked one, and nobody takes a workspace by those.
+//  4. The rows that the message stands for are deleted; after a failure the oldest stays, with its id.
+//  5. The commit lets go of the lock. When the process dies before, all rows are still there, and the lock is not.
 type signalTable struct {
 	found func()        // somebody else may look while this is handled
 	idle  time.Duration // how long the lock is kept for a process that shows no sign of life
@@ -45,7 +49,8 @@ type held struct {
 
 // selectDue finds the next workspace behind $1, in a circle, that has signals, is not being handled, and need not be left
 // alone. The walk goes from the oldest signal of a workspace to that of the next, by the primary key, and stops at the
-// first that will do: how many signals wait does not matter.
+// first that will do: how many signals wait does not matter. Laterals keep Postgres from any other way of joining, whatever
+// it believes about the table.
 const selectDue = `with recursive walk (workspace_id, id, again) as (
 		select $1::uuid, 0::bigint, false
 		union all
@@ -53,11 +58,13 @@ const selectDue = `with recursive walk (workspace_id, id, again) as (
 		from walk left join lateral (select workspace_id, id from kluis.signal s
 			where s.workspace_id > walk.workspace_id order by s.workspace_id, s.id limit 1) next on true
 		where not again or next.workspace_id <= $1)
-	select s.workspace_id, s.id, newest.id, newest.position, s.attempts
-	from walk join kluis.signal s on s.workspace_id = walk.workspace_id and s.id = walk.id
-	join lateral (select id, position from kluis.signal where workspace_id = s.workspace_id order by id desc limit 1) newest on true
-	where coalesce(s.not_before <= now(), true)
-	limit 1 for update of s skip locked`
+	select oldest.workspace_id, oldest.id, newest.id, newest.position, oldest.attempts
+	from walk
+	cross join lateral (select * from kluis.signal s where s.workspace_id = walk.workspace_id and s.id = walk.id
+		and coalesce(s.not_before <= now(), true) for update skip locked) oldest
+	cross join lateral (select id, position from kluis.signal s where s.workspace_id = oldest.workspace_id
+		order by s.id desc limit 1) newest
+	limit 1`
 
 func (t *signalTable) SelectQuery(string, string, wsql.OffsetsAdapter) wsql.Query {
 	t.mu.Lock()

@@ -25,7 +25,12 @@ type station struct {
 
 func newStation(t testing.TB, url string) *station {
 	t.Helper()
-	db, err := pg.Open(context.Background(), url, 16)
+	return newStationOf(t, url, 16)
+}
+
+func newStationOf(t testing.TB, url string, conns int32) *station {
+	t.Helper()
+	db, err := pg.Open(context.Background(), url, conns)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,13 +26,13 @@ const (
 // Signals is Watermill's router on watermill-sql's subscribers, one for each workspace that may be handled at once.
 //
 // A subscriber keeps a connection of the pool, in the transaction that has the lock, while its handler works, so there are
-// few, and handlers use transactions of their own. Those that found nothing wait until they get a turn: at a ring of the
-// bell, or a second after the last. So an idle process costs one look a second, whatever the number of workspaces and
-// handlers.
+// few, and handlers use transactions of their own. A subscriber that found nothing waits for its turn, which comes with a
+// ring of the bell, or a second after the last: an idle process costs one look a second, whatever the number of workspaces
+// and handlers.
 //
 // A handler that fails does not refuse its message, since watermill-sql resends a refused one in the same transaction. The
-// message is marked instead, and its signals are put back for a while: so all processes leave the workspace alone, also
-// after a restart.
+// message is marked instead, and its signals are put back for a while, in which all processes leave the workspace alone,
+// also after a restart.
 type Signals struct {
 	db    *pg.DB
 	bell  *Bell
@@ -72,10 +72,12 @@ func (s *Signals) Run(ctx context.Context, handle func(context.Context, Signal) 
 		return fmt.Errorf("make the router of signals: %w", err)
 	}
 	table := &signalTable{found: s.pass, idle: s.idle}
-	never := 24 * time.Hour // the library refuses 0
+	db := stdlib.OpenDBFromPool(s.db.Pool())
+	defer func() { _ = db.Close() }() // the pool stays open
+	never := 24 * time.Hour           // the library refuses 0
 	for i := range s.slots {
 		// Each has a subscriber of its own, since closing one is not safe for several at once.
-		subscriber, err := wsql.NewSubscriber(stdlib.OpenDBFromPool(s.db.Pool()), wsql.SubscriberConfig{
+		subscriber, err := wsql.NewSubscriber(db, wsql.SubscriberConfig{
 			SchemaAdapter: table, OffsetsAdapter: table, BackoffManager: s, AckDeadline: &never}, log)
 		if err != nil {
 			return fmt.Errorf("make a subscriber to signals: %w", err)
@@ -158,7 +160,7 @@ func (s *Signals) park() {
 	<-s.ended
 }
 
-// deliver makes handle one of the router's handlers. It never refuses a message.
+// deliver makes handle one of the router's handlers, which never refuses a message.
 func (s *Signals) deliver(handle func(context.Context, Signal) error) message.NoPublishHandlerFunc {
 	return func(m *message.Message) error {
 		var signal Signal
