@@ -168,14 +168,13 @@ func (s *Signals) deliver(handle func(context.Context, Signal) error) message.No
 		if err == nil {
 			err = s.work(m.Context(), signal, handle)
 		}
-		if err == nil || m.Context().Err() != nil { // at the end of the process the transaction is undone
-			return nil
+		if err != nil && m.Context().Err() == nil { // at the end of the process the transaction is undone
+			m.Metadata.Set(failed, "yes")
+			again := pause(signal.Attempts)
+			s.log.Error("signals failed, and are put back while their workspace is there", "workspace", signal.Workspace.ID,
+				"position", signal.Position, "attempts", signal.Attempts+1, "again_in", again.String(), "error", err.Error())
+			time.AfterFunc(again+rest, s.pass)
 		}
-		again := pause(signal.Attempts)
-		s.log.Error("signals failed, and are put back while their workspace is there",
-			"workspace", signal.Workspace.ID, "position", signal.Position, "attempts", signal.Attempts+1, "again_in", again.String(), "error", err.Error())
-		m.Metadata.Set(failed, "yes")
-		time.AfterFunc(again+rest, s.pass)
 		return nil
 	}
 }
