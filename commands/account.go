@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,14 +39,6 @@ func name(slug, email string) named {
 	return named{strings.ToLower(norm.NFKC.String(strings.TrimSpace(slug))), normal}
 }
 
-func (n named) counter(of string) limit.Counter {
-	return limit.Counter{Name: of, Subject: n.slug + "\x00" + n.email}
-}
-
-func (o Origin) counter(of string) limit.Counter {
-	return limit.Counter{Name: of, Subject: limit.Address(o.IP)}
-}
-
 // locate finds the workspace of a name, and the keyed hash of its address there; "" when there is no such workspace.
 func (c *Commands) locate(ctx context.Context, n named) (w pg.Workspace, hash string, err error) {
 	entry, err := c.Tenancy.BySlug(ctx, n.slug)
@@ -71,23 +64,6 @@ func (c *Commands) nameOf(ctx context.Context, w pg.Workspace, m domain.Member) 
 	}
 	ws, _, err := c.Views.GetWorkspace(ctx, w)
 	return name(ws.Slug, people[m.ID].Email), err // somebody who was erased has no address: nobody's name
-}
-
-// tooMany is the refusal of who went over a limit. It is the same whether there is such an account or not.
-func tooMany(err error) error {
-	exceeded, ok := errors.AsType[*limit.ExceededError](err)
-	if !ok {
-		return err
-	}
-	refusal := domain.Refuse(domain.TooMany, "too_many_requests", "there were too many requests of this kind from here: try again later")
-	switch exceeded.Name {
-	case limit.LoginAccount:
-		refusal = domain.Refuse(domain.TooMany, "locked", "there were too many wrong passwords: wait, or ask for a new password")
-	case limit.SignupDomain:
-		refusal = domain.Refuse(domain.TooMany, "too_many_requests", "there were too many sign-ups with this e-mail domain: try again later")
-	}
-	refusal.RetryAfter, refusal.Limit = exceeded.Wait, exceeded.Name
-	return refusal
 }
 
 // note is something that happened to an account. It is not decided on anything. What changed something is recorded in the
@@ -137,20 +113,20 @@ func (c *Commands) noteLater(ctx context.Context, n note) {
 
 // noteFailed records that a wrong password or code was compared, and the lock that this made. The member learns of the first
 // of a row of locks by mail.
-func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, hit limit.Hit, reason string) {
+func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, lock limit.Lock, reason string) {
 	events := []domain.Event{domain.MemberLoginFailed{MemberID: a.ID, Reason: reason}}
-	if !hit.Locked.IsZero() {
-		events = append(events, domain.MemberLocked{MemberID: a.ID, Until: hit.Locked.UTC()})
+	if !lock.Until.IsZero() {
+		events = append(events, domain.MemberLocked{MemberID: a.ID, Until: lock.Until.UTC()})
 	}
 	c.noteLater(ctx, note{in: w, member: a.ID, from: from, events: events})
-	if hit.Locked.IsZero() || hit.Again || a.Status != domain.Active {
+	if lock.Until.IsZero() || lock.Again || a.Status != domain.Active {
 		return
 	}
 	values := map[string]string{}
 	if reason != "" {
 		values["Known"] = "yes"
 	}
-	values["Minutes"] = strconv.Itoa(int(math.Ceil(time.Until(hit.Locked).Minutes())))
+	values["Minutes"] = strconv.Itoa(int(math.Ceil(time.Until(lock.Until).Minutes())))
 	c.mails.do(ctx, func(ctx context.Context) {
 		letter, err := c.letter(ctx, w, a, "locked", values)
 		if err == nil {
@@ -192,7 +168,7 @@ func (c *Commands) post(ctx context.Context, tx pgx.Tx, letter mail.Message) err
 	return err
 }
 
-// UnlockMember ends the lock of a member's account, and forgets the wrong passwords.
+// UnlockMember ends the locks of a member's account, and forgets what was wrong and what was asked for.
 //
 // The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless. With the
 // same key that ends what was locked then, not a lock that was made since.
@@ -202,7 +178,7 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 		if err != nil {
 			return nil, err
 		}
-		locked, err := c.Limits.Locked(ctx, who.counter(limit.LoginAccount))
+		locked, err := c.Limits.Full(ctx, who.counters("", slices.Concat(loginLimits, factorLimits)...)...)
 		if err != nil || !locked {
 			return nil, err
 		}
@@ -219,7 +195,9 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 	if err != nil {
 		return unlocked, err
 	}
-	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), until) })
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return c.Limits.Clear(ctx, tx, until, who.counters("", slices.Concat(loginLimits, factorLimits, forgotLimits, []string{limit.CodeRun})...)...)
+	})
 	return unlocked, err
 }
 

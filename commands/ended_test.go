@@ -277,7 +277,7 @@ func TestNothingOutlivesADeactivation(t *testing.T) {
 			case 2:
 				_, _, err = h.process(i/4).CreateToken(context.Background(), by, newToken())
 			case 3:
-				err = h.process(i/4).ForgotPassword(context.Background(), bob.slug, bob.email)
+				err = h.process(i/4).ForgotPassword(context.Background(), Forgotten{Workspace: bob.slug, Email: bob.email, From: home})
 			}
 			return err
 		})

@@ -170,30 +170,35 @@ type wrongGuess struct {
 func (w wrongGuess) Unwrap() error { return w.error }
 
 // guess runs compare, which compares what the member shows. A wrongGuess counts as a failed login, since whoever found
-// an open session may guess here as well; it is counted before it is compared.
+// an open session may guess here as well; it is counted before it is compared, apart from the log-ins of those who have
+// no session.
 //
 // What turned out right does not make the counter begin anew where logging in takes more than that: or who knows the
 // password could guess codes for ever, with a right password after each few.
 func (c *Commands) guess(ctx context.Context, me self, compare func() error) error {
-	hit, err := c.Limits.Take(ctx, me.who.counter(limit.LoginAccount), me.from.counter(limit.LoginIP))
+	try, err := c.Limits.Try(ctx, me.who.counters(inSessions, loginLimits...))
 	if err != nil {
 		return tooMany(err)
 	}
 	err = compare()
+	ctx = context.WithoutCancel(ctx)
 	if wrong, is := errors.AsType[wrongGuess](err); is {
-		c.noteFailed(ctx, me.in, me.Account, me.from, hit, wrong.reason)
-		return wrong.error
+		lock, err := try.Failed(ctx)
+		if err == nil {
+			c.noteFailed(ctx, me.in, me.Account, me.from, lock, wrong.reason)
+		}
+		return errors.Join(wrong.error, err)
 	}
 	var anew []string
 	if err == nil && me.TwoFactor == "" {
-		anew = []string{limit.LoginAccount}
+		anew = []string{limit.LoginAccount, limit.LoginRun}
 	}
-	return errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...))
+	return errors.Join(err, try.GiveBack(ctx, anew...))
 }
 
 // showPassword compares the member's password, for guess; pointer is where it stands in the request.
 func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer string) error {
-	right, _, err := c.verify(ctx, &me.Account, plain)
+	right, _, err := c.verify(ctx, me.from, &me.Account, plain)
 	if err == nil && !right {
 		return wrongGuess{domain.InvalidField(pointer, "is not your password"), ""}
 	}
@@ -202,7 +207,7 @@ func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer str
 
 // showCode compares a code, for guess.
 func (c *Commands) showCode(ctx context.Context, me self, code string) (*factor, error) {
-	shown, err := c.findFactor(ctx, me.in, me.Account, code)
+	shown, err := c.tryFactor(ctx, me.who, func() (*factor, error) { return c.findFactor(ctx, me.in, me.Account, code) })
 	if err == nil && shown == nil {
 		err = wrongGuess{usedCode(), domain.CodeWrong}
 	}

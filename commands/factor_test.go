@@ -13,7 +13,7 @@ import (
 
 func TestACodeWorksOnce(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, settings{processes: 2, rules: without(limit.LoginIP, limit.LoginAccount)})
+	h := newHouse(t, settings{processes: 2, rules: without(unlimited...)})
 	ada := h.found(t)
 	d := ada.enrol(t)
 	logIn := func(code string) func(int) error {
@@ -64,7 +64,7 @@ func TestParallelWrongSecondFactors(t *testing.T) {
 		ada := h.found(t)
 		d := ada.enrol(t)
 		bad := code(d)
-		wantEnded(t, who, race(50, func(i int) error { _, err := ada.logInWith(i, ada.password, bad); return err }), map[string]int{"bad_code": 5, "locked": 45})
+		wantEnded(t, who, kept(race(50, func(i int) error { _, err := ada.logInWith(i, ada.password, bad); return err }), "locked"), map[string]int{"bad_code": 5, "locked": 45})
 		if n := h.comparisons(); n != 10 {
 			t.Errorf("%s: %d compared, want 5 passwords and 5 codes", who, n)
 		}
@@ -80,13 +80,13 @@ func TestParallelWrongSecondFactors(t *testing.T) {
 	ada := h.found(t)
 	d := ada.enrol(t)
 	by, bad := ada.actor(t), d.wrong()
-	wantEnded(t, "with a session", race(50, func(i int) error {
+	wantEnded(t, "with a session", kept(race(50, func(i int) error {
 		if i%2 == 0 {
 			return h.process(i/2).DisableTwoFactor(context.Background(), by, home, ada.password, bad)
 		}
 		_, err := h.process(i/2).RenewRecoveryCodes(context.Background(), by, home, bad)
 		return err
-	}), map[string]int{"bad_code": 5, "locked": 45})
+	}), "locked"), map[string]int{"bad_code": 5, "locked": 45})
 }
 
 func TestPasswordAloneClearsNothing(t *testing.T) {
@@ -142,7 +142,7 @@ func TestPasswordAloneClearsNothing(t *testing.T) {
 
 func TestNoSessionSkipsTheSecondFactor(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, settings{processes: 2, rules: without(limit.LoginIP, limit.LoginAccount)})
+	h := newHouse(t, settings{processes: 2, rules: without(unlimited...)})
 	ada := h.found(t)
 	for range 8 {
 		proposal, err := h.BeginTwoFactor(t.Context(), ada.actor(t), home, ada.password)
@@ -186,7 +186,7 @@ func TestNoSessionSkipsTheSecondFactor(t *testing.T) {
 
 func TestStrangeCodes(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, settings{rules: without(limit.LoginIP, limit.LoginAccount)})
+	h := newHouse(t, settings{rules: without(unlimited...)})
 	ada := h.found(t)
 	d := ada.enrol(t)
 	right := d.code(t)
@@ -211,7 +211,7 @@ func TestStrangeCodes(t *testing.T) {
 
 func TestTwoFactorsBrokenOff(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, settings{rules: without(limit.LoginIP, limit.LoginAccount)})
+	h := newHouse(t, settings{rules: without(unlimited...)})
 	ada := h.found(t)
 	by := ada.actor(t)
 	state := func() (on bool, sessions int) {

@@ -56,6 +56,13 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})
 }
 
+// inviteAgain mails an invited member a new code, for the invitation whose code is lost, or used up by others.
+func (c *Commands) inviteAgain(ctx context.Context, w pg.Workspace, a projections.Account) error {
+	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return c.SendInvitation(ctx, tx, w, domain.MemberInvited{MemberID: a.ID, Email: a.Email, FullName: a.FullName, Language: a.Language})
+	})
+}
+
 // AcceptInvitation makes an invited member active, with a password of their own, and signs them in.
 //
 // The order of its writes is safe to break off anywhere: a credential opens nothing while the member is not
@@ -81,7 +88,7 @@ func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named,
 	if err != nil {
 		return Admitted{}, err
 	}
-	phc, err := c.hash(ctx, plain)
+	phc, err := c.hash(ctx, from, plain)
 	if err != nil {
 		return Admitted{}, err
 	}
@@ -99,7 +106,10 @@ func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named,
 		return Admitted{}, fmt.Errorf("store session: %w", err)
 	}
 	ws, _, err := c.Views.GetWorkspace(ctx, w)
-	return Admitted{In: w, Workspace: ws, Member: joined.State, Token: session.token, ExpiresAt: session.expires}, err
+	if err != nil {
+		return Admitted{}, err
+	}
+	return c.admit(ctx, w, ws, joined.State, who, from, session)
 }
 
 // invited finds the invited member whose code it is, and gives the code as it is stored. The attempt is counted, and

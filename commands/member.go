@@ -113,7 +113,7 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 		}
 		events, err := before.ChangeLanguage(language)
 		if err == nil && events != nil && !counted { // what changes nothing, or is repeated, is free
-			_, err = c.Limits.Take(ctx, limit.Counter{Name: limit.Language, Subject: id.String()})
+			err = c.Limits.Take(ctx, limit.Counter{Name: limit.Language, Subject: id.String()})
 			counted, err = err == nil, tooMany(err)
 		}
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err

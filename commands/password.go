@@ -1,9 +1,11 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,11 +21,31 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// ForgotPassword mails a code to the member with an address, if there is an active one. Whatever there is, the caller
-// waits for the same: the rest happens after the answer, and what is over the limit does not.
-func (c *Commands) ForgotPassword(ctx context.Context, slug, email string) error {
-	who := name(slug, email)
-	_, err := c.Limits.Take(ctx, who.counter(limit.ResetAccount), who.counter(limit.ResetDay))
+// Forgotten is what somebody sends who wants to choose a new password.
+type Forgotten struct {
+	Workspace, Email string
+	Device           string // what an earlier login answered; empty for none
+	From             Origin
+}
+
+// ForgotPassword mails a code to the member with an address: for a new password to an active one, for their invitation to
+// one who has not joined yet. Whatever there is, the caller waits for the same: the rest happens after the answer, and what
+// is over the limit of the account does not. What is over that of the network is refused before anything is stored.
+//
+// The codes of an account are counted, and kept, for each circle: what strangers ask for uses up nothing of the owner's.
+func (c *Commands) ForgotPassword(ctx context.Context, f Forgotten) error {
+	who := name(f.Workspace, f.Email)
+	circles, err := c.Limits.Circles(ctx, who.subject(), f.From.IP, f.Device)
+	if err != nil {
+		return err
+	}
+	circle := circles[0]
+	if !limit.IsDevice(circle) {
+		if err := c.Limits.Take(ctx, limit.Network(limit.ForgotIP, f.From.IP)...); err != nil {
+			return tooMany(err)
+		}
+	}
+	err = c.Limits.Take(ctx, who.counters(circle, forgotLimits...)...)
 	if _, exceeded := errors.AsType[*limit.ExceededError](err); exceeded {
 		return nil
 	}
@@ -31,7 +53,7 @@ func (c *Commands) ForgotPassword(ctx context.Context, slug, email string) error
 		return err
 	}
 	if !c.mails.do(ctx, func(ctx context.Context) {
-		if err := c.sendResetCode(ctx, who); err != nil {
+		if err := c.sendResetCode(ctx, who, circle); err != nil {
 			c.Log.ErrorContext(ctx, "a code for a new password was not sent", "error", err.Error())
 		}
 	}) {
@@ -44,7 +66,7 @@ func (c *Commands) ForgotPassword(ctx context.Context, slug, email string) error
 
 // sendResetCode stores a code for an address, in the place of an earlier one, and mails it in the same transaction if
 // it is an active member's. An address of nobody has a code too, which nobody knows: see ResetPassword.
-func (c *Commands) sendResetCode(ctx context.Context, who named) error {
+func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) error {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil || hash == "" {
 		return err
@@ -52,6 +74,9 @@ func (c *Commands) sendResetCode(ctx context.Context, who named) error {
 	account, err := c.Views.AccountByEmail(ctx, w, hash)
 	if err != nil {
 		return err
+	}
+	if account != nil && account.Status == domain.Invited {
+		return c.inviteAgain(ctx, w, *account)
 	}
 	code := token.NewCode()
 	active := account != nil && account.Status == domain.Active
@@ -68,11 +93,11 @@ func (c *Commands) sendResetCode(ctx context.Context, who named) error {
 			return err
 		}
 		err := run(ctx, tx,
-			pg.Exec(`delete from password_reset where email_hash in (select email_hash from password_reset
+			pg.Exec(`delete from password_reset where (email_hash, circle) in (select email_hash, circle from password_reset
 				where expires_at < $1 limit 100 for update skip locked)`, c.now()),
-			pg.Exec(`insert into password_reset (email_hash, code, expires_at) values ($1, $2, $3)
-				on conflict (email_hash) do update set code = excluded.code, attempts = 0, expires_at = excluded.expires_at`,
-				hash, c.Keys.MAC(resetPurpose(w, hash), []byte(code)), c.now().Add(c.ResetCodeLife)))
+			pg.Exec(`insert into password_reset (email_hash, circle, code, expires_at) values ($1, $2, $3, $4)
+				on conflict (email_hash, circle) do update set code = excluded.code, attempts = 0, strangers = 0, expires_at = excluded.expires_at`,
+				hash, c.Keys.MAC(resetPurpose(w, hash)+"/circle", []byte(circle)), c.Keys.MAC(resetPurpose(w, hash), []byte(code)), c.now().Add(c.ResetCodeLife)))
 		if err != nil {
 			return fmt.Errorf("store the code: %w", err)
 		}
@@ -86,6 +111,7 @@ func (c *Commands) sendResetCode(ctx context.Context, who named) error {
 // NewPassword is what somebody sends who got a code for a new password.
 type NewPassword struct {
 	Workspace, Email, Code, Password string
+	Device                           string // what an earlier login answered; empty for none
 	From                             Origin
 }
 
@@ -106,7 +132,7 @@ func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassw
 	if err != nil {
 		return err
 	}
-	stored, err := c.tryResetCode(ctx, w, hash, wanted.Code)
+	stored, err := c.tryResetCode(ctx, w, hash, who, wanted)
 	if err != nil {
 		return err
 	}
@@ -124,11 +150,11 @@ func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassw
 	if err := checkPassword(wanted.Password, who.slug, ws.Name, who.email); err != nil {
 		return err
 	}
-	phc, err := c.hash(ctx, wanted.Password)
+	phc, err := c.hash(ctx, wanted.From, wanted.Password)
 	if err != nil {
 		return err
 	}
-	locked, err := c.Limits.Locked(ctx, who.counter(limit.LoginAccount))
+	locked, err := c.Limits.Full(ctx, who.counters("", loginLimits...)...)
 	if err != nil {
 		return err
 	}
@@ -138,37 +164,33 @@ func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassw
 	}
 	n := note{in: w, member: account.ID, actor: account.ID, from: wanted.From, events: events}
 	return c.replacePassword(ctx, n, *account, phc, uuid.Nil, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `delete from password_reset where email_hash = $1 and code = $2`, hash, stored)
-		if err == nil && tag.RowsAffected() == 0 {
+		var taken [][]byte
+		err := run(ctx, tx, pg.Column(&taken, `delete from password_reset where email_hash = $1 returning code`, hash))
+		if err == nil && !slices.ContainsFunc(taken, func(code []byte) bool { return bytes.Equal(code, stored) }) {
 			return badCode()
 		}
 		return err
-	}, func(tx pgx.Tx) error { return c.Limits.Clear(ctx, tx, who.counter(limit.LoginAccount), time.Time{}) })
+	}, func(tx pgx.Tx) error {
+		return c.Limits.Clear(ctx, tx, time.Time{}, who.counters("", loginLimits...)...)
+	})
 }
 
-// tryMailed does what takes a code from a mail. It counts first, as a login that failed, for the address that it came from:
-// whoever tries codes of many accounts is as limited as whoever tries passwords. Only a code that was wrong counts.
-func (c *Commands) tryMailed(ctx context.Context, from Origin, try func() error) error {
-	hit, err := c.Limits.Take(ctx, from.counter(limit.LoginIP))
-	if err != nil {
-		return tooMany(err)
-	}
-	err = try()
-	if r, refused := domain.Refusal(err); refused && r.Code == badCodeName {
-		return err
-	}
-	return errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit))
-}
-
-// tryResetCode counts the attempt, and commits it, before it compares the code. It gives the code as it is stored.
-// An address of nobody has a row too once somebody asked for a code, so that a wrong answer costs the same.
-func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash, code string) ([]byte, error) {
+// tryResetCode counts the attempt, and commits it, before it compares the code with those that were asked for. It gives the
+// code as it is stored. An address of nobody has a row too once somebody asked for a code, so that a wrong answer costs
+// the same. Strangers have attempts of their own at each code: what they use up is theirs.
+func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash string, who named, n NewPassword) ([]byte, error) {
 	if hash == "" {
 		return nil, badCode()
 	}
+	circles, err := c.Limits.Circles(ctx, who.subject(), n.From.IP, n.Device)
+	if err != nil {
+		return nil, err
+	}
 	var stored [][]byte
-	err := c.DB.Do(ctx, w, pg.Column(&stored, `update password_reset set attempts = attempts + 1
-		where email_hash = $1 and attempts < $2 and expires_at > $3 returning code`, hash, codeAttempts, c.now()))
+	err = c.DB.Do(ctx, w, pg.Column(&stored, `update password_reset
+		set attempts = attempts + case when $4 then 0 else 1 end, strangers = strangers + case when $4 then 1 else 0 end
+		where email_hash = $1 and case when $4 then strangers else attempts end < $2 and expires_at > $3 returning code`,
+		hash, codeAttempts, c.now(), circles[0] == ""))
 	if err != nil {
 		return nil, fmt.Errorf("count attempt: %w", err)
 	}
@@ -176,10 +198,17 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash, code 
 		return nil, badCode()
 	}
 	c.compared.Add(1)
-	if !c.Keys.CheckMAC(resetPurpose(w, hash), []byte(code), stored[0]) {
-		return nil, badCode()
+	try, err := c.Limits.Try(ctx, who.counters(circles[0], limit.CodeRun))
+	if err != nil {
+		return nil, tooMany(err)
 	}
-	return stored[0], nil
+	for _, code := range stored {
+		if c.Keys.CheckMAC(resetPurpose(w, hash), []byte(n.Code), code) {
+			return code, try.GiveBack(context.WithoutCancel(ctx), limit.CodeRun)
+		}
+	}
+	_, err = try.Failed(context.WithoutCancel(ctx))
+	return nil, errors.Join(badCode(), err)
 }
 
 // ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions and API
@@ -199,7 +228,7 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 	if err := c.guess(ctx, me, func() error { return c.showPassword(ctx, me, current, "/current") }); err != nil {
 		return err
 	}
-	phc, err := c.hash(ctx, plain)
+	phc, err := c.hash(ctx, from, plain)
 	if err != nil {
 		return err
 	}

@@ -63,43 +63,28 @@ var (
 type Credentials struct {
 	Workspace, Email, Password string
 	Code                       string // of the second factor; empty while it is not asked for
+	Device                     string // what an earlier login answered; empty for none
 	From                       Origin
 }
 
 // Login opens a session. Who is not known gets the same answer, after the same work, as who is.
 //
-// The attempt is counted before the password is compared, as one that failed, for the account and for the address
-// that it came from; a right password takes it back, and all others on the account with it. So of any number of wrong
-// ones at once as many are compared as may fail, and a right one among those gets through. Where two factors are on, a
-// wrong code counts like a wrong password, and a right password alone takes back its own attempt and no others: or who
-// knows it could guess codes for ever.
+// The attempt is reserved before the password is compared: see tryLogin. A wrong password stays counted; a right one takes
+// its attempt back, and all others in the same circle with it. So of any number of wrong ones at once as many are compared
+// as may fail. Where two factors are on, a wrong code counts like a wrong password, and for the second factor as well; a
+// right password alone takes back its own attempt and no others: or who knows it could guess codes for ever.
 func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) {
 	who := name(in.Workspace, in.Email)
-	hit, err := c.Limits.Take(ctx, who.counter(limit.LoginAccount), in.From.counter(limit.LoginIP))
+	try, err := c.tryLogin(ctx, who, client{in.From, in.Device})
 	if err != nil {
 		return Admitted{}, tooMany(err)
 	}
 	w, account, err := c.account(ctx, who)
 	var session newSession
 	if err == nil {
-		session, err = c.openSession(ctx, w, account, in)
+		session, err = c.openSession(ctx, w, account, who, in)
 	}
-	var anew []string
-	switch {
-	case errors.Is(err, errWrong):
-		if account != nil {
-			c.noteFailed(ctx, w, *account, in.From, hit, "")
-		}
-		return Admitted{}, err
-	case errors.Is(err, errWrongCode):
-		c.noteFailed(ctx, w, *account, in.From, hit, domain.CodeWrong)
-		return Admitted{}, err
-	case errors.Is(err, errNoCode):
-		c.noteFailed(ctx, w, *account, in.From, limit.Hit{}, domain.CodeMissing)
-	case err == nil:
-		anew = []string{limit.LoginAccount}
-	} // else nothing was compared, or not all
-	if err := errors.Join(err, c.Limits.GiveBack(context.WithoutCancel(ctx), hit, anew...)); err != nil {
+	if err := c.settleLogin(ctx, w, account, in.From, try, err); err != nil {
 		return Admitted{}, err
 	}
 	ws, _, err := c.Views.GetWorkspace(ctx, w)
@@ -107,7 +92,33 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 		return Admitted{}, err
 	}
 	member, err := c.Views.MemberByID(ctx, w, account.ID)
-	return Admitted{In: w, Workspace: ws, Member: member, Token: session.token, ExpiresAt: session.expires}, err
+	if err != nil {
+		return Admitted{}, err
+	}
+	return c.admit(ctx, w, ws, member, who, in.From, session)
+}
+
+// settleLogin settles the attempt by how it ended, and gives that.
+func (c *Commands) settleLogin(ctx context.Context, w pg.Workspace, a *projections.Account, from Origin, try limit.Try, ended error) error {
+	ctx = context.WithoutCancel(ctx)
+	reason := ""
+	switch {
+	case ended == nil:
+		return try.GiveBack(ctx, limit.LoginAccount, limit.LoginRun)
+	case errors.Is(ended, errWrongCode):
+		reason = domain.CodeWrong
+	case errors.Is(ended, errWrong):
+	case errors.Is(ended, errNoCode):
+		c.noteFailed(ctx, w, *a, from, limit.Lock{}, domain.CodeMissing)
+		fallthrough
+	default: // nothing was compared, or not all
+		return errors.Join(ended, try.GiveBack(ctx))
+	}
+	lock, err := try.Failed(ctx)
+	if err == nil && a != nil {
+		c.noteFailed(ctx, w, *a, from, lock, reason)
+	}
+	return errors.Join(ended, err)
 }
 
 // account finds the account of a name; nil when there is none.
@@ -126,22 +137,22 @@ func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *proje
 
 // openSession compares what is shown and stores a session. It is errWrong when the password is not the account's. What is
 // replaced meanwhile is compared again: this may have been the old one, or its hash made anew by another login.
-func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, in Credentials) (newSession, error) {
+func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, who named, in Credentials) (newSession, error) {
 	for range 3 {
-		right, weak, err := c.verify(ctx, account, in.Password)
+		right, weak, err := c.verify(ctx, in.From, account, in.Password)
 		if err != nil {
 			return newSession{}, err
 		}
 		if !right {
 			return newSession{}, errWrong
 		}
-		shown, err := c.secondFactor(ctx, w, *account, in.Code)
+		shown, err := c.secondFactor(ctx, w, *account, who, in.Code)
 		if err != nil {
 			return newSession{}, err
 		}
 		var rehash []pg.Statement
 		if weak {
-			phc, err := c.hash(ctx, in.Password)
+			phc, err := c.hash(ctx, in.From, in.Password)
 			if err != nil {
 				return newSession{}, err
 			}
@@ -166,14 +177,14 @@ func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *pro
 }
 
 // secondFactor compares the code of a login; nil when the account has no second factor: then none counts.
-func (c *Commands) secondFactor(ctx context.Context, w pg.Workspace, a projections.Account, code string) (*factor, error) {
+func (c *Commands) secondFactor(ctx context.Context, w pg.Workspace, a projections.Account, who named, code string) (*factor, error) {
 	if a.TwoFactor == "" {
 		return nil, nil
 	}
 	if token.Typed(code) == "" {
 		return nil, errNoCode
 	}
-	shown, err := c.findFactor(ctx, w, a, code)
+	shown, err := c.tryFactor(ctx, who, func() (*factor, error) { return c.findFactor(ctx, w, a, code) })
 	if err == nil && shown == nil {
 		err = errWrongCode
 	}
@@ -220,11 +231,11 @@ func (c *Commands) storeSession(ctx context.Context, n note, s newSession, a pro
 
 // verify compares a password with the account's. It is the same work for an account that is not there, or that may
 // not be used.
-func (c *Commands) verify(ctx context.Context, account *projections.Account, plain string) (right, weak bool, err error) {
+func (c *Commands) verify(ctx context.Context, from Origin, account *projections.Account, plain string) (right, weak bool, err error) {
 	if account == nil || account.Status != domain.Active || account.Password == "" {
-		err = c.Hasher.VerifyNone(ctx, plain)
+		err = c.Hasher.VerifyNone(ctx, from.network(), plain)
 	} else {
-		right, weak, err = c.Hasher.Verify(ctx, account.Password, plain)
+		right, weak, err = c.Hasher.Verify(ctx, from.network(), account.Password, plain)
 	}
 	if err != nil {
 		return false, false, busyHashing(err)

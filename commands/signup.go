@@ -66,11 +66,11 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 	if taken {
 		return uuid.Nil, slugTaken()
 	}
-	_, err = c.Limits.Take(ctx, s.From.counter(limit.SignupIP), limit.Counter{Name: limit.SignupDomain, Subject: limit.Organisation(normal)})
+	err = c.Limits.Take(ctx, append(limit.Network(limit.SignupIP, s.From.IP), limit.Counter{Name: limit.SignupDomain, Subject: limit.Organisation(normal)})...)
 	if err != nil {
 		return uuid.Nil, tooMany(err)
 	}
-	phc, err := c.hash(ctx, s.Password)
+	phc, err := c.hash(ctx, s.From, s.Password)
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -122,6 +122,13 @@ type Admitted struct {
 	Member    domain.Member
 	Token     string
 	ExpiresAt time.Time
+	Device    string // what the device may show at its next login: see client
+}
+
+// admit remembers where the member came from, for the limits of later log-ins.
+func (c *Commands) admit(ctx context.Context, w pg.Workspace, ws domain.Workspace, m domain.Member, who named, from Origin, s newSession) (Admitted, error) {
+	device, err := c.Limits.Remember(ctx, who.subject(), from.IP)
+	return Admitted{In: w, Workspace: ws, Member: m, Token: s.token, ExpiresAt: s.expires, Device: device}, err
 }
 
 // VerifySignup makes the workspace of a sign-up whose code came back, with its first admin signed in. All
@@ -158,7 +165,10 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 		return Admitted{}, fmt.Errorf("read the new workspace at %d: %w", mark.Position, err)
 	}
 	member, err := c.Views.MemberByID(ctx, w, f.member)
-	return Admitted{In: w, Workspace: ws, Member: member, Token: f.session.token, ExpiresAt: f.session.expires}, err
+	if err != nil {
+		return Admitted{}, err
+	}
+	return c.admit(ctx, w, ws, member, named{p.Slug, p.Normal}, from, f.session)
 }
 
 // whoTook tells apart another sign-up, which was quicker, and this one, whose code came twice.
@@ -268,19 +278,4 @@ func checkPassword(plain, slug, name, email string) error {
 		return domain.InvalidField("/password", "%s", err)
 	}
 	return nil
-}
-
-// hash hashes a password when there is a free slot.
-func (c *Commands) hash(ctx context.Context, plain string) (string, error) {
-	phc, err := c.Hasher.Hash(ctx, plain)
-	return phc, busyHashing(err)
-}
-
-func busyHashing(err error) error {
-	if !errors.Is(err, password.ErrBusy) {
-		return err
-	}
-	busy := domain.Refuse(domain.Unavailable, "busy", "too many are signing in at this moment")
-	busy.RetryAfter = 2 * time.Second
-	return busy
 }

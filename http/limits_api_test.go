@@ -175,7 +175,8 @@ func TestSameAnswers(t *testing.T) {
 // waited for, would show. A real difference shows each time, so one good measurement of some is enough.
 func TestSameWork(t *testing.T) {
 	t.Parallel()
-	p := newLimited(t, 1, "signup_ip=off", "login_ip=off", "login_account=off", "reset_account=off", "reset_account_day=off")[0]
+	p := newLimited(t, 1, "signup_ip=off", "login_ip=off", "login_account=off", "login_day=off", "login_run=off", "code_run=off",
+		"forgot_ip=off", "reset_account=off", "reset_account_day=off")[0]
 	ada := p.signUp(t)
 	people := suspects(t, ada)
 	for what, ask := range map[string]func(c *client){

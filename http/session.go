@@ -18,6 +18,7 @@ type (
 			Email     string `json:"email" maxLength:"254"`
 			Password  string `json:"password" maxLength:"1024"`
 			Code      string `json:"code,omitempty" maxLength:"100" doc:"Where two factors are on: 6 digits from the device, or a recovery code. Spaces, hyphens and capitals do not count."`
+			Device    string `json:"device,omitempty" maxLength:"100" doc:"What an earlier log-in of this member answered: with it, failures of others make no difference."`
 		}
 	}
 	sessionBody struct {
@@ -35,14 +36,15 @@ type (
 func session(a *api) {
 	registerPublic(a, operation{Method: "POST", Path: "/api/login", ID: "log-in", Tag: "account", Status: http.StatusOK,
 		Summary: "Open a session",
-		Description: "After 5 wrong passwords within 15 minutes the account is locked for 15 minutes, then for 30, then for 60 each time. " +
-			"A new password (`/api/password/forgot`) or an admin unlocks it. Whether there is such an account makes no difference to the answer. " +
+		Description: "After 5 wrong passwords within 15 minutes the account is locked for 15 minutes, then for 30, then for 60 each time, and after 20 in a day for the rest of it. " +
+			"A new password (`/api/password/forgot`) or an admin unlocks it. Failures count apart for a device that shows its `device`, for each network from which the member logged in within 30 days, " +
+			"and for all others together: so nobody locks the member out. Whether there is such an account makes no difference to the answer. " +
 			"Where two factors are on, a right password without a code is answered with 401 `code_required`, with a wrong or used one with 401 `bad_code`; " +
 			"a wrong code counts like a wrong password.",
 		Access: public},
 		func(ctx context.Context, in *loginInput) (*admittedOutput, error) {
 			b := in.Body
-			return a.admit(ctx)(a.Commands.Login(ctx, commands.Credentials{Workspace: b.Workspace, Email: b.Email, Password: b.Password, Code: b.Code, From: originOf(ctx)}))
+			return a.admit(ctx)(a.Commands.Login(ctx, commands.Credentials{Workspace: b.Workspace, Email: b.Email, Password: b.Password, Code: b.Code, Device: b.Device, From: originOf(ctx)}))
 		})
 	register(a, operation{Method: "POST", Path: "/api/logout", ID: "log-out", Tag: "account", Status: http.StatusNoContent,
 		Summary: "End this session", Access: withSession},

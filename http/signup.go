@@ -52,6 +52,7 @@ type (
 		Member    memberBody    `json:"member"`
 		Token     string        `json:"token" doc:"Shown this once. Send it as Authorization: Bearer <token>."`
 		ExpiresAt time.Time     `json:"expires_at"`
+		Device    string        `json:"device" doc:"Keep it, and show it at the next log-in from this device: it opens nothing, and is good for 30 days."`
 	}
 )
 
@@ -72,7 +73,7 @@ func signup(a *api) {
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated,
 		Summary:     "Join a workspace, with the code from the mail",
-		Description: "A code is good for 7 days, for 5 attempts, and once. A wrong one counts as a failed log-in of the address that it comes from: 20 in 15 minutes.",
+		Description: "A code is good for 7 days, for 5 attempts, and once; `/api/password/forgot` mails another. A wrong one counts as a failed log-in of the network that it comes from: 20 in 15 minutes.",
 		Access:      public},
 		func(ctx context.Context, in *acceptInput) (*admittedOutput, error) {
 			b := in.Body
@@ -87,6 +88,6 @@ func (a *api) admit(ctx context.Context) func(commands.Admitted, error) (*admitt
 			return nil, err
 		}
 		m, err := a.showMember(ctx, in.In, in.Member)
-		return &admittedOutput{admittedBody{showWorkspace(in.Workspace), m, in.Token, in.ExpiresAt}}, err
+		return &admittedOutput{admittedBody{showWorkspace(in.Workspace), m, in.Token, in.ExpiresAt, in.Device}}, err
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -37,42 +38,45 @@ func Open(ctx context.Context, db *pg.DB, ring *keyring.Keyring, rules Rules, lo
 	return l, nil
 }
 
-// Counter is one limit for one subject. The subject may be personal data: it is stored as a keyed hash.
+// Counter is one limit for one subject. The subject and the circle may be personal data: they are stored as keyed hashes.
 type Counter struct {
 	Name    string
 	Subject string
-}
-
-// Hit is what Take counted. The zero Hit is none.
-type Hit struct {
-	Locked time.Time // until when the account is locked, if this hit stands; zero if it locked nothing
-	Again  bool      // it was locked before, within a day
-
-	rows rows
-	at   time.Time // each hit of a subject has an instant of its own
+	Circle  string // of those who have a count of their own for the subject; "" is everybody else
+	Times   int    // room for this many times the rule; 0 is once
 }
 
 // ExceededError says which limit was reached, and how long it lasts.
 type ExceededError struct {
 	Name string
 	Wait time.Duration
+	Busy bool // only attempts under way are in the way
 }
 
 func (e *ExceededError) Error() string { return fmt.Sprintf("limit %s: wait %s", e.Name, e.Wait) }
 
 // rows are counters as the database knows them, in the order in which everybody locks them.
 type rows struct {
-	names    []string
-	subjects [][]byte
+	names             []string
+	subjects, circles [][]byte
+	most              []int
+	span              []float64 // seconds
+	locks             []bool
 }
 
 func (l *Limits) rowsOf(counters []Counter) (r rows) {
 	counters = slices.Clone(counters)
-	slices.SortFunc(counters, func(a, b Counter) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(counters, func(a, b Counter) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), strings.Compare(a.Subject, b.Subject), strings.Compare(a.Circle, b.Circle))
+	})
 	for _, c := range counters {
-		if _, limited := l.rules[c.Name]; limited {
-			r.names, r.subjects = append(r.names, c.Name), append(r.subjects, l.subject(c))
+		rule, limited := l.rules[c.Name]
+		if !limited {
+			continue
 		}
+		r.names, r.subjects, r.circles = append(r.names, c.Name), append(r.subjects, l.subject(c)), append(r.circles, l.circle(c))
+		r.most, r.span = append(r.most, rule.Most*max(1, c.Times)), append(r.span, rule.Span.Seconds())
+		r.locks = append(r.locks, c.Name == LoginAccount)
 	}
 	return r
 }
@@ -81,15 +85,22 @@ func (l *Limits) subject(c Counter) []byte {
 	return l.key.MAC("kluis/limit/"+c.Name, []byte(c.Subject))
 }
 
-// The statements of one Take, in this order in one transaction. Each sees what was committed before it began: take
+func (l *Limits) circle(c Counter) []byte {
+	if c.Circle == "" {
+		return []byte{}
+	}
+	return l.key.MAC("kluis/limit/circle/"+c.Name, []byte(c.Circle))
+}
+
+// The statements of one take, in this order in one transaction. Each sees what was committed before it began: takeHit
 // sees rows that nobody can change meanwhile.
 const (
-	ensureRows = `insert into kluis.counter (name, subject, keep_until)
-		select name, subject, clock_timestamp() + interval '1 minute' from unnest($1::text[], $2::bytea[]) as r (name, subject)
-		order by name, subject on conflict do nothing`
-	lockRows = `select from kluis.counter where (name, subject) in (select * from unnest($1::text[], $2::bytea[]))
-		order by name, subject for update`
-	sweepRows = `delete from kluis.counter where (name, subject) in (select name, subject from kluis.counter
+	ensureRows = `insert into kluis.counter (name, subject, circle, keep_until)
+		select name, subject, circle, clock_timestamp() + interval '1 minute' from unnest($1::text[], $2::bytea[], $3::bytea[]) as r (name, subject, circle)
+		order by name, subject, circle on conflict do nothing`
+	lockRows = `select from kluis.counter where (name, subject, circle) in (select * from unnest($1::text[], $2::bytea[], $3::bytea[]))
+		order by name, subject, circle for update`
+	sweepRows = `delete from kluis.counter where (name, subject, circle) in (select name, subject, circle from kluis.counter
 		where keep_until < clock_timestamp() limit $1 for update skip locked)`
 )
 
@@ -98,11 +109,10 @@ var takeHit string
 
 // verdict is what takeHit says of one counter.
 type verdict struct {
-	Name   string
-	At     time.Time
-	Wait   *float64   // seconds; nil when there is room
-	Locked *time.Time // what the hit locks
-	Streak int        // locks before that
+	Name    string
+	At      time.Time
+	Wait    *float64 // seconds; nil when what has failed leaves room
+	Crowded bool     // with the attempts under way
 }
 
 // sweepEvery is after how many takes one looks for rows that say nothing any more; it deletes more of them than
@@ -112,118 +122,113 @@ const (
 	sweepMost  = 1000
 )
 
-// Take counts one hit on each counter, of different names, or, when any has no room, on none. The error is an
-// ExceededError then. It is one round trip; what it counted is committed when it answers.
-func (l *Limits) Take(ctx context.Context, counters ...Counter) (Hit, error) {
+// openFor is how long the outcome of an attempt may take, with its wait for a place to be compared: an attempt without
+// an outcome by then, since its process died, counts as failed. busyFor is how long who finds only such attempts in the
+// way is told to wait.
+const (
+	openFor = time.Minute
+	busyFor = 2 * time.Second
+)
+
+// Take counts one hit on each counter or, when any has no room, on none. The error is an ExceededError then. It is one
+// round trip; what it counted is committed when it answers.
+func (l *Limits) Take(ctx context.Context, counters ...Counter) error {
+	_, err := l.hit(ctx, false, counters)
+	return err
+}
+
+// hit is what was counted. The zero hit is none.
+type hit struct {
+	rows rows
+	at   time.Time // each hit of a subject has an instant of its own
+}
+
+func (l *Limits) hit(ctx context.Context, open bool, counters []Counter) (hit, error) {
 	if l == nil {
-		return Hit{}, nil
+		return hit{}, nil
 	}
 	rows := l.rowsOf(counters)
 	if len(rows.names) == 0 {
-		return Hit{}, nil
+		return hit{}, nil
 	}
 	for range 10 {
-		verdicts, err := l.take(ctx, rows)
+		verdicts, err := l.take(ctx, rows, open)
 		if pg.Is(err, pg.Deadlock) {
 			continue
 		}
 		if err != nil {
-			return Hit{}, fmt.Errorf("count for the limits %v: %w", rows.names, err)
+			return hit{}, fmt.Errorf("count for the limits %v: %w", rows.names, err)
 		}
 		if len(verdicts) == len(rows.names) { // else a row was deleted between making and locking it
-			return judge(rows, verdicts)
+			return hit{rows, verdicts[0].At}, judge(verdicts)
 		}
 	}
-	return Hit{}, fmt.Errorf("count for the limits %v: the rows do not stay", rows.names)
+	return hit{}, fmt.Errorf("count for the limits %v: the rows do not stay", rows.names)
 }
 
-func judge(r rows, verdicts []verdict) (Hit, error) {
-	hit := Hit{rows: r, at: verdicts[0].At}
+// judge gives the longest wait; nil when there is room everywhere.
+func judge(verdicts []verdict) error {
 	var exceeded *ExceededError
 	for _, v := range verdicts {
-		if v.Locked != nil {
-			hit.Locked, hit.Again = *v.Locked, v.Streak > 0
-		}
-		if v.Wait == nil {
+		var e *ExceededError
+		switch {
+		case v.Wait != nil:
+			e = &ExceededError{Name: v.Name, Wait: time.Duration(*v.Wait * float64(time.Second))}
+		case v.Crowded:
+			e = &ExceededError{Name: v.Name, Wait: busyFor, Busy: true}
+		default:
 			continue
 		}
-		wait := time.Duration(*v.Wait * float64(time.Second))
-		if exceeded == nil || wait > exceeded.Wait {
-			exceeded = &ExceededError{Name: v.Name, Wait: wait}
+		if exceeded == nil || exceeded.Busy && !e.Busy || exceeded.Busy == e.Busy && e.Wait > exceeded.Wait {
+			exceeded = e
 		}
 	}
-	if exceeded != nil {
-		return Hit{}, exceeded
+	if exceeded == nil {
+		return nil
 	}
-	return hit, nil
+	return exceeded
 }
 
-func (l *Limits) take(ctx context.Context, r rows) (verdicts []verdict, err error) {
-	most, span, locks := make([]int, len(r.names)), make([]float64, len(r.names)), make([]bool, len(r.names))
-	for i, name := range r.names {
-		rule := l.rules[name]
-		most[i], span[i], locks[i] = rule.Most, rule.Span.Seconds(), name == LoginAccount
-	}
+func (l *Limits) take(ctx context.Context, r rows, open bool) (verdicts []verdict, err error) {
 	batch := &pgx.Batch{}
-	batch.Queue(ensureRows, r.names, r.subjects)
-	batch.Queue(lockRows, r.names, r.subjects)
-	pg.Rows(&verdicts, takeHit, r.names, r.subjects, most, span, locks, l.ahead.Seconds()).Queue(batch)
+	batch.Queue(ensureRows, r.names, r.subjects, r.circles)
+	batch.Queue(lockRows, r.names, r.subjects, r.circles)
+	pg.Rows(&verdicts, takeHit, r.names, r.subjects, r.circles, r.most, r.span, l.ahead.Seconds(), open, openFor.Seconds()).Queue(batch)
 	if l.takes.Add(1)%sweepEvery == 0 {
 		batch.Queue(sweepRows, sweepMost)
 	}
 	return verdicts, l.db.Pool().SendBatch(ctx, batch).Close()
 }
 
-const (
-	clearRows = `delete from kluis.counter where name = any($3) and (name, subject) in (select * from unnest($1::text[], $2::bytea[]))`
-
-	// A lock stands only while all hits that made it do. The streak of locks goes on behind the hits that are left.
-	giveBack = `update kluis.counter set hits = array_remove(hits, $3),
-			locked_until = case when locked_until > $3
-				then coalesce((select min(h) from unnest(hits) h where h <> $3) - interval '1 microsecond', $3) else locked_until end,
-			lock_count = lock_count - case when locked_until > $3 then 1 else 0 end
-		where (name, subject) in (select * from unnest($1::text[], $2::bytea[])) and $3::timestamptz = any(hits)`
-)
-
-// GiveBack takes a hit off its counters, because what it was for turned out well or did not happen. The counters of
-// the names in anew begin again.
-func (l *Limits) GiveBack(ctx context.Context, h Hit, anew ...string) error {
-	if l == nil || len(h.rows.names) == 0 {
-		return nil
-	}
-	batch := &pgx.Batch{}
-	batch.Queue(lockRows, h.rows.names, h.rows.subjects)
-	batch.Queue(clearRows, h.rows.names, h.rows.subjects, anew)
-	batch.Queue(giveBack, h.rows.names, h.rows.subjects, h.at)
-	if err := l.db.Pool().SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("give back a hit on the limits %v: %w", h.rows.names, err)
-	}
-	return nil
-}
-
-// Locked tells whether the subject of a limit that locks is locked now.
-func (l *Limits) Locked(ctx context.Context, c Counter) (locked bool, err error) {
+// Full tells whether any circle of a subject finds the limit reached by what has failed.
+func (l *Limits) Full(ctx context.Context, counters ...Counter) (full bool, err error) {
 	if l == nil {
 		return false, nil
 	}
-	err = l.db.Pool().QueryRow(ctx, `select exists (select from kluis.counter
-		where name = $1 and subject = $2 and locked_until > clock_timestamp() + make_interval(secs => $3))`,
-		c.Name, l.subject(c), l.ahead.Seconds()).Scan(&locked)
+	r := l.rowsOf(counters)
+	err = l.db.Pool().QueryRow(ctx, `select exists (
+		select from unnest($1::text[], $2::bytea[], $3::integer[], $4::float8[]) as r (name, subject, most, seconds)
+		join kluis.counter c using (name, subject)
+		cross join (select clock_timestamp() + make_interval(secs => $5) as at) as moment
+		where c.locked_until > at or r.most <= (select count(*) from unnest(c.hits) h
+			where h > at - make_interval(secs => r.seconds) and h > coalesce(c.locked_until, '-infinity') and h <> all(c.open)))`,
+		r.names, r.subjects, r.most, r.span, l.ahead.Seconds()).Scan(&full)
 	if err != nil {
-		return false, fmt.Errorf("look up the limit %s: %w", c.Name, err)
+		return false, fmt.Errorf("look up the limits %v: %w", r.names, err)
 	}
-	return locked, nil
+	return full, nil
 }
 
-// Clear makes a counter begin anew, and ends its lock, in a transaction of the login. It leaves a counter alone that was
-// hit after until; the zero time is never.
-func (l *Limits) Clear(ctx context.Context, tx pgx.Tx, c Counter, until time.Time) error {
+// Clear makes the counters begin anew in all circles, and ends their locks, in a transaction of the login. It leaves those
+// alone that were hit after until; the zero time is never.
+func (l *Limits) Clear(ctx context.Context, tx pgx.Tx, until time.Time, counters ...Counter) error {
 	if l == nil {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, `delete from kluis.counter where name = $1 and subject = $2
-		and ($3 or not exists (select from unnest(hits) h where h > $4))`, c.Name, l.subject(c), until.IsZero(), until); err != nil {
-		return fmt.Errorf("clear the limit %s: %w", c.Name, err)
+	r := l.rowsOf(counters)
+	if _, err := tx.Exec(ctx, `delete from kluis.counter where (name, subject) in (select * from unnest($1::text[], $2::bytea[]))
+		and ($3 or not exists (select from unnest(hits) h where h > $4))`, r.names, r.subjects, until.IsZero(), until); err != nil {
+		return fmt.Errorf("clear the limits %v: %w", r.names, err)
 	}
 	return nil
 }

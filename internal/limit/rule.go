@@ -9,21 +9,30 @@ import (
 	"time"
 )
 
-// The limits there are.
+// The limits there are. "From one network" is from a /24, a /64 or, three times as often, a /48.
 const (
-	SignupIP     = "signup_ip"         // sign-ups from one address
+	SignupIP     = "signup_ip"         // sign-ups from one network
 	SignupDomain = "signup_domain"     // sign-ups with addresses of one organisation: see Organisation
-	LoginIP      = "login_ip"          // failed logins, and wrong codes, from one address
-	LoginAccount = "login_account"     // failed logins to one account; it is locked then, see Rule
-	ResetAccount = "reset_account"     // codes for a new password of one account
+	LoginIP      = "login_ip"          // failed logins, and wrong codes, from one network
+	LoginAccount = "login_account"     // failed logins to one account in one circle; it is locked then, see Rule
+	LoginDay     = "login_day"         // the same, over a day
+	LoginRun     = "login_run"         // the same, without one in between that is right
+	FactorDay    = "factor_day"        // wrong codes of one account's second factor, over a day
+	FactorRun    = "factor_run"        // the same, without one in between that is right
+	CodeRun      = "code_run"          // wrong codes for a new password of one account in one circle, without a right one in between
+	ForgotIP     = "forgot_ip"         // codes for a new password asked for from one network
+	ResetAccount = "reset_account"     // codes for a new password of one account asked for in one circle
 	ResetDay     = "reset_account_day" // the same, over a day
+	InviteEmail  = "invite_email"      // invitations of one address, by all workspaces
+	InviteMember = "invite_member"     // invitations by one member
+	InviteDay    = "invite_workspace"  // invitations by one workspace
 	Language     = "language"          // changes of one member's language: each makes commands under way decide again
 	APIMember    = "api_member"        // requests of one member, in one process
 )
 
 // Rule is at most Most in any window of Span.
 //
-// LoginAccount is different: the hit that makes it Most locks the subject for Span, then for two and for four times
+// LoginAccount is different: the failure that makes it Most locks the subject for Span, then for two and for four times
 // that when it happens again within a day. Nothing counts while it is locked, so that nobody can make it longer.
 type Rule struct {
 	Most int
@@ -35,13 +44,23 @@ type Rules map[string]Rule
 
 // Defaults are the limits that are in force unless a setting says otherwise.
 func Defaults() Rules {
+	const day, month = 24 * time.Hour, 30 * 24 * time.Hour
 	return Rules{
 		SignupIP:     {5, time.Hour},
-		SignupDomain: {10, 24 * time.Hour},
+		SignupDomain: {10, day},
 		LoginIP:      {20, 15 * time.Minute},
 		LoginAccount: {5, 15 * time.Minute},
+		LoginDay:     {20, day},
+		LoginRun:     {100, month},
+		FactorDay:    {20, day},
+		FactorRun:    {100, month},
+		CodeRun:      {100, month},
+		ForgotIP:     {60, time.Hour},
 		ResetAccount: {5, time.Hour},
-		ResetDay:     {10, 24 * time.Hour},
+		ResetDay:     {10, day},
+		InviteEmail:  {5, day},
+		InviteMember: {200, time.Hour},
+		InviteDay:    {500, day},
 		Language:     {10, time.Hour},
 		APIMember:    {600, time.Minute},
 	}

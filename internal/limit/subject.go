@@ -10,18 +10,31 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Address is the subject of a client's address: itself, or its /64 for IPv6, which one household has whole. Clients
-// without one, of which there should be none, are one subject together.
-func Address(a netip.Addr) string {
+// Networks are the networks of a client's address, the narrow one first: its /24, or for IPv6 the /64 that one household has
+// whole and the /48 that anybody may rent. Clients without an address, of which there should be none, are one network
+// together.
+func Networks(a netip.Addr) (networks []string) {
 	a = a.Unmap().WithZone("")
-	if !a.Is6() {
-		return a.String()
+	sizes := []int{24}
+	if a.Is6() {
+		sizes = []int{64, 48}
 	}
-	prefix, err := a.Prefix(64)
-	if err != nil { // only for more bits than there are
-		return a.String()
+	for _, bits := range sizes {
+		prefix, _ := a.Prefix(bits) // fails only for more bits than there are
+		networks = append(networks, prefix.String())
 	}
-	return prefix.String()
+	return networks
+}
+
+// wide is how many times as much room a /48 has as a /64: it may be many customers' of one provider.
+const wide = 3
+
+// Network is a limit for the networks of an address.
+func Network(name string, a netip.Addr) (counters []Counter) {
+	for i, network := range Networks(a) {
+		counters = append(counters, Counter{Name: name, Subject: network, Times: 1 + i*(wide-1)})
+	}
+	return counters
 }
 
 //go:embed freemail.txt

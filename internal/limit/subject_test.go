@@ -10,19 +10,40 @@ import (
 	"github.com/google/uuid"
 )
 
-func TestAddress(t *testing.T) {
+func TestNetworks(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1",
-		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "2001:db8:1:2::1": "2001:db8:1:2::/64", "2001:db8:1:3::1": "2001:db8:1:3::/64",
-		"fe80::1%eth0": "fe80::/64", "::1": "::/64",
+	for text, want := range map[string][]string{
+		"192.0.2.1": {"192.0.2.0/24"}, "192.0.2.254": {"192.0.2.0/24"}, "192.0.3.1": {"192.0.3.0/24"}, "::ffff:192.0.2.1": {"192.0.2.0/24"},
+		"2001:db8:1:2:3:4:5:6": {"2001:db8:1:2::/64", "2001:db8:1::/48"}, "2001:db8:1:3::1": {"2001:db8:1:3::/64", "2001:db8:1::/48"},
+		"fe80::1%eth0": {"fe80::/64", "fe80::/48"}, "::1": {"::/64", "::/48"},
 	} {
-		if got := Address(netip.MustParseAddr(text)); got != want {
+		if got := Networks(netip.MustParseAddr(text)); !slices.Equal(got, want) {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	if Address(netip.Addr{}) == "" {
-		t.Error("no address is no subject")
+	if got := Networks(netip.Addr{}); len(got) != 1 || got[0] == "" {
+		t.Errorf("no address is in no network: %q", got)
+	}
+}
+
+// One network cannot hide behind the many /64 of its /48, which has room for three times as many.
+func TestWideNetworks(t *testing.T) {
+	t.Parallel()
+	l := newLimits(t, Rules{LoginIP: {4, time.Hour}})
+	through := 0
+	for i := range 30 {
+		var a [16]byte
+		a[0], a[7] = 0x20, byte(i)
+		err := l.Take(t.Context(), Network(LoginIP, netip.AddrFrom16(a))...)
+		if exceeded(t, err, LoginIP) < 0 {
+			through++
+		}
+	}
+	if through != 12 {
+		t.Errorf("%d from one /48, want 12", through)
+	}
+	if err := l.Take(t.Context(), Network(LoginIP, netip.MustParseAddr("2000:0:1::1"))...); err != nil {
+		t.Errorf("another /48: %v", err)
 	}
 }
 

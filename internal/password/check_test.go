@@ -103,7 +103,7 @@ func TestCommonList(t *testing.T) {
 func BenchmarkVerify(b *testing.B) {
 	h := hasher(b, Default, 1, 0)
 	for b.Loop() {
-		if err := h.VerifyNone(b.Context(), "correct horse"); err != nil {
+		if err := h.VerifyNone(b.Context(), "x", "correct horse"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -16,16 +16,15 @@ var ErrBusy = errors.New("too many passwords are being hashed")
 // Hasher hashes with one set of parameters, a bounded number at a time. It may be used by many goroutines.
 type Hasher struct {
 	params Params
-	slots  chan struct{} // holds one element per hash that runs
-	room   chan struct{} // holds one element per hash that runs or waits
-	none   string        // the hash that VerifyNone compares with
+	queue  *queue
+	none   string // the hash that VerifyNone compares with
 
 	// derive is argon2.IDKey; tests count with it.
 	derive func(password, salt []byte, time, memory uint32, threads uint8, size uint32) []byte
 }
 
 // NewHasher returns a hasher that runs at most slots hashes at once (one per core is right) and lets at most queue
-// more wait. So slots x p.Memory is in use at most; with what the collector has not taken back yet, the heap was seen
+// more wait, by turns of their networks. So slots x p.Memory is in use at most; with what the collector has not taken back yet, the heap was seen
 // to grow by two and a half times that under a flood. Parameters below Floor or above the ceiling are refused.
 func NewHasher(p Params, slots, queue int) (*Hasher, error) {
 	if err := p.check(Floor); err != nil {
@@ -37,23 +36,22 @@ func NewHasher(p Params, slots, queue int) (*Hasher, error) {
 	none := record{params: p, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
 	return &Hasher{
 		params: p,
-		slots:  make(chan struct{}, slots),
-		room:   make(chan struct{}, slots+queue),
+		queue:  newQueue(slots, queue),
 		none:   none.String(),
 		derive: argon2.IDKey,
 	}, nil
 }
 
-// Hash returns the PHC string to store. The policy is Check's; Hash itself refuses only what is no text or too long.
+// Hash returns the PHC string to store; network is where the request came from, whatever names it. The policy is Check's; Hash itself refuses only what is no text or too long.
 // The error is also ErrBusy, or that of the context when it ended before there was a slot.
-func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err error) {
+func (h *Hasher) Hash(ctx context.Context, network, password string) (phc string, err error) {
 	text, err := normalise(password)
 	if err != nil {
 		return "", err
 	}
 	r := record{params: h.params, salt: make([]byte, saltSize), hash: make([]byte, hashSize)}
 	rand.Read(r.salt) // never fails, see crypto/rand
-	if r.hash, err = h.run(ctx, text, r); err != nil {
+	if r.hash, err = h.run(ctx, network, text, r); err != nil {
 		return "", err
 	}
 	return r.String(), nil
@@ -62,7 +60,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err err
 // Verify says whether the password is the one behind a stored PHC string, in a time that depends on the string's
 // parameters only. rehash says that the password is right and its hash was made with other parameters than this
 // hasher's: store a new one. The error is ErrMalformed, ErrBusy, or that of the context.
-func (h *Hasher) Verify(ctx context.Context, phc, password string) (ok, rehash bool, err error) {
+func (h *Hasher) Verify(ctx context.Context, network, phc, password string) (ok, rehash bool, err error) {
 	r, err := parse(phc)
 	if err != nil {
 		return false, false, err
@@ -71,7 +69,7 @@ func (h *Hasher) Verify(ctx context.Context, phc, password string) (ok, rehash b
 	if err != nil {
 		return false, false, nil //nolint:nilerr // Hash never takes such a password, so it is nobody's
 	}
-	hash, err := h.run(ctx, text, r)
+	hash, err := h.run(ctx, network, text, r)
 	if err != nil {
 		return false, false, err
 	}
@@ -81,8 +79,8 @@ func (h *Hasher) Verify(ctx context.Context, phc, password string) (ok, rehash b
 
 // VerifyNone does the work of Verify for an account that does not exist or has no password, so that the answer takes
 // as long and fails as often with ErrBusy.
-func (h *Hasher) VerifyNone(ctx context.Context, password string) error {
-	_, _, err := h.Verify(ctx, h.none, password)
+func (h *Hasher) VerifyNone(ctx context.Context, network, password string) error {
+	_, _, err := h.Verify(ctx, network, h.none, password)
 	return err
 }
 
@@ -93,32 +91,13 @@ func (h *Hasher) made(r record) bool {
 
 // run hashes in a slot. Argon2 cannot be interrupted, so a hash that has begun is finished whatever the context
 // says, in the caller's goroutine: that is how a slot always comes free, and how nobody leaves one running.
-func (h *Hasher) run(ctx context.Context, text string, r record) ([]byte, error) {
-	release, err := h.slot(ctx)
-	if err != nil {
+func (h *Hasher) run(ctx context.Context, network, text string, r record) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	defer release()
+	if err := h.queue.enter(ctx, network); err != nil {
+		return nil, err
+	}
+	defer h.queue.exit()
 	return h.derive([]byte(text), r.salt, r.params.Time, r.params.Memory, r.params.Threads, uint32(len(r.hash))), nil
-}
-
-// slot waits for a slot, in a queue that has room or not at all.
-func (h *Hasher) slot(ctx context.Context) (release func(), err error) {
-	select {
-	case h.room <- struct{}{}:
-	default:
-		return nil, ErrBusy
-	}
-	select {
-	case h.slots <- struct{}{}:
-		release = func() { <-h.slots; <-h.room }
-	case <-ctx.Done():
-		<-h.room
-		return nil, ctx.Err()
-	}
-	if err := ctx.Err(); err != nil { // both were ready, and select took the slot
-		release()
-		return nil, err
-	}
-	return release, nil
 }

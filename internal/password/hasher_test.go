@@ -26,7 +26,7 @@ func hasher(t testing.TB, p Params, slots, queue int) *Hasher {
 
 func mustHash(t testing.TB, h *Hasher, password string) string {
 	t.Helper()
-	phc, err := h.Hash(t.Context(), password)
+	phc, err := h.Hash(t.Context(), "x", password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestHashVerify(t *testing.T) {
 		t.Fatalf("hash %q", phc)
 	}
 	for password, want := range map[string]bool{"correct horse": true, "correct horsf": false, "": false, "Correct horse": false, "correct horse ": false} {
-		if ok, rehash, err := h.Verify(t.Context(), phc, password); ok != want || rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), "x", phc, password); ok != want || rehash || err != nil {
 			t.Errorf("%q: got %v, %v, %v, want %v, false, nil", password, ok, rehash, err, want)
 		}
 	}
@@ -51,7 +51,7 @@ func TestHashVerify(t *testing.T) {
 func TestKnownHash(t *testing.T) {
 	h := hasher(t, Floor, 1, 0)
 	const want = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	if ok, rehash, err := h.Verify(t.Context(), want, "password"); !ok || !rehash || err != nil {
+	if ok, rehash, err := h.Verify(t.Context(), "x", want, "password"); !ok || !rehash || err != nil {
 		t.Fatalf("got %v, %v, %v", ok, rehash, err)
 	}
 }
@@ -61,11 +61,11 @@ func TestNormalised(t *testing.T) {
 	h := hasher(t, Floor, 1, 0)
 	phc := mustHash(t, h, "caf\u00e9 au lait \u212b")
 	for _, same := range []string{"cafe\u0301 au lait A\u030a", "caf\u00e9 au lait \u00c5"} {
-		if ok, _, err := h.Verify(t.Context(), phc, same); !ok || err != nil {
+		if ok, _, err := h.Verify(t.Context(), "x", phc, same); !ok || err != nil {
 			t.Errorf("%q: got %v, %v", same, ok, err)
 		}
 	}
-	if ok, _, _ := h.Verify(t.Context(), phc, "cafe au lait A"); ok {
+	if ok, _, _ := h.Verify(t.Context(), "x", phc, "cafe au lait A"); ok {
 		t.Error("accents were dropped")
 	}
 }
@@ -75,10 +75,10 @@ func TestRehash(t *testing.T) {
 	phc := mustHash(t, old, "correct horse")
 	for _, p := range []Params{{Floor.Memory + 1, 2, 1}, {Floor.Memory, 3, 1}, {Floor.Memory, 2, 2}} {
 		h := hasher(t, p, 1, 0)
-		if ok, rehash, err := h.Verify(t.Context(), phc, "correct horse"); !ok || !rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), "x", phc, "correct horse"); !ok || !rehash || err != nil {
 			t.Errorf("%+v: got %v, %v, %v, want true, true, nil", p, ok, rehash, err)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), phc, "wrong"); ok || rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), "x", phc, "wrong"); ok || rehash || err != nil {
 			t.Errorf("%+v, wrong password: got %v, %v, %v", p, ok, rehash, err)
 		}
 	}
@@ -109,13 +109,13 @@ func TestImpossiblePasswords(t *testing.T) {
 	phc := mustHash(t, h, "correct horse")
 	h.derive = func(_, _ []byte, _, _ uint32, _ uint8, _ uint32) []byte { t.Error("hashed"); return nil }
 	for password, want := range map[string]error{"\xff is no UTF-8": ErrNotText, strings.Repeat("x", 1025): ErrLong} {
-		if _, err := h.Hash(t.Context(), password); !errors.Is(err, want) {
+		if _, err := h.Hash(t.Context(), "x", password); !errors.Is(err, want) {
 			t.Errorf("Hash: got %v, want %v", err, want)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), phc, password); ok || rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), "x", phc, password); ok || rehash || err != nil {
 			t.Errorf("Verify: got %v, %v, %v", ok, rehash, err)
 		}
-		if err := h.VerifyNone(t.Context(), password); err != nil {
+		if err := h.VerifyNone(t.Context(), "x", password); err != nil {
 			t.Errorf("VerifyNone: %v", err)
 		}
 	}
@@ -136,15 +136,15 @@ func TestVerifyNone(t *testing.T) {
 		done = append(done, work{string(password), len(salt), time, memory, size, threads})
 		return argon2.IDKey(password, salt, time, memory, threads, size)
 	}
-	_, _, err := h.Verify(t.Context(), phc, "wrong one")
-	if errNone := h.VerifyNone(t.Context(), "wrong one"); err != nil || errNone != nil {
+	_, _, err := h.Verify(t.Context(), "x", phc, "wrong one")
+	if errNone := h.VerifyNone(t.Context(), "x", "wrong one"); err != nil || errNone != nil {
 		t.Fatal(err, errNone)
 	}
 	if len(done) != 2 || done[0] != done[1] {
 		t.Fatalf("work %+v", done)
 	}
 	for _, guess := range []string{"", "correct horse", strings.Repeat("\x00", 32)} {
-		if ok, _, err := h.Verify(t.Context(), h.none, guess); ok || err != nil {
+		if ok, _, err := h.Verify(t.Context(), "x", h.none, guess); ok || err != nil {
 			t.Errorf("%q opens no account: got %v, %v", guess, ok, err)
 		}
 	}
@@ -181,7 +181,7 @@ func TestMemoryBounded(t *testing.T) {
 	})
 	for range 64 {
 		wg.Go(func() {
-			if ok, _, err := h.Verify(t.Context(), phc, "correct horse"); !ok || err != nil {
+			if ok, _, err := h.Verify(t.Context(), "x", phc, "correct horse"); !ok || err != nil {
 				t.Errorf("got %v, %v", ok, err)
 			}
 		})
@@ -221,14 +221,14 @@ func TestBusy(t *testing.T) {
 		h, end := blocked(t, 2, 3)
 		errs := make(chan error, 5)
 		for range 5 {
-			go func() { errs <- h.VerifyNone(t.Context(), "x") }()
+			go func() { errs <- h.VerifyNone(t.Context(), "x", "x") }()
 		}
 		synctest.Wait()
 		for range 10 {
-			if err := h.VerifyNone(t.Context(), "x"); !errors.Is(err, ErrBusy) {
+			if err := h.VerifyNone(t.Context(), "x", "x"); !errors.Is(err, ErrBusy) {
 				t.Fatalf("got %v, want ErrBusy", err)
 			}
-			if _, err := h.Hash(t.Context(), "x"); !errors.Is(err, ErrBusy) {
+			if _, err := h.Hash(t.Context(), "x", "x"); !errors.Is(err, ErrBusy) {
 				t.Fatalf("got %v, want ErrBusy", err)
 			}
 		}
@@ -238,7 +238,7 @@ func TestBusy(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := h.VerifyNone(t.Context(), "x"); err != nil {
+		if err := h.VerifyNone(t.Context(), "x", "x"); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	})
@@ -251,17 +251,17 @@ func TestCancel(t *testing.T) {
 		running, giveUp := context.WithTimeout(t.Context(), time.Second)
 		defer giveUp()
 		first := make(chan error, 1)
-		go func() { first <- h.VerifyNone(running, "x") }()
+		go func() { first <- h.VerifyNone(running, "x", "x") }()
 		synctest.Wait()
 		for range 20 { // more than the queue has room for
 			waiting, cancel := context.WithTimeout(t.Context(), time.Minute)
-			if err := h.VerifyNone(waiting, "x"); !errors.Is(err, context.DeadlineExceeded) {
+			if err := h.VerifyNone(waiting, "x", "x"); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("got %v, want DeadlineExceeded", err)
 			}
 			cancel()
 		}
-		if len(h.room) != 1 || len(h.slots) != 1 {
-			t.Fatalf("%d in the room, %d in slots, want 1 and 1", len(h.room), len(h.slots))
+		if h.queue.waiting != 0 || h.queue.free != 0 {
+			t.Fatalf("%d wait, %d slots are free", h.queue.waiting, h.queue.free)
 		}
 		close(end)
 		if err := <-first; err != nil {
@@ -270,12 +270,12 @@ func TestCancel(t *testing.T) {
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range 50 {
-			if _, err := h.Hash(gone, "x"); !errors.Is(err, context.Canceled) {
+			if _, err := h.Hash(gone, "x", "x"); !errors.Is(err, context.Canceled) {
 				t.Fatalf("got %v, want Canceled", err)
 			}
 		}
-		if len(h.room) != 0 || len(h.slots) != 0 {
-			t.Fatalf("%d in the room, %d in slots, want none", len(h.room), len(h.slots))
+		if h.queue.waiting != 0 || h.queue.free != 1 {
+			t.Fatalf("%d wait, %d slots are free", h.queue.waiting, h.queue.free)
 		}
 	})
 }
@@ -290,9 +290,9 @@ func TestPanicFreesSlot(t *testing.T) {
 				t.Error("did not panic")
 			}
 		}()
-		_ = h.VerifyNone(t.Context(), "x")
+		_ = h.VerifyNone(t.Context(), "x", "x")
 	}()
-	if len(h.room) != 0 || len(h.slots) != 0 {
-		t.Fatalf("%d in the room, %d in slots, want none", len(h.room), len(h.slots))
+	if h.queue.waiting != 0 || h.queue.free != 1 {
+		t.Fatalf("%d wait, %d slots are free", h.queue.waiting, h.queue.free)
 	}
 }

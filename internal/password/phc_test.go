@@ -60,7 +60,7 @@ func TestParseRefuses(t *testing.T) {
 	h := hasher(t, Floor, 1, 0)
 	h.derive = func(_, _ []byte, _, _ uint32, _ uint8, _ uint32) []byte { t.Error("hashed"); return nil }
 	for _, phc := range all {
-		ok, rehash, err := h.Verify(t.Context(), phc, "correct horse")
+		ok, rehash, err := h.Verify(t.Context(), "x", phc, "correct horse")
 		if ok || rehash || !errors.Is(err, ErrMalformed) {
 			t.Errorf("%.80q: got %v, %v, %v, want ErrMalformed", phc, ok, rehash, err)
 		}

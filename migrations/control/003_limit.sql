@@ -4,11 +4,13 @@
 create table counter (
     name         text not null, -- of the limit
     subject      bytea not null,
+    circle       bytea not null, -- of those who share a count of their own for the subject: also an HMAC
     hits         timestamptz[] not null default '{}', -- those that may still count, the oldest first, each at an instant of its own
+    open         timestamptz[] not null default '{}', -- those of them whose outcome is not known yet
     locked_until timestamptz,          -- the end of the last lock, where the limit locks; earlier hits no longer count
     lock_count   integer not null default 0, -- locks in a row: each is longer than the one before
     keep_until   timestamptz not null, -- from then on the row says nothing
-    primary key (name, subject)
+    primary key (name, subject, circle)
 );
 create index on counter (keep_until);
 grant select, insert, update, delete on counter to :login;

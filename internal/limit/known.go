@@ -1,0 +1,94 @@
+package limit
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// KnownFor is how long a device, and a network, counts as one from which an account was used.
+const KnownFor = 30 * 24 * time.Hour
+
+// known is the name under which the networks of an account are remembered.
+const known = "known"
+
+// Remember notes the network from which somebody was let into an account, and makes the token by which the account knows
+// the device again: for KnownFor each. Of neither the database says whose it is.
+func (l *Limits) Remember(ctx context.Context, account string, from netip.Addr) (device string, err error) {
+	if l == nil {
+		return "", nil
+	}
+	c := l.network(account, from)
+	_, err = l.db.Pool().Exec(ctx, `insert into kluis.counter (name, subject, circle, keep_until) values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+		on conflict (name, subject, circle) do update set keep_until = excluded.keep_until
+		where kluis.counter.keep_until < excluded.keep_until - interval '1 hour'`, c.Name, l.subject(c), l.circle(c), KnownFor.Seconds())
+	if err != nil {
+		return "", fmt.Errorf("remember a network: %w", err)
+	}
+	return l.newDevice(account, time.Now().Add(KnownFor)), nil
+}
+
+func (l *Limits) network(account string, from netip.Addr) Counter {
+	return Counter{Name: known, Subject: account, Circle: Networks(from)[0]}
+}
+
+// Circles are those in which somebody may try an account, the one with the best title first: of a device that the account
+// knows, of a network from which it was used lately, or of strangers (""). What strangers do fills no circle but theirs.
+func (l *Limits) Circles(ctx context.Context, account string, from netip.Addr, device string) (circles []string, err error) {
+	if l == nil {
+		return []string{""}, nil
+	}
+	if id := l.openDevice(account, device, time.Now().Add(l.ahead)); id != "" {
+		circles = append(circles, "device "+id)
+	}
+	var there bool
+	c := l.network(account, from)
+	err = l.db.Pool().QueryRow(ctx, `select exists (select from kluis.counter where name = $1 and subject = $2 and circle = $3
+		and keep_until > clock_timestamp() + make_interval(secs => $4))`, c.Name, l.subject(c), l.circle(c), l.ahead.Seconds()).Scan(&there)
+	if err != nil {
+		return nil, fmt.Errorf("look up a network: %w", err)
+	}
+	if there {
+		return append(circles, "network "+c.Circle), nil
+	}
+	return append(circles, ""), nil
+}
+
+// IsDevice says whether a circle is that of one device.
+func IsDevice(circle string) bool { return len(circle) > 7 && circle[:7] == "device " }
+
+// The parts of a device's token, in bytes: an id, the end in Unix seconds, and the HMAC of both for the account.
+const (
+	deviceID  = 16
+	deviceEnd = 8
+)
+
+func (l *Limits) newDevice(account string, until time.Time) string {
+	token := make([]byte, deviceID, deviceID+deviceEnd+32)
+	rand.Read(token) // never fails, see crypto/rand
+	token = binary.BigEndian.AppendUint64(token, uint64(until.Unix()))
+	return base64.RawURLEncoding.EncodeToString(append(token, l.deviceMAC(account, token)...))
+}
+
+// openDevice gives the id of a device that the account knows; "" for any other.
+func (l *Limits) openDevice(account, device string, now time.Time) string {
+	token, err := base64.RawURLEncoding.DecodeString(device)
+	if err != nil || len(token) < deviceID+deviceEnd {
+		return ""
+	}
+	stated, mac := token[:deviceID+deviceEnd], token[deviceID+deviceEnd:]
+	end := binary.BigEndian.Uint64(stated[deviceID:])
+	if subtle.ConstantTimeCompare(mac, l.deviceMAC(account, stated)) != 1 || end < uint64(now.Unix()) {
+		return ""
+	}
+	return string(stated[:deviceID])
+}
+
+func (l *Limits) deviceMAC(account string, stated []byte) []byte {
+	return l.key.MAC("kluis/limit/device/"+account, stated)
+}

@@ -1,0 +1,117 @@
+package password
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// queue hands out slots to those who wait, by turns: one for each network in which somebody waits. When all places are
+// taken, the last of the longest line gives theirs up to a newcomer from a network with a shorter one. So whoever sends
+// from one network what fills the queue waits behind themselves, and others wait for about a hash for each network.
+type queue struct {
+	mu      sync.Mutex
+	free    int // slots
+	places  int
+	waiting int
+	lines   map[string][]chan error // of each network, the longest waiting first: nil says that a slot is theirs
+	turns   []string                // the networks with a line, the next first
+}
+
+func newQueue(slots, places int) *queue {
+	return &queue{free: slots, places: places, lines: map[string][]chan error{}}
+}
+
+// enter waits for a slot, or gives ErrBusy when there is no place to wait in.
+func (q *queue) enter(ctx context.Context, network string) error {
+	turn, err := q.join(network)
+	if turn == nil || err != nil {
+		return err
+	}
+	select {
+	case err := <-turn:
+		return err
+	case <-ctx.Done():
+	}
+	if q.leave(network, turn) {
+		return ctx.Err()
+	}
+	if err := <-turn; err != nil { // it was decided meanwhile
+		return err
+	}
+	q.exit()
+	return ctx.Err()
+}
+
+// join takes a slot at once, and gives nil, or joins the network's line.
+func (q *queue) join(network string) (chan error, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.free > 0 {
+		q.free--
+		return nil, nil
+	}
+	if q.waiting == q.places && !q.makeRoom(network) {
+		return nil, ErrBusy
+	}
+	turn := make(chan error, 1)
+	if len(q.lines[network]) == 0 {
+		q.turns = append(q.turns, network)
+	}
+	q.lines[network] = append(q.lines[network], turn)
+	q.waiting++
+	return turn, nil
+}
+
+// makeRoom sends away the last of the longest line, if that is longer than the network's would become.
+func (q *queue) makeRoom(network string) bool {
+	longest := network
+	for n, line := range q.lines {
+		if len(line) > len(q.lines[longest]) {
+			longest = n
+		}
+	}
+	line := q.lines[longest]
+	if len(line) <= len(q.lines[network])+1 {
+		return false
+	}
+	last := line[len(line)-1]
+	q.remove(longest, last)
+	last <- ErrBusy
+	return true
+}
+
+// leave gives a place up, unless the turn has come.
+func (q *queue) leave(network string, turn chan error) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.remove(network, turn)
+}
+
+func (q *queue) remove(network string, turn chan error) bool {
+	i := slices.Index(q.lines[network], turn)
+	if i < 0 {
+		return false
+	}
+	q.waiting--
+	if q.lines[network] = slices.Delete(q.lines[network], i, i+1); len(q.lines[network]) == 0 {
+		delete(q.lines, network)
+		q.turns = slices.DeleteFunc(q.turns, func(n string) bool { return n == network })
+	}
+	return true
+}
+
+// exit gives the slot to the next network's first.
+func (q *queue) exit() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.turns) == 0 {
+		q.free++
+		return
+	}
+	network := q.turns[0]
+	next := q.lines[network][0]
+	q.turns = append(q.turns[1:], network)
+	q.remove(network, next)
+	next <- nil
+}
