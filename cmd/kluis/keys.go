@@ -133,18 +133,42 @@ func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.R
 	if err != nil {
 		return err
 	}
-	return do(vault.Rotation{DB: b.db, Keys: ring, Progress: rotationProgress(out.stderr),
-		Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
-			entries, err := b.tenancy.List(ctx, 0)
-			if pg.Is(err, pg.UndefinedTable) {
-				return nil, nil // a database that was never migrated
-			}
-			workspaces := make([]pg.Workspace, len(entries))
-			for i, e := range entries {
-				workspaces[i] = e.Workspace()
-			}
-			return workspaces, err
-		}})
+	r := b.rotation(ring)
+	r.Progress = rotationProgress(out.stderr)
+	return do(r)
+}
+
+// rotation is one of all there is.
+func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
+	return vault.Rotation{DB: b.db, Keys: ring, Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
+		entries, err := b.tenancy.List(ctx, 0)
+		if pg.Is(err, pg.UndefinedTable) {
+			return nil, nil // a database that was never migrated
+		}
+		workspaces := make([]pg.Workspace, len(entries))
+		for i, e := range entries {
+			workspaces[i] = e.Workspace()
+		}
+		return workspaces, err
+	}}
+}
+
+// followKeys takes up what changes in the key file until ctx ends. A key that is taken out while something is sealed with
+// it stays in use, and the log says so at once: at the next start it would be too late.
+func (b *base) followKeys(ctx context.Context, ring *keyring.Keyring) {
+	ring.Follow(ctx, func(err error) {
+		if err != nil {
+			b.log.ErrorContext(ctx, "the key file has changed and is not as it must be: going on with the keys of before", "keys", ring, "error", err.Error())
+			return
+		}
+		b.log.InfoContext(ctx, "the key file has changed", "keys", ring)
+	}, func(ctx context.Context, left *keyring.Keyring) error {
+		census, err := b.rotation(left).Count(ctx)
+		if err != nil {
+			return err
+		}
+		return unopened(census)
+	})
 }
 
 // checkKeys refuses to serve with keys that do not open what is in the database: those of another installation, or

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kluis-eu/kluis/internal/mail/mailtest"
+	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
 // kluis runs one command and gives its exit status and what it printed.
@@ -143,4 +144,47 @@ func TestKeysRefuse(t *testing.T) {
 	if _, err := os.Stat(none); err == nil {
 		t.Error("a refused command made a folder")
 	}
+}
+
+// A key that is taken out of the file too early is noticed while the server runs: the log says what to put back, and the
+// server goes on. After a rotation the same is no error.
+func TestKeyIsTakenOutTooEarly(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	file := filepath.Join(h.data, "keys")
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	old := regexp.MustCompile(`[0-9a-f]{8}`).FindString(h.must(t, "keys", "status"))
+	h.must(t, "keys", "new")
+	until(t, "the new key is in use", func() bool { return strings.Contains(s.log.String(), "the key file has changed") })
+	both, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(both)), "\n")
+	newer := []byte(lines[len(lines)-2] + "\n")
+	write := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tooEarly := "put the keys [" + old + "] back into the file"
+	write(newer)
+	until(t, "the log says that the key is needed", func() bool { return strings.Contains(s.log.String(), tooEarly) })
+	(&client{}).at(s).want(t, http.StatusOK, "POST", "/api/login", fmt.Sprintf(`{"workspace": "acme", "email": "ann@acme.example", "password": %q}`, plain))
+	ann.want(t, http.StatusOK, "GET", "/api/members", "") // which opens names
+	if status, _, stderr := h.run("serve", "--listen", freeAddress(t)); status != failure || !strings.Contains(stderr, "KLUIS_KEYS: none of the keys") {
+		t.Errorf("another start: status %d, %s", status, stderr)
+	}
+	write(both)
+	h.must(t, "keys", "rotate") // takes seconds: the server has seen the file
+	before := strings.Count(s.log.String(), "the key file has changed")
+	write(newer)
+	until(t, "the log says that the file has changed", func() bool { return strings.Count(s.log.String(), "the key file has changed") > before })
+	if n := strings.Count(s.log.String(), tooEarly); n != 1 {
+		t.Errorf("told %d times:\n%s", n, s.log)
+	}
+	s.stop(t)
+	h.serve(t)
 }

@@ -98,6 +98,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if s.Background {
 		group.Go(func() error { return background.Run(ctx) })
 	}
+	group.Go(func() error { b.followKeys(ctx, keys); return nil })
 	begin()
 	err = group.Wait()
 	b.log.Info("stopped")

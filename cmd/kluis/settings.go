@@ -64,22 +64,7 @@ func (s settings) loadKeys(log *slog.Logger) (*keyring.Keyring, error) {
 		return nil, fmt.Errorf("KLUIS_KEYS: there is no file %s, and what is in %s may be sealed with its keys: put the file back from its copy, "+
 			"or name where it is; only if nobody ever signed up here, make a new one with `kluis keys new`", s.keysFile(), s.postgresFolder())
 	}
-	if err != nil {
-		return nil, err
-	}
-	return followed(keys, log), nil
-}
-
-// followed makes a keyring say when its file has changed.
-func followed(keys *keyring.Keyring, log *slog.Logger) *keyring.Keyring {
-	keys.Notify(func(err error) {
-		if err != nil {
-			log.Error("the key file has changed and cannot be taken: going on with the keys of before", "keys", keys, "error", err.Error())
-			return
-		}
-		log.Info("the key file has changed", "keys", keys)
-	})
-	return keys
+	return keys, err
 }
 
 // proxies are the networks whose forwarding headers count.

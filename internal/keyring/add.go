@@ -34,7 +34,7 @@ func add(path string, first bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := parse(settingFile, "line", strings.Split(text, "\n"), true); err != nil {
+	if _, err := parseFile(text); err != nil {
 		return err // a file that nobody can load is not made better by a key
 	}
 	if err := replace(path, withKey(text, NewDataKey().key().Encode(), first)); err != nil {

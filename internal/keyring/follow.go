@@ -1,8 +1,8 @@
 package keyring
 
 import (
+	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -10,37 +10,34 @@ import (
 	"time"
 )
 
-// A keyring that came out of a file follows it. Nothing waits or polls: who is about to seal looks at the file when
-// nobody has for LookEvery, and who meets something that does not open looks at once. So of several processes with one
-// file, each opens what another sealed with a key that it has not seen yet; and LookEvery after a new first key is
-// there, none seals with an older one.
+// A keyring that came out of a file follows it. Who is about to seal reads the file when nobody has for LookEvery, and who
+// meets something that does not open reads it at once. So of several processes with one file, each opens what another
+// sealed with a key that it has not seen yet; and LookEvery after a new first key is there, none seals with an older one.
 //
 // A file that cannot be taken changes nothing, and the keys of before stay: one that is missing, half written, readable by
 // others, or that has none of the keys of before, which no rotation makes.
+//
+// Where somebody calls Follow, a key that is gone from the file is not let go before it is known that nothing needs it:
+//  1. The keys of the file are in use, and those that are gone stay behind them, where they only decrypt.
+//  2. Follow asks whether anything is sealed with them.
+//  3. If nothing is, they are let go; else that is told, and asked again later, until they are back or everything was rewrapped.
 
 // LookEvery is for how long a process may go on to seal with the keys that it knows, after they changed in the file.
 const LookEvery = time.Second
+
+// askAgain is how long after the last time it is asked whether keys that are gone are needed still.
+const askAgain = 10 * time.Minute
 
 // source is the file behind a keyring.
 type source struct {
 	path   string
 	looked atomic.Int64 // when, in ns since the epoch
 
-	mu   sync.Mutex
-	read fs.FileInfo // the file as it was read last, taken or not; nil when it was not there
-	at   time.Time   // when that was
-	tell func(error)
-}
-
-// Notify makes fn be called whenever the file has changed: with nil when its keys are in use now, else with the reason
-// why they are not. It is called by whoever noticed.
-func (k *Keyring) Notify(fn func(error)) {
-	if k.source == nil {
-		return
-	}
-	k.source.mu.Lock()
-	defer k.source.mu.Unlock()
-	k.source.tell = fn
+	mu       sync.Mutex
+	read     string // what was in the file last, or why it could not be read
+	changes  int    // how often that was something else
+	refused  error  // why the last change was not taken; nil when it was
+	followed bool   // keys that are gone stay
 }
 
 // Changed is when the file behind the keys was last changed; the zero time when there is none.
@@ -48,12 +45,11 @@ func (k *Keyring) Changed() time.Time {
 	if k.source == nil {
 		return time.Time{}
 	}
-	k.source.mu.Lock()
-	defer k.source.mu.Unlock()
-	if k.source.read == nil {
+	info, err := os.Stat(k.source.path)
+	if err != nil {
 		return time.Time{}
 	}
-	return k.source.read.ModTime()
+	return info.ModTime()
 }
 
 // try runs do with the keys, and once more with what the file has now, when that is something else.
@@ -68,7 +64,7 @@ func (k *Keyring) try(do func([]secret) bool) {
 	}
 }
 
-// look reads the file when it has changed since it was read, unless somebody looked less than age ago.
+// look takes what the file has, unless somebody looked less than age ago.
 func (k *Keyring) look(age time.Duration) {
 	s := k.source
 	if s == nil || age > 0 && time.Since(time.Unix(0, s.looked.Load())) < age {
@@ -77,43 +73,93 @@ func (k *Keyring) look(age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looked.Store(time.Now().UnixNano())
-	info, err := os.Stat(s.path)
+	text, err := readFile(s.path)
 	if err != nil {
-		info = nil
+		text = err.Error()
 	}
-	if s.same(info) {
+	if text == s.read {
 		return
 	}
-	changed := !sameFile(s.read, info)
-	s.read, s.at = info, time.Now()
-	keys, err := loadFile(s.path)
-	if err == nil && !slices.ContainsFunc(keys, func(key secret) bool { return has(k.keys(), key) }) {
-		err = fmt.Errorf("%s: none of the keys in %s is one of those in use", settingFile, s.path)
-	}
-	if err == nil && !sameKeys(keys, k.keys()) {
-		k.ring.Store(&keys)
-		changed = true
-	}
-	if changed && s.tell != nil {
-		s.tell(err)
+	s.read = text
+	s.changes++
+	if s.refused = err; err == nil {
+		s.refused = k.take(text)
 	}
 }
 
-// same tells that the file is the one that was read. When it was changed just before it was read, the clock of the
-// file system may have been too coarse to tell a later change from that one: then it is read again.
-func (s *source) same(info fs.FileInfo) bool {
-	return sameFile(s.read, info) && (info == nil || s.at.Sub(info.ModTime()) > time.Second)
-}
-
-func sameFile(a, b fs.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
+// take puts the keys of the file in use. The caller has the source's lock.
+func (k *Keyring) take(text string) error {
+	keys, err := parseFile(text)
+	if err != nil {
+		return err
 	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
+	gone := slices.DeleteFunc(slices.Clone(k.keys()), func(key secret) bool { return has(keys, key) })
+	if len(gone) == len(k.keys()) {
+		return fmt.Errorf("%s: none of the keys in %s is one of those in use", settingFile, k.source.path)
+	}
+	if k.source.followed {
+		keys = append(keys, gone...)
+	}
+	k.ring.Store(&keys)
+	return nil
 }
 
-func sameKeys(a, b []secret) bool {
-	return slices.EqualFunc(a, b, func(a, b secret) bool { return *a() == *b() })
+// Follow looks at the file until ctx ends. It tells of each change: nil when its keys are in use, else why they are not.
+// needs is asked about keys that are gone from the file: whether what is left opens everything. One at most follows a keyring.
+func (k *Keyring) Follow(ctx context.Context, tell func(error), needs func(ctx context.Context, left *Keyring) error) {
+	f := follower{Keyring: k, tell: tell, needs: needs}
+	if k.source != nil {
+		k.source.mu.Lock()
+		k.source.followed, f.told = true, k.source.changes
+		k.source.mu.Unlock()
+	}
+	tick := time.NewTicker(LookEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+			k.look(LookEvery)
+			f.step(ctx)
+		}
+	}
+}
+
+type follower struct {
+	*Keyring
+	tell  func(error)
+	needs func(context.Context, *Keyring) error
+	told  int       // changes of the file
+	asked time.Time // about keys that are gone
+}
+
+// step tells what is new, and lets keys go.
+func (f *follower) step(ctx context.Context) {
+	if f.source == nil {
+		return
+	}
+	f.source.mu.Lock()
+	text, changes, refused := f.source.read, f.source.changes, f.source.refused
+	f.source.mu.Unlock()
+	if changes != f.told {
+		f.tell(refused)
+		f.told, f.asked = changes, time.Time{}
+	}
+	left, err := parseFile(text)
+	if refused != nil || err != nil || len(left) == len(f.keys()) || time.Since(f.asked) < askAgain {
+		return
+	}
+	f.asked = time.Now()
+	gone := fixed(f.keys()[len(left):]).IDs()
+	if err := f.needs(ctx, fixed(left)); err != nil {
+		f.tell(fmt.Errorf("%s: put the keys %v back into the file, which are still needed, and rotate before taking them out: %w", settingFile, gone, err))
+		return
+	}
+	f.source.mu.Lock()
+	defer f.source.mu.Unlock()
+	if f.source.changes == changes {
+		f.ring.Store(&left)
+	}
 }
 
 func has(keys []secret, key secret) bool {

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -192,12 +193,26 @@ func TestFollowSeals(t *testing.T) {
 	}
 }
 
-// A file that cannot be taken changes nothing, and is reported once.
+// following makes a keyring keep what is gone, and gives the follower, whose steps the test takes, and what it told.
+func following(k *Keyring, needs func(left *Keyring) error) (f *follower, told func() []error) {
+	var errs []error
+	k.source.followed = true
+	f = &follower{Keyring: k, tell: func(err error) { errs = append(errs, err) },
+		needs: func(_ context.Context, left *Keyring) error { return needs(left) }}
+	return f, func() []error {
+		k.look(0)
+		f.step(context.Background())
+		now := errs
+		errs = nil
+		return now
+	}
+}
+
+// A file that cannot be taken changes nothing, and is told of once.
 func TestFollowRefuses(t *testing.T) {
 	path := newFile(t)
 	k := mustLoad(t, path)
-	var told []error
-	k.Notify(func(err error) { told = append(told, err) })
+	_, told := following(k, func(*Keyring) error { return nil })
 	ids := k.IDs()
 	token := mustSeal(t, k, "field", "x")
 	whole, err := os.ReadFile(path)
@@ -211,11 +226,13 @@ func TestFollowRefuses(t *testing.T) {
 		func() error { return os.Remove(path) },
 		func() error { return Create(path) },
 	} {
-		told = nil
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
-		for range 3 {
+		for i := range 3 {
+			if got := told(); i == 0 && (len(got) != 1 || got[0] == nil) || i > 0 && len(got) > 0 {
+				t.Errorf("told %v", got)
+			}
 			if got := k.Now().IDs(); !slices.Equal(got, ids) {
 				t.Fatalf("the keys are %q, want %q", got, ids)
 			}
@@ -223,19 +240,89 @@ func TestFollowRefuses(t *testing.T) {
 		if got, err := k.Open("field", token); err != nil || string(got) != "x" {
 			t.Errorf("%q, %v", got, err)
 		}
-		if len(told) != 1 || told[0] == nil {
-			t.Errorf("told %v", told)
-		}
 	}
-	told = nil
 	if err := errors.Join(os.WriteFile(path, whole, 0o600), os.Chmod(path, 0o600), Prepend(path)); err != nil {
 		t.Fatal(err)
+	}
+	if got := told(); len(got) != 1 || got[0] != nil {
+		t.Errorf("told %v", got)
 	}
 	if got := k.Now().IDs(); len(got) != 2 || got[1] != ids[0] {
 		t.Errorf("the keys are %q", got)
 	}
-	if len(told) != 1 || told[0] != nil {
-		t.Errorf("told %v", told)
+}
+
+// A key that is taken out of the file while something is sealed with it is told of, and goes on to open; it is let go when
+// nothing needs it any more. One that nothing needs is let go at once, and one that is put back is a key as before.
+func TestFollowKeepsWhatIsNeeded(t *testing.T) {
+	path := newFile(t)
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Prepend(path); err != nil {
+		t.Fatal(err)
+	}
+	both, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := mustLoad(t, path)
+	ids := k.IDs()
+	write(old)
+	token := mustSeal(t, mustLoad(t, path), "field", "x")
+	write(both)
+	needed := errors.New("a value is sealed with it")
+	f, told := following(k, func(left *Keyring) error {
+		if _, err := left.Open("field", token); err != nil {
+			return needed
+		}
+		return nil
+	})
+	told()
+	newer := []byte(strings.ReplaceAll(string(both), strings.TrimPrefix(string(old), header), ""))
+
+	write(newer) // the old one is gone, too early
+	if got := told(); len(got) != 2 || got[0] != nil || !errors.Is(got[1], needed) || !strings.Contains(got[1].Error(), ids[1]) || strings.Contains(got[1].Error(), ids[0]) {
+		t.Errorf("told %v", got)
+	}
+	if got, err := k.Open("field", token); err != nil || string(got) != "x" || !slices.Equal(k.IDs(), ids) {
+		t.Errorf("%q, %v, keys %q", got, err, k.IDs())
+	}
+	if got := told(); len(got) > 0 {
+		t.Errorf("told again %v", got)
+	}
+	f.asked = f.asked.Add(-askAgain)
+	if got := told(); len(got) != 1 || !errors.Is(got[0], needed) {
+		t.Errorf("told after a while %v", got)
+	}
+	rewrapped, err := k.Rewrap(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := token
+	token = rewrapped
+	f.asked = f.asked.Add(-askAgain)
+	if got := told(); len(got) > 0 || !slices.Equal(k.IDs(), ids[:1]) {
+		t.Errorf("told %v, keys %q", got, k.IDs())
+	}
+	if _, err := k.Open("field", lost); !errors.Is(err, ErrSealed) {
+		t.Errorf("a key that was let go opens: %v", err)
+	}
+
+	write(both) // put back
+	if got := told(); len(got) != 1 || got[0] != nil || !slices.Equal(k.IDs(), ids) {
+		t.Errorf("told %v, keys %q", got, k.IDs())
+	}
+	write(newer)
+	if got := told(); len(got) != 1 || got[0] != nil || !slices.Equal(k.IDs(), ids[:1]) {
+		t.Errorf("told %v, keys %q", got, k.IDs())
 	}
 }
 

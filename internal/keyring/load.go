@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/fernet/fernet-go"
 )
@@ -40,21 +41,21 @@ func Load(path, inline string) (*Keyring, error) {
 		}
 		return fixed(keys), nil
 	}
-	keys, err := loadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	k := fixed(keys)
-	k.source = &source{path: path}
-	k.look(0)
-	return k, nil
-}
-
-func loadFile(path string) ([]secret, error) {
 	text, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
+	keys, err := parseFile(text)
+	if err != nil {
+		return nil, err
+	}
+	k := fixed(keys)
+	k.source = &source{path: path, read: text}
+	k.source.looked.Store(time.Now().UnixNano())
+	return k, nil
+}
+
+func parseFile(text string) ([]secret, error) {
 	return parse(settingFile, "line", strings.Split(text, "\n"), true)
 }
 
