@@ -56,11 +56,13 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})
 }
 
-// inviteAgain mails an invited member a new code, for the invitation whose code is lost, or used up by others.
-func (c *Commands) inviteAgain(ctx context.Context, w pg.Workspace, a projections.Account) error {
-	return c.DB.Control(ctx, func(tx pgx.Tx) error {
-		return c.SendInvitation(ctx, tx, w, domain.MemberInvited{MemberID: a.ID, Email: a.Email, FullName: a.FullName, Language: a.Language})
-	})
+// SendInvitationAgain is SendInvitation with another code, for a member who has not joined meanwhile.
+func (c *Commands) SendInvitationAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace, member uuid.UUID) error {
+	a, err := c.Views.AccountByID(ctx, w, member)
+	if err != nil || a == nil || a.Status != domain.Invited {
+		return err
+	}
+	return c.SendInvitation(ctx, tx, w, domain.MemberInvited{MemberID: a.ID, Email: a.Email, FullName: a.FullName, Language: a.Language})
 }
 
 // AcceptInvitation makes an invited member active, with a password of their own, and signs them in.

@@ -253,3 +253,44 @@ func TestBurntInvitation(t *testing.T) {
 		t.Errorf("the new code: %v", err)
 	}
 }
+
+// An inviter mails another code for an invitation that others burnt, and few to any one stranger: by all workspaces.
+func TestInvitationsAreLimited(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2})
+	ada, eve := h.found(t), h.found(t)
+	invite := func(i int, by *person, email, role string) error {
+		_, err := h.process(i).InviteMember(context.Background(), Request{By: by.actor(t)}, Invitation{Email: email, FullName: "Grace Hopper", Role: role})
+		return err
+	}
+	wantEnded(t, "one address, two workspaces", race(20, func(i int) error { return invite(i, []*person{ada, eve}[i%2], "ｖictim@people.example", "member") }),
+		map[string]int{"": 5, "too_many_requests": 15})
+	if err := invite(0, ada, "other@people.example", "member"); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	if err := invite(0, ada, "other@people.example", "member"); err != nil {
+		t.Errorf("once more: %v", err)
+	}
+	for what, err := range map[string]error{"to another role": invite(0, ada, "other@people.example", "viewer"), "to a look-alike": invite(0, ada, "ｏther@people.example", "member")} {
+		if refusedAs(err) != "email_taken" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := ada.count(t, `select count(*) from event where type = 'member.invited_again'`); n < 1 {
+		t.Errorf("%d events", n)
+	}
+	grace := ada.member(t, "member")
+	if err := invite(0, ada, grace.email, "member"); refusedAs(err) != "email_taken" {
+		t.Errorf("who has joined: %v", err)
+	}
+	rules := limit.Defaults()
+	rules[limit.InviteMember], rules[limit.InviteDay] = limit.Rule{Most: 3, Span: time.Hour}, limit.Rule{Most: 4, Span: time.Hour}
+	h = newHouse(t, settings{rules: rules})
+	ada = h.found(t)
+	bob := ada.member(t, "admin") // one
+	ended := race(12, func(i int) error {
+		_, err := h.InviteMember(context.Background(), Request{By: []*person{ada, bob}[i%2].actor(t)}, Invitation{Email: fmt.Sprintf("p%d@people.example", i), FullName: "P", Role: "member"})
+		return err
+	})
+	wantEnded(t, "two inviters of one workspace", ended, map[string]int{"": 3, "too_many_requests": 9})
+}

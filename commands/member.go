@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -39,7 +40,8 @@ func (i Invitation) check() (normal string, err error) {
 	return normal, err
 }
 
-// InviteMember invites a person by e-mail. The mail with the code is a reaction to the event: see jobs.
+// InviteMember invites a person by e-mail, or once more to the same role. The mail with the code is a reaction to the
+// event: see jobs. Each is counted, since strangers get the mails.
 func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitation) (Result[domain.Member], error) {
 	id := uuid.Must(uuid.NewV7())
 	normal, err := wanted.check()
@@ -60,6 +62,8 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		return Result[domain.Member]{}, err
 	}
 	hash := own.Hash(emailField, normal)
+	var before domain.Member
+	counted := false
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var same []domain.Member
 		var inviter []projections.MemberRow
@@ -72,9 +76,24 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		if err := a.by.Role.Grants.MayGive(domain.GrantsOf(wanted.Role)); err != nil {
 			return plan{}, err
 		}
-		if len(same) > 0 {
+		again, err := c.invitedBefore(ctx, w, same, wanted)
+		if err != nil {
+			return plan{}, err
+		}
+		if len(same) > 0 && !again {
 			return plan{}, domain.Refuse(domain.Conflict, "email_taken", "there is a member with this e-mail address")
 		}
+		if !counted {
+			if err := c.mayInvite(ctx, a.by, normal); err != nil {
+				return plan{}, err
+			}
+			counted = true
+		}
+		if again {
+			before = same[0]
+			return plan{stream: domain.RosterStream, version: a.by.Roster, events: []domain.Event{domain.MemberInvitedAgain{MemberID: before.ID}}}, nil
+		}
+		before = domain.Member{}
 		invited.Language = wanted.Language
 		if invited.Language == "" && len(inviter) > 0 {
 			invited.Language = inviter[0].Language
@@ -82,7 +101,16 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: []domain.Event{invited},
 			also: []pg.Statement{insertKey, setAddress(id, hash)}}, nil
 	})
-	return result(ctx, c, r, projections.Members, domain.Member{}, done, err)
+	return result(ctx, c, r, projections.Members, before, done, err)
+}
+
+// invitedBefore says whether the one member with an address got just this invitation.
+func (c *Commands) invitedBefore(ctx context.Context, w pg.Workspace, same []domain.Member, wanted Invitation) (bool, error) {
+	if len(same) != 1 || same[0].Status != domain.Invited || same[0].Role != wanted.Role {
+		return false, nil
+	}
+	people, err := c.OpenMembers(ctx, w, same)
+	return strings.EqualFold(people[same[0].ID].Email, wanted.Email), err // as it is written: look-alikes are taken
 }
 
 // ChangeRole gives a member another role.

@@ -76,7 +76,7 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 		return err
 	}
 	if account != nil && account.Status == domain.Invited {
-		return c.inviteAgain(ctx, w, *account)
+		return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.SendInvitationAgain(ctx, tx, w, account.ID) })
 	}
 	code := token.NewCode()
 	active := account != nil && account.Status == domain.Active

@@ -57,6 +57,10 @@ type (
 		Role     string    `json:"role"`
 		Language string    `json:"language,omitempty"`
 	}
+	// MemberInvitedAgain mails another code to an invited member, whose own is lost, or used up by others.
+	MemberInvitedAgain struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
 	MemberJoined struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
@@ -81,6 +85,7 @@ type (
 
 func (MemberAdded) Type() string           { return "member.added" }
 func (MemberInvited) Type() string         { return "member.invited" }
+func (MemberInvitedAgain) Type() string    { return "member.invited_again" }
 func (MemberJoined) Type() string          { return "member.joined" }
 func (MemberRoleChanged) Type() string     { return "member.role_changed" }
 func (MemberLanguageChanged) Type() string { return "member.language_changed" }
@@ -91,6 +96,7 @@ func (MemberRemoved) Type() string         { return "member.removed" }
 // Member gives the member that an event of the roster is about.
 func (e MemberAdded) Member() uuid.UUID           { return e.MemberID }
 func (e MemberInvited) Member() uuid.UUID         { return e.MemberID }
+func (e MemberInvitedAgain) Member() uuid.UUID    { return e.MemberID }
 func (e MemberJoined) Member() uuid.UUID          { return e.MemberID }
 func (e MemberRoleChanged) Member() uuid.UUID     { return e.MemberID }
 func (e MemberLanguageChanged) Member() uuid.UUID { return e.MemberID }
@@ -101,6 +107,7 @@ func (e MemberRemoved) Member() uuid.UUID         { return e.MemberID }
 func init() {
 	register[MemberAdded]()
 	register[MemberInvited]()
+	register[MemberInvitedAgain]()
 	register[MemberJoined]()
 	register[MemberRoleChanged]()
 	register[MemberLanguageChanged]()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/limit"
 )
@@ -412,4 +413,54 @@ func TestNamesAsTyped(t *testing.T) {
 			t.Errorf("no mail for name %d", i)
 		}
 	}
+}
+
+// A device that has logged in stays able to, from the same network as the stranger who locks everybody else out there.
+func TestDevices(t *testing.T) {
+	t.Parallel()
+	p := newLimited(t, 1)[0]
+	ada := p.signUp(t)
+	logIn := func(device, password string) reply {
+		return p.public().call(t, "POST", "/api/login", object{"workspace": ada.slug, "email": ada.email, "password": password, "device": device})
+	}
+	device := decode[struct {
+		Device string `json:"device"`
+	}](t, ada.logIn(t, ada.password).want(t, 200)).Device
+	for range 5 {
+		ada.logIn(t, "wrong").want(t, 401)
+	}
+	for i := range 15 {
+		p.public().call(t, "POST", "/api/login", object{"workspace": ada.slug, "email": fmt.Sprint("x", i, "@people.example"), "password": "wrong"}).want(t, 401)
+	}
+	limited(t, ada.logIn(t, ada.password), "too_many_requests")
+	limited(t, logIn("x"+device[1:], ada.password), "too_many_requests")
+	logIn(device, ada.password).want(t, 200)
+	logIn(strings.Repeat("x", 101), ada.password).problem(t, 422, "invalid")
+}
+
+// An invitation that others burnt is sent again, by who invited.
+func TestInvitedAgain(t *testing.T) {
+	t.Parallel()
+	p := newLimited(t, 1)[0]
+	ada := p.signUp(t)
+	eve := ada.invite(t, "member")
+	ada.react(t, eve.id)
+	for range 5 {
+		eve.accept(t, "000000", eve.password).problem(t, 422, "bad_code")
+	}
+	eve.accept(t, p.code(t, "invitation_code", eve.email), eve.password).problem(t, 422, "bad_code")
+	a := ada.call(t, "POST", "/api/members", object{"email": eve.email, "full_name": eve.name, "role": "member"}, "Idempotency-Key: again").want(t, 201)
+	if m := decode[member](t, a); m.ID != eve.id || m.Status != "invited" {
+		t.Errorf("%s", a.body)
+	}
+	if again := ada.call(t, "POST", "/api/members", object{"email": eve.email, "full_name": eve.name, "role": "member"}, "Idempotency-Key: again"); again.essence() != a.essence() {
+		t.Errorf("answered %s and later %s", a.essence(), again.essence())
+	}
+	if err := p.db.Control(t.Context(), func(tx pgx.Tx) error {
+		return p.does.SendInvitationAgain(t.Context(), tx, ada.workspace, eve.id)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eve.accept(t, p.code(t, "invitation_code", eve.email), eve.password).want(t, 201)
+	ada.noDrift(t)
 }

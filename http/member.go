@@ -98,7 +98,7 @@ func member(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
 		Summary: "List the members, the newest first", Access: needs(domain.ReadMember)}, a.listMembers)
 	command(a, operation{Method: "POST", Path: "/api/members", ID: "invite-member", Tag: "member", Status: http.StatusCreated,
-		Summary: "Invite a person", Description: "The person gets a mail with a 6-digit code, which is good for 7 days.",
+		Summary: "Invite a person", Description: "The person gets a mail with a 6-digit code, which is good for 7 days. The same invitation once more mails another code. An address gets 5 such mails a day, a member may ask for 200 an hour.",
 		Access: needs(domain.CreateMember)}, a.inviteMember)
 	register(a, operation{Method: "GET", Path: "/api/members/{id}", ID: "get-member", Tag: "member", Status: http.StatusOK,
 		Summary: "Get a member", Access: needs(domain.ReadMember)},

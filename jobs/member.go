@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -15,9 +16,17 @@ import (
 // inviteMember mails the code to a member who was invited. A person who was erased meanwhile gets none, and
 // neither does an address that no mail can be sent to: trying again would not help, and hold up the others.
 func (j *Jobs) inviteMember(ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.MemberInvited) error {
-	err := j.Commands.SendInvitation(ctx, tx, w, event)
+	return j.invitation(ctx, w, event.MemberID, j.Commands.SendInvitation(ctx, tx, w, event))
+}
+
+func (j *Jobs) inviteMemberAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.MemberInvitedAgain) error {
+	return j.invitation(ctx, w, event.MemberID, j.Commands.SendInvitationAgain(ctx, tx, w, event.MemberID))
+}
+
+// invitation passes over what trying again would not help.
+func (j *Jobs) invitation(ctx context.Context, w pg.Workspace, member uuid.UUID, err error) error {
 	if errors.Is(err, vault.ErrErased) || errors.Is(err, mail.ErrRefused) {
-		j.Log.WarnContext(ctx, "invitation not sent", "workspace", w.ID, "member", event.MemberID, "error", err.Error())
+		j.Log.WarnContext(ctx, "invitation not sent", "workspace", w.ID, "member", member, "error", err.Error())
 		return nil
 	}
 	return err

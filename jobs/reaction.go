@@ -16,6 +16,7 @@ import (
 // reactions is everything that an event sets off.
 var reactions = []reaction{
 	on((*Jobs).inviteMember),
+	on((*Jobs).inviteMemberAgain),
 }
 
 // reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, in the
