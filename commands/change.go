@@ -312,7 +312,7 @@ func refusal(err error) error {
 	var unknown *eventstore.UnknownOutcomeError
 	var reused *eventstore.KeyReusedError
 	switch {
-	case errors.As(err, &busy):
+	case errors.As(err, &busy) && busy.Cause == nil: // else it is an outage
 		r := domain.Refuse(domain.Unavailable, "busy", "too much is being written in this workspace")
 		r.RetryAfter = time.Second
 		return r

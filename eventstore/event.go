@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Record is an event as it is stored.
@@ -178,6 +180,9 @@ type ClockError struct{ Ahead time.Duration }
 func (e *ClockError) Error() string {
 	return fmt.Sprintf("the last event is %s ahead of the database's clock: set that clock right, or begin a new epoch with `kluis restored`", e.Ahead.Round(time.Second))
 }
+
+// Outage has it told as one: once the clock is right, the same may be asked again.
+func (e *ClockError) Outage() pg.Outage { return pg.ClockWrong }
 
 // GapError says that the log lacks an event: position Want should have come, and Got came. It was tampered with, or Postgres
 // lost a row.

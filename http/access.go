@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"regexp"
@@ -99,7 +100,9 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 	if !ok {
 		return newProblem(http.StatusUnauthorized)
 	}
-	actor, err := a.Authenticate(ctx.Context(), token)
+	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
+	defer cancel()
+	actor, err := a.Authenticate(within, token)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duratio
 	log := slog.New(slog.NewJSONHandler(p.log, nil))
 	p.open(t, log, bound)
 	server, err := http.New(http.Options{Authenticate: p.does.Authenticate, Commands: p.does, Views: p.views,
-		Ready: func(context.Context) error { return nil }, Log: log, Version: "test"})
+		Ready: p.db.Ready, Log: log, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

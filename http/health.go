@@ -2,9 +2,11 @@ package http
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 const (
@@ -39,7 +41,11 @@ func readiness(a *api) func(context.Context, *struct{}) (*healthOutput, error) {
 		if a.stopping.Err() != nil {
 			return nil, domain.Refuse(domain.Unavailable, "stopping", "the server is stopping")
 		}
-		if err := a.Ready(ctx); err != nil {
+		err := a.Ready(ctx)
+		if _, outage := pg.OutageOf(err); outage {
+			return nil, fmt.Errorf("not ready: %w", err)
+		}
+		if err != nil {
 			x := exchangeOf(ctx)
 			x.log.WarnContext(ctx, "not ready", "request_id", x.id, "error", err.Error())
 			return nil, domain.Refuse(domain.Unavailable, "not_ready", "the server is not ready to serve requests")

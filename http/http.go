@@ -66,6 +66,7 @@ type api struct {
 	stop     context.CancelFunc
 
 	followers followers
+	quiet     quiet         // about outages
 	breath    time.Duration // shorter in tests
 }
 

@@ -35,6 +35,7 @@ type exchange struct {
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
 	tooLarge bool               // set by body.go when the body went over its limit
 	aborted  bool               // the answer broke off
+	quiet    *quiet             // of the server
 }
 
 type exchangeKey struct{}
@@ -60,6 +61,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			log:    a.Log,
 			client: clientAddress(r, a.TrustedProxies),
 			agent:  userAgent(r),
+			quiet:  &a.quiet,
 		}
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 		c.Response().Header().Set("X-Request-Id", x.id)

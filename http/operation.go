@@ -69,7 +69,9 @@ func registerPublic[I, O any](a *api, op operation, handle func(ctx context.Cont
 func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, error)) {
 	described := op.describe(a)
 	huma.Register(a.huma, described, func(ctx context.Context, in *I) (*O, error) {
-		out, err := handle(ctx, in)
+		within, cancel := op.patience(ctx)
+		defer cancel()
+		out, err := handle(within, in)
 		if err != nil {
 			return nil, problemOf(ctx, err)
 		}
@@ -79,6 +81,18 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 	op.checkStruct(reflect.TypeFor[I]())
 	op.checkStruct(reflect.TypeFor[O]())
 	op.check(a)
+}
+
+// answerTimeout is how long a request works at most, from when its body is there: longer than an append takes at most to find
+// out what became of it, and shorter than most callers wait.
+const answerTimeout = 25 * time.Second
+
+// patience bounds the work on a request. A stream ends with its caller.
+func (op operation) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if op.Produces != "" {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, answerTimeout)
 }
 
 // checkStruct refuses an embedded struct whose name is not exported: huma passes its fields over in silence.

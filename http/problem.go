@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // problem is the body of every answer that is not a success (RFC 9457). It says nothing that the caller
@@ -90,8 +91,8 @@ func codedProblem(status int, code, detail string) *problem {
 	return &problem{Type: "/problems/" + code, Title: title, Status: status, Detail: detail, Code: code}
 }
 
-// problemOf turns any error into what the caller may see of it. What is neither a refusal nor a problem is
-// ours: it goes to the log, and the caller learns the request id.
+// problemOf turns any error into what the caller may see of it. What is neither a refusal nor a problem is an outage of the
+// database, or ours: it goes to the log, and the caller learns the request id.
 func problemOf(ctx context.Context, err error) *problem {
 	x := exchangeOf(ctx)
 	p := translate(ctx, x, err)
@@ -115,10 +116,10 @@ func translate(ctx context.Context, x *exchange, err error) *problem {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return newProblem(statusClosed)
 	}
-	x.log.ErrorContext(ctx, "request failed", "request_id", x.id, "error", err.Error())
-	if errors.Is(err, context.DeadlineExceeded) {
-		return newProblem(http.StatusServiceUnavailable)
+	if o, is := pg.OutageOf(err); is {
+		return x.outage(ctx, o, err)
 	}
+	x.log.ErrorContext(ctx, "request failed", "request_id", x.id, "error", err.Error())
 	return newProblem(http.StatusInternalServerError)
 }
 

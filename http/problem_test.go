@@ -19,7 +19,7 @@ func TestErrorsOfHandlers(t *testing.T) {
 		{"unknown", 500, "internal", ""},
 		{"panic", 500, "internal", ""},
 		{"kindless", 500, "internal", ""},
-		{"deadline", 503, "unavailable", "1"},
+		{"deadline", 503, "database_busy", "1"},
 		{"wrapped", 409, "last_admin", ""},
 		{"fields", 422, "invalid", ""},
 		{"wait", 429, "locked", "2"},

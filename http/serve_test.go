@@ -107,12 +107,16 @@ func TestStoppingEndsStreamsWell(t *testing.T) {
 	if got := response.Header.Get("Content-Type"); got != "application/x-ndjson" {
 		t.Error(got)
 	}
+	line := make([]byte, len("{\"position\":1}\n"))
+	if _, err := io.ReadFull(response.Body, line); err != nil || string(line) != "{\"position\":1}\n" {
+		t.Fatalf("%q %v", line, err)
+	}
 	started := time.Now()
 	if err := stop(); err != nil || time.Since(started) > 5*time.Second {
 		t.Error(err, time.Since(started))
 	}
-	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "{\"position\":1}\n" {
-		t.Errorf("%q %v", body, err)
+	if rest, err := io.ReadAll(response.Body); err != nil || len(rest) != 0 {
+		t.Errorf("%q %v", rest, err)
 	}
 }
 

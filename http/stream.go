@@ -3,11 +3,14 @@ package http
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 const (
@@ -70,7 +73,11 @@ func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) 
 			return
 		}
 		if ctx.Err() == nil {
-			x.log.ErrorContext(ctx, "stream broke off", "request_id", x.id, "error", err.Error())
+			level := slog.LevelError
+			if _, outage := pg.OutageOf(err); outage {
+				level = slog.LevelWarn
+			}
+			x.log.Log(ctx, level, "stream broke off", "request_id", x.id, "error", err.Error())
 		}
 		panic(http.ErrAbortHandler)
 	}

@@ -54,7 +54,16 @@ func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]
 	if err != nil || actor == nil || !touch {
 		return actor, err
 	}
-	return actor, p.db.Do(ctx, w, pg.Exec(`update session set used_at = now() where id = $1`, actor.Session))
+	return actor, p.touch(ctx, w, `update session set used_at = now() where id = $1`, actor.Session)
+}
+
+// touch notes a last use. When nothing can be written at the moment nothing is noted, and reading goes on.
+func (p *Projections) touch(ctx context.Context, w pg.Workspace, sql string, id uuid.UUID) error {
+	err := p.db.Do(ctx, w, pg.Exec(sql, id))
+	if _, outage := pg.OutageOf(err); outage {
+		return nil
+	}
+	return err
 }
 
 const (
@@ -71,7 +80,7 @@ func (p *Projections) ByToken(ctx context.Context, w pg.Workspace, digest [32]by
 	if err != nil || actor == nil || !touch {
 		return actor, err
 	}
-	return actor, p.db.Do(ctx, w, pg.Exec(`update token_secret set used_at = now() where token_id = $1`, actor.Token))
+	return actor, p.touch(ctx, w, `update token_secret set used_at = now() where token_id = $1`, actor.Token)
 }
 
 // Again reads the actor anew, after the roster moved: nil when the member may no longer act, or the session or token

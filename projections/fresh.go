@@ -60,7 +60,7 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 		if failed != nil && !inTime(failed) {
 			return mark, failed
 		}
-		if time.Now().After(end) {
+		if o, _ := pg.OutageOf(failed); o == pg.ReadOnlyNow || o == pg.Full || time.Now().After(end) {
 			break
 		}
 	}

@@ -42,7 +42,7 @@ func (p *Projections) GetMember(ctx context.Context, by Actor, id uuid.UUID) (do
 
 // GetSelf answers with the actor's own membership, whatever the role.
 func (p *Projections) GetSelf(ctx context.Context, by Actor) (domain.Member, Mark, error) {
-	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, domain.Own, by.Member, by.Member)
+	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, domain.All, by.Member, by.Member)
 }
 
 // ListMembers answers with the members, the newest first.

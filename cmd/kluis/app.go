@@ -121,10 +121,13 @@ func (b *base) close() {
 	}
 }
 
-// ready tells whether requests can be served: the database answers, and has this program's shape.
+// ready tells whether requests can be served: the database answers, takes changes, and has this program's shape.
 func (b *base) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	if err := b.db.Ready(ctx); err != nil {
+		return err
+	}
 	return b.migrated(ctx)
 }
 

@@ -120,7 +120,19 @@ func (db *DB) Own(ctx context.Context, path string, fn func(tx pgx.Tx) error) er
 	})
 }
 
-func (db *DB) begin(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) error) error {
+// begin runs fn in a transaction. A connection on which none can begin is dead, and another does.
+func (db *DB) begin(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) error) (err error) {
+	for range 1 + deadConns {
+		began := false
+		err = db.beginOnce(ctx, pool, func(tx pgx.Tx) error { began = true; return fn(tx) })
+		if err == nil || began || !again(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (db *DB) beginOnce(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) error) error {
 	conn, err := acquire(ctx, pool)
 	if err != nil {
 		return err
@@ -134,6 +146,18 @@ func (db *DB) begin(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) 
 		}
 		return fn(tx)
 	})
+}
+
+// Ready tells whether the database answers and takes changes: nil, or an error that is an outage.
+func (db *DB) Ready(ctx context.Context) error {
+	var readOnly bool
+	err := db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select current_setting('transaction_read_only')::boolean`).Scan(&readOnly)
+	})
+	if err == nil && readOnly {
+		err = ErrReadOnly
+	}
+	return err
 }
 
 // Become puts the rest of a transaction under a role and a search_path. It is for transactions that

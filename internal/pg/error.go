@@ -50,6 +50,9 @@ func Lost(err error) bool {
 // ErrNoConnection says that every connection of the pool is in use, and stayed so.
 var ErrNoConnection = errors.New("no connection is free")
 
+// ErrReadOnly says that the database answers and takes no changes.
+var ErrReadOnly = errors.New("the database is read-only")
+
 // Outage is why Postgres could not do at the moment what is right in itself: the same may be asked again later.
 type Outage string
 
@@ -58,24 +61,47 @@ const (
 	Busy        Outage = "database_busy"        // no connection, or a lock or an answer, in time
 	ReadOnlyNow Outage = "database_read_only"   // a standby, or a primary told so
 	Full        Outage = "database_full"        // no room on its disk, or in its memory
+	ClockWrong  Outage = "database_clock"       // behind what it said before, by far: see eventstore.ClockError
 )
 
-// OutageOf tells whether err is an outage, and which, by the class of its SQLSTATE.
+// OutageOf tells whether err is an outage, and which, by the class of its SQLSTATE. Whatever ends a connection, or keeps one
+// from being made, is one; and an error may say that it is.
 func OutageOf(err error) (o Outage, is bool) {
+	var said interface{ Outage() Outage }
+	if errors.As(err, &said) {
+		return said.Outage(), true
+	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		return outageOf(pgErr.Code)
+		if o, is = outageOf(pgErr.Code); !is && (pgErr.SeverityUnlocalized == "FATAL" || unconnected(err)) {
+			return Unreachable, true
+		}
+		return o, is
 	}
 	var netErr net.Error
-	var connectErr *pgconn.ConnectError
 	switch {
+	case errors.Is(err, ErrReadOnly):
+		return ReadOnlyNow, true
 	case errors.Is(err, ErrNoConnection), errors.Is(err, context.DeadlineExceeded):
 		return Busy, true
-	case errors.As(err, &connectErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), pgconn.SafeToRetry(err):
+	case unconnected(err), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), pgconn.SafeToRetry(err):
 		return Unreachable, true
 	}
 	return "", false
 }
+
+// unconnected tells that no connection could be made.
+func unconnected(err error) bool {
+	return errors.As(err, new(*pgconn.ConnectError))
+}
+
+// again tells of an error that a connection of the pool turned out to be dead, so that another may do.
+func again(err error) bool {
+	return Lost(err) && !unconnected(err) && !errors.Is(err, ErrNoConnection)
+}
+
+// deadConns is how many connections of the pool may turn out to be dead, one after the other, as after a restart of the server.
+const deadConns = 10
 
 // outageOf knows the codes of Postgres 18, appendix A.
 func outageOf(code string) (Outage, bool) {
@@ -84,7 +110,7 @@ func outageOf(code string) (Outage, bool) {
 		return ReadOnlyNow, true
 	case "53300", "53400", LockNotAvailable, Deadlock, "40001", "57014", "25P03", "25P04", "57P05": // too many; locks; timeouts
 		return Busy, true
-	case "3D000", "28P01", "28000", "57P01", "57P02", "57P03", "57P04": // a database or a password that is being changed; stopping, starting
+	case "57P01", "57P02", "57P03", "57P04": // stopping, starting, dropped
 		return Unreachable, true
 	}
 	switch {

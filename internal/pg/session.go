@@ -15,6 +15,9 @@ import (
 
 // pins are the settings on which depends what is stored, answered or locked. A role, a database or a server may have
 // others: at a connection of ours these hold. They are no workspace's, so a connection may keep them.
+//
+// Not among them is default_transaction_read_only: whoever sets it, as the disk guards of managed databases do, wants no
+// changes now, and gets that (ReadOnlyNow).
 var pins = map[string]string{
 	// the wire, and how values are read and written as text
 	"client_encoding": "UTF8", "DateStyle": "ISO, MDY", "IntervalStyle": "postgres", "TimeZone": "UTC",
@@ -24,7 +27,7 @@ var pins = map[string]string{
 	// which rows a statement finds
 	"row_security": "on", "gin_fuzzy_search_limit": "0", "default_text_search_config": "pg_catalog.simple",
 	// what a transaction is
-	"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "default_transaction_deferrable": "off",
+	"default_transaction_isolation": "read committed", "default_transaction_deferrable": "off",
 	"exit_on_error": "off", "role": "none",
 	// where tables are made
 	"default_tablespace": "", "temp_tablespaces": "", "default_table_access_method": "heap", "check_function_bodies": "on",
@@ -110,7 +113,6 @@ func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
 func (db *DB) options(asked pgx.TxOptions) pgx.TxOptions {
 	if db.pooler {
 		asked.IsoLevel = orElse(asked.IsoLevel, pgx.ReadCommitted)
-		asked.AccessMode = orElse(asked.AccessMode, pgx.ReadWrite)
 		asked.DeferrableMode = pgx.NotDeferrable
 	}
 	return asked

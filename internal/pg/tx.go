@@ -49,9 +49,9 @@ func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) erro
 // connection turns out to be dead, as those of a pool are after the server was restarted.
 func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (err error) {
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	for range 3 {
+	for range 1 + deadConns {
 		err = db.within(ctx, w, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
-		if err == nil || !Lost(err) || ctx.Err() != nil {
+		if err == nil || !again(err) || ctx.Err() != nil {
 			return err
 		}
 	}
