@@ -101,6 +101,9 @@ func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 	if err := t.migrateControl(ctx); err != nil {
 		return err
 	}
+	if err := t.heal(ctx, false); err != nil {
+		return err
+	}
 	behind, err := t.behind(ctx)
 	if err != nil {
 		return err
@@ -130,14 +133,14 @@ func (t *Tenancy) migrateControl(ctx context.Context) error {
 		if err := lock(ctx, tx); err != nil {
 			return err
 		}
-		login, err := t.login(ctx, tx)
+		login := t.login()
+		owner, err := pg.Owner(ctx, tx)
 		if err != nil {
 			return err
 		}
 		//sqlcheck:allow login is quoted
 		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single), version integer not null, hash text not null default '');
-			insert into kluis.migration (version) values (0) on conflict do nothing;
-			grant usage on schema kluis to `+login+`; grant select on kluis.migration to `+login)
+			insert into kluis.migration (version) values (0) on conflict do nothing;`+beforeControl(login))
 		if err != nil {
 			return fmt.Errorf("prepare the control schema: %w", err)
 		}
@@ -149,7 +152,7 @@ func (t *Tenancy) migrateControl(ctx context.Context) error {
 		if err := goesOn(t.controlLine, version, hash); err != nil {
 			return fmt.Errorf("control schema: %w", err)
 		}
-		if err := apply(ctx, tx, t.controlLine, version, login, ""); err != nil {
+		if err := apply(ctx, tx, t.controlLine, version, login, pgx.Identifier{groupOf(owner)}.Sanitize()); err != nil {
 			return err
 		}
 		newest := len(t.controlLine)
@@ -159,14 +162,10 @@ func (t *Tenancy) migrateControl(ctx context.Context) error {
 }
 
 func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
-	err := pgx.BeginFunc(ctx, t.db.Pool(), func(tx pgx.Tx) error {
-		login, err := t.login(ctx, tx)
-		if err != nil {
-			return err
-		}
+	err := t.db.Own(ctx, w.Schema(), func(tx pgx.Tx) error {
 		var version int
 		var hash string
-		err = tx.QueryRow(ctx, `select version, hash from kluis.workspace where id = $1 for update`, w.ID).Scan(&version, &hash)
+		err := tx.QueryRow(ctx, `select version, hash from kluis.workspace where id = $1 for update`, w.ID).Scan(&version, &hash)
 		if err != nil {
 			return err
 		}
@@ -177,10 +176,7 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hash = $2 where id = $3`, newest, hashOf(t.workspaceLine, newest), w.ID); err != nil {
 			return err
 		}
-		if err := pg.Become(ctx, tx, pg.Owner, w.Schema()); err != nil {
-			return err
-		}
-		return apply(ctx, tx, t.workspaceLine, version, login, w.Schema())
+		return apply(ctx, tx, t.workspaceLine, version, t.login(), w.Schema())
 	})
 	if err != nil {
 		return fmt.Errorf("workspace %s: %w", w.ID, err)
@@ -189,11 +185,7 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 }
 
 // login is the application's login, quoted as an identifier.
-func (t *Tenancy) login(ctx context.Context, tx pgx.Tx) (string, error) {
-	var name string
-	err := tx.QueryRow(ctx, `select session_user`).Scan(&name)
-	return pgx.Identifier{name}.Sanitize(), err
-}
+func (t *Tenancy) login() string { return pgx.Identifier{t.db.Login()}.Sanitize() }
 
 // foreign makes ErrForeign of what says that a column is not there: data from before it.
 func foreign(err error) error {

@@ -4,7 +4,7 @@ create table workspace (
     id         uuid primary key,
     slug       text not null unique,
     region     text not null,
-    status     text not null check (status in ('active', 'erased')),
+    status     text not null check (status in ('active', 'on_hold', 'erasing', 'erased')),
     version    integer not null, -- the last file of migrations/workspace that it has
     hash       text not null, -- of the files up to that one
     created_at timestamptz not null default now()
