@@ -12,7 +12,7 @@ import (
 
 func (p *person) require(t testing.TB, roles ...string) Result[domain.Policy] {
 	t.Helper()
-	done, err := p.h.UpdatePolicy(t.Context(), Request{By: p.actor(t), Origin: home}, &roles)
+	done, err := p.h.UpdatePolicy(t.Context(), Request{By: p.actor(t), Origin: home}, &roles, p.password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestCommandsGuardThePolicy(t *testing.T) {
 	for what, err := range map[string]error{
 		"a task":      second(h.process(1).CreateTask(t.Context(), Request{By: by}, domain.TaskCreated{Title: "x"})),
 		"a member":    second(h.process(1).DeactivateMember(t.Context(), Request{By: by}, grace.id)),
-		"the policy":  second(h.process(1).UpdatePolicy(t.Context(), Request{By: by}, &roles)),
+		"the policy":  second(h.process(1).UpdatePolicy(t.Context(), Request{By: by}, &roles, bob.password)),
 		"two factors": second(h.process(1).ResetTwoFactor(t.Context(), Request{By: by}, grace.id)),
 		"an API token": func() error {
 			_, _, err := h.process(1).CreateToken(t.Context(), Request{By: by}, domain.TokenCreated{Name: "x", ExpiresAt: time.Now().Add(time.Hour)})
@@ -86,12 +86,12 @@ func TestPolicyFromOneVersion(t *testing.T) {
 			return err
 		}
 		roles := [][]string{{"all"}, {"admin"}, {}}[i%3]
-		_, err := h.process(i).UpdatePolicy(context.Background(), Request{By: by, IfMatch: []int{version}}, &roles)
+		_, err := h.process(i).UpdatePolicy(context.Background(), Request{By: by, IfMatch: []int{version}}, &roles, ada.password)
 		return err
 	})
 	wantEnded(t, "changes", ended, map[string]int{"": 1, "stale": 14, "invited": 5})
 	for _, roles := range [][]string{{"nobody"}, {"admin", "admin"}, {"all", "viewer"}, {"\x00"}} {
-		if _, err := h.UpdatePolicy(t.Context(), Request{By: ada.actor(t)}, &roles); refusedAs(err) != "invalid" {
+		if _, err := h.UpdatePolicy(t.Context(), Request{By: ada.actor(t)}, &roles, ada.password); refusedAs(err) != "invalid" {
 			t.Errorf("%q: %v", roles, err)
 		}
 	}

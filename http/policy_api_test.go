@@ -18,7 +18,7 @@ type policy struct {
 
 func (c *client) require(t tester, roles ...string) reply {
 	t.Helper()
-	return c.call(t, "PATCH", "/api/policy", object{"two_factor_roles": append([]string{}, roles...)}).want(t, 200)
+	return c.call(t, "PATCH", "/api/policy", object{"two_factor_roles": append([]string{}, roles...), "password": c.password}).want(t, 200)
 }
 
 func TestPolicyOverHTTP(t *testing.T) {
