@@ -244,17 +244,19 @@ func dropTwoFactor(member uuid.UUID) pg.Statement {
 //
 // The mail about it is asked for behind it. Broken off in between there is none, and the log has the event.
 func (c *Commands) ResetTwoFactor(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	return c.resetTwoFactor(ctx, r, id, inSession)
+	return c.resetTwoFactor(ctx, r, id, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		if err := inSession(by); err != nil {
+			return nil, err
+		}
+		return m.ResetTwoFactor(by.Member, m.RequiresTwoFactor(), m.OtherAdmins)
+	})
 }
 
-func (c *Commands) resetTwoFactor(ctx context.Context, r Request, id uuid.UUID, may func(projections.Actor) error) (Result[domain.Member], error) {
+func (c *Commands) resetTwoFactor(ctx context.Context, r Request, id uuid.UUID, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
 	w, decided := r.By.Workspace, false
 	drop := []pg.Statement{lockCredential(id), dropTwoFactor(id), dropRecoveryCodes(id), endSessions(id, uuid.Nil), endTokens(id)}
 	reset, err := c.changeMember(ctx, r, id, domain.UpdateMember, drop, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
-		if err := may(by); err != nil {
-			return nil, err
-		}
-		events, err := m.ResetTwoFactor(by.Member, m.RequiresTwoFactor(), m.OtherAdmins)
+		events, err := decide(by, m)
 		decided = len(events) > 0
 		return events, err
 	})
