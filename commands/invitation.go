@@ -42,13 +42,15 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 		return err
 	}
 	code := token.NewCode()
-	err = pg.Cross(ctx, tx, w, func() error {
-		_, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3) on conflict (member_id) do update set code = excluded.code, attempts = 0, expires_at = excluded.expires_at`,
-			m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife))
+	if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
 		return err
-	})
-	if err != nil {
+	}
+	if _, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3) on conflict (member_id) do update set code = excluded.code, attempts = 0, expires_at = excluded.expires_at`,
+		m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife)); err != nil {
 		return fmt.Errorf("store the invitation of member %s: %w", m.MemberID, err)
+	}
+	if err := pg.Become(ctx, tx, "none", ""); err != nil {
+		return err
 	}
 	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address, Language: m.Language,
 		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})

@@ -134,6 +134,9 @@ func (c *Commands) admit(ctx context.Context, w pg.Workspace, ws domain.Workspac
 // VerifySignup makes the workspace of a sign-up whose code came back, with its first admin signed in. All
 // of it is one transaction: killed anywhere, the workspace is whole or absent.
 func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, code string) (Admitted, error) {
+	if err := newer(c.Tenancy.MayProvision(ctx)); err != nil { // before the attempt counts
+		return Admitted{}, err
+	}
 	p, err := c.openSignup(ctx, id, code)
 	if err != nil {
 		return Admitted{}, err
@@ -157,7 +160,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 		return Admitted{}, c.whoTook(ctx, id)
 	}
 	if err != nil {
-		return Admitted{}, err
+		return Admitted{}, newer(err)
 	}
 	c.Store.Appended(w, receipt)
 	ws, mark, err := c.Views.GetWorkspace(ctx, w)
@@ -169,6 +172,14 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 		return Admitted{}, err
 	}
 	return c.admit(ctx, w, ws, member, named{p.Slug, p.Normal}, from, f.session)
+}
+
+// newer refuses in the domain's words what a newer version of the program has to do.
+func newer(err error) error {
+	if errors.Is(err, tenancy.ErrNewer) {
+		return errors.Join(domain.ErrNewer, err)
+	}
+	return err
 }
 
 // whoTook tells apart another sign-up, which was quicker, and this one, whose code came twice.

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -34,11 +35,40 @@ type Signal struct {
 //  4. The rows that the message stands for are deleted; after a failure the oldest stays, with its id.
 //  5. The commit lets go of the lock. When the process dies before, all rows are still there, and the lock is not.
 type signalTable struct {
-	found func()        // somebody else may look while this is handled
-	idle  time.Duration // how long the lock is kept for a process that shows no sign of life
+	found func() // somebody else may look while this is handled
 
 	mu   sync.Mutex
-	last uuid.UUID // the workspace that was taken last
+	last uuid.UUID               // the workspace that was taken last
+	left map[uuid.UUID]time.Time // workspaces that others are to take, until when
+}
+
+// ErrLeave is the error of a handler that leaves a workspace to another process for a while. It is no failure: its signals stay as they
+// are.
+var ErrLeave = errors.New("left to another process")
+
+// leaveFor is how long a process takes no signals of a workspace that it left to others.
+const leaveFor = 5 * time.Second
+
+func (t *signalTable) leave(w pg.Workspace) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.left == nil {
+		t.left = map[uuid.UUID]time.Time{}
+	}
+	t.left[w.ID] = time.Now().Add(leaveFor)
+}
+
+// leaving gives the workspaces that are left to others at the moment. The caller holds the lock.
+func (t *signalTable) leaving() []uuid.UUID {
+	ids := []uuid.UUID{}
+	for id, until := range t.left {
+		if time.Now().After(until) {
+			delete(t.left, id)
+		} else {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // held are the rows of a message.
@@ -47,10 +77,10 @@ type held struct {
 	oldest, newest int64 // ids
 }
 
-// selectDue finds the next workspace behind $1, in a circle, that has signals, is not being handled, and need not be left
-// alone. The walk goes from the oldest signal of a workspace to that of the next, by the primary key, and stops at the
-// first that will do: how many signals wait does not matter. Laterals keep Postgres from any other way of joining, whatever
-// it believes about the table.
+// selectDue finds the next workspace behind $1, in a circle, that has signals, is not being handled, is none of $2, and need
+// not be left alone. The walk goes from the oldest signal of a workspace to that of the next, by the primary key, and stops at the
+// first that will do: how many signals wait does not matter. Laterals, and beginLook, keep Postgres from any other way,
+// whatever it believes about a table that is empty most of the time.
 const selectDue = `with recursive walk (workspace_id, id, again) as (
 		select $1::uuid, 0::bigint, false
 		union all
@@ -61,15 +91,37 @@ const selectDue = `with recursive walk (workspace_id, id, again) as (
 	select oldest.workspace_id, oldest.id, newest.id, newest.position, oldest.attempts
 	from walk
 	cross join lateral (select * from kluis.signal s where s.workspace_id = walk.workspace_id and s.id = walk.id
-		and coalesce(s.not_before <= now(), true) for update skip locked) oldest
+		and s.workspace_id <> all ($2::uuid[]) and coalesce(s.not_before <= now(), true) for update skip locked) oldest
 	cross join lateral (select id, position from kluis.signal s where s.workspace_id = oldest.workspace_id
 		order by s.id desc limit 1) newest
 	limit 1`
 
+// looks begins the transactions of looks.
+type looks struct {
+	*sql.DB
+	idle time.Duration // how long the lock is kept for a process that shows no sign of life
+}
+
+const beginLook = `select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+	set_config('idle_in_transaction_session_timeout', $1, true)`
+
+// BeginTx begins one.
+func (l looks) BeginTx(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error) {
+	tx, err := l.DB.BeginTx(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, beginLook, strconv.FormatInt(l.idle.Milliseconds(), 10)); err != nil {
+		_ = tx.Rollback() // the first error says more
+		return nil, err
+	}
+	return tx, nil
+}
+
 func (t *signalTable) SelectQuery(string, string, wsql.OffsetsAdapter) wsql.Query {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return wsql.Query{Query: selectDue, Args: []any{t.last}}
+	return wsql.Query{Query: selectDue, Args: []any{t.last, t.leaving()}}
 }
 
 func (t *signalTable) UnmarshalMessage(row wsql.Scanner) (wsql.Row, error) {
@@ -86,11 +138,6 @@ func (t *signalTable) UnmarshalMessage(row wsql.Scanner) (wsql.Row, error) {
 	return wsql.Row{Offset: h.oldest, Msg: m, ExtraData: map[string]any{"held": h}}, nil
 }
 
-// ConsumedMessageQuery runs before the handler.
-func (t *signalTable) ConsumedMessageQuery(string, wsql.Row, string, []byte) wsql.Query {
-	return wsql.Query{Query: `select set_config('idle_in_transaction_session_timeout', $1, true)`, Args: []any{strconv.FormatInt(t.idle.Milliseconds(), 10)}}
-}
-
 // deleteSignals deletes what was handled. Ids are in commit order in a workspace, so nothing goes that the message did not
 // stand for.
 const deleteSignals = `delete from kluis.signal where workspace_id = $1 and id <= $2`
@@ -101,12 +148,18 @@ const putBack = `with workspace as (select from kluis.workspace where id = $1 an
 	update kluis.signal set position = $4, attempts = attempts + 1, not_before = clock_timestamp() + make_interval(secs => $5)
 	where workspace_id = $1 and id = $3 and exists (select from workspace)`
 
-// failed is the metadata of a message whose handler failed.
-const failed = "failed"
+// What the metadata of a message says when its handler failed, or left it to another process.
+const (
+	failed = "failed"
+	left   = "left"
+)
 
 // AckMessageQuery runs after the handler, and before the commit that lets others take the workspace.
 func (*signalTable) AckMessageQuery(_ string, row wsql.Row, _ string) wsql.Query {
 	h := row.ExtraData["held"].(held)
+	if row.Msg.Metadata.Get(left) != "" {
+		return wsql.Query{Query: `select`}
+	}
 	if row.Msg.Metadata.Get(failed) == "" {
 		return wsql.Query{Query: deleteSignals, Args: []any{h.Workspace.ID, h.newest}}
 	}
@@ -125,6 +178,9 @@ func (*signalTable) SubscribeIsolationLevel() sql.IsolationLevel { return sql.Le
 func (*signalTable) InsertQuery(string, message.Messages) (wsql.Query, error) {
 	return wsql.Query{}, errors.New("signals are inserted by appends")
 }
-func (*signalTable) NextOffsetQuery(string, string) wsql.Query            { return wsql.Query{} }
+func (*signalTable) NextOffsetQuery(string, string) wsql.Query { return wsql.Query{} }
+func (*signalTable) ConsumedMessageQuery(string, wsql.Row, string, []byte) wsql.Query {
+	return wsql.Query{}
+}
 func (*signalTable) SchemaInitializingQueries(string) []wsql.Query        { return nil }
 func (*signalTable) BeforeSubscribingQueries(string, string) []wsql.Query { return nil }

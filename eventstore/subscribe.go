@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -60,7 +61,7 @@ func NewSignals(db *pg.DB, bell *Bell, log *slog.Logger) *Signals {
 // Run has handle called for the signals of all workspaces, several at once, never two of one workspace, until ctx ends.
 // Then it takes no more, gives the handlers at work a few seconds, ends their contexts, and returns. It runs once.
 //
-// Signals are deleted after handle returned nil. After an error they are handled again in a while that doubles each time
+// Signals are deleted after handle returned nil. After ErrLeave they are another process's. After another error they are handled again in a while that doubles each time
 // up to a minute; when the process dies, by another within a second. Those of a workspace that is gone are done.
 func (s *Signals) Run(ctx context.Context, handle func(context.Context, Signal) error) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -71,18 +72,18 @@ func (s *Signals) Run(ctx context.Context, handle func(context.Context, Signal) 
 	if err != nil {
 		return fmt.Errorf("make the router of signals: %w", err)
 	}
-	table := &signalTable{found: s.pass, idle: s.idle}
+	table := &signalTable{found: s.pass}
 	db := stdlib.OpenDBFromPool(s.db.Pool())
 	defer func() { _ = db.Close() }() // the pool stays open
 	never := 24 * time.Hour           // the library refuses 0
 	for i := range s.slots {
 		// Each has a subscriber of its own, since closing one is not safe for several at once.
-		subscriber, err := wsql.NewSubscriber(db, wsql.SubscriberConfig{
+		subscriber, err := wsql.NewSubscriber(looks{db, s.idle}, wsql.SubscriberConfig{
 			SchemaAdapter: table, OffsetsAdapter: table, BackoffManager: s, AckDeadline: &never}, log)
 		if err != nil {
 			return fmt.Errorf("make a subscriber to signals: %w", err)
 		}
-		router.AddConsumerHandler(fmt.Sprintf("background-%d", i), "signal", subscriber, s.deliver(handle))
+		router.AddConsumerHandler(fmt.Sprintf("background-%d", i), "signal", subscriber, s.deliver(table, handle))
 	}
 	go s.giveTurns()
 	go func() {
@@ -161,12 +162,17 @@ func (s *Signals) park() {
 }
 
 // deliver makes handle one of the router's handlers, which never refuses a message.
-func (s *Signals) deliver(handle func(context.Context, Signal) error) message.NoPublishHandlerFunc {
+func (s *Signals) deliver(table *signalTable, handle func(context.Context, Signal) error) message.NoPublishHandlerFunc {
 	return func(m *message.Message) error {
 		var signal Signal
 		err := json.Unmarshal(m.Payload, &signal)
 		if err == nil {
 			err = s.work(m.Context(), signal, handle)
+		}
+		if errors.Is(err, ErrLeave) {
+			m.Metadata.Set(left, "yes")
+			table.leave(signal.Workspace)
+			return nil
 		}
 		if err != nil && m.Context().Err() == nil { // at the end of the process the transaction is undone
 			m.Metadata.Set(failed, "yes")

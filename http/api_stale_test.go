@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -221,14 +220,12 @@ func TestReadsPastTheBound(t *testing.T) {
 	ada := p.signUp(t)
 	old := ada.newTask(t)
 	ada.call(t, "GET", "/api/tasks", nil).want(t, 200)
-	over, held := make(chan struct{}), make(chan error, 2)
-	release := sync.OnceFunc(func() { close(over) })
-	defer release() // or a failure waits for it
+	release, held := make(chan struct{}), make(chan error)
 	go func() {
 		held <- other.db.In(t.Context(), ada.workspace, func(tx *pg.Tx) error {
 			err := tx.Run(t.Context(), pg.Exec(`select from checkpoint for update`))
 			held <- err
-			<-over
+			<-release
 			return err
 		})
 	}()
@@ -250,7 +247,7 @@ func TestReadsPastTheBound(t *testing.T) {
 			t.Errorf("%s: no Retry-After", a.what)
 		}
 	}
-	release()
+	close(release)
 	if err := <-held; err != nil {
 		t.Fatal(err)
 	}

@@ -58,5 +58,8 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.Bell.Connect(ctx, j.DB, j.Log) })
 	group.Go(func() error { return j.follow(ctx) })
 	group.Go(func() error { return j.sendMails(ctx) })
+	if !j.NoCatchUp {
+		group.Go(func() error { return j.renew(ctx) })
+	}
 	return group.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
@@ -17,7 +18,10 @@ func (j *Jobs) follow(ctx context.Context) error {
 // again later.
 func (j *Jobs) handle(ctx context.Context, s eventstore.Signal) error {
 	if !j.NoCatchUp {
-		mark, err := j.Views.CatchUp(ctx, s.Workspace)
+		mark, err := j.Views.Fold(ctx, s.Workspace)
+		if refusal, is := domain.Refusal(err); is && refusal.Kind == domain.Unavailable { // a newer process has to, or it lacks migrations
+			return fmt.Errorf("%w: %w", eventstore.ErrLeave, err)
+		}
 		if want := min(s.Position, mark.Head); err == nil && mark.Position < want { // it took too long
 			err = fmt.Errorf("the read models of workspace %s are at position %d of %d", s.Workspace.ID, mark.Position, want)
 		}

@@ -41,9 +41,31 @@ func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.D
 const patience = 10 * time.Second
 
 // CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
-// seen the head. It gives the mark it reached.
+// seen the head. It gives the mark it reached. Where a newer process has to fold it waits for that one, and is ErrNewer when there
+// is none.
 func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error) {
+	for end := time.Now().Add(patience); ; {
+		mark, err := p.catchUp(ctx, w, time.Until(end))
+		if !errors.Is(err, domain.ErrNewer) || time.Now().After(end) {
+			return mark, err
+		}
+		for mark.Shape = math.MaxInt; mark.Shape > p.shape && time.Now().Before(end); {
+			p.awaitNewer(ctx, w, end)
+			if mark, err = p.Look(ctx, w); err != nil || mark.Behind() == 0 {
+				return mark, err
+			}
+		}
+	}
+}
+
+// Fold is CatchUp for whoever does not wait: it is ErrNewer at once where a newer process has to fold.
+func (p *Projections) Fold(ctx context.Context, w pg.Workspace) (Mark, error) {
 	return p.catchUp(ctx, w, patience)
+}
+
+// awaitNewer gives a newer process a moment to fold.
+func (p *Projections) awaitNewer(ctx context.Context, w pg.Workspace, end time.Time) {
+	_ = waitFor(ctx, p.bell.Of(w), min(20*time.Millisecond, time.Until(end)))
 }
 
 // flight is a catch-up under way. The others of this process who want the same wait for it without a connection, so that one
@@ -111,11 +133,6 @@ func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (M
 		})
 		switch {
 		case pg.Is(err, pg.LockNotAvailable) && time.Now().Before(end):
-		case errors.Is(err, domain.ErrNewer) && time.Now().Before(end): // the newer one folds
-			_ = waitFor(ctx, p.bell.Of(w), min(20*time.Millisecond, time.Until(end)))
-			if mark, err := p.Look(ctx, w); err != nil || mark.Behind() == 0 {
-				return mark, err
-			}
 		case err != nil:
 			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
 		case done.mark.Behind() == 0 || time.Now().After(end):
@@ -155,7 +172,7 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int) (step, 
 	var records []domain.Record
 	err := tx.Run(ctx,
 		pg.Exec(`set local lock_timeout = '1s'`),
-		pg.Exec(`select position, roster, shape from checkpoint for update`).Scan(&mark.Position, &mark.Roster, &mark.Shape),
+		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&mark.Position, &mark.Roster, &mark.Shape, &mark.Oldest),
 		pg.Exec(`select position from head`).Scan(&mark.Head),
 		pg.Collect(&records, decodeRow, `select `+foldColumns+` from event
 			where position > (select position from checkpoint) and position <= `+eventstore.PageEnd+`(select position from checkpoint)`+eventstore.PageEnds+`
@@ -168,9 +185,10 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int) (step, 
 		mark.RosterHead = mark.Roster
 		return step{mark: mark}, err
 	}
-	if mark.Shape == 0 {
-		mark.Shape = p.shape
+	if mark.Shape == 0 { // nothing was folded yet
+		mark.Oldest = p.shape
 	}
+	mark.Shape = p.shape
 	stores, err := foldIn(ctx, tx, records, &mark)
 	if err != nil {
 		return step{}, err
@@ -213,7 +231,7 @@ func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark)
 			stores = append(stores, left...)
 		}
 	}
-	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2, shape = $3`, mark.Position, mark.Roster, mark.Shape)), nil
+	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2, shape = $3, oldest = $4`, mark.Position, mark.Roster, mark.Shape, mark.Oldest)), nil
 }
 
 // pass moves a mark behind records that are being folded. They must be the next ones.

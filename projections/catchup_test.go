@@ -23,7 +23,7 @@ func TestCatchUp(t *testing.T) {
 		p.task(t, by, fmt.Sprint(i))
 	}
 	mark, err := p.CatchUp(minute(t), by.Workspace)
-	if err != nil || mark != (Mark{Head: 5, Position: 5, RosterHead: 1, Roster: 1, Shape: Shape}) {
+	if err != nil || mark != (Mark{Head: 5, Position: 5, RosterHead: 1, Roster: 1, Shape: Shape, Oldest: Shape}) {
 		t.Errorf("%+v, %v", mark, err)
 	}
 	if d := p.differences(t, by.Workspace); d != "" {

@@ -16,7 +16,8 @@ type Mark struct {
 	Position   int64 // the checkpoint: up to here everything is in the read models
 	RosterHead int   // the last version of the roster
 	Roster     int   // and the one that the read models have
-	Shape      int   // of the fold that derived them
+	Shape      int   // of the newest fold that derived them
+	Oldest     int   // and of the oldest
 }
 
 // Behind is how many events of the log the read models lack.
@@ -25,7 +26,7 @@ func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
 // look is the mark, as statements for any snapshot.
 func (m *Mark) look() []pg.Statement {
 	return []pg.Statement{
-		pg.Exec(`select position, roster, shape from checkpoint`).Scan(&m.Position, &m.Roster, &m.Shape),
+		pg.Exec(`select position, roster, shape, oldest from checkpoint`).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest),
 		pg.Exec(`select position from head`).Scan(&m.Head),
 		eventstore.Version(&m.RosterHead, domain.RosterStream),
 	}
@@ -47,9 +48,12 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 	if err != nil || asked.Behind() == 0 {
 		return asked, err
 	}
-	var mark Mark
+	mark := asked
 	for end := time.Now().Add(p.bound); ; {
-		_, failed := p.catchUp(ctx, w, max(time.Until(end), 0))
+		failed := error(domain.ErrNewer)
+		if mark.Shape <= p.shape {
+			_, failed = p.catchUp(ctx, w, max(time.Until(end), 0))
+		}
 		if mark, err = p.Look(ctx, w, query...); err != nil {
 			return mark, err
 		}
@@ -62,6 +66,9 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 		}
 		if o, _ := pg.OutageOf(failed); o == pg.ReadOnlyNow || o == pg.Full || time.Now().After(end) {
 			break
+		}
+		if errors.Is(failed, domain.ErrNewer) {
+			p.awaitNewer(ctx, w, end)
 		}
 	}
 	if mark.Roster < mark.RosterHead {

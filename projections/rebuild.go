@@ -2,7 +2,9 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,18 +25,72 @@ type Progress func(position, of int64)
 //  2. It locks the live checkpoint, so that nobody folds, and folds into the shadow what came meanwhile.
 //  3. Of the live rows it changes those that differ (merge.go), in one transaction. Readers see the rows of before or those of after.
 //
-// Killed anywhere, the live rows are as they were, and the next rebuild begins afresh.
+// Killed anywhere, the live rows are as they were, and the next rebuild begins afresh. Rows of a newer fold become this one's: it is
+// what an operator asks for behind a roll back.
 func (p *Projections) Rebuild(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
+	return p.rebuild(ctx, w, math.MaxInt32, progress)
+}
+
+func (p *Projections) rebuild(ctx context.Context, w pg.Workspace, newest int, progress Progress) (events int64, err error) {
 	err = p.withShadow(ctx, w, progress, func(s pg.Shadow, filled *Mark) error {
 		return p.aligned(ctx, s, filled, func(tx *pg.Tx) error {
 			events = filled.Position
-			if err := merge(ctx, tx, s); err != nil {
+			var replaced []int
+			err := tx.Run(ctx, pg.Column(&replaced, `update checkpoint set roster = $1, shape = $2, oldest = $2 where shape <= $3 returning shape`, filled.Roster, p.shape, newest))
+			if err != nil {
 				return err
 			}
-			return tx.Run(ctx, pg.Exec(`update checkpoint set roster = $1, shape = $2`, filled.Roster, p.shape))
+			if len(replaced) == 0 { // a newer process has folded meanwhile
+				return domain.ErrNewer
+			}
+			return merge(ctx, tx, s)
 		})
 	})
+	if err == nil {
+		err = p.noteShape(ctx, w, p.shape)
+	}
 	return events, err
+}
+
+// noteShape has the directory say of which shape the rows of a workspace are. The checkpoint is what holds: killed before, the next
+// Renew finds it there.
+func (p *Projections) noteShape(ctx context.Context, w pg.Workspace, shape int) error {
+	return p.db.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.workspace set shape = $2 where id = $1`, w.ID, shape)
+		return err
+	})
+}
+
+// Outdated gives the workspaces that may have rows of an older shape than this program's folds, the oldest workspaces first, and
+// one query whatever their number.
+func (p *Projections) Outdated(ctx context.Context) (outdated []pg.Workspace, err error) {
+	err = p.db.Control(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select id from kluis.workspace where status = 'active' and shape < $1 order by id`, p.shape)
+		if err != nil {
+			return err
+		}
+		outdated, err = pgx.CollectRows(rows, pgx.RowToStructByName[pg.Workspace])
+		return err
+	})
+	return outdated, err
+}
+
+// Renew rebuilds the read models of a workspace when they have rows of an older shape than this program's folds. It leaves those of a
+// newer one alone.
+func (p *Projections) Renew(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
+	mark, err := p.Fold(ctx, w) // so that one without rows gets those of this shape
+	if errors.Is(err, domain.ErrNewer) {
+		mark, err = p.Look(ctx, w)
+	}
+	switch {
+	case err != nil:
+		return 0, err
+	case mark.Oldest >= p.shape:
+		return 0, p.noteShape(ctx, w, mark.Oldest)
+	case mark.Shape > p.shape: // the newer one rebuilds
+		return 0, nil
+	}
+	return p.rebuild(ctx, w, p.shape, progress)
 }
 
 // Drift is how many rows of a read model are not what the log makes of it: other, missing, or too many.
@@ -54,6 +110,9 @@ func (p *Projections) Check(ctx context.Context, w pg.Workspace, progress Progre
 	return drifts, err
 }
 
+// ErrRebuilding says that another process rebuilds the workspace.
+var ErrRebuilding = errors.New("it is being rebuilt already")
+
 // withShadow folds the log into a shadow, up to where the live read models are, and hands it to use. One process at a time does so
 // for a workspace; the lock is the transaction's that stays open meanwhile. Should that end early, the next one has a shadow of
 // another name, and drops this one: nothing of two rebuilds is ever mixed.
@@ -65,7 +124,7 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 			return err
 		}
 		if !first {
-			return fmt.Errorf("workspace %s is being rebuilt already", w.ID)
+			return fmt.Errorf("workspace %s: %w", w.ID, ErrRebuilding)
 		}
 		// A migration locks this row for itself: one that came meanwhile would change the live tables and not the shadow's.
 		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = 0`); err != nil {
@@ -91,7 +150,10 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 
 // fillShadow folds the log up to where the live read models are. The next page is read and decoded while one is stored.
 func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, filled *Mark, progress Progress) error {
-	mark, err := p.CatchUp(ctx, s.Workspace)
+	mark, err := p.Fold(ctx, s.Workspace)
+	if errors.Is(err, domain.ErrNewer) { // then as far as the newer one is
+		mark, err = p.Look(ctx, s.Workspace)
+	}
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	if b.tenancy, err = tenancy.New(b.db, migrations.Control, migrations.Workspace); err != nil {
 		return b, err
 	}
+	b.tenancy.Log, b.tenancy.Shape = b.log, projections.Shape
 	b.bell = eventstore.NewBell()
 	b.store = eventstore.New(b.db, b.bell).Accept(domain.Types()...)
 	b.views = projections.New(b.db, b.store, b.bell, projections.Bound)
@@ -85,17 +86,17 @@ func (s settings) openMigrated(ctx context.Context, stderr io.Writer) (*base, er
 	if err != nil {
 		return nil, err
 	}
-	if err := b.migrated(ctx); err != nil {
+	if err := b.tenancy.Serves(ctx); err != nil {
 		b.close()
 		return nil, err
 	}
+	b.db.Guard(b.tenancy.Inspect)
 	return b, nil
 }
 
-// migrate brings the database to this program's shape and proves that workspaces are kept apart.
-func (b *base) migrate(ctx context.Context) error {
-	report := func(done, all int) { b.log.Info("workspace migrated", "done", done, "of", all) }
-	if err := b.tenancy.Migrate(ctx, report); err != nil {
+// prepare brings what all workspaces share to this program's shape, and proves that workspaces are kept apart.
+func (b *base) prepare(ctx context.Context) error {
+	if err := b.tenancy.Prepare(ctx); err != nil {
 		return err
 	}
 	if err := mail.Migrate(ctx, b.db); err != nil {
@@ -104,10 +105,35 @@ func (b *base) migrate(ctx context.Context) error {
 	return b.tenancy.SelfTest(ctx)
 }
 
+// migrate is prepare, and every workspace. One that fails keeps no other from its migrations.
+func (b *base) migrate(ctx context.Context) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	return b.tenancy.Migrate(ctx, func(done, all int) { b.log.Info("workspace migrated", "done", done, "of", all) })
+}
+
+// admit is the gate of workspaces in a server: one that lacks migrations gets them, and is not available until it has them.
+func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
+	err := b.tenancy.Admit(ctx, w, lacks)
+	if lacking, is := errors.AsType[*tenancy.LackingError](err); is {
+		refusal := domain.Refuse(domain.Unavailable, "workspace_migrating", "the workspace is being brought up to date: ask again")
+		refusal.RetryAfter = lacking.Wait
+		return errors.Join(refusal, err)
+	}
+	if errors.Is(err, tenancy.ErrNewer) {
+		return errors.Join(domain.ErrNewer, err)
+	}
+	return err
+}
+
 // close ends what open began: appends first, then the pool, then the server under it.
 func (b *base) close() {
 	if b.store != nil {
 		b.store.Close()
+	}
+	if b.tenancy != nil {
+		b.tenancy.Close()
 	}
 	if b.db != nil {
 		b.db.Close()
@@ -121,28 +147,13 @@ func (b *base) close() {
 	}
 }
 
-// ready tells whether requests can be served: the database answers, takes changes, and has this program's shape.
+// ready tells whether requests can be served: the database answers, takes changes, and what all workspaces share has this program's
+// shape, or a newer one. What a single workspace lacks makes it unavailable alone.
 func (b *base) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := b.db.Ready(ctx); err != nil {
 		return err
 	}
-	return b.migrated(ctx)
-}
-
-// migrated tells whether the database has this program's shape.
-func (b *base) migrated(ctx context.Context) error {
-	status, err := b.tenancy.Status(ctx)
-	if err != nil {
-		return err
-	}
-	if status.Foreign > 0 {
-		return fmt.Errorf("%d of %d workspaces: %w", status.Foreign, status.Workspaces, tenancy.ErrForeign)
-	}
-	if status.Behind > 0 || status.Control != status.ControlAll {
-		return fmt.Errorf("the database lacks migrations (control %d of %d, %d workspaces behind): run `kluis migrate`",
-			status.Control, status.ControlAll, status.Behind)
-	}
-	return nil
+	return b.tenancy.Serves(ctx)
 }

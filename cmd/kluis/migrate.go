@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // migrate is `kluis migrate [status]`.
@@ -43,9 +44,25 @@ func (m migrateStatus) print(ctx context.Context, b *base, out outputs) error {
 	if err != nil {
 		return err
 	}
-	if _, err = fmt.Fprintf(out.stdout, "control schema: %d of %d migrations\nworkspaces: %d, of which %d lack migrations (this program has %d)\n",
-		status.Control, status.ControlAll, status.Workspaces, status.Behind, status.WorkspaceAll); err != nil || status.Foreign == 0 {
-		return err
+	fmt.Fprintf(out.stdout, "control schema: %d of %d migrations\nworkspaces: %d, of which %d lack migrations (this program has %d)\n",
+		status.Control, status.ControlAll, status.Workspaces, status.Behind, status.WorkspaceAll)
+	if status.Newer > 0 || status.Control > status.ControlAll {
+		fmt.Fprintf(out.stdout, "a newer kluis has migrated the control schema, or workspaces (%d): this program leaves that as it is, and makes no new ones\n", status.Newer)
 	}
-	return fmt.Errorf("%d of %d workspaces: %w", status.Foreign, status.Workspaces, tenancy.ErrForeign)
+	if status.OlderShape > 0 {
+		fmt.Fprintf(out.stdout, "read models: those of %d workspaces are of an older shape than %d; kluis serve rebuilds them in the background\n", status.OlderShape, projections.Shape)
+	}
+	if status.NewerShape > 0 {
+		fmt.Fprintf(out.stdout, "read models: those of %d workspaces are of a newer shape than %d: this program reads them and does not go on with them; behind a roll back, kluis rebuild makes them its own\n", status.NewerShape, projections.Shape)
+	}
+	for _, why := range status.Failed {
+		fmt.Fprintln(out.stdout, why)
+	}
+	switch {
+	case status.Foreign > 0:
+		return fmt.Errorf("%d of %d workspaces: %w", status.Foreign, status.Workspaces, tenancy.ErrForeign)
+	case len(status.Failed) > 0:
+		return fmt.Errorf("%d of %d workspaces could not be migrated", len(status.Failed), status.Workspaces)
+	}
+	return nil
 }

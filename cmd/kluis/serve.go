@@ -60,9 +60,13 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 		return err
 	}
 	defer b.close()
-	if err := b.migrate(ctx); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return err
 	}
+	if err := b.tenancy.OursAtAll(ctx); err != nil {
+		return err
+	}
+	b.db.Guard(b.admit)
 	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, b.log)
 	if err != nil {
 		return err
@@ -95,6 +99,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	b.log.Info("serving", "address", "http://"+listener.Addr().String(), "docs", "http://"+listener.Addr().String()+"/api/docs/", "version", version)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Serve(ctx, listener) })
+	group.Go(func() error { return b.tenancy.Keep(ctx) })
 	if s.Background {
 		group.Go(func() error { return background.Run(ctx) })
 	}

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -12,11 +13,10 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// A house is a database with the three kinds of roles that the program has: the login, the owner, and a workspace's.
+// A house is a database with the three kinds of roles that the program has: the login, [pg.Owner], and a workspace's.
 type house struct {
 	db        *pg.DB
-	owner     string
-	workspace pg.Workspace
+	workspace string // a role, and its schema
 }
 
 func newHouse(t *testing.T) house {
@@ -26,13 +26,11 @@ func newHouse(t *testing.T) house {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	w := pg.Workspace{ID: uuid.New()}
-	h := house{db: db, owner: "kluis_owner_" + w.Schema(), workspace: w}
-	for _, role := range []string{h.owner, w.Schema()} {
-		h.exec(t, `CREATE ROLE `+role+` NOLOGIN; GRANT `+role+` TO SESSION_USER`)
-	}
-	h.exec(t, `CREATE SCHEMA kluis AUTHORIZATION `+h.owner)
-	h.exec(t, `CREATE SCHEMA AUTHORIZATION `+w.Schema())
+	h := house{db: db, workspace: "ws_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
+	h.ensureOwner(t)
+	h.exec(t, `CREATE ROLE `+h.workspace+` NOLOGIN`)
+	h.exec(t, `GRANT `+h.workspace+` TO SESSION_USER`)
+	h.exec(t, `CREATE SCHEMA AUTHORIZATION `+h.workspace)
 	return h
 }
 
@@ -47,7 +45,10 @@ func (h house) exec(t *testing.T, sql string) {
 func (h house) inWorkspace(t *testing.T, do func(tx pgx.Tx) error) error {
 	t.Helper()
 	return h.db.Control(t.Context(), func(tx pgx.Tx) error {
-		return pg.Cross(t.Context(), tx, h.workspace, func() error { return do(tx) })
+		if err := pg.Become(t.Context(), tx, h.workspace, h.workspace); err != nil {
+			return err
+		}
+		return do(tx)
 	})
 }
 
@@ -63,4 +64,32 @@ func (h house) texts(t *testing.T, sql string) []string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// ensureOwner makes the owner's role, which belongs to the whole server: another test may do so at the same moment.
+func (h house) ensureOwner(t *testing.T) {
+	t.Helper()
+	for _, sql := range []string{`CREATE ROLE ` + pg.Owner + ` NOLOGIN`, `GRANT ` + pg.Owner + ` TO SESSION_USER`} {
+		var err error
+		for range 20 {
+			_, err = h.db.Pool().Exec(t.Context(), sql)
+			if !pg.Is(err, "XX000") { // tuple concurrently updated
+				break
+			}
+		}
+		if err != nil && !pg.Is(err, "42710", pg.UniqueViolation) { // there already
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+// asOwner runs do in a transaction in the owner's role.
+func (h house) asOwner(t *testing.T, do func(tx pgx.Tx) error) error {
+	t.Helper()
+	return h.db.Control(t.Context(), func(tx pgx.Tx) error {
+		if err := pg.Become(t.Context(), tx, pg.Owner, ""); err != nil {
+			return err
+		}
+		return do(tx)
+	})
 }

@@ -52,10 +52,13 @@ func (s *Server) postmaster() int {
 		return s.child
 	}
 	p, err := readPidfile(s.folder.cluster())
-	if err != nil || !mayBeServer(p.pid, s.folder.cluster()) {
+	if err != nil {
 		return 0
 	}
-	return p.pid
+	if who := occupantOf(p.pid, s.folder.cluster()); who == server || who == unknown {
+		return p.pid
+	}
+	return 0
 }
 
 // reap takes the end of our child from the kernel, if it has ended.

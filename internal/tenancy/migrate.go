@@ -11,8 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -50,29 +52,30 @@ func readLine(files fs.FS, folder string) ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(append([]byte(hashOf(line, i)), sql...))
+		before := ""
+		if i > 0 {
+			before = line[i-1].hash
+		}
+		sum := sha256.Sum256(append([]byte(before), sql...))
 		line[i] = migration{version: version, name: name, sql: string(sql), hash: hex.EncodeToString(sum[:])}
 	}
 	return line, nil
 }
 
-// hashOf stands for the first files of a line; "" for none of them.
-func hashOf(line []migration, version int) string {
-	if version == 0 {
-		return ""
+// hashes are those of a line, as the database keeps them.
+func hashes(line []migration) []string {
+	all := make([]string, len(line))
+	for i, m := range line {
+		all[i] = m.hash
 	}
-	return line[version-1].hash
+	return all
 }
 
-// goesOn tells whether a line begins with the files that were applied.
-func goesOn(line []migration, version int, hash string) error {
-	if version > len(line) {
-		return fmt.Errorf("it is at migration %d, this program knows %d: it was migrated by a newer kluis", version, len(line))
-	}
-	if hash != hashOf(line, version) {
-		return ErrForeign
-	}
-	return nil
+// ours tells whether what was applied, so many files with these hashes, agrees with a line as far as both go. Files that the
+// program does not know are a newer program's, and no error.
+func ours(line []migration, version int, applied []string) bool {
+	known := min(version, len(line))
+	return known == 0 || known <= len(applied) && applied[known-1] == line[known-1].hash
 }
 
 // apply runs the files after version in tx, which is the owner's with the schema on its path.
@@ -82,110 +85,176 @@ func apply(ctx context.Context, tx pgx.Tx, line []migration, version int, login,
 	for _, m := range line[version:] {
 		//sqlcheck:allow the file of a migration, in which names are quoted
 		if _, err := tx.Exec(ctx, names.Replace(m.sql)); err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, err)
+			return fmt.Errorf("migration %s: %w", m.name, withoutValues(err))
 		}
 	}
 	return nil
+}
+
+// withoutValues is an error of Postgres that quotes nothing of the rows that it is about: it is logged and kept.
+func withoutValues(err error) error {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23")) {
+		return fmt.Errorf("the rows do not allow it: table %q, constraint %q (SQLSTATE %s)", pgErr.TableName, pgErr.ConstraintName, pgErr.Code)
+	}
+	return err
+}
+
+// A migration waits for a lock no longer than this, because everybody else who wants one queues behind it. It gives way,
+// and tries again.
+const (
+	setWaits  = `set local lock_timeout = '2s'; set local statement_timeout = 0`
+	lockTries = 6
+)
+
+// patiently runs a migration, and again after a pause that doubles when others had the locks.
+func (t *Tenancy) patiently(ctx context.Context, migrate func() error) error {
+	for try := range lockTries {
+		err := migrate()
+		if !pg.Is(err, pg.LockNotAvailable, pg.Deadlock) || try == lockTries-1 {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond << try):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Prepare brings the control schema to this program's shape. A newer one stays as it is: see package migrations.
+func (t *Tenancy) Prepare(ctx context.Context) error {
+	if err := t.bootstrap(ctx); err != nil {
+		return err
+	}
+	there, err := t.lookAtControl(ctx)
+	if err != nil || there.version >= len(t.controlLine) && there.workspaces >= len(t.workspaceLine) {
+		return err
+	}
+	return t.patiently(ctx, func() error {
+		return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error { return t.migrateControl(ctx, tx) })
+	})
+}
+
+func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, setWaits); err != nil {
+		return err
+	}
+	if err := lock(ctx, tx); err != nil {
+		return err
+	}
+	login, err := t.login(ctx, tx)
+	if err != nil {
+		return err
+	}
+	//sqlcheck:allow login is quoted
+	_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single),
+			version integer not null, hashes text[] not null default '{}', -- of this schema
+			workspaces integer not null default 0); -- the newest version of workspaces that a program brought: none is made older
+		insert into kluis.migration (version) values (0) on conflict do nothing;
+		grant usage on schema kluis to `+login+`; grant select on kluis.migration to `+login)
+	if err != nil {
+		return fmt.Errorf("prepare the control schema: %w", err)
+	}
+	there, err := t.readControl(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if newest := len(t.controlLine); there.version < newest {
+		if err := apply(ctx, tx, t.controlLine, there.version, login, ""); err != nil {
+			return err
+		}
+		there.version, there.hashes = newest, hashes(t.controlLine)
+	}
+	_, err = tx.Exec(ctx, `update kluis.migration set version = $1, hashes = $2, workspaces = greatest(workspaces, $3)`, there.version, there.hashes, len(t.workspaceLine))
+	return err
 }
 
 // Progress is called as workspaces get their migrations: so many done of all that need one.
 type Progress func(done, all int)
 
-// Migrate brings the control schema and every workspace to this program's shape: each workspace in a
-// transaction of its own, a few at once. Interrupted, it goes on where it was. When there is nothing to
-// do it costs a few queries, whatever the number of workspaces.
+// Migrate brings the control schema and every workspace to this program's shape: each workspace in a transaction of its own, a few
+// at once. One that fails does not keep the others from theirs: the error names each, and why. Interrupted, it goes on where it
+// was. When there is nothing to do it costs a few queries, whatever the number of workspaces.
 func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
-	if err := t.bootstrap(ctx); err != nil {
+	if err := t.Prepare(ctx); err != nil {
 		return err
 	}
-	if err := t.migrateControl(ctx); err != nil {
-		return err
-	}
-	if err := t.heal(ctx, false); err != nil {
-		return err
-	}
-	behind, err := t.behind(ctx)
+	lacking, err := t.lacking(ctx)
 	if err != nil {
 		return err
 	}
-	if newest := slices.MaxFunc(append(behind, Entry{}), byVersion); newest.Version > len(t.workspaceLine) {
-		return fmt.Errorf("workspace %s: %w", newest.ID, goesOn(t.workspaceLine, newest.Version, newest.Hash))
-	}
-	var group errgroup.Group // one that fails does not keep the others from theirs
-	group.SetLimit(4)
+	var group errgroup.Group
+	group.SetLimit(atOnce)
 	var done atomic.Int64
-	for _, entry := range behind {
+	failed := make([]error, len(lacking))
+	for i, s := range lacking {
 		group.Go(func() error {
-			err := t.migrateWorkspace(ctx, entry.Workspace())
-			if err == nil && progress != nil {
-				progress(int(done.Add(1)), len(behind))
+			if err := t.migrateOne(ctx, pg.Workspace{ID: s.ID}); err != nil {
+				failed[i] = fmt.Errorf("workspace %s (%s): %w", s.Slug, s.ID, err)
+			} else if progress != nil {
+				progress(int(done.Add(1)), len(lacking))
 			}
-			return err
+			return nil
 		})
 	}
-	return group.Wait()
+	_ = group.Wait() // none gives an error
+	return errors.Join(failed...)
 }
 
-func byVersion(a, b Entry) int { return a.Version - b.Version }
-
-func (t *Tenancy) migrateControl(ctx context.Context) error {
-	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
-		if err := lock(ctx, tx); err != nil {
-			return err
-		}
-		login := t.login()
-		owner, err := pg.Owner(ctx, tx)
-		if err != nil {
-			return err
-		}
-		//sqlcheck:allow login is quoted
-		_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single), version integer not null, hash text not null default '');
-			insert into kluis.migration (version) values (0) on conflict do nothing;`+beforeControl(login))
-		if err != nil {
-			return fmt.Errorf("prepare the control schema: %w", err)
-		}
-		var version int
-		var hash string
-		if err := tx.QueryRow(ctx, `select version, hash from kluis.migration`).Scan(&version, &hash); err != nil {
-			return foreign(err)
-		}
-		if err := goesOn(t.controlLine, version, hash); err != nil {
-			return fmt.Errorf("control schema: %w", err)
-		}
-		if err := apply(ctx, tx, t.controlLine, version, login, pgx.Identifier{groupOf(owner)}.Sanitize()); err != nil {
-			return err
-		}
-		newest := len(t.controlLine)
-		_, err = tx.Exec(ctx, `update kluis.migration set version = $1, hash = $2`, newest, hashOf(t.controlLine, newest))
+// migrateOne migrates a workspace, and keeps why that failed for the status to say.
+func (t *Tenancy) migrateOne(ctx context.Context, w pg.Workspace) error {
+	err := t.patiently(ctx, func() error { return t.migrateWorkspace(ctx, w) })
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrForeign) {
+		return err
+	}
+	noted := t.db.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.workspace set failure = $2 where id = $1 and version < $3`, w.ID, err.Error(), len(t.workspaceLine))
 		return err
 	})
+	return errors.Join(err, noted)
 }
 
+// migrateWorkspace gives a workspace what it lacks, in a transaction of its own: killed anywhere, it has all or nothing of it.
 func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
-	err := t.db.Own(ctx, w.Schema(), func(tx pgx.Tx) error {
-		var version int
-		var hash string
-		err := tx.QueryRow(ctx, `select version, hash from kluis.workspace where id = $1 for update`, w.ID).Scan(&version, &hash)
+	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, setWaits); err != nil {
+			return err
+		}
+		login, err := t.login(ctx, tx)
 		if err != nil {
 			return err
 		}
-		newest := len(t.workspaceLine)
-		if err := goesOn(t.workspaceLine, version, hash); err != nil || version == newest {
-			return err // or done by another process meanwhile
+		var version int
+		var applied []string
+		err = tx.QueryRow(ctx, `select version, hashes from kluis.workspace where id = $1 for update`, w.ID).Scan(&version, &applied)
+		if err != nil {
+			return fmt.Errorf("lock the workspace, which a rebuild may have: %w", err)
 		}
-		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hash = $2 where id = $3`, newest, hashOf(t.workspaceLine, newest), w.ID); err != nil {
+		newest := len(t.workspaceLine)
+		if !ours(t.workspaceLine, version, applied) {
+			return ErrForeign
+		}
+		if version >= newest { // done by another process meanwhile
+			return nil
+		}
+		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hashes = $2, failure = null where id = $3`, newest, hashes(t.workspaceLine), w.ID); err != nil {
 			return err
 		}
-		return apply(ctx, tx, t.workspaceLine, version, t.login(), w.Schema())
+		if err := pg.Become(ctx, tx, pg.Owner, w.Schema()); err != nil {
+			return err
+		}
+		return apply(ctx, tx, t.workspaceLine, version, login, w.Schema())
 	})
-	if err != nil {
-		return fmt.Errorf("workspace %s: %w", w.ID, err)
-	}
-	return nil
 }
 
 // login is the application's login, quoted as an identifier.
-func (t *Tenancy) login() string { return pgx.Identifier{t.db.Login()}.Sanitize() }
+func (t *Tenancy) login(ctx context.Context, tx pgx.Tx) (string, error) {
+	var name string
+	err := tx.QueryRow(ctx, `select session_user`).Scan(&name)
+	return pgx.Identifier{name}.Sanitize(), err
+}
 
 // foreign makes ErrForeign of what says that a column is not there: data from before it.
 func foreign(err error) error {
@@ -193,32 +262,4 @@ func foreign(err error) error {
 		return ErrForeign
 	}
 	return err
-}
-
-// Status says which migrations the database has. Foreign workspaces have others than this program's.
-type Status struct {
-	Control, ControlAll                       int
-	Workspaces, Behind, Foreign, WorkspaceAll int
-}
-
-// Status counts; it costs one query. A control schema with other migrations than this program's is ErrForeign.
-func (t *Tenancy) Status(ctx context.Context) (Status, error) {
-	s := Status{ControlAll: len(t.controlLine), WorkspaceAll: len(t.workspaceLine)}
-	hashes := make([]string, s.WorkspaceAll)
-	for i, m := range t.workspaceLine {
-		hashes[i] = m.hash
-	}
-	var hash string
-	err := t.db.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select m.version, m.hash, count(w), count(w) filter (where w.version < $1), count(w) filter (where w.hash <> ($2::text[])[w.version])
-			from kluis.migration m left join kluis.workspace w on w.status = 'active' group by m.version, m.hash`, s.WorkspaceAll, hashes).
-			Scan(&s.Control, &hash, &s.Workspaces, &s.Behind, &s.Foreign)
-	})
-	if pg.Is(err, pg.UndefinedTable, pg.NoSuchSchema) {
-		return s, nil // a database that was never migrated
-	}
-	if err == nil && s.Control <= s.ControlAll { // the hash of a newer one is unknown
-		err = goesOn(t.controlLine, s.Control, hash)
-	}
-	return s, foreign(err)
 }

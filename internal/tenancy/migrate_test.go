@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -140,7 +141,7 @@ func TestMigrateWorkspaces(t *testing.T) {
 	workspaces = append(workspaces, provision(t, processes[0]))
 	for _, w := range workspaces {
 		var rows []string
-		if err := db.Read(minute(t), w, pg.Column(&rows, `select login from further`)); err != nil || len(rows) != 1 || !strings.HasPrefix(rows[0], "kluis_owner") {
+		if err := db.Read(minute(t), w, pg.Column(&rows, `select login from further`)); err != nil || len(rows) != 1 || rows[0] != pg.Owner {
 			t.Errorf("%s: %v, %v", w.ID, rows, err)
 		}
 	}
@@ -230,28 +231,41 @@ func TestMigrateBrokenOff(t *testing.T) {
 	}
 }
 
-// A program refuses a database of a newer one: it does not know what it would do to it.
-func TestMigrateRefusesNewer(t *testing.T) {
+// What a newer program has migrated, this one leaves as it is, and serves. It makes no workspace, which would be older.
+func TestMigrateLeavesNewer(t *testing.T) {
 	t.Parallel()
-	names := func(folder string) int {
-		line := with(t, migrations.Control)
-		if folder == "workspace/" {
-			line = with(t, migrations.Workspace)
-		}
-		return len(sortedKeys(line))
-	}
 	for _, folder := range []string{"control/", "workspace/"} {
 		url := newDatabase(t)
 		db := open(t, url, 4)
-		provision(t, directory(t, db))
-		newer := directory(t, db, fstest.MapFS{next(folder, names(folder)): {Data: []byte("create table further (x int)")}})
+		older := directory(t, db)
+		w := provision(t, older)
+		line := migrations.Control
+		if folder == "workspace/" {
+			line = migrations.Workspace
+		}
+		newer := directory(t, db, fstest.MapFS{next(folder, len(with(t, line))): {Data: []byte("create table further (x int)")}})
 		if err := newer.Migrate(minute(t), nil); err != nil {
 			t.Fatal(err)
 		}
-		err := directory(t, db).Migrate(minute(t), nil)
-		if err == nil || !strings.Contains(err.Error(), "newer") {
+		if err := older.Migrate(minute(t), func(int, int) { t.Error("something was migrated") }); err != nil {
 			t.Errorf("a newer %s line: %v", folder, err)
 		}
+		if err := older.Serves(minute(t)); err != nil {
+			t.Errorf("a newer %s line: not served: %v", folder, err)
+		}
+		if err := older.Admit(minute(t), w, nil); err != nil {
+			t.Errorf("a newer %s line: the workspace is not served: %v", folder, err)
+		}
+		s, err := older.Status(minute(t))
+		if err != nil || s.Behind != 0 || s.Foreign != 0 || (s.Newer == 1) != (folder == "workspace/") || (s.Control > s.ControlAll) != (folder == "control/") {
+			t.Errorf("a newer %s line: %+v, %v", folder, s, err)
+		}
+		id := uuid.Must(uuid.NewV7())
+		err = older.Provision(minute(t), id, "w-"+id.String(), "be", nothing, nothing)
+		if errors.Is(err, tenancy.ErrNewer) != (folder == "workspace/") {
+			t.Errorf("a newer %s line: provision: %v", folder, err)
+		}
+		provision(t, newer)
 	}
 }
 
@@ -272,8 +286,8 @@ func TestMigrateRefusesForeign(t *testing.T) {
 		"another first file of the control schema": {with: first("control/")},
 		"another first file of workspaces":         {with: first("workspace/"), inWorkspaces: true},
 		"another file further on":                  {with: further("create table further (x int)"), inWorkspaces: true},
-		"no hash of the control schema":            {sql: `alter table kluis.migration drop column hash`},
-		"no hashes at all":                         {sql: `alter table kluis.migration drop column hash; alter table kluis.workspace drop column hash`},
+		"no hash of the control schema":            {sql: `alter table kluis.migration drop column hashes`},
+		"no hashes at all":                         {sql: `alter table kluis.migration drop column hashes; alter table kluis.workspace drop column hashes`},
 	} {
 		url := pgtest.Database(t)
 		db, admin := open(t, url, 4), superuser(t, url)

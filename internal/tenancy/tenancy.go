@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,9 +16,15 @@ import (
 
 // Tenancy is the directory of workspaces.
 type Tenancy struct {
+	Log   *slog.Logger // of what becomes of migrations beside serving
+	Shape int          // of this program's folds, for new workspaces
+
 	db            *pg.DB
 	controlLine   []migration
 	workspaceLine []migration
+	fleet         fleet
+	life          context.Context // of migrations that no caller waits for
+	end           context.CancelFunc
 }
 
 // New reads the two lines of migrations, from folders control and workspace.
@@ -30,7 +37,10 @@ func New(db *pg.DB, control, workspace fs.FS) (*Tenancy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tenancy{db: db, controlLine: controlLine, workspaceLine: workspaceLine}, nil
+	t := &Tenancy{db: db, Log: slog.New(slog.DiscardHandler), controlLine: controlLine, workspaceLine: workspaceLine,
+		fleet: fleet{slots: make(chan struct{}, atOnce), efforts: map[uuid.UUID]*effort{}}}
+	t.life, t.end = context.WithCancel(context.Background())
+	return t, nil
 }
 
 // Entry is a workspace in the directory.
@@ -38,33 +48,24 @@ type Entry struct {
 	ID        uuid.UUID
 	Slug      string
 	Region    string
-	Status    string // active, on_hold, erasing, erased
+	Status    string // active, erased
 	Version   int    // the last migration that it has
-	Hash      string // of its migrations up to that one
 	CreatedAt time.Time
 }
 
 // Workspace is the value that opens the entry's data.
 func (e Entry) Workspace() pg.Workspace { return pg.Workspace{ID: e.ID} }
 
-const columns = `id, slug, region, status, version, hash, created_at`
-
-// active is the status of a workspace that is served. No login may take the role of another.
-const active = "active"
+const columns = `id, slug, region, status, version, created_at`
 
 // List gives the active workspaces, the oldest first, at most limit (0 = all).
 func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' order by id limit nullif($1, 0)`, limit)
 }
 
-// All gives every workspace that was not erased, the oldest first, on hold or not.
-func (t *Tenancy) All(ctx context.Context) ([]Entry, error) {
-	return t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' order by id`)
-}
-
-// BySlug finds a workspace that was not erased; ErrUnknown when there is none. What is on hold is closed: see pg.ErrClosed.
+// BySlug finds an active workspace; ErrUnknown when there is none.
 func (t *Tenancy) BySlug(ctx context.Context, slug string) (Entry, error) {
-	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' and slug = $1`, slug)
+	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and slug = $1`, slug)
 	if err == nil && len(entries) == 0 {
 		err = ErrUnknown
 	}
@@ -80,17 +81,10 @@ func (t *Tenancy) SlugTaken(ctx context.Context, slug string) (bool, error) {
 	return len(entries) > 0, err
 }
 
-// behind gives the workspaces that lack migrations, or have some that this program does not know; one query
-// when there are none.
-func (t *Tenancy) behind(ctx context.Context) ([]Entry, error) {
-	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and (version, hash) <> ($1, $2) order by id`,
-		len(t.workspaceLine), hashOf(t.workspaceLine, len(t.workspaceLine)))
-}
-
 // Behind tells how many workspaces have other migrations than this program.
 func (t *Tenancy) Behind(ctx context.Context) (int, error) {
-	entries, err := t.behind(ctx)
-	return len(entries), err
+	lacking, err := t.lacking(ctx)
+	return len(lacking), err
 }
 
 func (t *Tenancy) query(ctx context.Context, sql string, args ...any) (entries []Entry, err error) {
@@ -117,19 +111,33 @@ var (
 	ErrSlugTaken = errors.New("the slug is taken")
 )
 
-// Provision makes a workspace: directory entry, role, schema, tables, and whatever found adds to them. It is one
-// transaction: killed anywhere, the workspace is whole or absent. It is the owner's from found on, in the workspace's
-// schema; for after, which may touch the control schema, no schema is on its path.
+// Provision makes a workspace: directory entry, role, schema, tables, and whatever found adds to them as
+// the workspace's role. It is one transaction: killed anywhere, the workspace is whole or absent. After
+// found, the transaction is the login's again, for after, which may touch the control schema.
 func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region string, found, after func(tx pgx.Tx) error) error {
-	e := Entry{ID: id, Slug: slug, Region: region, Status: active, Version: len(t.workspaceLine), Hash: hashOf(t.workspaceLine, len(t.workspaceLine))}
-	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
-		if err := t.build(ctx, tx, e); err != nil {
+	w := pg.Workspace{ID: id}
+	err := pgx.BeginFunc(ctx, t.db.Pool(), func(tx pgx.Tx) error {
+		if err := t.notOlder(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version, hashes, shape) values ($1, $2, $3, 'active', $4, $5, $6)`,
+			id, slug, region, len(t.workspaceLine), hashes(t.workspaceLine), t.Shape)
+		if pg.Is(err, pg.UniqueViolation) {
+			return ErrSlugTaken
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.build(ctx, tx, w); err != nil {
+			return err
+		}
+		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
 			return err
 		}
 		if err := found(tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `set local search_path = pg_catalog, pg_temp`); err != nil {
+		if err := pg.Become(ctx, tx, "none", ""); err != nil {
 			return err
 		}
 		return after(tx)
@@ -140,30 +148,41 @@ func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region stri
 	return nil
 }
 
-// build makes everything that is not of the workspace's founders. The directory entry comes late, and tells whether the
-// slug is taken: only the owner may write it.
-func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, e Entry) error {
-	name, err := t.tenant(ctx, tx, e)
+// notOlder refuses to make a workspace that lacks what a newer program has brought. Whoever brings something waits for the end of the
+// transaction: none is made older, not even at the same moment.
+func (t *Tenancy) notOlder(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock_shared(hashtext('kluis'), hashtext('tenancy'))`); err != nil {
+		return err
+	}
+	there, err := t.readControl(ctx, tx)
+	if err == nil && there.workspaces > len(t.workspaceLine) {
+		err = ErrNewer
+	}
+	return err
+}
+
+// MayProvision is what Provision refuses first, for whoever would waste something on a try.
+func (t *Tenancy) MayProvision(ctx context.Context) error {
+	return t.db.Control(ctx, func(tx pgx.Tx) error { return t.notOlder(ctx, tx) })
+}
+
+func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
+	login, err := t.login(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if err := pg.CreateSchema(ctx, tx, name); err != nil {
-		return err
+	name := w.Schema() // "ws_" and hexadecimal digits of the id
+	//sqlcheck:allow a name made of the workspace's id
+	if _, err := tx.Exec(ctx, `create role `+name+` nologin in role `+tenants+`; grant `+name+` to session_user;
+		create schema `+name+` authorization `+pg.Owner); err != nil {
+		return fmt.Errorf("create role and schema: %w", err)
 	}
-	if err := pg.BecomeOwner(ctx, tx, name); err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version, hash) values ($1, $2, $3, $4, $5, $6)`,
-		e.ID, e.Slug, e.Region, e.Status, e.Version, e.Hash)
-	if pg.Is(err, pg.UniqueViolation) {
-		return ErrSlugTaken
-	}
-	if err != nil {
+	if err := pg.Become(ctx, tx, pg.Owner, name); err != nil {
 		return err
 	}
 	//sqlcheck:allow a name made of the workspace's id
 	if _, err := tx.Exec(ctx, `grant usage on schema `+name+` to `+name); err != nil {
 		return err
 	}
-	return apply(ctx, tx, t.workspaceLine, 0, t.login(), name)
+	return apply(ctx, tx, t.workspaceLine, 0, login, name)
 }

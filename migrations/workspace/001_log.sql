@@ -52,13 +52,14 @@ create table dedupe (
 create index on dedupe (at);
 grant select, insert, update, delete on dedupe to :role;
 
--- The position up to which the read models are derived, the version of the roster there, and the shape of the fold that
--- derived them: a process does not fold what a newer one has folded.
+-- The position up to which the read models are derived, the version of the roster there, and the shapes of the folds that
+-- derived them: a process does not fold what a newer one has folded, and rebuilds what older ones have.
 create table checkpoint (
     single   boolean primary key default true check (single),
     position bigint not null,
     roster   integer not null,
-    shape    integer not null
+    shape    integer not null, -- the newest that wrote a row
+    oldest   integer not null  -- the oldest that a row may be of
 );
-insert into checkpoint (position, roster, shape) values (0, 0, 0);
+insert into checkpoint (position, roster, shape, oldest) values (0, 0, 0, 0);
 grant select, insert, update on checkpoint to :role;

@@ -1,0 +1,79 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+const (
+	rebuildsAtOnce = 2           // in one process: each takes a core
+	rebuildEvery   = time.Minute // how often to look for read models of an older shape: one query
+	rebuildPause   = time.Hour   // the longest between two tries of what fails
+)
+
+// setback is a workspace whose rebuild failed.
+type setback struct {
+	failures int
+	again    time.Time
+}
+
+// renew rebuilds read models that have rows of an older shape than this program's folds, until ctx ends. Several processes share the
+// work: each goes through it in an order of its own, and passes by what another one is at.
+func (j *Jobs) renew(ctx context.Context) error {
+	setbacks := map[pg.Workspace]setback{}
+	for {
+		outdated, err := j.Views.Outdated(ctx)
+		if err == nil {
+			j.renewAll(ctx, outdated, setbacks)
+		}
+		select {
+		case <-time.After(rebuildEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (j *Jobs) renewAll(ctx context.Context, outdated []pg.Workspace, setbacks map[pg.Workspace]setback) {
+	var group errgroup.Group
+	group.SetLimit(rebuildsAtOnce)
+	failed := make([]error, len(outdated))
+	order := rand.Perm(len(outdated)) //nolint:gosec // keeps processes apart, guards nothing
+	for _, i := range order {
+		if w := outdated[i]; ctx.Err() == nil && time.Now().After(setbacks[w].again) {
+			group.Go(func() error { failed[i] = j.renewOne(ctx, w); return nil })
+		}
+	}
+	_ = group.Wait() // none gives an error
+	for i, w := range outdated {
+		if failed[i] == nil || ctx.Err() != nil {
+			continue
+		}
+		n := setbacks[w].failures
+		pause := min(rebuildEvery<<min(n, 10), rebuildPause)
+		setbacks[w] = setback{n + 1, time.Now().Add(pause)}
+		j.Log.ErrorContext(ctx, "the read models of a workspace could not be rebuilt for this version", "workspace", w.ID,
+			"again_in", pause.String(), "error", failed[i].Error())
+	}
+}
+
+func (j *Jobs) renewOne(ctx context.Context, w pg.Workspace) error {
+	begun := time.Now()
+	events, err := j.Views.Renew(ctx, w, nil)
+	refusal, _ := domain.Refusal(err)
+	if errors.Is(err, projections.ErrRebuilding) || refusal != nil && refusal.Kind == domain.Unavailable { // another process's, or not yet
+		return nil
+	}
+	if err == nil && events > 0 {
+		j.Log.InfoContext(ctx, "read models rebuilt for this version", "workspace", w.ID, "events", events, "took", time.Since(begun).Round(time.Millisecond).String())
+	}
+	return err
+}
