@@ -17,6 +17,7 @@ type Idempotent struct {
 	IdempotencyKey string `header:"Idempotency-Key" pattern:"^[ -~]{1,200}$" patternDescription:"1 to 200 printable ASCII characters" doc:"Chosen by the caller. The same key with the same request (path, body, If-Match) has one effect and gets the same answer, for 24 hours, also when nothing was to be done; refusals are not kept."`
 }
 
+//nolint:unparam // Conditional has versions
 func (i Idempotent) conditions() (key string, versions []int) { return i.IdempotencyKey, nil }
 
 // Conditional is for the input of a command that changes something.

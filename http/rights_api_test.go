@@ -54,9 +54,8 @@ func TestNobodyActsOnTheMightier(t *testing.T) {
 	script, _ := ada.newToken(t, manageMembers...)
 	off := ada.member(t, "admin")
 	ada.call(t, "POST", "/api/members/"+off.id.String()+"/deactivate", nil).want(t, 200)
-	head := ada.head(t)
 	for _, whom := range []uuid.UUID{ada.id, off.id, ada.member(t, "manager").id, ada.invite(t, "auditor").id} {
-		head = ada.head(t)
+		head := ada.head(t)
 		at := "/api/members/" + whom.String()
 		for what, a := range map[string]reply{
 			"role":       script.call(t, "PATCH", at, object{"role": "viewer"}),

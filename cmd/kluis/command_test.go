@@ -17,7 +17,7 @@ import (
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	h := &home{data: filepath.Join(t.TempDir(), "data")}
-	for _, command := range []string{"", "serve", "migrate", "migrate up", "migrate status", "workspace", "workspace list", "workspace show",
+	for _, command := range []string{"", "serve", "migrate", "migrate up", "migrate status", "workspace", "workspace list", "workspace show", "member", "member unlock", "member reset-two-factor", "member make-admin",
 		"replay", "rebuild", "keys", "keys new", "keys rotate", "keys status", "demo", "version"} {
 		status, stdout, stderr := h.run(append(strings.Fields(command), "--help")...)
 		if status != success || stderr != "" || !strings.Contains(stdout, "Usage: kluis "+command) || len(strings.Split(stdout, "\n")) < 5 {
@@ -27,7 +27,7 @@ func TestUsage(t *testing.T) {
 	if _, help, _ := h.run("--help"); strings.Contains(help, "plan") {
 		t.Errorf("there is no command for plans yet:\n%s", help)
 	}
-	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing",
+	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing", "member unlock acme", "member nothing",
 		"rebuild --chek x", "replay x --from=y", "serve --log=loud", "serve --trusted-proxies=everybody", "serve --listen=nonsense", "serve --listen=127.0.0.1:99999", "serve --listen=::1:8080",
 		"serve --smtp-url=http://foo", "serve --smtp-url=smtp://", "serve --mail-from=nobody", "migrate nothing", "serve --limits=nothing=1/1h"} {
 		status, stdout, stderr := h.run(strings.Fields(wrong)...)
@@ -253,6 +253,25 @@ func TestWorkspaceCommands(t *testing.T) {
 	for _, secret := range []string{"ann@", "Ann Example", ann.token} {
 		if text := strings.Join(list, "") + show + s.log.String(); strings.Contains(text, secret) {
 			t.Errorf("%q is shown", secret)
+		}
+	}
+}
+
+// Whoever operates Kluis helps the only admin of a workspace, beside a server that runs, and is told of what is not there.
+func TestMemberCommands(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	s.signUp(t, "acme")
+	email := "ann@acme.example"
+	for _, command := range []string{"unlock", "reset-two-factor", "make-admin"} {
+		if out := h.must(t, "member", command, "acme", strings.ToUpper(email)); !strings.Contains(out, "of acme: ") {
+			t.Errorf("member %s: %s", command, out)
+		}
+		for _, wrong := range [][]string{{"acme", "nobody@acme.example"}, {"nowhere", email}, {"acme", ""}} {
+			if status, _, stderr := h.run("member", command, wrong[0], wrong[1]); status != failure || stderr == "" {
+				t.Errorf("member %s %q: status %d, %s", command, wrong, status, stderr)
+			}
 		}
 	}
 }
