@@ -14,12 +14,13 @@ FILE    =
 BENCH   = .
 PKG     = ./...
 TESTS   =
+FOR     = 10m
 
 LINT_VERSION := $(shell sed -n 's|.*github.com/golangci/golangci-lint/v2 \(v[^ ]*\).*|\1|p' tools/go.mod)
 # A linter built with an older Go refuses newer code, so the Go version is part of its name.
 LINT := .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell HOME='$(HOME)' go env GOVERSION 2>/dev/null)
 
-.PHONY: help run build demo test race lint bench clean needs-go
+.PHONY: help run build demo test race lint chaos bench clean needs-go
 
 help: ## print this list
 	@echo 'Kluis: make <target>'
@@ -58,6 +59,9 @@ $(LINT):
 	@echo 'building golangci-lint $(LINT_VERSION), once: a minute or two'
 	@mkdir -p .cache/bin
 	cd tools && go build -o '../$(LINT)' github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+chaos: needs-go ## two processes in trouble for FOR=10m: killed, stopped, cut off, read-only, with a wrong clock
+	KLUIS_CHAOS='$(FOR)' go test -count=1 -timeout 0 -run 'TestChaos$$' -v ./cmd/kluis
 
 # One package after the other: two at once on the same cores would measure each other.
 bench: needs-go ## run all benchmarks, each beside its own baseline; BENCH=Append for some

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,8 +49,9 @@ func TestMain(m *testing.M) {
 
 // home is where a kluis keeps its things, and its settings.
 type home struct {
-	data string
-	env  []string
+	data    string
+	env     []string
+	program string // empty: binary
 }
 
 // unlimited lets tests do as much as they like.
@@ -92,7 +94,7 @@ func sharedHome(t *testing.T, url string) *home {
 }
 
 func (h *home) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, cmp.Or(h.program, binary), args...)
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "KLUIS_") {
 			cmd.Env = append(cmd.Env, e)
@@ -146,7 +148,11 @@ func (h *home) serve(t *testing.T, flags ...string) *server {
 
 func (h *home) start(t *testing.T, flags ...string) *server {
 	t.Helper()
-	listen := freeAddress(t)
+	return h.startAt(t, freeAddress(t), flags...)
+}
+
+func (h *home) startAt(t *testing.T, listen string, flags ...string) *server {
+	t.Helper()
 	s := &server{home: h, url: "http://" + listen, log: &safeBuffer{}, ended: make(chan struct{})}
 	s.cmd = h.command(context.Background(), append([]string{"serve", "--listen", listen}, flags...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
@@ -208,9 +214,10 @@ func (s *server) stop(t *testing.T) int {
 
 // client is somebody who talks to a server.
 type client struct {
-	url   string
-	token string
-	http  *http.Client
+	url     string
+	token   string
+	ifMatch string // a version
+	http    *http.Client
 }
 
 // reply is an answer, its body read.
@@ -241,6 +248,9 @@ func (c *client) do(method, path, body string) (reply, error) {
 	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.ifMatch != "" {
+		request.Header.Set("If-Match", `"`+c.ifMatch+`"`)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
