@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// wrongClock builds the program on a machine whose clock is wrong by KLUIS_TEST_CLOCK_STEP seconds: with a time.Now that adds them to
+// wrongClock builds the program on a machine whose clock is wrong by CLOCK_STEP_SECONDS seconds: with a time.Now that adds them to
 // what the kernel says. That compiles the standard library anew, so the short run of chaos does without.
 func wrongClock(t *testing.T) (program string) {
 	t.Helper()
@@ -28,7 +28,7 @@ func wrongClock(t *testing.T) (program string) {
 	}
 	patched += `
 var clockStep = func() (step int64) {
-	text, _ := syscall.Getenv("KLUIS_TEST_CLOCK_STEP")
+	text, _ := syscall.Getenv("CLOCK_STEP_SECONDS")
 	for _, digit := range text {
 		step = 10*step + int64(digit-'0')
 	}

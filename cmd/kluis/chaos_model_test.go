@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +55,30 @@ func (h *history) judge(t *testing.T, what string, model porcupine.Model) {
 	t.Logf("%s: %d operations, %d of them with lost answers: %s after %s", what, len(h.ops), unknown, result, time.Since(begun).Round(time.Millisecond))
 	if result != porcupine.Ok {
 		t.Errorf("the history of %s is not shown to be linearizable: %s", what, result)
+		h.show(t, model)
+	}
+}
+
+// show prints the first part of the history that has no such order, in the order of the calls.
+func (h *history) show(t *testing.T, model porcupine.Model) {
+	t.Helper()
+	parts := [][]porcupine.Operation{h.ops}
+	if model.Partition != nil {
+		parts = model.Partition(h.ops)
+	}
+	for _, part := range parts {
+		if porcupine.CheckOperationsTimeout(model, part, time.Minute) == porcupine.Ok {
+			continue
+		}
+		slices.SortFunc(part, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+		for _, op := range part {
+			end := fmt.Sprintf("%10.6f", float64(op.Return)/1e9)
+			if op.Return == lost {
+				end = "      lost"
+			}
+			t.Logf("%10.6f %s client %2d: %+v -> %+v", float64(op.Call)/1e9, end, op.ClientId, op.Input, op.Output)
+		}
+		return
 	}
 }
 
