@@ -350,7 +350,7 @@ func TestInvitedAgainIsSomebodyNew(t *testing.T) {
 		}
 	}
 	me := ok(h.Authenticate(t.Context(), in.Token))
-	if _, _, err := h.Views.GetTask(t.Context(), me, task.ID); refusedAs(err) != "task_not_found" {
+	if _, _, err := projections.Tasks.Get(t.Context(), h.Views, me, task.ID); refusedAs(err) != "task_not_found" {
 		t.Errorf("the task of the old one: %v", err)
 	}
 	if tokens, _, err := h.Views.ListTokens(t.Context(), me, projections.Page{Limit: 50}); err != nil || len(tokens) != 0 {

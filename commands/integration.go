@@ -33,26 +33,16 @@ func (c *Commands) ConnectIntegration(ctx context.Context, r Request, wanted dom
 		return Result[domain.Integration]{}, err
 	}
 	stored := false
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		if err := a.look(ctx); err != nil {
-			return plan{}, err
-		}
-		if err := allow(a.by, domain.CreateIntegration); err != nil {
-			return plan{}, err
-		}
+	return create(ctx, c, r, projections.Integrations, domain.CreateIntegration, id, func(a *attempt) (creation, error) {
 		events, err := domain.NewIntegration(wanted)
-		if err != nil {
-			return plan{}, err
-		}
-		if !stored { // the tokens first: without an integration they are of use to nobody
-			if err := c.DB.Do(ctx, a.by.Workspace, pg.Exec(dropOrphans), store); err != nil {
-				return plan{}, fmt.Errorf("store the tokens of an integration: %w", err)
+		if err == nil && !stored { // the tokens first: without an integration they are of use to nobody
+			if err = c.DB.Do(ctx, a.by.Workspace, pg.Exec(dropOrphans), store); err != nil {
+				err = fmt.Errorf("store the tokens of an integration: %w", err)
 			}
-			stored = true
+			stored = err == nil
 		}
-		return plan{stream: domain.IntegrationStream(id), events: events}, nil
+		return creation{events: events}, err
 	})
-	return result(ctx, c, r, projections.Integrations, domain.Integration{}, done, err)
 }
 
 // dropOrphans deletes tokens whose integration never came to be, or is disconnected, because the program was killed in
@@ -92,30 +82,17 @@ func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID
 // DisconnectIntegration ends an integration and then destroys its tokens: not before it is decided. Who asks again, after a
 // crash in between, destroys them then.
 func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Integration], error) {
-	before := domain.Integration{ID: id}
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		var rows []projections.IntegrationRow
-		if err := a.look(ctx, projections.LoadIntegration(&rows, a.by, id)); err != nil {
-			return plan{}, err
-		}
-		if len(rows) == 0 || !rows[0].Visible {
-			return plan{}, domain.Missing("integration")
-		}
-		if err := allowOn(a.by, domain.DeleteIntegration, rows[0].Own); err != nil {
-			return plan{}, err
-		}
-		before = rows[0].Integration
-		if err := r.match(before.Version); err != nil {
-			return plan{}, err
-		}
-		events, err := before.Disconnect()
-		return plan{stream: domain.IntegrationStream(id), version: before.Version, events: events}, err
+	gone := false
+	done, err := changeOne(ctx, c, r, projections.Integrations, domain.DeleteIntegration, id, func(_ *attempt, i domain.Integration) (creation, error) {
+		gone = i.DisconnectedAt != nil
+		events, err := i.Disconnect()
+		return creation{events: events}, err
 	})
-	if err == nil || before.DisconnectedAt != nil {
+	if err == nil || gone {
 		drop := c.DB.Do(context.WithoutCancel(ctx), r.By.Workspace, pg.Exec(`delete from integration_secret where integration_id = $1`, id))
 		err = errors.Join(err, drop)
 	}
-	return result(ctx, c, r, projections.Integrations, before, done, err)
+	return done, err
 }
 
 // IntegrationSecrets opens the tokens of an integration, for what talks to the other service. They are shown to nobody.

@@ -14,61 +14,48 @@ import (
 // CreateTask begins a task.
 func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.TaskCreated) (Result[domain.Task], error) {
 	id := uuid.Must(uuid.NewV7())
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		people := unique(wanted.AssigneeIDs)
-		relied, err := c.lookAround(ctx, a, id, wanted.ParentID, people)
-		if err == nil {
-			err = allow(a.by, domain.CreateTask)
-		}
-		if err != nil {
-			return plan{}, err
-		}
+	return create(ctx, c, r, projections.Tasks, domain.CreateTask, id, func(a *attempt) (creation, error) {
 		created := wanted
-		created.AssigneeIDs = people
+		created.AssigneeIDs = unique(wanted.AssigneeIDs)
+		relied, err := c.lookAround(ctx, a, id, wanted.ParentID, created.AssigneeIDs)
+		if err != nil {
+			return creation{}, err
+		}
 		events, err := domain.NewTask(created)
-		return plan{stream: domain.TaskStream(id), events: events, guarding: relied}, err
+		return creation{events: events, guarding: relied}, err
 	})
-	return result(ctx, c, r, projections.Tasks, domain.Task{}, done, err)
 }
 
 // UpdateTask changes fields of a task.
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
-	before := domain.Task{ID: id}
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		task, err := c.loadTask(ctx, a, r, id, domain.UpdateTask)
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
+		relied, err := c.lookAround(ctx, a, id, wanted.ParentID.Value, newPeople(task.AssigneeIDs, wanted.AssigneeIDs))
 		if err != nil {
-			return plan{}, err
-		}
-		before = task
-		people := newPeople(task.AssigneeIDs, wanted.AssigneeIDs)
-		relied, err := c.lookAround(ctx, a, id, wanted.ParentID.Value, people)
-		if err != nil {
-			return plan{}, err
+			return creation{}, err
 		}
 		events, err := task.Change(wanted)
-		return plan{stream: domain.TaskStream(id), version: task.Version, events: events, guarding: relied}, err
+		return creation{events: events, guarding: relied}, err
 	})
-	return result(ctx, c, r, projections.Tasks, before, done, err)
 }
 
 // CompleteTask makes a task done.
 func (c *Commands) CompleteTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return c.changeTask(ctx, r, id, domain.UpdateTask, domain.Task.Complete)
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, only(domain.Task.Complete))
 }
 
 // ReopenTask makes a task that is done or cancelled open again.
 func (c *Commands) ReopenTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return c.changeTask(ctx, r, id, domain.UpdateTask, domain.Task.Reopen)
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, only(domain.Task.Reopen))
 }
 
 // DeleteTask hides a task.
 func (c *Commands) DeleteTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return c.changeTask(ctx, r, id, domain.DeleteTask, domain.Task.Delete)
+	return changeOne(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Delete))
 }
 
 // RestoreTask shows a deleted task again.
 func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return c.changeTask(ctx, r, id, domain.DeleteTask, domain.Task.Restore)
+	return changeOne(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Restore))
 }
 
 // UnassignTask takes a task off a member.
@@ -95,54 +82,14 @@ func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid
 func (c *Commands) changePerson(ctx context.Context, r Request, id, member uuid.UUID,
 	count func(*int, []uuid.UUID) pg.Statement, decide func(domain.Task, uuid.UUID) ([]domain.Event, error),
 ) (Result[domain.Task], error) {
-	before := domain.Task{ID: id}
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		task, err := c.loadTask(ctx, a, r, id, domain.UpdateTask)
-		if err != nil {
-			return plan{}, err
-		}
-		before = task
-		var there int
-		if err := a.look(ctx, count(&there, []uuid.UUID{member})); err != nil {
-			return plan{}, err
-		}
+	there := 0
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(_ *attempt, task domain.Task) (creation, error) {
 		if there == 0 {
-			return plan{}, domain.Missing("member")
+			return creation{}, domain.Missing("member")
 		}
 		events, err := decide(task, member)
-		return plan{stream: domain.TaskStream(id), version: task.Version, events: events}, err
-	})
-	return result(ctx, c, r, projections.Tasks, before, done, err)
-}
-
-// changeTask is for every command that decides on nothing but the task itself.
-func (c *Commands) changeTask(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, decide func(domain.Task) ([]domain.Event, error)) (Result[domain.Task], error) {
-	before := domain.Task{ID: id}
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		task, err := c.loadTask(ctx, a, r, id, permission)
-		if err != nil {
-			return plan{}, err
-		}
-		before = task
-		events, err := decide(task)
-		return plan{stream: domain.TaskStream(id), version: task.Version, events: events}, err
-	})
-	return result(ctx, c, r, projections.Tasks, before, done, err)
-}
-
-// loadTask reads a task for a decision. A deleted one is there only for who may delete, to be restored.
-func (c *Commands) loadTask(ctx context.Context, a *attempt, r Request, id uuid.UUID, permission domain.Permission) (domain.Task, error) {
-	var rows []projections.TaskRow
-	if err := a.look(ctx, projections.LoadTask(&rows, a.by, id)); err != nil {
-		return domain.Task{}, err
-	}
-	if len(rows) == 0 || !rows[0].Visible || rows[0].DeletedAt != nil && permission != domain.DeleteTask {
-		return domain.Task{}, domain.Missing("task")
-	}
-	if err := allowOn(a.by, permission, rows[0].Own); err != nil {
-		return domain.Task{}, err
-	}
-	return rows[0].Task, r.match(rows[0].Version)
+		return creation{events: events}, err
+	}, count(&there, []uuid.UUID{member}))
 }
 
 // lookAround looks up the parent and the people that a task is to have. It gives guards on the parent and
@@ -150,7 +97,17 @@ func (c *Commands) loadTask(ctx context.Context, a *attempt, r Request, id uuid.
 func (c *Commands) lookAround(ctx context.Context, a *attempt, task uuid.UUID, parent *uuid.UUID, people []uuid.UUID) (guards []eventstore.Guard, err error) {
 	var above []projections.Ancestor
 	var active int
-	if err := a.look(ctx, projections.Ancestors(&above, a.by, parent), projections.CountActive(&active, people)); err != nil {
+	var asked []pg.Statement
+	if parent != nil {
+		asked = append(asked, projections.Ancestors(&above, a.by, parent))
+	}
+	if len(people) > 0 {
+		asked = append(asked, projections.CountActive(&active, people))
+	}
+	if asked == nil {
+		return nil, nil
+	}
+	if err := a.look(ctx, asked...); err != nil {
 		return nil, err
 	}
 	if active != len(people) {

@@ -47,7 +47,10 @@ func comment(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
 		Summary: "List the comments on a task, the newest first", Access: needs(domain.ReadComment)},
 		func(ctx context.Context, by projections.Actor, in *commentList) (*commentsShown, error) {
-			rows, mark, err := a.Views.ListComments(ctx, by, in.ID, pageOf(in.Listing))
+			if _, mark, err := projections.Tasks.Get(ctx, a.Views, by, in.ID); err != nil {
+				return &commentsShown{Shown: seen(mark, 0)}, err
+			}
+			rows, mark, err := projections.Comments.List(ctx, a.Views, by, pageOf(in.Listing), false, in.ID)
 			return &commentsShown{seen(mark, 0), paged(rows, in.Limit, func(c domain.Comment) uuid.UUID { return c.ID })}, err
 		})
 	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,

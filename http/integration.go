@@ -45,7 +45,7 @@ func integration(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/integrations", ID: "list-integrations", Tag: "integration", Status: http.StatusOK,
 		Summary: "List the integrations, the newest first", Access: needs(domain.ReadIntegration)},
 		func(ctx context.Context, by projections.Actor, in *integrationList) (*integrationsShown, error) {
-			rows, mark, err := a.Views.ListIntegrations(ctx, by, pageOf(in.Listing))
+			rows, mark, err := projections.Integrations.List(ctx, a.Views, by, pageOf(in.Listing), false)
 			return &integrationsShown{seen(mark, 0), paged(rows, in.Limit, func(i domain.Integration) uuid.UUID { return i.ID })}, err
 		})
 	command(a, operation{Method: "POST", Path: "/api/integrations", ID: "connect-integration", Tag: "integration", Status: http.StatusCreated,

@@ -158,7 +158,7 @@ func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*
 		t, mark, err := a.Views.TaskAsOf(ctx, by, in.ID, *in.AsOf.Value)
 		return &taskShown{seen(mark, t.Version), t}, err
 	}
-	t, mark, err := a.Views.GetTask(ctx, by, in.ID)
+	t, mark, err := projections.Tasks.Get(ctx, a.Views, by, in.ID)
 	return &taskShown{seen(mark, t.Version), t}, err
 }
 
@@ -172,7 +172,7 @@ func (a *api) updateTask(ctx context.Context, r commands.Request, in *taskUpdate
 }
 
 func (a *api) taskHistory(ctx context.Context, by projections.Actor, in *ByID) (*historyShown, error) {
-	revisions, mark, err := a.Views.TaskHistory(ctx, by, in.ID)
+	revisions, mark, err := projections.Tasks.History(ctx, a.Views, by, in.ID)
 	body := page[revision]{Items: make([]revision, len(revisions))}
 	for i, r := range revisions {
 		body.Items[i] = revision{r.Version, r.At, given(r.Actor), r.Type, r.Changes}

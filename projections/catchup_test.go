@@ -166,7 +166,7 @@ func TestFresh(t *testing.T) {
 					writer, reader = q, p
 				}
 				id := writer.task(t, by, fmt.Sprint(i, j))
-				task, mark, err := reader.GetTask(context.Background(), by, id)
+				task, mark, err := Tasks.Get(context.Background(), reader.Projections, by, id)
 				if err != nil || task.Title != fmt.Sprint(i, j) || mark.Behind() != 0 {
 					t.Errorf("%+v, %+v, %v", task, mark, err)
 				}
@@ -237,12 +237,15 @@ func TestHeldCheckpoint(t *testing.T) {
 		"BySession":      func() error { a, err := p.BySession(minute(t), w, digest); return orActor(a, err) },
 		"Again":          func() error { a, err := p.Again(minute(t), Actor{Workspace: w}); return orActor(a, err) },
 		"ListTasks":      func() error { _, _, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10}); return err },
-		"GetTask":        func() error { _, _, err := p.GetTask(minute(t), by, seen); return err },
+		"GetTask":        func() error { _, _, err := Tasks.Get(minute(t), p.Projections, by, seen); return err },
 		"ListMembers":    func() error { _, _, err := p.ListMembers(minute(t), by, Page{Limit: 10}); return err },
 		"AccountByEmail": func() error { _, err := p.AccountByEmail(minute(t), w, "x"); return err },
 		"Newcomer":       func() error { _, err := p.Newcomer(minute(t), w, by.Member); return err },
-		"ListComments":   func() error { _, _, err := p.ListComments(minute(t), by, seen, Page{Limit: 10}); return err },
-		"TaskHistory":    func() error { _, _, err := p.TaskHistory(minute(t), by, seen); return err },
+		"ListComments": func() error {
+			_, _, err := Comments.List(minute(t), p.Projections, by, Page{Limit: 10}, false, seen)
+			return err
+		},
+		"TaskHistory": func() error { _, _, err := Tasks.History(minute(t), p.Projections, by, seen); return err },
 	} {
 		err := ask()
 		refusal, ok := domain.Refusal(err)
@@ -285,7 +288,7 @@ func TestHolderIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(200*time.Millisecond, func() { conn.PgConn().Conn().Close() })
-	if _, _, err := p.GetTask(minute(t), by, id); err != nil {
+	if _, _, err := Tasks.Get(minute(t), p.Projections, by, id); err != nil {
 		t.Error(err)
 	}
 }

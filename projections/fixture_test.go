@@ -202,7 +202,7 @@ func (p *process) differences(t rapid.TB, w pg.Workspace) string {
 	}
 	records := p.log(t, w)[:position]
 	return difference(t, p, w, records, Workspaces) + difference(t, p, w, records, Members) + difference(t, p, w, records, Policies) +
-		difference(t, p, w, records, Tasks) + difference(t, p, w, records, Comments)
+		difference(t, p, w, records, Tasks.Model) + difference(t, p, w, records, Comments.Model)
 }
 
 func difference[T any](t rapid.TB, p *process, w pg.Workspace, records []domain.Record, m *Model[T]) string {

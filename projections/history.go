@@ -2,7 +2,6 @@ package projections
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -31,19 +30,6 @@ type FieldChange struct {
 
 // bookkeeping is what every event changes.
 var bookkeeping = map[string]bool{"id": true, "version": true, "position": true, "updated_at": true, "created_at": true, "created_by": true}
-
-// TaskHistory answers with what happened to a task that the actor may see, or might before it was deleted, the oldest first.
-func (p *Projections) TaskHistory(ctx context.Context, by Actor, id uuid.UUID) ([]Revision, Mark, error) {
-	mark, err := p.evenDeleted(ctx, by, id)
-	if err != nil {
-		return nil, mark, err
-	}
-	base, records, err := Tasks.story(ctx, p, by.Workspace, id, mark.Position, nil) // no further than what the caller may see was decided on
-	if err != nil {
-		return nil, mark, err
-	}
-	return Tasks.history(base, records), mark, nil
-}
 
 // history folds records into a state and says what each changed in it.
 func (m *Model[T]) history(state T, records []domain.Record) []Revision {

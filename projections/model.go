@@ -68,17 +68,18 @@ func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(doma
 	}
 	return &Model[T]{
 		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names,
-		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](names), name),
+		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](name, names), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
 			on conflict (id) do update set %[3]s`, name, columns, strings.Join(updates, ", ")),
 	}
 }
 
-// readable is how columns are selected so that they scan into the fields of T: a domain.Date is a text.
-func readable[T any](names []string) string {
+// readable is how columns of a table are selected so that they scan into the fields of T: a domain.Date is a text.
+func readable[T any](table string, names []string) string {
 	t := reflect.TypeFor[T]()
-	columns := slices.Clone(names)
-	for i := range t.NumField() {
+	columns := make([]string, len(names))
+	for i, name := range names {
+		columns[i] = table + "." + name
 		if t.Field(i).Type == reflect.TypeFor[*domain.Date]() {
 			columns[i] += "::text"
 		}

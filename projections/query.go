@@ -45,10 +45,9 @@ type Page struct {
 	After *uuid.UUID
 }
 
-// list answers with a page of rows. sql takes the limit as its last parameter. It is planned for what is asked: which index
-// is the right one depends on which filters are there.
-func list[T any](ctx context.Context, p *Projections, w pg.Workspace, page Page, sql string, args ...any) (rows []T, mark Mark, err error) {
-	mark, err = p.Fresh(ctx, w, pg.PlanEach(), pg.Rows(&rows, sql, append(args, page.Limit+1)...))
+// list answers with rows. The query is planned for what is asked: which index is the right one depends on which filters are there.
+func list[T any](ctx context.Context, p *Projections, w pg.Workspace, sql string, args ...any) (rows []T, mark Mark, err error) {
+	mark, err = p.Fresh(ctx, w, pg.PlanEach(), pg.Rows(&rows, sql, args...))
 	if err == nil && mark.Behind() > 0 && narrow(args) {
 		return nil, mark, catchingUp(mark)
 	}

@@ -90,7 +90,7 @@ func TestRebuild(t *testing.T) {
 	}
 	p.rebuild(t, w) // the rebuilt one again, and what is beside it goes on
 	id := p.task(t, by, "afterwards")
-	if task, mark, err := p.GetTask(minute(t), by, id); err != nil || task.Title != "afterwards" || mark.Position != want+1 {
+	if task, mark, err := Tasks.Get(minute(t), p.Projections, by, id); err != nil || task.Title != "afterwards" || mark.Position != want+1 {
 		t.Errorf("%+v, %+v, %v", task, mark, err)
 	}
 	if d := p.drift(t, w); d != nil {
@@ -288,7 +288,7 @@ func TestRebuildUnderLoad(t *testing.T) {
 				default:
 				}
 				id := []*process{p, q}[i].task(t, by, fmt.Sprint(n))
-				if _, _, err := []*process{q, p}[i].GetTask(context.Background(), by, id); err != nil {
+				if _, _, err := Tasks.Get(context.Background(), []*process{q, p}[i].Projections, by, id); err != nil {
 					t.Errorf("a task just made: %v", err)
 				}
 			}
@@ -336,7 +336,7 @@ func TestRebuildSmallUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				if _, mark, err := p.GetTask(context.Background(), by, id); err != nil || mark.Position != 3 {
+				if _, mark, err := Tasks.Get(context.Background(), p.Projections, by, id); err != nil || mark.Position != 3 {
 					t.Errorf("%+v, %v", mark, err)
 					return
 				}
@@ -388,7 +388,7 @@ func TestRebuildBehindLongRead(t *testing.T) {
 		default:
 		}
 		begun := time.Now()
-		if _, _, err := p.GetTask(minute(t), by, id); err != nil {
+		if _, _, err := Tasks.Get(minute(t), p.Projections, by, id); err != nil {
 			t.Fatal(err)
 		}
 		worst = max(worst, time.Since(begun))

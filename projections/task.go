@@ -11,46 +11,19 @@ import (
 )
 
 // Tasks is the read model of the tasks.
-var Tasks = newModel("task", domain.TaskStream,
-	ofKind("task"),
-	(*domain.Task).Apply,
-	func(t domain.Task) uuid.UUID { return t.ID })
+var Tasks = newNoun(
+	newModel("task", domain.TaskStream, ofKind("task"), (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }),
+	Sight{Read: domain.ReadTask, Own: ownTask, Gone: `task.deleted_at`, Filter: `
+		and ($7 = '' or task.status = $7)
+		and ($8::uuid is null or task.assignee_ids @> array[$8::uuid])
+		and ($9::uuid is null or task.parent_id = $9)`})
 
 // ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
-const (
-	ownTask     = `task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid]`
-	taskVisible = `($1 = 'all' or $1 = 'own' and (` + ownTask + `))`
-	taskColumns = `id, title, description, status, priority, start_on::text, due_on::text, parent_id, assignee_ids, viewer_ids,
-		estimate_minutes, created_by, created_at, updated_at, completed_at, deleted_at, version, position`
-	selectTask = `select ` + taskColumns + ` from task where id = $3 and (deleted_at is null or $4) and ` + taskVisible
-	listTasks  = `select ` + taskColumns + ` from task
-		where (deleted_at is not null) = $7 and ` + taskVisible + `
-		  and ($3::uuid is null or id < $3)
-		  and ($4 = '' or status = $4)
-		  and ($5::uuid is null or assignee_ids @> array[$5::uuid])
-		  and ($6::uuid is null or parent_id = $6)
-		order by id desc limit $8`
-	ancestors = `with recursive above as (
-			select task.*, 1 as depth from task where id = $3 and deleted_at is null
-			union all select task.*, depth + 1 from task join above on task.id = above.parent_id where depth < 1000)
-		select id, version, ` + taskVisible + ` as visible from above as task order by depth`
-	loadTask = `select ` + taskColumns + `, ` + taskVisible + ` as visible, (` + ownTask + `) as own from task where id = $3`
-)
-
-// GetTask answers with one task that the actor may see.
-func (p *Projections) GetTask(ctx context.Context, by Actor, id uuid.UUID) (domain.Task, Mark, error) {
-	return get[domain.Task](ctx, p, by.Workspace, "task", selectTask, by.Scope(domain.ReadTask), by.Member, id, false)
-}
-
-// evenDeleted is GetTask for what was: who deleted a task, and what was in it, is for those to know who saw it.
-func (p *Projections) evenDeleted(ctx context.Context, by Actor, id uuid.UUID) (Mark, error) {
-	_, mark, err := get[domain.Task](ctx, p, by.Workspace, "task", selectTask, by.Scope(domain.ReadTask), by.Member, id, true)
-	return mark, err
-}
+const ownTask = `(task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid])`
 
 // TaskAsOf answers with a task as it was at a moment. Who may see it is decided on the task as it is now.
 func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at time.Time) (domain.Task, Mark, error) {
-	mark, err := p.evenDeleted(ctx, by, id)
+	_, mark, err := Tasks.GetGone(ctx, p, by, id)
 	if err != nil {
 		return domain.Task{}, mark, err
 	}
@@ -74,20 +47,7 @@ type TaskFilter struct {
 
 // ListTasks answers with the tasks that the actor may see, the newest first.
 func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
-	return list[domain.Task](ctx, p, by.Workspace, page, listTasks,
-		by.Scope(domain.ReadTask), by.Member, page.After, f.Status, f.Assignee, f.Parent, f.Deleted)
-}
-
-// TaskRow is a task with what the actor's scopes say of it.
-type TaskRow struct {
-	domain.Task
-	Visible bool
-	Own     bool
-}
-
-// LoadTask is the query for a decision on a task: the row as it is, deleted or not.
-func LoadTask(into *[]TaskRow, by Actor, id uuid.UUID) pg.Statement {
-	return pg.Rows(into, loadTask, by.Scope(domain.ReadTask), by.Member, id)
+	return Tasks.List(ctx, p, by, page, f.Deleted, f.Status, f.Assignee, f.Parent)
 }
 
 // MaxDepth is how deep tasks are nested at most: Ancestors looks no further.
@@ -99,6 +59,11 @@ type Ancestor struct {
 	Version int
 	Visible bool
 }
+
+var ancestors = `with recursive above as (
+		select task.*, 1 as depth from task where id = $3 and deleted_at is null
+		union all select task.*, depth + 1 from task join above on task.id = above.parent_id where depth < 1000)
+	select id, version, ` + Tasks.sight.visible("$1") + ` as visible from above as task order by depth`
 
 // Ancestors is the query for a task and all above it, itself first; no rows for nil, or for one that is not there.
 func Ancestors(into *[]Ancestor, by Actor, task *uuid.UUID) pg.Statement {

@@ -1,0 +1,106 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// creation is what a command that makes a thing decides.
+type creation struct {
+	events   []domain.Event
+	version  int // of the stream, when it is not the thing's own
+	guarding []eventstore.Guard
+}
+
+// create is for every command that makes a thing of its own. decide gets what also looked up in the same round trip.
+func create[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
+	decide func(a *attempt) (creation, error), also ...pg.Statement,
+) (Result[T], error) {
+	var none T
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		if err := a.look(ctx, also...); err != nil {
+			return plan{}, err
+		}
+		if err := allow(a.by, p); err != nil {
+			return plan{}, err
+		}
+		made, err := decide(a)
+		return plan{stream: n.Stream(id), version: made.version, events: made.events, guarding: made.guarding}, err
+	})
+	return result(ctx, c, r, n.Model, none, done, err)
+}
+
+// createWithin is create for a thing that belongs to another one, which must be there and be seen.
+func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
+	within *projections.Noun[P], other uuid.UUID, decide func(P) ([]domain.Event, error), also ...pg.Statement,
+) (Result[T], error) {
+	var none T
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		row, err := load(ctx, a, within, other, also...)
+		if err != nil {
+			return plan{}, err
+		}
+		if row.Gone {
+			return plan{}, domain.Missing(within.Name())
+		}
+		if err := allowOn(a.by, p, row.Own); err != nil {
+			return plan{}, err
+		}
+		events, err := decide(row.State)
+		return plan{stream: n.Stream(id), events: events, guarding: []eventstore.Guard{{Stream: within.Stream(other), Version: row.At}}}, err
+	})
+	return result(ctx, c, r, n.Model, none, done, err)
+}
+
+// changeOne is for every command on one thing: is it there, may the caller, is it as the caller saw it? decide gets the
+// thing, gone or not, and what also looked up in the same round trip; it may look up more.
+func changeOne[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
+	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+) (Result[T], error) {
+	before := n.Called(id)
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		row, err := load(ctx, a, n, id, also...)
+		if err != nil {
+			return plan{}, err
+		}
+		if err := allowOn(a.by, p, row.Own); err != nil {
+			return plan{}, err
+		}
+		before = row.State
+		if err := r.match(projections.Version(before)); err != nil {
+			return plan{}, err
+		}
+		made, err := decide(a, before)
+		if row.WithinID != uuid.Nil {
+			made.guarding = append(made.guarding, eventstore.Guard{Stream: n.WithinStream(row.WithinID), Version: row.WithinVersion})
+		}
+		return plan{stream: n.Stream(id), version: row.At, events: made.events, guarding: made.guarding}, err
+	})
+	return result(ctx, c, r, n.Model, before, done, err)
+}
+
+// only is a decision on nothing but the thing itself.
+func only[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (creation, error) {
+	return func(_ *attempt, thing T) (creation, error) {
+		events, err := decide(thing)
+		return creation{events: events}, err
+	}
+}
+
+// load reads one thing for a decision, gone or not; none that the caller may not see.
+func load[T any](ctx context.Context, a *attempt, n *projections.Noun[T], id uuid.UUID, also ...pg.Statement) (projections.Row[T], error) {
+	var rows []projections.Row[T]
+	if err := a.look(ctx, append(also, n.Load(&rows, a.by, id))...); err != nil {
+		return projections.Row[T]{}, err
+	}
+	if len(rows) == 0 || !rows[0].Visible {
+		return projections.Row[T]{}, domain.Missing(n.Name())
+	}
+	return rows[0], nil
+}

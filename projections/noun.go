@@ -1,0 +1,179 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Noun is a read model of things that members work with. Who may see which of them is one predicate, and the queries for one thing,
+// for a list and for a decision are made of it, once, of constants and of the names in our own struct.
+type Noun[T any] struct {
+	*Model[T]
+	sight           Sight
+	get, list, load string
+}
+
+// Sight says who sees a noun's things, in SQL. In it $2 is the member who asks, and columns carry the name of their table.
+type Sight struct {
+	Read   domain.Permission // whose scope is $1
+	Own    string            // the things that scope own reaches, also to change them
+	Shown  string            // the things that scope own shows besides, and reaches no further
+	Gone   string            // the column that is set once the thing is no more; empty when all that are there are shown
+	Within *Within           // where the thing is seen only as far as another one is
+	Filter string            // further conditions of a list, on $7 and up
+}
+
+// Within is the thing that a thing belongs to, such as the task of a comment.
+type Within struct {
+	table  string
+	key    string // the column with its id
+	stream func(uuid.UUID) string
+	sight  Sight // its scope is $3
+}
+
+// within says that a thing belongs to the one of another noun whose id is in the column key.
+func within[T any](other *Noun[T], key string) *Within {
+	return &Within{table: other.name, key: key, stream: other.stream, sight: other.sight}
+}
+
+// visible are the things that a scope shows; scope is a parameter.
+func (s Sight) visible(scope string) string {
+	own := "(" + s.Own + ")"
+	if s.Shown != "" {
+		own = "(" + s.Own + " or " + s.Shown + ")"
+	}
+	all := fmt.Sprintf("(%[1]s = 'all' or %[1]s = 'own' and %[2]s)", scope, own)
+	if w := s.Within; w != nil {
+		all += " and " + w.sight.Gone + " is null and " + w.sight.visible("$3")
+	}
+	return all
+}
+
+// newNoun makes a noun of a read model.
+func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
+	columns, from := readable[T](m.name, m.columns), " from "+m.name
+	parent := "'00000000-0000-0000-0000-000000000000'::uuid, 0"
+	if w := s.Within; w != nil {
+		from += " join " + w.table + " on " + w.table + ".id = " + w.key
+		parent = w.table + ".id, " + w.table + ".version"
+	}
+	gone := "false"
+	if s.Gone != "" {
+		gone = s.Gone + " is not null"
+	}
+	at := m.name + ".version"
+	if m.stream(uuid.Nil) == m.stream(uuid.Max) { // all share one stream: the version of the last change of any
+		at = "(select max(version) from " + m.name + ")"
+	}
+	visible, id := s.visible("$1"), m.name+".id"
+	return &Noun[T]{
+		Model: m, sight: s,
+		get: "select " + columns + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $3::text is not null",
+		list: "select " + columns + from + " where (" + gone + ") = $5 and " + visible + " and $3::text is not null" +
+			" and ($4::uuid is null or " + id + " < $4) " + s.Filter + " order by " + id + " desc limit $6",
+		load: "select " + columns + ", " + visible + ", coalesce(" + s.Own + ", false), " + gone + ", " + at + ", " + parent +
+			from + " where " + id + " = $4 and $3::text is not null",
+	}
+}
+
+// scopes are $1 to $3 of every query of a noun.
+func (s Sight) scopes(by Actor) []any {
+	within := domain.All
+	if s.Within != nil {
+		within = by.Scope(s.Within.sight.Read)
+	}
+	return []any{by.Scope(s.Read), by.Member, within}
+}
+
+// Get answers with one thing that the actor may see.
+func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
+	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, false)...)
+}
+
+// GetGone is Get for what was, too: who deleted a thing, and what was in it, is for those to know who saw it.
+func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
+	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, true)...)
+}
+
+// List answers with the things that the actor may see, the newest first; with gone, those that are no more. filter is $7 and up.
+func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page, gone bool, filter ...any) (rows []T, mark Mark, err error) {
+	args := append(n.sight.scopes(by), page.After, gone, page.Limit+1)
+	return list[T](ctx, p, by.Workspace, n.list, append(args, filter...)...)
+}
+
+// Row is a thing with what a decision on it needs.
+type Row[T any] struct {
+	State   T
+	Visible bool // to the actor
+	Own     bool // within the actor's scope own, to change it
+	Gone    bool
+	At      int // the version of the stream that a decision on it writes to
+
+	WithinID      uuid.UUID // the thing that it belongs to; uuid.Nil for none
+	WithinVersion int
+}
+
+// Load is the query for a decision on one thing, gone or not.
+func (n *Noun[T]) Load(into *[]Row[T], by Actor, id uuid.UUID) pg.Statement {
+	return pg.Collect(into, scanRow[T], n.load, append(n.sight.scopes(by), id)...) //sqlcheck:allow made once, of constants
+}
+
+func scanRow[T any](found pgx.CollectableRow) (row Row[T], err error) {
+	state := reflect.ValueOf(&row.State).Elem()
+	var into []any
+	for i := range state.NumField() {
+		into = append(into, state.Field(i).Addr().Interface())
+	}
+	return row, found.Scan(append(into, &row.Visible, &row.Own, &row.Gone, &row.At, &row.WithinID, &row.WithinVersion)...)
+}
+
+// History answers with what happened to a thing that the actor may see, or saw, the oldest first.
+func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid.UUID) ([]Revision, Mark, error) {
+	_, mark, err := n.GetGone(ctx, p, by, id)
+	if err != nil {
+		return nil, mark, err
+	}
+	base, records, err := n.story(ctx, p, by.Workspace, id, mark.Position, nil) // no further than what the caller may see was decided on
+	if err != nil {
+		return nil, mark, err
+	}
+	return n.history(base, records), mark, nil
+}
+
+// Name is what the noun is called, and its table.
+func (n *Noun[T]) Name() string { return n.name }
+
+// Stream names the stream of a thing.
+func (n *Noun[T]) Stream(id uuid.UUID) string { return n.stream(id) }
+
+// WithinStream names the stream of the thing that one of this noun belongs to.
+func (n *Noun[T]) WithinStream(id uuid.UUID) string { return n.sight.Within.stream(id) }
+
+// Called gives a state that has only its id.
+func (n *Noun[T]) Called(id uuid.UUID) (state T) {
+	reflect.ValueOf(&state).Elem().Field(field[T]("id")).Set(reflect.ValueOf(id))
+	return state
+}
+
+// Version gives the version of a state.
+func Version[T any](state T) int { return int(reflect.ValueOf(state).Field(field[T]("version")).Int()) }
+
+func field[T any](name string) int { return slices.Index(jsonNames[T](), name) }
+
+// inStream makes the two functions of a read model whose things share one stream; of tells which thing an event is about.
+func inStream(stream string, of func(domain.Record) (uuid.UUID, bool)) (func(uuid.UUID) string, func(domain.Record) (uuid.UUID, bool)) {
+	return func(uuid.UUID) string { return stream }, func(r domain.Record) (uuid.UUID, bool) {
+		if r.Stream != stream {
+			return uuid.Nil, false
+		}
+		return of(r)
+	}
+}
