@@ -83,7 +83,7 @@ func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID
 // crash in between, destroys them then.
 func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Integration], error) {
 	gone := false
-	done, err := changeOne(ctx, c, r, projections.Integrations, domain.DeleteIntegration, id, func(_ *attempt, i domain.Integration) (creation, error) {
+	done, err := changeGone(ctx, c, r, projections.Integrations, domain.DeleteIntegration, id, func(_ *attempt, i domain.Integration) (creation, error) {
 		gone = i.DisconnectedAt != nil
 		events, err := i.Disconnect()
 		return creation{events: events}, err

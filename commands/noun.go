@@ -59,13 +59,29 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 }
 
 // changeOne is for every command on one thing: is it there, may the caller, is it as the caller saw it? decide gets the
-// thing, gone or not, and what also looked up in the same round trip; it may look up more.
+// thing, and what also looked up in the same round trip; it may look up more.
 func changeOne[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
+	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+) (Result[T], error) {
+	return changeAny(ctx, c, r, n, p, id, false, decide, also...)
+}
+
+// changeGone is changeOne for a thing that may be gone: to bring it back, or to finish what its end began.
+func changeGone[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
+	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+) (Result[T], error) {
+	return changeAny(ctx, c, r, n, p, id, true, decide, also...)
+}
+
+func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID, gone bool,
 	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
 ) (Result[T], error) {
 	before := n.Called(id)
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		row, err := load(ctx, a, n, id, also...)
+		if err == nil && row.Gone && !gone {
+			err = domain.Missing(n.Name())
+		}
 		if err != nil {
 			return plan{}, err
 		}

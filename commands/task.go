@@ -50,12 +50,12 @@ func (c *Commands) ReopenTask(ctx context.Context, r Request, id uuid.UUID) (Res
 
 // DeleteTask hides a task.
 func (c *Commands) DeleteTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeOne(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Delete))
+	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Delete))
 }
 
 // RestoreTask shows a deleted task again.
 func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeOne(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Restore))
+	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Restore))
 }
 
 // UnassignTask takes a task off a member.
