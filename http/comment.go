@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/google/uuid"
-
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
@@ -15,61 +13,31 @@ type (
 	commentFields struct {
 		Body string `json:"body" minLength:"1" maxLength:"65536"`
 	}
-	commentCreate struct {
-		ByID
-		Idempotent
-		Body commentFields
-	}
-	commentUpdate struct {
-		ByID
-		Conditional
-		Body commentFields
-	}
-	commentCommand struct {
-		ByID
-		Conditional
-	}
-	commentList struct {
-		ByID
-		Listing[uuid.UUID]
-	}
-	commentWritten struct {
-		Written
-		Body domain.Comment
-	}
-	commentsShown struct {
-		Shown
-		Body page[domain.Comment]
-	}
 )
 
 func comment(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
 		Summary: "List the comments on a task, the newest first", Access: needs(domain.ReadComment)},
-		func(ctx context.Context, by projections.Actor, in *commentList) (*commentsShown, error) {
+		func(ctx context.Context, by projections.Actor, in *listingIn) (*shows[page[domain.Comment]], error) {
 			if _, mark, err := projections.Tasks.Get(ctx, a.Views, by, in.ID); err != nil {
-				return &commentsShown{Shown: seen(mark, 0)}, err
+				return &shows[page[domain.Comment]]{Shown: seen(mark, 0)}, err
 			}
 			rows, mark, err := projections.Comments.List(ctx, a.Views, by, pageOf(in.Listing), false, in.ID)
-			return &commentsShown{seen(mark, 0), paged(rows, in.Limit, func(c domain.Comment) uuid.UUID { return c.ID })}, err
+			return listed(in.Listing, projections.Comments, rows, mark, err)
 		})
 	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,
 		Summary: "Comment on a task", Access: needs(domain.CreateComment)},
-		func(ctx context.Context, r commands.Request, in *commentCreate) (*commentWritten, error) {
-			return commentAnswer(a.Commands.CreateComment(ctx, r, in.ID, in.Body.Body))
+		func(ctx context.Context, r commands.Request, in *creatingIn[commentFields]) (*wrote[domain.Comment], error) {
+			return answered(a.Commands.CreateComment(ctx, r, in.ID, in.Body.Body))
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Status: http.StatusOK,
 		Summary: "Change the text of a comment", Access: needs(domain.UpdateComment)},
-		func(ctx context.Context, r commands.Request, in *commentUpdate) (*commentWritten, error) {
-			return commentAnswer(a.Commands.EditComment(ctx, r, in.ID, in.Body.Body))
+		func(ctx context.Context, r commands.Request, in *changing[commentFields]) (*wrote[domain.Comment], error) {
+			return answered(a.Commands.EditComment(ctx, r, in.ID, in.Body.Body))
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Status: http.StatusNoContent,
 		Summary: "Delete a comment", Access: needs(domain.DeleteComment)},
-		func(ctx context.Context, r commands.Request, in *commentCommand) (*written204, error) {
-			return noAnswer(a.Commands.DeleteComment(ctx, r, in.ID))
+		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
+			return noContent(a.Commands.DeleteComment(ctx, r, in.ID))
 		})
-}
-
-func commentAnswer(done commands.Result[domain.Comment], err error) (*commentWritten, error) {
-	return &commentWritten{written(done.Position, done.State.Version), done.State}, err
 }

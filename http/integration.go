@@ -5,64 +5,40 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
 )
 
 type (
-	integrationCreate struct {
-		Idempotent
-		Body struct {
-			Provider     string     `json:"provider" minLength:"1" maxLength:"100" example:"github"`
-			Name         string     `json:"name" minLength:"1" maxLength:"200"`
-			AccessToken  string     `json:"access_token" minLength:"1" maxLength:"8192" doc:"Stored sealed; no answer ever shows it."`
-			RefreshToken string     `json:"refresh_token,omitempty" minLength:"1" maxLength:"8192" doc:"Likewise."`
-			ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"When the access token expires."`
-			Scopes       []string   `json:"scopes,omitempty" maxItems:"100"`
-		}
-	}
-	integrationCommand struct {
-		ByID
-		Conditional
-	}
-	integrationList struct {
-		Listing[uuid.UUID]
-	}
-	integrationWritten struct {
-		Written
-		Body domain.Integration
-	}
-	integrationsShown struct {
-		Shown
-		Body page[domain.Integration]
+	integrationFields struct {
+		Provider     string     `json:"provider" minLength:"1" maxLength:"100" example:"github"`
+		Name         string     `json:"name" minLength:"1" maxLength:"200"`
+		AccessToken  string     `json:"access_token" minLength:"1" maxLength:"8192" doc:"Stored sealed; no answer ever shows it."`
+		RefreshToken string     `json:"refresh_token,omitempty" minLength:"1" maxLength:"8192" doc:"Likewise."`
+		ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"When the access token expires."`
+		Scopes       []string   `json:"scopes,omitempty" maxItems:"100"`
 	}
 )
 
 func integration(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/integrations", ID: "list-integrations", Tag: "integration", Status: http.StatusOK,
 		Summary: "List the integrations, the newest first", Access: needs(domain.ReadIntegration)},
-		func(ctx context.Context, by projections.Actor, in *integrationList) (*integrationsShown, error) {
+		func(ctx context.Context, by projections.Actor, in *listing) (*shows[page[domain.Integration]], error) {
 			rows, mark, err := projections.Integrations.List(ctx, a.Views, by, pageOf(in.Listing), false)
-			return &integrationsShown{seen(mark, 0), paged(rows, in.Limit, func(i domain.Integration) uuid.UUID { return i.ID })}, err
+			return listed(in.Listing, projections.Integrations, rows, mark, err)
 		})
 	command(a, operation{Method: "POST", Path: "/api/integrations", ID: "connect-integration", Tag: "integration", Status: http.StatusCreated,
 		Summary: "Connect the workspace to another service", Access: needs(domain.CreateIntegration)},
-		func(ctx context.Context, r commands.Request, in *integrationCreate) (*integrationWritten, error) {
+		func(ctx context.Context, r commands.Request, in *creating[integrationFields]) (*wrote[domain.Integration], error) {
 			b := in.Body
-			return integrationAnswer(a.Commands.ConnectIntegration(ctx, r,
+			return answered(a.Commands.ConnectIntegration(ctx, r,
 				domain.IntegrationConnected{Provider: b.Provider, Name: b.Name, Scopes: b.Scopes, ExpiresAt: b.ExpiresAt},
 				commands.Secrets{Access: b.AccessToken, Refresh: b.RefreshToken}))
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/integrations/{id}", ID: "disconnect-integration", Tag: "integration", Status: http.StatusNoContent,
 		Summary: "Disconnect from another service", Description: "The tokens are destroyed.", Access: needs(domain.DeleteIntegration)},
-		func(ctx context.Context, r commands.Request, in *integrationCommand) (*written204, error) {
-			return noAnswer(a.Commands.DisconnectIntegration(ctx, r, in.ID))
+		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
+			return noContent(a.Commands.DisconnectIntegration(ctx, r, in.ID))
 		})
-}
-
-func integrationAnswer(done commands.Result[domain.Integration], err error) (*integrationWritten, error) {
-	return &integrationWritten{written(done.Position, done.State.Version), done.State}, err
 }

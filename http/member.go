@@ -119,7 +119,7 @@ func member(a *api) {
 	command(a, operation{Method: "DELETE", Path: "/api/members/{id}", ID: "remove-member", Tag: "member", Status: http.StatusNoContent,
 		Summary: "End a membership, or take an invitation back", Access: needs(domain.DeleteMember)},
 		func(ctx context.Context, r commands.Request, in *memberCommand) (*written204, error) {
-			return noAnswer(a.Commands.RemoveMember(ctx, r, in.ID))
+			return noContent(a.Commands.RemoveMember(ctx, r, in.ID))
 		})
 	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Member], error)
 	for _, c := range []struct {

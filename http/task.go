@@ -36,19 +36,6 @@ type (
 		EstimateMinutes nullable[int]         `json:"estimate_minutes,omitzero" minimum:"0" maximum:"1000000"`
 	}
 
-	taskCreate struct {
-		Idempotent
-		Body taskFields
-	}
-	taskUpdate struct {
-		ByID
-		Conditional
-		Body taskPatch
-	}
-	taskCommand struct {
-		ByID
-		Conditional
-	}
 	taskPerson struct {
 		ByID
 		Conditional
@@ -66,22 +53,6 @@ type (
 		Deleted    bool   `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
 	}
 
-	taskWritten struct {
-		Written
-		Body domain.Task
-	}
-	taskShown struct {
-		Shown
-		Body domain.Task
-	}
-	tasksShown struct {
-		Shown
-		Body page[domain.Task]
-	}
-	historyShown struct {
-		Shown
-		Body page[revision]
-	}
 	revision struct {
 		Version int                       `json:"version"`
 		At      time.Time                 `json:"at"`
@@ -115,14 +86,14 @@ func task(a *api) {
 	} {
 		command(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task",
 			Status: http.StatusOK, Summary: c.summary, Access: needs(c.permission)},
-			func(ctx context.Context, r commands.Request, in *taskCommand) (*taskWritten, error) {
-				return taskAnswer(c.change(a.Commands, ctx, r, in.ID))
+			func(ctx context.Context, r commands.Request, in *doing) (*wrote[domain.Task], error) {
+				return answered(c.change(a.Commands, ctx, r, in.ID))
 			})
 	}
 	command(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", Status: http.StatusNoContent,
 		Summary: "Delete a task; it can be restored", Access: needs(domain.DeleteTask)},
-		func(ctx context.Context, r commands.Request, in *taskCommand) (*written204, error) {
-			return noAnswer(a.Commands.DeleteTask(ctx, r, in.ID))
+		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
+			return noContent(a.Commands.DeleteTask(ctx, r, in.ID))
 		})
 
 	type person func(*commands.Commands, context.Context, commands.Request, uuid.UUID, uuid.UUID) (commands.Result[domain.Task], error)
@@ -138,54 +109,44 @@ func task(a *api) {
 		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task",
 			Status: http.StatusNoContent, Summary: c.summary, Access: needs(domain.UpdateTask)},
 			func(ctx context.Context, r commands.Request, in *taskPerson) (*written204, error) {
-				return noAnswer(c.change(a.Commands, ctx, r, in.ID, in.MemberID))
+				return noContent(c.change(a.Commands, ctx, r, in.ID, in.MemberID))
 			})
 	}
 }
 
-func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*tasksShown, error) {
+func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*shows[page[domain.Task]], error) {
 	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Parent: in.ParentID.Value, Deleted: in.Deleted}
 	rows, mark, err := a.Views.ListTasks(ctx, by, filter, pageOf(in.Listing))
-	return &tasksShown{seen(mark, 0), paged(rows, in.Limit, func(t domain.Task) uuid.UUID { return t.ID })}, err
+	return listed(in.Listing, projections.Tasks, rows, mark, err)
 }
 
-func (a *api) createTask(ctx context.Context, r commands.Request, in *taskCreate) (*taskWritten, error) {
-	return taskAnswer(a.Commands.CreateTask(ctx, r, domain.TaskCreated(in.Body)))
+func (a *api) createTask(ctx context.Context, r commands.Request, in *creating[taskFields]) (*wrote[domain.Task], error) {
+	return answered(a.Commands.CreateTask(ctx, r, domain.TaskCreated(in.Body)))
 }
 
-func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*taskShown, error) {
+func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*shows[domain.Task], error) {
 	if in.AsOf.Value != nil {
-		t, mark, err := a.Views.TaskAsOf(ctx, by, in.ID, *in.AsOf.Value)
-		return &taskShown{seen(mark, t.Version), t}, err
+		return one(a.Views.TaskAsOf(ctx, by, in.ID, *in.AsOf.Value))
 	}
-	t, mark, err := projections.Tasks.Get(ctx, a.Views, by, in.ID)
-	return &taskShown{seen(mark, t.Version), t}, err
+	return one(projections.Tasks.Get(ctx, a.Views, by, in.ID))
 }
 
-func (a *api) updateTask(ctx context.Context, r commands.Request, in *taskUpdate) (*taskWritten, error) {
+func (a *api) updateTask(ctx context.Context, r commands.Request, in *changing[taskPatch]) (*wrote[domain.Task], error) {
 	b := in.Body
-	return taskAnswer(a.Commands.UpdateTask(ctx, r, in.ID, domain.TaskChange{
+	return answered(a.Commands.UpdateTask(ctx, r, in.ID, domain.TaskChange{
 		Title: b.Title.Value, Description: b.Description.Value, Status: b.Status.Value, Priority: b.Priority.Value,
 		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ParentID: b.ParentID.Optional,
 		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value,
 	}))
 }
 
-func (a *api) taskHistory(ctx context.Context, by projections.Actor, in *ByID) (*historyShown, error) {
+func (a *api) taskHistory(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[revision]], error) {
 	revisions, mark, err := projections.Tasks.History(ctx, a.Views, by, in.ID)
 	body := page[revision]{Items: make([]revision, len(revisions))}
 	for i, r := range revisions {
 		body.Items[i] = revision{r.Version, r.At, given(r.Actor), r.Type, r.Changes}
 	}
-	return &historyShown{seen(mark, 0), body}, err
-}
-
-func taskAnswer(done commands.Result[domain.Task], err error) (*taskWritten, error) {
-	return &taskWritten{written(done.Position, done.State.Version), done.State}, err
-}
-
-func noAnswer[T any](done commands.Result[T], err error) (*written204, error) {
-	return &written204{written(done.Position, 0)}, err
+	return &shows[page[revision]]{seen(mark, 0), body}, err
 }
 
 // given is an id that may be absent.

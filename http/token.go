@@ -74,7 +74,7 @@ func token(a *api) {
 	command(a, operation{Method: "DELETE", Path: "/api/tokens/{id}", ID: "revoke-token", Tag: "token", Status: http.StatusNoContent,
 		Summary: "Revoke one of my API tokens", Access: withSession},
 		func(ctx context.Context, r commands.Request, in *tokenCommand) (*written204, error) {
-			return noAnswer(a.Commands.RevokeToken(ctx, r, in.ID))
+			return noContent(a.Commands.RevokeToken(ctx, r, in.ID))
 		})
 }
 

@@ -89,7 +89,7 @@ func (a *api) resetTwoFactor() {
 			"Your own are turned off with `POST /api/me/two-factor/disable`.",
 		Access: needs(domain.UpdateMember).inSession()},
 		func(ctx context.Context, r commands.Request, in *memberCommand) (*written204, error) {
-			return noAnswer(a.Commands.ResetTwoFactor(ctx, r, in.ID))
+			return noContent(a.Commands.ResetTwoFactor(ctx, r, in.ID))
 		})
 }
 
