@@ -245,7 +245,9 @@ func TestSignalsLeaveNoPostgres(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	s.stop(t)
 	h.noPostgres(t, "while a request is in flight")
-	<-cut
+	if err := <-cut; err == nil {
+		t.Log("the request in flight was answered")
+	}
 	_ = tx.Rollback(t.Context()) // the server is gone
 	if titles := h.serve(t).titles(t, "acme"); titles["in flight"] > 1 {
 		t.Errorf("%v", titles)
