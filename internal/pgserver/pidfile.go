@@ -31,35 +31,17 @@ func readPidfile(cluster string) (pidfile, error) {
 	return pidfile{pid: pid, socket: lines[4], ready: strings.TrimSpace(lines[7]) == "ready"}, nil
 }
 
-// occupant is what runs under a process id.
-type occupant string
-
-const (
-	nobody  occupant = "nothing"
-	another occupant = "another program"
-	server  occupant = "a Postgres of this cluster"
-	unknown occupant = "a Postgres of an unknown cluster"
-)
-
-// occupantOf looks at a process that postmaster.pid names. After a crash or a reboot its id may be anybody's.
-func occupantOf(pid int, cluster string) occupant {
-	if pid <= 1 { // 0 and -1 are not processes to kill(2), and nobody runs Postgres as 1
-		return nobody
+// mayBeServer tells whether a process that postmaster.pid names may be a Postgres of this cluster: it is one, or that
+// cannot be known. After a crash or a reboot the id may be anybody's.
+func mayBeServer(pid int, cluster string) bool {
+	if pid <= 1 || syscall.Kill(pid, 0) != nil { // 0 and -1 are no processes to kill(2); and one that we may not signal is not of the cluster's account
+		return false
 	}
-	switch err := syscall.Kill(pid, 0); {
-	case errors.Is(err, syscall.ESRCH):
-		return nobody
-	case err != nil:
-		return another // we may not signal it, so it is not of the account that the cluster belongs to
-	}
-	command := commandLine(pid)
-	if command == "" {
-		return nobody // ended, and its parent has not looked yet
-	}
+	command := commandLine(pid) // empty for one that has ended while its parent has not looked yet
 	program, _, _ := strings.Cut(command, " ")
 	name := filepath.Base(program)
 	if !strings.HasPrefix(name, "postgres") && !strings.HasPrefix(name, "postmaster") {
-		return another
+		return false
 	}
 	// Postgres stands in its data directory. A container may forbid to look (it takes CAP_SYS_PTRACE), and macOS has
 	// no such file: then go by what it was started with, unless that says nothing outside the process itself.
@@ -68,16 +50,14 @@ func occupantOf(pid int, cluster string) occupant {
 		_, given, _ := strings.Cut(command, " -D ")
 		given, _, _ = strings.Cut(given, " -")
 		if !filepath.IsAbs(given) || strings.HasPrefix(given, "/proc/") {
-			return unknown
+			return true
 		}
 		if at, err = os.Stat(given); err != nil {
-			return unknown
+			return true
 		}
 	}
-	if here, err := os.Stat(cluster); err == nil && os.SameFile(at, here) {
-		return server
-	}
-	return another
+	here, err := os.Stat(cluster)
+	return err == nil && os.SameFile(at, here)
 }
 
 // commandLine is the program of a process and its arguments, separated by spaces.
@@ -101,10 +81,9 @@ func (s *Server) repairPidfile() error {
 	if err != nil {
 		return err
 	}
-	who := occupantOf(p.pid, cluster)
-	if who == server || who == unknown {
-		return fmt.Errorf("%s names process %d, %s that Kluis did not start: stop it first", path, p.pid, who)
+	if mayBeServer(p.pid, cluster) {
+		return fmt.Errorf("%s names process %d, a Postgres that Kluis did not start: stop it first", path, p.pid)
 	}
-	s.log.Warn("taking away a stale postmaster.pid", "pid", p.pid, "is", string(who))
+	s.log.Warn("taking away a stale postmaster.pid", "pid", p.pid)
 	return os.Remove(path)
 }

@@ -52,13 +52,10 @@ func (s *Server) postmaster() int {
 		return s.child
 	}
 	p, err := readPidfile(s.folder.cluster())
-	if err != nil {
+	if err != nil || !mayBeServer(p.pid, s.folder.cluster()) {
 		return 0
 	}
-	if who := occupantOf(p.pid, s.folder.cluster()); who == server || who == unknown {
-		return p.pid
-	}
-	return 0
+	return p.pid
 }
 
 // reap takes the end of our child from the kernel, if it has ended.
