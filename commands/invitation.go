@@ -21,6 +21,12 @@ const invitationLife = 7 * 24 * time.Hour
 // SendInvitation makes the code of an invited member and mails it. It runs in the transaction of the
 // reaction to member.invited, which is the login's; so it happens once for each event.
 func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace, m domain.MemberInvited) error {
+	return c.sendInvitation(ctx, tx, w, m, false)
+}
+
+// sendInvitation puts a code in the place of an earlier one. Within says that the invitation lasts no longer for it, and
+// that one that has ended gets none: whoever knows slug and address may ask for that.
+func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace, m domain.MemberInvited, within bool) error {
 	key, err := c.Vault.Key(ctx, w, m.MemberID)
 	if err != nil {
 		return err
@@ -45,11 +51,15 @@ func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3) on conflict (member_id) do update set code = excluded.code, attempts = 0, expires_at = excluded.expires_at`,
-		m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife)); err != nil {
+	tag, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3)
+		on conflict (member_id) do update set code = excluded.code, attempts = 0,
+			expires_at = case when $4 then invitation.expires_at else excluded.expires_at end
+		where not $4 or invitation.expires_at > $5`,
+		m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife), within, c.now())
+	if err != nil {
 		return fmt.Errorf("store the invitation of member %s: %w", m.MemberID, err)
 	}
-	if err := pg.Become(ctx, tx, "none", ""); err != nil {
+	if err := pg.Become(ctx, tx, "none", ""); err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
 	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address, Language: m.Language,

@@ -95,10 +95,26 @@ func (c *Commands) tryMailed(ctx context.Context, from Origin, do func() error) 
 	return errors.Join(err, try.GiveBack(context.WithoutCancel(ctx)))
 }
 
-// mayInvite counts an invitation: strangers get few mails, whoever asks for them in how many workspaces.
-func (c *Commands) mayInvite(ctx context.Context, by projections.Actor, normal string) error {
-	return tooMany(c.Limits.Take(ctx, limit.Counter{Name: limit.InviteEmail, Subject: normal},
-		limit.Counter{Name: limit.InviteMember, Subject: by.Member.String()}, limit.Counter{Name: limit.InviteDay, Subject: by.Workspace.ID.String()}))
+// tryInvite counts an invitation, before it is made: strangers get few mails, whoever asks for them in how many workspaces.
+func (c *Commands) tryInvite(ctx context.Context, by projections.Actor, normal string) (*limit.Try, error) {
+	try, err := c.Limits.Try(ctx, []limit.Counter{{Name: limit.InviteEmail, Subject: normal},
+		{Name: limit.InviteMember, Subject: by.Member.String()}, {Name: limit.InviteDay, Subject: by.Workspace.ID.String()}})
+	if err != nil {
+		return nil, tooMany(err)
+	}
+	return &try, nil
+}
+
+// settleInvite leaves an invitation counted that was made, and gives how it ended.
+func settleInvite(ctx context.Context, try *limit.Try, ended error) error {
+	switch {
+	case try == nil:
+		return ended
+	case ended != nil:
+		return errors.Join(ended, try.GiveBack(ctx))
+	}
+	_, err := try.Failed(ctx)
+	return err
 }
 
 // tooMany is the refusal of who went over a limit. It is the same whether there is such an account or not.
@@ -119,7 +135,7 @@ func tooMany(err error) error {
 		refusal = domain.Refuse(domain.TooMany, "too_many_requests", "there were too many invitations to this address: try again later")
 	}
 	if exceeded.Busy {
-		refusal = domain.Refuse(domain.TooMany, "attempts_under_way", "others are logging in at this moment: try again in a few seconds")
+		refusal = domain.Refuse(domain.TooMany, "attempts_under_way", "others try the same at this moment: try again in a few seconds")
 	}
 	refusal.RetryAfter, refusal.Limit = exceeded.Wait, exceeded.Name
 	return refusal

@@ -2,7 +2,8 @@ package commands
 
 import (
 	"context"
-	"strings"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -40,8 +41,8 @@ func (i Invitation) check() (normal string, err error) {
 	return normal, err
 }
 
-// InviteMember invites a person by e-mail, or once more to the same role. The mail with the code is a reaction to the
-// event: see jobs. Each is counted, since strangers get the mails.
+// InviteMember invites a person by e-mail, or once more to the same role when the code is used up or a minute old. The mail
+// with the code is a reaction to the event: see jobs. Each is counted, since strangers get the mails.
 func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitation) (Result[domain.Member], error) {
 	id := uuid.Must(uuid.NewV7())
 	normal, err := wanted.check()
@@ -63,11 +64,12 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	}
 	hash := own.Hash(emailField, normal)
 	var before domain.Member
-	counted := false
+	var try *limit.Try
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var same []domain.Member
 		var inviter []projections.MemberRow
-		if err := a.look(ctx, projections.MembersByEmail(&same, hash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
+		var old []uuid.UUID
+		if err := a.look(ctx, projections.MembersByEmail(&same, hash), c.oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
 			return plan{}, err
 		}
 		if err := allowOn(a.by, domain.CreateMember, false); err != nil {
@@ -76,18 +78,17 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		if err := a.by.Role.Grants.MayGive(domain.GrantsOf(wanted.Role)); err != nil {
 			return plan{}, err
 		}
-		again, err := c.invitedBefore(ctx, w, same, wanted)
+		again, err := c.invitedBefore(ctx, w, same, old, wanted)
 		if err != nil {
 			return plan{}, err
 		}
 		if len(same) > 0 && !again {
 			return plan{}, domain.Refuse(domain.Conflict, "email_taken", "there is a member with this e-mail address")
 		}
-		if !counted {
-			if err := c.mayInvite(ctx, a.by, normal); err != nil {
+		if try == nil {
+			if try, err = c.tryInvite(ctx, a.by, normal); err != nil {
 				return plan{}, err
 			}
-			counted = true
 		}
 		if again {
 			before = same[0]
@@ -101,16 +102,25 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: []domain.Event{invited},
 			also: []pg.Statement{insertKey, setAddress(id, hash)}}, nil
 	})
-	return result(ctx, c, r, projections.Members, before, done, err)
+	if err := settleInvite(context.WithoutCancel(ctx), try, err); err != nil {
+		return Result[domain.Member]{}, err
+	}
+	return result(ctx, c, r, projections.Members, before, done, nil)
 }
 
-// invitedBefore says whether the one member with an address got just this invitation.
-func (c *Commands) invitedBefore(ctx context.Context, w pg.Workspace, same []domain.Member, wanted Invitation) (bool, error) {
-	if len(same) != 1 || same[0].Status != domain.Invited || same[0].Role != wanted.Role {
+// oldInvitations finds the member with an address whose invitation may be sent again.
+func (c *Commands) oldInvitations(into *[]uuid.UUID, hash string) pg.Statement {
+	return pg.Column(into, `select member_id from invitation join member_email using (member_id)
+		where hash = $1 and (attempts >= $2 or expires_at < $3)`, hash, codeAttempts, c.now().Add(invitationLife-time.Minute))
+}
+
+// invitedBefore says whether the one member with an address got just this invitation, and it may be sent again.
+func (c *Commands) invitedBefore(ctx context.Context, w pg.Workspace, same []domain.Member, old []uuid.UUID, wanted Invitation) (bool, error) {
+	if len(same) != 1 || !slices.Contains(old, same[0].ID) || same[0].Status != domain.Invited || same[0].Role != wanted.Role {
 		return false, nil
 	}
 	people, err := c.OpenMembers(ctx, w, same)
-	return strings.EqualFold(people[same[0].ID].Email, wanted.Email), err // as it is written: look-alikes are taken
+	return people[same[0].ID].Email == wanted.Email, err // as it is written: look-alikes are taken
 }
 
 // ChangeRole gives a member another role.

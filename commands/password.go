@@ -65,7 +65,8 @@ func (c *Commands) ForgotPassword(ctx context.Context, f Forgotten) error {
 }
 
 // sendResetCode stores a code for an address, in the place of an earlier one, and mails it in the same transaction if
-// it is an active member's. An address of nobody has a code too, which nobody knows: see ResetPassword.
+// it is an active member's; one who is invited gets another code of the invitation. Any other address has a code too, which
+// nobody knows: see tryResetCode.
 func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) error {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil || hash == "" {
@@ -74,9 +75,6 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 	account, err := c.Views.AccountByEmail(ctx, w, hash)
 	if err != nil {
 		return err
-	}
-	if account != nil && account.Status == domain.Invited {
-		return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.SendInvitationAgain(ctx, tx, w, account.ID) })
 	}
 	code := token.NewCode()
 	active := account != nil && account.Status == domain.Active
@@ -101,10 +99,16 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 		if err != nil {
 			return fmt.Errorf("store the code: %w", err)
 		}
-		if err := pg.Become(ctx, tx, "none", ""); err != nil || !active {
+		if err := pg.Become(ctx, tx, "none", ""); err != nil {
 			return err
 		}
-		return c.post(ctx, tx, letter)
+		switch {
+		case active:
+			return c.post(ctx, tx, letter)
+		case account != nil && account.Status == domain.Invited:
+			return c.sendInvitation(ctx, tx, w, domain.MemberInvited{MemberID: account.ID, Email: account.Email, FullName: account.FullName, Language: account.Language}, true)
+		}
+		return nil
 	})
 }
 

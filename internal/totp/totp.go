@@ -19,6 +19,9 @@ const (
 	skew   = 1  // steps to either side: a device whose clock is wrong by half a minute, and a slow typist
 )
 
+// Good is how many codes are good at any instant.
+const Good = 1 + 2*skew
+
 // New returns a secret of 160 random bits in base32, without padding, and the URL that an app takes it from, mostly as
 // a QR code.
 func New(issuer, account string) (secret, address string, err error) {
