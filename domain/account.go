@@ -23,7 +23,8 @@ type (
 		MemberID uuid.UUID `json:"member_id"`
 		Reason   string    `json:"reason,omitempty"` // CodeWrong or CodeMissing
 	}
-	// MemberLocked keeps everybody out of the account, after too many wrong passwords or codes, until an instant.
+	// MemberLocked keeps out of the account, until an instant, whoever comes from where too many wrong passwords or codes came
+	// from: strangers, a network, a device, or sessions.
 	MemberLocked struct {
 		MemberID uuid.UUID `json:"member_id"`
 		Until    time.Time `json:"until"`
