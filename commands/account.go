@@ -74,6 +74,9 @@ type note struct {
 	actor  uuid.UUID // uuid.Nil for who has not shown who they are
 	from   Origin
 	events []domain.Event
+
+	roster  []domain.Event // those that change who may do what
+	decided int            // and the version of the roster that they were decided at, or eventstore.Any
 }
 
 // noted makes a note ready for the log. It is no Append when there are no events.
@@ -82,9 +85,21 @@ func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err 
 	if a.Meta, err = c.sealOrigin(ctx, n.in, n.member, n.from); err != nil {
 		return a, err
 	}
-	write, err := encode(domain.AccountStream(n.member), eventstore.Any, n.events)
-	a.Writes = []eventstore.Write{write}
-	return a, err
+	for _, part := range []struct {
+		stream  string
+		version int
+		events  []domain.Event
+	}{{domain.AccountStream(n.member), eventstore.Any, n.events}, {domain.RosterStream, n.decided, n.roster}} {
+		if len(part.events) == 0 {
+			continue
+		}
+		write, err := encode(part.stream, part.version, part.events)
+		if err != nil {
+			return a, err
+		}
+		a.Writes = append(a.Writes, write)
+	}
+	return a, nil
 }
 
 // noteFor is how long what is recorded with its own transaction waits for what noteLater still has of the account, so that

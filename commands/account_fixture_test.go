@@ -235,11 +235,12 @@ func (p *person) reset(process int, code, password string) error {
 	return p.h.process(process).ResetPassword(context.Background(), NewPassword{Workspace: p.slug, Email: p.email, Code: code, Password: password, From: home})
 }
 
-// types are the events of the person's account, the oldest first.
+// types are the events of the person's account, and those of the roster about two factors, the oldest first.
 func (p *person) types(t testing.TB) (types []string) {
 	t.Helper()
 	p.h.settle()
-	err := p.h.DB.Read(t.Context(), p.in, pg.Column(&types, `select type from event where stream = $1 order by version`, domain.AccountStream(p.id)))
+	err := p.h.DB.Read(t.Context(), p.in, pg.Column(&types, `select type from event
+		where stream = $1 or stream = 'roster' and type like 'member.two_factor%' and data ->> 'member_id' = $2 order by position`, domain.AccountStream(p.id), p.id.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

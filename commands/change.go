@@ -142,9 +142,14 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 			return effect{}, err
 		}
 	}
+	return effect{}, contended()
+}
+
+// contended is the refusal of a command that others were always quicker than.
+func contended() error {
 	busy := domain.Refuse(domain.Unavailable, "contended", "others changed the same thing %d times meanwhile", maxAttempts)
 	busy.RetryAfter = time.Second
-	return effect{}, busy
+	return busy
 }
 
 // keyed makes the fingerprint of what is asked for a keyed one: it is stored for a day, and whoever reads it there

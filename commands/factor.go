@@ -241,7 +241,7 @@ func (c *Commands) alter(ctx context.Context, n note, letter mail.Message, claim
 		if err := run(ctx, tx, statements...); err != nil {
 			return fmt.Errorf("change what lets member %s in: %w", n.member, err)
 		}
-		if len(n.events) > 0 {
+		if len(record.Writes) > 0 {
 			if receipt, err = c.Store.AppendIn(ctx, in(tx), n.in, record); err != nil {
 				return fmt.Errorf("record what lets member %s in: %w", n.member, err)
 			}

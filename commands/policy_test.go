@@ -8,11 +8,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 func (p *person) require(t testing.TB, roles ...string) Result[domain.Policy] {
 	t.Helper()
-	done, err := p.h.UpdatePolicy(t.Context(), Request{By: p.actor(t), Origin: home}, &roles)
+	done, err := p.h.UpdatePolicy(t.Context(), Request{By: p.actor(t), Origin: home}, &roles, p.password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +35,7 @@ func TestCommandsGuardThePolicy(t *testing.T) {
 	for what, err := range map[string]error{
 		"a task":      second(h.process(1).CreateTask(t.Context(), Request{By: by}, domain.TaskCreated{Title: "x"})),
 		"a member":    second(h.process(1).DeactivateMember(t.Context(), Request{By: by}, grace.id)),
-		"the policy":  second(h.process(1).UpdatePolicy(t.Context(), Request{By: by}, &roles)),
+		"the policy":  second(h.process(1).UpdatePolicy(t.Context(), Request{By: by}, &roles, bob.password)),
 		"two factors": second(h.process(1).ResetTwoFactor(t.Context(), Request{By: by}, grace.id)),
 		"an API token": func() error {
 			_, _, err := h.process(1).CreateToken(t.Context(), Request{By: by}, domain.TokenCreated{Name: "x", ExpiresAt: time.Now().Add(time.Hour)})
@@ -86,13 +89,188 @@ func TestPolicyFromOneVersion(t *testing.T) {
 			return err
 		}
 		roles := [][]string{{"all"}, {"admin"}, {}}[i%3]
-		_, err := h.process(i).UpdatePolicy(context.Background(), Request{By: by, IfMatch: []int{version}}, &roles)
+		_, err := h.process(i).UpdatePolicy(context.Background(), Request{By: by, IfMatch: []int{version}}, &roles, ada.password)
+		if refusedAs(err) == "attempts_under_way" { // at the password, before the first of them was stored
+			return domain.Refuse(domain.Stale, "stale", "")
+		}
 		return err
 	})
 	wantEnded(t, "changes", ended, map[string]int{"": 1, "stale": 14, "invited": 5})
 	for _, roles := range [][]string{{"nobody"}, {"admin", "admin"}, {"all", "viewer"}, {"\x00"}} {
-		if _, err := h.UpdatePolicy(t.Context(), Request{By: ada.actor(t)}, &roles); refusedAs(err) != "invalid" {
+		if _, err := h.UpdatePolicy(t.Context(), Request{By: ada.actor(t)}, &roles, ada.password); refusedAs(err) != "invalid" {
 			t.Errorf("%q: %v", roles, err)
 		}
+	}
+}
+
+// Whoever found an open session changes no policy: it takes the password, and counts wrong ones as failed log-ins.
+func TestThePolicyTakesThePassword(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	roles, none := []string{"viewer"}, []string{}
+	change := func(roles *[]string, password string) string {
+		return refusedAs(second(h.UpdatePolicy(t.Context(), Request{By: ada.actor(t), Origin: home}, roles, password)))
+	}
+	if code := change(&roles, ada.password); code != "two_factor_required" {
+		t.Errorf("by who has no second factor: %s", code)
+	}
+	ada.enrol(t)
+	for _, wrong := range []string{"", "wrong"} {
+		if code := change(&roles, wrong); code != "invalid" {
+			t.Errorf("%q: %s", wrong, code)
+		}
+	}
+	ada.require(t, "viewer")
+	if code := change(&none, "wrong"); code != "invalid" {
+		t.Errorf("asking less: %s", code)
+	}
+	if code := change(&roles, ""); code != "" {
+		t.Errorf("what changes nothing: %s", code)
+	}
+	for range 3 { // two were wrong already
+		change(&none, "wrong")
+	}
+	if code := change(&none, ada.password); code != "locked" {
+		t.Errorf("after five wrong ones: %s", code)
+	}
+}
+
+// The last admin with two factors, where they are asked of admins, stays one who can act: on every path, under any race.
+func TestLastEnrolledAdmin(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2, rules: limit.Rules{}})
+	ada := h.found(t)
+	bob := ada.member(t, "admin")
+	ada.enrol(t)
+	ada.require(t, "admin")
+	for what, err := range map[string]error{
+		"demote":     second(h.ChangeRole(t.Context(), Request{By: ada.actor(t)}, ada.id, "member")),
+		"deactivate": second(h.DeactivateMember(t.Context(), Request{By: ada.actor(t)}, ada.id)),
+		"remove":     second(h.RemoveMember(t.Context(), Request{By: ada.actor(t)}, ada.id)),
+	} {
+		if refusedAs(err) != "last_admin" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	bob.enrol(t)
+	type step = func(c *Commands, r Request, id uuid.UUID) error
+	steps := []step{
+		func(c *Commands, r Request, id uuid.UUID) error {
+			return second(c.ChangeRole(context.Background(), r, id, "member"))
+		},
+		func(c *Commands, r Request, id uuid.UUID) error {
+			return second(c.DeactivateMember(context.Background(), r, id))
+		},
+		func(c *Commands, r Request, id uuid.UUID) error {
+			return second(c.ResetTwoFactor(context.Background(), r, id))
+		},
+	}
+	for round := range 2 * len(steps) * len(steps) {
+		admins := []*person{ada, bob}
+		by := []projections.Actor{ada.actor(t), bob.actor(t)}
+		race(2, func(i int) error {
+			way := []int{round % len(steps), round / len(steps) % len(steps)}[i]
+			return steps[way](h.process(i), Request{By: by[i]}, admins[1-i].id)
+		})
+		if _, err := h.Views.CatchUp(t.Context(), ada.in); err != nil {
+			t.Fatal(err)
+		}
+		able := ada.count(t, `select count(*) from member where role = 'admin' and status = 'active' and two_factor`)
+		if rows := ada.count(t, `select count(*) from member m join two_factor f on f.member_id = m.id and f.confirmed_at is not null
+			where role = 'admin' and status = 'active'`); able != 1 || rows != 1 {
+			t.Fatalf("round %d: %d admins can act, %d rows", round, able, rows)
+		}
+		for i, p := range admins {
+			if a, err := h.Authenticate(t.Context(), p.token); err == nil && len(a.Role.Grants) > 0 && a.Role.Name == domain.Admin {
+				p.bringBack(t, admins[1-i])
+				break
+			}
+		}
+	}
+}
+
+// bringBack makes another an admin who can act again.
+func (p *person) bringBack(t testing.TB, other *person) {
+	t.Helper()
+	by := Request{By: p.actor(t)}
+	ok(p.h.ReactivateMember(t.Context(), by, other.id))
+	ok(p.h.ChangeRole(t.Context(), by, other.id, domain.Admin))
+	ok(p.h.ResetTwoFactor(t.Context(), by, other.id))
+	other.token = ok(other.logIn(0, other.password))
+	other.enrol(t)
+}
+
+// The policy and the end of the asker's own two factors at once: never both.
+func TestPolicyAndTheEndOfTwoFactors(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{processes: 2, rules: limit.Rules{}})
+	ada := h.found(t)
+	for round := range 8 {
+		d := ada.enrol(t)
+		by, roles := ada.actor(t), []string{"admin"}
+		ended := race(2, func(i int) error {
+			if i == 0 {
+				return second(h.process(0).UpdatePolicy(context.Background(), Request{By: by}, &roles, ada.password))
+			}
+			return h.process(1).DisableTwoFactor(context.Background(), by, home, ada.password, d.recovery[0])
+		})
+		now := ada.actor(t)
+		if now.TwoFactor.MustEnrol() || ended[""] != 1 || ended["two_factor_required"] != 1 {
+			t.Fatalf("round %d: %v, %+v", round, ended, now.TwoFactor)
+		}
+		if now.TwoFactor.Required {
+			ada.require(t)
+		}
+		if now.TwoFactor.Enabled {
+			if err := h.DisableTwoFactor(t.Context(), ada.actor(t), home, ada.password, d.recovery[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Whoever operates Kluis helps an only admin: the log has it, without an actor.
+func TestOperator(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	bob := ada.member(t, "viewer")
+	ada.enrol(t)
+	ada.require(t, "admin")
+	if err := h.OperatorResetTwoFactor(t.Context(), ada.in, ada.slug, ada.email); err != nil {
+		t.Fatal(err)
+	}
+	ada.alive(t, "the session", ada.token, false)
+	ada.token = ok(ada.logIn(0, ada.password)) // which takes no code, and opens no more than turning them on
+	if now := ada.actor(t); !now.TwoFactor.MustEnrol() {
+		t.Errorf("%+v", now.TwoFactor)
+	}
+	ada.enrol(t)
+	for range 5 {
+		_, _ = ada.logIn(0, "wrong")
+	}
+	if err := h.OperatorUnlock(t.Context(), ada.in, ada.slug, ada.email); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ada.logIn(0, ada.password); refusedAs(err) != "code_required" {
+		t.Errorf("unlocked: %v", err)
+	}
+	if err := h.OperatorMakeAdmin(t.Context(), ada.in, ada.slug, bob.email); err != nil || bob.actor(t).Role.Name != domain.Admin {
+		t.Errorf("%v", err)
+	}
+	for _, do := range []func(context.Context, pg.Workspace, string, string) error{h.OperatorUnlock, h.OperatorResetTwoFactor, h.OperatorMakeAdmin} {
+		if err := do(t.Context(), ada.in, ada.slug, "nobody@people.example"); refusedAs(err) != "member_not_found" {
+			t.Errorf("nobody: %v", err)
+		}
+	}
+	invited, _ := ada.invite(t, "viewer")
+	if err := h.OperatorMakeAdmin(t.Context(), ada.in, ada.slug, invited.email); refusedAs(err) != "member_not_active" {
+		t.Errorf("an invited member: %v", err)
+	}
+	h.settle()
+	n := ada.count(t, `select count(*) from event where actor is null and type in ('member.two_factor_reset', 'member.unlocked', 'member.role_changed')`)
+	if n != 3 {
+		t.Errorf("%d events of the operator", n)
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/token"
@@ -99,7 +99,8 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 		return pg.Column(taken, `update two_factor set confirmed_at = now(), last_step = $3
 			where member_id = $1 and secret = $2 and confirmed_at is null returning member_id`, me.ID, proposed[0], step)
 	})
-	n := me.note(domain.MemberTwoFactorEnabled{MemberID: me.ID})
+	n := me.note()
+	n.roster, n.decided = []domain.Event{domain.MemberTwoFactorEnabled{MemberID: me.ID}}, eventstore.Any
 	if err := c.alter(ctx, n, letter, claim, nothing, append(renew, endSessions(me.ID, by.Session))...); err != nil {
 		return nil, err
 	}
@@ -185,7 +186,8 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 	return codes, nil
 }
 
-// DisableTwoFactor turns two factors off, for the password and a code, unless the policy asks them of the actor's role.
+// DisableTwoFactor turns two factors off, for the password and a code, unless the policy asks them of the actor's role: that
+// is decided on the roster, and again when that has moved.
 func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, from Origin, plain, code string) error {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
@@ -209,8 +211,22 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	if err != nil {
 		return err
 	}
-	n := me.note(shown.events(domain.MemberTwoFactorDisabled{MemberID: me.ID})...)
-	return c.alter(ctx, n, letter, me.claims(ctx, shown.take), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID))
+	n := me.note(shown.events()...)
+	n.roster = []domain.Event{domain.MemberTwoFactorDisabled{MemberID: me.ID}}
+	for range maxAttempts {
+		n.decided = by.Roster
+		err = c.alter(ctx, n, letter, me.claims(ctx, shown.take), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID))
+		if _, moved := errors.AsType[*eventstore.MovedError](err); !moved {
+			return err
+		}
+		if by, err = c.catchUp(ctx, Request{}, by); err != nil {
+			return err
+		}
+		if err := me.standing(by).Disable(); err != nil {
+			return err
+		}
+	}
+	return contended()
 }
 
 // dropProposed forgets a secret that no code has confirmed.
@@ -223,52 +239,44 @@ func dropTwoFactor(member uuid.UUID) pg.Statement {
 }
 
 // ResetTwoFactor turns the two factors of another member off, who has lost the device. It ends that member's sessions and
-// API tokens: whoever has the device may have those too.
+// API tokens: whoever has the device may have those too. With the same key it takes off what was on then, and nothing that
+// was turned on since.
 //
-// The event comes first, and with it the guard on the roster: an admin no more takes nothing off. Broken off behind it
-// two factors are still on, and resetting again is harmless. With the same key that takes off what was on then, and
-// nothing that was turned on since.
+// The mail about it is asked for behind it. Broken off in between there is none, and the log has the event.
 func (c *Commands) ResetTwoFactor(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
-	var on []string
-	reset, done, err := c.changeAccount(ctx, r, id, func(a *attempt, _ domain.Member) ([]domain.Event, error) {
-		if err := inSession(a.by); err != nil {
+	return c.resetTwoFactor(ctx, r, id, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		if err := inSession(by); err != nil {
 			return nil, err
 		}
-		return domain.TwoFactor{Enabled: len(on) > 0}.Reset(id, a.by.Member)
-	}, projections.LoadTwoFactor(&on, id))
-	if err != nil || len(done.records) == 0 || len(on) == 0 {
-		return reset, err
-	}
-	var before *time.Time
-	if done.repeated {
-		before = &done.records[0].At
-	}
-	return reset, c.takeOff(ctx, r.By.Workspace, id, on[0], before)
+		return m.ResetTwoFactor(by.Member, m.RequiresTwoFactor(), m.OtherAdmins)
+	})
 }
 
-// takeOff turns off the two factors that a member had when it was decided, and nothing if they have others by now, or
-// turned them on only after before (nil for whenever).
-func (c *Commands) takeOff(ctx context.Context, w pg.Workspace, member uuid.UUID, secret string, before *time.Time) error {
+func (c *Commands) resetTwoFactor(ctx context.Context, r Request, id uuid.UUID, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
+	w, decided := r.By.Workspace, false
+	drop := []pg.Statement{lockCredential(id), dropTwoFactor(id), dropRecoveryCodes(id), endSessions(id, uuid.Nil), endTokens(id)}
+	reset, err := c.changeMember(ctx, r, id, domain.UpdateMember, drop, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		events, err := decide(by, m)
+		decided = len(events) > 0
+		return events, err
+	})
+	if err != nil || !decided {
+		return reset, err
+	}
+	if err := c.tellOfReset(ctx, w, id); err != nil {
+		c.Log.WarnContext(ctx, "a mail about two factors was not sent", "workspace", w.ID, "member", id, "error", err.Error())
+	}
+	return reset, nil
+}
+
+func (c *Commands) tellOfReset(ctx context.Context, w pg.Workspace, member uuid.UUID) error {
 	account, err := c.Views.AccountByID(ctx, w, member)
+	if err != nil || account == nil || account.Status != domain.Active {
+		return err
+	}
+	letter, err := c.letter(ctx, w, *account, "two_factor_changed", map[string]string{"Change": "reset"})
 	if err != nil {
 		return err
 	}
-	var letter mail.Message
-	if account != nil && account.Status == domain.Active {
-		if letter, err = c.letter(ctx, w, *account, "two_factor_changed", map[string]string{"Change": "reset"}); err != nil {
-			return err
-		}
-	}
-	err = c.alter(ctx, note{in: w, member: member}, letter, func(tx pgx.Tx) error { // it is in the log already
-		tag, err := tx.Exec(ctx, `delete from two_factor where member_id = $1 and secret = $2 and ($3::timestamptz is null or confirmed_at < $3)`,
-			member, secret, before)
-		if err == nil && tag.RowsAffected() == 0 {
-			return errMoved
-		}
-		return err
-	}, nothing, dropRecoveryCodes(member), endSessions(member, uuid.Nil), endTokens(member))
-	if errors.Is(err, errMoved) {
-		return nil
-	}
-	return err
+	return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.post(ctx, tx, letter) })
 }

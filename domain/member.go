@@ -33,7 +33,8 @@ type Member struct {
 	FullName  Personal  `json:"full_name"`
 	Role      string    `json:"role"` // a built-in's name
 	Status    string    `json:"status"`
-	Language  string    `json:"language"` // one of Languages
+	Language  string    `json:"language"`   // one of Languages
+	TwoFactor bool      `json:"two_factor"` // logging in takes a code
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	Version   int       `json:"version"` // of the roster, when the member last changed
@@ -140,6 +141,10 @@ func (m *Member) Apply(r Record) {
 		m.Role = e.Role
 	case MemberLanguageChanged:
 		m.Language = e.Language
+	case MemberTwoFactorEnabled:
+		m.TwoFactor = true
+	case MemberTwoFactorDisabled, MemberTwoFactorReset:
+		m.TwoFactor = false
 	case MemberDeactivated:
 		m.Status = Deactivated
 	case MemberRemoved:
@@ -156,7 +161,8 @@ func (m Member) Join() ([]Event, error) {
 	return []Event{MemberJoined{MemberID: m.ID}}, nil
 }
 
-// ChangeRole gives the member another role. otherAdmins is how many active admins there are besides the member.
+// ChangeRole gives the member another role. otherAdmins is how many active admins there are besides the member who
+// can act: where the policy asks two factors of admins, those who have them on.
 func (m Member) ChangeRole(role string, otherAdmins int) ([]Event, error) {
 	if _, known := BuiltInRole(role); !known {
 		return nil, InvalidField("/role", "there is no such role")
@@ -217,10 +223,11 @@ func (m Member) Remove(otherAdmins int) ([]Event, error) {
 	return []Event{MemberRemoved{MemberID: m.ID}}, nil
 }
 
-// mayStepDown holds promise 5: a workspace always has an active admin. Invited and deactivated admins do not count.
+// mayStepDown holds promise 5: a workspace always has an active admin. Invited and deactivated admins do not count, nor
+// does one who may do nothing yet but turn on two factors.
 func (m Member) mayStepDown(otherAdmins int) error {
 	if m.Role == Admin && m.Status == Active && otherAdmins == 0 {
-		return Refuse(Conflict, "last_admin", "this is the last active admin of the workspace: make somebody else admin first")
+		return Refuse(Conflict, "last_admin", "this is the last active admin of the workspace who can act: make somebody else admin first (with two factors, where the policy asks them)")
 	}
 	return nil
 }

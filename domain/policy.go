@@ -49,8 +49,9 @@ func (p Policy) RequiresTwoFactor(role string) bool {
 	return slices.Contains(p.TwoFactorRoles, role) || slices.Contains(p.TwoFactorRoles, AllRoles)
 }
 
-// Change asks two factors of these roles, and of no others; nil stays.
-func (p Policy) Change(twoFactorRoles *[]string) ([]Event, error) {
+// Change asks two factors of these roles, and of no others; nil stays. Whoever asks them must have them on, and an active
+// admin must be able to act afterwards: enrolled is how many of those have them on.
+func (p Policy) Change(twoFactorRoles *[]string, by TwoFactor, enrolled int) ([]Event, error) {
 	if twoFactorRoles == nil {
 		return nil, nil
 	}
@@ -69,6 +70,12 @@ func (p Policy) Change(twoFactorRoles *[]string) ([]Event, error) {
 	}
 	if slices.Equal(sorted, p.TwoFactorRoles) {
 		return nil, nil
+	}
+	if len(sorted) > 0 && !by.Enabled {
+		return nil, EnrolFirst()
+	}
+	if (Policy{TwoFactorRoles: sorted}).RequiresTwoFactor(Admin) && enrolled == 0 {
+		return nil, Refuse(Conflict, "last_admin", "no active admin has two factors on: nobody could act")
 	}
 	return []Event{PolicyTwoFactorRequired{Roles: sorted}}, nil
 }

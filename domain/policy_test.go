@@ -27,7 +27,7 @@ func TestPolicy(t *testing.T) {
 		{roles: []string{"all"}, event: true, want: []string{"all"}},
 		{roles: []string{}, event: true},
 	} {
-		events, err := p.Change(&step.roles)
+		events, err := p.Change(&step.roles, domain.TwoFactor{Enabled: true}, 1)
 		if code := refused(t, err); code != step.code || len(events) > 0 != step.event {
 			t.Fatalf("%q: %v, %v", step.roles, events, err)
 		}
@@ -50,7 +50,7 @@ func TestPolicy(t *testing.T) {
 			}
 		}
 	}
-	if events, err := p.Change(nil); events != nil || err != nil {
+	if events, err := p.Change(nil, domain.TwoFactor{}, 0); events != nil || err != nil {
 		t.Errorf("nothing changes: %v, %v", events, err)
 	}
 	if p.TwoFactorRoles == nil {
@@ -58,20 +58,67 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-func TestTwoFactor(t *testing.T) {
-	ada, bob := uuid.New(), uuid.New()
-	type allowed struct{ begin, use, disable, reset, own string }
-	for f, want := range map[domain.TwoFactor]allowed{
-		{}:                              {use: "two_factor_disabled", disable: "two_factor_disabled", own: "own_two_factor"},
-		{Required: true}:                {use: "two_factor_disabled", disable: "two_factor_disabled", own: "own_two_factor"},
-		{Enabled: true}:                 {begin: "two_factor_enabled", own: "own_two_factor"},
-		{Enabled: true, Required: true}: {begin: "two_factor_enabled", disable: "two_factor_required", own: "own_two_factor"},
+// Whoever asks two factors has them, and leaves an admin who can act.
+func TestWhoMayAskTwoFactors(t *testing.T) {
+	on, off := domain.TwoFactor{Enabled: true}, domain.TwoFactor{}
+	for _, c := range []struct {
+		roles    []string
+		by       domain.TwoFactor
+		enrolled int
+		code     string
+	}{
+		{[]string{"admin"}, on, 1, ""},
+		{[]string{"admin"}, off, 1, "two_factor_required"},
+		{[]string{"viewer"}, off, 1, "two_factor_required"},
+		{[]string{"admin"}, on, 0, "last_admin"},
+		{[]string{"all"}, on, 0, "last_admin"},
+		{[]string{"viewer"}, on, 0, ""},
+		{[]string{}, off, 0, ""},
 	} {
-		events, err := f.Reset(ada, bob)
-		_, own := f.Reset(ada, ada)
-		got := allowed{refused(t, f.Begin()), refused(t, f.Use()), refused(t, f.Disable()), refused(t, err), refused(t, own)}
-		if got != want || len(events) > 0 != f.Enabled || f.MustEnrol() != (f.Required && !f.Enabled) {
-			t.Errorf("%+v: %+v, %v, %t", f, got, events, f.MustEnrol())
+		if _, err := (domain.Policy{TwoFactorRoles: []string{"manager"}}).Change(&c.roles, c.by, c.enrolled); refused(t, err) != c.code {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestTwoFactor(t *testing.T) {
+	type allowed struct{ begin, use, disable string }
+	for f, want := range map[domain.TwoFactor]allowed{
+		{}:                              {use: "two_factor_disabled", disable: "two_factor_disabled"},
+		{Required: true}:                {use: "two_factor_disabled", disable: "two_factor_disabled"},
+		{Enabled: true}:                 {begin: "two_factor_enabled"},
+		{Enabled: true, Required: true}: {begin: "two_factor_enabled", disable: "two_factor_required"},
+	} {
+		if got := (allowed{refused(t, f.Begin()), refused(t, f.Use()), refused(t, f.Disable())}); got != want || f.MustEnrol() != (f.Required && !f.Enabled) {
+			t.Errorf("%+v: %+v, %t", f, got, f.MustEnrol())
+		}
+	}
+}
+
+// Two factors are reset by somebody else, and never those of the last admin who can act.
+func TestResetTwoFactor(t *testing.T) {
+	joined, on, off := domain.MemberJoined{MemberID: ann}, domain.MemberTwoFactorEnabled{MemberID: ann}, domain.MemberTwoFactorDisabled{MemberID: ann}
+	for _, c := range []struct {
+		what     string
+		member   domain.Member
+		by       uuid.UUID
+		required bool
+		others   int
+		code     string
+		event    bool
+	}{
+		{"a member's", memberOf("member", joined, on), bob, true, 0, "", true},
+		{"one's own", memberOf("admin", joined, on), ann, false, 1, "own_two_factor", false},
+		{"none", memberOf("admin", joined), bob, true, 0, "", false},
+		{"none any more", memberOf("admin", joined, on, off), bob, true, 0, "", false},
+		{"the last admin's", memberOf("admin", joined, on), bob, true, 0, "last_admin", false},
+		{"the last admin's, whom nobody asks them of", memberOf("admin", joined, on), bob, false, 0, "", true},
+		{"one of two admins'", memberOf("admin", joined, on), bob, true, 1, "", true},
+		{"by Kluis itself", memberOf("admin", joined, on), uuid.Nil, false, 0, "", true},
+	} {
+		events, err := c.member.ResetTwoFactor(c.by, c.required, c.others)
+		if refused(t, err) != c.code || len(events) > 0 != c.event {
+			t.Errorf("%s: %v, %v", c.what, events, err)
 		}
 	}
 }

@@ -2,8 +2,9 @@ package domain
 
 import "github.com/google/uuid"
 
-// The events of a member's second factor: codes from a device, and ten recovery codes for when that is lost. They are
-// in the stream of the account, hold no secret, and make no state: what codes are compared with is no history.
+// The events of a member's second factor: codes from a device, and ten recovery codes for when that is lost. None holds a
+// secret: what codes are compared with is no history. That two factors are on, or off, is of the roster: where the policy
+// asks them, it changes who may do what. The rest is in the stream of the account.
 type (
 	// MemberTwoFactorEnabled asks a code of whoever logs in from now on.
 	MemberTwoFactorEnabled struct {
@@ -13,7 +14,7 @@ type (
 	MemberTwoFactorDisabled struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberTwoFactorReset is by an admin, for a member who has lost the device.
+	// MemberTwoFactorReset is by an admin, or by Kluis' operator, for a member who has lost the device.
 	MemberTwoFactorReset struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
@@ -32,6 +33,11 @@ func (MemberTwoFactorDisabled) Type() string    { return "member.two_factor_disa
 func (MemberTwoFactorReset) Type() string       { return "member.two_factor_reset" }
 func (MemberRecoveryCodeUsed) Type() string     { return "member.recovery_code_used" }
 func (MemberRecoveryCodesRenewed) Type() string { return "member.recovery_codes_renewed" }
+
+// Member gives the member that an event of the roster is about.
+func (e MemberTwoFactorEnabled) Member() uuid.UUID  { return e.MemberID }
+func (e MemberTwoFactorDisabled) Member() uuid.UUID { return e.MemberID }
+func (e MemberTwoFactorReset) Member() uuid.UUID    { return e.MemberID }
 
 func init() {
 	register[MemberTwoFactorEnabled]()
@@ -82,14 +88,20 @@ func (f TwoFactor) Disable() error {
 	return nil
 }
 
-// Reset turns two factors of another member off. Those of one's own take a password and a code, which whoever found
-// an open session does not have.
-func (f TwoFactor) Reset(member, by uuid.UUID) ([]Event, error) {
-	if member == by {
+// ResetTwoFactor turns the two factors of the member off, for by: somebody else. Those of one's own take a password and a
+// code, which whoever found an open session does not have. required is whether the policy asks them of the member's role,
+// otherAdmins as for ChangeRole.
+func (m Member) ResetTwoFactor(by uuid.UUID, required bool, otherAdmins int) ([]Event, error) {
+	if m.ID == by {
 		return nil, Refuse(Conflict, "own_two_factor", "turn off your own two factors with POST /api/me/two-factor/disable")
 	}
-	if !f.Enabled {
+	if !m.TwoFactor {
 		return nil, nil
 	}
-	return []Event{MemberTwoFactorReset{MemberID: member}}, nil
+	if required {
+		if err := m.mayStepDown(otherAdmins); err != nil {
+			return nil, err
+		}
+	}
+	return []Event{MemberTwoFactorReset{MemberID: m.ID}}, nil
 }

@@ -289,6 +289,9 @@ func TestKeyOnEveryCommand(t *testing.T) {
 		if made := x.body(t, op); made != nil {
 			body, other = made, x.otherBody(t, op, made)
 		}
+		if op.id == "update-policy" { // the first step towards a change of it
+			x.enrol(t)
+		}
 		first := x.call(t, op.method, op.at(ids), body, key)
 		if first.status/100 != 2 {
 			t.Errorf("%s: %d %s", op.id, first.status, first.body)

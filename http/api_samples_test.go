@@ -65,7 +65,9 @@ var bodies = map[string]func(x *tenant) object{
 	"confirm-two-factor":   func(*tenant) object { return object{"code": "000000"} },
 	"renew-recovery-codes": func(*tenant) object { return object{"code": "000000"} },
 	"disable-two-factor":   func(x *tenant) object { return object{"password": x.password, "code": "000000"} },
-	"update-policy":        func(*tenant) object { return object{"two_factor_roles": [][]string{{}, {"auditor"}}[rand.IntN(2)]} },
+	"update-policy": func(x *tenant) object {
+		return object{"two_factor_roles": [][]string{{}, {"auditor"}}[rand.IntN(2)], "password": x.password}
+	},
 	"create-token": func(*tenant) object {
 		return object{"name": "n", "expires_at": time.Now().Add(time.Hour), "grants": []domain.Grant{{Resource: "task", Action: "read", Scope: "own"}}}
 	},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,12 +221,14 @@ func TestReadsPastTheBound(t *testing.T) {
 	ada := p.signUp(t)
 	old := ada.newTask(t)
 	ada.call(t, "GET", "/api/tasks", nil).want(t, 200)
-	release, held := make(chan struct{}), make(chan error)
+	over, held := make(chan struct{}), make(chan error, 2)
+	release := sync.OnceFunc(func() { close(over) })
+	defer release() // or a failure waits for it
 	go func() {
 		held <- other.db.In(t.Context(), ada.workspace, func(tx *pg.Tx) error {
 			err := tx.Run(t.Context(), pg.Exec(`select from checkpoint for update`))
 			held <- err
-			<-release
+			<-over
 			return err
 		})
 	}()
@@ -247,7 +250,7 @@ func TestReadsPastTheBound(t *testing.T) {
 			t.Errorf("%s: no Retry-After", a.what)
 		}
 	}
-	close(release)
+	release()
 	if err := <-held; err != nil {
 		t.Fatal(err)
 	}

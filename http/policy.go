@@ -19,6 +19,7 @@ type (
 	policyUpdate struct {
 		Conditional
 		Body struct {
+			Password       string             `json:"password,omitempty" maxLength:"1024" doc:"Yours, once more, for whatever is changed. A wrong one counts as a failed login."`
 			TwoFactorRoles optional[[]string] `json:"two_factor_roles,omitzero" maxItems:"100" doc:"The names of roles, or all alone; none: two factors are everybody's own choice."`
 		}
 	}
@@ -42,10 +43,11 @@ func policy(a *api) {
 	command(a, operation{Method: "PATCH", Path: "/api/policy", ID: "update-policy", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Change what the workspace asks of its members",
 		Description: "Two factors that are asked of a role are asked at once: members of that role who have not turned them on can do nothing that needs a permission, " +
-			"with a session or an API token, from their next request on. That may be yourself.",
+			"with a session or an API token, from their next request on. You must have them on yourself (403 `two_factor_required`), " +
+			"and one of the active admins of whom they are asked must (409 `last_admin`).",
 		Access: needs(domain.UpdateWorkspace).inSession()},
 		func(ctx context.Context, r commands.Request, in *policyUpdate) (*policyWritten, error) {
-			done, err := a.Commands.UpdatePolicy(ctx, r, in.Body.TwoFactorRoles.Value)
+			done, err := a.Commands.UpdatePolicy(ctx, r, in.Body.TwoFactorRoles.Value, in.Body.Password)
 			return &policyWritten{written(done.Position, done.State.Version), showPolicy(done.State)}, err
 		})
 }

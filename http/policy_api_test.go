@@ -18,7 +18,7 @@ type policy struct {
 
 func (c *client) require(t tester, roles ...string) reply {
 	t.Helper()
-	return c.call(t, "PATCH", "/api/policy", object{"two_factor_roles": append([]string{}, roles...)}).want(t, 200)
+	return c.call(t, "PATCH", "/api/policy", object{"two_factor_roles": append([]string{}, roles...), "password": c.password}).want(t, 200)
 }
 
 func TestPolicyOverHTTP(t *testing.T) {
@@ -49,7 +49,7 @@ func TestPolicyOverHTTP(t *testing.T) {
 	}
 	answers := make([]reply, 20)
 	parallel(len(answers), func(i int) {
-		answers[i] = ada.on(p[i%2]).call(t, "PATCH", "/api/policy", object{"two_factor_roles": [][]string{{"admin"}, {"auditor"}}[i%2]}, "If-Match: "+tag)
+		answers[i] = ada.on(p[i%2]).call(t, "PATCH", "/api/policy", object{"two_factor_roles": [][]string{{"admin"}, {"auditor"}}[i%2], "password": ada.password}, "If-Match: "+tag)
 	})
 	won := 0
 	for _, a := range answers {

@@ -143,6 +143,12 @@ func (p *Projections) Newcomer(ctx context.Context, w pg.Workspace, member uuid.
 	return &Actor{Workspace: w, Member: member, Roster: mark.Roster}, err
 }
 
+// Operator is Kluis itself, at the command of whoever operates it: no member, and it may do what an admin may.
+func (p *Projections) Operator(ctx context.Context, w pg.Workspace) (*Actor, error) {
+	mark, err := p.freshRoster(ctx, w)
+	return &Actor{Workspace: w, Role: domain.Role{Name: "operator", Grants: domain.GrantsOf(domain.Admin)}, Roster: mark.Roster}, err
+}
+
 // Session is one of a member's sessions.
 type Session struct {
 	ID        uuid.UUID

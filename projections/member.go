@@ -24,14 +24,17 @@ var Members = newModel("member",
 const (
 	// ownMember is which members scope own reaches: oneself.
 	ownMember     = `member.id = $2`
-	memberColumns = `id, email, full_name, role, status, language, created_at, updated_at, version, position`
+	memberColumns = `id, email, full_name, role, status, language, two_factor, created_at, updated_at, version, position`
 	memberVisible = `($1 = 'all' or $1 = 'own' and (` + ownMember + `))`
 	selectMember  = `select ` + memberColumns + ` from member where id = $3 and status <> 'removed' and ` + memberVisible
 	listMembers   = `select ` + memberColumns + ` from member
 		where status <> 'removed' and ` + memberVisible + ` and ($3::uuid is null or id < $3) order by id desc limit $4`
+	// ableAdmin is which members are admins who can act: where two factors are asked of admins, those who have them on.
+	ableAdmin  = `role = 'admin' and status = 'active' and (two_factor or not ` + askedRoles + ` && array['admin', 'all'])`
 	loadMember = `select ` + memberColumns + `,
 			` + memberVisible + ` as visible,
-			(select count(*) from member where role = 'admin' and status = 'active' and id <> $3) as other_admins
+			(select count(*) from member where ` + ableAdmin + ` and id <> $3) as other_admins,
+			` + askedRoles + ` as two_factor_roles
 		from member where id = $3 and status <> 'removed'`
 )
 
@@ -53,8 +56,19 @@ func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]d
 // MemberRow is a member with what a decision on it needs.
 type MemberRow struct {
 	domain.Member
-	Visible     bool
-	OtherAdmins int // active admins besides this member
+	Visible        bool
+	OtherAdmins    int      // active admins besides this member who can act
+	TwoFactorRoles []string // of whom the policy asks two factors
+}
+
+// RequiresTwoFactor tells whether the policy asks two factors of the member's role.
+func (m MemberRow) RequiresTwoFactor() bool {
+	return domain.Policy{TwoFactorRoles: m.TwoFactorRoles}.RequiresTwoFactor(m.Role)
+}
+
+// CountEnrolledAdmins is the query for how many active admins have two factors on.
+func CountEnrolledAdmins(into *int) pg.Statement {
+	return pg.Exec(`select count(*) from member where role = 'admin' and status = 'active' and two_factor`).Scan(into)
 }
 
 // LoadMember is the query for a decision on a member.

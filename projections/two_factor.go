@@ -9,8 +9,11 @@ import (
 
 // secondFactor is what tells of a member m how they stand to two factors. The policy is as fresh as the roster, and
 // whether they are on is no read model.
-const secondFactor = `exists (select from two_factor f where f.member_id = m.id and f.confirmed_at is not null) as two_factor,
-	coalesce((select two_factor_roles from policy), '{}') as two_factor_roles`
+const (
+	secondFactor = `exists (select from two_factor f where f.member_id = m.id and f.confirmed_at is not null) as two_factor,
+		` + askedRoles + ` as two_factor_roles`
+	askedRoles = `coalesce((select two_factor_roles from policy), '{}')`
+)
 
 func (r actorRow) standing() domain.TwoFactor {
 	policy := domain.Policy{TwoFactorRoles: r.TwoFactorRoles}

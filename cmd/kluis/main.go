@@ -52,6 +52,7 @@ type program struct {
 	Serve     serve     `cmd:"" help:"Serve the HTTP API, with everything that goes on in the background."`
 	Migrate   migrate   `cmd:"" help:"Bring the database to this program's shape (serve does so too)."`
 	Workspace workspace `cmd:"" help:"List the workspaces, and look at one."`
+	Member    member    `cmd:"" help:"Help a workspace whose only admin is locked out, has lost the device, or is gone."`
 	Replay    replay    `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
 	Rebuild   rebuild   `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
 	Keys      keys      `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`

@@ -6,6 +6,7 @@ create table member (
     role       text not null,
     status     text not null,
     language   text not null, -- of mails
+    two_factor boolean not null, -- what codes are compared with is in a table of its own
     created_at timestamptz not null,
     updated_at timestamptz not null,
     version    integer not null,

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/jobs"
+)
+
+// member is `kluis member unlock|reset-two-factor|make-admin`: for a workspace whose only admin cannot help themselves.
+// Whoever may run it has the database and the keys. The log has what it did, as done by Kluis itself.
+type member struct {
+	Unlock         memberUnlock    `cmd:"" help:"End the lock of a member's account."`
+	ResetTwoFactor memberReset     `cmd:"" name:"reset-two-factor" help:"Turn off the two factors of a member who has lost the device. Sessions and API tokens end, and a mail says so."`
+	MakeAdmin      memberMakeAdmin `cmd:"" name:"make-admin" help:"Make an active member an admin."`
+}
+
+type (
+	memberUnlock    struct{ memberArgs }
+	memberReset     struct{ memberArgs }
+	memberMakeAdmin struct{ memberArgs }
+)
+
+func (m memberUnlock) Run(ctx context.Context, out outputs) error {
+	return m.run(ctx, out, "unlocked", (*commands.Commands).OperatorUnlock)
+}
+
+func (m memberReset) Run(ctx context.Context, out outputs) error {
+	return m.run(ctx, out, "two factors are off", (*commands.Commands).OperatorResetTwoFactor)
+}
+
+func (m memberMakeAdmin) Run(ctx context.Context, out outputs) error {
+	return m.run(ctx, out, "is an admin", (*commands.Commands).OperatorMakeAdmin)
+}
+
+type memberArgs struct {
+	settings
+	PublicURL string   `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say."`
+	Limits    []string `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"As for serve."`
+	Workspace string   `arg:"" help:"The workspace."`
+	Email     string   `arg:"" help:"The member's address."`
+}
+
+func (m memberArgs) run(ctx context.Context, out outputs, done string, do func(*commands.Commands, context.Context, pg.Workspace, string, string) error) error {
+	rules, err := limit.Parse(m.Limits)
+	if err != nil {
+		return usageError{fmt.Errorf("KLUIS_LIMITS: %w", err)}
+	}
+	keys, err := keyring.Load(m.keysFile(), m.KeysInline)
+	if err != nil {
+		return err
+	}
+	b, entry, err := m.openWorkspace(ctx, out, m.Workspace)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := b.checkKeys(ctx, keys); err != nil {
+		return err
+	}
+	outbox, err := jobs.NewOutbox(b.db, keys)
+	if err != nil {
+		return err
+	}
+	limits, err := limit.Open(ctx, b.db, keys, rules, b.log)
+	if err != nil {
+		return err
+	}
+	does := commands.New(commands.Needs{
+		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys),
+		Outbox: outbox, Limits: limits, Log: b.log, PublicURL: m.PublicURL,
+	})
+	if err := do(does, ctx, entry.Workspace(), entry.Slug, m.Email); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "%s of %s: %s\n", m.Email, entry.Slug, done)
+	return err
+}

@@ -1,0 +1,72 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// What whoever operates Kluis does for a workspace that cannot help itself: its only admin is locked out, has lost the
+// device, or is gone. It goes the way of every command, and stands in the log as done by Kluis itself: without an actor.
+
+// OperatorUnlock ends the lock of the account with an address. Outside of the log it forgets the failures anyway.
+func (c *Commands) OperatorUnlock(ctx context.Context, w pg.Workspace, slug, email string) error {
+	r, account, err := c.operate(ctx, w, slug, email)
+	if err != nil {
+		return err
+	}
+	_, err = c.UnlockMember(ctx, r, account.ID)
+	return err
+}
+
+// OperatorResetTwoFactor turns two factors off, of the last admin who can act as well: turning them on again takes nobody else.
+func (c *Commands) OperatorResetTwoFactor(ctx context.Context, w pg.Workspace, slug, email string) error {
+	r, account, err := c.operate(ctx, w, slug, email)
+	if err != nil {
+		return err
+	}
+	_, err = c.resetTwoFactor(ctx, r, account.ID, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		return m.ResetTwoFactor(by.Member, false, m.OtherAdmins)
+	})
+	return err
+}
+
+// OperatorMakeAdmin makes an active member an admin.
+func (c *Commands) OperatorMakeAdmin(ctx context.Context, w pg.Workspace, slug, email string) error {
+	r, account, err := c.operate(ctx, w, slug, email)
+	if err != nil {
+		return err
+	}
+	_, err = c.changeMember(ctx, r, account.ID, domain.UpdateMember, nil, func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
+		if m.Status != domain.Active {
+			return nil, domain.Refuse(domain.Conflict, "member_not_active", "the member is %s, not active", m.Status)
+		}
+		return m.ChangeRole(domain.Admin, m.OtherAdmins)
+	})
+	return err
+}
+
+// operate begins such a command, on the member with an address.
+func (c *Commands) operate(ctx context.Context, w pg.Workspace, slug, email string) (Request, projections.Account, error) {
+	_, hash, err := c.locate(ctx, name(slug, email))
+	if err != nil {
+		return Request{}, projections.Account{}, err
+	}
+	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	if err != nil {
+		return Request{}, projections.Account{}, err
+	}
+	if account == nil {
+		return Request{}, projections.Account{}, domain.Missing("member")
+	}
+	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
+		return c.Views.Operator(ctx, w)
+	}
+	by, err := renew(ctx, projections.Actor{})
+	if err != nil {
+		return Request{}, projections.Account{}, err
+	}
+	return Request{By: *by, renew: renew}, *account, nil
+}
