@@ -111,7 +111,7 @@ const noteFor = 100 * time.Millisecond
 func (c *Commands) noteLater(ctx context.Context, n note) {
 	failed := func(err error) {
 		c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
-			"type", n.events[0].Type(), "error", err.Error())
+			"type", domain.TypeOf(n.events[0]), "error", err.Error())
 	}
 	if !c.notes.do(ctx, n.member, func(ctx context.Context) {
 		a, err := c.noted(ctx, n)

@@ -304,9 +304,9 @@ func encode(stream string, version int, events []domain.Event) (eventstore.Write
 	for _, e := range events {
 		data, err := json.Marshal(e)
 		if err != nil {
-			return w, fmt.Errorf("encode %s: %w", e.Type(), err)
+			return w, fmt.Errorf("encode %s: %w", domain.TypeOf(e), err)
 		}
-		w.Events = append(w.Events, eventstore.Event{Type: e.Type(), Data: data})
+		w.Events = append(w.Events, eventstore.Event{Type: domain.TypeOf(e), Data: data})
 	}
 	return w, nil
 }

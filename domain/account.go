@@ -49,18 +49,11 @@ const (
 	CodeMissing = "code_missing"
 )
 
-func (MemberLoggedIn) Type() string        { return "member.logged_in" }
-func (MemberLoginFailed) Type() string     { return "member.login_failed" }
-func (MemberLocked) Type() string          { return "member.locked" }
-func (MemberUnlocked) Type() string        { return "member.unlocked" }
-func (MemberPasswordReset) Type() string   { return "member.password_reset" }
-func (MemberPasswordChanged) Type() string { return "member.password_changed" }
-
 func init() {
-	register[MemberLoggedIn]()
-	register[MemberLoginFailed]()
-	register[MemberLocked]()
-	register[MemberUnlocked]()
-	register[MemberPasswordReset]()
-	register[MemberPasswordChanged]()
+	register[MemberLoggedIn]("member.logged_in")
+	register[MemberLoginFailed]("member.login_failed")
+	register[MemberLocked]("member.locked")
+	register[MemberUnlocked]("member.unlocked")
+	register[MemberPasswordReset]("member.password_reset")
+	register[MemberPasswordChanged]("member.password_changed")
 }

@@ -34,14 +34,10 @@ type (
 	CommentDeleted struct{}
 )
 
-func (CommentCreated) Type() string { return "comment.created" }
-func (CommentUpdated) Type() string { return "comment.updated" }
-func (CommentDeleted) Type() string { return "comment.deleted" }
-
 func init() {
-	register[CommentCreated]()
-	register[CommentUpdated]()
-	register[CommentDeleted]()
+	register[CommentCreated]("comment.created")
+	register[CommentUpdated]("comment.updated")
+	register[CommentDeleted]("comment.deleted")
 }
 
 // Apply folds one event of the comment's stream into its state.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -11,11 +12,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Event is something that has happened, in the words of the domain. Type is its stored name,
-// "<noun>.<past participle>"; its fields are stored as JSON. A name or a field once written is read for ever.
-type Event interface {
-	Type() string
-}
+// Event is something that has happened, in the words of the domain: a struct that was registered. Its fields are stored as JSON.
+// A name or a field once written is read for ever.
+type Event any
 
 // Record is an event with its place in the log of a workspace.
 type Record struct {
@@ -31,17 +30,27 @@ type Record struct {
 // the key of the member whom it is about. Nothing in this package reads it.
 type Personal string
 
-var decoders = map[string]func(data []byte) (Event, error){}
+var (
+	decoders  = map[string]func(data []byte) (Event, error){}
+	typeNames = map[reflect.Type]string{}
+)
 
-// register makes an event type known to Decode. Each noun's file registers its own.
-func register[E Event]() {
-	var zero E
-	decoders[zero.Type()] = func(data []byte) (Event, error) {
+// register names an event type, "<noun>.<past participle>", and makes it known to Decode: one act, so that what is written can be
+// read. Each noun's file registers its own.
+func register[E Event](name string) {
+	if _, taken := decoders[name]; taken {
+		panic("domain: there are two events " + name)
+	}
+	typeNames[reflect.TypeFor[E]()] = name
+	decoders[name] = func(data []byte) (Event, error) {
 		var event E
 		err := json.Unmarshal(data, &event)
 		return event, err
 	}
 }
+
+// TypeOf gives the stored name of an event's type; empty for one that was not registered, which no log takes.
+func TypeOf(e Event) string { return typeNames[reflect.TypeOf(e)] }
 
 // ErrNewer refuses to go on with what a newer version of the program has written: another process has to.
 var ErrNewer = Refuse(Unavailable, "newer_version", "a newer version of the program has written this; ask again, or bring this one up to date")

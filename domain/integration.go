@@ -39,12 +39,9 @@ type (
 	IntegrationDisconnected struct{}
 )
 
-func (IntegrationConnected) Type() string    { return "integration.connected" }
-func (IntegrationDisconnected) Type() string { return "integration.disconnected" }
-
 func init() {
-	register[IntegrationConnected]()
-	register[IntegrationDisconnected]()
+	register[IntegrationConnected]("integration.connected")
+	register[IntegrationDisconnected]("integration.disconnected")
 }
 
 // Apply folds one event of the integration's stream into its state.

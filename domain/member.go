@@ -84,16 +84,6 @@ type (
 	}
 )
 
-func (MemberAdded) Type() string           { return "member.added" }
-func (MemberInvited) Type() string         { return "member.invited" }
-func (MemberInvitedAgain) Type() string    { return "member.invited_again" }
-func (MemberJoined) Type() string          { return "member.joined" }
-func (MemberRoleChanged) Type() string     { return "member.role_changed" }
-func (MemberLanguageChanged) Type() string { return "member.language_changed" }
-func (MemberDeactivated) Type() string     { return "member.deactivated" }
-func (MemberReactivated) Type() string     { return "member.reactivated" }
-func (MemberRemoved) Type() string         { return "member.removed" }
-
 // Member gives the member that an event of the roster is about.
 func (e MemberAdded) Member() uuid.UUID           { return e.MemberID }
 func (e MemberInvited) Member() uuid.UUID         { return e.MemberID }
@@ -106,15 +96,15 @@ func (e MemberReactivated) Member() uuid.UUID     { return e.MemberID }
 func (e MemberRemoved) Member() uuid.UUID         { return e.MemberID }
 
 func init() {
-	register[MemberAdded]()
-	register[MemberInvited]()
-	register[MemberInvitedAgain]()
-	register[MemberJoined]()
-	register[MemberRoleChanged]()
-	register[MemberLanguageChanged]()
-	register[MemberDeactivated]()
-	register[MemberReactivated]()
-	register[MemberRemoved]()
+	register[MemberAdded]("member.added")
+	register[MemberInvited]("member.invited")
+	register[MemberInvitedAgain]("member.invited_again")
+	register[MemberJoined]("member.joined")
+	register[MemberRoleChanged]("member.role_changed")
+	register[MemberLanguageChanged]("member.language_changed")
+	register[MemberDeactivated]("member.deactivated")
+	register[MemberReactivated]("member.reactivated")
+	register[MemberRemoved]("member.removed")
 }
 
 // MemberOf gives the member that a record of the roster changes.

@@ -26,9 +26,7 @@ type PolicyTwoFactorRequired struct {
 	Roles []string `json:"roles"`
 }
 
-func (PolicyTwoFactorRequired) Type() string { return "policy.two_factor_required" }
-
-func init() { register[PolicyTwoFactorRequired]() }
+func init() { register[PolicyTwoFactorRequired]("policy.two_factor_required") }
 
 // PolicyOf tells whether a record of the roster changes the policy.
 func PolicyOf(r Record) (uuid.UUID, bool) {

@@ -50,28 +50,17 @@ type (
 	TaskRestored struct{}
 )
 
-func (TaskCreated) Type() string       { return "task.created" }
-func (TaskUpdated) Type() string       { return "task.updated" }
-func (TaskCompleted) Type() string     { return "task.completed" }
-func (TaskReopened) Type() string      { return "task.reopened" }
-func (TaskAssigned) Type() string      { return "task.assigned" }
-func (TaskUnassigned) Type() string    { return "task.unassigned" }
-func (TaskViewerAdded) Type() string   { return "task.viewer_added" }
-func (TaskViewerRemoved) Type() string { return "task.viewer_removed" }
-func (TaskDeleted) Type() string       { return "task.deleted" }
-func (TaskRestored) Type() string      { return "task.restored" }
-
 func init() {
-	register[TaskCreated]()
-	register[TaskUpdated]()
-	register[TaskCompleted]()
-	register[TaskReopened]()
-	register[TaskAssigned]()
-	register[TaskUnassigned]()
-	register[TaskViewerAdded]()
-	register[TaskViewerRemoved]()
-	register[TaskDeleted]()
-	register[TaskRestored]()
+	register[TaskCreated]("task.created")
+	register[TaskUpdated]("task.updated")
+	register[TaskCompleted]("task.completed")
+	register[TaskReopened]("task.reopened")
+	register[TaskAssigned]("task.assigned")
+	register[TaskUnassigned]("task.unassigned")
+	register[TaskViewerAdded]("task.viewer_added")
+	register[TaskViewerRemoved]("task.viewer_removed")
+	register[TaskDeleted]("task.deleted")
+	register[TaskRestored]("task.restored")
 }
 
 // Apply folds one event of the task's stream into its state.

@@ -34,12 +34,9 @@ type (
 	TokenRevoked struct{}
 )
 
-func (TokenCreated) Type() string { return "token.created" }
-func (TokenRevoked) Type() string { return "token.revoked" }
-
 func init() {
-	register[TokenCreated]()
-	register[TokenRevoked]()
+	register[TokenCreated]("token.created")
+	register[TokenRevoked]("token.revoked")
 }
 
 // Apply folds one event of the token's stream into its state.

@@ -28,23 +28,17 @@ type (
 	}
 )
 
-func (MemberTwoFactorEnabled) Type() string     { return "member.two_factor_enabled" }
-func (MemberTwoFactorDisabled) Type() string    { return "member.two_factor_disabled" }
-func (MemberTwoFactorReset) Type() string       { return "member.two_factor_reset" }
-func (MemberRecoveryCodeUsed) Type() string     { return "member.recovery_code_used" }
-func (MemberRecoveryCodesRenewed) Type() string { return "member.recovery_codes_renewed" }
-
 // Member gives the member that an event of the roster is about.
 func (e MemberTwoFactorEnabled) Member() uuid.UUID  { return e.MemberID }
 func (e MemberTwoFactorDisabled) Member() uuid.UUID { return e.MemberID }
 func (e MemberTwoFactorReset) Member() uuid.UUID    { return e.MemberID }
 
 func init() {
-	register[MemberTwoFactorEnabled]()
-	register[MemberTwoFactorDisabled]()
-	register[MemberTwoFactorReset]()
-	register[MemberRecoveryCodeUsed]()
-	register[MemberRecoveryCodesRenewed]()
+	register[MemberTwoFactorEnabled]("member.two_factor_enabled")
+	register[MemberTwoFactorDisabled]("member.two_factor_disabled")
+	register[MemberTwoFactorReset]("member.two_factor_reset")
+	register[MemberRecoveryCodeUsed]("member.recovery_code_used")
+	register[MemberRecoveryCodesRenewed]("member.recovery_codes_renewed")
 }
 
 // TwoFactor is how a member stands to two factors.

@@ -41,14 +41,10 @@ type (
 	}
 )
 
-func (WorkspaceCreated) Type() string     { return "workspace.created" }
-func (WorkspaceRenamed) Type() string     { return "workspace.renamed" }
-func (WorkspacePlanChanged) Type() string { return "workspace.plan_changed" }
-
 func init() {
-	register[WorkspaceCreated]()
-	register[WorkspaceRenamed]()
-	register[WorkspacePlanChanged]()
+	register[WorkspaceCreated]("workspace.created")
+	register[WorkspaceRenamed]("workspace.renamed")
+	register[WorkspacePlanChanged]("workspace.plan_changed")
 }
 
 // Apply folds one event of the workspace's stream into its state.

@@ -28,7 +28,7 @@ type reaction struct {
 
 func on[E domain.Event](run func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event E) error) reaction {
 	var zero E
-	return reaction{zero.Type(), func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.Event) error {
+	return reaction{domain.TypeOf(zero), func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.Event) error {
 		return run(j, ctx, tx, w, event.(E))
 	}}
 }
@@ -77,7 +77,7 @@ func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) er
 			return err
 		}
 		for _, r := range j.reactions {
-			if r.event != event.Type() {
+			if r.event != domain.TypeOf(event) {
 				continue
 			}
 			if err := r.run(j, ctx, tx, w, event); err != nil {

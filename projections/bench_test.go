@@ -138,7 +138,7 @@ func (p *process) history(b testing.TB, by Actor, events int) {
 	at := func() time.Time { return begin.Add(time.Duration(position) * 10 * time.Microsecond) }
 	row := func(stream string, version int, e domain.Event) []any {
 		position++
-		return []any{position, uuid.Must(uuid.NewV7()), stream, version, e.Type(), at(), by.Member, string(encode(b, e))}
+		return []any{position, uuid.Must(uuid.NewV7()), stream, version, domain.TypeOf(e), at(), by.Member, string(encode(b, e))}
 	}
 	text := "It has to be done before the end of the week, because the others wait for it. "
 	i := 0

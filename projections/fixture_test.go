@@ -82,7 +82,7 @@ func (p *process) append(t testing.TB, w pg.Workspace, actor uuid.UUID, stream s
 	t.Helper()
 	write := eventstore.Write{Stream: stream, Expected: expected}
 	for _, e := range events {
-		write.Events = append(write.Events, eventstore.Event{Type: e.Type(), Data: encode(t, e)})
+		write.Events = append(write.Events, eventstore.Event{Type: domain.TypeOf(e), Data: encode(t, e)})
 	}
 	if _, err := p.store.Append(context.Background(), w, eventstore.Append{Actor: actor, Writes: []eventstore.Write{write}}); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func (p *process) bulk(t testing.TB, by Actor, tasks int) (events int64) {
 	begin := time.Now().Add(-time.Hour).UTC().Truncate(time.Microsecond)
 	add := func(stream string, version int, e domain.Event) {
 		position++
-		rows = append(rows, []any{position, uuid.Must(uuid.NewV7()), stream, version, e.Type(), begin.Add(time.Duration(position) * time.Microsecond), by.Member, string(encode(t, e))})
+		rows = append(rows, []any{position, uuid.Must(uuid.NewV7()), stream, version, domain.TypeOf(e), begin.Add(time.Duration(position) * time.Microsecond), by.Member, string(encode(t, e))})
 	}
 	priority := "high"
 	for i := range tasks {

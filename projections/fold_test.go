@@ -102,7 +102,7 @@ func minutes(r *rapid.T) int { return rapid.IntRange(0, domain.MaxEstimate).Draw
 
 func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 	write := func(stream string, expected int, e domain.Event) {
-		writes = append(writes, eventstore.Write{Stream: stream, Expected: expected, Events: []eventstore.Event{{Type: e.Type(), Data: encode(r, e)}}})
+		writes = append(writes, eventstore.Write{Stream: stream, Expected: expected, Events: []eventstore.Event{{Type: domain.TypeOf(e), Data: encode(r, e)}}})
 	}
 	for range n {
 		switch kind := rapid.IntRange(0, 9).Draw(r, "kind"); {

@@ -38,7 +38,7 @@ func TestShape(t *testing.T) {
 		fmt.Fprintln(sum, m.table(), m.columnList())
 		for _, first := range records {
 			id, changes := m.row(first)
-			fmt.Fprintln(sum, first.Event.Type(), id, changes)
+			fmt.Fprintln(sum, domain.TypeOf(first.Event), id, changes)
 			write(first)
 			for _, second := range records {
 				second.Position, second.Version, second.At = 2, 2, second.At.Add(time.Hour)

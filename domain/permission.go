@@ -1,0 +1,86 @@
+package domain
+
+import "slices"
+
+// The cells of the matrix.
+const (
+	all = All
+	own = Own
+	off = None
+)
+
+// The permissions there are, and which built-in role has each, over which scope. An operation names one of them; a role of one's
+// own is a choice among them. A line without a cell does not compile.
+var (
+	//                         admin
+	//                         |    manager
+	//                         |    |    member
+	//                         |    |    |    viewer
+	//                         |    |    |    |    auditor
+	//                         |    |    |    |    |    analyst
+	ReadWorkspace     = permit(all, all, all, all, all, all, "workspace", "read")
+	UpdateWorkspace   = permit(all, off, off, off, off, off, "workspace", "update")
+	ReadMember        = permit(all, all, all, off, all, all, "member", "read")
+	CreateMember      = permit(all, off, off, off, off, off, "member", "create")
+	UpdateMember      = permit(all, off, off, off, off, off, "member", "update")
+	DeleteMember      = permit(all, off, off, off, off, off, "member", "delete")
+	ReadRole          = permit(all, all, all, off, all, all, "role", "read")
+	ReadTask          = permit(all, all, all, own, all, all, "task", "read")
+	CreateTask        = permit(all, all, all, off, off, off, "task", "create")
+	UpdateTask        = permit(all, all, all, off, off, off, "task", "update")
+	DeleteTask        = permit(all, all, own, off, off, off, "task", "delete")
+	ReadComment       = permit(all, all, all, own, all, all, "comment", "read")
+	CreateComment     = permit(all, all, all, off, off, off, "comment", "create")
+	UpdateComment     = permit(all, own, own, off, off, off, "comment", "update")
+	DeleteComment     = permit(all, all, own, off, off, off, "comment", "delete")
+	ReadAudit         = permit(all, off, off, off, all, off, "audit", "read")
+	ReadIntegration   = permit(all, all, off, off, off, off, "integration", "read")
+	CreateIntegration = permit(all, off, off, off, off, off, "integration", "create")
+	DeleteIntegration = permit(all, off, off, off, off, off, "integration", "delete")
+)
+
+// permit names a permission and gives it to the built-in roles, the mightiest first.
+func permit(admin, manager, member, viewer, auditor, analyst Scope, resource, action string) Permission {
+	p := Permission{resource, action}
+	Permissions = append(Permissions, p)
+	for i, scope := range []Scope{admin, manager, member, viewer, auditor, analyst} {
+		if scope != None {
+			BuiltInRoles[i].Grants = append(BuiltInRoles[i].Grants, Grant{resource, action, scope})
+		}
+	}
+	return p
+}
+
+// Permissions is every permission there is.
+var Permissions []Permission
+
+// Role is a named set of grants. The built-in roles have their name for an id and never change.
+type Role struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	BuiltIn bool   `json:"built_in"`
+	Grants  Grants `json:"grants"`
+}
+
+// Admin is the role of which a workspace always has an active member.
+const Admin = "admin"
+
+// BuiltInRoles are the roles that every workspace has, in the order of permit.
+var BuiltInRoles = []Role{builtIn(Admin), builtIn("manager"), builtIn("member"), builtIn("viewer"), builtIn("auditor"), builtIn("analyst")}
+
+func builtIn(name string) Role { return Role{ID: name, Name: name, BuiltIn: true} }
+
+// BuiltInRole finds a built-in role by its name.
+func BuiltInRole(name string) (Role, bool) {
+	i := slices.IndexFunc(BuiltInRoles, func(r Role) bool { return r.Name == name })
+	if i < 0 {
+		return Role{}, false
+	}
+	return BuiltInRoles[i], true
+}
+
+// GrantsOf is what a role grants, by its name: nothing for one that is not there.
+func GrantsOf(role string) Grants {
+	r, _ := BuiltInRole(role)
+	return r.Grants
+}
