@@ -229,24 +229,25 @@ func (c *Commands) alter(ctx context.Context, n note, letter mail.Message, claim
 	c.notes.wait(n.member, noteFor)
 	var receipt eventstore.Receipt
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
-		if err := pg.Become(ctx, tx, n.in.Schema(), n.in.Schema()); err != nil {
-			return err
-		}
-		if err := run(ctx, tx, lockCredential(n.member)); err != nil {
-			return fmt.Errorf("lock the credential of member %s: %w", n.member, err)
-		}
-		if err := claim(tx); err != nil {
-			return err
-		}
-		if err := run(ctx, tx, statements...); err != nil {
-			return fmt.Errorf("change what lets member %s in: %w", n.member, err)
-		}
-		if len(record.Writes) > 0 {
+		err := pg.Cross(ctx, tx, n.in, func() (err error) {
+			if err := run(ctx, tx, lockCredential(n.member)); err != nil {
+				return fmt.Errorf("lock the credential of member %s: %w", n.member, err)
+			}
+			if err := claim(tx); err != nil {
+				return err
+			}
+			if err := run(ctx, tx, statements...); err != nil {
+				return fmt.Errorf("change what lets member %s in: %w", n.member, err)
+			}
+			if len(record.Writes) == 0 {
+				return nil
+			}
 			if receipt, err = c.Store.AppendIn(ctx, in(tx), n.in, record); err != nil {
 				return fmt.Errorf("record what lets member %s in: %w", n.member, err)
 			}
-		}
-		if err := pg.Become(ctx, tx, "none", ""); err != nil {
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 		if err := after(tx); err != nil || letter.Template == "" {

@@ -48,19 +48,21 @@ func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 		return err
 	}
 	code := token.NewCode()
-	if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+	stored := false
+	err = pg.Cross(ctx, tx, w, func() error {
+		tag, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3)
+			on conflict (member_id) do update set code = excluded.code, attempts = 0,
+				expires_at = case when $4 then invitation.expires_at else excluded.expires_at end
+			where not $4 or invitation.expires_at > $5`,
+			m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife), within, c.now())
+		stored = tag.RowsAffected() > 0
 		return err
-	}
-	tag, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3)
-		on conflict (member_id) do update set code = excluded.code, attempts = 0,
-			expires_at = case when $4 then invitation.expires_at else excluded.expires_at end
-		where not $4 or invitation.expires_at > $5`,
-		m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife), within, c.now())
+	})
 	if err != nil {
 		return fmt.Errorf("store the invitation of member %s: %w", m.MemberID, err)
 	}
-	if err := pg.Become(ctx, tx, "none", ""); err != nil || tag.RowsAffected() == 0 {
-		return err
+	if !stored {
+		return nil
 	}
 	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address, Language: m.Language,
 		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})

@@ -87,20 +87,16 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 		}
 	}
 	return c.DB.Control(ctx, func(tx pgx.Tx) error {
-		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
-			return err
-		}
-		err := run(ctx, tx,
-			pg.Exec(`delete from password_reset where (email_hash, circle) in (select email_hash, circle from password_reset
+		err := pg.Cross(ctx, tx, w, func() error {
+			return run(ctx, tx,
+				pg.Exec(`delete from password_reset where (email_hash, circle) in (select email_hash, circle from password_reset
 				where expires_at < $1 limit 100 for update skip locked)`, c.now()),
-			pg.Exec(`insert into password_reset (email_hash, circle, code, expires_at) values ($1, $2, $3, $4)
+				pg.Exec(`insert into password_reset (email_hash, circle, code, expires_at) values ($1, $2, $3, $4)
 				on conflict (email_hash, circle) do update set code = excluded.code, attempts = 0, strangers = 0, expires_at = excluded.expires_at`,
-				hash, c.Keys.MAC(resetPurpose(w, hash)+"/circle", []byte(circle)), c.Keys.MAC(resetPurpose(w, hash), []byte(code)), c.now().Add(c.ResetCodeLife)))
+					hash, c.Keys.MAC(resetPurpose(w, hash)+"/circle", []byte(circle)), c.Keys.MAC(resetPurpose(w, hash), []byte(code)), c.now().Add(c.ResetCodeLife)))
+		})
 		if err != nil {
 			return fmt.Errorf("store the code: %w", err)
-		}
-		if err := pg.Become(ctx, tx, "none", ""); err != nil {
-			return err
 		}
 		switch {
 		case active:

@@ -19,8 +19,8 @@ var reactions = []reaction{
 	on((*Jobs).inviteMemberAgain),
 }
 
-// reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, in the
-// workspace's role, and may leave the transaction in another. What it does elsewhere may happen twice.
+// reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the
+// login's, as [pg.Cross] has it. What it does elsewhere may happen twice.
 type reaction struct {
 	event string
 	run   func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.Event) error
@@ -69,10 +69,12 @@ func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string) (positi
 // the event is looked for, and ends with the commit of both: so each event is reacted to once, whoever else tries.
 func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) error {
 	return j.DB.Control(ctx, func(tx pgx.Tx) error {
-		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+		var position int64
+		var event domain.Event
+		err := pg.Cross(ctx, tx, w, func() (err error) {
+			position, event, err = next(ctx, tx, types)
 			return err
-		}
-		position, event, err := next(ctx, tx, types)
+		})
 		if err != nil || event == nil {
 			return err
 		}
@@ -83,14 +85,13 @@ func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) er
 			if err := r.run(j, ctx, tx, w, event); err != nil {
 				return fmt.Errorf("react to %s at position %d: %w", r.event, position, err)
 			}
-			if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
-				return err
+		}
+		return pg.Cross(ctx, tx, w, func() error {
+			if _, err := tx.Exec(ctx, `update reaction set position = $1`, position); err != nil {
+				return fmt.Errorf("move the reactions to position %d: %w", position, err)
 			}
-		}
-		if _, err := tx.Exec(ctx, `update reaction set position = $1`, position); err != nil {
-			return fmt.Errorf("move the reactions to position %d: %w", position, err)
-		}
-		return nil
+			return nil
+		})
 	})
 }
 

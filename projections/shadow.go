@@ -18,11 +18,7 @@ func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) (pg.Shadow
 		return pg.Shadow{}, err
 	}
 	s := pg.NewShadow(w)
-	err := p.db.Admin(ctx, func(tx pgx.Tx) error { // only a login may make schemas
-		_, err := tx.Exec(ctx, "create schema "+s.Schema()+" authorization "+pg.Owner) //sqlcheck:allow a name made of the workspace's id
-		return err
-	})
-	if err != nil {
+	if err := p.db.Admin(ctx, func(tx pgx.Tx) error { return pg.CreateSchema(ctx, tx, s.Schema()) }); err != nil {
 		return s, err
 	}
 	var sql strings.Builder

@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -13,10 +12,11 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// A house is a database with the three kinds of roles that the program has: the login, [pg.Owner], and a workspace's.
+// A house is a database with the three kinds of roles that the program has: the login, the owner, and a workspace's.
 type house struct {
 	db        *pg.DB
-	workspace string // a role, and its schema
+	owner     string
+	workspace pg.Workspace
 }
 
 func newHouse(t *testing.T) house {
@@ -26,11 +26,13 @@ func newHouse(t *testing.T) house {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	h := house{db: db, workspace: "ws_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
-	h.ensureOwner(t)
-	h.exec(t, `CREATE ROLE `+h.workspace+` NOLOGIN`)
-	h.exec(t, `GRANT `+h.workspace+` TO SESSION_USER`)
-	h.exec(t, `CREATE SCHEMA AUTHORIZATION `+h.workspace)
+	w := pg.Workspace{ID: uuid.New()}
+	h := house{db: db, owner: "kluis_owner_" + w.Schema(), workspace: w}
+	for _, role := range []string{h.owner, w.Schema()} {
+		h.exec(t, `CREATE ROLE `+role+` NOLOGIN; GRANT `+role+` TO SESSION_USER`)
+	}
+	h.exec(t, `CREATE SCHEMA kluis AUTHORIZATION `+h.owner)
+	h.exec(t, `CREATE SCHEMA AUTHORIZATION `+w.Schema())
 	return h
 }
 
@@ -45,10 +47,7 @@ func (h house) exec(t *testing.T, sql string) {
 func (h house) inWorkspace(t *testing.T, do func(tx pgx.Tx) error) error {
 	t.Helper()
 	return h.db.Control(t.Context(), func(tx pgx.Tx) error {
-		if err := pg.Become(t.Context(), tx, h.workspace, h.workspace); err != nil {
-			return err
-		}
-		return do(tx)
+		return pg.Cross(t.Context(), tx, h.workspace, func() error { return do(tx) })
 	})
 }
 
@@ -64,32 +63,4 @@ func (h house) texts(t *testing.T, sql string) []string {
 		t.Fatal(err)
 	}
 	return all
-}
-
-// ensureOwner makes the owner's role, which belongs to the whole server: another test may do so at the same moment.
-func (h house) ensureOwner(t *testing.T) {
-	t.Helper()
-	for _, sql := range []string{`CREATE ROLE ` + pg.Owner + ` NOLOGIN`, `GRANT ` + pg.Owner + ` TO SESSION_USER`} {
-		var err error
-		for range 20 {
-			_, err = h.db.Pool().Exec(t.Context(), sql)
-			if !pg.Is(err, "XX000") { // tuple concurrently updated
-				break
-			}
-		}
-		if err != nil && !pg.Is(err, "42710", pg.UniqueViolation) { // there already
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-}
-
-// asOwner runs do in a transaction in the owner's role.
-func (h house) asOwner(t *testing.T, do func(tx pgx.Tx) error) error {
-	t.Helper()
-	return h.db.Control(t.Context(), func(tx pgx.Tx) error {
-		if err := pg.Become(t.Context(), tx, pg.Owner, ""); err != nil {
-			return err
-		}
-		return do(tx)
-	})
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-
-	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Job is one mail to send, as it is stored in River's table: the whole message is one sealed token.
@@ -33,10 +31,8 @@ func NewOutbox(jobs *river.Client[pgx.Tx], seal func([]byte) (string, error)) *O
 	return &Outbox{jobs: jobs, seal: seal}
 }
 
-// Enqueue asks for a mail in the caller's transaction: it is sent once that commits, soon, and never if it does not.
-//
-// A transaction in the role of a workspace will do, although such a role may not touch jobs: the role is put down for this one
-// statement and taken up again. After an error the caller must roll back.
+// Enqueue asks for a mail in the caller's transaction, which is the login's or the owner's: it is sent once that commits,
+// soon, and never if it does not. After an error the caller must roll back.
 //
 // A message that could not be sent is [ErrRefused] here already. No error contains an address, a name or a code.
 func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
@@ -54,33 +50,10 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 	if err != nil {
 		return fmt.Errorf("enqueue mail: seal: %w", err)
 	}
-	return asLogin(ctx, tx, func() error {
-		_, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed}, &river.InsertOpts{MaxAttempts: maxAttempts})
-		if err != nil {
-			return fmt.Errorf("enqueue mail: %w", err)
-		}
-		return nil
-	})
-}
-
-// asLogin runs do as the role that logged in, and gives the transaction back in the role that it had. When do fails the
-// transaction is lost anyway, and a login owns nothing: so there is no harm in a caller that goes on regardless.
-func asLogin(ctx context.Context, tx pgx.Tx, do func() error) error {
-	var role, path string
-	err := tx.QueryRow(ctx, `SELECT current_setting('role'), current_setting('search_path')`).Scan(&role, &path)
-	if err != nil {
-		return fmt.Errorf("look up the role: %w", err)
+	if _, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed}, &river.InsertOpts{MaxAttempts: maxAttempts}); err != nil {
+		return fmt.Errorf("enqueue mail: %w", err)
 	}
-	if role == "none" {
-		return do()
-	}
-	if err := pg.Become(ctx, tx, "none", path); err != nil {
-		return err
-	}
-	if err := do(); err != nil {
-		return err
-	}
-	return pg.Become(ctx, tx, role, path)
+	return nil
 }
 
 // Worker sends what the outbox took in.

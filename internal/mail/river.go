@@ -31,55 +31,53 @@ func Config(log *slog.Logger) *river.Config {
 	}
 }
 
-// Migrate brings River's tables up to date. [pg.Owner] will own them, and the login may use them. With nothing to do it costs a few
+// Migrate brings River's tables up to date. The owner will own them, and the login may use them. With nothing to do it costs a few
 // short queries. Several processes may run it at once; killed half-way, the next run goes on where it stopped.
 func Migrate(ctx context.Context, db *pg.DB) error {
 	for more := true; more; {
-		err := db.Control(ctx, func(tx pgx.Tx) error {
-			err := pg.Become(ctx, tx, pg.Owner, "")
-			if err == nil {
-				more, err = MigrateTx(ctx, tx)
+		err := db.Admin(ctx, func(tx pgx.Tx) (err error) {
+			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, Schema); err != nil {
+				return fmt.Errorf("wait for another process: %w", err)
 			}
+			if err := pg.CreateSchema(ctx, tx, Schema); err != nil {
+				return err
+			}
+			if err := pg.BecomeOwner(ctx, tx, ""); err != nil {
+				return err
+			}
+			more, err = advance(ctx, tx, db.Login())
 			return err
 		})
 		if err != nil {
-			return err
+			return fmt.Errorf("migrate jobs: %w", err)
 		}
 	}
 	return nil
 }
 
-// MigrateTx does the next step of [Migrate] in the caller's transaction, whose role will own what it makes, and says whether there is
-// more to do: then commit, and call it again in a new transaction. One transaction for all steps is impossible before Postgres 17,
-// because step 6 uses a value that step 4 adds to an enum ("unsafe use of new value").
+// advance does the next step of [Migrate] in a transaction of the owner, and says whether there is more to do: then commit, and call it
+// again in a new transaction. One transaction for all steps is impossible before Postgres 17, because step 6 uses a value that
+// step 4 adds to an enum ("unsafe use of new value").
 //
 // What a newer version of the program has migrated stays as it is: River keeps its tables such that the version before goes on.
-func MigrateTx(ctx context.Context, tx pgx.Tx) (more bool, err error) {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, Schema); err != nil {
-		return false, fmt.Errorf("migrate jobs: wait for another process: %w", err)
-	}
+func advance(ctx context.Context, tx pgx.Tx, login string) (more bool, err error) {
 	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{Schema: Schema, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return false, fmt.Errorf("migrate jobs: %w", err)
+		return false, err
 	}
 	done, err := stepsDone(ctx, tx)
 	if err != nil {
-		return false, fmt.Errorf("migrate jobs: which steps are done: %w", err)
+		return false, fmt.Errorf("which steps are done: %w", err)
 	}
 	left := len(migrator.AllVersions()) - done
 	if left <= 0 {
-		return false, grantOnce(ctx, tx)
+		return false, grantOnce(ctx, tx, login)
 	}
-	if done == 0 {
-		if err := createSchema(ctx, tx); err != nil {
-			return false, err
-		}
+	one := &rivermigrate.MigrateOpts{MaxSteps: 1}
+	if _, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, one); err != nil { //nolint:staticcheck // deprecated for more than one step
+		return false, fmt.Errorf("step after %d: %w", done, err)
 	}
-	step := &rivermigrate.MigrateOpts{MaxSteps: 1}
-	if _, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, step); err != nil { //nolint:staticcheck // deprecated for more than one step
-		return false, fmt.Errorf("migrate jobs: step after %d: %w", done, err)
-	}
-	return left > 1, grant(ctx, tx)
+	return left > 1, grant(ctx, tx, login)
 }
 
 // stepsDone counts River's steps, also those that this version does not know, at which River's own count gives up.
@@ -92,41 +90,28 @@ func stepsDone(ctx context.Context, tx pgx.Tx) (n int, err error) {
 	return n, err
 }
 
-// createSchema makes the schema for the transaction's role, but as the login: only that may make schemas in the database.
-func createSchema(ctx context.Context, tx pgx.Tx) error {
-	var owner string
-	if err := tx.QueryRow(ctx, `SELECT current_user::text`).Scan(&owner); err != nil {
-		return fmt.Errorf("migrate jobs: %w", err)
-	}
-	return asLogin(ctx, tx, func() error {
-		if _, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+Schema+` AUTHORIZATION `+pgx.Identifier{owner}.Sanitize()); err != nil {
-			return fmt.Errorf("migrate jobs: create schema (the login needs CREATE on the database): %w", err)
-		}
-		return nil
-	})
-}
-
 // grantOnce grants when the login may not use the jobs yet. A grant is made whole or not at all, so one look is enough.
-func grantOnce(ctx context.Context, tx pgx.Tx) error {
+func grantOnce(ctx context.Context, tx pgx.Tx, login string) error {
 	var has bool
-	if err := tx.QueryRow(ctx, `SELECT has_schema_privilege(session_user, $1, 'USAGE')`, Schema).Scan(&has); err != nil {
-		return fmt.Errorf("migrate jobs: look up the login's rights: %w", err)
+	if err := tx.QueryRow(ctx, `SELECT has_schema_privilege($1, $2, 'USAGE')`, login, Schema).Scan(&has); err != nil {
+		return fmt.Errorf("look up the login's rights: %w", err)
 	}
 	if has {
 		return nil
 	}
-	return grant(ctx, tx)
+	return grant(ctx, tx, login)
 }
 
 // grant lets the login use everything in the schema and own nothing of it.
-func grant(ctx context.Context, tx pgx.Tx) error {
+func grant(ctx context.Context, tx pgx.Tx, login string) error {
+	to := pgx.Identifier{login}.Sanitize()
 	_, err := tx.Exec(ctx, `
-		GRANT USAGE ON SCHEMA `+Schema+` TO SESSION_USER;
-		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA `+Schema+` TO SESSION_USER;
-		GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA `+Schema+` TO SESSION_USER;
-		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA `+Schema+` TO SESSION_USER`)
+		GRANT USAGE ON SCHEMA `+Schema+` TO `+to+`;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA `+Schema+` TO `+to+`;
+		GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA `+Schema+` TO `+to+`;
+		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA `+Schema+` TO `+to)
 	if err != nil {
-		return fmt.Errorf("migrate jobs: grant to the login: %w", err)
+		return fmt.Errorf("grant to the login: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -16,8 +17,11 @@ func TestMigrate(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	for range 2 { // a process that was killed after two steps
-		err := h.asOwner(t, func(tx pgx.Tx) error {
-			more, err := MigrateTx(t.Context(), tx)
+		err := h.db.Admin(t.Context(), func(tx pgx.Tx) error {
+			if err := errors.Join(pg.CreateSchema(t.Context(), tx, Schema), pg.BecomeOwner(t.Context(), tx, "")); err != nil {
+				return err
+			}
+			more, err := advance(t.Context(), tx, h.db.Login())
 			if !more && err == nil {
 				t.Error("no more steps")
 			}
@@ -43,7 +47,7 @@ func TestMigrate(t *testing.T) {
 	owners := h.texts(t, `
 		SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class WHERE relnamespace = 'kluis_jobs'::regnamespace
 		UNION SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = 'kluis_jobs'`)
-	if !slices.Equal(owners, []string{pg.Owner}) {
+	if !slices.Equal(owners, []string{h.owner}) {
 		t.Errorf("owners %q", owners)
 	}
 	if err := Migrate(t.Context(), h.db); err != nil {
@@ -101,7 +105,7 @@ func TestMigrateGrantsAgain(t *testing.T) {
 	if err := Migrate(t.Context(), h.db); err != nil {
 		t.Fatal(err)
 	}
-	err := h.asOwner(t, func(tx pgx.Tx) error {
+	err := h.db.Own(t.Context(), "", func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), `
 			REVOKE ALL ON SCHEMA kluis_jobs FROM SESSION_USER; REVOKE ALL ON ALL TABLES IN SCHEMA kluis_jobs FROM SESSION_USER`)
 		return err

@@ -12,9 +12,6 @@ import (
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
 
-// Owner is the role that owns every schema and table; nobody logs in as it.
-const Owner = "kluis_owner"
-
 // DB is a pool of connections of the application's login. That login owns nothing and inherits nothing:
 // without one of the doors below it is refused everywhere but in the control schema.
 type DB struct {
@@ -48,8 +45,8 @@ func Open(ctx context.Context, url string, maxConns int32) (*DB, error) {
 // ownerConns are enough for what the owner does: migrations, provisioning, rebuilds, retention, erasure.
 const ownerConns = 6
 
-// SeparateOwner has Own and its like use connections of a login of their own from here on, so that the serving login
-// need not be a member of the owner role. It is called before the DB is used.
+// SeparateOwner has Own, Admin and their like use connections of a login of their own from here on, so that the serving
+// login need neither be a member of the owner role nor make roles. It is called before the DB is used.
 func (db *DB) SeparateOwner(ctx context.Context, url string) error {
 	pool, _, err := connect(ctx, url, ownerConns)
 	if err != nil {
@@ -108,6 +105,9 @@ func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 // Login is the name of the application's login.
 func (db *DB) Login() string { return db.pool.Config().ConnConfig.User }
 
+// Separate tells whether a login of its own does what the owner does.
+func (db *DB) Separate() bool { return db.owner != db.pool }
+
 // Control runs fn in a transaction of the login itself, which may touch the control schema only.
 func (db *DB) Control(ctx context.Context, fn func(tx pgx.Tx) error) error {
 	return db.begin(ctx, db.pool, fn)
@@ -122,7 +122,7 @@ func (db *DB) Admin(ctx context.Context, fn func(tx pgx.Tx) error) error {
 // Only migrations, provisioning, rebuilds, retention and erasure use it.
 func (db *DB) Own(ctx context.Context, path string, fn func(tx pgx.Tx) error) error {
 	return db.Admin(ctx, func(tx pgx.Tx) error {
-		if err := Become(ctx, tx, Owner, path); err != nil {
+		if err := BecomeOwner(ctx, tx, path); err != nil {
 			return err
 		}
 		return fn(tx)
@@ -167,16 +167,4 @@ func (db *DB) Ready(ctx context.Context) error {
 		err = ErrReadOnly
 	}
 	return err
-}
-
-// Become puts the rest of a transaction under a role and a search_path. It is for transactions that
-// need more than one role, such as provisioning; everything else goes through Do, Read and In.
-func Become(ctx context.Context, tx pgx.Tx, role, path string) error {
-	if _, err := tx.Exec(ctx, `set local role none`); err != nil { // only the login may call set_config
-		return fmt.Errorf("become %s: %w", role, err)
-	}
-	if _, err := tx.Exec(ctx, enter, role, onlyIn(path)); err != nil {
-		return fmt.Errorf("become %s: %w", role, err)
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -33,7 +34,7 @@ func onlyIn(path string) string {
 type Tx struct {
 	conn    *pgxpool.Conn
 	options pgx.TxOptions
-	role    string
+	role    string // empty: the owner's
 	path    string
 	pins    bool // the connection keeps no settings: they are part of the transaction
 	open    bool // begun and not ended
@@ -66,12 +67,12 @@ func (db *DB) In(ctx context.Context, w Workspace, fn func(tx *Tx) error) error 
 
 // InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
 func (db *DB) InShadow(ctx context.Context, s Shadow, fn func(tx *Tx) error) error {
-	return db.withinPool(ctx, db.owner, Owner, s.Schema(), pgx.TxOptions{}, fn)
+	return db.withinPool(ctx, db.owner, "", s.Schema(), pgx.TxOptions{}, fn)
 }
 
 // InAsOwner is In as the owner, for rebuilds and retention.
 func (db *DB) InAsOwner(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
-	return db.withinPool(ctx, db.owner, Owner, w.Schema(), pgx.TxOptions{}, fn)
+	return db.withinPool(ctx, db.owner, "", w.Schema(), pgx.TxOptions{}, fn)
 }
 
 // Script runs an SQL text without parameters, of any number of statements, that is used once: it is not prepared.
@@ -160,6 +161,7 @@ func (tx *Tx) send(ctx context.Context, statements []Statement, last bool) error
 
 func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) error {
 	batch := &pgx.Batch{}
+	entered := tx.open
 	// what is sent at once is one transaction anyway, and begin and commit would only cost
 	whole := !tx.open && last && tx.options == (pgx.TxOptions{})
 	if !tx.open {
@@ -169,7 +171,7 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 		if tx.pins {
 			batch.Queue(pinInside, pinNames, pinValues)
 		}
-		batch.Queue(enter, tx.role, tx.path)
+		tx.queueEnter(batch, &entered)
 	}
 	for _, s := range statements {
 		s.Queue(batch)
@@ -182,7 +184,19 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 	if err == nil && last {
 		tx.open, tx.ended = false, true
 	}
+	if !entered {
+		return closed(err)
+	}
 	return err
+}
+
+// queueEnter queues what takes the role, and notes when it was taken.
+func (tx *Tx) queueEnter(batch *pgx.Batch, entered *bool) {
+	sql, args := enter, []any{tx.role, tx.path}
+	if tx.role == "" {
+		sql, args = enterAsOwner, []any{tx.path}
+	}
+	batch.Queue(sql, args...).Exec(func(pgconn.CommandTag) error { *entered = true; return nil })
 }
 
 func (tx *Tx) rollback(ctx context.Context) {

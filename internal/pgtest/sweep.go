@@ -67,7 +67,7 @@ func (h *hold) release(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// drop drops a database, whoever is connected, and then the workspace roles that are of no use without it.
+// drop drops a database, whoever is connected, and then the roles of workspaces and owners that are of no use without it.
 func drop(ctx context.Context, admin, database string) error {
 	conn, err := pgx.Connect(ctx, admin)
 	if err != nil {
@@ -76,7 +76,7 @@ func drop(ctx context.Context, admin, database string) error {
 	defer conn.Close(ctx)
 	rows, _ := conn.Query(ctx, `
 		select distinct rolname::text from pg_shdepend join pg_roles on pg_roles.oid = refobjid
-		where refclassid = 'pg_authid'::regclass and starts_with(rolname, 'ws_')
+		where refclassid = 'pg_authid'::regclass and rolname ~ '^(ws_|kluis_owner|kluis_workspace)'
 			and dbid = (select oid from pg_database where datname = $1)`, database)
 	roles, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
@@ -116,7 +116,7 @@ func (h *hold) sweepRoles(ctx context.Context) error {
 	}
 	if alone {
 		rows, _ := h.conn.Query(ctx, `
-			select rolname::text from pg_roles r where starts_with(rolname, 'ws_')
+			select rolname::text from pg_roles r where rolname ~ '^(ws_|kluis_owner|kluis_workspace)'
 				and not exists (select from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = r.oid)`)
 		roles, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if err != nil {

@@ -2,6 +2,7 @@ package tenancy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,146 +12,161 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// tenants is the group of all workspace roles: what they may do in the control schema is granted to it.
-const tenants = "kluis_workspace"
+// Each installation on a server has an owner of its own, which owns its schemas and tables, and a group of its own of all
+// workspaces' roles, which has what they may do in the control schema. The owner is whoever owns that schema; its name
+// begins with ownerPrefix, and the group's with groupPrefix and ends alike.
+const (
+	ownerPrefix = "kluis_owner"
+	groupPrefix = "kluis_workspace"
+)
 
-// bootstrap makes the roles and the control schema that everything else stands on. It changes nothing
-// when they are there. Roles belong to the whole server, so another database's bootstrap may run at once.
+func groupOf(owner string) string { return groupPrefix + strings.TrimPrefix(owner, ownerPrefix) }
+
+// bootstrap makes the roles and the control schema that everything else stands on. It changes nothing when they are there.
 func (t *Tenancy) bootstrap(ctx context.Context) error {
-	if err := t.checkLogin(ctx); err != nil {
+	if err := t.checkLogins(ctx); err != nil {
 		return err
 	}
-	for _, role := range []string{pg.Owner, tenants} {
-		if err := t.ensureRole(ctx, role); err != nil {
+	var err error
+	for try := range 20 {
+		var stranger bool
+		err = t.db.Admin(ctx, func(tx pgx.Tx) (err error) {
+			stranger, err = t.found(ctx, tx, try)
 			return err
+		})
+		if err == nil && stranger {
+			err = t.adopt(ctx)
+		}
+		if !pg.Is(err, "42710", pg.UniqueViolation, "XX000") { // another installation made the role, or granted it, at the same moment
+			break
 		}
 	}
-	return t.db.Control(ctx, func(tx pgx.Tx) error {
-		if err := lock(ctx, tx); err != nil {
-			return err
+	if err != nil {
+		return err
+	}
+	return t.healControl(ctx)
+}
+
+// found makes what there is not, and tells whether the control schema is a stranger's: of whoever restored a dump.
+func (t *Tenancy) found(ctx context.Context, tx pgx.Tx, try int) (stranger bool, err error) {
+	if err := lock(ctx, tx); err != nil {
+		return false, err
+	}
+	owner, err := pg.Owner(ctx, tx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		if owner, err = newRoles(ctx, tx, try); err != nil {
+			return false, err
 		}
-		_, err := tx.Exec(ctx, `create schema if not exists kluis authorization kluis_owner`)
+		//sqlcheck:allow a name that we made
+		_, err := tx.Exec(ctx, `create schema kluis authorization `+owner)
 		if err != nil {
-			return fmt.Errorf("create the control schema (the login needs CREATE on the database): %w", err)
+			err = fmt.Errorf("create the control schema (the login needs CREATE on the database): %w", err)
 		}
-		return nil
-	})
+		return false, err
+	}
+	if err != nil || !strings.HasPrefix(owner, ownerPrefix) {
+		return err == nil, err
+	}
+	return false, join(ctx, tx, owner)
 }
 
-// checkLogin refuses a login that could read workspace data without taking a workspace's role.
-func (t *Tenancy) checkLogin(ctx context.Context) error {
-	var name string
-	var super, inherit, createRole bool
-	err := t.db.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select rolname, rolsuper or rolbypassrls, rolinherit, rolcreaterole from pg_roles where rolname = session_user`).
-			Scan(&name, &super, &inherit, &createRole)
-	})
+// newRoles makes an owner and a group, and lets the login take the owner's part. The first installation of a server has the
+// plain names.
+func newRoles(ctx context.Context, tx pgx.Tx, try int) (owner string, err error) {
+	var taken bool
+	err = tx.QueryRow(ctx, `select exists (select from pg_roles where rolname in ($1, $2))`, ownerPrefix, groupPrefix).Scan(&taken)
 	if err != nil {
-		return fmt.Errorf("look up the login: %w", err)
+		return "", err
 	}
-	var wrong []string
-	if super {
-		wrong = append(wrong, "is a superuser, whom no permission stops")
+	owner = ownerPrefix
+	if taken || try > 0 {
+		owner += "_" + strings.ToLower(rand.Text()[:8])
 	}
-	if inherit {
-		wrong = append(wrong, "is not NOINHERIT, so it could read every workspace without taking its role")
+	//sqlcheck:allow names that we made
+	_, err = tx.Exec(ctx, `create role `+owner+` nologin; create role `+groupOf(owner)+` nologin; grant `+owner+` to session_user`)
+	if err != nil {
+		return "", fmt.Errorf("make the roles %s and %s: %w", owner, groupOf(owner), err)
 	}
-	if !createRole && !super {
-		wrong = append(wrong, "has no CREATEROLE, so it could not make workspaces")
-	}
-	if len(wrong) == 0 {
-		return nil
-	}
-	return fmt.Errorf("the login %q in KLUIS_DATABASE_URL %s; make one of its own, as a superuser: "+
-		"CREATE ROLE kluis LOGIN NOSUPERUSER CREATEROLE NOINHERIT PASSWORD '...'; GRANT CREATE ON DATABASE ... TO kluis",
-		name, strings.Join(wrong, " and "))
+	return owner, nil
 }
 
-// ensureRole makes a NOLOGIN role that the login may take on, unless it is there.
-func (t *Tenancy) ensureRole(ctx context.Context, role string) error {
-	var exists, member bool
-	err := t.db.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(pg_has_role(session_user, oid,
-				case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)), false)
-			from pg_roles where rolname = $1`, role).Scan(&exists, &member)
-	})
+// join makes the login a member of an owner that is there, when nothing else on the server is that owner's.
+func join(ctx context.Context, tx pgx.Tx, owner string) error {
+	var member, elsewhere, group bool
+	err := tx.QueryRow(ctx, `select pg_has_role(session_user, r.oid, `+mayTake+`),
+		exists (select from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = r.oid
+			and dbid not in (0, (select oid from pg_database where datname = current_database()))),
+		exists (select from pg_roles where rolname = $2)
+		from pg_roles r where rolname = $1`, owner, groupOf(owner)).Scan(&member, &elsewhere, &group)
 	if err != nil {
-		return fmt.Errorf("look up role %s: %w", role, err)
+		return fmt.Errorf("look up the owner %s: %w", owner, err)
 	}
-	if !exists {
-		//sqlcheck:allow the name of one of our two roles
-		err := t.control(ctx, "create role "+role+" nologin")
-		if err != nil && !pg.Is(err, "42710", pg.UniqueViolation) { // made by somebody else at the same moment
-			return fmt.Errorf("create role %s: %w", role, err)
+	if !group {
+		//sqlcheck:allow the name is quoted
+		if _, err := tx.Exec(ctx, `create role `+pgx.Identifier{groupOf(owner)}.Sanitize()+` nologin`); err != nil {
+			return fmt.Errorf("make the role %s: %w", groupOf(owner), err)
 		}
 	}
-	if exists && member {
+	if member {
 		return nil
 	}
-	//sqlcheck:allow the name of one of our two roles
-	err = t.control(ctx, "grant "+role+" to session_user")
-	for try := 0; pg.Is(err, "XX000") && try < 20; try++ { // "tuple concurrently updated": the same grant elsewhere
-		//sqlcheck:allow the name of one of our two roles
-		err = t.control(ctx, "grant "+role+" to session_user")
+	if elsewhere {
+		return fmt.Errorf("what is in this database belongs to the role %s, which another installation on this server has: "+
+			"restore the dump on a server of its own, or without its roles", owner)
 	}
-	if err != nil {
-		return fmt.Errorf("grant %s to the login (it was made by another login: grant it as a superuser): %w", role, err)
+	//sqlcheck:allow the name is quoted
+	if _, err := tx.Exec(ctx, `grant `+pgx.Identifier{owner}.Sanitize()+` to session_user`); err != nil {
+		return fmt.Errorf("the login is no member of the role %[1]s, which owns what is in this database: as a superuser, GRANT %[1]s TO the login: %[2]w", owner, err)
 	}
 	return nil
 }
 
-func (t *Tenancy) control(ctx context.Context, sql string) error {
-	return t.db.Control(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sql)
+// mayTake is the privilege of a member who may take a role: membership alone, before Postgres 16.
+const mayTake = `case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end`
+
+// adopt gives everything that a stranger restored to an owner, schema by schema, the control schema last: broken off
+// anywhere, the next start begins anew. See kluis.adopt in migrations/control.
+func (t *Tenancy) adopt(ctx context.Context) error {
+	var owner, stranger string
+	var schemas []string
+	err := t.db.Admin(ctx, func(tx pgx.Tx) (err error) {
+		if err := lock(ctx, tx); err != nil {
+			return err
+		}
+		if stranger, err = pg.Owner(ctx, tx); err != nil {
+			return err
+		}
+		rows, _ := tx.Query(ctx, `select nspname::text from pg_namespace where nspname ~ '^(kluis|kluis_jobs|ws_[0-9a-f]{32}(_shadow_[0-9a-f]+)?)$' order by nspname desc`)
+		if schemas, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return err
+		}
+		owner, err = newRoles(ctx, tx, 0)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	for i, schema := range append(schemas, "kluis") {
+		if schema == "kluis" && i < len(schemas) {
+			continue // it is the last
+		}
+		err := t.db.Admin(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select kluis.adopt($1, $2)`, schema, owner)
+			return err
+		})
+		if pg.Is(err, pg.AccessDenied, pg.NoSuchSchema, "42883") {
+			return fmt.Errorf("what is in this database belongs to the role %s, as after a restore by it: as that role, run in this database "+
+				"SELECT kluis.adopt(nspname, '%s') FROM pg_namespace WHERE nspname ~ '^(kluis|ws_)' ORDER BY nspname DESC, and start again: %w", stranger, owner, err)
+		}
+		if err != nil {
+			return fmt.Errorf("take over schema %s of role %s: %w", schema, stranger, err)
+		}
+	}
+	return nil
 }
 
 // lock lets one process at a time change what all processes share. It ends with the transaction.
 func lock(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('tenancy'))`)
 	return err
-}
-
-// SelfTest proves, on the oldest workspaces there are, that the bare login and another workspace's role
-// are denied. It runs at every start: a server on which isolation does not hold is not served from.
-func (t *Tenancy) SelfTest(ctx context.Context) error {
-	entries, err := t.List(ctx, 2)
-	if err != nil {
-		return err
-	}
-	for i, entry := range entries {
-		sql := "select 1 from " + entry.Workspace().Schema() + ".event limit 1"
-		//sqlcheck:allow a name made of the workspace's id
-		if err := denied(t.control(ctx, sql)); err != nil {
-			return fmt.Errorf("isolation does not hold: the bare login reads workspace %s: %w", entry.ID, err)
-		}
-		other := entries[len(entries)-1-i].Workspace() // each of the two by the other
-		if other == entry.Workspace() {
-			continue // there is but one
-		}
-		err := t.db.Control(ctx, func(tx pgx.Tx) error {
-			if err := pg.Become(ctx, tx, other.Schema(), other.Schema()); err != nil {
-				return err
-			}
-			//sqlcheck:allow a name made of the workspace's id
-			_, err := tx.Exec(ctx, sql)
-			return err
-		})
-		if err := denied(err); err != nil {
-			return fmt.Errorf("isolation does not hold: the role of workspace %s reads workspace %s: %w", other.ID, entry.ID, err)
-		}
-	}
-	return nil
-}
-
-func denied(err error) error {
-	switch {
-	case pg.Is(err, pg.AccessDenied):
-		return nil
-	case err == nil:
-		return errors.New("it was not denied")
-	default:
-		return err
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -25,12 +26,17 @@ func tables(t testing.TB, admin *pgx.Conn, schema string) []string {
 func attempt(t testing.TB, db *pg.DB, role, sql string) error {
 	t.Helper()
 	err := db.Control(minute(t), func(tx pgx.Tx) error {
-		if role != "" {
-			if err := pg.Become(minute(t), tx, role, role); err != nil {
-				return err
-			}
+		do := func() error {
+			_, err := tx.Exec(minute(t), sql)
+			return err
 		}
-		if _, err := tx.Exec(minute(t), sql); err != nil {
+		var err error
+		if role == "" {
+			err = do()
+		} else {
+			err = pg.Cross(minute(t), tx, workspaceOf(role), do)
+		}
+		if err != nil {
 			return err
 		}
 		return errDone
@@ -42,6 +48,17 @@ func attempt(t testing.TB, db *pg.DB, role, sql string) error {
 }
 
 var errDone = pgx.ErrTxClosed
+
+// workspaceOf is the workspace that a schema, and a role, is named after.
+func workspaceOf(schema string) pg.Workspace {
+	return pg.Workspace{ID: uuid.MustParse(strings.TrimPrefix(schema, "ws_"))}
+}
+
+// ownerOf is the owner of an installation.
+func ownerOf(t testing.TB, admin *pgx.Conn) string {
+	t.Helper()
+	return ask[string](t, admin, `select nspowner::regrole::text from pg_namespace where nspname = 'kluis'`)
+}
 
 func TestIsolation(t *testing.T) {
 	t.Parallel()
@@ -181,13 +198,15 @@ func TestOwnership(t *testing.T) {
 	url := newDatabase(t)
 	db, admin := open(t, url, 2), superuser(t, url)
 	a := provision(t, directory(t, db)).Schema()
+	owner := ownerOf(t, admin)
+	group := strings.Replace(owner, "kluis_owner", "kluis_workspace", 1)
 	rows, _ := admin.Query(t.Context(), `select n.nspname || '.' || c.relname || ' of ' || pg_get_userbyid(c.relowner) from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname in ($1, 'kluis') and pg_get_userbyid(c.relowner) <> 'kluis_owner'
-		union all select n.nspname || ' of ' || pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname in ($1, 'kluis') and pg_get_userbyid(n.nspowner) <> 'kluis_owner'
+		where n.nspname in ($1, 'kluis') and pg_get_userbyid(c.relowner) <> $2
+		union all select n.nspname || ' of ' || pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname in ($1, 'kluis') and pg_get_userbyid(n.nspowner) <> $2
 		union all select n.nspname || '.' || c.relname || ' open to everybody' from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) x
 		where n.nspname in ($1, 'kluis') and x.grantee = 0
-		union all select rolname || ' may log in, or bypass' from pg_roles where rolname in ($1, 'kluis_owner', 'kluis_workspace')
-			and (rolcanlogin or rolsuper or rolcreaterole or rolcreatedb or rolbypassrls or rolreplication)`, a)
+		union all select rolname || ' may log in, or bypass' from pg_roles where rolname in ($1, $2, $3)
+			and (rolcanlogin or rolsuper or rolcreaterole or rolcreatedb or rolbypassrls or rolreplication)`, a, owner, group)
 	wrong, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil || len(wrong) > 0 {
 		t.Errorf("%v, %v", strings.Join(wrong, "; "), err)
@@ -211,6 +230,8 @@ func TestSelfTest(t *testing.T) {
 	if err := d.SelfTest(minute(t)); err != nil {
 		t.Fatalf("with two workspaces: %v", err)
 	}
+	owner := ownerOf(t, admin)
+	group := strings.Replace(owner, "kluis_owner", "kluis_workspace", 1)
 	open := func(schema, to string) [2]string {
 		return [2]string{"grant usage on schema " + schema + " to " + to + "; grant select on " + schema + ".event to " + to,
 			"revoke usage on schema " + schema + " from " + to + "; revoke select on " + schema + ".event from " + to}
@@ -219,12 +240,12 @@ func TestSelfTest(t *testing.T) {
 		"the login may read the first":            open(a, "kluis"),
 		"the login may read the second":           open(b, "kluis"),
 		"everybody may read the second":           open(b, "public"),
-		"all workspaces may read the second":      open(b, "kluis_workspace"),
+		"all workspaces may read the second":      open(b, group),
 		"the first may read the second":           open(b, a),
 		"the second may read the first":           open(a, b),
 		"the first is a member of the second":     {"grant " + b + " to " + a, "revoke " + b + " from " + a},
 		"the second is a member of the first":     {"grant " + a + " to " + b, "revoke " + a + " from " + b},
-		"workspaces are members of the owner":     {"grant kluis_owner to " + a, "revoke kluis_owner from " + a},
+		"workspaces are members of the owner":     {"grant " + owner + " to " + a, "revoke " + owner + " from " + a},
 		"the second workspace's is a superuser":   {"alter role " + b + " superuser", "alter role " + b + " nosuperuser"},
 		"the first workspace's role is superuser": {"alter role " + a + " superuser", "alter role " + a + " nosuperuser"},
 	} {

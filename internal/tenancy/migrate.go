@@ -123,18 +123,25 @@ func (t *Tenancy) patiently(ctx context.Context, migrate func() error) error {
 	return nil
 }
 
-// Prepare brings the control schema to this program's shape. A newer one stays as it is: see package migrations.
+// Prepare brings the control schema to this program's shape, and gives again what roles and grants lack. A newer one stays as it is:
+// see package migrations.
 func (t *Tenancy) Prepare(ctx context.Context) error {
 	if err := t.bootstrap(ctx); err != nil {
 		return err
 	}
 	there, err := t.lookAtControl(ctx)
-	if err != nil || there.version >= len(t.controlLine) && there.workspaces >= len(t.workspaceLine) {
+	if err != nil {
 		return err
 	}
-	return t.patiently(ctx, func() error {
-		return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error { return t.migrateControl(ctx, tx) })
-	})
+	if there.version < len(t.controlLine) || there.workspaces < len(t.workspaceLine) {
+		err := t.patiently(ctx, func() error {
+			return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error { return t.migrateControl(ctx, tx) })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return t.heal(ctx, false)
 }
 
 func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
@@ -144,16 +151,16 @@ func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
 	if err := lock(ctx, tx); err != nil {
 		return err
 	}
-	login, err := t.login(ctx, tx)
+	owner, err := pg.Owner(ctx, tx)
 	if err != nil {
 		return err
 	}
+	login, group := t.login(), pgx.Identifier{groupOf(owner)}.Sanitize()
 	//sqlcheck:allow login is quoted
 	_, err = tx.Exec(ctx, `create table if not exists kluis.migration (single boolean primary key default true check (single),
 			version integer not null, hashes text[] not null default '{}', -- of this schema
 			workspaces integer not null default 0); -- the newest version of workspaces that a program brought: none is made older
-		insert into kluis.migration (version) values (0) on conflict do nothing;
-		grant usage on schema kluis to `+login+`; grant select on kluis.migration to `+login)
+		insert into kluis.migration (version) values (0) on conflict do nothing;`+beforeControl(login))
 	if err != nil {
 		return fmt.Errorf("prepare the control schema: %w", err)
 	}
@@ -162,7 +169,7 @@ func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if newest := len(t.controlLine); there.version < newest {
-		if err := apply(ctx, tx, t.controlLine, there.version, login, ""); err != nil {
+		if err := apply(ctx, tx, t.controlLine, there.version, login, group); err != nil {
 			return err
 		}
 		there.version, there.hashes = newest, hashes(t.controlLine)
@@ -218,17 +225,13 @@ func (t *Tenancy) migrateOne(ctx context.Context, w pg.Workspace) error {
 
 // migrateWorkspace gives a workspace what it lacks, in a transaction of its own: killed anywhere, it has all or nothing of it.
 func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
-	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+	return t.db.Own(ctx, w.Schema(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, setWaits); err != nil {
-			return err
-		}
-		login, err := t.login(ctx, tx)
-		if err != nil {
 			return err
 		}
 		var version int
 		var applied []string
-		err = tx.QueryRow(ctx, `select version, hashes from kluis.workspace where id = $1 for update`, w.ID).Scan(&version, &applied)
+		err := tx.QueryRow(ctx, `select version, hashes from kluis.workspace where id = $1 for update`, w.ID).Scan(&version, &applied)
 		if err != nil {
 			return fmt.Errorf("lock the workspace, which a rebuild may have: %w", err)
 		}
@@ -242,19 +245,12 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hashes = $2, failure = null where id = $3`, newest, hashes(t.workspaceLine), w.ID); err != nil {
 			return err
 		}
-		if err := pg.Become(ctx, tx, pg.Owner, w.Schema()); err != nil {
-			return err
-		}
-		return apply(ctx, tx, t.workspaceLine, version, login, w.Schema())
+		return apply(ctx, tx, t.workspaceLine, version, t.login(), w.Schema())
 	})
 }
 
 // login is the application's login, quoted as an identifier.
-func (t *Tenancy) login(ctx context.Context, tx pgx.Tx) (string, error) {
-	var name string
-	err := tx.QueryRow(ctx, `select session_user`).Scan(&name)
-	return pgx.Identifier{name}.Sanitize(), err
-}
+func (t *Tenancy) login() string { return pgx.Identifier{t.db.Login()}.Sanitize() }
 
 // foreign makes ErrForeign of what says that a column is not there: data from before it.
 func foreign(err error) error {

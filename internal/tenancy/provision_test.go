@@ -37,7 +37,7 @@ func TestProvision(t *testing.T) {
 	if err := d.Provision(minute(t), w.ID, "acme", "be", who(&found), who(&after)); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(found, []string{w.Schema(), w.Schema() + ", pg_temp"}) || after[0] != "kluis" || strings.Contains(after[1], "ws_") {
+	if !slices.Equal(found, []string{ownerOf(t, admin), w.Schema() + ", pg_temp"}) || after[0] != found[0] || strings.Contains(after[1], "ws_") {
 		t.Errorf("found ran as %v, after as %v", found, after)
 	}
 	p := partsOf(t, admin, w)

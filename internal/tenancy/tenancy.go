@@ -48,7 +48,7 @@ type Entry struct {
 	ID        uuid.UUID
 	Slug      string
 	Region    string
-	Status    string // active, erased
+	Status    string // active, on_hold, erasing, erased
 	Version   int    // the last migration that it has
 	CreatedAt time.Time
 }
@@ -58,14 +58,22 @@ func (e Entry) Workspace() pg.Workspace { return pg.Workspace{ID: e.ID} }
 
 const columns = `id, slug, region, status, version, created_at`
 
+// active is the status of a workspace that is served. No login may take the role of another.
+const active = "active"
+
 // List gives the active workspaces, the oldest first, at most limit (0 = all).
 func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' order by id limit nullif($1, 0)`, limit)
 }
 
-// BySlug finds an active workspace; ErrUnknown when there is none.
+// All gives every workspace that was not erased, the oldest first, on hold or not.
+func (t *Tenancy) All(ctx context.Context) ([]Entry, error) {
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' order by id`)
+}
+
+// BySlug finds a workspace that was not erased; ErrUnknown when there is none. What is on hold is closed: see pg.ErrClosed.
 func (t *Tenancy) BySlug(ctx context.Context, slug string) (Entry, error) {
-	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' and slug = $1`, slug)
+	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' and slug = $1`, slug)
 	if err == nil && len(entries) == 0 {
 		err = ErrUnknown
 	}
@@ -111,33 +119,19 @@ var (
 	ErrSlugTaken = errors.New("the slug is taken")
 )
 
-// Provision makes a workspace: directory entry, role, schema, tables, and whatever found adds to them as
-// the workspace's role. It is one transaction: killed anywhere, the workspace is whole or absent. After
-// found, the transaction is the login's again, for after, which may touch the control schema.
+// Provision makes a workspace: directory entry, role, schema, tables, and whatever found adds to them. It is one
+// transaction: killed anywhere, the workspace is whole or absent. It is the owner's from found on, in the workspace's
+// schema; for after, which may touch the control schema, no schema is on its path.
 func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region string, found, after func(tx pgx.Tx) error) error {
-	w := pg.Workspace{ID: id}
-	err := pgx.BeginFunc(ctx, t.db.Pool(), func(tx pgx.Tx) error {
-		if err := t.notOlder(ctx, tx); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version, hashes, shape) values ($1, $2, $3, 'active', $4, $5, $6)`,
-			id, slug, region, len(t.workspaceLine), hashes(t.workspaceLine), t.Shape)
-		if pg.Is(err, pg.UniqueViolation) {
-			return ErrSlugTaken
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.build(ctx, tx, w); err != nil {
-			return err
-		}
-		if err := pg.Become(ctx, tx, w.Schema(), w.Schema()); err != nil {
+	e := Entry{ID: id, Slug: slug, Region: region, Status: active, Version: len(t.workspaceLine)}
+	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
+		if err := t.build(ctx, tx, e); err != nil {
 			return err
 		}
 		if err := found(tx); err != nil {
 			return err
 		}
-		if err := pg.Become(ctx, tx, "none", ""); err != nil {
+		if _, err := tx.Exec(ctx, `set local search_path = pg_catalog, pg_temp`); err != nil {
 			return err
 		}
 		return after(tx)
@@ -166,23 +160,33 @@ func (t *Tenancy) MayProvision(ctx context.Context) error {
 	return t.db.Control(ctx, func(tx pgx.Tx) error { return t.notOlder(ctx, tx) })
 }
 
-func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
-	login, err := t.login(ctx, tx)
+// build makes everything that is not of the workspace's founders. The directory entry comes late, and tells whether the
+// slug is taken: only the owner may write it.
+func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, e Entry) error {
+	name, err := t.tenant(ctx, tx, e)
 	if err != nil {
 		return err
 	}
-	name := w.Schema() // "ws_" and hexadecimal digits of the id
-	//sqlcheck:allow a name made of the workspace's id
-	if _, err := tx.Exec(ctx, `create role `+name+` nologin in role `+tenants+`; grant `+name+` to session_user;
-		create schema `+name+` authorization `+pg.Owner); err != nil {
-		return fmt.Errorf("create role and schema: %w", err)
+	if err := pg.CreateSchema(ctx, tx, name); err != nil {
+		return err
 	}
-	if err := pg.Become(ctx, tx, pg.Owner, name); err != nil {
+	if err := pg.BecomeOwner(ctx, tx, name); err != nil {
+		return err
+	}
+	if err := t.notOlder(ctx, tx); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `insert into kluis.workspace (id, slug, region, status, version, hashes, shape) values ($1, $2, $3, $4, $5, $6, $7)`,
+		e.ID, e.Slug, e.Region, e.Status, e.Version, hashes(t.workspaceLine), t.Shape)
+	if pg.Is(err, pg.UniqueViolation) {
+		return ErrSlugTaken
+	}
+	if err != nil {
 		return err
 	}
 	//sqlcheck:allow a name made of the workspace's id
 	if _, err := tx.Exec(ctx, `grant usage on schema `+name+` to `+name); err != nil {
 		return err
 	}
-	return apply(ctx, tx, t.workspaceLine, 0, login, name)
+	return apply(ctx, tx, t.workspaceLine, 0, t.login(), name)
 }

@@ -8,8 +8,8 @@ create table signal (
     not_before   timestamptz,                -- the workspace is left alone until then
     primary key (workspace_id, id)           -- the look goes from workspace to workspace, and to the oldest row of each
 );
-grant usage on schema kluis to kluis_workspace;
-grant insert on signal to kluis_workspace;
+grant usage on schema kluis to :role;
+grant insert on signal to :role;
 grant select, update, delete on signal to :login;
 
 -- A workspace's role signals for itself alone. The policies name no role, so that a dump brings them along to a server

@@ -1,0 +1,76 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// enterAsOwner makes a transaction the owner's: the role that owns the control schema, of which each installation on a
+// server has one of its own, and which nobody logs in as. A database without that schema has none.
+const enterAsOwner = `select set_config('search_path', $1, true),
+	set_config('synchronous_commit', case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, true),
+	set_config('role', coalesce((select pg_catalog.pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = 'kluis'), '(the owner of schema kluis)'), true)`
+
+// ErrClosed says that the login may not take a workspace's role: the workspace is on hold, or is being erased, or was
+// restored without its role. Postgres says so itself, so it holds at once and for every process.
+var ErrClosed = errors.New("the workspace is closed")
+
+// closed makes ErrClosed of Postgres' refusal to take a role.
+func closed(err error) error {
+	if Is(err, AccessDenied, NoSuchRole) {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
+}
+
+// Cross runs fn as a workspace in the middle of a transaction of the login, which it leaves the login's again. When fn
+// fails, the transaction is to be rolled back. It is for what has to be one transaction in both; everything else goes
+// through Do, Read and In.
+func Cross(ctx context.Context, tx pgx.Tx, w Workspace, fn func() error) error {
+	if _, err := tx.Exec(ctx, enter, w.Schema(), onlyIn(w.Schema())); err != nil {
+		return fmt.Errorf("become workspace %s: %w", w.ID, closed(err))
+	}
+	if err := fn(); err != nil {
+		return err
+	}
+	back := &pgx.Batch{} // without set_config, which only the login may call
+	back.Queue(`set local role none`)
+	back.Queue(`set local search_path = pg_catalog, pg_temp`)
+	if err := tx.SendBatch(ctx, back).Close(); err != nil {
+		return fmt.Errorf("become the login again: %w", err)
+	}
+	return nil
+}
+
+// BecomeOwner makes the rest of a transaction of Admin the owner's, with one or more schemas, or none, on the search_path.
+func BecomeOwner(ctx context.Context, tx pgx.Tx, path string) error {
+	if _, err := tx.Exec(ctx, enterAsOwner, onlyIn(path)); err != nil {
+		return fmt.Errorf("become the owner: %w", err)
+	}
+	return nil
+}
+
+// Owner is the name of the owner's role. tx is anybody's.
+func Owner(ctx context.Context, tx pgx.Tx) (name string, err error) {
+	err = tx.QueryRow(ctx, `select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'kluis'`).Scan(&name)
+	if err != nil {
+		return "", fmt.Errorf("look up the owner of schema kluis: %w", err)
+	}
+	return name, nil
+}
+
+// CreateSchema makes a schema of the owner's, unless it is there, in a transaction of Admin: only a login may make schemas.
+func CreateSchema(ctx context.Context, tx pgx.Tx, name string) error {
+	owner, err := Owner(ctx, tx)
+	if err != nil {
+		return err
+	}
+	sql := "create schema if not exists " + pgx.Identifier{name}.Sanitize() + " authorization " + pgx.Identifier{owner}.Sanitize()
+	if _, err := tx.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("create schema %s (the login needs CREATE on the database): %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package tenancy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Who may do what is said once, by the lines of migrations that begin with "grant" or "revoke". They are run again where
+// something of it is missing, as after a restore.
+
+// access is those lines of some files, which may be run any number of times.
+func access(line []migration, login, role string) string {
+	var sql strings.Builder
+	for _, m := range line {
+		for text := range strings.Lines(m.sql) {
+			if strings.HasPrefix(text, "grant ") || strings.HasPrefix(text, "revoke ") {
+				sql.WriteString(text)
+			}
+		}
+	}
+	return strings.NewReplacer(":login", login, ":role", role).Replace(sql.String())
+}
+
+// beforeControl is what the login needs before the first file of the control schema.
+func beforeControl(login string) string {
+	return "grant usage on schema kluis to " + login + "; grant select on kluis.migration to " + login + ";"
+}
+
+// healControl grants again what is granted in the control schema, when the login or the group of workspaces lacks it.
+func (t *Tenancy) healControl(ctx context.Context) error {
+	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		owner, err := pg.Owner(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var lacks bool
+		err = tx.QueryRow(ctx, `select coalesce(not (has_schema_privilege($1, 'kluis', 'USAGE') and has_schema_privilege($2, 'kluis', 'USAGE')
+			and has_table_privilege($1, to_regclass('kluis.migration'), 'SELECT')), false)
+			from to_regclass('kluis.signal') as made where made is not null`, t.db.Login(), groupOf(owner)).Scan(&lacks)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && !lacks {
+			return nil // nothing is there yet, or nothing lacks
+		}
+		if err != nil {
+			return fmt.Errorf("look up what the control schema grants: %w", err)
+		}
+		var version int
+		if err := tx.QueryRow(ctx, `select version from migration`).Scan(&version); err != nil {
+			return err
+		}
+		known := t.controlLine[:min(version, len(t.controlLine))]
+		//sqlcheck:allow names that we quoted, and lines of migrations
+		if _, err := tx.Exec(ctx, beforeControl(t.login())+access(known, t.login(), pgx.Identifier{groupOf(owner)}.Sanitize())); err != nil {
+			return fmt.Errorf("grant again what the control schema grants: %w", err)
+		}
+		return nil
+	})
+}
+
+// heal gives workspaces their roles, memberships and grants again, as after a restore without them; all of them, or only
+// those that lack any, which one query finds.
+func (t *Tenancy) heal(ctx context.Context, all bool) error {
+	var lacking []Entry
+	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		owner, err := pg.Owner(ctx, tx)
+		if err != nil {
+			return err
+		}
+		rows, _ := tx.Query(ctx, `select `+columns+` from workspace w
+			left join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '') left join pg_namespace n on n.nspname = 'ws_' || replace(w.id::text, '-', '')
+			where w.status <> 'erased' and ($3 or r.oid is null or w.status = 'active' and not pg_has_role($2, r.oid, `+mayTake+`)
+				or not exists (select from pg_auth_members m join pg_roles g on g.oid = m.roleid where g.rolname = $1 and m.member = r.oid)
+				or not exists (select from aclexplode(n.nspacl) a where a.grantee = r.oid)
+				or exists (select from pg_class c where c.relnamespace = n.oid and c.relkind = 'r' and c.relowner = n.nspowner
+					and not exists (select from aclexplode(c.relacl) a where a.grantee = r.oid)))`, groupOf(owner), t.db.Login(), all)
+		lacking, err = pgx.CollectRows(rows, pgx.RowToStructByName[Entry])
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look which workspaces lack roles or grants: %w", foreign(err))
+	}
+	var group errgroup.Group
+	group.SetLimit(4)
+	for _, entry := range lacking {
+		group.Go(func() error {
+			err := t.db.Admin(ctx, func(tx pgx.Tx) error { return t.grant(ctx, tx, entry) })
+			if err != nil {
+				return fmt.Errorf("give workspace %s its role and grants again: %w", entry.ID, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// grant makes the role of a workspace, unless it is there, and gives it what it and the login need. It leaves the
+// transaction the owner's, in the workspace's schema.
+func (t *Tenancy) grant(ctx context.Context, tx pgx.Tx, e Entry) error {
+	name, err := t.tenant(ctx, tx, e)
+	if err != nil {
+		return err
+	}
+	if err := pg.BecomeOwner(ctx, tx, name); err != nil {
+		return err
+	}
+	known := t.workspaceLine[:min(e.Version, len(t.workspaceLine))]
+	//sqlcheck:allow names that we made or quoted, and lines of migrations
+	_, err = tx.Exec(ctx, `grant usage on schema `+name+` to `+name+`;`+access(known, t.login(), name))
+	return err
+}
+
+// tenant makes the role of a workspace, unless it is there, and lets the login take it, unless the workspace is closed.
+func (t *Tenancy) tenant(ctx context.Context, tx pgx.Tx, e Entry) (name string, err error) {
+	name = e.Workspace().Schema() // "ws_" and hexadecimal digits of the id
+	owner, err := pg.Owner(ctx, tx)
+	if err != nil {
+		return "", err
+	}
+	var there bool
+	if err := tx.QueryRow(ctx, `select exists (select from pg_roles where rolname = $1)`, name).Scan(&there); err != nil {
+		return "", err
+	}
+	sql := "grant " + pgx.Identifier{groupOf(owner)}.Sanitize() + " to " + name
+	if !there {
+		sql = "create role " + name + " nologin; " + sql
+	}
+	if e.Status == active {
+		sql += "; grant " + name + " to " + t.login()
+	}
+	//sqlcheck:allow names that we made or quoted
+	if _, err := tx.Exec(ctx, sql); err != nil {
+		return "", fmt.Errorf("make the role %s: %w", name, err)
+	}
+	return name, nil
+}

@@ -1,0 +1,46 @@
+package tenancy
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Hold closes a workspace: no login may take its role any more, so Postgres refuses the next transaction of whatever
+// process, with pg.ErrClosed. One that has begun goes on to its end. Nothing of the workspace is changed.
+func (t *Tenancy) Hold(ctx context.Context, slug string) error {
+	return t.turn(ctx, slug, active, "on_hold", func(name string) string { return "revoke " + name + " from " + t.login() })
+}
+
+// Release opens a workspace that was on hold.
+func (t *Tenancy) Release(ctx context.Context, slug string) error {
+	return t.turn(ctx, slug, "on_hold", active, func(name string) string { return "grant " + name + " to " + t.login() })
+}
+
+func (t *Tenancy) turn(ctx context.Context, slug, from, to string, sql func(name string) string) error {
+	entry, err := t.BySlug(ctx, slug)
+	if err != nil {
+		return err
+	}
+	err = t.db.Admin(ctx, func(tx pgx.Tx) error {
+		//sqlcheck:allow a name made of the workspace's id, and a quoted one
+		if _, err := tx.Exec(ctx, sql(entry.Workspace().Schema())); err != nil {
+			return err
+		}
+		if err := pg.BecomeOwner(ctx, tx, "kluis"); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `update workspace set status = $1 where id = $2 and status = $3`, to, entry.ID, from)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = fmt.Errorf("it is %s and not %s", entry.Status, from)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("workspace %q: %w", slug, err)
+	}
+	return nil
+}
