@@ -105,10 +105,7 @@ func (s *Server) fill(ctx context.Context, alive lock, temp string) error {
 	if err := rewrite(filepath.Join(temp, "pg_hba.conf"), os.O_TRUNC, hba); err != nil {
 		return err
 	}
-	if err := rewrite(filepath.Join(temp, "postgresql.conf"), os.O_APPEND, settings); err != nil {
-		return err
-	}
-	return s.setPasswords(ctx, alive, data)
+	return rewrite(filepath.Join(temp, "postgresql.conf"), os.O_APPEND, settings)
 }
 
 // initdb makes the files. The order of text is that of code points and case is Unicode's, on every machine alike:
@@ -127,6 +124,19 @@ func (s *Server) initdb(ctx context.Context, alive lock, data dataDir) error {
 		_, err = s.output(ctx, s.program("initdb", alive, data, append(args, "--locale=C")...))
 	}
 	return err
+}
+
+// ensurePasswords sets those of a cluster that has none yet, or whose file was lost. The file is written last: as long as
+// it is not there, the next start sets passwords again.
+func (s *Server) ensurePasswords(ctx context.Context, alive lock, data dataDir) error {
+	if s.passwords.stored {
+		return nil
+	}
+	if err := s.setPasswords(ctx, alive, data); err != nil {
+		return err
+	}
+	s.passwords.stored = true
+	return s.passwords.write(s.folder)
 }
 
 // setPasswords makes the login and gives both roles their passwords, in Postgres' single-user mode: it asks for no

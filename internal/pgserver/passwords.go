@@ -24,19 +24,19 @@ const (
 // is out, since root's kluis and Postgres are different users.
 type passwords struct {
 	superuser, login string
+	stored           bool // in the file, and so set in the cluster
 }
 
-func newPasswords() passwords { return passwords{superuser: rand.Text(), login: rand.Text()} }
-
-// readPasswords reads the file, or says that there is none, which means that the cluster has to be given new ones.
-func readPasswords(d folder) (p passwords, found bool, err error) {
+// readPasswords reads the file. Where there is none it makes passwords, which the cluster has to be given.
+func readPasswords(d folder) (p passwords, err error) {
 	content, err := os.ReadFile(d.file("passwords"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, false, nil
+		return passwords{superuser: rand.Text(), login: rand.Text()}, nil
 	}
 	if err != nil {
-		return p, false, err
+		return p, err
 	}
+	p.stored = true
 	for line := range strings.Lines(string(content)) {
 		fields := strings.Split(strings.TrimSpace(line), ":")
 		switch {
@@ -47,9 +47,9 @@ func readPasswords(d folder) (p passwords, found bool, err error) {
 		}
 	}
 	if p.superuser == "" || p.login == "" {
-		return p, false, fmt.Errorf("%s lacks a password of %s or %s: take the file away and start again, new ones are made then", d.file("passwords"), superuser, Login)
+		return p, fmt.Errorf("%s lacks a password of %s or %s: take the file away and start again, new ones are made then", d.file("passwords"), superuser, Login)
 	}
-	return p, true, nil
+	return p, nil
 }
 
 // write keeps them so that `PGPASSFILE=<folder>/passwords psql -U postgres -h <socket>` works.

@@ -15,11 +15,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// patience is how long the processes of a server that is gone may take to end.
+// patience is how long the processes of a server that is gone may take to end, and one that is there to answer.
 const patience = 30 * time.Second
 
-// ensureRunning returns the socket of a server that accepts connections: the one that is there, or a new one. The
-// caller holds the transition. Recovery after a crash takes as long as it takes: ctx is the limit.
+// ensureRunning returns the socket of a server that accepts connections: the one that others use, or a new one. What an
+// ended process left behind is stopped first, whatever state it is in, so that there is one way to begin. The caller holds
+// the transition. Recovery after a crash takes as long as it takes: ctx is the limit.
 func (s *Server) ensureRunning(ctx context.Context) (socket string, err error) {
 	for began := time.Now(); ; {
 		held, err := s.alive.held()
@@ -29,17 +30,18 @@ func (s *Server) ensureRunning(ctx context.Context) (socket string, err error) {
 		if !held {
 			return s.launch(ctx)
 		}
-		p, err := readPidfile(s.folder.cluster())
-		there := s.postmaster() != 0
-		if err == nil && p.ready {
-			socket, err := s.adopt(ctx, p, there && time.Since(began) > 5*time.Second)
-			if socket != "" || err != nil {
-				return socket, err
-			}
+		alone, err := s.alone()
+		if err != nil {
+			return "", err
 		}
-		// It starts, recovers or stops, or it is what a killed one left behind, which ends by itself.
-		if !there && time.Since(began) > patience {
-			return "", fmt.Errorf("processes of an ended Postgres in %s are still running after %v: end them (they hold the lock of %s)", s.folder, patience, s.alive.f.Name())
+		if alone {
+			if err := s.endLeftBehind(ctx); err != nil {
+				return "", err
+			}
+			continue
+		}
+		if socket, err := s.shared(ctx, time.Since(began) > patience); socket != "" || err != nil {
+			return socket, err
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return "", fmt.Errorf("wait for the Postgres that runs in %s: %w", s.folder, err)
@@ -47,38 +49,31 @@ func (s *Server) ensureRunning(ctx context.Context) (socket string, err error) {
 	}
 }
 
-// adopt takes over a server that says it is ready; no socket means not yet. One of another release than the programs
-// (they were upgraded under it, after which it fails to load what belongs to it) is restarted, unless others use it;
-// so is one that is deaf: it runs, and its socket is gone.
-func (s *Server) adopt(ctx context.Context, p pidfile, deaf bool) (socket string, err error) {
-	version, err := s.runningVersion(ctx, p.socket)
+// shared returns the socket of the server that others use, when it answers. Until then it starts, recovers or stops, or it
+// is what a killed one left behind, which ends by itself; late, only a server that starts or recovers is waited for.
+func (s *Server) shared(ctx context.Context, late bool) (socket string, err error) {
+	p, err := readPidfile(s.folder.cluster())
+	ready := err == nil && p.ready
+	if ready {
+		if err = s.answers(ctx, p.socket); err == nil {
+			return p.socket, nil
+		}
+	}
 	switch {
 	case refused(err):
 		return "", s.wrongPassword(err)
-	case err != nil && !deaf:
-		return "", nil
-	case err == nil && version == s.binaries.version:
-		return p.socket, nil
+	case late && (ready || s.postmaster() == 0):
+		return "", fmt.Errorf("the Postgres in %s (process %d), which others use, does not answer after %v: end all that hold the lock of %s: %w",
+			s.folder, p.pid, patience, s.alive.f.Name(), err)
 	}
-	alone, lockErr := s.alone()
-	switch {
-	case lockErr != nil:
-		return "", lockErr
-	case !alone && err != nil:
-		return "", fmt.Errorf("the Postgres in %s (process %d) does not answer, and others use it: %w", s.folder, p.pid, err)
-	case !alone:
-		s.log.WarnContext(ctx, "the running Postgres is of another release than the programs: restart everything that uses it", "running", version, "programs", s.binaries.version)
-		return p.socket, nil
-	}
-	why := "its programs were exchanged under it"
-	if err != nil {
-		why = "does not answer: " + err.Error()
-	}
-	s.log.WarnContext(ctx, "restarting Postgres", "why", why, "running", version, "programs", s.binaries.version)
-	if err := s.shutdown(ctx); err != nil {
-		return "", err
-	}
-	return s.launch(ctx)
+	return "", nil
+}
+
+func (s *Server) endLeftBehind(ctx context.Context) error {
+	s.log.InfoContext(ctx, "stopping the Postgres that an ended process left behind", "folder", string(s.folder))
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.shutdown(ctx)
 }
 
 // refused tells whether the password was wrong.
@@ -88,20 +83,22 @@ func refused(err error) bool {
 }
 
 func (s *Server) wrongPassword(err error) error {
+	if !s.passwords.stored {
+		return fmt.Errorf("%s is gone and others use the server: stop them first", s.folder.file("passwords"))
+	}
 	return fmt.Errorf("the cluster in %s has other passwords than %s: take that file away and start again, new ones are set then: %w", s.folder, s.folder.file("passwords"), err)
 }
 
-// runningVersion connects to the server behind a socket and asks what it is.
-func (s *Server) runningVersion(ctx context.Context, socket string) (string, error) {
+// answers connects to the server behind a socket.
+func (s *Server) answers(ctx context.Context, socket string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	there := Server{socket: socket, passwords: s.passwords}
 	conn, err := pgx.Connect(ctx, there.SuperuserURL(superuser))
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer conn.Close(ctx)
-	return conn.PgConn().ParameterStatus("server_version"), nil
+	return conn.Close(ctx)
 }
 
 // claim takes alive, which is to be inherited by programs, as soon as nothing of ours runs.
@@ -147,6 +144,9 @@ func (s *Server) launch(ctx context.Context) (socket string, err error) {
 		return "", err
 	}
 	defer data.close()
+	if err := s.ensurePasswords(ctx, alive, data); err != nil {
+		return "", err
+	}
 	cmd := s.program("postgres", alive, data, s.arguments(socket)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -202,7 +202,7 @@ func (s *Server) waitReady(ctx context.Context, socket string, log *os.File) err
 			return fmt.Errorf("wait for Postgres to start, see %s: %w", log.Name(), err)
 		}
 	}
-	if _, err = s.runningVersion(ctx, socket); refused(err) {
+	if err = s.answers(ctx, socket); refused(err) {
 		return s.wrongPassword(err)
 	}
 	return err

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	Log       *slog.Logger      // nil: says nothing
 	Binaries  string            // folder of Postgres' programs; empty: searched, see find
-	Settings  map[string]string // further settings (-c), for tests and benchmarks; an adopted server keeps its own
+	Settings  map[string]string // further settings (-c), for tests and benchmarks; a server that others use keeps its own
 	Unwatched bool              // do not start the server again when it ends by itself
 }
 
@@ -41,7 +41,7 @@ type Server struct {
 }
 
 // Start returns when the private Postgres in dir accepts connections. It makes the cluster if there is none, and
-// adopts a server that is running already, another process' or one that a killed process left. Data is never
+// shares a server that another process runs. Data is never
 // deleted: a cluster of another major version, or half of one, is refused.
 func Start(ctx context.Context, dir string, opts Options) (*Server, error) {
 	s := &Server{log: opts.Log, settings: opts.Settings, endWatch: func() {}}
@@ -85,7 +85,7 @@ func (s *Server) close() {
 	s.transition.close()
 }
 
-// begin brings the server up. It has the transition to itself, so of two at once the second finds a server to adopt.
+// begin brings the server up. It has the transition to itself, so of two at once the second finds a server to share.
 func (s *Server) begin(ctx context.Context, binariesFolder string) error {
 	defer s.transition.release()
 	if err := s.users.wait(ctx, syscall.LOCK_SH); err != nil {
@@ -102,65 +102,16 @@ func (s *Server) begin(ctx context.Context, binariesFolder string) error {
 	if s.binaries, err = newSearch(s.account, s.log, binariesFolder, major, cacheFolder(s.folder)).find(ctx); err != nil {
 		return err
 	}
-	if err := s.ensureCluster(ctx, major != 0); err != nil {
+	if major == 0 {
+		if err := s.createCluster(ctx); err != nil {
+			return err
+		}
+	}
+	if s.passwords, err = readPasswords(s.folder); err != nil {
 		return err
 	}
 	s.socket, err = s.ensureRunning(ctx)
 	return err
-}
-
-// ensureCluster makes the cluster, or gives one whose passwords are lost new ones.
-func (s *Server) ensureCluster(ctx context.Context, there bool) error {
-	known, found, err := readPasswords(s.folder)
-	if err != nil {
-		return err
-	}
-	if s.passwords = known; !found {
-		s.passwords = newPasswords()
-	}
-	switch {
-	case !there:
-		if err := s.createCluster(ctx); err != nil {
-			return err
-		}
-	case !found:
-		s.log.WarnContext(ctx, "the passwords of the cluster are lost: setting new ones", "folder", string(s.folder))
-		if err := s.repairPasswords(ctx); err != nil {
-			return err
-		}
-	}
-	if found {
-		return nil
-	}
-	// Last: as long as the file is not there, the next Start sets passwords again.
-	return s.passwords.write(s.folder)
-}
-
-func (s *Server) repairPasswords(ctx context.Context) error {
-	if held, err := s.alive.held(); err != nil {
-		return err
-	} else if held {
-		if alone, err := s.alone(); err != nil || !alone {
-			return errors.Join(err, fmt.Errorf("%s is gone and others use the server: stop them first", s.folder.file("passwords")))
-		}
-		if err := s.shutdown(ctx); err != nil {
-			return err
-		}
-	}
-	alive, err := s.claim(ctx)
-	if err != nil {
-		return err
-	}
-	defer alive.close()
-	if err := s.prepareFiles(); err != nil {
-		return err
-	}
-	data, err := s.openData(ctx, s.folder.cluster())
-	if err != nil {
-		return err
-	}
-	defer data.close()
-	return s.setPasswords(ctx, alive, data)
 }
 
 // alone tells whether nobody else uses the server. The caller holds the transition, so it stays true.
