@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	rebuildsAtOnce = 2           // in one process: each takes a core
-	rebuildEvery   = time.Minute // how often to look for read models of an older shape: one query
-	rebuildPause   = time.Hour   // the longest between two tries of what fails
+	rebuildsAtOnce = 2               // in one process: each takes a core
+	rebuildEvery   = time.Minute     // how often to look for read models of an older shape: one query
+	rebuildAgain   = 5 * time.Second // and how soon when there were some, which others may be at, or which lack migrations
+	rebuildPause   = time.Hour       // the longest between two tries of what fails
 )
 
 // setback is a workspace whose rebuild failed.
@@ -30,12 +31,13 @@ type setback struct {
 func (j *Jobs) renew(ctx context.Context) error {
 	setbacks := map[pg.Workspace]setback{}
 	for {
-		outdated, err := j.Views.Outdated(ctx)
-		if err == nil {
+		pause := rebuildEvery
+		if outdated, err := j.Views.Outdated(ctx); err != nil || len(outdated) > 0 {
 			j.renewAll(ctx, outdated, setbacks)
+			pause = rebuildAgain
 		}
 		select {
-		case <-time.After(rebuildEvery):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil
 		}

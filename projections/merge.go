@@ -12,11 +12,12 @@ import (
 func merge(ctx context.Context, tx *pg.Tx, s pg.Shadow) error {
 	for _, m := range models {
 		of := func(format string) string {
-			return strings.NewReplacer("SHADOW", s.Schema()+"."+m.table(), "LIVE", m.table(), "COLUMNS", m.columnList(), "VALUES", "s."+strings.ReplaceAll(m.columnList(), ", ", ", s.")).Replace(format)
+			return strings.NewReplacer("SHADOW", s.Schema()+"."+m.table(), "LIVE", m.table(), "COLUMNS", m.columnList(),
+				"VALUES", columnsOf("s", m), "OLD", columnsOf("l", m)).Replace(format)
 		}
 		for _, sql := range []string{
 			`delete from LIVE l where not exists (select from SHADOW s where s.id = l.id)`,
-			`update LIVE l set (COLUMNS) = row (VALUES) from SHADOW s where s.id = l.id and (l.*) is distinct from (s.*)`,
+			`update LIVE l set (COLUMNS) = row (VALUES) from SHADOW s where s.id = l.id and (OLD) is distinct from (VALUES)`,
 			`insert into LIVE (COLUMNS) select VALUES from SHADOW s where not exists (select from LIVE l where l.id = s.id)`,
 		} {
 			//sqlcheck:allow names of our own tables, and of the workspace's id
@@ -26,6 +27,11 @@ func merge(ctx context.Context, tx *pg.Tx, s pg.Shadow) error {
 		}
 	}
 	return nil
+}
+
+// columnsOf are the columns of a read model that this program knows, of one of two tables. A newer program may have added others.
+func columnsOf(alias string, m model) string {
+	return alias + "." + strings.ReplaceAll(m.columnList(), ", ", ", "+alias+".")
 }
 
 // compare counts the rows that merge would change. The checkpoint counts as one, when its roster is another.
@@ -45,7 +51,8 @@ func compare(ctx context.Context, tx *pg.Tx, s pg.Shadow, roster int) (drifts []
 	}
 	for _, m := range models {
 		//sqlcheck:allow names of our own tables, and of the workspace's id
-		sql := fmt.Sprintf(`select count(*) from %[1]s l full join %[2]s.%[1]s s on s.id = l.id where (l.*) is distinct from (s.*)`, m.table(), s.Schema())
+		sql := fmt.Sprintf(`select count(*) from %[1]s l full join %[2]s.%[1]s s on s.id = l.id where (%[3]s) is distinct from (%[4]s)`,
+			m.table(), s.Schema(), columnsOf("l", m), columnsOf("s", m))
 		if err := drift(m.table(), sql); err != nil {
 			return nil, err
 		}

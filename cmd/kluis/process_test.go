@@ -51,8 +51,11 @@ func TestMain(m *testing.M) {
 type home struct {
 	data    string
 	env     []string
-	program string // empty: binary
+	program string // another build than the one that is tested
 }
+
+// with is the same home for another build.
+func (h *home) with(program string) *home { return &home{data: h.data, env: h.env, program: program} }
 
 // unlimited lets tests do as much as they like.
 const unlimited = "KLUIS_LIMITS=signup_ip=off,signup_domain=off,login_ip=off,login_account=off,api_member=off"
@@ -295,6 +298,20 @@ const plain = "correct horse 77 battery"
 // signUp makes a workspace, by way of the mail that the server writes, and gives its admin.
 func (s *server) signUp(t *testing.T, slug string) *client {
 	t.Helper()
+	r := s.verify(t, slug)
+	if r.status != http.StatusCreated {
+		t.Fatalf("verify: %d %s", r.status, r.body)
+	}
+	var admitted struct{ Token string }
+	decode(t, r.body, &admitted)
+	c := (&client{}).at(s)
+	c.token = admitted.Token
+	return c
+}
+
+// verify signs up, and gives the answer to the code.
+func (s *server) verify(t *testing.T, slug string) reply {
+	t.Helper()
 	c := (&client{}).at(s)
 	address := "ann@" + slug + ".example"
 	var signup struct {
@@ -302,10 +319,11 @@ func (s *server) signUp(t *testing.T, slug string) *client {
 	}
 	decode(t, c.want(t, http.StatusAccepted, "POST", "/api/signup", fmt.Sprintf(
 		`{"workspace": {"slug": %q, "name": "Works of %s"}, "email": %q, "full_name": "Ann Example", "password": %q}`, slug, slug, address, plain)).body, &signup)
-	var admitted struct{ Token string }
-	decode(t, c.want(t, http.StatusCreated, "POST", "/api/signup/verify", fmt.Sprintf(`{"signup_id": %q, "code": %q}`, signup.SignupID, s.mailed(t, address))).body, &admitted)
-	c.token = admitted.Token
-	return c
+	r, err := c.do("POST", "/api/signup/verify", fmt.Sprintf(`{"signup_id": %q, "code": %q}`, signup.SignupID, s.mailed(t, address)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // mailed waits for a mail and gives the code in it.
