@@ -184,11 +184,14 @@ func (e *ClockError) Error() string {
 // Outage has it told as one: once the clock is right, the same may be asked again.
 func (e *ClockError) Outage() pg.Outage { return pg.ClockWrong }
 
-// GapError says that the log lacks an event: position Want should have come, and Got came. It was tampered with, or Postgres
-// lost a row.
+// GapError says that the log lacks an event: position Want should have come, and Got came; 0 for none. It was tampered with, or
+// Postgres lost a row.
 type GapError struct{ Want, Got int64 }
 
 func (e *GapError) Error() string {
+	if e.Got == 0 {
+		return fmt.Sprintf("the log has a gap: position %d should come next, and it ends", e.Want)
+	}
 	return fmt.Sprintf("the log has a gap: position %d should come next, and %d comes", e.Want, e.Got)
 }
 

@@ -125,7 +125,7 @@ func (s *Store) Each(ctx context.Context, w pg.Workspace, from int64, fn func(Re
 		case next > head.Position:
 			return next, nil
 		case len(records) == 0:
-			return next, &GapError{Want: next, Got: head.Position}
+			return next, &GapError{Want: next}
 		}
 	}
 }

@@ -54,6 +54,9 @@ type Signals struct {
 func NewSignals(db *pg.DB, bell *Bell, log *slog.Logger) *Signals {
 	// A handler needs connections beside the one that is held for it: never take them all.
 	slots := min(max(int(db.Pool().Config().MaxConns)/4, 1), 4)
+	if db.Pooled() {
+		slots = 1
+	}
 	return &Signals{db: db, bell: bell, log: log, slots: slots, grace: 10 * time.Second, beat: 10 * time.Second, idle: 30 * time.Second,
 		turn: make(chan struct{}, 1), parked: make(chan struct{}, slots)}
 }

@@ -181,6 +181,9 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int) (step, 
 	if mark.Shape > p.shape {
 		return step{}, domain.ErrNewer // whatever else: what it cannot read, either
 	}
+	if err == nil && len(records) == 0 && mark.Position < mark.Head {
+		err = &eventstore.GapError{Want: mark.Position + 1}
+	}
 	if err != nil || len(records) == 0 {
 		mark.RosterHead = mark.Roster
 		return step{mark: mark}, err

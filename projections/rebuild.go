@@ -227,7 +227,7 @@ func (p *Projections) readPages(ctx context.Context, w pg.Workspace, from, upTo 
 			return err
 		}
 		if len(records) == 0 {
-			return &eventstore.GapError{Want: from + 1, Got: upTo}
+			return &eventstore.GapError{Want: from + 1}
 		}
 		from = records[len(records)-1].Position
 		select {

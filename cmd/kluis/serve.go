@@ -60,6 +60,9 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 		return err
 	}
 	defer b.close()
+	if err := b.db.Room(ctx); err != nil {
+		return err
+	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ type DB struct {
 	pool   *pgxpool.Pool
 	owner  *pgxpool.Pool // of the login that may take the owner role: the same pool, unless SeparateOwner was called
 	pooler bool          // a pooler in transaction mode stands between us and Postgres
-	gate   Gate          // nil: every workspace may be opened
+	shares *shares
+	gate   Gate // nil: every workspace may be opened
 }
 
 // Gate refuses a workspace that must not be opened at the moment. It is asked before every transaction in a workspace, so it
@@ -39,7 +40,7 @@ func Open(ctx context.Context, url string, maxConns int32) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{pool: pool, owner: pool, pooler: pooler}, nil
+	return &DB{pool: pool, owner: pool, pooler: pooler, shares: newShares(pool.Config().MaxConns)}, nil
 }
 
 // ownerConns are enough for what the owner does: migrations, provisioning, rebuilds, retention, erasure.
@@ -65,7 +66,7 @@ func connect(ctx context.Context, url string, maxConns int32) (pool *pgxpool.Poo
 		config.MaxConns = maxConns
 	}
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
-	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
+	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive, Control: control}).DialContext
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
 		return nil
@@ -101,6 +102,9 @@ func (db *DB) Close() {
 // Pool is the pool itself, for libraries that keep to the control schema (River, Watermill). Workspace
 // data cannot be read with it: the login is refused there.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
+
+// Pooled tells whether a pooler in transaction mode stands between us and Postgres, where transactions are few.
+func (db *DB) Pooled() bool { return db.pooler }
 
 // Login is the name of the application's login.
 func (db *DB) Login() string { return db.pool.Config().ConnConfig.User }

@@ -33,7 +33,7 @@ var pins = map[string]string{
 	"default_tablespace": "", "temp_tablespaces": "", "default_table_access_method": "heap", "check_function_bodies": "on",
 	// nothing waits or holds for ever; long work says so in its own transaction
 	"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "5s", "idle_session_timeout": "0",
-	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", "tcp_user_timeout": "30000",
 	// speed
 	"jit": "off",
 }
@@ -67,6 +67,9 @@ func pin(params map[string]string) {
 // keepAlive ends a connection whose other end is gone within half a minute.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
 
+// unacknowledged is how long the other end of a connection may acknowledge nothing of what was sent.
+const unacknowledged = 30 * time.Second
+
 // probe opens a connection and looks what is at the other end. A pooler in transaction mode is known by its process id,
 // which it makes up, or by what it does not take at the start.
 func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, err error) {
@@ -90,6 +93,32 @@ func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, err error)
 			"CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
 	return pid != conn.PgConn().PID(), nil
+}
+
+// leastConns is how many transactions a process has open at once at least: the lock on a signal, its handler's, and those of a
+// rebuild.
+const leastConns = 4
+
+// Room refuses a pooler that lets too few transactions be open at once: they would wait for each other for ever.
+func (db *DB) Room(ctx context.Context) error {
+	if !db.pooler {
+		return nil
+	}
+	short, cancel := context.WithTimeout(ctx, acquirePatience)
+	defer cancel()
+	var open func(n int) error
+	open = func(n int) error {
+		if n == 0 {
+			return nil
+		}
+		return db.Control(short, func(pgx.Tx) error { return open(n - 1) })
+	}
+	err := open(leastConns)
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("the pooler in KLUIS_DATABASE_URL lets fewer than %d transactions be open at once: set default_pool_size "+
+			"(of PgBouncer) to 20 for each kluis, or leave the pooler out", leastConns)
+	}
+	return err
 }
 
 // acquirePatience is how long a transaction waits for a connection before it is refused as busy.

@@ -99,18 +99,27 @@ func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, r
 
 func (db *DB) within(ctx context.Context, w Workspace, options pgx.TxOptions, fn func(tx *Tx) error) error {
 	if db.gate == nil {
-		return db.withinPool(ctx, db.pool, w.Schema(), w.Schema(), options, fn)
+		return db.inShare(ctx, w, options, fn)
 	}
 	if err := db.gate(ctx, w, nil); err != nil {
 		return err
 	}
-	err := db.withinPool(ctx, db.pool, w.Schema(), w.Schema(), options, fn)
+	err := db.inShare(ctx, w, options, fn)
 	if Is(err, UndefinedTable, UndefinedColumn) {
 		if refused := db.gate(ctx, w, err); refused != nil {
 			return refused
 		}
 	}
 	return err
+}
+
+func (db *DB) inShare(ctx context.Context, w Workspace, options pgx.TxOptions, fn func(tx *Tx) error) error {
+	giveBack, err := db.shares.take(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	return db.withinPool(ctx, db.pool, w.Schema(), w.Schema(), options, fn)
 }
 
 func (db *DB) withinPool(ctx context.Context, pool *pgxpool.Pool, role, path string, options pgx.TxOptions, fn func(tx *Tx) error) error {

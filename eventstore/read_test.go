@@ -1,0 +1,72 @@
+package eventstore_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/kluis-eu/kluis/eventstore"
+)
+
+// A log that lacks an event is not read as if it did not: wherever the hole is.
+func TestGaps(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for hole, want := range map[string]eventstore.GapError{
+		"position = 1":             {Want: 1, Got: 2},
+		"position = 3":             {Want: 3, Got: 4},
+		"position in (3, 4)":       {Want: 3, Got: 5},
+		"position = 5":             {Want: 5},
+		"position between 1 and 5": {Want: 1},
+	} {
+		w := f.workspace(t)
+		for i := range 5 {
+			f.must(t, w, write("thing-1", i, "x"))
+		}
+		f.superuser(t, w, `delete from event where `+hole)
+		next, err := f.store.Each(t.Context(), w, 1, func(eventstore.Record) error { return nil })
+		var gap *eventstore.GapError
+		if !errors.As(err, &gap) || *gap != want || next != want.Want {
+			t.Errorf("without %s: %v after %d, want %v", hole, err, next, &want)
+		}
+	}
+}
+
+// A page has at most so many events and so many bytes, and at least one event.
+func TestPagesAreWeighed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	w := f.workspace(t)
+	fill := func(n, size int) {
+		f.superuser(t, w, fmt.Sprintf(`insert into event (position, id, stream, version, type, at, data)
+			select h.position + n, gen_random_uuid(), 'thing-' || h.position + n, 1, 'thing.done', now(), json_build_object('text', repeat('x', %d))
+			from head h, generate_series(1, %d) n;
+			update head set position = (select max(position) from event), last = (select id from event order by position desc limit 1)`, size, n))
+	}
+	fill(1500, 10)
+	fill(100, 200_000)
+	fill(2, 9<<20)
+	fill(1, 10)
+	var pages []int
+	for next := int64(0); ; {
+		var records []eventstore.Record
+		if err := f.db.Read(t.Context(), w, eventstore.After(&records, next)); err != nil {
+			t.Fatal(err)
+		}
+		if len(records) == 0 {
+			break
+		}
+		last, bytes := records[len(records)-1], 0
+		for _, r := range records {
+			bytes += len(r.Data)
+		}
+		if bytes-len(last.Data) > eventstore.PageBytes || len(records) > eventstore.PageEvents {
+			t.Errorf("a page of %d bytes and %d events", bytes, len(records))
+		}
+		next = last.Position
+		pages = append(pages, len(records))
+	}
+	if len(pages) != 6 || pages[0] != eventstore.PageEvents || pages[5] != 1 {
+		t.Errorf("pages of %v events", pages)
+	}
+}
