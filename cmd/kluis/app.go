@@ -29,6 +29,8 @@ type base struct {
 	store   *eventstore.Store
 	views   *projections.Projections
 	private *pgserver.Server // nil when the database is somebody else's
+
+	setConfig string // what to do when everybody may call it
 }
 
 // maxConns is how many connections one process uses at most. More do not make two cores faster.
@@ -36,14 +38,14 @@ const maxConns = 20
 
 // open is for what makes a database where there is none: serve and migrate.
 func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err error) {
-	b = &base{log: s.logger(stderr)}
+	b = &base{log: s.logger(stderr), setConfig: s.SetConfig}
 	defer func() {
 		if err != nil {
 			b.close()
 			b = nil
 		}
 	}()
-	url := s.DatabaseURL
+	url, ownerURL := s.DatabaseURL, s.OwnerURL
 	if url == "" {
 		if err = s.firstKeys(b.log); err != nil {
 			return b, err
@@ -51,12 +53,19 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		if b.private, err = private.start(ctx, s.postgresFolder(), b.log); err != nil {
 			return b, err
 		}
-		url = b.private.URL("kluis")
+		url, ownerURL = b.private.URL("kluis"), b.private.AdminURL("kluis")
 	}
 	if b.db, err = pg.Open(ctx, url, maxConns); errors.Is(err, pg.ErrURL) {
 		return b, usageError{err}
 	} else if err != nil {
 		return b, err
+	}
+	if ownerURL != "" {
+		if err = b.db.SeparateOwner(ctx, ownerURL); errors.Is(err, pg.ErrURL) {
+			return b, usageError{errors.New("KLUIS_OWNER_URL cannot be parsed: expected postgres://user:password@host:port/database")}
+		} else if err != nil {
+			return b, err
+		}
 	}
 	if b.tenancy, err = tenancy.New(b.db, migrations.Control, migrations.Workspace); err != nil {
 		return b, err
@@ -102,7 +111,24 @@ func (b *base) prepare(ctx context.Context) error {
 	if err := mail.Migrate(ctx, b.db); err != nil {
 		return err
 	}
-	return b.tenancy.SelfTest(ctx)
+	if err := b.tenancy.SelfTest(ctx); err != nil {
+		return err
+	}
+	return b.checkSetConfig(ctx)
+}
+
+// checkSetConfig looks whether everybody may call set_config, with which an SQL injection into one workspace's transaction
+// would take the role of another.
+func (b *base) checkSetConfig(ctx context.Context) error {
+	open, run, err := b.tenancy.SetConfigOpen(ctx)
+	if err != nil || !open || b.setConfig == "public" {
+		return err
+	}
+	if b.setConfig == "warn" {
+		b.log.Warn("everybody may call set_config in this database, so isolation rests on there being no SQL injection", "run as a superuser", run, "or set", "KLUIS_SET_CONFIG=public")
+		return nil
+	}
+	return fmt.Errorf("everybody may call set_config in this database: as a superuser, run there %s; or set KLUIS_SET_CONFIG=public", run)
 }
 
 // migrate is prepare, and every workspace. One that fails keeps no other from its migrations.

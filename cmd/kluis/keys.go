@@ -141,7 +141,7 @@ func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.R
 // rotation is one of all there is.
 func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
 	return vault.Rotation{DB: b.db, Keys: ring, Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
-		entries, err := b.tenancy.List(ctx, 0)
+		entries, err := b.tenancy.All(ctx)
 		if pg.Is(err, pg.UndefinedTable) {
 			return nil, nil // a database that was never migrated
 		}

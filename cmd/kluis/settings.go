@@ -15,7 +15,9 @@ import (
 
 // settings are shared by all commands that open the database.
 type settings struct {
-	DatabaseURL string     `name:"database-url" env:"KLUIS_DATABASE_URL" placeholder:"URL" help:"A login that may create roles and schemas; empty means a private Postgres in KLUIS_DATA."`
+	DatabaseURL string     `name:"database-url" env:"KLUIS_DATABASE_URL" placeholder:"URL" help:"A login made for Kluis; empty means a private Postgres in KLUIS_DATA."`
+	OwnerURL    string     `name:"owner-url" env:"KLUIS_OWNER_URL" placeholder:"URL" help:"A login of its own that makes roles and schemas, so that the one in KLUIS_DATABASE_URL need not; empty means that it does."`
+	SetConfig   string     `name:"set-config" env:"KLUIS_SET_CONFIG" enum:"closed,warn,public" default:"warn" help:"When everybody may call set_config in the database: closed refuses to start, warn says what to run, public says that one knows (a managed Postgres may not allow it)."`
 	Data        string     `env:"KLUIS_DATA" default:"./data" help:"Folder of the private Postgres, keys, blobs, and outgoing mail of a first start."`
 	Keys        string     `env:"KLUIS_KEYS" placeholder:"FILE" help:"File of Fernet keys, one a line, the first encrypts; default $$KLUIS_DATA/keys."`
 	KeysInline  string     `name:"keys-inline" env:"KLUIS_KEYS_INLINE" placeholder:"KEYS" help:"The keys themselves, comma separated, instead of the file."`

@@ -9,10 +9,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// workspace is `kluis workspace list|show`.
+// workspace is `kluis workspace list|show|hold|release`.
 type workspace struct {
-	List workspaceList `cmd:"" help:"List the workspaces, the oldest first."`
-	Show workspaceShow `cmd:"" help:"Show one workspace."`
+	List    workspaceList    `cmd:"" help:"List the workspaces, the oldest first."`
+	Show    workspaceShow    `cmd:"" help:"Show one workspace."`
+	Hold    workspaceHold    `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is released. Nothing of it is changed."`
+	Release workspaceRelease `cmd:"" help:"Open a workspace that is on hold."`
 }
 
 type workspaceList struct{ settings }
@@ -23,14 +25,14 @@ func (l workspaceList) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	entries, err := b.tenancy.List(ctx, 0)
+	entries, err := b.tenancy.All(ctx)
 	if err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SLUG\tID\tREGION\tCREATED")
+	fmt.Fprintln(table, "SLUG\tID\tREGION\tSTATUS\tCREATED")
 	for _, e := range entries {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.Slug, e.ID, e.Region, e.CreatedAt.UTC().Format(time.RFC3339))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.Slug, e.ID, e.Region, e.Status, e.CreatedAt.UTC().Format(time.RFC3339))
 	}
 	return table.Flush()
 }
@@ -68,4 +70,35 @@ func (s settings) openWorkspace(ctx context.Context, out outputs, slug string) (
 		return nil, tenancy.Entry{}, err
 	}
 	return b, entry, nil
+}
+
+type workspaceHold struct {
+	settings
+	Slug string `arg:"" help:"The workspace."`
+}
+
+func (h workspaceHold) Run(ctx context.Context, out outputs) error {
+	return h.turn(ctx, out, h.Slug, "on hold", (*tenancy.Tenancy).Hold)
+}
+
+type workspaceRelease struct {
+	settings
+	Slug string `arg:"" help:"The workspace."`
+}
+
+func (r workspaceRelease) Run(ctx context.Context, out outputs) error {
+	return r.turn(ctx, out, r.Slug, "open", (*tenancy.Tenancy).Release)
+}
+
+func (s settings) turn(ctx context.Context, out outputs, slug, is string, how func(*tenancy.Tenancy, context.Context, string) error) error {
+	b, err := s.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := how(b.tenancy, ctx, slug); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "%s is %s\n", slug, is)
+	return err
 }

@@ -2,7 +2,6 @@ package pg
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -14,14 +13,17 @@ const enterAsOwner = `select set_config('search_path', $1, true),
 	set_config('synchronous_commit', case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, true),
 	set_config('role', coalesce((select pg_catalog.pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = 'kluis'), '(the owner of schema kluis)'), true)`
 
-// ErrClosed says that the login may not take a workspace's role: the workspace is on hold, or is being erased, or was
-// restored without its role. Postgres says so itself, so it holds at once and for every process.
-var ErrClosed = errors.New("the workspace is closed")
+// closedError says that the login may not take a workspace's role. Postgres says so itself, so a hold is in force at once and
+// in every process.
+type closedError struct{ error }
 
-// closed makes ErrClosed of Postgres' refusal to take a role.
+func (closedError) Outage() Outage  { return Closed }
+func (e closedError) Unwrap() error { return e.error }
+
+// closed makes such an error of Postgres' refusal to take a role.
 func closed(err error) error {
-	if Is(err, AccessDenied, NoSuchRole) {
-		return fmt.Errorf("%w: %w", ErrClosed, err)
+	if Is(err, AccessDenied) {
+		return closedError{fmt.Errorf("the workspace is closed: %w", err)}
 	}
 	return err
 }

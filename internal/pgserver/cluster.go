@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// Nothing but the socket and the two passwords (see passwords).
+// Nothing but the socket and the passwords (see passwords).
 const hba = "local all all scram-sha-256\n"
 
 // settings that an operator may change, with ALTER SYSTEM or in the file; what must hold stands in arguments.
@@ -139,16 +139,18 @@ func (s *Server) ensurePasswords(ctx context.Context, alive lock, data dataDir) 
 	return s.passwords.write(s.folder)
 }
 
-// setPasswords makes the login and gives both roles their passwords, in Postgres' single-user mode: it asks for no
+// setPasswords makes the logins and gives all three roles their passwords, in Postgres' single-user mode: it asks for no
 // password and nobody else can be there meanwhile. Each line is a statement.
 func (s *Server) setPasswords(ctx context.Context, alive lock, data dataDir) error {
 	cmd := s.program("postgres", alive, data, "-c", "log_min_error_statement=panic", superuser)
 	cmd.Args = append([]string{cmd.Args[0], "--single"}, cmd.Args[1:]...) // has to come first
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(`ALTER ROLE %[1]s PASSWORD '%[3]s'
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(`ALTER ROLE %[1]s PASSWORD '%[4]s'
 DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%[2]s') THEN CREATE ROLE %[2]s; END IF; END$$
-ALTER ROLE %[2]s LOGIN NOSUPERUSER CREATEROLE NOCREATEDB NOINHERIT NOREPLICATION NOBYPASSRLS PASSWORD '%[4]s'
+ALTER ROLE %[2]s LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOINHERIT NOREPLICATION NOBYPASSRLS PASSWORD '%[5]s'
+DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%[3]s') THEN CREATE ROLE %[3]s; END IF; END$$
+ALTER ROLE %[3]s LOGIN NOSUPERUSER CREATEROLE NOCREATEDB NOINHERIT NOREPLICATION NOBYPASSRLS PASSWORD '%[6]s'
 REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC
-`, superuser, Login, s.passwords.superuser, s.passwords.login))
+`, superuser, Login, Admin, s.passwords.superuser, s.passwords.login, s.passwords.admin))
 	out, err := s.output(ctx, cmd)
 	// An error in a statement does not end single-user mode.
 	if err == nil && (strings.Contains(out, "ERROR:") || strings.Contains(out, "FATAL:")) {

@@ -10,15 +10,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// CreateDatabase makes a database that the superuser owns and that only the login may use; one that is there gets
+// CreateDatabase makes a database that the superuser owns and that only the two logins may use; one that is there gets
 // the same rights again.
 func (s *Server) CreateDatabase(ctx context.Context, name string) error {
-	return CreateDatabase(ctx, s.SuperuserURL(superuser), name)
+	return CreateDatabase(ctx, s.SuperuserURL(superuser), name, Admin)
 }
 
-// CreateDatabase does so on any server, given its superuser's URL.
-func CreateDatabase(ctx context.Context, superuserURL, name string) error {
-	if err := CloneDatabase(ctx, superuserURL, name, "template0"); err != nil {
+// CreateDatabase does so on any server, given its superuser's URL and the login that makes schemas. Nobody but the logins
+// may call set_config, with which a SELECT could take another role.
+func CreateDatabase(ctx context.Context, superuserURL, name, admin string) error {
+	if err := CloneDatabase(ctx, superuserURL, name, "template0", admin); err != nil {
 		return err
 	}
 	there, err := WithDatabase(superuserURL, name)
@@ -30,15 +31,21 @@ func CreateDatabase(ctx context.Context, superuserURL, name string) error {
 		return fmt.Errorf("connect to database %s: %w", name, err)
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, `revoke all on schema public from public`); err != nil {
-		return fmt.Errorf("close schema public of database %s: %w", name, err)
+	if _, err := conn.Exec(ctx, `select pg_advisory_lock(hashtextextended('kluis rights', 0))`); err != nil {
+		return fmt.Errorf("wait for others who make database %s: %w", name, err)
+	}
+	_, err = conn.Exec(ctx, `revoke all on schema public from public;
+		revoke execute on function pg_catalog.set_config(text, text, boolean) from public;
+		grant execute on function pg_catalog.set_config(text, text, boolean) to kluis, `+pgx.Identifier{admin}.Sanitize())
+	if err != nil {
+		return fmt.Errorf("close schema public and set_config of database %s: %w", name, err)
 	}
 	return nil
 }
 
 // CloneDatabase makes a database with what is in template, which nobody may be connected to. Rights on the database
 // itself are not cloned: they are set as in CreateDatabase.
-func CloneDatabase(ctx context.Context, superuserURL, name, template string) error {
+func CloneDatabase(ctx context.Context, superuserURL, name, template, admin string) error {
 	conn, err := pgx.Connect(ctx, superuserURL)
 	if err != nil {
 		return fmt.Errorf("connect to make database %s: %w", name, err)
@@ -57,8 +64,8 @@ func CloneDatabase(ctx context.Context, superuserURL, name, template string) err
 	if _, err := conn.Exec(ctx, `revoke all on database `+quoted+` from public`); err != nil {
 		return fmt.Errorf("close database %s: %w", name, err)
 	}
-	if _, err := conn.Exec(ctx, `grant create, connect, temporary on database `+quoted+` to kluis`); err != nil {
-		return fmt.Errorf("open database %s to the login: %w", name, err)
+	if _, err := conn.Exec(ctx, `grant connect on database `+quoted+` to kluis; grant create, connect on database `+quoted+` to `+pgx.Identifier{admin}.Sanitize()); err != nil {
+		return fmt.Errorf("open database %s to the logins: %w", name, err)
 	}
 	return nil
 }

@@ -30,12 +30,13 @@ func TestLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(attributes{Createrole: true, Canlogin: true}, got); diff != "" {
+	if diff := cmp.Diff(attributes{Canlogin: true}, got); diff != "" {
 		t.Errorf("the login has other attributes: %s", diff)
 	}
 	login := connect(t, s.URL("x"))
 	for sql, allowed := range map[string]bool{
-		`create schema mine`: true, `create temporary table t (n int)`: true, `create role r nologin`: true,
+		`select set_config('search_path', 'x', true)`: true,
+		`create schema mine`:                          false, `create temporary table t (n int)`: false, `create role r nologin`: false,
 		`create table public.t (n int)`: false, `create database y`: false, `set role postgres`: false,
 		`alter role kluis superuser`: false, `copy (select 1) to program 'true'`: false,
 	} {
@@ -64,12 +65,12 @@ func TestCreateDatabase(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	exec1(t, s.URL(`odd "name"`), `create schema kept`)
+	exec1(t, s.AdminURL(`odd "name"`), `create schema kept`)
 	if err := s.CreateDatabase(t.Context(), `odd "name"`); err != nil {
 		t.Error(err)
 	}
 	acl := ask[string](t, s.SuperuserURL("postgres"), `select datacl::text || ' ' || pg_get_userbyid(datdba) from pg_database where datname = $1`, `odd "name"`)
-	if want := `{postgres=CTc/postgres,kluis=CTc/postgres} postgres`; acl != want {
+	if want := `{postgres=CTc/postgres,kluis=c/postgres,kluis_admin=Cc/postgres} postgres`; acl != want {
 		t.Errorf("rights are %s, want %s", acl, want)
 	}
 	if acl := ask[string](t, s.SuperuserURL(`odd "name"`), `select coalesce(array_to_string(nspacl, ','), '') from pg_namespace where nspname = 'public'`); acl != "pg_database_owner=UC/pg_database_owner" {

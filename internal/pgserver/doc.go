@@ -7,7 +7,7 @@
 //
 //	cluster/   Postgres' data directory. Owned by the account that Postgres runs as
 //	new-*/     a cluster being made; it becomes cluster/ by one rename, so a killed initdb leaves no half cluster
-//	passwords  of the superuser and of the login, 0600, in the format of .pgpass. A cluster without it is given new ones
+//	passwords  of the superuser and of the two logins, 0600, in the format of .pgpass. A cluster without it is given new ones
 //	log        what Postgres says; log.old the one before
 //	socket/    the Unix socket, 0700, when the path is short and open enough; else TMPDIR/kluis-<16 hex>/
 //	cache/     programs fetched with npm, of a user without a home

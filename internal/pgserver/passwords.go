@@ -13,25 +13,26 @@ import (
 
 const (
 	superuser = "postgres"
-	// Login is the name of the application's login.
+	// Login is the name of the application's login, and Admin that of the login that makes roles and schemas for it.
 	Login = "kluis"
+	Admin = "kluis_admin"
 )
 
-// passwords are those of the two roles that log in.
+// passwords are those of the three roles that log in.
 //
 // Why passwords and not `trust`, when only root and Postgres' own user reach the socket: as root that user is shared
 // (nobody, or the system's other Postgres), and the file with the passwords stays closed to it. Peer authentication
 // is out, since root's kluis and Postgres are different users.
 type passwords struct {
-	superuser, login string
-	stored           bool // in the file, and so set in the cluster
+	superuser, login, admin string
+	stored                  bool // in the file, and so set in the cluster
 }
 
 // readPasswords reads the file. Where there is none it makes passwords, which the cluster has to be given.
 func readPasswords(d folder) (p passwords, err error) {
 	content, err := os.ReadFile(d.file("passwords"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return passwords{superuser: rand.Text(), login: rand.Text()}, nil
+		return passwords{superuser: rand.Text(), login: rand.Text(), admin: rand.Text()}, nil
 	}
 	if err != nil {
 		return p, err
@@ -44,17 +45,19 @@ func readPasswords(d folder) (p passwords, err error) {
 			p.superuser = fields[4]
 		case len(fields) == 5 && fields[3] == Login:
 			p.login = fields[4]
+		case len(fields) == 5 && fields[3] == Admin:
+			p.admin = fields[4]
 		}
 	}
-	if p.superuser == "" || p.login == "" {
-		return p, fmt.Errorf("%s lacks a password of %s or %s: take the file away and start again, new ones are made then", d.file("passwords"), superuser, Login)
+	if p.superuser == "" || p.login == "" || p.admin == "" {
+		return p, fmt.Errorf("%s lacks a password of %s, %s or %s: take the file away and start again, new ones are made then", d.file("passwords"), superuser, Login, Admin)
 	}
 	return p, nil
 }
 
 // write keeps them so that `PGPASSFILE=<folder>/passwords psql -U postgres -h <socket>` works.
 func (p passwords) write(d folder) error {
-	return d.replace("passwords", fmt.Appendf(nil, "*:*:*:%s:%s\n*:*:*:%s:%s\n", superuser, p.superuser, Login, p.login))
+	return d.replace("passwords", fmt.Appendf(nil, "*:*:*:%s:%s\n*:*:*:%s:%s\n*:*:*:%s:%s\n", superuser, p.superuser, Login, p.login, Admin, p.admin))
 }
 
 // socketName is a name for the socket's folder that stays the same, that others cannot guess, and that a copy of the

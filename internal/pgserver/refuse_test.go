@@ -96,7 +96,7 @@ func TestLostPasswords(t *testing.T) {
 	if got := ask[string](t, s.URL("x"), `select current_user::text`); got != Login || s.URL("x") == url {
 		t.Error(got)
 	}
-	write(t, filepath.Join(dir, "passwords"), "*:*:*:postgres:wrong\n*:*:*:kluis:wrong\n")
+	write(t, filepath.Join(dir, "passwords"), "*:*:*:postgres:wrong\n*:*:*:kluis:wrong\n*:*:*:kluis_admin:wrong\n")
 	if _, err := tryStart(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "other passwords") {
 		t.Errorf("got: %v", err)
 	}

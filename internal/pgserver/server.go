@@ -149,8 +149,11 @@ func (s *Server) leave(ctx context.Context) error {
 }
 
 // URL is the address of a database for the application's login, which owns nothing, inherits nothing, is no
-// superuser, and may make roles.
+// superuser, and makes nothing.
 func (s *Server) URL(database string) string { return s.url(Login, s.passwords.login, database) }
+
+// AdminURL is the address of a database for the login that makes roles and schemas.
+func (s *Server) AdminURL(database string) string { return s.url(Admin, s.passwords.admin, database) }
 
 // SuperuserURL is the address of a database for the superuser, for tests and repair.
 func (s *Server) SuperuserURL(database string) string {

@@ -55,7 +55,7 @@ func Database(t testing.TB) string {
 	t.Helper()
 	h := join(t)
 	return h.give(t, func(ctx context.Context, name string) error {
-		return pgserver.CreateDatabase(ctx, h.admin, name)
+		return pgserver.CreateDatabase(ctx, h.admin, name, pgserver.Login)
 	})
 }
 
@@ -70,7 +70,7 @@ func Clone(t testing.TB, template string, prepare func(url string) error) string
 		t.Fatalf("pgtest: template %s: %v", template, err)
 	}
 	return h.give(t, func(ctx context.Context, name string) error {
-		return pgserver.CloneDatabase(ctx, h.admin, name, from)
+		return pgserver.CloneDatabase(ctx, h.admin, name, from, pgserver.Login)
 	})
 }
 

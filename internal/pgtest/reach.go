@@ -44,7 +44,19 @@ func (h *hold) reach(ctx context.Context) error {
 	}
 	h.admin = h.server.SuperuserURL("postgres")
 	h.login = func(database string) (string, error) { return h.server.URL(database), nil }
-	return nil
+	return h.oneLogin(ctx)
+}
+
+// oneLogin has the login make roles itself, so that a test needs one URL. Tests of two logins make them.
+func (h *hold) oneLogin(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, h.admin)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, `select pg_advisory_lock(hashtextextended('kluis test login', 0));
+		do $$ begin if not (select rolcreaterole from pg_roles where rolname = 'kluis') then alter role kluis createrole; end if; end $$`)
+	return err
 }
 
 func fsync() bool { return os.Getenv("KLUIS_TEST_FSYNC") == "on" }
@@ -78,6 +90,7 @@ func folder() (string, error) {
 			}
 		}
 	}
+	boot += "-2" // a server with another set of logins has another number
 	if fsync() {
 		boot += "-fsync" // a running server keeps its settings
 	}

@@ -100,7 +100,7 @@ func (h *hold) makeTemplate(ctx context.Context, t *template, prepare func(url s
 }
 
 func (h *hold) fill(ctx context.Context, conn *pgx.Conn, database string, prepare func(url string) error) error {
-	if err := pgserver.CreateDatabase(ctx, h.admin, database); err != nil {
+	if err := pgserver.CreateDatabase(ctx, h.admin, database, pgserver.Login); err != nil {
 		return err
 	}
 	url, err := h.login(database)

@@ -10,7 +10,7 @@ import (
 )
 
 // Hold closes a workspace: no login may take its role any more, so Postgres refuses the next transaction of whatever
-// process, with pg.ErrClosed. One that has begun goes on to its end. Nothing of the workspace is changed.
+// process, as pg.Closed. One that has begun goes on to its end. Nothing of the workspace is changed.
 func (t *Tenancy) Hold(ctx context.Context, slug string) error {
 	return t.turn(ctx, slug, active, "on_hold", func(name string) string { return "revoke " + name + " from " + t.login() })
 }

@@ -177,15 +177,38 @@ func TestOwnSchema(t *testing.T) {
 	}
 }
 
-// What the roles do not stop, so that nobody relies on it: the login may become any workspace's role, because that is
-// what it is for, and Postgres asks who logged in. Whoever can run SQL of his own choice in a transaction of one
-// workspace can reach the others; that statements are constants is what keeps people from that.
+// Whoever gets SQL of their own into a statement of one workspace's transaction reaches no other: a statement can neither
+// take a role with set_config, by whatever way, nor be SET.
+func TestInjection(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 2)
+	d := directory(t, db)
+	a, b := provision(t, d).Schema(), provision(t, d).Schema()
+	for _, sql := range []string{
+		"select set_config('role', '" + b + "', true)",
+		"select pg_catalog.set_config('role', 'none', false)",
+		"select set_config('search_path', '" + b + "', true)",
+		"select count(*) from event where set_config('role', '" + b + "', true) <> ''",
+		"update pg_settings set setting = '" + b + "' where name = 'role'",
+		"select query_to_xml('select * from " + b + ".event', true, false, '')",
+		"create temporary table session (x int)",
+		"create function pg_temp.f() returns text language sql as $$select set_config('role', '" + b + "', true)$$",
+		"do $$ begin perform set_config('role', '" + b + "', true); end $$",
+	} {
+		if err := attempt(t, db, a, sql); !pg.Is(err, pg.AccessDenied) {
+			t.Errorf("%s: %v, want access denied", sql, err)
+		}
+	}
+}
+
+// What the roles do not stop, so that nobody relies on it: Postgres asks who logged in. Whoever can send a statement of
+// their own to the connection of a workspace's transaction reaches the others, and the login alone can.
 func TestLoginMayTakeAnyRole(t *testing.T) {
 	t.Parallel()
 	db := open(t, newDatabase(t), 2)
 	d := directory(t, db)
 	a, b := provision(t, d).Schema(), provision(t, d).Schema()
-	for _, sql := range []string{"set local role " + b, "reset role", "select set_config('role', '" + b + "', true)"} {
+	for _, sql := range []string{"set local role " + b, "reset role"} {
 		if err := attempt(t, db, a, sql); err != nil {
 			t.Errorf("%s inside of a transaction of another workspace: %v", sql, err)
 		}
@@ -246,6 +269,22 @@ func TestSelfTest(t *testing.T) {
 		"the first is a member of the second":     {"grant " + b + " to " + a, "revoke " + b + " from " + a},
 		"the second is a member of the first":     {"grant " + a + " to " + b, "revoke " + a + " from " + b},
 		"workspaces are members of the owner":     {"grant " + owner + " to " + a, "revoke " + owner + " from " + a},
+		"a column of the first is the second's":   {"grant usage on schema " + a + " to " + b + "; grant select (type) on " + a + ".event to " + b, "revoke usage on schema " + a + " from " + b + "; revoke select (type) on " + a + ".event from " + b},
+		"a table other than the log":              {"grant select on " + a + ".credential to " + b, "revoke select on " + a + ".credential from " + b},
+		"one may change its history":              {"grant update on " + a + ".event to " + a, "revoke update on " + a + ".event from " + a},
+		"one may truncate its history":            {"grant truncate on " + a + ".event to " + a, "revoke truncate on " + a + ".event from " + a},
+		"an analyst may delete history":           {"grant delete on " + a + ".event to pg_monitor", "revoke delete on " + a + ".event from pg_monitor"},
+		"a column of history may change":          {"grant update (data) on " + a + ".event to " + a, "revoke update (data) on " + a + ".event from " + a},
+		"what is made will be everybody's":        {"alter default privileges in schema " + a + " grant select on tables to public", "alter default privileges in schema " + a + " revoke select on tables from public"},
+		"what the owner makes will be another's":  {"alter default privileges for role " + owner + " grant select on tables to " + b, "alter default privileges for role " + owner + " revoke select on tables from " + b},
+		"the directory is open to workspaces":     {"grant select on kluis.workspace to " + group, "revoke select on kluis.workspace from " + group},
+		"one workspace has more of the signals":   {"grant select on kluis.signal to " + a, "revoke select on kluis.signal from " + a},
+		"everybody may come in":                   {"grant usage on schema " + a + " to public", "revoke usage on schema " + a + " from public"},
+		"one is a member of what reads all":       {"grant pg_read_all_data to " + a, "revoke pg_read_all_data from " + a},
+		"one owns a table":                        {"create table " + a + ".mine (x int); alter table " + a + ".mine owner to " + a, "drop table " + a + ".mine"},
+		"one may log in":                          {"alter role " + a + " login", "alter role " + a + " nologin"},
+		"the owner bypasses row level security":   {"alter role " + owner + " bypassrls", "alter role " + owner + " nobypassrls"},
+		"a function of the owner is everybody's":  {"grant execute on function kluis.adopt to public", "revoke execute on function kluis.adopt from public"},
 		"the second workspace's is a superuser":   {"alter role " + b + " superuser", "alter role " + b + " nosuperuser"},
 		"the first workspace's role is superuser": {"alter role " + a + " superuser", "alter role " + a + " nosuperuser"},
 	} {
