@@ -24,8 +24,14 @@ type Cost struct {
 	Took  time.Duration
 }
 
-// Look looks for signals, as a subscriber does.
+// Look looks for signals, as a subscriber does, in a transaction that does not end.
 func Look(ctx context.Context, conn *pgx.Conn) (Cost, error) {
+	if _, err := conn.Exec(ctx, `begin`); err != nil {
+		return Cost{}, err
+	}
+	if _, err := conn.Exec(ctx, beginLook, "60000"); err != nil {
+		return Cost{}, err
+	}
 	query := (&signalTable{}).SelectQuery("", "", nil)
 	var text []byte
 	if err := conn.QueryRow(ctx, `explain (analyze, buffers, format json) `+query.Query, query.Args...).Scan(&text); err != nil {

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -34,8 +35,7 @@ type Signal struct {
 //  4. The rows that the message stands for are deleted; after a failure the oldest stays, with its id.
 //  5. The commit lets go of the lock. When the process dies before, all rows are still there, and the lock is not.
 type signalTable struct {
-	found func()        // somebody else may look while this is handled
-	idle  time.Duration // how long the lock is kept for a process that shows no sign of life
+	found func() // somebody else may look while this is handled
 
 	mu   sync.Mutex
 	last uuid.UUID               // the workspace that was taken last
@@ -79,8 +79,8 @@ type held struct {
 
 // selectDue finds the next workspace behind $1, in a circle, that has signals, is not being handled, is none of $2, and need
 // not be left alone. The walk goes from the oldest signal of a workspace to that of the next, by the primary key, and stops at the
-// first that will do: how many signals wait does not matter. Laterals keep Postgres from any other way of joining, whatever
-// it believes about the table.
+// first that will do: how many signals wait does not matter. Laterals, and beginLook, keep Postgres from any other way,
+// whatever it believes about a table that is empty most of the time.
 const selectDue = `with recursive walk (workspace_id, id, again) as (
 		select $1::uuid, 0::bigint, false
 		union all
@@ -95,6 +95,28 @@ const selectDue = `with recursive walk (workspace_id, id, again) as (
 	cross join lateral (select id, position from kluis.signal s where s.workspace_id = oldest.workspace_id
 		order by s.id desc limit 1) newest
 	limit 1`
+
+// looks begins the transactions of looks.
+type looks struct {
+	*sql.DB
+	idle time.Duration // how long the lock is kept for a process that shows no sign of life
+}
+
+const beginLook = `select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+	set_config('idle_in_transaction_session_timeout', $1, true)`
+
+// BeginTx begins one.
+func (l looks) BeginTx(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error) {
+	tx, err := l.DB.BeginTx(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, beginLook, strconv.FormatInt(l.idle.Milliseconds(), 10)); err != nil {
+		_ = tx.Rollback() // the first error says more
+		return nil, err
+	}
+	return tx, nil
+}
 
 func (t *signalTable) SelectQuery(string, string, wsql.OffsetsAdapter) wsql.Query {
 	t.mu.Lock()
@@ -114,11 +136,6 @@ func (t *signalTable) UnmarshalMessage(row wsql.Scanner) (wsql.Row, error) {
 	payload, _ := json.Marshal(h.Signal) // plain values cannot fail
 	m := message.NewMessage(strconv.FormatInt(h.oldest, 10), payload)
 	return wsql.Row{Offset: h.oldest, Msg: m, ExtraData: map[string]any{"held": h}}, nil
-}
-
-// ConsumedMessageQuery runs before the handler.
-func (t *signalTable) ConsumedMessageQuery(string, wsql.Row, string, []byte) wsql.Query {
-	return wsql.Query{Query: `select set_config('idle_in_transaction_session_timeout', $1, true)`, Args: []any{strconv.FormatInt(t.idle.Milliseconds(), 10)}}
 }
 
 // deleteSignals deletes what was handled. Ids are in commit order in a workspace, so nothing goes that the message did not
@@ -161,6 +178,9 @@ func (*signalTable) SubscribeIsolationLevel() sql.IsolationLevel { return sql.Le
 func (*signalTable) InsertQuery(string, message.Messages) (wsql.Query, error) {
 	return wsql.Query{}, errors.New("signals are inserted by appends")
 }
-func (*signalTable) NextOffsetQuery(string, string) wsql.Query            { return wsql.Query{} }
+func (*signalTable) NextOffsetQuery(string, string) wsql.Query { return wsql.Query{} }
+func (*signalTable) ConsumedMessageQuery(string, wsql.Row, string, []byte) wsql.Query {
+	return wsql.Query{}
+}
 func (*signalTable) SchemaInitializingQueries(string) []wsql.Query        { return nil }
 func (*signalTable) BeforeSubscribingQueries(string, string) []wsql.Query { return nil }

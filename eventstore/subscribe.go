@@ -75,13 +75,13 @@ func (s *Signals) Run(ctx context.Context, handle func(context.Context, Signal) 
 	if err != nil {
 		return fmt.Errorf("make the router of signals: %w", err)
 	}
-	table := &signalTable{found: s.pass, idle: s.idle}
+	table := &signalTable{found: s.pass}
 	db := stdlib.OpenDBFromPool(s.db.Pool())
 	defer func() { _ = db.Close() }() // the pool stays open
 	never := 24 * time.Hour           // the library refuses 0
 	for i := range s.slots {
 		// Each has a subscriber of its own, since closing one is not safe for several at once.
-		subscriber, err := wsql.NewSubscriber(db, wsql.SubscriberConfig{
+		subscriber, err := wsql.NewSubscriber(looks{db, s.idle}, wsql.SubscriberConfig{
 			SchemaAdapter: table, OffsetsAdapter: table, BackoffManager: s, AckDeadline: &never}, log)
 		if err != nil {
 			return fmt.Errorf("make a subscriber to signals: %w", err)
