@@ -120,3 +120,33 @@ func super(t testing.TB, url, sql string, args ...any) {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
+
+// asked counts how often the connections to a database have asked for something, as far as looking often shows.
+func asked(t *testing.T, url string, d time.Duration) int {
+	t.Helper()
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := pgx.Connect(t.Context(), pgtest.Superuser(t, pgtest.Database(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	seen, before := map[string]bool{}, 0
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		rows, _ := admin.Query(t.Context(), `select pid || ' ' || query_start from pg_stat_activity
+			where datname = $1 and backend_type = 'client backend' and query_start is not null`, config.Database)
+		all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range all {
+			seen[one] = true
+		}
+		if before == 0 {
+			before = len(seen)
+		}
+	}
+	return len(seen) - before
+}
