@@ -36,7 +36,7 @@ func store(workspace pg.Workspace, before head, verdicts []verdict, at *time.Tim
 	}
 	var statements []pg.Statement
 	if len(k.keys) > 0 {
-		statements = append(statements, pg.Exec(deleteKeys, KeyLife.Seconds()))
+		statements = append(statements, pg.Exec(deleteKeys, k.keys, KeyLife.Seconds()))
 	}
 	n := len(e.positions)
 	switch {
@@ -80,9 +80,9 @@ func (c *keyColumns) add(k *Key, receipt Receipt) {
 	c.first, c.last = append(c.first, receipt.First), append(c.last, receipt.Last)
 }
 
-// deleteKeys deletes some of the keys that say nothing any more: more than come.
-const deleteKeys = `delete from dedupe where key = any(array(select key from dedupe
-	where at < now() - make_interval(secs => $1) order by at limit 100))`
+// deleteKeys deletes the keys that come back after they expired, and some of those that say nothing any more: more than come.
+const deleteKeys = `delete from dedupe where at < now() - make_interval(secs => $2)
+	and key = any($1::bytea[] || array(select key from dedupe where at < now() - make_interval(secs => $2) order by at limit 100))`
 
 // One statement locks the head row, compares it with what the writer remembers, moves it, and stores what the log gains:
 //
@@ -108,9 +108,8 @@ const (
 			from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[])
 				as e (position, id, stream, version, type, actor, meta, data)),
 		k as (insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()
-			from h, unnest($14::bytea[], $15::bytea[], $16::bigint[], $17::bigint[]) as k (key, fingerprint, first, last) ` + againKey + `)
+			from h, unnest($14::bytea[], $15::bytea[], $16::bigint[], $17::bigint[]) as k (key, fingerprint, first, last))
 		select at from h`
 	insertKeys = `insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()
-		from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) as k (key, fingerprint, first, last) ` + againKey
-	againKey = `on conflict (key) do update set fingerprint = excluded.fingerprint, first = excluded.first, last = excluded.last, at = excluded.at` // it has expired
+		from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) as k (key, fingerprint, first, last)`
 )

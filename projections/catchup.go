@@ -128,7 +128,7 @@ func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (M
 	for {
 		var done step
 		err := p.db.In(ctx, w, func(tx *pg.Tx) (err error) {
-			done, err = p.foldPage(ctx, tx, eventstore.PageEvents)
+			done, err = p.foldPage(ctx, tx, eventstore.PageEvents, time.Until(end))
 			return err
 		})
 		switch {
@@ -166,12 +166,12 @@ func decodeRow(row pgx.CollectableRow) (r domain.Record, err error) {
 }
 
 // foldPage locks the checkpoint, reads the next page of at most size events, folds it into every read model and moves the
-// checkpoint: three round trips. A crash anywhere leaves nothing half.
-func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int) (step, error) {
+// checkpoint: three round trips. wait is for the checkpoint's lock. A crash anywhere leaves nothing half.
+func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait time.Duration) (step, error) {
 	var mark Mark
 	var records []domain.Record
 	err := tx.Run(ctx,
-		pg.Exec(`set local lock_timeout = '1s'`),
+		lockFor(wait),
 		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&mark.Position, &mark.Roster, &mark.Shape, &mark.Oldest),
 		pg.Exec(`select position from head`).Scan(&mark.Head),
 		pg.Collect(&records, decodeRow, `select `+foldColumns+` from event
@@ -200,6 +200,18 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int) (step, 
 		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
 	}
 	return step{mark: mark, events: len(records)}, nil
+}
+
+// lockFor bounds the wait for locks from here on by about d, and by a second: whoever waits longer asks again. A setting takes no
+// parameter.
+func lockFor(d time.Duration) pg.Statement {
+	switch {
+	case d < 200*time.Millisecond:
+		return pg.Exec(`set local lock_timeout = '50ms'`)
+	case d < time.Second:
+		return pg.Exec(`set local lock_timeout = '200ms'`)
+	}
+	return pg.Exec(`set local lock_timeout = '1s'`)
 }
 
 // foldIn folds a page of records into the rows that every read model has at mark, and moves mark behind it. It gives the

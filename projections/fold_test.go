@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
@@ -36,7 +37,7 @@ func TestRowsAreFolds(t *testing.T) {
 		for {
 			var done step
 			if err := p.db.In(context.Background(), h.by.Workspace, func(tx *pg.Tx) (err error) {
-				done, err = p.foldPage(context.Background(), tx, size)
+				done, err = p.foldPage(context.Background(), tx, size, time.Minute)
 				return err
 			}); err != nil {
 				r.Fatal(err)

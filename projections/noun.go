@@ -95,17 +95,20 @@ func (s Sight) scopes(by Actor) []any {
 
 // Get answers with one thing that the actor may see.
 func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
+	//sqlcheck:allow made once, of constants
 	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, false)...)
 }
 
 // GetGone is Get for what was, too: who deleted a thing, and what was in it, is for those to know who saw it.
 func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
+	//sqlcheck:allow made once, of constants
 	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, true)...)
 }
 
 // List answers with the things that the actor may see, the newest first; with gone, those that are no more. filter is $7 and up.
 func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page, gone bool, filter ...any) (rows []T, mark Mark, err error) {
 	args := append(n.sight.scopes(by), page.After, gone, page.Limit+1)
+	//sqlcheck:allow made once, of constants
 	return list[T](ctx, p, by.Workspace, n.list, append(args, filter...)...)
 }
 

@@ -180,8 +180,8 @@ func (p *Projections) layBaseline(ctx context.Context, s pg.Shadow, filled *Mark
 	filled.Position = head.Pruned
 	return p.db.InAsOwner(ctx, s.Workspace, func(tx *pg.Tx) error {
 		for _, m := range models {
-			//sqlcheck:allow names of our own tables, and of the workspace's id
 			sql := fmt.Sprintf(`insert into %[1]s.%[2]s select r.* from baseline b, json_populate_record(null::%[1]s.%[2]s, b.state) r where b.model = $1`, s.Schema(), m.table())
+			//sqlcheck:allow names of our own tables, and of the workspace's id
 			if err := tx.Run(ctx, pg.Exec(sql, m.table())); err != nil {
 				return err
 			}

@@ -50,7 +50,7 @@ create table dedupe (
     at          timestamptz not null
 );
 create index on dedupe (at);
-grant select, insert, update, delete on dedupe to :role;
+grant select, insert, delete on dedupe to :role;
 
 -- The position up to which the read models are derived, the version of the roster there, and the shapes of the folds that
 -- derived them: a process does not fold what a newer one has folded, and rebuilds what older ones have.
