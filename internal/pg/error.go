@@ -38,8 +38,13 @@ func Is(err error, codes ...string) bool {
 	return false
 }
 
-// Lost tells whether err is the loss of a connection, and no answer of Postgres to what was sent.
+// Lost tells whether err is the loss of a connection, and no answer of Postgres to what was sent. An error may say so itself: that of
+// a Gate is none.
 func Lost(err error) bool {
+	var said interface{ Lost() bool }
+	if errors.As(err, &said) {
+		return said.Lost()
+	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
 		return pgErr.SeverityUnlocalized == "FATAL" // it ends the connection

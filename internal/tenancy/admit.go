@@ -35,8 +35,16 @@ func (e *LackingError) Error() string {
 
 func (e *LackingError) Unwrap() error { return e.Why }
 
+// Lost says for pg.Lost that no connection is.
+func (e *LackingError) Lost() bool { return false }
+
 // ErrNewer says that a newer program has migrated what this one wants to use.
-var ErrNewer = errors.New("it was migrated by a newer kluis")
+var ErrNewer error = newerError{}
+
+type newerError struct{}
+
+func (newerError) Error() string { return "it was migrated by a newer kluis" }
+func (newerError) Lost() bool    { return false }
 
 // fleet is what a process knows of the workspaces: those that it may serve, and those that it migrates.
 type fleet struct {
@@ -81,10 +89,12 @@ func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err, wait := t.outcome(w); err != nil {
-		return t.lack(*s, err, wait)
+	if why, wait := t.outcome(w); why != nil {
+		return t.lack(*s, errors.New(why.Error()), wait) // as a text: it is no outage, and no lost connection, of who asks
 	}
-	t.fleet.current.Store(w.ID, true)
+	if lacks != nil { // what failed is asked again
+		return t.lack(*s, nil, time.Second)
+	}
 	return nil
 }
 
@@ -110,7 +120,9 @@ func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*stan
 	s := &found[0]
 	switch {
 	case !s.Ours || s.Version < len(t.workspaceLine):
-		t.fleet.current.Delete(w.ID) // the database was put back
+		if lacks != nil {
+			t.fleet.current.Delete(w.ID) // the database was put back
+		}
 		return s, nil
 	case lacks != nil && s.Version > len(t.workspaceLine): // the newer program has taken away what this one needs
 		return nil, ErrNewer
@@ -128,6 +140,9 @@ func (t *Tenancy) lack(s standing, why error, wait time.Duration) *LackingError 
 func (t *Tenancy) try(w pg.Workspace) <-chan struct{} {
 	t.fleet.mu.Lock()
 	defer t.fleet.mu.Unlock()
+	if _, current := t.fleet.current.Load(w.ID); current { // since it was looked up
+		return closed
+	}
 	e := t.fleet.efforts[w.ID]
 	if e == nil {
 		e = &effort{done: make(chan struct{})}
@@ -139,6 +154,8 @@ func (t *Tenancy) try(w pg.Workspace) <-chan struct{} {
 	}
 	return e.done
 }
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (e *effort) ended() bool {
 	select {
@@ -160,6 +177,7 @@ func (t *Tenancy) work(w pg.Workspace, e *effort) {
 	switch {
 	case err == nil:
 		delete(t.fleet.efforts, w.ID)
+		t.fleet.current.Store(w.ID, true)
 		t.Log.Info("workspace migrated", "workspace", w.ID)
 		return
 	case t.life.Err() != nil:
