@@ -235,6 +235,14 @@ func (p *person) reset(process int, code, password string) error {
 	return p.h.process(process).ResetPassword(context.Background(), NewPassword{Workspace: p.slug, Email: p.email, Code: code, Password: password, From: home})
 }
 
+// later has what the database keeps end sooner, since its clock cannot be set: sql takes $1 seconds off.
+func (p *person) later(t testing.TB, sql string, by time.Duration) {
+	t.Helper()
+	if err := p.h.DB.Do(t.Context(), p.in, pg.Exec(sql, by.Seconds())); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // types are the events of the person's account, and those of the roster about two factors, the oldest first.
 func (p *person) types(t testing.TB) (types []string) {
 	t.Helper()

@@ -1,10 +1,13 @@
 package commands
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/keyring"
@@ -41,10 +44,10 @@ type Needs struct {
 // Commands carries out what members ask for.
 type Commands struct {
 	Needs
-	now     func() time.Time
-	running sync.Map // the idempotency keys of the commands under way in this process
-	notes   chains   // events of accounts
-	mails   later    // mails that an answer must not wait for
+	now     func(context.Context) (time.Time, error) // the database's: what ends, ends by that one clock
+	running sync.Map                                 // the idempotency keys of the commands under way in this process
+	notes   chains                                   // events of accounts
+	mails   later                                    // mails that an answer must not wait for
 
 	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
 }
@@ -54,5 +57,13 @@ func New(n Needs) *Commands {
 	if n.ResetCodeLife == 0 {
 		n.ResetCodeLife = codeLife
 	}
-	return &Commands{Needs: n, now: time.Now}
+	c := &Commands{Needs: n}
+	c.now = c.clock
+	return c
+}
+
+// clock asks the database for the time.
+func (c *Commands) clock(ctx context.Context) (now time.Time, err error) {
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&now) })
+	return now, err
 }

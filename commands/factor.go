@@ -50,7 +50,7 @@ func (c *Commands) findFactor(ctx context.Context, w pg.Workspace, a projections
 	if token.IsRecoveryCode(typed) {
 		return c.findRecovery(ctx, w, f, key.MAC(recoveryField, typed))
 	}
-	f.step, err = c.findStep(key, a.TwoFactor, typed, a.LastStep)
+	f.step, err = c.findStep(ctx, key, a.TwoFactor, typed, a.LastStep)
 	if err != nil {
 		return nil, fmt.Errorf("compare a code of member %s: %w", a.ID, err)
 	}
@@ -60,12 +60,16 @@ func (c *Commands) findFactor(ctx context.Context, w pg.Workspace, a projections
 	return f, nil
 }
 
-func (c *Commands) findStep(key vault.Key, sealed, typed string, after int64) (int64, error) {
+func (c *Commands) findStep(ctx context.Context, key vault.Key, sealed, typed string, after int64) (int64, error) {
 	secret, err := key.Open(secretField, sealed)
 	if err != nil {
 		return 0, err
 	}
-	return totp.Find(secret, typed, c.now(), after)
+	now, err := c.now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return totp.Find(secret, typed, now, after)
 }
 
 func (c *Commands) findRecovery(ctx context.Context, w pg.Workspace, f *factor, mac []byte) (*factor, error) {

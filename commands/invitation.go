@@ -50,11 +50,11 @@ func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	code := token.NewCode()
 	stored := false
 	err = pg.Cross(ctx, tx, w, func() error {
-		tag, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, $3)
+		tag, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, now() + make_interval(secs => $3))
 			on conflict (member_id) do update set code = excluded.code, attempts = 0,
 				expires_at = case when $4 then invitation.expires_at else excluded.expires_at end
-			where not $4 or invitation.expires_at > $5`,
-			m.MemberID, own.MAC(invitationField(m.MemberID), code), c.now().Add(invitationLife), within, c.now())
+			where not $4 or invitation.expires_at > now()`,
+			m.MemberID, own.MAC(invitationField(m.MemberID), code), invitationLife.Seconds(), within)
 		stored = tag.RowsAffected() > 0
 		return err
 	})
@@ -114,7 +114,7 @@ func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named,
 		release := pg.Exec(`update invitation set claimed_until = null where member_id = $1`, member)
 		return Admitted{}, errors.Join(err, c.DB.Do(context.WithoutCancel(ctx), w, release))
 	}
-	session := c.newSession(w, member)
+	session := makeSession(w, member)
 	err = c.DB.Do(ctx, w, session.insert(), pg.Exec(`delete from invitation where member_id = $1`, member))
 	if err != nil {
 		return Admitted{}, fmt.Errorf("store session: %w", err)
@@ -144,7 +144,7 @@ func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code strin
 	var stored [][]byte
 	err = c.DB.Do(ctx, w, pg.Exec(`set local synchronous_commit = off`),
 		pg.Column(&stored, `update invitation set attempts = attempts + 1
-			where member_id = $1 and attempts < $2 and expires_at > $3 returning code`, member, codeAttempts, c.now()))
+			where member_id = $1 and attempts < $2 and expires_at > now() returning code`, member, codeAttempts))
 	if err != nil {
 		return uuid.Nil, nil, fmt.Errorf("count attempt: %w", err)
 	}
@@ -168,11 +168,11 @@ const claimFor = time.Minute
 // claimInvitation stores the password of the one who may accept now.
 func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member uuid.UUID, stored []byte, phc string) error {
 	var claimed []uuid.UUID
-	err := c.DB.Do(ctx, w, pg.Column(&claimed, `with claim as (update invitation set claimed_until = $4
-			where member_id = $1 and code = $2 and coalesce(claimed_until <= $5, true) returning member_id)
+	err := c.DB.Do(ctx, w, pg.Column(&claimed, `with claim as (update invitation set claimed_until = now() + make_interval(secs => $4)
+			where member_id = $1 and code = $2 and coalesce(claimed_until <= now(), true) returning member_id)
 		insert into credential (member_id, password) select member_id, $3::text from claim
 		on conflict (member_id) do update set password = excluded.password, updated_at = now() returning member_id`,
-		member, stored, phc, c.now().Add(claimFor), c.now()))
+		member, stored, phc, claimFor.Seconds()))
 	if err != nil {
 		return fmt.Errorf("store credential: %w", err)
 	}

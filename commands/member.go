@@ -69,7 +69,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		var same []domain.Member
 		var inviter []projections.MemberRow
 		var old []uuid.UUID
-		if err := a.look(ctx, projections.MembersByEmail(&same, hash), c.oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
+		if err := a.look(ctx, projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
 			return plan{}, err
 		}
 		if err := allowOn(a.by, domain.CreateMember, false); err != nil {
@@ -109,9 +109,9 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 }
 
 // oldInvitations finds the member with an address whose invitation may be sent again.
-func (c *Commands) oldInvitations(into *[]uuid.UUID, hash string) pg.Statement {
+func oldInvitations(into *[]uuid.UUID, hash string) pg.Statement {
 	return pg.Column(into, `select member_id from invitation join member_email using (member_id)
-		where hash = $1 and (attempts >= $2 or expires_at < $3)`, hash, codeAttempts, c.now().Add(invitationLife-time.Minute))
+		where hash = $1 and (attempts >= $2 or expires_at < now() + make_interval(secs => $3))`, hash, codeAttempts, (invitationLife - time.Minute).Seconds())
 }
 
 // invitedBefore says whether the one member with an address got just this invitation, and it may be sent again.

@@ -90,10 +90,10 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 		err := pg.Cross(ctx, tx, w, func() error {
 			return run(ctx, tx,
 				pg.Exec(`delete from password_reset where (email_hash, circle) in (select email_hash, circle from password_reset
-				where expires_at < $1 limit 100 for update skip locked)`, c.now()),
-				pg.Exec(`insert into password_reset (email_hash, circle, code, expires_at) values ($1, $2, $3, $4)
+				where expires_at < now() limit 100 for update skip locked)`),
+				pg.Exec(`insert into password_reset (email_hash, circle, code, expires_at) values ($1, $2, $3, now() + make_interval(secs => $4))
 				on conflict (email_hash, circle) do update set code = excluded.code, attempts = 0, strangers = 0, expires_at = excluded.expires_at`,
-					hash, c.Keys.MAC(resetPurpose(w, hash)+"/circle", []byte(circle)), c.Keys.MAC(resetPurpose(w, hash), []byte(code)), c.now().Add(c.ResetCodeLife)))
+					hash, c.Keys.MAC(resetPurpose(w, hash)+"/circle", []byte(circle)), c.Keys.MAC(resetPurpose(w, hash), []byte(code)), c.ResetCodeLife.Seconds()))
 		})
 		if err != nil {
 			return fmt.Errorf("store the code: %w", err)
@@ -188,9 +188,9 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash string
 	}
 	var stored [][]byte
 	err = c.DB.Do(ctx, w, pg.Column(&stored, `update password_reset
-		set attempts = attempts + case when $4 then 0 else 1 end, strangers = strangers + case when $4 then 1 else 0 end
-		where email_hash = $1 and case when $4 then strangers else attempts end < $2 and expires_at > $3 returning code`,
-		hash, codeAttempts, c.now(), circles[0] == ""))
+		set attempts = attempts + case when $3 then 0 else 1 end, strangers = strangers + case when $3 then 1 else 0 end
+		where email_hash = $1 and case when $3 then strangers else attempts end < $2 and expires_at > now() returning code`,
+		hash, codeAttempts, circles[0] == ""))
 	if err != nil {
 		return nil, fmt.Errorf("count attempt: %w", err)
 	}

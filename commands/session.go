@@ -21,33 +21,37 @@ type newSession struct {
 	id      uuid.UUID
 	token   string
 	digest  []byte
-	expires time.Time
+	expires time.Time // once it is stored: by the database's clock
 	member  uuid.UUID
 }
 
-func (c *Commands) newSession(w pg.Workspace, member uuid.UUID) newSession {
+func makeSession(w pg.Workspace, member uuid.UUID) *newSession {
 	text, digest := token.New(token.Session, w.ID)
-	return newSession{id: uuid.Must(uuid.NewV7()), token: text, digest: digest[:], member: member,
-		expires: c.now().Add(projections.SessionLife).UTC().Truncate(time.Second)}
+	return &newSession{id: uuid.Must(uuid.NewV7()), token: text, digest: digest[:], member: member}
 }
+
+// sessionEnd is when a session ends that begins now and lives $1 seconds.
+const sessionEnd = `date_trunc('second', now() + make_interval(secs => $1))`
 
 // endOld deletes a member's sessions whose time is over: nobody else would.
-func (c *Commands) endOld(member uuid.UUID) pg.Statement {
-	return pg.Exec(`delete from session where member_id = $1 and (expires_at < $2 or used_at < $3)`, member, c.now(), c.now().Add(-projections.SessionIdle))
+func endOld(member uuid.UUID) pg.Statement {
+	return pg.Exec(`delete from session where member_id = $1 and (expires_at < now() or used_at < now() - make_interval(secs => $2))`,
+		member, projections.SessionIdle.Seconds())
 }
 
-func (s newSession) insert() pg.Statement {
-	return pg.Exec(`insert into session (id, member_id, digest, expires_at) values ($1, $2, $3, $4)`, s.id, s.member, s.digest, s.expires)
+func (s *newSession) insert() pg.Statement {
+	return pg.Exec(`insert into session (id, member_id, digest, expires_at) values ($2, $3, $4, `+sessionEnd+`) returning expires_at`,
+		projections.SessionLife.Seconds(), s.id, s.member, s.digest).Scan(&s.expires)
 }
 
 // insertFor stores the session only while the password that was compared is still the member's, and their second factor
 // the one that was asked for, or still none. Who changes either locks the credential first and ends the sessions then;
 // behind lockCredential, no session outlives what opened it.
-func (s newSession) insertFor(a projections.Account, stored *[]uuid.UUID) pg.Statement {
+func (s *newSession) insertFor(a projections.Account, stored *[]time.Time) pg.Statement {
 	return pg.Column(stored, `insert into session (id, member_id, digest, expires_at)
-		select $1::uuid, member_id, $3::bytea, $4::timestamptz from credential where member_id = $2 and password = $5
-			and coalesce((select secret from two_factor where member_id = $2 and confirmed_at is not null), '') = $6 returning id`,
-		s.id, s.member, s.digest, s.expires, a.Password, a.TwoFactor)
+		select $2::uuid, member_id, $4::bytea, `+sessionEnd+` from credential where member_id = $3 and password = $5
+			and coalesce((select secret from two_factor where member_id = $3 and confirmed_at is not null), '') = $6 returning expires_at`,
+		projections.SessionLife.Seconds(), s.id, s.member, s.digest, a.Password, a.TwoFactor)
 }
 
 // errWrong says that a password was compared and is not the account's, or that there is no such account.
@@ -80,7 +84,7 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 		return Admitted{}, tooMany(err)
 	}
 	w, account, err := c.account(ctx, who)
-	var session newSession
+	var session *newSession
 	if err == nil {
 		session, err = c.openSession(ctx, w, account, who, in)
 	}
@@ -137,43 +141,43 @@ func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *proje
 
 // openSession compares what is shown and stores a session. It is errWrong when the password is not the account's. What is
 // replaced meanwhile is compared again: this may have been the old one, or its hash made anew by another login.
-func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, who named, in Credentials) (newSession, error) {
+func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, who named, in Credentials) (*newSession, error) {
 	for range 3 {
 		right, weak, err := c.verify(ctx, in.From, account, in.Password)
 		if err != nil {
-			return newSession{}, err
+			return nil, err
 		}
 		if !right {
-			return newSession{}, errWrong
+			return nil, errWrong
 		}
 		shown, err := c.secondFactor(ctx, w, *account, who, in.Code)
 		if err != nil {
-			return newSession{}, err
+			return nil, err
 		}
 		var rehash []pg.Statement
 		if weak {
 			phc, err := c.hash(ctx, in.From, in.Password)
 			if err != nil {
-				return newSession{}, err
+				return nil, err
 			}
 			rehash = append(rehash, pg.Exec(`update credential set password = $3, updated_at = now()
 				where member_id = $1 and password = $2`, account.ID, account.Password, phc))
 		}
-		session := c.newSession(w, account.ID)
+		session := makeSession(w, account.ID)
 		n := note{in: w, member: account.ID, actor: account.ID, from: in.From,
 			events: shown.events(domain.MemberLoggedIn{MemberID: account.ID, SessionID: session.id})}
 		stored, err := c.storeSession(ctx, n, session, *account, shown, rehash...)
 		if err != nil {
-			return newSession{}, fmt.Errorf("store session: %w", err)
+			return nil, fmt.Errorf("store session: %w", err)
 		}
 		if stored {
 			return session, nil
 		}
 		if account, err = c.Views.AccountByID(ctx, w, account.ID); err != nil {
-			return newSession{}, err
+			return nil, err
 		}
 	}
-	return newSession{}, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
+	return nil, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
 }
 
 // secondFactor compares the code of a login; nil when the account has no second factor: then none counts.
@@ -195,18 +199,19 @@ var errMoved = errors.New("what was compared has changed")
 
 // storeSession takes the code, stores the session and records the login in one transaction: killed anywhere, it is all or
 // nothing. It says whether all that was compared still held.
-func (c *Commands) storeSession(ctx context.Context, n note, s newSession, a projections.Account, shown *factor, more ...pg.Statement) (bool, error) {
+func (c *Commands) storeSession(ctx context.Context, n note, s *newSession, a projections.Account, shown *factor, more ...pg.Statement) (bool, error) {
 	record, err := c.noted(ctx, n)
 	if err != nil {
 		return false, err
 	}
 	c.notes.wait(a.ID, noteFor)
-	var taken, stored []uuid.UUID
+	var taken []uuid.UUID
+	var stored []time.Time
 	statements := []pg.Statement{lockCredential(a.ID)}
 	if shown != nil {
 		statements = append(statements, shown.take(&taken))
 	}
-	statements = append(statements, s.insertFor(a, &stored), c.endOld(a.ID))
+	statements = append(statements, s.insertFor(a, &stored), endOld(a.ID))
 	statements = append(statements, more...)
 	var receipt eventstore.Receipt
 	err = c.DB.In(ctx, n.in, func(tx *pg.Tx) error {
@@ -216,6 +221,7 @@ func (c *Commands) storeSession(ctx context.Context, n note, s newSession, a pro
 		if len(stored) == 0 || shown != nil && len(taken) == 0 {
 			return errMoved
 		}
+		s.expires = stored[0]
 		var err error
 		receipt, err = c.Store.AppendIn(ctx, tx.Run, n.in, record)
 		return err

@@ -86,11 +86,11 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 	code := token.NewCode()
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `delete from kluis.signup where id in (select id from kluis.signup
-			where expires_at < $1 limit 100 for update skip locked)`, c.now()); err != nil {
+			where expires_at < now() limit 100 for update skip locked)`); err != nil {
 			return fmt.Errorf("delete what nobody verified: %w", err)
 		}
-		if _, err := tx.Exec(ctx, `insert into kluis.signup (id, sealed, code, expires_at) values ($1, $2, $3, $4)`,
-			id, sealed, c.Keys.MAC(signupPurpose(id), []byte(code)), c.now().Add(codeLife)); err != nil {
+		if _, err := tx.Exec(ctx, `insert into kluis.signup (id, sealed, code, expires_at) values ($1, $2, $3, now() + make_interval(secs => $4))`,
+			id, sealed, c.Keys.MAC(signupPurpose(id), []byte(code)), codeLife.Seconds()); err != nil {
 			return fmt.Errorf("store sign-up: %w", err)
 		}
 		return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "signup_code", To: s.Email, Language: s.Language,
@@ -126,9 +126,9 @@ type Admitted struct {
 }
 
 // admit remembers where the member came from, for the limits of later log-ins.
-func (c *Commands) admit(ctx context.Context, w pg.Workspace, ws domain.Workspace, m domain.Member, who named, from Origin, s newSession) (Admitted, error) {
+func (c *Commands) admit(ctx context.Context, w pg.Workspace, ws domain.Workspace, m domain.Member, who named, from Origin, s *newSession) (Admitted, error) {
 	device, err := c.Limits.Remember(ctx, who.subject(), from.IP)
-	return Admitted{In: w, Workspace: ws, Member: m, Token: s.token, ExpiresAt: s.expires, Device: device}, err
+	return Admitted{In: w, Workspace: ws, Member: m, Token: s.token, ExpiresAt: s.expires.UTC(), Device: device}, err
 }
 
 // VerifySignup makes the workspace of a sign-up whose code came back, with its first admin signed in. All
@@ -200,7 +200,7 @@ func (c *Commands) openSignup(ctx context.Context, id uuid.UUID, code string) (p
 	var mac []byte
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `update kluis.signup set attempts = attempts + 1
-			where id = $1 and attempts < $2 and expires_at > $3 returning sealed, code`, id, codeAttempts, c.now()).Scan(&sealed, &mac)
+			where id = $1 and attempts < $2 and expires_at > now() returning sealed, code`, id, codeAttempts).Scan(&sealed, &mac)
 	})
 	if err == nil {
 		c.compared.Add(1)
@@ -221,14 +221,14 @@ func (c *Commands) openSignup(ctx context.Context, id uuid.UUID, code string) (p
 // foundation is what a workspace begins with.
 type foundation struct {
 	member     uuid.UUID
-	session    newSession
+	session    *newSession
 	statements []pg.Statement
 	append     eventstore.Append
 }
 
 func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundation, err error) {
 	f.member = uuid.Must(uuid.NewV7())
-	f.session = c.newSession(w, f.member)
+	f.session = makeSession(w, f.member)
 	own, insertOwn, err := c.Vault.NewKey(w, w.ID)
 	if err != nil {
 		return f, err

@@ -29,7 +29,11 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 		if a.by.TwoFactor.MustEnrol() { // it would be a token without grants
 			return plan{}, domain.EnrolFirst()
 		}
-		created, err := domain.NewToken(wanted, a.by.Role.Grants, c.now())
+		now, err := c.now(ctx)
+		if err != nil {
+			return plan{}, err
+		}
+		created, err := domain.NewToken(wanted, a.by.Role.Grants, now)
 		if err == nil {
 			err = c.storeToken(ctx, a.by, id, digest[:], created)
 		}

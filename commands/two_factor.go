@@ -114,7 +114,7 @@ func (c *Commands) showStep(ctx context.Context, me self, sealed, code string) (
 	if err != nil {
 		return 0, err
 	}
-	step, err := c.findStep(key, sealed, token.Typed(code), 0)
+	step, err := c.findStep(ctx, key, sealed, token.Typed(code), 0)
 	if err == nil && step == 0 {
 		err = wrongGuess{usedCode(), domain.CodeWrong}
 	}

@@ -27,25 +27,28 @@ type device struct {
 // wait makes it later for all processes, by so many steps: the next code is another.
 
 func (h *house) wait(steps int) {
-	before := h.Commands.now()
+	before := h.time()
 	shift := time.Until(before) + time.Duration(steps)*30*time.Second
 	for i := range 1 + len(h.others) {
-		h.process(i).now = func() time.Time { return time.Now().Add(shift) }
+		h.process(i).now = func(context.Context) (time.Time, error) { return time.Now().Add(shift), nil }
 	}
 }
+
+// time is what codes go by.
+func (h *house) time() time.Time { return ok(h.Commands.now(context.Background())) }
 
 // code is the next one, which was not used.
 
 func (d *device) code(t testing.TB) string {
 	t.Helper()
 	d.p.h.wait(1)
-	return ok(totp.Code(d.secret, totp.StepAt(d.p.h.now())))
+	return ok(totp.Code(d.secret, totp.StepAt(d.p.h.time())))
 }
 
 // wrong is a code that is none of the device's.
 
 func (d *device) wrong() string {
-	now := totp.StepAt(d.p.h.now())
+	now := totp.StepAt(d.p.h.time())
 	for _, code := range []string{"000000", "000001", "000002", "000003", "000004", "000005"} {
 		if !slices.ContainsFunc([]int64{-2, -1, 0, 1, 2}, func(by int64) bool { return ok(totp.Code(d.secret, now+by)) == code }) {
 			return code

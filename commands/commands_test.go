@@ -1,0 +1,32 @@
+package commands
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What ends, ends by one clock, the database's: a machine whose own is a year ahead must not end what is good, nor take what is
+// over.
+func TestOneClock(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(file, "_test.go") && strings.Contains(string(text), "time.Now") {
+			t.Errorf("%s reads the clock of its process: ask the database, in the statement that compares", file)
+		}
+	}
+	h := newHouse(t, settings{})
+	if now, err := h.clock(t.Context()); err != nil || time.Since(now).Abs() > time.Minute {
+		t.Errorf("the database says %s, %v", now, err)
+	}
+}
