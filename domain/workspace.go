@@ -39,12 +39,22 @@ type (
 	WorkspacePlanChanged struct {
 		Plan string `json:"plan"`
 	}
+	// WorkspaceRestored says that the log was put back to what a backup had. What followed that is gone; from here on the log
+	// is another one, of the next epoch. What the backup brought back alive has ended, by number.
+	WorkspaceRestored struct {
+		Epoch         int `json:"epoch"`
+		Sessions      int `json:"sessions"`
+		Tokens        int `json:"tokens"`
+		Codes         int `json:"codes"`          // in mails: of invitations and forgotten passwords
+		RecoveryCodes int `json:"recovery_codes"` // of second factors, and second factors that were only proposed
+	}
 )
 
 func init() {
 	register[WorkspaceCreated]("workspace.created")
 	register[WorkspaceRenamed]("workspace.renamed")
 	register[WorkspacePlanChanged]("workspace.plan_changed")
+	register[WorkspaceRestored]("workspace.restored")
 }
 
 // Apply folds one event of the workspace's stream into its state.

@@ -42,7 +42,12 @@ type (
 	}
 	auditReplay struct {
 		From   int64 `query:"from" minimum:"1" default:"1" doc:"The first position."`
+		Epoch  int   `query:"epoch" minimum:"1" doc:"The epoch, as the header Kluis-Epoch of an earlier answer had it, of the log that the caller goes on with. When the log was restored from a backup since, the answer is 409 log_restored: what followed the backup is gone from it, and the caller begins anew."`
 		Follow bool  `query:"follow" doc:"Go on with new records as they are committed, until the caller leaves or may read the log no more. A member may do so ten times at once."`
+	}
+	replayed struct { // as Streamed is
+		Epoch int `header:"Kluis-Epoch" doc:"The epoch of the log: another after each restore from a backup. Send it back, as epoch, when you go on from a position."`
+		Body  func(huma.Context)
 	}
 	recordsShown struct {
 		Shown
@@ -105,13 +110,20 @@ func (metaBody) Schema(huma.Registry) *huma.Schema {
 	return s
 }
 
-func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay) (*Streamed, error) {
+func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay) (*replayed, error) {
+	epoch, err := a.Views.Epoch(ctx, by.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	if in.Epoch != 0 && in.Epoch != epoch {
+		return nil, domain.Refuse(domain.Conflict, "log_restored", "the log was restored from a backup, and is in epoch %d: what you have of epoch %d may not be in it, so read it from the first position", epoch, in.Epoch)
+	}
 	if in.Follow {
 		if err := a.followers.add(ctx, by.Member); err != nil {
 			return nil, err
 		}
 	}
-	return &Streamed{Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
+	return &replayed{Epoch: epoch, Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
 		lines := bufio.NewWriterSize(w, 1<<16)
 		var line []byte
 		write := func(r projections.Record) error {

@@ -63,6 +63,9 @@ func (t *Tenancy) healControl(ctx context.Context) error {
 	})
 }
 
+// Heal gives every workspace its role, memberships and grants, whatever it has.
+func (t *Tenancy) Heal(ctx context.Context) error { return t.heal(ctx, true) }
+
 // heal gives workspaces their roles, memberships and grants again, as after a restore without them; all of them, or only
 // those that lack any, which one query finds.
 func (t *Tenancy) heal(ctx context.Context, all bool) error {

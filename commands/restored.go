@@ -1,0 +1,42 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Restored begins a new epoch of a workspace's log after a backup was put back, and ends what the backup brought back
+// alive although it may have ended since: sessions, API tokens, codes, second factors that were proposed, reactions to
+// events (mails). An event tells of it, in the same transaction.
+//
+// Nothing brings back what the backup does not have. Passwords, roles, and who is a member, are those of the backup: whoever
+// runs Kluis looks at what was changed since.
+func Restored(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Workspace) (done domain.WorkspaceRestored, err error) {
+	err = db.InAsOwner(ctx, w, func(tx *pg.Tx) error {
+		err := tx.Run(ctx,
+			// A clock that was wrong is not followed: the times of the new epoch are the database's.
+			pg.Exec(`update head set epoch = epoch + 1, at = least(at, clock_timestamp()) returning epoch`).Scan(&done.Epoch),
+			pg.Exec(`with ended as (delete from session returning 1) select count(*) from ended`).Scan(&done.Sessions),
+			pg.Exec(`with ended as (delete from token_secret returning 1) select count(*) from ended`).Scan(&done.Tokens),
+			pg.Exec(`with invited as (delete from invitation returning 1), forgotten as (delete from password_reset returning 1)
+				select (select count(*) from invited) + (select count(*) from forgotten)`).Scan(&done.Codes),
+			pg.Exec(`with used as (delete from recovery_code returning 1), proposed as (delete from two_factor where confirmed_at is null returning 1)
+				select (select count(*) from used) + (select count(*) from proposed)`).Scan(&done.RecoveryCodes),
+			pg.Exec(`update reaction set position = greatest(reaction.position, head.position) from head`),
+		)
+		if err != nil {
+			return fmt.Errorf("end what the backup brought back: %w", err)
+		}
+		write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{done})
+		if err != nil {
+			return err
+		}
+		_, err = store.AppendIn(ctx, tx.Run, w, eventstore.Append{Writes: []eventstore.Write{write}})
+		return err
+	})
+	return done, err
+}
