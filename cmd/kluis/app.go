@@ -139,6 +139,18 @@ func (b *base) migrate(ctx context.Context) error {
 	return b.tenancy.Migrate(ctx, func(done, all int) { b.log.Info("workspace migrated", "done", done, "of", all) })
 }
 
+// begin is prepare for a server, which migrates workspaces beside serving: it is refused where there is none that it could serve.
+func (b *base) begin(ctx context.Context) error {
+	if err := b.db.Room(ctx); err != nil {
+		return err
+	}
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	b.db.Guard(b.admit)
+	return b.tenancy.OursAtAll(ctx)
+}
+
 // admit is the gate of workspaces in a server: one that lacks migrations gets them, and is not available until it has them.
 func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	err := b.tenancy.Admit(ctx, w, lacks)

@@ -60,16 +60,9 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 		return err
 	}
 	defer b.close()
-	if err := b.db.Room(ctx); err != nil {
+	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	if err := b.prepare(ctx); err != nil {
-		return err
-	}
-	if err := b.tenancy.OursAtAll(ctx); err != nil {
-		return err
-	}
-	b.db.Guard(b.admit)
 	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, b.log)
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if why, wait := t.outcome(w); why != nil {
+	if wait, why := t.outcome(w); why != nil {
 		return t.lack(*s, errors.New(why.Error()), wait) // as a text: it is no outage, and no lost connection, of who asks
 	}
 	if lacks != nil { // what failed is asked again
@@ -189,13 +189,13 @@ func (t *Tenancy) work(w pg.Workspace, e *effort) {
 }
 
 // outcome is why the last try failed, and when there is another; nil when it did not.
-func (t *Tenancy) outcome(w pg.Workspace) (error, time.Duration) { //nolint:revive // the pause belongs to the error
+func (t *Tenancy) outcome(w pg.Workspace) (wait time.Duration, why error) {
 	t.fleet.mu.Lock()
 	defer t.fleet.mu.Unlock()
 	if e := t.fleet.efforts[w.ID]; e != nil && e.err != nil {
-		return e.err, max(time.Until(e.again), time.Second)
+		return max(time.Until(e.again), time.Second), e.err
 	}
-	return nil, 0
+	return 0, nil
 }
 
 // Keep migrates the workspaces that lack migrations, a few at once, until none does or ctx ends. It is for beside serving:
