@@ -91,9 +91,10 @@ const selectDue = `with recursive walk (workspace_id, id, again) as (
 	select oldest.workspace_id, oldest.id, newest.id, newest.position, oldest.attempts
 	from walk
 	cross join lateral (select * from kluis.signal s where s.workspace_id = walk.workspace_id and s.id = walk.id
-		and s.workspace_id <> all ($2::uuid[]) and coalesce(s.not_before <= now(), true) for update skip locked) oldest
+		and coalesce(s.not_before <= now(), true) for update skip locked) oldest
 	cross join lateral (select id, position from kluis.signal s where s.workspace_id = oldest.workspace_id
 		order by s.id desc limit 1) newest
+	where walk.workspace_id <> all ($2::uuid[])
 	limit 1`
 
 // looks begins the transactions of looks.
