@@ -86,8 +86,16 @@ type plan struct {
 	stream   string
 	version  int
 	events   []domain.Event
+	with     []write // to further streams in the same append, when there are events at all
 	guarding []eventstore.Guard
 	also     []pg.Statement // in the transaction that stores the events, before them: all of it happens, or nothing
+}
+
+// write is events for a stream that is at a version, or at any.
+type write struct {
+	stream  string
+	version int
+	events  []domain.Event
 }
 
 // effect is what came of a command.
@@ -213,9 +221,16 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 }
 
 func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, error) {
-	write, err := encode(p.stream, p.version, p.events)
-	if err != nil {
-		return effect{}, err
+	if len(p.events) == 0 {
+		p.with = nil
+	}
+	var writes []eventstore.Write
+	for _, w := range append([]write{{p.stream, p.version, p.events}}, p.with...) {
+		encoded, err := encode(w.stream, w.version, w.events)
+		if err != nil {
+			return effect{}, err
+		}
+		writes = append(writes, encoded)
 	}
 	meta, err := c.sealOrigin(ctx, a.by.Workspace, a.by.Member, a.from)
 	if err != nil {
@@ -226,7 +241,7 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 		guards = append(guards, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	}
 	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
-		Actor: a.by.Member, Meta: meta, Writes: []eventstore.Write{write}, Guards: guards, Key: a.once,
+		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: guards, Key: a.once,
 	}, p.also)
 	if err != nil {
 		return effect{}, err
@@ -293,7 +308,9 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 		return Result[T]{State: then, Position: done.position}, err
 	}
 	for _, record := range done.records {
-		model.Apply(&before, record)
+		if model.Changes(record) { // else it is of another thing that changed with this one
+			model.Apply(&before, record)
+		}
 	}
 	return Result[T]{State: before, Position: done.position}, nil
 }

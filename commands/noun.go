@@ -14,7 +14,8 @@ import (
 // creation is what a command that makes a thing decides.
 type creation struct {
 	events   []domain.Event
-	version  int // of the stream, when it is not the thing's own
+	version  int     // of the stream, when it is not the thing's own
+	with     []write // to further streams, in the same append
 	guarding []eventstore.Guard
 }
 
@@ -31,7 +32,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 			return plan{}, err
 		}
 		made, err := decide(a)
-		return plan{stream: n.Stream(id), version: made.version, events: made.events, guarding: made.guarding}, err
+		return plan{stream: n.Stream(id), version: made.version, events: made.events, with: made.with, guarding: made.guarding}, err
 	})
 	return result(ctx, c, r, n.Model, none, done, err)
 }
@@ -96,7 +97,7 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 		if row.WithinID != uuid.Nil {
 			made.guarding = append(made.guarding, eventstore.Guard{Stream: n.WithinStream(row.WithinID), Version: row.WithinVersion})
 		}
-		return plan{stream: n.Stream(id), version: row.At, events: made.events, guarding: made.guarding}, err
+		return plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding}, err
 	})
 	return result(ctx, c, r, n.Model, before, done, err)
 }

@@ -60,36 +60,22 @@ func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Re
 
 // UnassignTask takes a task off a member.
 func (c *Commands) UnassignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.changePerson(ctx, r, id, member, projections.CountMembers, domain.Task.Unassign)
+	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountMembers, domain.Task.Unassign)
 }
 
 // RemoveTaskViewer takes a member off the viewers of a task.
 func (c *Commands) RemoveTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.changePerson(ctx, r, id, member, projections.CountMembers, domain.Task.RemoveViewer)
+	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountMembers, domain.Task.RemoveViewer)
 }
 
 // AssignTask gives a task to a member.
 func (c *Commands) AssignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.changePerson(ctx, r, id, member, projections.CountActive, domain.Task.Assign)
+	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountActive, domain.Task.Assign)
 }
 
 // AddTaskViewer lets a member see a task.
 func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return c.changePerson(ctx, r, id, member, projections.CountActive, domain.Task.AddViewer)
-}
-
-// changePerson changes one member's part in a task. count finds the members who can have it.
-func (c *Commands) changePerson(ctx context.Context, r Request, id, member uuid.UUID,
-	count func(*int, []uuid.UUID) pg.Statement, decide func(domain.Task, uuid.UUID) ([]domain.Event, error),
-) (Result[domain.Task], error) {
-	there := 0
-	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(_ *attempt, task domain.Task) (creation, error) {
-		if there == 0 {
-			return creation{}, domain.Missing("member")
-		}
-		events, err := decide(task, member)
-		return creation{events: events}, err
-	}, count(&there, []uuid.UUID{member}))
+	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountActive, domain.Task.AddViewer)
 }
 
 // lookAround looks up the parent and the people that a task is to have. It gives guards on the parent and

@@ -40,6 +40,7 @@ var Scopes = map[string][]Scope{
 	"role":        {All},
 	"audit":       {All},
 	"member":      {All, Own}, // oneself
+	"project":     {All, Own},
 	"task":        {All, Own},
 	"comment":     {All, Own},
 	"integration": {All, Own},

@@ -41,13 +41,18 @@ func TestSameKeyHasOneEffect(t *testing.T) {
 	task, doomed := ada.newTask(t, object{"assignee_ids": []uuid.UUID{bob.id}}), ada.newTask(t)
 	comment := decode[domain.Comment](t, ada.call(t, "POST", taskPath(task, "comments"), object{"body": "x"}).want(t, 201))
 	integration := decode[domain.Integration](t, ada.call(t, "POST", "/api/integrations", bodies["connect-integration"](nil)).want(t, 201))
-	member := "/api/members/" + bob.id.String()
+	member, project := "/api/members/"+bob.id.String(), ada.newProject(t).path()
 	for _, op := range []struct {
 		name, method, path, kind string
 		body, other              object // nil: there is no body
 		status                   int
 	}{
 		{"create-task", "POST", "/api/tasks", "task.created", object{"title": "once", "assignee_ids": []uuid.UUID{bob.id}}, object{"title": "twice"}, 201},
+		{"create-project", "POST", "/api/projects", "project.created", object{"key": "ONCE", "name": "once"}, object{"key": "TWICE", "name": "once"}, 201},
+		{"update-project", "PATCH", project, "project.updated", object{"name": "once", "lead_id": bob.id}, object{"name": "once"}, 200},
+		{"add-project-member", "PUT", project + "/members/" + bob.id.String(), "project.member_added", nil, nil, 204},
+		{"remove-project-member", "DELETE", project + "/members/" + bob.id.String(), "project.member_removed", nil, nil, 204},
+		{"delete-project", "DELETE", project, "project.deleted", nil, nil, 204},
 		{"create-comment", "POST", taskPath(task, "comments"), "comment.created", object{"body": "once"}, object{"body": "twice"}, 201},
 		{"invite-member", "POST", "/api/members", "member.invited", object{"email": "eve@people.example", "full_name": "Eve", "role": "member"},
 			object{"email": "eve@people.example", "full_name": "Eve", "role": "viewer"}, 201},

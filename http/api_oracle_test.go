@@ -3,6 +3,7 @@ package http_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -15,6 +16,8 @@ import (
 // domain's own rules; so what several processes decided at once must come out as if one had, one by one.
 type oracle struct {
 	people   roster
+	projects map[uuid.UUID]*oracleProject
+	keys     map[string]uuid.UUID // whose each is
 	tasks    map[uuid.UUID]*oracleTask
 	comments map[uuid.UUID]*oracleComment
 }
@@ -35,10 +38,15 @@ type oracleComment struct {
 // judge reads the client's log, which must be right from beginning to end.
 func (c *client) judge(t tester) {
 	t.Helper()
-	o := &oracle{people: roster{}, tasks: map[uuid.UUID]*oracleTask{}, comments: map[uuid.UUID]*oracleComment{}}
+	o := &oracle{people: roster{}, projects: map[uuid.UUID]*oracleProject{}, keys: map[string]uuid.UUID{}, tasks: map[uuid.UUID]*oracleTask{}, comments: map[uuid.UUID]*oracleComment{}}
 	for _, r := range c.log(t) {
 		if err := o.accept(r); err != nil {
 			t.Errorf("position %d, %s in %s by %v: %v", r.Position, r.Type, r.Stream, r.Actor, err)
+		}
+	}
+	for id, p := range o.projects {
+		if o.keys[p.key] != id {
+			t.Errorf("project %s never took its key %s", id, p.key)
 		}
 	}
 }
@@ -48,6 +56,12 @@ func (o *oracle) accept(r eventstore.Record) error {
 	var actor uuid.UUID
 	if r.Actor != nil {
 		actor = *r.Actor
+	}
+	if id, ok := domain.StreamID("project", r.Stream); ok {
+		return o.project(id, actor, event)
+	}
+	if key, ok := strings.CutPrefix(r.Stream, "key-"); ok {
+		return o.key(key, r.Version, event)
 	}
 	if id, ok := domain.StreamID("task", r.Stream); ok {
 		return o.task(id, actor, event)

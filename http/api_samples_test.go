@@ -25,7 +25,8 @@ func (p *process) newTenant(t tester) *tenant {
 	x.other = x.member(t, "manager")
 	task := x.newTask(t, object{"description": "secret " + uuid.NewString()})
 	comment := decode[domain.Comment](t, x.call(t, "POST", taskPath(task, "comments"), object{"body": "secret " + uuid.NewString()}).want(t, 201))
-	x.things = map[string]uuid.UUID{"tasks": task.ID, "comments": comment.ID, "members": x.other.id,
+	project := x.newProject(t, object{"name": "secret " + uuid.NewString()})
+	x.things = map[string]uuid.UUID{"projects": project.ID, "tasks": task.ID, "comments": comment.ID, "members": x.other.id,
 		"sessions": decode[list[session]](t, x.other.call(t, "GET", "/api/sessions", nil).want(t, 200)).Items[0].ID}
 	for noun, id := range map[string]string{"tokens": "create-token", "integrations": "connect-integration"} {
 		if i := slices.IndexFunc(schema().operations, func(op apiOperation) bool { return op.id == id }); i >= 0 {
@@ -33,7 +34,7 @@ func (p *process) newTenant(t tester) *tenant {
 			x.things[noun] = decode[struct{ ID uuid.UUID }](t, x.call(t, op.method, op.path, bodies[id](x)).want(t, 201)).ID
 		}
 	}
-	x.words = []string{x.slug, x.workspace.ID.String(), x.id.String(), task.Title, task.Description, comment.Body}
+	x.words = []string{x.slug, x.workspace.ID.String(), x.id.String(), task.Title, task.Description, comment.Body, project.Name}
 	for _, c := range []*client{x.client, x.other} {
 		x.words = append(x.words, c.email, c.name, c.token)
 	}
@@ -48,6 +49,14 @@ var bodies = map[string]func(x *tenant) object{
 	"create-task": func(x *tenant) object {
 		return object{"title": "t", "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
 			"parent_id": x.things["tasks"], "assignee_ids": []uuid.UUID{x.things["members"]}, "estimate_minutes": 30}
+	},
+	"create-project": func(x *tenant) object {
+		return object{"key": newKey(), "name": "p", "description": "d", "status": "active", "lead_id": x.things["members"],
+			"budget_minutes": 600, "budget_cents": 100_000, "hourly_rate_cents": 9_500}
+	},
+	"update-project": func(x *tenant) object {
+		return object{"name": uuid.NewString(), "description": "d", "status": "active", "lead_id": x.things["members"],
+			"budget_minutes": 60, "budget_cents": nil, "hourly_rate_cents": 0}
 	},
 	"update-task": func(x *tenant) object {
 		return object{"title": uuid.NewString(), "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",

@@ -28,6 +28,7 @@ var nouns = []func(*api){
 	workspace,
 	policy,
 	member,
+	project,
 	task,
 	comment,
 	integration,

@@ -1,6 +1,9 @@
 package http
 
 import (
+	"context"
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/commands"
@@ -27,6 +30,11 @@ type (
 		ByID
 		Conditional
 	}
+	personal struct { // changes a member's part in a thing
+		ByID
+		Conditional
+		MemberID uuid.UUID `path:"member_id"`
+	}
 	listing   struct{ Listing[uuid.UUID] }
 	listingIn struct { // of the things that belong to the one in the path
 		ByID
@@ -40,6 +48,14 @@ type (
 	shows[B any] struct {
 		Shown
 		Body B
+	}
+
+	revision struct {
+		Version int                       `json:"version"`
+		At      time.Time                 `json:"at"`
+		Actor   *uuid.UUID                `json:"actor" doc:"The member who did it; null for Kluis itself."`
+		Type    string                    `json:"type"`
+		Changes []projections.FieldChange `json:"changes"`
 	}
 )
 
@@ -61,4 +77,24 @@ func one[T any](thing T, mark projections.Mark, err error) (*shows[T], error) {
 // listed is the answer of a list of a noun: rows that were asked for with one more than the limit.
 func listed[T any](in Listing[uuid.UUID], noun *projections.Noun[T], rows []T, mark projections.Mark, err error) (*shows[page[T]], error) {
 	return &shows[page[T]]{seen(mark, 0), paged(rows, in.Limit, noun.ID)}, err
+}
+
+// history answers who changed what in a thing, when, the oldest first.
+func history[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *ByID) (*shows[page[revision]], error) {
+	return func(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[revision]], error) {
+		revisions, mark, err := noun.History(ctx, a.Views, by, in.ID)
+		body := page[revision]{Items: make([]revision, len(revisions))}
+		for i, r := range revisions {
+			body.Items[i] = revision{r.Version, r.At, given(r.Actor), r.Type, r.Changes}
+		}
+		return &shows[page[revision]]{seen(mark, 0), body}, err
+	}
+}
+
+// given is an id that may be absent.
+func given(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
 }

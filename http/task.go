@@ -3,7 +3,6 @@ package http
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -36,11 +35,6 @@ type (
 		EstimateMinutes nullable[int]         `json:"estimate_minutes,omitzero" minimum:"0" maximum:"1000000"`
 	}
 
-	taskPerson struct {
-		ByID
-		Conditional
-		MemberID uuid.UUID `path:"member_id"`
-	}
 	taskGet struct {
 		ByID
 		AsOf Instant `query:"as_of" doc:"The task as it was at this instant."`
@@ -51,14 +45,6 @@ type (
 		AssigneeID Ref    `query:"assignee_id"`
 		ParentID   Ref    `query:"parent_id"`
 		Deleted    bool   `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
-	}
-
-	revision struct {
-		Version int                       `json:"version"`
-		At      time.Time                 `json:"at"`
-		Actor   *uuid.UUID                `json:"actor" doc:"The member who did it; null for Kluis itself."`
-		Type    string                    `json:"type"`
-		Changes []projections.FieldChange `json:"changes"`
 	}
 )
 
@@ -72,7 +58,7 @@ func task(a *api) {
 	command(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Status: http.StatusOK,
 		Summary: "Change fields of a task", Access: needs(domain.UpdateTask)}, a.updateTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/history", ID: "get-task-history", Tag: "task", Status: http.StatusOK,
-		Summary: "Who changed what, when", Description: "Of a deleted task as well: who deleted it stands at the end.", Access: needs(domain.ReadTask)}, a.taskHistory)
+		Summary: "Who changed what, when", Description: "Of a deleted task as well: who deleted it stands at the end.", Access: needs(domain.ReadTask)}, history(a, projections.Tasks))
 
 	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Task], error)
 	for _, c := range []struct {
@@ -108,7 +94,7 @@ func task(a *api) {
 	} {
 		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task",
 			Status: http.StatusNoContent, Summary: c.summary, Access: needs(domain.UpdateTask)},
-			func(ctx context.Context, r commands.Request, in *taskPerson) (*written204, error) {
+			func(ctx context.Context, r commands.Request, in *personal) (*written204, error) {
 				return noContent(c.change(a.Commands, ctx, r, in.ID, in.MemberID))
 			})
 	}
@@ -138,21 +124,4 @@ func (a *api) updateTask(ctx context.Context, r commands.Request, in *changing[t
 		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ParentID: b.ParentID.Optional,
 		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value,
 	}))
-}
-
-func (a *api) taskHistory(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[revision]], error) {
-	revisions, mark, err := projections.Tasks.History(ctx, a.Views, by, in.ID)
-	body := page[revision]{Items: make([]revision, len(revisions))}
-	for i, r := range revisions {
-		body.Items[i] = revision{r.Version, r.At, given(r.Actor), r.Type, r.Changes}
-	}
-	return &shows[page[revision]]{seen(mark, 0), body}, err
-}
-
-// given is an id that may be absent.
-func given(id uuid.UUID) *uuid.UUID {
-	if id == uuid.Nil {
-		return nil
-	}
-	return &id
 }

@@ -63,6 +63,7 @@ type world struct {
 	workspace int // version of its stream
 	roster    int
 	members   []uuid.UUID
+	projects  []thing
 	tasks     []thing
 	comments  []thing
 }
@@ -106,7 +107,7 @@ func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 		writes = append(writes, eventstore.Write{Stream: stream, Expected: expected, Events: []eventstore.Event{{Type: domain.TypeOf(e), Data: encode(r, e)}}})
 	}
 	for range n {
-		switch kind := rapid.IntRange(0, 9).Draw(r, "kind"); {
+		switch kind := rapid.IntRange(0, 11).Draw(r, "kind"); {
 		case kind == 0:
 			e := pick(r, "event", []domain.Event{domain.WorkspaceRenamed{Name: text(r, "name")}, domain.WorkspacePlanChanged{Plan: pick(r, "plan", domain.Plans)}})
 			write(domain.WorkspaceStream(h.by.Workspace.ID), h.workspace, e)
@@ -114,6 +115,16 @@ func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 		case kind <= 2:
 			write(domain.RosterStream, h.roster, h.member(r))
 			h.roster++
+		case kind >= 10 && (len(h.projects) == 0 || rapid.IntRange(0, 3).Draw(r, "new project") == 0):
+			p := thing{uuid.Must(uuid.NewV7()), 1}
+			h.projects = append(h.projects, p)
+			write(domain.ProjectStream(p.id), 0, domain.ProjectCreated{Key: "K", Name: text(r, "name"), Description: text(r, "description"),
+				Status: pick(r, "status", domain.ProjectStatuses), LeadID: maybe(r, "lead", uuid.New), BudgetMinutes: maybe(r, "budget", func() int { return minutes(r) }),
+				BudgetCents: maybe(r, "cents", func() int { return domain.MaxCents }), HourlyRateCents: maybe(r, "rate", func() int { return minutes(r) })})
+		case kind >= 10:
+			p := &h.projects[rapid.IntRange(0, len(h.projects)-1).Draw(r, "project")]
+			write(domain.ProjectStream(p.id), p.version, h.project(r))
+			p.version++
 		case kind <= 4 || len(h.tasks) == 0:
 			t := thing{uuid.Must(uuid.NewV7()), 1}
 			h.tasks = append(h.tasks, t)
@@ -154,6 +165,15 @@ func (h *world) member(r *rapid.T) domain.Event {
 	id := pick(r, "member", h.members)
 	return pick(r, "event", []domain.Event{domain.MemberJoined{MemberID: id}, domain.MemberRoleChanged{MemberID: id, Role: role},
 		domain.MemberDeactivated{MemberID: id}, domain.MemberReactivated{MemberID: id}, domain.MemberRemoved{MemberID: id}})
+}
+
+func (h *world) project(r *rapid.T) domain.Event {
+	member := pick(r, "member", h.members)
+	return pick(r, "event", []domain.Event{domain.ProjectArchived{}, domain.ProjectReopened{}, domain.ProjectDeleted{},
+		domain.ProjectMemberAdded{MemberID: member}, domain.ProjectMemberRemoved{MemberID: member},
+		domain.ProjectUpdated{Name: maybe(r, "name", func() string { return text(r, "name") }), Description: maybe(r, "description", func() string { return text(r, "description") }),
+			LeadID: optional(r, "lead", uuid.New), BudgetMinutes: optional(r, "budget", func() int { return minutes(r) }),
+			BudgetCents: optional(r, "cents", func() int { return domain.MaxCents }), HourlyRateCents: optional(r, "rate", func() int { return minutes(r) })}})
 }
 
 func (h *world) task(r *rapid.T) domain.Event {

@@ -21,6 +21,7 @@ var models = []model{
 	Workspaces,
 	Members,
 	Policies,
+	Projects,
 	Tasks,
 	Comments,
 	Integrations,
@@ -124,6 +125,12 @@ func (m *Model[T]) ID(state T) uuid.UUID { return m.id(state) }
 func (m *Model[T]) Row(r domain.Record) uuid.UUID {
 	id, _ := m.rowOf(r)
 	return id
+}
+
+// Changes tells whether a record changes a thing of this model.
+func (m *Model[T]) Changes(r domain.Record) bool {
+	_, ok := m.rowOf(r)
+	return ok
 }
 
 // At gives the state that a thing had at a position of the log.

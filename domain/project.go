@@ -1,0 +1,152 @@
+package domain
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// The statuses of a project. One that is archived takes no new tasks.
+const Archived = "archived"
+
+// ProjectStatuses are in their order.
+var ProjectStatuses = []string{Active, Archived}
+
+// Limits of a project: of its name in code points, of its people, of its budget and rate.
+const (
+	MaxProjectName    = 200
+	MaxProjectMembers = 1000
+	MaxBudgetMinutes  = 100_000_000
+	MaxCents          = 1_000_000_000_000 // EUR 10 billion
+)
+
+// Project is what tasks are done for. Its key stands before the numbers of its tasks: it never changes, and it is the
+// project's for ever.
+type Project struct {
+	ID              uuid.UUID   `json:"id"`
+	Key             string      `json:"key"`
+	Name            string      `json:"name"`
+	Description     string      `json:"description"`
+	Status          string      `json:"status"`
+	LeadID          *uuid.UUID  `json:"lead_id"`
+	MemberIDs       []uuid.UUID `json:"member_ids"`
+	BudgetMinutes   *int        `json:"budget_minutes"`
+	BudgetCents     *int        `json:"budget_cents"`      // of EUR
+	HourlyRateCents *int        `json:"hourly_rate_cents"` // of EUR
+	CreatedBy       uuid.UUID   `json:"created_by"`
+	CreatedAt       time.Time   `json:"created_at"`
+	UpdatedAt       time.Time   `json:"updated_at"`
+	DeletedAt       *time.Time  `json:"deleted_at"`
+	Version         int         `json:"version"`
+	Position        int64       `json:"position"`
+}
+
+// ProjectStream names the stream of a project.
+func ProjectStream(id uuid.UUID) string { return "project-" + id.String() }
+
+// KeyStream names the stream of a project's key. Its first event takes the key: of several creators one begins the stream.
+// Every later event gives a number to a task.
+func KeyStream(key string) string { return "key-" + key }
+
+// ProjectChange is what a member wants changed; what is nil or not set stays.
+type ProjectChange struct {
+	Name            *string
+	Description     *string
+	Status          *string
+	LeadID          Optional[uuid.UUID]
+	BudgetMinutes   Optional[int]
+	BudgetCents     Optional[int]
+	HourlyRateCents Optional[int]
+}
+
+// NewProject begins a project. Its status may be empty: active. Whether the key is free and who can lead is for the caller to have
+// looked up.
+func NewProject(e ProjectCreated) ([]Event, error) {
+	if e.Status == "" {
+		e.Status = Active
+	}
+	after := Project{Key: e.Key, Name: e.Name, Description: e.Description, Status: e.Status,
+		BudgetMinutes: e.BudgetMinutes, BudgetCents: e.BudgetCents, HourlyRateCents: e.HourlyRateCents}
+	if err := firstError(checkKey(e.Key), after.check()); err != nil {
+		return nil, err
+	}
+	return []Event{e}, nil
+}
+
+// TakeKey is what keeps a project's key from all others.
+func TakeKey(project uuid.UUID) []Event { return []Event{ProjectKeyTaken{ProjectID: project}} }
+
+// Change decides what a ProjectChange means for the project as it is. A change to what already is gives no events.
+func (p Project) Change(c ProjectChange) ([]Event, error) {
+	update := ProjectUpdated{
+		Name:            changed(p.Name, c.Name),
+		Description:     changed(p.Description, c.Description),
+		LeadID:          changedOptional(p.LeadID, c.LeadID),
+		BudgetMinutes:   changedOptional(p.BudgetMinutes, c.BudgetMinutes),
+		BudgetCents:     changedOptional(p.BudgetCents, c.BudgetCents),
+		HourlyRateCents: changedOptional(p.HourlyRateCents, c.HourlyRateCents),
+	}
+	after := p
+	after.update(update)
+	set(&after.Status, c.Status)
+	if err := after.check(); err != nil {
+		return nil, err
+	}
+	var events []Event
+	if update != (ProjectUpdated{}) {
+		events = append(events, update)
+	}
+	switch {
+	case after.Status == p.Status:
+	case after.Status == Archived:
+		events = append(events, ProjectArchived{})
+	default:
+		events = append(events, ProjectReopened{})
+	}
+	return events, nil
+}
+
+func (p Project) check() error {
+	return firstError(
+		checkText("/name", p.Name, 1, MaxProjectName),
+		checkText("/description", p.Description, 0, MaxBody),
+		oneOf("/status", p.Status, ProjectStatuses...),
+		checkAmount("/budget_minutes", p.BudgetMinutes, MaxBudgetMinutes),
+		checkAmount("/budget_cents", p.BudgetCents, MaxCents),
+		checkAmount("/hourly_rate_cents", p.HourlyRateCents, MaxCents),
+	)
+}
+
+// AddMember and RemoveMember change one person; what is so already stays.
+func (p Project) AddMember(member uuid.UUID) ([]Event, error) {
+	if slices.Contains(p.MemberIDs, member) {
+		return nil, nil
+	}
+	if len(p.MemberIDs) >= MaxProjectMembers {
+		return nil, Refuse(Conflict, "too_many_people", "a project has at most %d members", MaxProjectMembers)
+	}
+	return []Event{ProjectMemberAdded{MemberID: member}}, nil
+}
+
+func (p Project) RemoveMember(member uuid.UUID) ([]Event, error) {
+	return dropPerson(p.MemberIDs, member, ProjectMemberRemoved{MemberID: member})
+}
+
+// Delete takes the project away. Its key stays taken.
+func (p Project) Delete() ([]Event, error) { return []Event{ProjectDeleted{}}, nil }
+
+func checkKey(key string) error {
+	if len(key) < 2 || len(key) > 10 || strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return InvalidField("/key", "must have 2 to 10 capitals from A to Z")
+	}
+	return nil
+}
+
+func checkAmount(pointer string, amount *int, most int) error {
+	if amount != nil && (*amount < 0 || *amount > most) {
+		return InvalidField(pointer, "must be between 0 and %d", most)
+	}
+	return nil
+}

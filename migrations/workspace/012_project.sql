@@ -1,0 +1,20 @@
+create table project (
+    id                uuid primary key,
+    key               text not null,
+    name              text not null,
+    description       text not null,
+    status            text not null,
+    lead_id           uuid,
+    member_ids        uuid[] not null,
+    budget_minutes    integer,
+    budget_cents      bigint,
+    hourly_rate_cents bigint,
+    created_by        uuid not null,
+    created_at        timestamptz not null,
+    updated_at        timestamptz not null,
+    deleted_at        timestamptz,
+    version           integer not null,
+    position          bigint not null
+);
+create index on project (key);
+grant select, insert, update on project to :role;

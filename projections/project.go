@@ -1,0 +1,28 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Projects is the read model of the projects.
+var Projects = newNoun(
+	newModel("project", domain.ProjectStream, ofKind("project"), (*domain.Project).Apply, func(p domain.Project) uuid.UUID { return p.ID }),
+	Sight{Read: domain.ReadProject, Own: ownProject, Gone: `project.deleted_at`, Filter: `and ($7 = '' or project.status = $7)`})
+
+// ownProject is which projects scope own reaches: created by, led by, or with the member among theirs.
+const ownProject = `(project.created_by = $2 or coalesce(project.lead_id = $2, false) or project.member_ids @> array[$2::uuid])`
+
+// ListProjects answers with the projects that the actor may see, the newest first; with a status, those that have it.
+func (p *Projections) ListProjects(ctx context.Context, by Actor, status string, page Page) ([]domain.Project, Mark, error) {
+	return Projects.List(ctx, p, by, page, false, status)
+}
+
+// KeyTaken is the query for whether a project has, or had, a key.
+func KeyTaken(into *bool, key string) pg.Statement {
+	return pg.Exec(`select exists (select from project where key = $1)`, key).Scan(into)
+}
