@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -127,25 +128,55 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 			return fmt.Errorf("workspace %s: %w", w.ID, ErrRebuilding)
 		}
 		// A migration locks this row for itself: one that came meanwhile would change the live tables and not the shadow's.
-		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = 0`); err != nil {
+		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '1min'`); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `select from workspace where id = $1 for share`, w.ID); err != nil {
 			return fmt.Errorf("keep migrations off: %w", err)
 		}
-		shadow, err := p.makeShadow(ctx, w)
-		if err != nil {
-			return fmt.Errorf("make shadow tables: %w", err)
-		}
-		var filled Mark
-		if err := p.fillShadow(ctx, shadow, &filled, progress); err != nil {
-			return fmt.Errorf("fill shadow tables: %w", err)
-		}
-		if err := use(shadow, &filled); err != nil {
-			return err
-		}
-		return p.dropShadows(ctx, w)
+		return keeping(ctx, tx, func(ctx context.Context) error { return p.inShadow(ctx, w, progress, use) })
 	})
+}
+
+func (p *Projections) inShadow(ctx context.Context, w pg.Workspace, progress Progress, use func(pg.Shadow, *Mark) error) error {
+	shadow, err := p.makeShadow(ctx, w)
+	if err != nil {
+		return fmt.Errorf("make shadow tables: %w", err)
+	}
+	var filled Mark
+	if err := p.fillShadow(ctx, shadow, &filled, progress); err != nil {
+		return fmt.Errorf("fill shadow tables: %w", err)
+	}
+	if err := use(shadow, &filled); err != nil {
+		return err
+	}
+	return p.dropShadows(ctx, w)
+}
+
+// beat is how often a transaction that holds a lock for long shows a sign of life: without one for a minute, as of a process that
+// was stopped, Postgres ends it, and others get the lock.
+const beat = 10 * time.Second
+
+// keeping runs long work beside a transaction that holds the lock on it. When the lock is lost, the context of the work ends.
+func keeping(ctx context.Context, tx pgx.Tx, work func(context.Context) error) error {
+	working, end := context.WithCancelCause(ctx)
+	var alive sync.WaitGroup
+	alive.Go(func() {
+		for _ = waitFor(working, nil, beat); working.Err() == nil; _ = waitFor(working, nil, beat) {
+			// Not with the context of the work, whose end would break off the statement and the connection with it.
+			if _, err := tx.Exec(context.WithoutCancel(ctx), `select`); err != nil {
+				end(fmt.Errorf("the lock is lost: %w", err))
+			}
+		}
+	})
+	err := work(working)
+	lost := context.Cause(working)
+	end(nil)
+	alive.Wait()
+	if err != nil && lost != nil && ctx.Err() == nil {
+		return lost
+	}
+	return err
 }
 
 // fillShadow folds the log up to where the live read models are. The next page is read and decoded while one is stored.
