@@ -101,9 +101,8 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	}
 	group.Go(func() error { b.followKeys(ctx, keys); return nil })
 	begin()
-	err = group.Wait()
-	b.log.Info("stopped")
-	return err
+	defer b.log.Info("stopped")
+	return group.Wait()
 }
 
 func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, set checked) (*commands.Commands, error) {
