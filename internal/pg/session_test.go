@@ -45,7 +45,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 	address := newDatabase(t)
 	direct := open(t, address, 4)
 	w := newWorkspace(t, direct)
-	for name, db := range map[string]*pg.DB{"direct": direct, "pooled": open(t, bouncer(t, address), 4)} {
+	for name, db := range map[string]*pg.DB{"direct": direct, "pooled": open(t, pgtest.Bouncer(t, address, 1), 4)} {
 		var lock, statement, idle string
 		look := pg.Exec(`select current_setting('lock_timeout'), current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')`).
 			Scan(&lock, &statement, &idle)
@@ -103,7 +103,7 @@ func TestRoom(t *testing.T) {
 	if err := open(t, address, 2).Room(t.Context()); err != nil {
 		t.Errorf("without a pooler: %v", err)
 	}
-	err := open(t, bouncer(t, address), 16).Room(t.Context())
+	err := open(t, pgtest.Bouncer(t, address, 1), 16).Room(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "default_pool_size") {
 		t.Errorf("a pooler with one connection: %v", err)
 	}

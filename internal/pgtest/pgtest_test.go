@@ -33,7 +33,7 @@ func connect(t testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
-func exec(t testing.TB, url, sql string) {
+func perform(t testing.TB, url, sql string) {
 	t.Helper()
 	if err := execute(url, sql); err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestDatabaseIsFreshAndOnesOwn(t *testing.T) {
 			if _, again := seen.LoadOrStore(url, true); again {
 				t.Errorf("%s was given twice", url)
 			}
-			exec(t, url, `create schema s; create table s.t as select 1`)
+			perform(t, url, `create schema s; create table s.t as select 1`)
 			if got := ask[string](t, url, `select current_user::text`); got != "kluis" {
 				t.Errorf("login is %s", got)
 			}
@@ -99,7 +99,7 @@ func TestCloneIsPreparedOnce(t *testing.T) {
 				prepared.Add(1)
 				return execute(url, `create schema s; create table s.t as select 1 as n`)
 			})
-			exec(t, url, `insert into s.t values (2)`)
+			perform(t, url, `insert into s.t values (2)`)
 			if got := ask[int](t, url, `select count(*) from s.t`); got != 2 {
 				t.Errorf("%d rows: not a clone of its own", got)
 			}
@@ -143,14 +143,14 @@ func TestDroppedAtTheEnd(t *testing.T) {
 	t.Run("inner", func(t *testing.T) {
 		url := Database(t)
 		name = database(t, url)
-		exec(t, url, `create role `+onlyHere+`; create role `+shared+`; grant `+onlyHere+`, `+shared+` to kluis; create schema s;
+		perform(t, url, `create role `+onlyHere+`; create role `+shared+`; grant `+onlyHere+`, `+shared+` to kluis; create schema s;
 			grant usage on schema s to `+onlyHere+`, `+shared)
 		conn, err := pgx.Connect(context.Background(), url) // left open
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close(context.Background()) })
-		exec(t, Database(t), `create schema s; grant usage on schema s to `+shared)
+		perform(t, Database(t), `create schema s; grant usage on schema s to `+shared)
 		if err := drop(t.Context(), program.hold.admin, name); err != nil { // as its end would, but before the other's
 			t.Fatal(err)
 		}

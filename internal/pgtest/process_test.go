@@ -158,7 +158,7 @@ func TestKilledRunIsSweptUp(t *testing.T) {
 		_, _ = p.cmd.Process.Kill(), p.cmd.Wait()
 	}
 	s := look(t, temp)
-	exec(t, s.SuperuserURL("postgres"), `create role ws_of_nobody`)
+	perform(t, s.SuperuserURL("postgres"), `create role ws_of_nobody`)
 	gone := database(t, killedURL)
 	eventually(t, func() bool { // the server notices within moments that the killed are gone
 		next := start(t, temp, "database")
@@ -233,7 +233,7 @@ func TestServerOfSomebodyElse(t *testing.T) {
 	if line := start(t, temp, "database", admin).next(t); !strings.Contains(line, "not of these tests") {
 		t.Error(line)
 	}
-	exec(t, s.SuperuserURL("postgres"), `drop owned by kluis; drop role kluis`)
+	perform(t, s.SuperuserURL("postgres"), `drop owned by kluis; drop role kluis`)
 	p := start(t, temp, "clone", admin)
 	p.next(t)
 	url := p.url(t)
