@@ -108,7 +108,7 @@ func (t *Tenancy) Status(ctx context.Context) (Status, error) {
 	}
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select count(*), count(*) filter (where `+agrees+` and version < $1), count(*) filter (where not `+agrees+`),
-				count(*) filter (where `+agrees+` and version > $1), count(*) filter (where shape < $3), count(*) filter (where shape > $3)
+				count(*) filter (where `+agrees+` and version > $1), count(*) filter (where shape < $3 and status = 'active'), count(*) filter (where shape > $3)
 			from kluis.workspace where status <> 'erased'`, s.WorkspaceAll, hashes(t.workspaceLine), t.Shape).
 			Scan(&s.Workspaces, &s.Behind, &s.Foreign, &s.Newer, &s.OlderShape, &s.NewerShape)
 	})
