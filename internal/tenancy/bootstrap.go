@@ -150,7 +150,7 @@ func (t *Tenancy) adopt(ctx context.Context) error {
 		if schema == "kluis" && i < len(schemas) {
 			continue // it is the last
 		}
-		err := t.db.Admin(ctx, func(tx pgx.Tx) error {
+		err := t.db.Control(ctx, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `select kluis.adopt($1, $2)`, schema, owner)
 			return err
 		})

@@ -1,12 +1,14 @@
 -- A dump that a superuser restores on a server without our roles belongs to that superuser, this function as well: so the
--- login may have it give what is in one schema of ours to an owner that it has made. Restored with roles, or once it has
--- given itself away, the function is the owner's and can do no more than the owner.
+-- login may have it give what is in one schema of ours to an owner that has nothing in another database. Restored with
+-- roles, or once it has given itself away, the function is the owner's and can do no more than the owner.
 create function adopt(place name, heir name) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     thing record;
 begin
     if place !~ '^(kluis|kluis_jobs|ws_[0-9a-f]{32}(_shadow_[0-9a-f]+)?)$' or not exists (select from pg_roles where rolname = heir
-        and rolname ~ '^kluis_owner' and not (rolcanlogin or rolsuper or rolcreaterole or rolbypassrls) and pg_has_role(session_user, oid, 'MEMBER')) then
+        and rolname ~ '^kluis_owner' and not (rolcanlogin or rolsuper or rolcreaterole or rolbypassrls)
+        and not exists (select from pg_shdepend d where d.refclassid = 'pg_authid'::regclass and d.refobjid = pg_roles.oid
+            and d.dbid not in (0, (select oid from pg_database where datname = current_database())))) then
         raise insufficient_privilege using message = format('%s is not given to %s', place, heir);
     end if;
     execute format('grant all on schema %I to %I', place, heir);
@@ -24,4 +26,4 @@ begin
     execute format('alter schema %I owner to %I', place, heir);
 end $$;
 revoke all on function adopt from public;
-grant execute on function adopt to session_user;
+grant execute on function adopt to :login;
