@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -130,7 +131,10 @@ func TestUnknownEvent(t *testing.T) {
 	p := newProcess(t)
 	by := p.found(t)
 	p.task(t, by, "before")
-	p.append(t, by.Workspace, by.Member, "thing-1", 0, unknownEvent{})
+	unknown := eventstore.Write{Stream: "thing-1", Events: []eventstore.Event{{Type: "thing.invented", Data: []byte(`{}`)}}}
+	if _, err := p.store.Append(t.Context(), by.Workspace, eventstore.Append{Actor: by.Member, Writes: []eventstore.Write{unknown}}); err != nil {
+		t.Fatal(err)
+	}
 	p.task(t, by, "after")
 	_, err := p.CatchUp(minute(t), by.Workspace)
 	if err == nil {
@@ -146,10 +150,6 @@ func TestUnknownEvent(t *testing.T) {
 		t.Error("a list that can never be fresh is answered as if it were")
 	}
 }
-
-type unknownEvent struct{}
-
-func (unknownEvent) Type() string { return "thing.invented" }
 
 // A read shows everything that was committed before it was asked.
 func TestFresh(t *testing.T) {
