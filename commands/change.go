@@ -299,16 +299,16 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 	if err != nil {
 		return Result[T]{}, err
 	}
+	id := model.ID(before)
+	for i := 0; id == uuid.Nil && i < len(done.records); i++ { // the command made the thing
+		id = model.Row(done.records[i])
+	}
 	if done.repeated {
-		id := model.ID(before)
-		if id == uuid.Nil && len(done.records) > 0 {
-			id = model.Row(done.records[0])
-		}
 		then, err := model.At(ctx, c.Views, r.By.Workspace, id, done.position)
 		return Result[T]{State: then, Position: done.position}, err
 	}
 	for _, record := range done.records {
-		if model.Changes(record) { // else it is of another thing that changed with this one
+		if model.Changes(record, id) { // else it is of another thing that changed with this one
 			model.Apply(&before, record)
 		}
 	}

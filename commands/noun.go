@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -34,7 +35,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 		made, err := decide(a)
 		return plan{stream: n.Stream(id), version: made.version, events: made.events, with: made.with, guarding: made.guarding}, err
 	})
-	return result(ctx, c, r, n.Model, none, done, err)
+	return shown(ctx, c, r, n, none, done, err)
 }
 
 // createWithin is create for a thing that belongs to another one, which must be there and be seen.
@@ -56,7 +57,7 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 		events, err := decide(row.State)
 		return plan{stream: n.Stream(id), events: events, guarding: []eventstore.Guard{{Stream: within.Stream(other), Version: row.At}}}, err
 	})
-	return result(ctx, c, r, n.Model, none, done, err)
+	return shown(ctx, c, r, n, none, done, err)
 }
 
 // changeOne is for every command on one thing: is it there, may the caller, is it as the caller saw it? decide gets the
@@ -99,7 +100,21 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 		}
 		return plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding}, err
 	})
-	return result(ctx, c, r, n.Model, before, done, err)
+	return shown(ctx, c, r, n, before, done, err)
+}
+
+// shown is result for a noun: the thing as a query showed it when the command was done, also when the same command comes again.
+func shown[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], before T, done effect, err error) (Result[T], error) {
+	made, err := result(ctx, c, r, n.Model, before, done, err)
+	if err != nil {
+		return made, err
+	}
+	var at *time.Time
+	if n := len(done.records); n > 0 {
+		at = &done.records[n-1].At
+	}
+	made.State, err = n.Show(ctx, c.Views, r.By.Workspace, made.State, at)
+	return made, err
 }
 
 // only is a decision on nothing but the thing itself.

@@ -16,8 +16,13 @@ func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.Task
 	id := uuid.Must(uuid.NewV7())
 	return create(ctx, c, r, projections.Tasks, domain.CreateTask, id, func(a *attempt) (creation, error) {
 		created := wanted
-		created.AssigneeIDs = unique(wanted.AssigneeIDs)
+		created.AssigneeIDs, created.TagIDs = unique(wanted.AssigneeIDs), unique(wanted.TagIDs)
 		relied, err := c.lookAround(ctx, a, id, wanted.ParentID, created.AssigneeIDs)
+		if err == nil && created.TagIDs != nil {
+			var onTags []eventstore.Guard
+			_, onTags, err = c.lookAtTags(ctx, a, id, created.TagIDs)
+			relied = append(relied, onTags...)
+		}
 		if err != nil {
 			return creation{}, err
 		}
@@ -30,10 +35,16 @@ func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.Task
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
 	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
 		relied, err := c.lookAround(ctx, a, id, wanted.ParentID.Value, newPeople(task.AssigneeIDs, wanted.AssigneeIDs))
+		var now domain.TagsNow
+		if err == nil && wanted.TagIDs != nil {
+			var onTags []eventstore.Guard
+			now, onTags, err = c.lookAtTags(ctx, a, id, *wanted.TagIDs)
+			relied = append(relied, onTags...)
+		}
 		if err != nil {
 			return creation{}, err
 		}
-		events, err := task.Change(wanted)
+		events, err := task.Change(wanted, now)
 		return creation{events: events, guarding: relied}, err
 	})
 }

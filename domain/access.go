@@ -43,6 +43,7 @@ var Scopes = map[string][]Scope{
 	"project":     {All, Own},
 	"task":        {All, Own},
 	"comment":     {All, Own},
+	"tag":         {All, Own},
 	"integration": {All, Own},
 }
 

@@ -23,7 +23,7 @@ func CheckEmail(pointer, address string) error {
 }
 
 func forbidden(r rune) bool {
-	return unicode.IsControl(r) || unicode.IsSpace(r) || ignorable(r) || r == '"'
+	return unicode.IsControl(r) || unicode.IsSpace(r) || Ignorable(r) || r == '"'
 }
 
 // A link as mail programs make one of plain text: an address with a scheme, or a host name. A capital behind the dot
@@ -36,7 +36,7 @@ func CheckName(pointer, name string) error {
 	if err := checkText(pointer, name, 1, 200); err != nil {
 		return err
 	}
-	if strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || ignorable(r) }) {
+	if strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || Ignorable(r) }) {
 		return InvalidField(pointer, "must be one line, without control characters and invisible ones")
 	}
 	if link.MatchString(name) {

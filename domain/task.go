@@ -32,6 +32,7 @@ type Task struct {
 	ParentID        *uuid.UUID  `json:"parent_id"`
 	AssigneeIDs     []uuid.UUID `json:"assignee_ids"`
 	ViewerIDs       []uuid.UUID `json:"viewer_ids"`
+	TagIDs          []uuid.UUID `json:"tag_ids"` // as they were given: what they are by now, the tags say
 	EstimateMinutes *int        `json:"estimate_minutes"`
 	CreatedBy       uuid.UUID   `json:"created_by"`
 	CreatedAt       time.Time   `json:"created_at"`
@@ -56,10 +57,11 @@ type TaskChange struct {
 	ParentID        Optional[uuid.UUID]
 	EstimateMinutes Optional[int]
 	AssigneeIDs     *[]uuid.UUID
+	TagIDs          *[]uuid.UUID
 }
 
-// NewTask begins a task. Status and priority may be empty: open, none. Whether the parent and the
-// assignees exist is for the caller to have looked up.
+// NewTask begins a task. Status and priority may be empty: open, none. Whether the parent, the assignees and the
+// tags exist is for the caller to have looked up.
 func NewTask(e TaskCreated) ([]Event, error) {
 	if e.Status == "" {
 		e.Status = "open"
@@ -75,14 +77,16 @@ func NewTask(e TaskCreated) ([]Event, error) {
 		checkDays(e.StartOn, e.DueOn),
 		checkEstimate(e.EstimateMinutes),
 		checkPeople("/assignee_ids", e.AssigneeIDs),
+		checkTags(e.TagIDs),
 	); err != nil {
 		return nil, err
 	}
 	return []Event{e}, nil
 }
 
-// Change decides what a TaskChange means for the task as it is. A change to what already is gives no events.
-func (t Task) Change(c TaskChange) ([]Event, error) {
+// Change decides what a TaskChange means for the task as it is. A change to what already is gives no events. now is of
+// the tags that the task has or is to have.
+func (t Task) Change(c TaskChange, now TagsNow) ([]Event, error) {
 	update := TaskUpdated{
 		Title:           changed(t.Title, c.Title),
 		Description:     changed(t.Description, c.Description),
@@ -114,6 +118,9 @@ func (t Task) Change(c TaskChange) ([]Event, error) {
 	if c.AssigneeIDs != nil {
 		events = append(events, t.assign(*c.AssigneeIDs)...)
 	}
+	if c.TagIDs != nil {
+		events = append(events, t.retag(*c.TagIDs, now)...)
+	}
 	return events, nil
 }
 
@@ -133,6 +140,7 @@ func (t Task) check(c TaskChange, update TaskUpdated) error {
 		checkDays(after.StartOn, after.DueOn),
 		checkEstimate(after.EstimateMinutes),
 		checkPeople("/assignee_ids", deref(c.AssigneeIDs)),
+		checkTags(deref(c.TagIDs)),
 	)
 }
 
@@ -241,6 +249,13 @@ func checkEstimate(minutes *int) error {
 func checkPeople(pointer string, ids []uuid.UUID) error {
 	if len(ids) > MaxPeople {
 		return InvalidField(pointer, "must have at most %d members", MaxPeople)
+	}
+	return nil
+}
+
+func checkTags(ids []uuid.UUID) error {
+	if len(ids) > MaxTags {
+		return InvalidField("/tag_ids", "must have at most %d tags", MaxTags)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type (
 		DueOn           *Date       `json:"due_on,omitempty"`
 		ParentID        *uuid.UUID  `json:"parent_id,omitempty"`
 		AssigneeIDs     []uuid.UUID `json:"assignee_ids,omitempty"`
+		TagIDs          []uuid.UUID `json:"tag_ids,omitempty"`
 		EstimateMinutes *int        `json:"estimate_minutes,omitempty"`
 	}
 	// TaskUpdated holds only the fields that changed.
@@ -46,6 +47,12 @@ type (
 	TaskViewerRemoved struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
+	TaskTagged struct {
+		TagID uuid.UUID `json:"tag_id"`
+	}
+	TaskUntagged struct {
+		TagID uuid.UUID `json:"tag_id"`
+	}
 	TaskDeleted  struct{}
 	TaskRestored struct{}
 )
@@ -59,6 +66,8 @@ func init() {
 	register[TaskUnassigned]("task.unassigned")
 	register[TaskViewerAdded]("task.viewer_added")
 	register[TaskViewerRemoved]("task.viewer_removed")
+	register[TaskTagged]("task.tagged")
+	register[TaskUntagged]("task.untagged")
 	register[TaskDeleted]("task.deleted")
 	register[TaskRestored]("task.restored")
 }
@@ -70,7 +79,7 @@ func (t *Task) Apply(r Record) {
 		id, _ := StreamID("task", r.Stream)
 		*t = Task{ID: id, Title: e.Title, Description: e.Description, Status: e.Status, Priority: e.Priority,
 			StartOn: e.StartOn, DueOn: e.DueOn, ParentID: e.ParentID, EstimateMinutes: e.EstimateMinutes,
-			AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), CreatedBy: r.Actor, CreatedAt: r.At}
+			AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), TagIDs: list(e.TagIDs), CreatedBy: r.Actor, CreatedAt: r.At}
 		if e.Status == "done" {
 			t.CompletedAt = &r.At
 		}
@@ -88,6 +97,10 @@ func (t *Task) Apply(r Record) {
 		t.ViewerIDs = with(t.ViewerIDs, e.MemberID)
 	case TaskViewerRemoved:
 		t.ViewerIDs = without(t.ViewerIDs, e.MemberID)
+	case TaskTagged:
+		t.TagIDs = with(t.TagIDs, e.TagID)
+	case TaskUntagged:
+		t.TagIDs = without(t.TagIDs, e.TagID)
 	case TaskDeleted:
 		t.DeletedAt = &r.At
 	case TaskRestored:

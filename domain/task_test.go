@@ -63,7 +63,7 @@ func TestTaskApply(t *testing.T) {
 		domain.TaskDeleted{}, domain.TaskRestored{},
 	)
 	records := history("", ann, make([]domain.Event, 12)...)
-	want := domain.Task{ID: one, Title: "B", Status: "open", Priority: "low", AssigneeIDs: []uuid.UUID{bob}, ViewerIDs: []uuid.UUID{},
+	want := domain.Task{ID: one, Title: "B", Status: "open", Priority: "low", AssigneeIDs: []uuid.UUID{bob}, ViewerIDs: []uuid.UUID{}, TagIDs: []uuid.UUID{},
 		CreatedBy: ann, CreatedAt: records[0].At, UpdatedAt: records[11].At, Version: 12, Position: 12}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -120,7 +120,7 @@ func TestTaskChange(t *testing.T) {
 		"not done":        {done, domain.TaskChange{Status: text("cancelled")}, []domain.Event{domain.TaskReopened{Status: "cancelled"}}},
 		"another":         {task, domain.TaskChange{AssigneeIDs: people(bob, bob)}, []domain.Event{domain.TaskUnassigned{MemberID: ann}, domain.TaskAssigned{MemberID: bob}}},
 	} {
-		got, err := c.task.Change(c.change)
+		got, err := c.task.Change(c.change, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -136,7 +136,7 @@ func TestTaskChange(t *testing.T) {
 		"no title":   {domain.TaskChange{Title: text("")}, "/title"},
 		"status":     {domain.TaskChange{Status: text("finished")}, "/status"},
 	} {
-		if _, err := task.Change(c.change); refused(t, err) != c.at {
+		if _, err := task.Change(c.change, nil); refused(t, err) != c.at {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -161,14 +161,14 @@ func TestTaskChangeIsIdempotent(t *testing.T) {
 				ids := rapid.SliceOfN(rapid.SampledFrom([]uuid.UUID{ann, bob}), 0, 3).Draw(t, "people")
 				change.AssigneeIDs = &ids
 			}
-			events, err := task.Change(change)
+			events, err := task.Change(change, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, e := range events {
 				task.Apply(domain.Record{Version: task.Version + 1, Stream: domain.TaskStream(one), Event: e})
 			}
-			if again, err := task.Change(change); err != nil || len(again) != 0 {
+			if again, err := task.Change(change, nil); err != nil || len(again) != 0 {
 				t.Fatalf("%+v again gives %v, %v", change, again, err)
 			}
 			if (task.Status == "done") != (task.CompletedAt != nil) {

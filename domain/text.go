@@ -25,11 +25,11 @@ func checkText(pointer, text string, shortest, longest int) error {
 }
 
 // blank says whether a character leaves no mark where it stands.
-func blank(r rune) bool { return unicode.IsSpace(r) || ignorable(r) || r == '\u2800' } // a Braille cell without dots
+func blank(r rune) bool { return unicode.IsSpace(r) || Ignorable(r) || r == '\u2800' } // a Braille cell without dots
 
-// ignorable says whether a character is drawn as nothing, or turns the text around it: Default_Ignorable_Code_Point
+// Ignorable says whether a character is drawn as nothing, or turns the text around it: Default_Ignorable_Code_Point
 // (Unicode Standard Annex 44), which holds all of Bidi_Control.
-func ignorable(r rune) bool {
+func Ignorable(r rune) bool {
 	if unicode.In(r, unicode.White_Space, unicode.Prepended_Concatenation_Mark) ||
 		r >= '\uFFF9' && r <= '\uFFFB' || r >= '\U00013430' && r <= '\U0001343F' { // of Cf, and yet drawn
 		return false

@@ -35,6 +35,18 @@ func TestDecisionsRelyOnOtherThings(t *testing.T) {
 		"an edit on what is deleted": func(a, _ domain.Task, comment uuid.UUID) (one, other request) {
 			return request{"DELETE", taskPath(a), nil}, request{"PATCH", "/api/comments/" + comment.String(), object{"body": "late"}}
 		},
+		"a tag that is deleted": func(a, _ domain.Task, _ uuid.UUID) (one, other request) {
+			tag := ada.newTag(t, uuid.NewString())
+			return request{"DELETE", tagPath(tag), nil}, request{"PUT", taskPath(a, "tags", tag.ID), nil}
+		},
+		"tags of which one is merged": func(a, _ domain.Task, _ uuid.UUID) (one, other request) {
+			tag, into := ada.newTag(t, uuid.NewString()), ada.newTag(t, uuid.NewString())
+			return request{"POST", tagPath(tag, "merge"), object{"into": into.ID}}, request{"PATCH", taskPath(a), object{"tag_ids": []uuid.UUID{tag.ID}}}
+		},
+		"two merges in a circle": func(domain.Task, domain.Task, uuid.UUID) (one, other request) {
+			a, b := ada.newTag(t, uuid.NewString()), ada.newTag(t, uuid.NewString())
+			return request{"POST", tagPath(a, "merge"), object{"into": b.ID}}, request{"POST", tagPath(b, "merge"), object{"into": a.ID}}
+		},
 		"work for who is out": func(a, _ domain.Task, _ uuid.UUID) (one, other request) {
 			return request{"POST", "/api/members/" + bob.id.String() + "/deactivate", nil}, request{"PUT", taskPath(a, "assignees", bob.id), nil}
 		},

@@ -40,6 +40,7 @@ func TestSameKeyHasOneEffect(t *testing.T) {
 	bob := ada.member(t, "member")
 	task, doomed := ada.newTask(t, object{"assignee_ids": []uuid.UUID{bob.id}}), ada.newTask(t)
 	comment := decode[domain.Comment](t, ada.call(t, "POST", taskPath(task, "comments"), object{"body": "x"}).want(t, 201))
+	tag := ada.newTag(t, "first")
 	integration := decode[domain.Integration](t, ada.call(t, "POST", "/api/integrations", bodies["connect-integration"](nil)).want(t, 201))
 	member, project := "/api/members/"+bob.id.String(), ada.newProject(t).path()
 	for _, op := range []struct {
@@ -62,6 +63,11 @@ func TestSameKeyHasOneEffect(t *testing.T) {
 		{"add-task-viewer", "PUT", taskPath(task, "viewers", bob.id), "task.viewer_added", nil, nil, 204},
 		{"delete-task", "DELETE", taskPath(doomed), "task.deleted", nil, nil, 204},
 		{"update-comment", "PATCH", "/api/comments/" + comment.ID.String(), "comment.updated", object{"body": "once"}, object{"body": "twice"}, 200},
+		{"create-tag", "POST", "/api/tags", "tag.created", object{"name": "once"}, object{"name": "twice"}, 201},
+		{"update-tag", "PATCH", tagPath(tag), "tag.renamed", object{"name": "one"}, object{"name": "two"}, 200},
+		{"tag-task", "PUT", taskPath(task, "tags", tag.ID), "task.tagged", nil, nil, 204},
+		{"untag-task", "DELETE", taskPath(task, "tags", tag.ID), "task.untagged", nil, nil, 204},
+		{"delete-tag", "DELETE", tagPath(tag), "tag.deleted", nil, nil, 204},
 		{"update-workspace", "PATCH", "/api/workspace", "workspace.renamed", object{"name": "once"}, object{"name": "once", "plan": "pro"}, 200},
 		{"disconnect-integration", "DELETE", "/api/integrations/" + integration.ID.String(), "integration.disconnected", nil, nil, 204},
 		{"update-member", "PATCH", member, "member.role_changed", object{"role": "manager"}, object{"role": "viewer"}, 200},
@@ -115,11 +121,14 @@ func TestKeysAreKeptApart(t *testing.T) {
 	ada := p[0].signUp(t)
 	bob := ada.member(t, "member")
 	key := "Idempotency-Key: key 1"
-	first := ada.call(t, "POST", "/api/tasks", object{"title": "one"}, key).want(t, 201)
+	tag := ada.newTag(t, "one")
+	wanted := object{"title": "one", "tag_ids": []uuid.UUID{tag.ID}}
+	first := ada.call(t, "POST", "/api/tasks", wanted, key).want(t, 201)
 	task := decode[domain.Task](t, first)
 	ada.call(t, "PATCH", taskPath(task), object{"title": "two"}).want(t, 200)
+	ada.call(t, "DELETE", tagPath(tag), nil).want(t, 204)
 	ada.call(t, "DELETE", taskPath(task), nil).want(t, 204)
-	if again := ada.on(p[1]).call(t, "POST", "/api/tasks", object{"title": "one"}, key); again.essence() != first.essence() {
+	if again := ada.on(p[1]).call(t, "POST", "/api/tasks", wanted, key); again.essence() != first.essence() {
 		t.Errorf("answered %s and later %s", first.essence(), again.essence())
 	}
 	for _, a := range []reply{
@@ -286,7 +295,7 @@ func TestKeyOnEveryCommand(t *testing.T) {
 			continue
 		}
 		x := shared
-		if op.method == "DELETE" {
+		if op.method == "DELETE" || op.id == "merge-tag" { // the thing is gone then
 			x = p[0].newTenant(t)
 		}
 		ids, key := x.ids(t, op), "Idempotency-Key: "+op.id

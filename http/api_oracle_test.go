@@ -20,6 +20,7 @@ type oracle struct {
 	keys     map[string]uuid.UUID // whose each is
 	tasks    map[uuid.UUID]*oracleTask
 	comments map[uuid.UUID]*oracleComment
+	tags     map[uuid.UUID]*oracleTag
 }
 
 type oracleTask struct {
@@ -28,6 +29,13 @@ type oracleTask struct {
 	status             string
 	parent             *uuid.UUID
 	assignees, viewers []uuid.UUID
+	tags               []uuid.UUID
+}
+
+type oracleTag struct {
+	by   uuid.UUID
+	key  string
+	gone bool
 }
 
 type oracleComment struct {
@@ -38,7 +46,8 @@ type oracleComment struct {
 // judge reads the client's log, which must be right from beginning to end.
 func (c *client) judge(t tester) {
 	t.Helper()
-	o := &oracle{people: roster{}, projects: map[uuid.UUID]*oracleProject{}, keys: map[string]uuid.UUID{}, tasks: map[uuid.UUID]*oracleTask{}, comments: map[uuid.UUID]*oracleComment{}}
+	o := &oracle{people: roster{}, projects: map[uuid.UUID]*oracleProject{}, keys: map[string]uuid.UUID{}, tasks: map[uuid.UUID]*oracleTask{}, comments: map[uuid.UUID]*oracleComment{},
+		tags: map[uuid.UUID]*oracleTag{}}
 	for _, r := range c.log(t) {
 		if err := o.accept(r); err != nil {
 			t.Errorf("position %d, %s in %s by %v: %v", r.Position, r.Type, r.Stream, r.Actor, err)
@@ -68,6 +77,9 @@ func (o *oracle) accept(r eventstore.Record) error {
 	}
 	if id, ok := domain.StreamID("comment", r.Stream); ok {
 		return o.comment(id, actor, event)
+	}
+	if r.Stream == domain.TagsStream {
+		return o.tag(actor, event)
 	}
 	if r.Stream != domain.RosterStream {
 		return nil
@@ -99,8 +111,8 @@ func (o *oracle) may(actor uuid.UUID, p domain.Permission, own bool) error {
 func (o *oracle) task(id, actor uuid.UUID, event domain.Event) error {
 	k := o.tasks[id]
 	if created, ok := event.(domain.TaskCreated); ok {
-		o.tasks[id] = &oracleTask{by: actor, status: created.Status, assignees: created.AssigneeIDs}
-		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.put(id, created.ParentID))
+		o.tasks[id] = &oracleTask{by: actor, status: created.Status, assignees: created.AssigneeIDs, tags: created.TagIDs}
+		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.tagged(created.TagIDs...), o.put(id, created.ParentID))
 	}
 	if k == nil {
 		return fmt.Errorf("there is no such task")
@@ -132,6 +144,10 @@ func (o *oracle) task(id, actor uuid.UUID, event domain.Event) error {
 		return first(update, o.people.can(e.MemberID), add(&k.viewers, e.MemberID))
 	case domain.TaskViewerRemoved:
 		return first(update, remove(&k.viewers, e.MemberID))
+	case domain.TaskTagged:
+		return first(update, o.tagged(e.TagID), add(&k.tags, e.TagID))
+	case domain.TaskUntagged:
+		return first(update, remove(&k.tags, e.TagID))
 	case domain.TaskDeleted, domain.TaskRestored:
 		_, deleting := e.(domain.TaskDeleted)
 		err := first(o.may(actor, domain.DeleteTask, own), when(k.deleted == deleting, "it is so already"))
@@ -172,6 +188,58 @@ func (o *oracle) comment(id, actor uuid.UUID, event domain.Event) error {
 		c.deleted, p = true, domain.DeleteComment
 	}
 	return first(o.may(actor, p, c.by == actor), o.there(c.task))
+}
+
+func (o *oracle) tag(actor uuid.UUID, event domain.Event) error {
+	id := event.(interface{ Tag() uuid.UUID }).Tag()
+	k := o.tags[id]
+	if e, ok := event.(domain.TagCreated); ok {
+		err := first(o.may(actor, domain.CreateTag, true), when(k != nil, "it is there"), o.free(id, e.NameKey))
+		o.tags[id] = &oracleTag{by: actor, key: e.NameKey}
+		return err
+	}
+	merged, merging := event.(domain.TagMerged)
+	if k == nil || k.gone && !merging { // one that was merged goes on with the one that it was merged into
+		return fmt.Errorf("there is no such tag")
+	}
+	switch e := event.(type) {
+	case domain.TagRenamed:
+		k.key = e.NameKey
+		return first(o.may(actor, domain.UpdateTag, k.by == actor), o.free(id, e.NameKey))
+	case domain.TagRecoloured:
+		return o.may(actor, domain.UpdateTag, k.by == actor)
+	case domain.TagMerged:
+		err := first(when(merged.IntoID == id, "into itself"), o.tagged(merged.IntoID))
+		if !k.gone {
+			err = first(err, o.may(actor, domain.DeleteTag, k.by == actor))
+		}
+		k.gone = true
+		return err
+	case domain.TagDeleted:
+		k.gone = true
+		return o.may(actor, domain.DeleteTag, k.by == actor)
+	}
+	return fmt.Errorf("the oracle does not know it")
+}
+
+// free tells whether no other tag has a name.
+func (o *oracle) free(id uuid.UUID, key string) error {
+	for other, k := range o.tags {
+		if other != id && !k.gone && k.key == key {
+			return fmt.Errorf("the name %q is taken", key)
+		}
+	}
+	return nil
+}
+
+// tagged tells whether tags are there.
+func (o *oracle) tagged(ids ...uuid.UUID) error {
+	for _, id := range ids {
+		if k := o.tags[id]; k == nil || k.gone {
+			return fmt.Errorf("the tag %s is not there", id)
+		}
+	}
+	return nil
 }
 
 func (o *oracle) there(task uuid.UUID) error {

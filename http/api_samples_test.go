@@ -34,7 +34,12 @@ func (p *process) newTenant(t tester) *tenant {
 			x.things[noun] = decode[struct{ ID uuid.UUID }](t, x.call(t, op.method, op.path, bodies[id](x)).want(t, 201)).ID
 		}
 	}
-	x.words = []string{x.slug, x.workspace.ID.String(), x.id.String(), task.Title, task.Description, comment.Body, project.Name}
+	tag := x.newTag(t, "secret "+uuid.NewString())
+	x.things["tags"] = tag.ID
+	for _, name := range []string{"other tags", "more tags"} { // to merge into
+		x.things[name] = x.newTag(t, uuid.NewString()).ID
+	}
+	x.words = []string{x.slug, x.workspace.ID.String(), x.id.String(), task.Title, task.Description, comment.Body, project.Name, tag.Name}
 	for _, c := range []*client{x.client, x.other} {
 		x.words = append(x.words, c.email, c.name, c.token)
 	}
@@ -48,7 +53,7 @@ func (p *process) newTenant(t tester) *tenant {
 var bodies = map[string]func(x *tenant) object{
 	"create-task": func(x *tenant) object {
 		return object{"title": "t", "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-			"parent_id": x.things["tasks"], "assignee_ids": []uuid.UUID{x.things["members"]}, "estimate_minutes": 30}
+			"parent_id": x.things["tasks"], "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
 	},
 	"create-project": func(x *tenant) object {
 		return object{"key": newKey(), "name": "p", "description": "d", "status": "active", "lead_id": x.things["members"],
@@ -60,7 +65,12 @@ var bodies = map[string]func(x *tenant) object{
 	},
 	"update-task": func(x *tenant) object {
 		return object{"title": uuid.NewString(), "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-			"parent_id": nil, "assignee_ids": []uuid.UUID{x.things["members"]}, "estimate_minutes": 30}
+			"parent_id": nil, "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
+	},
+	"create-tag": func(*tenant) object { return object{"name": uuid.NewString(), "colour": "#1f6feb"} },
+	"update-tag": func(*tenant) object { return object{"name": uuid.NewString(), "colour": nil} },
+	"merge-tag": func(x *tenant) object {
+		return object{"into": x.things[[]string{"other tags", "more tags"}[rand.IntN(2)]]}
 	},
 	"create-comment":   func(*tenant) object { return object{"body": "b"} },
 	"update-comment":   func(*tenant) object { return object{"body": uuid.NewString()} },

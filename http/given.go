@@ -2,6 +2,8 @@ package http
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,6 +29,34 @@ func (i *Instant) UnmarshalText(text []byte) error {
 // TransformSchema is huma.SchemaTransformer.
 func (*Instant) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	s.Type, s.Format = huma.TypeString, "date-time"
+	return s
+}
+
+// Refs is a parameter that is ids, comma separated; Values is nil when it is absent.
+type Refs struct{ Values []uuid.UUID }
+
+// maxRefs is how many ids a parameter takes.
+const maxRefs = 100
+
+// UnmarshalText reads UUIDs in their canonical form.
+func (r *Refs) UnmarshalText(text []byte) error {
+	for _, part := range strings.SplitN(string(text), ",", maxRefs+1) {
+		var one Ref
+		if err := one.UnmarshalText([]byte(part)); err != nil {
+			return fmt.Errorf("expected up to %d UUIDs, comma separated", maxRefs)
+		}
+		r.Values = append(r.Values, *one.Value)
+	}
+	if len(r.Values) > maxRefs {
+		return fmt.Errorf("expected up to %d UUIDs, comma separated", maxRefs)
+	}
+	return nil
+}
+
+// TransformSchema is huma.SchemaTransformer.
+func (*Refs) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	longest := maxRefs * 37
+	s.Type, s.MaxLength, s.Pattern = huma.TypeString, &longest, "^[0-9a-fA-F-]{36}(,[0-9a-fA-F-]{36})*$"
 	return s
 }
 

@@ -30,6 +30,7 @@ var nouns = []func(*api){
 	member,
 	project,
 	task,
+	tag,
 	comment,
 	integration,
 	token,

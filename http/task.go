@@ -21,6 +21,7 @@ type (
 		DueOn           *domain.Date `json:"due_on,omitempty" format:"date"`
 		ParentID        *uuid.UUID   `json:"parent_id,omitempty"`
 		AssigneeIDs     []uuid.UUID  `json:"assignee_ids,omitempty" maxItems:"100"`
+		TagIDs          []uuid.UUID  `json:"tag_ids,omitempty" maxItems:"100"`
 		EstimateMinutes *int         `json:"estimate_minutes,omitempty" minimum:"0" maximum:"1000000"`
 	}
 	taskPatch struct {
@@ -32,6 +33,7 @@ type (
 		DueOn           nullable[domain.Date] `json:"due_on,omitzero" format:"date"`
 		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero"`
 		AssigneeIDs     optional[[]uuid.UUID] `json:"assignee_ids,omitzero" maxItems:"100"`
+		TagIDs          optional[[]uuid.UUID] `json:"tag_ids,omitzero" maxItems:"100"`
 		EstimateMinutes nullable[int]         `json:"estimate_minutes,omitzero" minimum:"0" maximum:"1000000"`
 	}
 
@@ -44,6 +46,7 @@ type (
 		Status     string `query:"status" enum:"open,in_progress,done,cancelled"`
 		AssigneeID Ref    `query:"assignee_id"`
 		ParentID   Ref    `query:"parent_id"`
+		TagID      Refs   `query:"tag_id" doc:"Those with any of these tags: ids, comma separated."`
 		Deleted    bool   `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
 	}
 )
@@ -101,7 +104,7 @@ func task(a *api) {
 }
 
 func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*shows[page[domain.Task]], error) {
-	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Parent: in.ParentID.Value, Deleted: in.Deleted}
+	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Parent: in.ParentID.Value, Tags: in.TagID.Values, Deleted: in.Deleted}
 	rows, mark, err := a.Views.ListTasks(ctx, by, filter, pageOf(in.Listing))
 	return listed(in.Listing, projections.Tasks, rows, mark, err)
 }
@@ -122,6 +125,6 @@ func (a *api) updateTask(ctx context.Context, r commands.Request, in *changing[t
 	return answered(a.Commands.UpdateTask(ctx, r, in.ID, domain.TaskChange{
 		Title: b.Title.Value, Description: b.Description.Value, Status: b.Status.Value, Priority: b.Priority.Value,
 		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ParentID: b.ParentID.Optional,
-		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value,
+		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value, TagIDs: b.TagIDs.Value,
 	}))
 }

@@ -201,11 +201,16 @@ func (p *process) differences(t rapid.TB, w pg.Workspace) string {
 		t.Fatal(err)
 	}
 	records := p.log(t, w)[:position]
-	return difference(t, p, w, records, Workspaces) + difference(t, p, w, records, Members) + difference(t, p, w, records, Policies) +
-		difference(t, p, w, records, Tasks.Model) + difference(t, p, w, records, Comments.Model)
+	all := ""
+	for _, m := range models {
+		all += m.(interface {
+			difference(rapid.TB, *process, pg.Workspace, []domain.Record) string
+		}).difference(t, p, w, records)
+	}
+	return all
 }
 
-func difference[T any](t rapid.TB, p *process, w pg.Workspace, records []domain.Record, m *Model[T]) string {
+func (m *Model[T]) difference(t rapid.TB, p *process, w pg.Workspace, records []domain.Record) string {
 	t.Helper()
 	want := map[uuid.UUID]T{}
 	for _, r := range records {

@@ -66,6 +66,8 @@ type world struct {
 	projects  []thing
 	tasks     []thing
 	comments  []thing
+	tags      []uuid.UUID
+	ofTags    int // version of their stream
 }
 
 type thing struct {
@@ -107,7 +109,7 @@ func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 		writes = append(writes, eventstore.Write{Stream: stream, Expected: expected, Events: []eventstore.Event{{Type: domain.TypeOf(e), Data: encode(r, e)}}})
 	}
 	for range n {
-		switch kind := rapid.IntRange(0, 11).Draw(r, "kind"); {
+		switch kind := rapid.IntRange(0, 13).Draw(r, "kind"); {
 		case kind == 0:
 			e := pick(r, "event", []domain.Event{domain.WorkspaceRenamed{Name: text(r, "name")}, domain.WorkspacePlanChanged{Plan: pick(r, "plan", domain.Plans)}})
 			write(domain.WorkspaceStream(h.by.Workspace.ID), h.workspace, e)
@@ -115,6 +117,9 @@ func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 		case kind <= 2:
 			write(domain.RosterStream, h.roster, h.member(r))
 			h.roster++
+		case kind >= 12:
+			write(domain.TagsStream, h.ofTags, h.tag(r))
+			h.ofTags++
 		case kind >= 10 && (len(h.projects) == 0 || rapid.IntRange(0, 3).Draw(r, "new project") == 0):
 			p := thing{uuid.Must(uuid.NewV7()), 1}
 			h.projects = append(h.projects, p)
@@ -132,7 +137,7 @@ func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 				Status: pick(r, "status", domain.TaskStatuses), Priority: pick(r, "priority", domain.TaskPriorities),
 				StartOn: maybe(r, "start", func() domain.Date { return date(r) }), DueOn: maybe(r, "due", func() domain.Date { return date(r) }),
 				ParentID: maybe(r, "parent", uuid.New), AssigneeIDs: rapid.SliceOfN(rapid.SampledFrom(h.members), 0, 3).Draw(r, "assignees"),
-				EstimateMinutes: maybe(r, "estimate", func() int { return minutes(r) })})
+				TagIDs: rapid.SliceOfN(rapid.SampledFrom(h.someTags()), 0, 3).Draw(r, "tags"), EstimateMinutes: maybe(r, "estimate", func() int { return minutes(r) })})
 		case kind <= 7:
 			t := &h.tasks[rapid.IntRange(0, len(h.tasks)-1).Draw(r, "task")]
 			write(domain.TaskStream(t.id), t.version, h.task(r))
@@ -176,9 +181,24 @@ func (h *world) project(r *rapid.T) domain.Event {
 			BudgetCents: optional(r, "cents", func() int { return domain.MaxCents }), HourlyRateCents: optional(r, "rate", func() int { return minutes(r) })}})
 }
 
+// someTags are the tags, and one that there is not.
+func (h *world) someTags() []uuid.UUID { return append(h.tags, uuid.Max) }
+
+func (h *world) tag(r *rapid.T) domain.Event {
+	name := domain.TagName{Name: text(r, "name"), NameKey: text(r, "key")}
+	colour := maybe(r, "colour", func() string { return pick(r, "colour", []string{"#000000", "#1f6feb"}) })
+	if h.ofTags == 0 || rapid.IntRange(0, 2).Draw(r, "new tag") == 0 {
+		h.tags = append(h.tags, uuid.Must(uuid.NewV7()))
+		return domain.TagCreated{TagID: h.tags[len(h.tags)-1], TagName: name, Colour: colour}
+	}
+	id := pick(r, "tag", h.tags)
+	return pick(r, "event", []domain.Event{domain.TagRenamed{TagID: id, TagName: name}, domain.TagRecoloured{TagID: id, Colour: colour},
+		domain.TagDeleted{TagID: id}, domain.TagMerged{TagID: id, IntoID: pick(r, "into", h.tags)}})
+}
+
 func (h *world) task(r *rapid.T) domain.Event {
 	member := pick(r, "member", h.members)
-	switch rapid.IntRange(0, 8).Draw(r, "change") {
+	switch rapid.IntRange(0, 10).Draw(r, "change") {
 	case 0:
 		return domain.TaskCompleted{}
 	case 1:
@@ -195,6 +215,10 @@ func (h *world) task(r *rapid.T) domain.Event {
 		return domain.TaskDeleted{}
 	case 7:
 		return domain.TaskRestored{}
+	case 8:
+		return domain.TaskTagged{TagID: pick(r, "tag", h.someTags())}
+	case 9:
+		return domain.TaskUntagged{TagID: pick(r, "tag", h.someTags())}
 	default:
 		return domain.TaskUpdated{Title: maybe(r, "title", func() string { return text(r, "title") }), Description: maybe(r, "description", func() string { return text(r, "description") }),
 			Status: maybe(r, "status", func() string { return pick(r, "status", domain.TaskStatuses) }), Priority: maybe(r, "priority", func() string { return pick(r, "priority", domain.TaskPriorities) }),

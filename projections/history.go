@@ -29,7 +29,8 @@ type FieldChange struct {
 }
 
 // bookkeeping is what every event changes.
-var bookkeeping = map[string]bool{"id": true, "version": true, "position": true, "updated_at": true, "created_at": true, "created_by": true}
+var bookkeeping = map[string]bool{"id": true, "version": true, "position": true, "updated_at": true, "created_at": true, "created_by": true,
+	"name_key": true}
 
 // history folds records into a state and says what each changed in it.
 func (m *Model[T]) history(state T, records []domain.Record) []Revision {

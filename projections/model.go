@@ -23,6 +23,7 @@ var models = []model{
 	Policies,
 	Projects,
 	Tasks,
+	Tags,
 	Comments,
 	Integrations,
 	Tokens,
@@ -69,20 +70,24 @@ func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(doma
 	}
 	return &Model[T]{
 		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names,
-		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](name, names), name),
+		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](name, names, nil), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
 			on conflict (id) do update set %[3]s`, name, columns, strings.Join(updates, ", ")),
 	}
 }
 
-// readable is how columns of a table are selected so that they scan into the fields of T: a domain.Date is a text.
-func readable[T any](table string, names []string) string {
+// readable is how columns of a table are selected so that they scan into the fields of T: a domain.Date is a text. In as are the
+// expressions that are selected instead of some.
+func readable[T any](table string, names []string, as map[string]string) string {
 	t := reflect.TypeFor[T]()
 	columns := make([]string, len(names))
 	for i, name := range names {
 		columns[i] = table + "." + name
 		if t.Field(i).Type == reflect.TypeFor[*domain.Date]() {
 			columns[i] += "::text"
+		}
+		if expression, ok := as[name]; ok {
+			columns[i] = expression + " as " + name
 		}
 	}
 	return strings.Join(columns, ", ")
@@ -127,10 +132,10 @@ func (m *Model[T]) Row(r domain.Record) uuid.UUID {
 	return id
 }
 
-// Changes tells whether a record changes a thing of this model.
-func (m *Model[T]) Changes(r domain.Record) bool {
-	_, ok := m.rowOf(r)
-	return ok
+// Changes tells whether a record changes one thing of this model.
+func (m *Model[T]) Changes(r domain.Record, id uuid.UUID) bool {
+	row, ok := m.rowOf(r)
+	return ok && row == id
 }
 
 // At gives the state that a thing had at a position of the log.
@@ -157,8 +162,7 @@ func (m *Model[T]) story(ctx context.Context, p *Projections, w pg.Workspace, id
 		}
 	}
 	records, err = Decode(stored)
-	ofOthers := func(r domain.Record) bool { row, ok := m.rowOf(r); return !ok || row != id }
-	return base, slices.DeleteFunc(records, ofOthers), err
+	return base, slices.DeleteFunc(records, func(r domain.Record) bool { return !m.Changes(r, id) }), err
 }
 
 // page is the fold of one page of records.

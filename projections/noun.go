@@ -2,9 +2,12 @@ package projections
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -19,6 +22,7 @@ type Noun[T any] struct {
 	*Model[T]
 	sight           Sight
 	get, list, load string
+	show            string // a state as get and list show it; empty when they show it as it is stored
 }
 
 // Sight says who sees a noun's things, in SQL. In it $2 is the member who asks, and columns carry the name of their table.
@@ -29,6 +33,7 @@ type Sight struct {
 	Gone   string            // the column that is set once the thing is no more; empty when all that are there are shown
 	Within *Within           // where the thing is seen only as far as another one is
 	Filter string            // further conditions of a list, on $7 and up
+	As     map[string]string // columns that are shown as what other things make of them at the moment {at}, not as they are stored
 }
 
 // Within is the thing that a thing belongs to, such as the task of a comment.
@@ -59,7 +64,7 @@ func (s Sight) visible(scope string) string {
 
 // newNoun makes a noun of a read model.
 func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
-	columns, from := readable[T](m.name, m.columns), " from "+m.name
+	columns, from := readable[T](m.name, m.columns, nil), " from "+m.name
 	parent := "'00000000-0000-0000-0000-000000000000'::uuid, 0"
 	if w := s.Within; w != nil {
 		from += " join " + w.table + " on " + w.table + ".id = " + w.key
@@ -74,10 +79,14 @@ func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
 		at = "(select max(version) from " + m.name + ")"
 	}
 	visible, id := s.visible("$1"), m.name+".id"
+	shown, show := strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "'infinity'::timestamptz"), ""
+	if s.As != nil {
+		show = "select " + strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "coalesce($2::timestamptz, 'infinity')") + " from json_populate_record(null::" + m.name + ", $1::text::json) as " + m.name
+	}
 	return &Noun[T]{
-		Model: m, sight: s,
-		get: "select " + columns + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $3::text is not null",
-		list: "select " + columns + from + " where (" + gone + ") = $5 and " + visible + " and $3::text is not null" +
+		Model: m, sight: s, show: show,
+		get: "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $3::text is not null",
+		list: "select " + shown + from + " where (" + gone + ") = $5 and " + visible + " and $3::text is not null" +
 			" and ($4::uuid is null or " + id + " < $4) " + s.Filter + " order by " + id + " desc limit $6",
 		load: "select " + columns + ", " + visible + ", coalesce(" + s.Own + ", false), " + gone + ", " + at + ", " + parent +
 			from + " where " + id + " = $4 and $3::text is not null",
@@ -110,6 +119,27 @@ func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page,
 	args := append(n.sight.scopes(by), page.After, gone, page.Limit+1)
 	//sqlcheck:allow made once, of constants
 	return list[T](ctx, p, by.Workspace, n.list, append(args, filter...)...)
+}
+
+// Show gives a state as Get showed it at a moment, or nil: shows it now. It is for what a command made of a thing, and for what
+// a thing was.
+func (n *Noun[T]) Show(ctx context.Context, p *Projections, w pg.Workspace, state T, at *time.Time) (T, error) {
+	if !slices.ContainsFunc(n.columns, func(column string) bool { return n.sight.As[column] != "" && filled(state, column) }) {
+		return state, nil
+	}
+	row, err := json.Marshal(state)
+	if err != nil {
+		return state, fmt.Errorf("encode a row of %s: %w", n.name, err)
+	}
+	rows := []T{state}
+	_, err = p.Fresh(ctx, w, pg.Rows(&rows, n.show, string(row), at)) //sqlcheck:allow made once, of constants
+	return rows[0], err
+}
+
+// filled tells whether there is anything in a column that could be shown as something else.
+func filled[T any](state T, column string) bool {
+	value := reflect.ValueOf(state).Field(field[T](column))
+	return !value.IsZero() && (value.Kind() != reflect.Slice || value.Len() > 0)
 }
 
 // Row is a thing with what a decision on it needs.

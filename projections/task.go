@@ -16,7 +16,8 @@ var Tasks = newNoun(
 	Sight{Read: domain.ReadTask, Own: ownTask, Gone: `task.deleted_at`, Filter: `
 		and ($7 = '' or task.status = $7)
 		and ($8::uuid is null or task.assignee_ids @> array[$8::uuid])
-		and ($9::uuid is null or task.parent_id = $9)`})
+		and ($9::uuid is null or task.parent_id = $9)
+		and ` + taskHasTag, As: map[string]string{"tag_ids": taskTags}})
 
 // ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
 const ownTask = `(task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid])`
@@ -34,6 +35,9 @@ func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at t
 	if err == nil && (task.ID == uuid.Nil || task.DeletedAt != nil) {
 		err = domain.Missing("task")
 	}
+	if err == nil {
+		task, err = Tasks.Show(ctx, p, by.Workspace, task, &at)
+	}
 	return task, mark, err
 }
 
@@ -42,12 +46,13 @@ type TaskFilter struct {
 	Status   string
 	Assignee *uuid.UUID
 	Parent   *uuid.UUID
-	Deleted  bool // those that are deleted, and no others
+	Tags     []uuid.UUID // with any of them
+	Deleted  bool        // those that are deleted, and no others
 }
 
 // ListTasks answers with the tasks that the actor may see, the newest first.
 func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
-	return Tasks.List(ctx, p, by, page, f.Deleted, f.Status, f.Assignee, f.Parent)
+	return Tasks.List(ctx, p, by, page, f.Deleted, f.Status, f.Assignee, f.Parent, f.Tags)
 }
 
 // MaxDepth is how deep tasks are nested at most: Ancestors looks no further.

@@ -9,6 +9,7 @@ create table task (
     parent_id        uuid,
     assignee_ids     uuid[] not null,
     viewer_ids       uuid[] not null,
+    tag_ids          uuid[] not null,
     estimate_minutes integer,
     created_by       uuid not null,
     created_at       timestamptz not null,
@@ -21,5 +22,6 @@ create table task (
 create index on task (created_by);
 create index on task using gin (assignee_ids);
 create index on task using gin (viewer_ids);
+create index on task using gin (tag_ids);
 create index on task (parent_id);
 grant select, insert, update on task to :role;

@@ -1,0 +1,101 @@
+package commands
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// CreateTag makes a tag.
+func (c *Commands) CreateTag(ctx context.Context, r Request, name string, colour *string) (Result[domain.Tag], error) {
+	id, named, taken, version := uuid.Must(uuid.NewV7()), tagName(name), false, 0
+	return create(ctx, c, r, projections.Tags, domain.CreateTag, id, func(*attempt) (creation, error) {
+		events, err := domain.NewTag(id, named, colour, taken)
+		return creation{events: events, version: version}, err
+	}, projections.FindTagName(&taken, &version, id, named.NameKey))
+}
+
+// UpdateTag gives a tag another name or colour. A name of nil is left alone.
+func (c *Commands) UpdateTag(ctx context.Context, r Request, id uuid.UUID, name *string, colour domain.Optional[string]) (Result[domain.Tag], error) {
+	var named domain.TagName
+	if name != nil {
+		named = tagName(*name)
+	}
+	taken, version := false, 0
+	return changeOne(ctx, c, r, projections.Tags, domain.UpdateTag, id, only(func(tag domain.Tag) ([]domain.Event, error) {
+		if name == nil {
+			return tag.Change(nil, colour, false)
+		}
+		return tag.Change(&named, colour, taken)
+	}), projections.FindTagName(&taken, &version, id, named.NameKey))
+}
+
+// DeleteTag takes a tag away.
+func (c *Commands) DeleteTag(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Tag], error) {
+	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, only(domain.Tag.Delete))
+}
+
+// MergeTag takes a tag away and gives the tasks that have it another one.
+func (c *Commands) MergeTag(ctx context.Context, r Request, id, into uuid.UUID) (Result[domain.Tag], error) {
+	var earlier []uuid.UUID
+	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, func(a *attempt, tag domain.Tag) (creation, error) {
+		other, err := load(ctx, a, projections.Tags, into)
+		if err != nil {
+			return creation{}, err
+		}
+		events, err := tag.Merge(other.State, earlier)
+		return creation{events: events}, err
+	}, projections.MergedInto(&earlier, id))
+}
+
+// TagTask gives a task a tag.
+func (c *Commands) TagTask(ctx context.Context, r Request, id, tag uuid.UUID) (Result[domain.Task], error) {
+	return c.changeTag(ctx, r, id, tag, domain.Task.Tag)
+}
+
+// UntagTask takes a tag off a task.
+func (c *Commands) UntagTask(ctx context.Context, r Request, id, tag uuid.UUID) (Result[domain.Task], error) {
+	return c.changeTag(ctx, r, id, tag, domain.Task.Untag)
+}
+
+func (c *Commands) changeTag(ctx context.Context, r Request, id, tag uuid.UUID,
+	decide func(domain.Task, uuid.UUID, domain.TagsNow) ([]domain.Event, error),
+) (Result[domain.Task], error) {
+	var found []projections.TagNow
+	version := 0
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(_ *attempt, task domain.Task) (creation, error) {
+		now := tagsNow(found)
+		if now[tag] != tag {
+			return creation{}, domain.Missing("tag")
+		}
+		events, err := decide(task, tag, now)
+		return creation{events: events, guarding: []eventstore.Guard{{Stream: domain.TagsStream, Version: version}}}, err
+	}, projections.FindTags(&found, &version, id, []uuid.UUID{tag})...)
+}
+
+// lookAtTags looks up the tags that a task is to have, which must be there, and those that it has. It gives a guard on them.
+func (c *Commands) lookAtTags(ctx context.Context, a *attempt, task uuid.UUID, wanted []uuid.UUID) (domain.TagsNow, []eventstore.Guard, error) {
+	var found []projections.TagNow
+	version := 0
+	if err := a.look(ctx, projections.FindTags(&found, &version, task, wanted)...); err != nil {
+		return nil, nil, err
+	}
+	now := tagsNow(found)
+	if slices.ContainsFunc(wanted, func(id uuid.UUID) bool { return now[id] != id }) {
+		return nil, nil, domain.InvalidField("/tag_ids", "every id must be of a tag that is there")
+	}
+	return now, []eventstore.Guard{{Stream: domain.TagsStream, Version: version}}, nil
+}
+
+func tagsNow(found []projections.TagNow) domain.TagsNow {
+	now := domain.TagsNow{}
+	for _, tag := range found {
+		now[tag.ID] = tag.Now
+	}
+	return now
+}

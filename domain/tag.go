@@ -1,0 +1,235 @@
+package domain
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// TagsStream is the one stream of a workspace's tags: so no two commands take one name.
+const TagsStream = "tags"
+
+// Limits of tags.
+const (
+	MaxTag    = 100 // code points in a name
+	MaxTags   = 100 // of a task
+	MaxMerged = 500 // into one tag, before that one is merged into another
+)
+
+// Tag is a word that tasks are found by. A tag that was merged is gone, and the tasks that had it have the other.
+type Tag struct {
+	ID         uuid.UUID  `json:"id"`
+	Name       string     `json:"name"`
+	NameKey    string     `json:"name_key" doc:"The name as it is compared: no two tags have the same."`
+	Colour     *string    `json:"colour" doc:"#rrggbb, or null."`
+	CreatedBy  uuid.UUID  `json:"created_by"`
+	CreatedAt  time.Time  `json:"created_at"`
+	UpdatedAt  time.Time  `json:"updated_at"`
+	DeletedAt  *time.Time `json:"deleted_at"`
+	MergedInto *uuid.UUID `json:"merged_into"`
+	Version    int        `json:"version"` // of the stream of the tags, when the tag last changed
+	Position   int64      `json:"position"`
+}
+
+// TagName is a name with the form in which it is compared, which is a fact of the event: the next version of Unicode
+// does not change what a log was.
+type TagName struct {
+	Name    string `json:"name"`
+	NameKey string `json:"name_key"`
+}
+
+// The events of the tags.
+type (
+	TagCreated struct {
+		TagID uuid.UUID `json:"tag_id"`
+		TagName
+		Colour *string `json:"colour,omitempty"`
+	}
+	TagRenamed struct {
+		TagID uuid.UUID `json:"tag_id"`
+		TagName
+	}
+	TagRecoloured struct {
+		TagID  uuid.UUID `json:"tag_id"`
+		Colour *string   `json:"colour"`
+	}
+	TagDeleted struct {
+		TagID uuid.UUID `json:"tag_id"`
+	}
+	TagMerged struct {
+		TagID  uuid.UUID `json:"tag_id"` // the one that is gone
+		IntoID uuid.UUID `json:"into_id"`
+	}
+)
+
+// Tag gives the tag that an event of the tags is about.
+func (e TagCreated) Tag() uuid.UUID    { return e.TagID }
+func (e TagRenamed) Tag() uuid.UUID    { return e.TagID }
+func (e TagRecoloured) Tag() uuid.UUID { return e.TagID }
+func (e TagDeleted) Tag() uuid.UUID    { return e.TagID }
+func (e TagMerged) Tag() uuid.UUID     { return e.TagID }
+
+func init() {
+	register[TagCreated]("tag.created")
+	register[TagRenamed]("tag.renamed")
+	register[TagRecoloured]("tag.recoloured")
+	register[TagDeleted]("tag.deleted")
+	register[TagMerged]("tag.merged")
+}
+
+// TagOf gives the tag that a record of the tags changes.
+func TagOf(r Record) (uuid.UUID, bool) {
+	e, ok := r.Event.(interface{ Tag() uuid.UUID })
+	if !ok {
+		return uuid.Nil, false
+	}
+	return e.Tag(), true
+}
+
+// Apply folds one event of the tags into the state of the tag that it is about.
+func (t *Tag) Apply(r Record) {
+	switch e := r.Event.(type) {
+	case TagCreated:
+		*t = Tag{ID: e.TagID, Name: e.Name, NameKey: e.NameKey, Colour: e.Colour, CreatedBy: r.Actor, CreatedAt: r.At}
+	case TagRenamed:
+		t.Name, t.NameKey = e.Name, e.NameKey
+	case TagRecoloured:
+		t.Colour = e.Colour
+	case TagDeleted:
+		t.DeletedAt = &r.At
+	case TagMerged:
+		t.DeletedAt, t.MergedInto = &r.At, &e.IntoID
+	}
+	t.UpdatedAt, t.Version, t.Position = r.At, r.Version, r.Position
+}
+
+// NewTag makes a tag. taken tells whether another tag has the name.
+func NewTag(id uuid.UUID, name TagName, colour *string, taken bool) ([]Event, error) {
+	colour, err := checkColour(colour)
+	if err = firstError(checkTag(name, taken), err); err != nil {
+		return nil, err
+	}
+	return []Event{TagCreated{id, name, colour}}, nil
+}
+
+// Change gives the tag another name (nil: it keeps the one it has) or colour; what is so already gives no event. taken as for NewTag.
+func (t Tag) Change(name *TagName, colour Optional[string], taken bool) (events []Event, err error) {
+	if name != nil {
+		if err := checkTag(*name, taken); err != nil {
+			return nil, err
+		}
+		if name.Name != t.Name {
+			events = append(events, TagRenamed{t.ID, *name})
+		}
+	}
+	if colour.Value, err = checkColour(colour.Value); err != nil {
+		return nil, err
+	}
+	if changed := changedOptional(t.Colour, colour); changed.Set {
+		events = append(events, TagRecoloured{t.ID, changed.Value})
+	}
+	return events, nil
+}
+
+// Delete takes the tag away. Tasks are shown without it, and their histories tell of it.
+func (t Tag) Delete() ([]Event, error) { return []Event{TagDeleted{t.ID}}, nil }
+
+// Merge takes the tag away and gives the tasks that have it the other one, with one event, whatever their number: what a task's
+// tags are now is read from the tags. earlier are the tags that were merged into this one before: they go on into the other, so
+// that no merge is more than one step from the tag that is there.
+func (t Tag) Merge(into Tag, earlier []uuid.UUID) (events []Event, err error) {
+	switch {
+	case into.ID == t.ID:
+		return nil, InvalidField("/into", "a tag cannot be merged into itself")
+	case into.DeletedAt != nil:
+		return nil, Missing("tag")
+	case len(earlier) > MaxMerged:
+		return nil, Refuse(Conflict, "too_many_merged", "more than %d tags were merged into this one: merge the other into it instead", MaxMerged)
+	}
+	for _, id := range earlier {
+		events = append(events, TagMerged{id, into.ID})
+	}
+	return append(events, TagMerged{t.ID, into.ID}), nil
+}
+
+func checkTag(name TagName, taken bool) error {
+	if err := checkText("/name", name.Name, 1, MaxTag); err != nil {
+		return err
+	}
+	if taken {
+		return Refuse(Conflict, "tag_name_taken", "there is a tag with this name")
+	}
+	return nil
+}
+
+var colourPattern = regexp.MustCompile(`^#[0-9a-f]{6}$`)
+
+func checkColour(colour *string) (*string, error) {
+	if colour == nil {
+		return nil, nil
+	}
+	lower := strings.ToLower(*colour)
+	if !colourPattern.MatchString(lower) {
+		return nil, InvalidField("/colour", "must be a colour such as #1f6feb")
+	}
+	return &lower, nil
+}
+
+// TagsNow says what tags are by now: each is itself, or the one that it was merged into. One that is gone is not in it.
+type TagsNow map[uuid.UUID]uuid.UUID
+
+// Tag gives the task a tag, which must be there; one that the task has already gives no event.
+func (t Task) Tag(tag uuid.UUID, now TagsNow) ([]Event, error) {
+	if slices.ContainsFunc(t.TagIDs, func(id uuid.UUID) bool { return now[id] == tag }) {
+		return nil, nil
+	}
+	if t.tagged(now) >= MaxTags {
+		return nil, Refuse(Conflict, "too_many_tags", "a task has at most %d tags", MaxTags)
+	}
+	return []Event{TaskTagged{tag}}, nil
+}
+
+// Untag takes a tag off the task, and those that were merged into it.
+func (t Task) Untag(tag uuid.UUID, now TagsNow) (events []Event, err error) {
+	for _, id := range t.TagIDs {
+		if now[id] == tag {
+			events = append(events, TaskUntagged{id})
+		}
+	}
+	return events, nil
+}
+
+// retag gives the events that make ids the tags of the task.
+func (t Task) retag(ids []uuid.UUID, now TagsNow) (events []Event) {
+	var has []uuid.UUID
+	for _, id := range t.TagIDs {
+		is, there := now[id]
+		switch {
+		case there && slices.Contains(ids, is):
+			has = append(has, is)
+		case there:
+			events = append(events, TaskUntagged{id})
+		}
+	}
+	for _, id := range ids {
+		if !slices.Contains(has, id) {
+			has = append(has, id)
+			events = append(events, TaskTagged{id})
+		}
+	}
+	return events
+}
+
+// tagged counts the tags of the task that are there.
+func (t Task) tagged(now TagsNow) int {
+	distinct := map[uuid.UUID]bool{}
+	for _, id := range t.TagIDs {
+		if is, there := now[id]; there {
+			distinct[is] = true
+		}
+	}
+	return len(distinct)
+}

@@ -1,0 +1,82 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+var tagsStream, tagOf = inStream(domain.TagsStream, domain.TagOf)
+
+// Tags is the read model of the tags. Scope own reaches those that one made.
+var Tags = newNoun(
+	newModel("tag", tagsStream, tagOf, (*domain.Tag).Apply, func(t domain.Tag) uuid.UUID { return t.ID }),
+	Sight{Read: domain.ReadTag, Own: `tag.created_by = $2`, Gone: `tag.deleted_at`})
+
+// Tags that were merged or deleted stay in the tasks that had them. What they are now is one join: a merge leaves every tag one
+// step from the tag that is there.
+const (
+	tagNow = ` tag as old join tag as now on now.id = coalesce(old.merged_into, old.id) and now.deleted_at is null `
+	tagAt  = ` tag as old join tag as now on now.id = case when old.deleted_at <= {at} then coalesce(old.merged_into, old.id) else old.id end
+		and (now.deleted_at is null or now.deleted_at > {at}) `
+
+	// taskTags are the tags of a task at the moment {at}, each once, in the order in which they were given.
+	taskTags = `array(select now.id from unnest(task.tag_ids) with ordinality as given (id, nth), ` + tagAt + `
+		where old.id = given.id group by now.id order by min(nth))`
+
+	// taskHasTag chooses the tasks with any of the tags in $10.
+	taskHasTag = `($10::uuid[] is null or task.tag_ids && array(select old.id from` + tagNow + `where now.id = any($10)))`
+)
+
+// TagUse is a tag with how many tasks have it, of those that the caller may see.
+type TagUse struct {
+	domain.Tag
+	TaskCount int `json:"task_count" doc:"Of the tasks that the caller may see, without deleted ones."`
+}
+
+var (
+	getTag   = withUse(Tags.get, "$6")
+	listTags = withUse(Tags.list, "$7") + " order by tag.id desc"
+)
+
+// withUse counts the tasks for a query of tags; scope is the parameter with the scope over tasks.
+func withUse(tags, scope string) string {
+	return `select tag.*, (select count(*) from task where task.deleted_at is null and ` + Tasks.sight.visible(scope) + `
+		and task.tag_ids && array(select old.id from tag as old where old.id = tag.id or old.merged_into = tag.id)) as task_count
+		from (` + tags + `) as tag`
+}
+
+// GetTag answers with a tag and its use.
+func (p *Projections) GetTag(ctx context.Context, by Actor, id uuid.UUID) (TagUse, Mark, error) {
+	return get[TagUse](ctx, p, by.Workspace, Tags.name, getTag, append(Tags.sight.scopes(by), id, false, by.Scope(domain.ReadTask))...)
+}
+
+// ListTags answers with the tags and their use, the newest first.
+func (p *Projections) ListTags(ctx context.Context, by Actor, page Page) ([]TagUse, Mark, error) {
+	return list[TagUse](ctx, p, by.Workspace, listTags, append(Tags.sight.scopes(by), page.After, false, page.Limit+1, by.Scope(domain.ReadTask))...)
+}
+
+// FindTagName is the query for whether a tag other than id has a name, and for the version of the stream of the tags.
+func FindTagName(taken *bool, version *int, id uuid.UUID, key string) pg.Statement {
+	return pg.Exec(`select (select coalesce(max(version), 0) from tag), exists (select from tag where name_key = $2 and id <> $1 and deleted_at is null)`,
+		id, key).Scan(version, taken)
+}
+
+// TagNow is a tag, and what it is by now.
+type TagNow struct{ ID, Now uuid.UUID }
+
+// FindTags are the queries for what tags, and those that a task has, are by now, and for the version of the stream of the tags.
+func FindTags(into *[]TagNow, version *int, task uuid.UUID, tags []uuid.UUID) []pg.Statement {
+	return []pg.Statement{
+		pg.Exec(`select coalesce(max(version), 0) from tag`).Scan(version),
+		pg.Rows(into, `select old.id, now.id as now from`+tagNow+`where old.id = any($2) or old.id = any(select unnest(tag_ids) from task where id = $1)`, task, tags),
+	}
+}
+
+// MergedInto is the query for the tags that were merged into one.
+func MergedInto(into *[]uuid.UUID, tag uuid.UUID) pg.Statement {
+	return pg.Column(into, `select id from tag where merged_into = $1 order by id`, tag)
+}
