@@ -72,10 +72,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		if err := a.look(ctx, projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
 			return plan{}, err
 		}
-		if err := allowOn(a.by, domain.CreateMember, false); err != nil {
-			return plan{}, err
-		}
-		if err := a.by.Role.Grants.MayGive(domain.GrantsOf(wanted.Role)); err != nil {
+		if err := mayInvite(a.by, wanted.Role); err != nil {
 			return plan{}, err
 		}
 		again, err := c.invitedBefore(ctx, w, same, old, wanted)
@@ -106,6 +103,14 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		return Result[domain.Member]{}, err
 	}
 	return result(ctx, c, r, projections.Members, before, done, nil)
+}
+
+// mayInvite refuses an inviter who may not invite, or who lacks what the role grants.
+func mayInvite(by projections.Actor, role string) error {
+	if err := allowOn(by, domain.CreateMember, false); err != nil {
+		return err
+	}
+	return by.Role.Grants.MayGive(domain.GrantsOf(role))
 }
 
 // oldInvitations finds the member with an address whose invitation may be sent again.

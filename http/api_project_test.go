@@ -28,7 +28,7 @@ func (p apiProject) path(more ...any) string {
 func newKey() string {
 	key := make([]byte, 10)
 	for i := range key {
-		key[i] = byte('A' + rand.N(26)) //nolint:gosec // no secret
+		key[i] = byte('A' + rand.N(26))
 	}
 	return string(key)
 }
