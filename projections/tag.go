@@ -51,11 +51,13 @@ func withUse(tags, scope string) string {
 
 // GetTag answers with a tag and its use.
 func (p *Projections) GetTag(ctx context.Context, by Actor, id uuid.UUID) (TagUse, Mark, error) {
+	//sqlcheck:allow made once, of constants
 	return get[TagUse](ctx, p, by.Workspace, Tags.name, getTag, append(Tags.sight.scopes(by), id, false, by.Scope(domain.ReadTask))...)
 }
 
 // ListTags answers with the tags and their use, the newest first.
 func (p *Projections) ListTags(ctx context.Context, by Actor, page Page) ([]TagUse, Mark, error) {
+	//sqlcheck:allow made once, of constants
 	return list[TagUse](ctx, p, by.Workspace, listTags, append(Tags.sight.scopes(by), page.After, false, page.Limit+1, by.Scope(domain.ReadTask))...)
 }
 
