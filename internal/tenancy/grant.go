@@ -63,6 +63,19 @@ func (t *Tenancy) healControl(ctx context.Context) error {
 	})
 }
 
+// selectLacking finds the workspaces whose role, membership in the group $1, or grants are missing, or whose role the login $2
+// may not take; all of them when $3. It reads each catalogue once: none has an index by schema.
+const selectLacking = `with bare as (select distinct c.relnamespace as schema from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace left join pg_roles r on r.rolname = n.nspname
+		where n.nspname ~ '^ws_[0-9a-f]{32}$' and c.relkind = 'r' and c.relowner = n.nspowner
+			and not exists (select from aclexplode(c.relacl) a where a.grantee = r.oid)),
+	member as (select m.member as role from pg_auth_members m join pg_roles g on g.oid = m.roleid where g.rolname = $1)
+	select ` + columns + ` from workspace w
+	left join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '') left join pg_namespace n on n.nspname = 'ws_' || replace(w.id::text, '-', '')
+	where w.status <> 'erased' and ($3 or r.oid is null or r.oid not in (select role from member) or n.oid in (select schema from bare)
+		or w.status = 'active' and not pg_has_role($2, r.oid, ` + mayTake + `)
+		or not exists (select from aclexplode(n.nspacl) a where a.grantee = r.oid))`
+
 // Heal gives every workspace its role, memberships and grants, whatever it has.
 func (t *Tenancy) Heal(ctx context.Context) error { return t.heal(ctx, true) }
 
@@ -75,13 +88,11 @@ func (t *Tenancy) heal(ctx context.Context, all bool) error {
 		if err != nil {
 			return err
 		}
-		rows, _ := tx.Query(ctx, `select `+columns+` from workspace w
-			left join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '') left join pg_namespace n on n.nspname = 'ws_' || replace(w.id::text, '-', '')
-			where w.status <> 'erased' and ($3 or r.oid is null or w.status = 'active' and not pg_has_role($2, r.oid, `+mayTake+`)
-				or not exists (select from pg_auth_members m join pg_roles g on g.oid = m.roleid where g.rolname = $1 and m.member = r.oid)
-				or not exists (select from aclexplode(n.nspacl) a where a.grantee = r.oid)
-				or exists (select from pg_class c where c.relnamespace = n.oid and c.relkind = 'r' and c.relowner = n.nspowner
-					and not exists (select from aclexplode(c.relacl) a where a.grantee = r.oid)))`, groupOf(owner), t.db.Login(), all)
+		// Postgres expects one schema where there are thousands, and would read pg_class once for each.
+		if _, err := tx.Exec(ctx, `set local enable_nestloop = off`); err != nil {
+			return err
+		}
+		rows, _ := tx.Query(ctx, selectLacking, groupOf(owner), t.db.Login(), all)
 		lacking, err = pgx.CollectRows(rows, pgx.RowToStructByName[Entry])
 		return err
 	})
