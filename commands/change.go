@@ -304,8 +304,13 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 		id = model.Row(done.records[i])
 	}
 	if done.repeated {
-		then, err := model.At(ctx, c.Views, r.By.Workspace, id, done.position)
-		return Result[T]{State: then, Position: done.position}, err
+		upTo := done.position
+		if len(done.records) > 0 {
+			upTo = done.records[0].Position - 1
+		}
+		if before, err = model.At(ctx, c.Views, r.By.Workspace, id, upTo); err != nil {
+			return Result[T]{}, err
+		}
 	}
 	for _, record := range done.records {
 		if model.Changes(record, id) { // else it is of another thing that changed with this one

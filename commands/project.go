@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -39,9 +40,13 @@ func (c *Commands) UpdateProject(ctx context.Context, r Request, id uuid.UUID, w
 	}, projections.CountActive(&able, people(wanted.LeadID.Value)))
 }
 
-// DeleteProject takes a project away.
+// DeleteProject takes a project away that has no tasks. It guards the stream of the key, which every task that comes in moves.
 func (c *Commands) DeleteProject(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Project], error) {
-	return changeOne(ctx, c, r, projections.Projects, domain.DeleteProject, id, only(domain.Project.Delete))
+	some, keys := false, 0
+	return changeOne(ctx, c, r, projections.Projects, domain.DeleteProject, id, func(_ *attempt, project domain.Project) (creation, error) {
+		events, err := project.Delete(some)
+		return creation{events: events, guarding: []eventstore.Guard{{Stream: domain.KeyStream(project.Key), Version: keys}}}, err
+	}, projections.TasksOfProject(&some, &keys, id))
 }
 
 // AddProjectMember makes a member of the workspace one of a project.

@@ -11,41 +11,42 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// CreateTask begins a task.
+// CreateTask begins a task. In a project it gets the next key in the same append.
 func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.TaskCreated) (Result[domain.Task], error) {
 	id := uuid.Must(uuid.NewV7())
 	return create(ctx, c, r, projections.Tasks, domain.CreateTask, id, func(a *attempt) (creation, error) {
 		created := wanted
 		created.AssigneeIDs, created.TagIDs = unique(wanted.AssigneeIDs), unique(wanted.TagIDs)
-		relied, err := c.lookAround(ctx, a, id, wanted.ParentID, created.AssigneeIDs)
+		made, err := c.lookAround(ctx, a, id, around{project: wanted.ProjectID, parent: wanted.ParentID, people: created.AssigneeIDs})
 		if err == nil && created.TagIDs != nil {
 			var onTags []eventstore.Guard
 			_, onTags, err = c.lookAtTags(ctx, a, id, created.TagIDs)
-			relied = append(relied, onTags...)
+			made.guarding = append(made.guarding, onTags...)
 		}
 		if err != nil {
 			return creation{}, err
 		}
-		events, err := domain.NewTask(created)
-		return creation{events: events, guarding: relied}, err
+		made.events, err = domain.NewTask(created)
+		return made, err
 	})
 }
 
-// UpdateTask changes fields of a task.
+// UpdateTask changes fields of a task. One that moves to another project gets a key there in the same append.
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
 	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
-		relied, err := c.lookAround(ctx, a, id, wanted.ParentID.Value, newPeople(task.AssigneeIDs, wanted.AssigneeIDs))
+		made, err := c.lookAround(ctx, a, id, around{project: task.MovesTo(wanted), parent: wanted.ParentID.Value,
+			people: newPeople(task.AssigneeIDs, wanted.AssigneeIDs)})
 		var now domain.TagsNow
 		if err == nil && wanted.TagIDs != nil {
 			var onTags []eventstore.Guard
 			now, onTags, err = c.lookAtTags(ctx, a, id, *wanted.TagIDs)
-			relied = append(relied, onTags...)
+			made.guarding = append(made.guarding, onTags...)
 		}
 		if err != nil {
 			return creation{}, err
 		}
-		events, err := task.Change(wanted, now)
-		return creation{events: events, guarding: relied}, err
+		made.events, err = task.Change(wanted, now)
+		return made, err
 	})
 }
 
@@ -89,28 +90,64 @@ func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid
 	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountActive, domain.Task.AddViewer)
 }
 
-// lookAround looks up the parent and the people that a task is to have. It gives guards on the parent and
-// on all above it, so that no race makes a circle; the people are guarded by the roster.
-func (c *Commands) lookAround(ctx context.Context, a *attempt, task uuid.UUID, parent *uuid.UUID, people []uuid.UUID) (guards []eventstore.Guard, err error) {
+// around is what a task is to have to do with.
+type around struct {
+	project, parent *uuid.UUID // nil for none, or the one that it has
+	people          []uuid.UUID
+}
+
+// lookAround looks up the project, the parent and the people that a task is to have. It gives guards on the parent and on all above
+// it, so that no race makes a circle, and one on the project, so that none makes a task in one that was archived or deleted; the
+// people are guarded by the roster. A task that comes into a project takes the next number in the stream of its key, whatever that is.
+func (c *Commands) lookAround(ctx context.Context, a *attempt, task uuid.UUID, wanted around) (made creation, err error) {
+	var projects []projections.Row[domain.Project]
 	var above []projections.Ancestor
 	var active int
 	var asked []pg.Statement
-	if parent != nil {
-		asked = append(asked, projections.Ancestors(&above, a.by, parent))
+	if wanted.project != nil {
+		asked = append(asked, projections.Projects.Load(&projects, a.by, *wanted.project))
 	}
-	if len(people) > 0 {
-		asked = append(asked, projections.CountActive(&active, people))
+	if wanted.parent != nil {
+		asked = append(asked, projections.Ancestors(&above, a.by, wanted.parent))
+	}
+	if len(wanted.people) > 0 {
+		asked = append(asked, projections.CountActive(&active, wanted.people))
 	}
 	if asked == nil {
-		return nil, nil
+		return made, nil
 	}
 	if err := a.look(ctx, asked...); err != nil {
-		return nil, err
+		return made, err
 	}
-	if active != len(people) {
-		return nil, domain.InvalidField("/assignee_ids", "every id must be of a member who is not deactivated")
+	if active != len(wanted.people) {
+		return made, domain.InvalidField("/assignee_ids", "every id must be of a member who is not deactivated")
 	}
-	if parent != nil && (len(above) == 0 || !above[0].Visible) {
+	if wanted.parent != nil {
+		if made.guarding, err = guardAbove(task, above); err != nil {
+			return made, err
+		}
+	}
+	if wanted.project != nil {
+		err = enter(&made, task, projects)
+		return made, err
+	}
+	return made, nil
+}
+
+// enter makes a task one of the project that was found, when it takes new tasks.
+func enter(made *creation, task uuid.UUID, found []projections.Row[domain.Project]) error {
+	if len(found) == 0 || !found[0].Visible || found[0].Gone {
+		return domain.InvalidField("/project_id", "there is no such project")
+	}
+	project := found[0].State
+	made.guarding = append(made.guarding, eventstore.Guard{Stream: domain.ProjectStream(project.ID), Version: found[0].At})
+	made.with = []write{{domain.KeyStream(project.Key), eventstore.Any, domain.NumberTask(task)}}
+	return project.NewTasks()
+}
+
+// guardAbove gives guards on the parent that was found and on all above it.
+func guardAbove(task uuid.UUID, above []projections.Ancestor) (guards []eventstore.Guard, err error) {
+	if len(above) == 0 || !above[0].Visible {
 		return nil, domain.InvalidField("/parent_id", "there is no such task")
 	}
 	if len(above) >= projections.MaxDepth {

@@ -134,8 +134,23 @@ func (p Project) RemoveMember(member uuid.UUID) ([]Event, error) {
 	return dropPerson(p.MemberIDs, member, ProjectMemberRemoved{MemberID: member})
 }
 
-// Delete takes the project away. Its key stays taken.
-func (p Project) Delete() ([]Event, error) { return []Event{ProjectDeleted{}}, nil }
+// Delete takes the project away. Its key stays taken. One that has tasks stays, also when all of them are deleted: they can be
+// restored, and would come back into nothing.
+func (p Project) Delete(hasTasks bool) ([]Event, error) {
+	if hasTasks {
+		return nil, Refuse(Conflict, "project_has_tasks",
+			"there are tasks in the project, of which some may be deleted: move them to another project, or archive this one")
+	}
+	return []Event{ProjectDeleted{}}, nil
+}
+
+// NewTasks refuses new tasks in a project that takes none.
+func (p Project) NewTasks() error {
+	if p.Status == Archived {
+		return Refuse(Conflict, "project_archived", "the project %s is archived and takes no new tasks: open it again first", p.Key)
+	}
+	return nil
+}
 
 func checkKey(key string) error {
 	if len(key) < 2 || len(key) > 10 || strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {

@@ -29,6 +29,8 @@ type Task struct {
 	Priority        string      `json:"priority"`
 	StartOn         *Date       `json:"start_on"`
 	DueOn           *Date       `json:"due_on"`
+	ProjectID       *uuid.UUID  `json:"project_id"`
+	Key             *string     `json:"key"` // in its project; it answers to those of earlier projects as well
 	ParentID        *uuid.UUID  `json:"parent_id"`
 	AssigneeIDs     []uuid.UUID `json:"assignee_ids"`
 	ViewerIDs       []uuid.UUID `json:"viewer_ids"`
@@ -54,13 +56,14 @@ type TaskChange struct {
 	Priority        *string
 	StartOn         Optional[Date]
 	DueOn           Optional[Date]
+	ProjectID       Optional[uuid.UUID]
 	ParentID        Optional[uuid.UUID]
 	EstimateMinutes Optional[int]
 	AssigneeIDs     *[]uuid.UUID
 	TagIDs          *[]uuid.UUID
 }
 
-// NewTask begins a task. Status and priority may be empty: open, none. Whether the parent, the assignees and the
+// NewTask begins a task. Status and priority may be empty: open, none. Whether the project, the parent, the assignees and the
 // tags exist is for the caller to have looked up.
 func NewTask(e TaskCreated) ([]Event, error) {
 	if e.Status == "" {
@@ -93,6 +96,7 @@ func (t Task) Change(c TaskChange, now TagsNow) ([]Event, error) {
 		Priority:        changed(t.Priority, c.Priority),
 		StartOn:         changedOptional(t.StartOn, c.StartOn),
 		DueOn:           changedOptional(t.DueOn, c.DueOn),
+		ProjectID:       changedOptional(t.ProjectID, c.ProjectID),
 		ParentID:        changedOptional(t.ParentID, c.ParentID),
 		EstimateMinutes: changedOptional(t.EstimateMinutes, c.EstimateMinutes),
 	}
@@ -122,6 +126,11 @@ func (t Task) Change(c TaskChange, now TagsNow) ([]Event, error) {
 		events = append(events, t.retag(*c.TagIDs, now)...)
 	}
 	return events, nil
+}
+
+// MovesTo gives the project that a change brings the task into; nil when it stays, or leaves projects.
+func (t Task) MovesTo(c TaskChange) *uuid.UUID {
+	return changedOptional(t.ProjectID, c.ProjectID).Value
 }
 
 func (t Task) check(c TaskChange, update TaskUpdated) error {

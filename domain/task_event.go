@@ -15,6 +15,7 @@ type (
 		Priority        string      `json:"priority"`
 		StartOn         *Date       `json:"start_on,omitempty"`
 		DueOn           *Date       `json:"due_on,omitempty"`
+		ProjectID       *uuid.UUID  `json:"project_id,omitempty"`
 		ParentID        *uuid.UUID  `json:"parent_id,omitempty"`
 		AssigneeIDs     []uuid.UUID `json:"assignee_ids,omitempty"`
 		TagIDs          []uuid.UUID `json:"tag_ids,omitempty"`
@@ -28,6 +29,7 @@ type (
 		Priority        *string             `json:"priority,omitempty"`
 		StartOn         Optional[Date]      `json:"start_on,omitzero"`
 		DueOn           Optional[Date]      `json:"due_on,omitzero"`
+		ProjectID       Optional[uuid.UUID] `json:"project_id,omitzero"`
 		ParentID        Optional[uuid.UUID] `json:"parent_id,omitzero"`
 		EstimateMinutes Optional[int]       `json:"estimate_minutes,omitzero"`
 	}
@@ -72,13 +74,18 @@ func init() {
 	register[TaskRestored]("task.restored")
 }
 
-// Apply folds one event of the task's stream into its state.
+// Apply folds one event of the task's stream into its state, or one that gave it a key: that one is no version of the task, and
+// always comes with one that is.
 func (t *Task) Apply(r Record) {
+	if key, given := KeyOf(r); given {
+		t.Key, t.Position = &key, r.Position
+		return
+	}
 	switch e := r.Event.(type) {
 	case TaskCreated:
 		id, _ := StreamID("task", r.Stream)
 		*t = Task{ID: id, Title: e.Title, Description: e.Description, Status: e.Status, Priority: e.Priority,
-			StartOn: e.StartOn, DueOn: e.DueOn, ParentID: e.ParentID, EstimateMinutes: e.EstimateMinutes,
+			StartOn: e.StartOn, DueOn: e.DueOn, ProjectID: e.ProjectID, ParentID: e.ParentID, EstimateMinutes: e.EstimateMinutes,
 			AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), TagIDs: list(e.TagIDs), CreatedBy: r.Actor, CreatedAt: r.At}
 		if e.Status == "done" {
 			t.CompletedAt = &r.At
@@ -116,6 +123,10 @@ func (t *Task) update(e TaskUpdated) {
 	set(&t.Priority, e.Priority)
 	setOptional(&t.StartOn, e.StartOn)
 	setOptional(&t.DueOn, e.DueOn)
+	setOptional(&t.ProjectID, e.ProjectID)
+	if e.ProjectID.Set {
+		t.Key = nil
+	}
 	setOptional(&t.ParentID, e.ParentID)
 	setOptional(&t.EstimateMinutes, e.EstimateMinutes)
 }

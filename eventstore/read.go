@@ -39,10 +39,13 @@ func Range(into *[]Record, first, last int64) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position between $1 and $2 order by position`, first, last)
 }
 
-// Stream is the records of a stream up to a position and a moment, nil for any, the oldest first.
-func Stream(into *[]Record, stream string, upTo int64, until *time.Time) pg.Statement {
-	return pg.Rows(into, `select `+recordColumns+` from event
-		where stream = $1 and position <= $2 and ($3::timestamptz is null or at <= $3) order by version`, stream, upTo, until)
+// Stream is the records of a stream, and those of others at some positions, up to a position and a moment, nil for any, the oldest
+// first.
+func Stream(into *[]Record, stream string, others []int64, upTo int64, until *time.Time) pg.Statement {
+	return pg.Rows(into, `select * from (
+			select `+recordColumns+` from event where stream = $1
+			union all select `+recordColumns+` from event where position = any($4) and stream <> $1) as story
+		where position <= $2 and ($3::timestamptz is null or at <= $3) order by position`, stream, upTo, until, others)
 }
 
 // Version is the query for the version of a stream; 0 for one that is not there.

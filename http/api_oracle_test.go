@@ -27,7 +27,8 @@ type oracleTask struct {
 	by                 uuid.UUID
 	deleted            bool
 	status             string
-	parent             *uuid.UUID
+	parent, project    *uuid.UUID
+	unnumbered         bool // it came into a project and has no key there yet
 	assignees, viewers []uuid.UUID
 	tags               []uuid.UUID
 }
@@ -51,6 +52,11 @@ func (c *client) judge(t tester) {
 	for _, r := range c.log(t) {
 		if err := o.accept(r); err != nil {
 			t.Errorf("position %d, %s in %s by %v: %v", r.Position, r.Type, r.Stream, r.Actor, err)
+		}
+	}
+	for id, k := range o.tasks {
+		if k.unnumbered {
+			t.Errorf("task %s has no key in its project", id)
 		}
 	}
 	for id, p := range o.projects {
@@ -112,7 +118,8 @@ func (o *oracle) task(id, actor uuid.UUID, event domain.Event) error {
 	k := o.tasks[id]
 	if created, ok := event.(domain.TaskCreated); ok {
 		o.tasks[id] = &oracleTask{by: actor, status: created.Status, assignees: created.AssigneeIDs, tags: created.TagIDs}
-		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.tagged(created.TagIDs...), o.put(id, created.ParentID))
+		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.tagged(created.TagIDs...), o.put(id, created.ParentID),
+			o.enter(id, created.ProjectID))
 	}
 	if k == nil {
 		return fmt.Errorf("there is no such task")
@@ -126,6 +133,9 @@ func (o *oracle) task(id, actor uuid.UUID, event domain.Event) error {
 		}
 		if e.ParentID.Set {
 			update = first(update, o.put(id, e.ParentID.Value))
+		}
+		if e.ProjectID.Set {
+			update = first(update, o.enter(id, e.ProjectID.Value))
 		}
 		return update
 	case domain.TaskCompleted:

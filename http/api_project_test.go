@@ -85,6 +85,11 @@ func (o *oracle) project(id, actor uuid.UUID, event domain.Event) error {
 		return first(update, remove(&p.members, e.MemberID))
 	case domain.ProjectDeleted:
 		p.deleted = true
+		for _, k := range o.tasks {
+			if k.project != nil && *k.project == id {
+				return fmt.Errorf("there are tasks in it")
+			}
+		}
 		return o.may(actor, domain.DeleteProject, own)
 	}
 	return fmt.Errorf("the oracle does not know it")
@@ -100,14 +105,35 @@ func (o *oracle) lead(id uuid.UUID, lead *uuid.UUID) error {
 	return o.people.can(*lead)
 }
 
-// key says whether an event in the stream of a key was right to accept: the first takes the key for a project that has it.
+// enter brings a task into a project, which must be there and take new tasks, or out of all.
+func (o *oracle) enter(id uuid.UUID, project *uuid.UUID) error {
+	k := o.tasks[id]
+	if project == nil {
+		k.project = nil
+		return nil
+	}
+	same := k.project != nil && *k.project == *project
+	k.project, k.unnumbered = project, true
+	p := o.projects[*project]
+	return first(when(same, "it is there already"), when(p == nil || p.deleted, "there is no such project"), when(p != nil && p.archived, "the project is archived"))
+}
+
+// key says whether an event in the stream of a key was right to accept: the first takes the key for a project that has it, all others
+// give a number to a task that just came into the project.
 func (o *oracle) key(key string, version int, event domain.Event) error {
-	switch e := event.(type) {
-	case domain.ProjectKeyTaken:
+	if e, ok := event.(domain.ProjectKeyTaken); ok {
 		p := o.projects[e.ProjectID]
 		_, taken := o.keys[key]
 		o.keys[key] = e.ProjectID
 		return when(version != 1 || taken || p == nil || p.key != key, "the key is not the project's to take")
+	}
+	if e, ok := event.(domain.TaskNumbered); ok {
+		k := o.tasks[e.TaskID]
+		if k == nil || !k.unnumbered || *k.project != o.keys[key] {
+			return fmt.Errorf("no task waits for a key in that project")
+		}
+		k.unnumbered = false
+		return nil
 	}
 	return fmt.Errorf("the oracle does not know it")
 }

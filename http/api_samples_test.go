@@ -53,7 +53,7 @@ func (p *process) newTenant(t tester) *tenant {
 var bodies = map[string]func(x *tenant) object{
 	"create-task": func(x *tenant) object {
 		return object{"title": "t", "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-			"parent_id": x.things["tasks"], "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
+			"project_id": x.things["projects"], "parent_id": x.things["tasks"], "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
 	},
 	"create-project": func(x *tenant) object {
 		return object{"key": newKey(), "name": "p", "description": "d", "status": "active", "lead_id": x.things["members"],
@@ -65,7 +65,7 @@ var bodies = map[string]func(x *tenant) object{
 	},
 	"update-task": func(x *tenant) object {
 		return object{"title": uuid.NewString(), "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-			"parent_id": nil, "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
+			"project_id": x.things["projects"], "parent_id": nil, "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
 	},
 	"create-tag": func(*tenant) object { return object{"name": uuid.NewString(), "colour": "#1f6feb"} },
 	"update-tag": func(*tenant) object { return object{"name": uuid.NewString(), "colour": nil} },

@@ -93,7 +93,7 @@ func newServer(o Options, nouns []func(*api)) (*Server, error) {
 	a.echo.HTTPErrorHandler = answerError
 	a.echo.Use(a.observe, recoverPanics, secure, storableTarget)
 	a.huma = humaecho.NewV4(a.echo, humaConfig(o.Version))
-	a.huma.UseMiddleware(a.authorise, a.strictParams, a.readBody)
+	a.huma.UseMiddleware(a.authorise, a.strictParams, a.taskKeys, a.readBody)
 	for _, register := range nouns {
 		register(a)
 	}

@@ -78,6 +78,7 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 		return out, nil
 	})
 	tighten(a.huma.OpenAPI(), op.Method, op.Path, reflect.TypeFor[I]())
+	orKey(op.Path, operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method).Parameters)
 	op.checkStruct(reflect.TypeFor[I]())
 	op.checkStruct(reflect.TypeFor[O]())
 	op.check(a)

@@ -19,6 +19,7 @@ type (
 		Priority        string       `json:"priority,omitempty" enum:"none,low,medium,high,urgent"`
 		StartOn         *domain.Date `json:"start_on,omitempty" format:"date"`
 		DueOn           *domain.Date `json:"due_on,omitempty" format:"date"`
+		ProjectID       *uuid.UUID   `json:"project_id,omitempty" doc:"The task gets the next key there, such as WEB-12."`
 		ParentID        *uuid.UUID   `json:"parent_id,omitempty"`
 		AssigneeIDs     []uuid.UUID  `json:"assignee_ids,omitempty" maxItems:"100"`
 		TagIDs          []uuid.UUID  `json:"tag_ids,omitempty" maxItems:"100"`
@@ -31,6 +32,7 @@ type (
 		Priority        optional[string]      `json:"priority,omitzero" enum:"none,low,medium,high,urgent"`
 		StartOn         nullable[domain.Date] `json:"start_on,omitzero" format:"date"`
 		DueOn           nullable[domain.Date] `json:"due_on,omitzero" format:"date"`
+		ProjectID       nullable[uuid.UUID]   `json:"project_id,omitzero" doc:"A task that moves gets a new key, and answers to the old one as well."`
 		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero"`
 		AssigneeIDs     optional[[]uuid.UUID] `json:"assignee_ids,omitzero" maxItems:"100"`
 		TagIDs          optional[[]uuid.UUID] `json:"tag_ids,omitzero" maxItems:"100"`
@@ -45,6 +47,7 @@ type (
 		Listing[uuid.UUID]
 		Status     string `query:"status" enum:"open,in_progress,done,cancelled"`
 		AssigneeID Ref    `query:"assignee_id"`
+		ProjectID  Ref    `query:"project_id"`
 		ParentID   Ref    `query:"parent_id"`
 		TagID      Refs   `query:"tag_id" doc:"Those with any of these tags: ids, comma separated."`
 		Deleted    bool   `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
@@ -104,7 +107,7 @@ func task(a *api) {
 }
 
 func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*shows[page[domain.Task]], error) {
-	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Parent: in.ParentID.Value, Tags: in.TagID.Values, Deleted: in.Deleted}
+	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Project: in.ProjectID.Value, Parent: in.ParentID.Value, Tags: in.TagID.Values, Deleted: in.Deleted}
 	rows, mark, err := a.Views.ListTasks(ctx, by, filter, pageOf(in.Listing))
 	return listed(in.Listing, projections.Tasks, rows, mark, err)
 }
@@ -124,7 +127,7 @@ func (a *api) updateTask(ctx context.Context, r commands.Request, in *changing[t
 	b := in.Body
 	return answered(a.Commands.UpdateTask(ctx, r, in.ID, domain.TaskChange{
 		Title: b.Title.Value, Description: b.Description.Value, Status: b.Status.Value, Priority: b.Priority.Value,
-		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ParentID: b.ParentID.Optional,
+		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ProjectID: b.ProjectID.Optional, ParentID: b.ParentID.Optional,
 		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value, TagIDs: b.TagIDs.Value,
 	}))
 }

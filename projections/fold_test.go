@@ -136,12 +136,15 @@ func (h *world) happen(r *rapid.T, n int) (writes []eventstore.Write) {
 			write(domain.TaskStream(t.id), 0, domain.TaskCreated{Title: text(r, "title"), Description: text(r, "description"),
 				Status: pick(r, "status", domain.TaskStatuses), Priority: pick(r, "priority", domain.TaskPriorities),
 				StartOn: maybe(r, "start", func() domain.Date { return date(r) }), DueOn: maybe(r, "due", func() domain.Date { return date(r) }),
-				ParentID: maybe(r, "parent", uuid.New), AssigneeIDs: rapid.SliceOfN(rapid.SampledFrom(h.members), 0, 3).Draw(r, "assignees"),
+				ProjectID: maybe(r, "project", uuid.New), ParentID: maybe(r, "parent", uuid.New), AssigneeIDs: rapid.SliceOfN(rapid.SampledFrom(h.members), 0, 3).Draw(r, "assignees"),
 				TagIDs: rapid.SliceOfN(rapid.SampledFrom(h.someTags()), 0, 3).Draw(r, "tags"), EstimateMinutes: maybe(r, "estimate", func() int { return minutes(r) })})
 		case kind <= 7:
 			t := &h.tasks[rapid.IntRange(0, len(h.tasks)-1).Draw(r, "task")]
 			write(domain.TaskStream(t.id), t.version, h.task(r))
 			t.version++
+			if rapid.IntRange(0, 2).Draw(r, "number") == 0 {
+				write(domain.KeyStream(pick(r, "key", []string{"WEB", "APP"})), eventstore.Any, domain.TaskNumbered{TaskID: t.id})
+			}
 		default:
 			if len(h.comments) == 0 || rapid.Bool().Draw(r, "new comment") {
 				c := thing{uuid.Must(uuid.NewV7()), 1}
@@ -223,7 +226,7 @@ func (h *world) task(r *rapid.T) domain.Event {
 		return domain.TaskUpdated{Title: maybe(r, "title", func() string { return text(r, "title") }), Description: maybe(r, "description", func() string { return text(r, "description") }),
 			Status: maybe(r, "status", func() string { return pick(r, "status", domain.TaskStatuses) }), Priority: maybe(r, "priority", func() string { return pick(r, "priority", domain.TaskPriorities) }),
 			StartOn: optional(r, "start", func() domain.Date { return date(r) }), DueOn: optional(r, "due", func() domain.Date { return date(r) }),
-			ParentID: optional(r, "parent", uuid.New), EstimateMinutes: optional(r, "estimate", func() int { return minutes(r) })}
+			ProjectID: optional(r, "project", uuid.New), ParentID: optional(r, "parent", uuid.New), EstimateMinutes: optional(r, "estimate", func() int { return minutes(r) })}
 	}
 }
 

@@ -39,13 +39,17 @@ func (m *Model[T]) history(state T, records []domain.Record) []Revision {
 	for _, r := range records {
 		m.apply(&state, r)
 		after := fields(state)
-		revision := Revision{Version: r.Version, At: r.At, Actor: r.Actor, Type: domain.TypeOf(r.Event), Changes: []FieldChange{}}
+		revision := Revision{Version: Version(state), At: r.At, Actor: r.Actor, Type: domain.TypeOf(r.Event), Changes: []FieldChange{}}
 		for i, f := range after {
 			if !bookkeeping[f.Field] && !bytes.Equal(before[i].New, f.New) {
 				revision.Changes = append(revision.Changes, FieldChange{Field: f.Field, Old: before[i].New, New: f.New})
 			}
 		}
-		revisions = append(revisions, revision)
+		if last := len(revisions) - 1; last >= 0 && revisions[last].Version == revision.Version { // no version of its own: it came with the last
+			revisions[last].Changes = append(revisions[last].Changes, revision.Changes...)
+		} else {
+			revisions = append(revisions, revision)
+		}
 		before = after
 	}
 	return revisions

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -23,6 +24,7 @@ var models = []model{
 	Policies,
 	Projects,
 	Tasks,
+	TaskKeys,
 	Tags,
 	Comments,
 	Integrations,
@@ -54,6 +56,9 @@ type Model[T any] struct {
 	rowOf  func(r domain.Record) (uuid.UUID, bool)
 	apply  func(state *T, r domain.Record)
 	id     func(T) uuid.UUID
+	shared bool // all rows have one stream
+
+	elsewhere string // SQL of the positions of what changes a row, $1, and is in another stream; empty when nothing does
 
 	columns []string
 	selects string // rows by id
@@ -69,11 +74,17 @@ func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(doma
 		updates[i] = n + " = excluded." + n
 	}
 	return &Model[T]{
-		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names,
+		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names, shared: stream(uuid.Nil) == stream(uuid.Max),
 		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](name, names, nil), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
 			on conflict (id) do update set %[3]s`, name, columns, strings.Join(updates, ", ")),
 	}
+}
+
+// alsoAt says that some records that change a row are in other streams; positions is SQL for theirs.
+func (m *Model[T]) alsoAt(positions string) *Model[T] {
+	m.elsewhere = positions
+	return m
 }
 
 // readable is how columns of a table are selected so that they scan into the fields of T: a domain.Date is a text. In as are the
@@ -152,7 +163,14 @@ func (m *Model[T]) At(ctx context.Context, p *Projections, w pg.Workspace, id uu
 func (m *Model[T]) story(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, upTo int64, until *time.Time) (base T, records []domain.Record, err error) {
 	var stored []eventstore.Record
 	var pruned []eventstore.Baseline
-	err = p.db.Read(ctx, w, eventstore.BaselineOf(&pruned, m.name, id), eventstore.Stream(&stored, m.stream(id), upTo, until))
+	var others []int64
+	if m.elsewhere != "" {
+		//sqlcheck:allow a constant of the noun
+		if err := p.db.Read(ctx, w, pg.Collect(&others, pgx.RowTo[int64], m.elsewhere, id)); err != nil {
+			return base, nil, err
+		}
+	}
+	err = p.db.Read(ctx, w, eventstore.BaselineOf(&pruned, m.name, id), eventstore.Stream(&stored, m.stream(id), others, upTo, until))
 	if err != nil {
 		return base, nil, err
 	}
@@ -190,13 +208,14 @@ func (p *page[T]) add(id uuid.UUID, r *domain.Record) {
 }
 
 // begins tells of a thing whose stream begins in this page: it has no row yet.
-func (c *change[T]) begins() bool {
-	return c.records[0].Version == 1 && c.records[0].Stream != domain.RosterStream
+func (p *page[T]) begins(id uuid.UUID) bool {
+	first := p.rows[id].records[0]
+	return first.Version == 1 && !p.model.shared && first.Stream == p.model.stream(id)
 }
 
 func (p *page[T]) loads() (n int) {
-	for _, c := range p.rows {
-		if !c.begins() {
+	for id := range p.rows {
+		if !p.begins(id) {
 			n++
 		}
 	}
@@ -206,7 +225,7 @@ func (p *page[T]) loads() (n int) {
 func (p *page[T]) split(room int) (part, rest fold) {
 	n := 0
 	for i, id := range p.order {
-		if p.rows[id].begins() {
+		if p.begins(id) {
 			continue
 		}
 		if n++; n > room {
@@ -228,7 +247,7 @@ func (p *page[T]) only(ids []uuid.UUID) map[uuid.UUID]*change[T] {
 func (p *page[T]) load() []pg.Statement {
 	var ids []uuid.UUID
 	for _, id := range p.order {
-		if !p.rows[id].begins() {
+		if !p.begins(id) {
 			ids = append(ids, id)
 		}
 	}

@@ -75,7 +75,7 @@ func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
 		gone = s.Gone + " is not null"
 	}
 	at := m.name + ".version"
-	if m.stream(uuid.Nil) == m.stream(uuid.Max) { // all share one stream: the version of the last change of any
+	if m.shared { // the version of the last change of any
 		at = "(select max(version) from " + m.name + ")"
 	}
 	visible, id := s.visible("$1"), m.name+".id"

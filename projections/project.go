@@ -22,6 +22,13 @@ func (p *Projections) ListProjects(ctx context.Context, by Actor, status string,
 	return Projects.List(ctx, p, by, page, false, status)
 }
 
+// TasksOfProject is the query for whether a project has tasks, deleted ones too, and for the version of its key's stream, which every
+// task that comes into it moves.
+func TasksOfProject(some *bool, version *int, id uuid.UUID) pg.Statement {
+	return pg.Exec(`select exists (select from task where project_id = $1),
+		1 + coalesce((select max(number) from task_key where project_key = (select key from project where id = $1)), 0)`, id).Scan(some, version)
+}
+
 // KeyTaken is the query for whether a project has, or had, a key.
 func KeyTaken(into *bool, key string) pg.Statement {
 	return pg.Exec(`select exists (select from project where key = $1)`, key).Scan(into)

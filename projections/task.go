@@ -12,11 +12,12 @@ import (
 
 // Tasks is the read model of the tasks.
 var Tasks = newNoun(
-	newModel("task", domain.TaskStream, ofKind("task"), (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }),
+	newModel("task", domain.TaskStream, domain.TaskOf, (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }).alsoAt(keyPositions),
 	Sight{Read: domain.ReadTask, Own: ownTask, Gone: `task.deleted_at`, Filter: `
 		and ($7 = '' or task.status = $7)
 		and ($8::uuid is null or task.assignee_ids @> array[$8::uuid])
 		and ($9::uuid is null or task.parent_id = $9)
+		and ($11::uuid is null or task.project_id = $11)
 		and ` + taskHasTag, As: map[string]string{"tag_ids": taskTags}})
 
 // ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
@@ -46,13 +47,14 @@ type TaskFilter struct {
 	Status   string
 	Assignee *uuid.UUID
 	Parent   *uuid.UUID
+	Project  *uuid.UUID
 	Tags     []uuid.UUID // with any of them
 	Deleted  bool        // those that are deleted, and no others
 }
 
 // ListTasks answers with the tasks that the actor may see, the newest first.
 func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
-	return Tasks.List(ctx, p, by, page, f.Deleted, f.Status, f.Assignee, f.Parent, f.Tags)
+	return Tasks.List(ctx, p, by, page, f.Deleted, f.Status, f.Assignee, f.Parent, f.Tags, f.Project)
 }
 
 // MaxDepth is how deep tasks are nested at most: Ancestors looks no further.

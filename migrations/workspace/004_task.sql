@@ -6,6 +6,8 @@ create table task (
     priority         text not null,
     start_on         date,
     due_on           date,
+    project_id       uuid,
+    key              text,
     parent_id        uuid,
     assignee_ids     uuid[] not null,
     viewer_ids       uuid[] not null,
@@ -23,5 +25,6 @@ create index on task (created_by);
 create index on task using gin (assignee_ids);
 create index on task using gin (viewer_ids);
 create index on task using gin (tag_ids);
+create index on task (project_id, id);
 create index on task (parent_id);
 grant select, insert, update on task to :role;

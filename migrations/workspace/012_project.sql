@@ -18,3 +18,16 @@ create table project (
 );
 create index on project (key);
 grant select, insert, update on project to :role;
+
+-- Every key that a task was ever given, such as WEB-12.
+create table task_key (
+    id          uuid primary key, -- made of the key
+    project_key text not null,
+    number      integer not null,
+    task_id     uuid not null,
+    version     integer not null,
+    position    bigint not null
+);
+create index on task_key (project_key, number);
+create index on task_key (task_id);
+grant select, insert, update on task_key to :role;

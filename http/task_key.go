@@ -1,0 +1,51 @@
+package http
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+)
+
+// taskPath is what the paths of a task, and of what belongs to it, begin with.
+const taskPath = "/api/tasks/{id}"
+
+var taskKey = regexp.MustCompile(`^[A-Z]{2,10}-[1-9][0-9]{0,8}$`)
+
+// taskKeys lets a key such as WEB-12 stand in a path where the id of a task does. What a key means never changes, so it is looked up
+// before anything is decided. A key of a task that the caller may not see goes on as the task's id, and ends where that one does.
+func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
+	c, x := humaecho.UnwrapV4(ctx), exchangeOf(ctx.Context())
+	key := c.Param("id")
+	if x.actor == nil || !strings.HasPrefix(ctx.Operation().Path, taskPath) || !taskKey.MatchString(key) {
+		next(ctx)
+		return
+	}
+	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
+	defer cancel()
+	id, err := a.Views.TaskOfKey(within, *x.actor, key)
+	if err != nil {
+		refuse(ctx, err)
+		return
+	}
+	values := slices.Clone(c.ParamValues())
+	values[slices.Index(c.ParamNames(), "id")] = id.String()
+	c.SetParamValues(values...)
+	next(ctx)
+}
+
+// orKey says in the schema that the id of a task may be a key.
+func orKey(path string, parameters []*huma.Param) {
+	if !strings.HasPrefix(path, taskPath) {
+		return
+	}
+	for _, p := range parameters {
+		if p.In == "path" && p.Name == "id" {
+			p.Description = "The id of the task, or a key of it, such as WEB-12."
+			p.Schema = &huma.Schema{Type: huma.TypeString, Pattern: `^([0-9a-fA-F-]{36}|[A-Z]{2,10}-[1-9][0-9]{0,8})$`, Examples: []any{"WEB-12"}}
+		}
+	}
+}

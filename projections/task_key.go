@@ -1,0 +1,30 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+// TaskKeys is the read model of the keys of tasks: a row for each that was ever given, as each is given once.
+var TaskKeys = newModel("task_key", func(uuid.UUID) string { return "" },
+	func(r domain.Record) (uuid.UUID, bool) {
+		key, given := domain.KeyOf(r)
+		if !given {
+			return uuid.Nil, false
+		}
+		return domain.TaskKeyID(key), true
+	},
+	(*domain.TaskKey).Apply,
+	func(k domain.TaskKey) uuid.UUID { return k.ID })
+
+// keyPositions are the records that gave a task its keys.
+const keyPositions = `select position from task_key where task_id = $1`
+
+// TaskOfKey finds the task that answers to a key, whoever may see it: a query, or a command, of that task follows.
+func (p *Projections) TaskOfKey(ctx context.Context, by Actor, key string) (uuid.UUID, error) {
+	found, _, err := get[struct{ TaskID uuid.UUID }](ctx, p, by.Workspace, "task", `select task_id from task_key where id = $1`, domain.TaskKeyID(key))
+	return found.TaskID, err
+}
