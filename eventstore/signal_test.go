@@ -432,7 +432,7 @@ func TestLookWithManySignals(t *testing.T) {
 			if c.emptied { // and much room is left of what was there
 				run(conn, insert, c.workspaces, c.signals, c.alone)
 				run(conn, `delete from kluis.signal`)
-				run(conn, `analyze kluis.signal`)
+				run(conn, `vacuum (truncate off, analyze) kluis.signal`) // a look has to pass dead rows, which is another matter
 			}
 			run(conn, insert, c.workspaces, c.signals, c.alone)
 			run(conn, then)
