@@ -33,7 +33,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 			verdicts = judge(w.log, found, batch)
 		}
 		var at time.Time
-		statements := store(w.workspace, before, verdicts, &at)
+		statements := store(before, verdicts, &at)
 		if statements == nil {
 			return nil // nothing accepted: the empty transaction ends
 		}
@@ -138,7 +138,7 @@ func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append)
 		return Receipt{}, err
 	}
 	var at time.Time
-	if err := run(ctx, store(w, before, verdicts, &at)...); err != nil {
+	if err := run(ctx, store(before, verdicts, &at)...); err != nil {
 		return Receipt{}, fmt.Errorf("append: %w", moved(err))
 	}
 	stamp(verdicts, at)

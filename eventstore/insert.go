@@ -21,9 +21,9 @@ func (s *state) head() head {
 	return head{s.position, s.last}
 }
 
-// store gives the statements for what was accepted: nil for nothing. The one that stores events gives one row, their time, in
-// at; no row when the head is not where before says.
-func store(workspace pg.Workspace, before head, verdicts []verdict, at *time.Time) []pg.Statement {
+// store gives the statements for what was accepted: nil for nothing. The one that stores events gives their time in
+// at, which all of them share; no row when the head is not where before says.
+func store(before head, verdicts []verdict, at *time.Time) []pg.Statement {
 	var e columns
 	var k keyColumns
 	for _, v := range verdicts {
@@ -46,10 +46,10 @@ func store(workspace pg.Workspace, before head, verdicts []verdict, at *time.Tim
 		return append(statements, pg.Exec(insertKeys, k.keys, k.fingerprints, k.first, k.last))
 	case n == 1 && len(k.keys) == 0:
 		return append(statements, pg.Exec(insertOne, e.positions[0], e.ids[0], e.streams[0], e.versions[0], e.types[0], e.actors[0], e.metas[0], e.data[0],
-			workspace.ID, before.position, before.last).Scan(at))
+			before.position, before.last).Scan(at))
 	default:
 		return append(statements, pg.Exec(insertMany, e.positions, e.ids, e.streams, e.versions, e.types, e.actors, e.metas, e.data,
-			workspace.ID, before.position, before.last, e.positions[n-1], e.ids[n-1], k.keys, k.fingerprints, k.first, k.last).Scan(at))
+			before.position, before.last, e.positions[n-1], e.ids[n-1], k.keys, k.fingerprints, k.first, k.last).Scan(at))
 	}
 }
 
@@ -95,21 +95,18 @@ const deleteKeys = `delete from dedupe where at < now() - make_interval(secs => 
 // its holder needs. The statement for one event is what most workspaces need most of the time, and much cheaper to plan.
 const (
 	moveHead = `at = greatest(at, clock_timestamp())
-			where position = $10 and last = $11 and at < clock_timestamp() + interval '5 minutes' returning at)`
-	insertOne = `with h as (update head set position = $1, last = $2, ` + moveHead + `,
-		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, $1 from h),
-		e as (insert into event (position, id, stream, version, type, at, actor, meta, data)
-			select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json from h)
-		select at from h`
-	insertMany = `with h as (update head set position = $12, last = $13, ` + moveHead + `,
-		s as (insert into kluis.signal (workspace_id, position) select $9::uuid, $12 from h),
-		e as (insert into event (position, id, stream, version, type, at, actor, meta, data)
-			select e.position, e.id, e.stream, e.version, e.type, h.at, e.actor, e.meta::json, e.data::json
-			from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[])
-				as e (position, id, stream, version, type, actor, meta, data)),
+			where position = $9 and last = $10 and at < clock_timestamp() + interval '5 minutes' returning position, at)`
+	signal    = `insert into kluis.signal (position) select position from h`
+	insertOne = `with h as (update head set position = $1, last = $2, ` + moveHead + `, s as (` + signal + `)
+		insert into event (position, id, stream, version, type, at, actor, meta, data)
+		select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json from h returning at`
+	insertMany = `with h as (update head set position = $11, last = $12, ` + moveHead + `, s as (` + signal + `),
 		k as (insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()
-			from h, unnest($14::bytea[], $15::bytea[], $16::bigint[], $17::bigint[]) as k (key, fingerprint, first, last))
-		select at from h`
+			from h, unnest($13::bytea[], $14::bytea[], $15::bigint[], $16::bigint[]) as k (key, fingerprint, first, last))
+		insert into event (position, id, stream, version, type, at, actor, meta, data)
+		select e.position, e.id, e.stream, e.version, e.type, h.at, e.actor, e.meta::json, e.data::json
+		from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[])
+			as e (position, id, stream, version, type, actor, meta, data) returning at`
 	insertKeys = `insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()
 		from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) as k (key, fingerprint, first, last)`
 )

@@ -142,30 +142,30 @@ func TestOwnSchema(t *testing.T) {
 		"delete from member":                                false,
 		"delete from data_key":                              false, // erasure is the owner's
 		"update data_key set wrapped = 'x'":                 false,
-		"insert into kluis.signal (workspace_id, position) select substr(current_user, 4)::uuid, 1":                                       true,
-		"insert into kluis.signal (workspace_id, position) values (gen_random_uuid(), 1)":                                                 false,
-		"insert into kluis.signal (workspace_id, position) select substr(current_user, 4)::uuid, 1 union all select gen_random_uuid(), 1": false,
-		"select * from kluis.signal":           false,
-		"select 1 from kluis.signal":           false,
-		"update kluis.signal set position = 1": false,
-		"delete from kluis.signal":             false,
-		"insert into kluis.signal (workspace_id, position) select substr(current_user, 4)::uuid, 1 returning position": false,
-		"select * from kluis.workspace":              false,
-		"select slug from kluis.workspace":           false,
-		"insert into kluis.workspace default values": false,
-		"update kluis.workspace set slug = 'x'":      false,
-		"select * from kluis.signup":                 false,
-		"select * from kluis.migration":              false,
-		"delete from kluis.signup":                   false,
-		"create table kluis.mine (x int)":            false,
-		"copy (select 1) to program 'true'":          false,
-		"copy (select 1) to '/tmp/kluis-isolation'":  false,
-		"select pg_read_file('/etc/passwd')":         false,
-		"select rolpassword from pg_authid":          false,
-		"alter role kluis superuser":                 false,
-		"alter role kluis inherit":                   false,
-		"set session authorization postgres":         false,
-		"set local role postgres":                    false,
+		"insert into kluis.signal (position) values (1)":    true,
+		"insert into kluis.signal (workspace_id, position) select substr(current_user, 4)::uuid, 1": false, // not even itself by name
+		"insert into kluis.signal (workspace_id, position) values (gen_random_uuid(), 1)":           false,
+		"select * from kluis.signal":                                            false,
+		"select 1 from kluis.signal":                                            false,
+		"update kluis.signal set position = 1":                                  false,
+		"delete from kluis.signal":                                              false,
+		"insert into kluis.signal (position) values (1) returning workspace_id": false,
+		"select * from kluis.workspace":                                         false,
+		"select slug from kluis.workspace":                                      false,
+		"insert into kluis.workspace default values":                            false,
+		"update kluis.workspace set slug = 'x'":                                 false,
+		"select * from kluis.signup":                                            false,
+		"select * from kluis.migration":                                         false,
+		"delete from kluis.signup":                                              false,
+		"create table kluis.mine (x int)":                                       false,
+		"copy (select 1) to program 'true'":                                     false,
+		"copy (select 1) to '/tmp/kluis-isolation'":                             false,
+		"select pg_read_file('/etc/passwd')":                                    false,
+		"select rolpassword from pg_authid":                                     false,
+		"alter role kluis superuser":                                            false,
+		"alter role kluis inherit":                                              false,
+		"set session authorization postgres":                                    false,
+		"set local role postgres":                                               false,
 	} {
 		err := attempt(t, db, a, sql)
 		switch {
@@ -299,5 +299,24 @@ func TestSelfTest(t *testing.T) {
 		if err := d.SelfTest(minute(t)); err != nil {
 			t.Fatalf("mended again after %s: %v", name, err)
 		}
+	}
+}
+
+// A workspace signals for the one whose schema is on its path: a path to another's leads nowhere.
+func TestSignalForAnother(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	db := open(t, url, 2)
+	d := directory(t, db)
+	a, b := provision(t, d), provision(t, d)
+	err := db.In(minute(t), a, func(tx *pg.Tx) error {
+		return tx.Script(minute(t), "set local search_path = "+b.Schema()+", pg_catalog; insert into kluis.signal (position) values (1)")
+	})
+	if err == nil {
+		t.Error("a workspace signals for another")
+	}
+	var rows int
+	if err := superuser(t, url).QueryRow(minute(t), `select count(*) from kluis.signal where workspace_id = $1`, b.ID).Scan(&rows); err != nil || rows != 0 {
+		t.Errorf("%d signals of another, %v", rows, err)
 	}
 }

@@ -30,7 +30,7 @@ select * from (
 	select case when g.grantee = 0 then 'everybody' else g.grantee::regrole::text end || ' has ' || g.privilege || ' on ' || g.name || coalesce('.' || nullif(g.part, ''), '') as wrong
 	from granted g cross join named left join tenant t on t.oid = g.grantee
 	where g.grantee = 0 or t.oid is not null and g.grantee is distinct from g.own
-		or g.grantee = named.tenants and not (g.name = 'kluis' and (g.part, g.privilege) in (('', 'USAGE'), ('signal', 'INSERT')))
+		or g.grantee = named.tenants and not (g.name = 'kluis' and (g.part, g.privilege) in (('', 'USAGE'), ('signal.position', 'INSERT')))
 		or g.grantee = named.login and g.name not in ('kluis', 'kluis_jobs')
 		or g.name like 'ws%' and g.part ~ '^event(\.|$)' and g.privilege in ('UPDATE', 'DELETE', 'TRUNCATE')
 	union all select t.owner::regrole || ' owns ' || t.name || coalesce('.' || nullif(t.part, ''), '') from thing t cross join named
