@@ -1,0 +1,216 @@
+package promises
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/password"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/jobs"
+	"github.com/kluis-eu/kluis/migrations"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// The tests of this folder ask whole processes, several on one database where the promise says
+// so: everything is as in `kluis serve`, but for cheap passwords. They know nothing that a client does not,
+// except where they look into the database at what a request left there.
+
+// site is a database and the processes on it, which share a keyring.
+type site struct {
+	url     string
+	keyFile string
+
+	mu        sync.Mutex
+	processes []*process
+	secrets   []string // what no log may hold
+}
+
+// process is one whole process.
+type process struct {
+	site       *site
+	url        string // of HTTP
+	db         *pg.DB
+	store      *eventstore.Store
+	views      *projections.Projections
+	does       *commands.Commands
+	jobs       *jobs.Jobs
+	keys       *keyring.Keyring
+	log        *logBuffer
+	background bool
+	stop       func()
+}
+
+// newSite makes a migrated database without processes.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	url := pgtest.Clone(t, "promises", func(url string) error {
+		db, err := pg.Open(context.Background(), url, 2)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		directory, err := tenancy.New(db, migrations.Control, migrations.Workspace)
+		if err != nil {
+			return err
+		}
+		if err := directory.Migrate(context.Background(), nil); err != nil {
+			return err
+		}
+		return mail.Migrate(context.Background(), db)
+	})
+	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys")}
+	if err := keyring.Create(s.keyFile); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// newProcesses makes a site with n processes, all with the background or none.
+func newProcesses(t *testing.T, n int, background bool) []*process {
+	t.Helper()
+	s := newSite(t)
+	for range n {
+		s.newProcess(t, background)
+	}
+	return s.processes
+}
+
+// patient is a bound on catching up that tests do not reach.
+const patient = 30 * time.Second
+
+func (s *site) newProcess(t *testing.T, background bool) *process {
+	t.Helper()
+	return s.newBoundProcess(t, background, patient)
+}
+
+// newBoundProcess is newProcess with a bound on how long reads catch up.
+func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duration) *process {
+	t.Helper()
+	p := &process{site: s, log: &logBuffer{}, background: background}
+	log := slog.New(slog.NewJSONHandler(p.log, nil))
+	p.open(t, log, bound)
+	server, err := http.New(http.Options{Authenticate: p.does.Authenticate, Commands: p.does, Views: p.views,
+		Ready: p.db.Ready, Log: log, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.url = "http://" + listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := server.Serve(ctx, listener); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	if background {
+		running.Go(func() {
+			if err := p.jobs.Run(ctx); err != nil {
+				t.Errorf("background: %v", err)
+			}
+		})
+	}
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		p.does.Wait()
+		p.store.Close()
+		p.db.Close()
+		p.checkLog(t)
+	})
+	t.Cleanup(p.stop)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.processes = append(s.processes, p)
+	return p
+}
+
+// open makes everything behind HTTP, as cmd/kluis does.
+func (p *process) open(t *testing.T, log *slog.Logger, bound time.Duration) {
+	t.Helper()
+	p.db = must(pg.Open(context.Background(), p.site.url, 12))
+	p.keys = must(keyring.Load(p.site.keyFile, ""))
+	bell := eventstore.NewBell()
+	p.store = eventstore.New(p.db, bell)
+	p.views = projections.New(p.db, p.store, bell, bound)
+	p.does = commands.New(commands.Needs{
+		DB: p.db, Store: p.store, Views: p.views, Keys: p.keys, Vault: vault.New(p.db, p.keys), Log: log, Region: "be",
+		Tenancy: must(tenancy.New(p.db, migrations.Control, migrations.Workspace)),
+		Hasher:  must(password.NewHasher(password.Floor, 2, 64)),
+		Outbox:  must(jobs.NewOutbox(p.db, p.keys)),
+	})
+	sender := must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log))
+	p.jobs = must(jobs.New(jobs.Needs{DB: p.db, Bell: bell, Views: p.views, Commands: p.does, Sender: sender, Keys: p.keys, Log: log}))
+}
+
+// must is for what cannot fail in a test that is worth anything.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// checkLog looks for what must never be in a log: failures that we do not know, and secrets.
+func (p *process) checkLog(t *testing.T) {
+	t.Helper()
+	text := p.log.String()
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			t.Errorf("logged: %s", line)
+		}
+	}
+	p.site.mu.Lock()
+	defer p.site.mu.Unlock()
+	for _, secret := range p.site.secrets {
+		if strings.Contains(text, secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+}
+
+func (s *site) secret(texts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets = append(s.secrets, texts...)
+}
+
+// logBuffer is a log that many write.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *logBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if os.Getenv("KLUIS_TEST_LOG") != "" {
+		_, _ = os.Stderr.Write(line)
+	}
+	return b.b.Write(line)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
