@@ -24,3 +24,10 @@ var (
 	//go:embed workspace/*.sql
 	Workspace embed.FS
 )
+
+// Analytics makes the views that analysts read, in a schema of their own beside the workspace's. They are dropped and made again with
+// every migration of a workspace that has analysts, and at the start of a program whose text is another, so a change is made in place;
+// what queries of analysts may name (views and columns) is never taken away.
+//
+//go:embed analytics/views.sql
+var Analytics string

@@ -28,6 +28,7 @@ type base struct {
 	bell    *eventstore.Bell
 	store   *eventstore.Store
 	views   *projections.Projections
+	url     string           // of the database, with the login's password
 	private *pgserver.Server // nil when the database is somebody else's
 
 	setConfig string // what to do when everybody may call it
@@ -55,6 +56,7 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		}
 		url, ownerURL = b.private.URL("kluis"), b.private.AdminURL("kluis")
 	}
+	b.url = url
 	if b.db, err = pg.Open(ctx, url, maxConns); errors.Is(err, pg.ErrURL) {
 		return b, usageError{err}
 	} else if err != nil {
@@ -70,7 +72,7 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	if b.tenancy, err = tenancy.New(b.db, migrations.Control, migrations.Workspace); err != nil {
 		return b, err
 	}
-	b.tenancy.Log, b.tenancy.Shape = b.log, projections.Shape
+	b.tenancy.Log, b.tenancy.Shape, b.tenancy.Views = b.log, projections.Shape, migrations.Analytics
 	b.bell = eventstore.NewBell()
 	b.store = eventstore.New(b.db, b.bell).Accept(domain.Types()...)
 	b.views = projections.New(b.db, b.store, b.bell, projections.Bound)

@@ -64,7 +64,8 @@ func CloneDatabase(ctx context.Context, superuserURL, name, template, admin stri
 	if _, err := conn.Exec(ctx, `revoke all on database `+quoted+` from public`); err != nil {
 		return fmt.Errorf("close database %s: %w", name, err)
 	}
-	if _, err := conn.Exec(ctx, `grant connect on database `+quoted+` to kluis; grant create, connect on database `+quoted+` to `+pgx.Identifier{admin}.Sanitize()); err != nil {
+	if _, err := conn.Exec(ctx, `grant connect on database `+quoted+` to kluis; grant create on database `+quoted+` to `+pgx.Identifier{admin}.Sanitize()+`;
+		grant connect on database `+quoted+` to `+pgx.Identifier{admin}.Sanitize()+` with grant option`); err != nil {
 		return fmt.Errorf("open database %s to the logins: %w", name, err)
 	}
 	return nil

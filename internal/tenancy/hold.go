@@ -10,7 +10,7 @@ import (
 )
 
 // Hold closes a workspace: no login may take its role any more, so Postgres refuses the next transaction of whatever
-// process, as pg.Closed. One that has begun goes on to its end. Nothing of the workspace is changed.
+// process, as pg.Closed. One that has begun goes on to its end. Analysts read nothing any more. Nothing of the workspace is changed.
 func (t *Tenancy) Hold(ctx context.Context, slug string) error {
 	return t.turn(ctx, slug, active, "on_hold", func(name string) string { return "revoke " + name + " from " + t.login() })
 }
@@ -31,6 +31,9 @@ func (t *Tenancy) turn(ctx context.Context, slug, from, to string, sql func(name
 			return err
 		}
 		if err := pg.BecomeOwner(ctx, tx, "kluis"); err != nil {
+			return err
+		}
+		if err := allMayRead(ctx, tx, entry.Workspace().Schema(), to == active); err != nil {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `update workspace set status = $1 where id = $2 and status = $3`, to, entry.ID, from)

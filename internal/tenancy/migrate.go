@@ -141,7 +141,7 @@ func (t *Tenancy) Prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return t.heal(ctx, false)
+	return errors.Join(t.heal(ctx, false), t.renewViews(ctx))
 }
 
 func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
@@ -245,7 +245,17 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hashes = $2, failure = null where id = $3`, newest, hashes(t.workspaceLine), w.ID); err != nil {
 			return err
 		}
-		return apply(ctx, tx, t.workspaceLine, version, t.login(), w.Schema())
+		analysts, err := hasViews(ctx, tx, w.Schema())
+		if err != nil {
+			return err
+		}
+		if err := dropViews(ctx, tx, w.Schema()); err != nil { // no column that a view stands on can be changed
+			return err
+		}
+		if err := apply(ctx, tx, t.workspaceLine, version, t.login(), w.Schema()); err != nil || !analysts {
+			return err
+		}
+		return t.makeViews(ctx, tx, w.Schema())
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 type Tenancy struct {
 	Log   *slog.Logger // of what becomes of migrations beside serving
 	Shape int          // of this program's folds, for new workspaces
+	Views string       // the text that makes the views of analysts
 
 	db            *pg.DB
 	controlLine   []migration

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/tenancy"
+)
+
+// analyst is `kluis analyst grant|list|revoke`: logins of Postgres for people and tools that query one workspace in SQL.
+type analyst struct {
+	Grant  analystGrant  `cmd:"" help:"Make a database login that reads the views of one workspace and nothing else, and print its URL, which has the password, once."`
+	List   analystList   `cmd:"" help:"List the analysts' logins."`
+	Revoke analystRevoke `cmd:"" help:"Take a login away. Open sessions read nothing more."`
+}
+
+type analystGrant struct {
+	settings
+	Name      string `default:"analyst" help:"What the login is for, such as a team or a tool: 1 to 16 of a to z and 0 to 9."`
+	Days      int    `default:"365" help:"After so many days the password ends."`
+	Workspace string `arg:"" help:"The workspace."`
+}
+
+func (g analystGrant) Run(ctx context.Context, out outputs) error {
+	if g.Days < 1 || g.Days > 3650 {
+		return usageError{errors.New("--days is 1 to 3650")}
+	}
+	b, _, err := g.openWorkspace(ctx, out, g.Workspace)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	until := time.Now().AddDate(0, 0, g.Days)
+	login, password, err := b.tenancy.GrantAnalyst(ctx, g.Workspace, g.Name, until)
+	if errors.Is(err, tenancy.ErrAnalystName) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	address, err := url.Parse(b.url)
+	if err != nil {
+		return errors.New("the database's URL cannot be parsed") // the parser's error would show the password
+	}
+	address.User = url.UserPassword(login, password)
+	query := address.Query()
+	for name := range query { // what only our driver knows, and libpq refuses
+		if strings.HasPrefix(name, "pool_") || strings.HasSuffix(name, "_cache_capacity") || name == "default_query_exec_mode" {
+			query.Del(name)
+		}
+	}
+	address.RawQuery = query.Encode()
+	_, err = fmt.Fprintf(out.stdout, "%s\n", address)
+	fmt.Fprintf(out.stderr, "It reads the views of %s until %s; docs/analytics.md has them, and queries to begin with. It is shown this once: kluis analyst revoke %s takes it back.\n",
+		g.Workspace, until.UTC().Format(time.DateOnly), login)
+	return err
+}
+
+type analystList struct{ settings }
+
+func (l analystList) Run(ctx context.Context, out outputs) error {
+	b, err := l.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	analysts, err := b.tenancy.Analysts(ctx)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "WORKSPACE\tLOGIN\tUNTIL\tSTATUS")
+	for _, a := range analysts {
+		status := "open"
+		if !a.Open {
+			status = "closed" // with its workspace, or half revoked
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", a.Workspace, a.Login, a.Until.UTC().Format(time.DateOnly), status)
+	}
+	return table.Flush()
+}
+
+type analystRevoke struct {
+	settings
+	Login string `arg:"" help:"The login, as kluis analyst list shows it."`
+}
+
+func (r analystRevoke) Run(ctx context.Context, out outputs) error {
+	b, err := r.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := b.tenancy.RevokeAnalyst(ctx, r.Login); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "%s is revoked\n", r.Login)
+	return err
+}
