@@ -70,7 +70,7 @@ func TestCreateDatabase(t *testing.T) {
 		t.Error(err)
 	}
 	acl := ask[string](t, s.SuperuserURL("postgres"), `select datacl::text || ' ' || pg_get_userbyid(datdba) from pg_database where datname = $1`, `odd "name"`)
-	if want := `{postgres=CTc/postgres,kluis=c/postgres,kluis_admin=Cc/postgres} postgres`; acl != want {
+	if want := `{postgres=CTc/postgres,kluis=c/postgres,kluis_admin=Cc*/postgres} postgres`; acl != want {
 		t.Errorf("rights are %s, want %s", acl, want)
 	}
 	if acl := ask[string](t, s.SuperuserURL(`odd "name"`), `select coalesce(array_to_string(nspacl, ','), '') from pg_namespace where nspname = 'public'`); acl != "pg_database_owner=UC/pg_database_owner" {
