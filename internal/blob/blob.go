@@ -1,0 +1,82 @@
+// Package blob keeps bytes that are too many for the database: in a directory, or in S3.
+//
+//	blob.go       what a store is, and the URL that names one
+//	directory.go  blobs as files
+//	s3.go         blobs as objects of a bucket
+//	seal.go       what a blob is encrypted with
+//
+// A store knows keys such as "<workspace id>/<attachment id>", and nobody's names.
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"regexp"
+	"time"
+)
+
+// Store keeps blobs. Its errors, but for ErrMissing and those of the callbacks, say that it cannot be used at the moment.
+type Store interface {
+	// Put stores what write writes. Once Put gives nil the blob is there, whole and durable. When write fails, when ctx ends, or when
+	// the process is killed, there is nothing under the key.
+	Put(ctx context.Context, key string, write func(io.Writer) error) error
+	// Open opens a blob to be read until ctx ends. The error is ErrMissing when there is none.
+	Open(ctx context.Context, key string) (Blob, error)
+	// Delete takes a blob away. One that is not there is no error.
+	Delete(ctx context.Context, key string) error
+	// List gives the blobs whose keys begin with folder and a slash to each, in constant memory.
+	List(ctx context.Context, folder string, each func(Item) error) error
+	// Sweep takes away what was begun before a moment, and never became a blob. It gives the number.
+	Sweep(ctx context.Context, before time.Time) (int, error)
+	// Reach tells whether the store can be used.
+	Reach(ctx context.Context) error
+}
+
+// Blob is the bytes of a key. Reading on from where the last read ended is cheap. One goroutine reads at a time.
+type Blob interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Item is a blob as a list has it.
+type Item struct {
+	Key      string
+	Size     int64
+	Modified time.Time // by the clock of the store
+}
+
+// ErrMissing says that there is no blob with this key.
+var ErrMissing = errors.New("there is no such blob")
+
+// ErrURL says that a URL names no store.
+var ErrURL = errors.New("expected file:///folder or s3://bucket?endpoint=https://...&region=...")
+
+// Open opens the store that a URL names: file:///folder, or s3://bucket with the parameters endpoint and region and those of
+// [gocloud.dev/blob/s3blob.URLOpener]. Credentials for S3 come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), and never from
+// the URL. Nothing is asked of the store yet. The error wraps ErrURL when the URL is at fault.
+func Open(ctx context.Context, address string) (Store, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.User != nil || u.Fragment != "": // the text may hold a password
+		return nil, ErrURL
+	case u.Scheme == "file" && u.Host == "" && u.Path != "" && u.RawQuery == "":
+		return openDirectory(u.Path)
+	case u.Scheme == "s3" && u.Host != "" && (u.Path == "" || u.Path == "/"):
+		return openBucket(ctx, u)
+	}
+	return nil, ErrURL
+}
+
+var keyForm = regexp.MustCompile(`^[0-9a-z-]+/[0-9a-z-]+$`)
+
+// checkKey refuses what is no key of ours, whatever the store would make of it.
+func checkKey(key string) error {
+	if !keyForm.MatchString(key) {
+		return fmt.Errorf("blob: %q is no key", key)
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+// Package blobtest starts a real server that speaks S3, on a folder: versitygw, built from the Go proxy into .cache/bin by the first test that needs it.
+package blobtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const version = "v1.8.0"
+
+// What the gateways of all tests take. They listen on loopback.
+const (
+	accessKey = "kluis-test"
+	secretKey = "kluis-test-secret"
+	bucket    = "blobs"
+)
+
+// Gateway is a server with one bucket.
+type Gateway struct {
+	URL    string // for blob.Open
+	Folder string // what is in the bucket, as files
+
+	address string
+	sidecar string
+	cmd     *exec.Cmd
+	log     *strings.Builder
+}
+
+// Start starts a gateway, which ends with the test, and sets the credentials for it in the environment of the process.
+func Start(t testing.TB) *Gateway {
+	t.Helper()
+	program, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setCredentials()
+	folder := t.TempDir()
+	g := &Gateway{Folder: filepath.Join(folder, "data", bucket), sidecar: filepath.Join(folder, "sidecar"), address: freeAddress(t)}
+	g.URL = "s3://" + bucket + "?region=us-east-1&endpoint=" + url.QueryEscape("http://"+g.address)
+	for _, name := range []string{g.Folder, g.sidecar} {
+		if err := os.MkdirAll(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.run(t, program)
+	t.Cleanup(g.Stop)
+	return g
+}
+
+// Restart starts a gateway that was stopped again, at the same address.
+func (g *Gateway) Restart(t testing.TB) {
+	t.Helper()
+	program, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.run(t, program)
+}
+
+func (g *Gateway) run(t testing.TB, program string) {
+	t.Helper()
+	g.log = &strings.Builder{}
+	g.cmd = exec.Command(program, "--access", accessKey, "--secret", secretKey, "--port", g.address, "--quiet",
+		"posix", "--sidecar", g.sidecar, filepath.Dir(g.Folder))
+	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.DialTimeout("tcp", g.address, time.Second)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(end) {
+			g.Stop()
+			t.Fatalf("versitygw did not begin to listen: %v\n%s", err, g.log)
+		}
+	}
+}
+
+// Stop kills the gateway.
+func (g *Gateway) Stop() {
+	if g.cmd != nil {
+		_ = g.cmd.Process.Kill()
+		_ = g.cmd.Wait()
+		g.cmd = nil
+	}
+}
+
+var setCredentials = sync.OnceFunc(func() {
+	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey,
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+})
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// program is the gateway's program. One process of many builds it.
+var program = sync.OnceValues(func() (string, error) {
+	_, self, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("blobtest does not know where it is")
+	}
+	bin := filepath.Join(filepath.Dir(self), "..", "..", "..", ".cache", "bin")
+	path := filepath.Join(bin, "versitygw-"+version)
+	if err := os.MkdirAll(bin, 0o755); err != nil { //nolint:gosec // as the Makefile makes it
+		return "", err
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	fmt.Fprintln(os.Stderr, "building versitygw, once, for the tests of S3: a minute or two")
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", "install", "github.com/versity/versitygw/cmd/versitygw@"+version)
+	build.Dir = os.TempDir() // of no module
+	build.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build versitygw: %w\n%s", err, said)
+	}
+	return path, os.Rename(filepath.Join(bin, "versitygw"), path)
+})

@@ -1,0 +1,208 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/s3blob"
+	"gocloud.dev/gcerrors"
+)
+
+// bucket keeps blobs in a bucket of S3, or of what speaks like it.
+type bucket struct {
+	name   string
+	bucket *blob.Bucket
+	client *s3.Client
+}
+
+func openBucket(ctx context.Context, u *url.URL) (Store, error) {
+	q := u.Query()
+	if q.Has("endpoint") { // not Amazon's: most know neither a host name for each bucket nor Amazon's newer checksums
+		for name, value := range map[string]string{"use_path_style": "true", "request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"} {
+			if !q.Has(name) {
+				q.Set(name, value)
+			}
+		}
+	}
+	plain := url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: q.Encode()}
+	opened, err := (&s3blob.URLOpener{}).OpenBucketURL(ctx, &plain)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrURL, err)
+	}
+	b := &bucket{name: u.Host, bucket: opened}
+	if !opened.As(&b.client) {
+		return nil, errors.New("blob: the bucket has no client of S3")
+	}
+	return b, nil
+}
+
+// A blob goes to S3 in parts, of which some are in memory: partSize * (partsAtOnce + 1) for each upload. S3 takes 10,000 parts: 78 GiB.
+const (
+	partSize    = 8 << 20
+	partsAtOnce = 1
+
+	abortPatience = 10 * time.Second
+)
+
+// Put writes in this order:
+//
+//  1. The bytes go to the parts of an upload, which is no object yet.
+//  2. The upload is completed: from here on the blob is there.
+//
+// When write fails, or ctx ends, the upload reads an error and aborts what it began, for which it has a moment more. A process that was killed leaves
+// an upload, which Sweep finds.
+func (b *bucket) Put(ctx context.Context, key string, write func(io.Writer) error) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	from, to := io.Pipe()
+	uploading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		to.CloseWithError(ctx.Err())
+		time.AfterFunc(abortPatience, cancel)
+	})()
+	uploaded := make(chan error, 1)
+	go func() {
+		err := b.bucket.Upload(uploading, key, from, &blob.WriterOptions{BufferSize: partSize, MaxConcurrency: partsAtOnce, ContentType: "application/octet-stream"})
+		from.CloseWithError(err) // whoever writes on learns it
+		uploaded <- err
+	}()
+	wrong := write(to)
+	to.CloseWithError(wrong) // nil is the end
+	err := <-uploaded
+	if wrong != nil {
+		return wrong
+	}
+	if err != nil {
+		return fmt.Errorf("write blob %s: %w", key, err)
+	}
+	return nil
+}
+
+func (b *bucket) Open(ctx context.Context, key string) (Blob, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	about, err := b.bucket.Attributes(ctx, key)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return nil, fmt.Errorf("%s: %w", key, ErrMissing)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open blob %s: %w", key, err)
+	}
+	return &object{ctx: ctx, bucket: b.bucket, key: key, size: about.Size}, nil
+}
+
+// object is a blob of a bucket, read as one answer from where the first read begins; a read elsewhere asks anew.
+type object struct {
+	ctx    context.Context //nolint:containedctx // of whoever opened it: an io.ReaderAt takes none
+	bucket *blob.Bucket
+	key    string
+	size   int64
+
+	answer *blob.Reader
+	at     int64 // where the answer goes on
+}
+
+func (o *object) Size() int64 { return o.size }
+
+func (o *object) ReadAt(p []byte, offset int64) (n int, err error) {
+	if offset >= o.size {
+		return 0, io.EOF
+	}
+	if o.answer == nil || o.at != offset {
+		if err := o.Close(); err != nil {
+			return 0, err
+		}
+		if o.answer, err = o.bucket.NewRangeReader(o.ctx, o.key, offset, -1, nil); err != nil {
+			return 0, fmt.Errorf("read blob %s: %w", o.key, err)
+		}
+		o.at = offset
+	}
+	n, err = io.ReadFull(o.answer, p)
+	o.at += int64(n)
+	if errors.Is(err, io.ErrUnexpectedEOF) && o.at == o.size {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Close ends the answer that is being read.
+func (o *object) Close() error {
+	if o.answer == nil {
+		return nil
+	}
+	err := o.answer.Close()
+	o.answer = nil
+	return err
+}
+
+func (b *bucket) Delete(ctx context.Context, key string) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	if err := b.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("delete blob %s: %w", key, err)
+	}
+	return nil
+}
+
+func (b *bucket) List(ctx context.Context, folder string, each func(Item) error) error {
+	items := b.bucket.List(&blob.ListOptions{Prefix: folder + "/"})
+	for {
+		item, err := items.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("list the blobs of %s: %w", folder, err)
+		}
+		if checkKey(item.Key) != nil { // somebody else's
+			continue
+		}
+		if err := each(Item{Key: item.Key, Size: item.Size, Modified: item.ModTime}); err != nil {
+			return err
+		}
+	}
+}
+
+// Sweep goes by when an upload was begun: S3 does not say when a part last came.
+func (b *bucket) Sweep(ctx context.Context, before time.Time) (swept int, err error) {
+	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return swept, fmt.Errorf("list unfinished uploads: %w", err)
+		}
+		for _, upload := range page.Uploads {
+			if checkKey(aws.ToString(upload.Key)) != nil || !aws.ToTime(upload.Initiated).Before(before) {
+				continue
+			}
+			if _, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: upload.Key, UploadId: upload.UploadId}); err != nil {
+				return swept, fmt.Errorf("abort the upload of blob %s: %w", aws.ToString(upload.Key), err)
+			}
+			swept++
+		}
+	}
+	return swept, nil
+}
+
+// Reach asks whether the bucket is there and may be used.
+func (b *bucket) Reach(ctx context.Context) error {
+	there, err := b.bucket.IsAccessible(ctx)
+	if err != nil {
+		return fmt.Errorf("reach the bucket %s: %w", b.name, err)
+	}
+	if !there {
+		return fmt.Errorf("there is no bucket %s, or these credentials may not use it", b.name)
+	}
+	return nil
+}
