@@ -365,15 +365,25 @@ func allow(by projections.Actor, p domain.Permission) error {
 	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q does not grant %s", by.Role.Name, p)
 }
 
-// allowOn refuses what the role does not grant on a thing that is, or is not, the actor's own.
-func allowOn(by projections.Actor, p domain.Permission, own bool) error {
+// allowOn refuses what the role does not grant on a thing that the actor reaches so.
+func allowOn(by projections.Actor, p domain.Permission, reach domain.Reach) error {
 	if by.TwoFactor.MustEnrol() {
 		return domain.EnrolFirst()
 	}
-	if scope := by.Scope(p); scope == domain.All || scope == domain.Own && own {
+	if by.Scope(p).Reaches(reach) {
 		return nil
 	}
 	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q does not grant %s here", by.Role.Name, p)
+}
+
+// allowInto refuses to bring something into a project where the role does not grant that. Whatever is narrower than all ends at the
+// projects that the actor has to do with: what one makes is one's own anywhere, so scope own alone would reach further than project.
+func allowInto(by projections.Actor, p domain.Permission, into projections.Row[domain.Project]) error {
+	if by.Scope(p) == domain.All || domain.InProject.Reaches(into.Reach) {
+		return nil
+	}
+	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q grants %s only in projects of which you are a member, and %s is none of them",
+		by.Role.Name, p, into.State.Key)
 }
 
 // inSession refuses an API token: what guards members is not for a program that leaked.

@@ -107,7 +107,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 
 // mayInvite refuses an inviter who may not invite, or who lacks what the role grants.
 func mayInvite(by projections.Actor, role string) error {
-	if err := allowOn(by, domain.CreateMember, false); err != nil {
+	if err := allowOn(by, domain.CreateMember, domain.Reach{}); err != nil {
 		return err
 	}
 	return by.Role.Grants.MayGive(domain.GrantsOf(role))
@@ -244,7 +244,7 @@ func mayChange(by projections.Actor, permission domain.Permission, rows []projec
 	if len(rows) == 0 || !rows[0].Visible {
 		return domain.Missing("member")
 	}
-	if err := allowOn(by, permission, rows[0].ID == by.Member); err != nil {
+	if err := allowOn(by, permission, domain.Reach{Own: rows[0].ID == by.Member}); err != nil {
 		return err
 	}
 	return by.Role.Grants.MayActOn(domain.GrantsOf(rows[0].Role))

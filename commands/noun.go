@@ -51,11 +51,12 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 		if row.Gone {
 			return plan{}, domain.Missing(within.Name())
 		}
-		if err := allowOn(a.by, p, row.Own); err != nil {
+		if err := allowOn(a.by, p, row.Reach); err != nil {
 			return plan{}, err
 		}
 		events, err := decide(row.State)
-		return plan{stream: n.Stream(id), events: events, guarding: []eventstore.Guard{{Stream: within.Stream(other), Version: row.At}}}, err
+		guarding := append(within.Guards(row, a.by, p), eventstore.Guard{Stream: within.Stream(other), Version: row.At})
+		return plan{stream: n.Stream(id), events: events, guarding: guarding}, err
 	})
 	return shown(ctx, c, r, n, none, done, err)
 }
@@ -87,7 +88,7 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 		if err != nil {
 			return plan{}, err
 		}
-		if err := allowOn(a.by, p, row.Own); err != nil {
+		if err := allowOn(a.by, p, row.Reach); err != nil {
 			return plan{}, err
 		}
 		before = row.State
@@ -95,9 +96,7 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 			return plan{}, err
 		}
 		made, err := decide(a, before)
-		if row.WithinID != uuid.Nil {
-			made.guarding = append(made.guarding, eventstore.Guard{Stream: n.WithinStream(row.WithinID), Version: row.WithinVersion})
-		}
+		made.guarding = append(made.guarding, n.Guards(row, a.by, p)...)
 		return plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding}, err
 	})
 	return shown(ctx, c, r, n, before, done, err)

@@ -17,7 +17,7 @@ func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.Task
 	return create(ctx, c, r, projections.Tasks, domain.CreateTask, id, func(a *attempt) (creation, error) {
 		created := wanted
 		created.AssigneeIDs, created.TagIDs = unique(wanted.AssigneeIDs), unique(wanted.TagIDs)
-		made, err := c.lookAround(ctx, a, id, around{project: wanted.ProjectID, parent: wanted.ParentID, people: created.AssigneeIDs})
+		made, err := c.lookAround(ctx, a, id, around{permission: domain.CreateTask, project: wanted.ProjectID, parent: wanted.ParentID, people: created.AssigneeIDs})
 		if err == nil && created.TagIDs != nil {
 			var onTags []eventstore.Guard
 			_, onTags, err = c.lookAtTags(ctx, a, id, created.TagIDs)
@@ -34,7 +34,7 @@ func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.Task
 // UpdateTask changes fields of a task. One that moves to another project gets a key there in the same append.
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
 	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
-		made, err := c.lookAround(ctx, a, id, around{project: task.MovesTo(wanted), parent: wanted.ParentID.Value,
+		made, err := c.lookAround(ctx, a, id, around{permission: domain.UpdateTask, project: task.MovesTo(wanted), parent: wanted.ParentID.Value,
 			people: newPeople(task.AssigneeIDs, wanted.AssigneeIDs)})
 		var now domain.TagsNow
 		if err == nil && wanted.TagIDs != nil {
@@ -92,7 +92,8 @@ func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid
 
 // around is what a task is to have to do with.
 type around struct {
-	project, parent *uuid.UUID // nil for none, or the one that it has
+	permission      domain.Permission // that the command needs
+	project, parent *uuid.UUID        // nil for none, or the one that it has
 	people          []uuid.UUID
 }
 
@@ -123,21 +124,24 @@ func (c *Commands) lookAround(ctx context.Context, a *attempt, task uuid.UUID, w
 		return made, domain.InvalidField("/assignee_ids", "every id must be of a member who is not deactivated")
 	}
 	if wanted.parent != nil {
-		if made.guarding, err = guardAbove(task, above); err != nil {
+		if made.guarding, err = guardAbove(a.by, task, above); err != nil {
 			return made, err
 		}
 	}
 	if wanted.project != nil {
-		err = enter(&made, task, projects)
+		err = enter(&made, a.by, wanted.permission, task, projects)
 		return made, err
 	}
 	return made, nil
 }
 
-// enter makes a task one of the project that was found, when it takes new tasks.
-func enter(made *creation, task uuid.UUID, found []projections.Row[domain.Project]) error {
+// enter makes a task one of the project that was found, when the actor may do p there and it takes new tasks.
+func enter(made *creation, by projections.Actor, p domain.Permission, task uuid.UUID, found []projections.Row[domain.Project]) error {
 	if len(found) == 0 || !found[0].Visible || found[0].Gone {
 		return domain.InvalidField("/project_id", "there is no such project")
+	}
+	if err := allowInto(by, p, found[0]); err != nil {
+		return err
 	}
 	project := found[0].State
 	made.guarding = append(made.guarding, eventstore.Guard{Stream: domain.ProjectStream(project.ID), Version: found[0].At})
@@ -145,14 +149,15 @@ func enter(made *creation, task uuid.UUID, found []projections.Row[domain.Projec
 	return project.NewTasks()
 }
 
-// guardAbove gives guards on the parent that was found and on all above it.
-func guardAbove(task uuid.UUID, above []projections.Ancestor) (guards []eventstore.Guard, err error) {
+// guardAbove gives guards on the parent that was found and on all above it, and on what shows it to the actor.
+func guardAbove(by projections.Actor, task uuid.UUID, above []projections.Ancestor) (guards []eventstore.Guard, err error) {
 	if len(above) == 0 || !above[0].Visible {
 		return nil, domain.InvalidField("/parent_id", "there is no such task")
 	}
 	if len(above) >= projections.MaxDepth {
 		return nil, domain.InvalidField("/parent_id", "is nested too deep: %d tasks are above it", len(above)-1)
 	}
+	guards = projections.ProjectGuard(by, above[0].ProjectID, above[0].ProjectVersion, domain.ReadTask)
 	for _, t := range above {
 		if t.ID == task {
 			return nil, domain.InvalidField("/parent_id", "the task is above that one")

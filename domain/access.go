@@ -3,16 +3,6 @@ package domain
 import (
 	"fmt"
 	"slices"
-	"strings"
-)
-
-// Scope says to which things of a resource a grant reaches.
-type Scope string
-
-const (
-	All  Scope = "all"  // every one in the workspace
-	Own  Scope = "own"  // created by the caller, assigned to the caller, or with the caller as a viewer
-	None Scope = "none" // nothing: what an absent grant means
 )
 
 // Permission is what an operation asks for: an action on a resource.
@@ -33,20 +23,6 @@ type Grant struct {
 // Grants is what a role may do. What is not granted is denied.
 type Grants []Grant
 
-// Scopes says over which scopes the things of a resource can be granted. A resource without "own" is one thing, or
-// belongs to nobody: the log, the roles, the workspace itself.
-var Scopes = map[string][]Scope{
-	"workspace":   {All},
-	"role":        {All},
-	"audit":       {All},
-	"member":      {All, Own}, // oneself
-	"project":     {All, Own},
-	"task":        {All, Own},
-	"comment":     {All, Own},
-	"tag":         {All, Own},
-	"integration": {All, Own},
-}
-
 // Scope gives how far p reaches; None when it is not granted, and for a grant over a scope that the resource does not have.
 func (g Grants) Scope(p Permission) Scope {
 	for _, grant := range g {
@@ -61,7 +37,7 @@ func (g Grants) Scope(p Permission) Scope {
 func (g Grants) Lacks(other Grants) (Grant, bool) {
 	for _, grant := range other {
 		p := Permission{grant.Resource, grant.Action}
-		if theirs := other.Scope(p); g.Scope(p).wider(theirs) != g.Scope(p) {
+		if theirs := other.Scope(p); theirs.beyond(g.Scope(p)) {
 			return Grant{p.Resource, p.Action, theirs}, true
 		}
 	}
@@ -92,8 +68,7 @@ func (g Grants) Intersect(other Grants) Grants {
 	for _, grant := range g {
 		p := Permission{grant.Resource, grant.Action}
 		theirs := other.Scope(p)
-		grant.Scope = g.Scope(p)
-		if grant.Scope.wider(theirs) == grant.Scope {
+		if grant.Scope = g.Scope(p); grant.Scope.beyond(theirs) {
 			grant.Scope = theirs
 		}
 		if grant.Scope != None {
@@ -119,25 +94,6 @@ func (g Grants) check(pointer string) error {
 		seen[p] = true
 	}
 	return nil
-}
-
-func scopeNames(resource string) string {
-	var names []string
-	for _, s := range Scopes[resource] {
-		names = append(names, string(s))
-	}
-	return strings.Join(names, ", ")
-}
-
-// wider is the scope of the two that reaches further.
-func (s Scope) wider(other Scope) Scope {
-	if s == All || other == None {
-		return s
-	}
-	if other == All || s == None {
-		return other
-	}
-	return s
 }
 
 // SessionFirst refuses an API token where it takes a session.

@@ -6,6 +6,7 @@ import "slices"
 const (
 	all = All
 	own = Own
+	pro = InProject
 	off = None
 )
 
@@ -25,7 +26,7 @@ var (
 	UpdateMember      = permit(all, off, off, off, off, off, "member", "update")
 	DeleteMember      = permit(all, off, off, off, off, off, "member", "delete")
 	ReadRole          = permit(all, all, all, off, all, all, "role", "read")
-	ReadProject       = permit(all, all, all, own, all, all, "project", "read")
+	ReadProject       = permit(all, all, all, pro, all, all, "project", "read")
 	CreateProject     = permit(all, all, off, off, off, off, "project", "create")
 	UpdateProject     = permit(all, all, off, off, off, off, "project", "update")
 	DeleteProject     = permit(all, off, off, off, off, off, "project", "delete")

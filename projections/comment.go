@@ -9,5 +9,5 @@ import (
 // Comments is the read model of the comments. A comment is seen only where its task is.
 var Comments = newNoun(
 	newModel("comment", domain.CommentStream, ofKind("comment"), (*domain.Comment).Apply, func(c domain.Comment) uuid.UUID { return c.ID }),
-	Sight{Read: domain.ReadComment, Own: `comment.created_by = $2`, Shown: ownTask, Gone: `comment.deleted_at`,
+	Sight{Read: domain.ReadComment, Own: `comment.created_by = $2`, Gone: `comment.deleted_at`,
 		Within: within(Tasks, `comment.task_id`), Filter: `and comment.task_id = $7`})

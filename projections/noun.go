@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -27,13 +28,13 @@ type Noun[T any] struct {
 
 // Sight says who sees a noun's things, in SQL. In it $2 is the member who asks, and columns carry the name of their table.
 type Sight struct {
-	Read   domain.Permission // whose scope is $1
-	Own    string            // the things that scope own reaches, also to change them
-	Shown  string            // the things that scope own shows besides, and reaches no further
-	Gone   string            // the column that is set once the thing is no more; empty when all that are there are shown
-	Within *Within           // where the thing is seen only as far as another one is
-	Filter string            // further conditions of a list, on $7 and up
-	As     map[string]string // columns that are shown as what other things make of them at the moment {at}, not as they are stored
+	Read    domain.Permission // whose scope is $1
+	Own     string            // the things that scope own reaches
+	Project string            // the column with the id of the project in which a thing is; empty when things are in none, or in that of Within
+	Gone    string            // the column that is set once the thing is no more; empty when all that are there are shown
+	Within  *Within           // where the thing is seen only as far as another one is, and shown by scope own to those whose own that is
+	Filter  string            // further conditions of a list, on $7 and up
+	As      map[string]string // columns that are shown as what other things make of them at the moment {at}, not as they are stored
 }
 
 // Within is the thing that a thing belongs to, such as the task of a comment.
@@ -49,23 +50,43 @@ func within[T any](other *Noun[T], key string) *Within {
 	return &Within{table: other.name, key: key, stream: other.stream, sight: other.sight}
 }
 
-// visible are the things that a scope shows; scope is a parameter.
+// visible are the things that a scope shows; scope is a parameter. It is what domain.Grants.Reaches says of reading.
 func (s Sight) visible(scope string) string {
-	own := "(" + s.Own + ")"
-	if s.Shown != "" {
-		own = "(" + s.Own + " or " + s.Shown + ")"
+	own := s.Own
+	if s.Within != nil {
+		own += " or " + s.Within.sight.Own
 	}
-	all := fmt.Sprintf("(%[1]s = 'all' or %[1]s = 'own' and %[2]s)", scope, own)
+	shown := scope + " = 'all' or " + scope + " in ('own', 'project') and (" + own + ")"
+	if s.project() != "" {
+		shown += " or " + scope + " = 'project' and " + s.inProject()
+	}
 	if w := s.Within; w != nil {
-		all += " and " + w.sight.Gone + " is null and " + w.sight.visible("$3")
+		return "(" + shown + ") and " + w.sight.Gone + " is null and " + w.sight.visible("$3")
 	}
-	return all
+	return "(" + shown + ")"
+}
+
+// project is the column with the id of the project in which a thing is.
+func (s Sight) project() string {
+	if s.Project == "" && s.Within != nil {
+		return s.Within.sight.Project
+	}
+	return s.Project
+}
+
+// inProject are the things in projects of which the member is one. The projects are looked up once, and each index on the column
+// serves: a query that is planned for scope project reads no table in whole.
+func (s Sight) inProject() string {
+	if s.project() == "" {
+		return "false"
+	}
+	return s.project() + " = any (array(select mine.id from project as mine where mine.member_ids @> array[$2::uuid]))"
 }
 
 // newNoun makes a noun of a read model.
 func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
 	columns, from := readable[T](m.name, m.columns, nil), " from "+m.name
-	parent := "'00000000-0000-0000-0000-000000000000'::uuid, 0"
+	parent := nobody + ", 0"
 	if w := s.Within; w != nil {
 		from += " join " + w.table + " on " + w.table + ".id = " + w.key
 		parent = w.table + ".id, " + w.table + ".version"
@@ -79,6 +100,10 @@ func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
 		at = "(select max(version) from " + m.name + ")"
 	}
 	visible, id := s.visible("$1"), m.name+".id"
+	project := nobody + ", 0"
+	if column := s.project(); column != "" {
+		project = "coalesce(" + column + ", " + nobody + "), coalesce((select version from project as its where its.id = " + column + "), 0)"
+	}
 	shown, show := strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "'infinity'::timestamptz"), ""
 	if s.As != nil {
 		show = "select " + strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "coalesce($2::timestamptz, 'infinity')") + " from json_populate_record(null::" + m.name + ", $1::text::json) as " + m.name
@@ -88,10 +113,13 @@ func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
 		get: "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $3::text is not null",
 		list: "select " + shown + from + " where (" + gone + ") = $5 and " + visible + " and $3::text is not null" +
 			" and ($4::uuid is null or " + id + " < $4) " + s.Filter + " order by " + id + " desc limit $6",
-		load: "select " + columns + ", " + visible + ", coalesce(" + s.Own + ", false), " + gone + ", " + at + ", " + parent +
-			from + " where " + id + " = $4 and $3::text is not null",
+		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
+			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = $4 and $3::text is not null",
 	}
 }
+
+// nobody is the id of nothing.
+const nobody = "'00000000-0000-0000-0000-000000000000'::uuid"
 
 // scopes are $1 to $3 of every query of a noun.
 func (s Sight) scopes(by Actor) []any {
@@ -145,13 +173,42 @@ func filled[T any](state T, column string) bool {
 // Row is a thing with what a decision on it needs.
 type Row[T any] struct {
 	State   T
-	Visible bool // to the actor
-	Own     bool // within the actor's scope own, to change it
+	Visible bool         // to the actor
+	Reach   domain.Reach // of the actor, to change it
 	Gone    bool
 	At      int // the version of the stream that a decision on it writes to
 
-	WithinID      uuid.UUID // the thing that it belongs to; uuid.Nil for none
-	WithinVersion int
+	WithinID       uuid.UUID // the thing that it belongs to; uuid.Nil for none
+	WithinVersion  int
+	ProjectID      uuid.UUID // the project in which it is; uuid.Nil for none
+	ProjectVersion int
+}
+
+// Guards are on what a decision to do p to a thing relied on besides the thing: the one that it belongs to, and, where the actor
+// reaches things by their projects, the project.
+func (n *Noun[T]) Guards(row Row[T], by Actor, p domain.Permission) (guards []eventstore.Guard) {
+	if row.WithinID != uuid.Nil {
+		guards = append(guards, eventstore.Guard{Stream: n.sight.Within.stream(row.WithinID), Version: row.WithinVersion})
+	}
+	return append(guards, ProjectGuard(by, row.ProjectID, row.ProjectVersion, append(n.reads(), p)...)...)
+}
+
+// ProjectGuard is on the project in which a thing is, where one of the permissions that a decision relied on reaches as far as the
+// projects of which the actor is a member.
+func ProjectGuard(by Actor, project uuid.UUID, version int, relied ...domain.Permission) []eventstore.Guard {
+	byProject := func(p domain.Permission) bool { return by.Scope(p) == domain.InProject }
+	if project == uuid.Nil || !slices.ContainsFunc(relied, byProject) {
+		return nil
+	}
+	return []eventstore.Guard{{Stream: domain.ProjectStream(project), Version: version}}
+}
+
+// reads are the permissions to read that show a thing.
+func (n *Noun[T]) reads() []domain.Permission {
+	if n.sight.Within == nil {
+		return []domain.Permission{n.sight.Read}
+	}
+	return []domain.Permission{n.sight.Read, n.sight.Within.sight.Read}
 }
 
 // Load is the query for a decision on one thing, gone or not.
@@ -165,7 +222,8 @@ func scanRow[T any](found pgx.CollectableRow) (row Row[T], err error) {
 	for i := range state.NumField() {
 		into = append(into, state.Field(i).Addr().Interface())
 	}
-	return row, found.Scan(append(into, &row.Visible, &row.Own, &row.Gone, &row.At, &row.WithinID, &row.WithinVersion)...)
+	return row, found.Scan(append(into, &row.Visible, &row.Reach.Own, &row.Reach.InProject, &row.Gone, &row.At,
+		&row.WithinID, &row.WithinVersion, &row.ProjectID, &row.ProjectVersion)...)
 }
 
 // History answers with what happened to a thing that the actor may see, or saw, the oldest first.
@@ -186,9 +244,6 @@ func (n *Noun[T]) Name() string { return n.name }
 
 // Stream names the stream of a thing.
 func (n *Noun[T]) Stream(id uuid.UUID) string { return n.stream(id) }
-
-// WithinStream names the stream of the thing that one of this noun belongs to.
-func (n *Noun[T]) WithinStream(id uuid.UUID) string { return n.sight.Within.stream(id) }
 
 // Called gives a state that has only its id.
 func (n *Noun[T]) Called(id uuid.UUID) (state T) {

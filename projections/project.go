@@ -12,10 +12,10 @@ import (
 // Projects is the read model of the projects.
 var Projects = newNoun(
 	newModel("project", domain.ProjectStream, ofKind("project"), (*domain.Project).Apply, func(p domain.Project) uuid.UUID { return p.ID }),
-	Sight{Read: domain.ReadProject, Own: ownProject, Gone: `project.deleted_at`, Filter: `and ($7 = '' or project.status = $7)`})
+	Sight{Read: domain.ReadProject, Own: ownProject, Project: `project.id`, Gone: `project.deleted_at`, Filter: `and ($7 = '' or project.status = $7)`})
 
-// ownProject is which projects scope own reaches: created by, led by, or with the member among theirs.
-const ownProject = `(project.created_by = $2 or coalesce(project.lead_id = $2, false) or project.member_ids @> array[$2::uuid])`
+// ownProject is which projects scope own reaches: created by, or led by. Scope project reaches those of which one is a member.
+const ownProject = `(project.created_by = $2 or project.lead_id = $2)`
 
 // ListProjects answers with the projects that the actor may see, the newest first; with a status, those that have it.
 func (p *Projections) ListProjects(ctx context.Context, by Actor, status string, page Page) ([]domain.Project, Mark, error) {

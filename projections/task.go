@@ -13,7 +13,7 @@ import (
 // Tasks is the read model of the tasks.
 var Tasks = newNoun(
 	newModel("task", domain.TaskStream, domain.TaskOf, (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }).alsoAt(keyPositions),
-	Sight{Read: domain.ReadTask, Own: ownTask, Gone: `task.deleted_at`, Filter: `
+	Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, Filter: `
 		and ($7 = '' or task.status = $7)
 		and ($8::uuid is null or task.assignee_ids @> array[$8::uuid])
 		and ($9::uuid is null or task.parent_id = $9)
@@ -62,15 +62,18 @@ const MaxDepth = 1000
 
 // Ancestor is a task above another.
 type Ancestor struct {
-	ID      uuid.UUID
-	Version int
-	Visible bool
+	ID             uuid.UUID
+	Version        int
+	Visible        bool
+	ProjectID      uuid.UUID // in which it is; uuid.Nil for none
+	ProjectVersion int
 }
 
 var ancestors = `with recursive above as (
 		select task.*, 1 as depth from task where id = $3 and deleted_at is null
 		union all select task.*, depth + 1 from task join above on task.id = above.parent_id where depth < 1000)
-	select id, version, ` + Tasks.sight.visible("$1") + ` as visible from above as task order by depth`
+	select id, version, coalesce(` + Tasks.sight.visible("$1") + `, false) as visible, coalesce(project_id, ` + nobody + `) as project_id,
+		coalesce((select version from project as its where its.id = project_id), 0) as project_version from above as task order by depth`
 
 // Ancestors is the query for a task and all above it, itself first; no rows for nil, or for one that is not there.
 func Ancestors(into *[]Ancestor, by Actor, task *uuid.UUID) pg.Statement {

@@ -10,4 +10,5 @@ create table comment (
     position   bigint not null
 );
 create index on comment (task_id, id);
+create index on comment (created_by);
 grant select, insert, update on comment to :role;

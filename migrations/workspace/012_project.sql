@@ -17,6 +17,9 @@ create table project (
     position          bigint not null
 );
 create index on project (key);
+create index on project (created_by);
+create index on project (lead_id);
+create index on project using gin (member_ids) with (fastupdate = off); -- scope project looks here with each question
 grant select, insert, update on project to :role;
 
 -- Every key that a task was ever given, such as WEB-12.
