@@ -63,3 +63,19 @@ create table checkpoint (
 );
 insert into checkpoint (position, roster, shape, oldest) values (0, 0, 0, 0);
 grant select, insert, update on checkpoint to :role;
+
+-- The Merkle tree over the log (RFC 6962): a leaf is the hash of a record as replay serves its line. It follows the log as
+-- the read models do, and outlives the records that are pruned.
+create table tree (
+    single boolean primary key default true check (single),
+    size   bigint not null -- the records that are in it
+);
+insert into tree (size) values (0);
+grant select, update on tree to :role;
+
+-- Its hashes, in tiles of up to 32 neighbours of one level, as golang.org/x/mod/sumdb/tlog has them: the last tile of a level grows.
+create table tile (
+    id     bigint primary key, -- level << 48 | number
+    hashes bytea not null
+);
+grant select, insert, update on tile to :role;

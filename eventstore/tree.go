@@ -1,0 +1,234 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// The Merkle tree over a log (RFC 6962) is derived from it, as the read models are: whoever needs it has it grow. The leaf of a
+// record is the hash of its line, so that auditors check what a replay served them. Appends do not wait for the tree.
+//
+// Its hashes are stored in tiles of up to tileWidth neighbours, as golang.org/x/mod/sumdb/tlog numbers them: 33 bytes a record, and
+// a batch of records changes few rows. Tiles only gain hashes at their end, so what was read for a size stays right for that size.
+
+const (
+	tileHeight = 5
+	tileWidth  = 1 << tileHeight
+	tileLevels = 60 / tileHeight
+)
+
+// Tree says how far the tree of a log is.
+type Tree struct {
+	Size int64 // the records in it
+	Head Head
+}
+
+// Behind is how many records the tree lacks.
+func (t Tree) Behind() int64 { return t.Head.Position - t.Size }
+
+// LookTree is the query for the tree and the head.
+func LookTree(into *Tree) pg.Statement {
+	return pg.Exec(`select size, position, pruned, epoch from tree, head`).Scan(&into.Size, &into.Head.Position, &into.Head.Pruned, &into.Head.Epoch)
+}
+
+// AheadError says that a tree has records that the log lacks: some were cut off from its end.
+type AheadError struct{ Tree Tree }
+
+func (e *AheadError) Error() string {
+	return fmt.Sprintf("the Merkle tree has %d records, and the log ends at position %d", e.Tree.Size, e.Tree.Head.Position)
+}
+
+// Grow puts the next page of records into the tree of a workspace, and gives how far it is then. One process at a time does so.
+// A log that lacks a record is a GapError, one that is shorter than its tree an AheadError.
+func (s *Store) Grow(ctx context.Context, w pg.Workspace) (tree Tree, err error) {
+	if err := s.db.Read(ctx, w, LookTree(&tree)); err != nil || tree.Behind() == 0 {
+		return tree, err
+	}
+	err = s.db.In(ctx, w, func(tx *pg.Tx) error {
+		var records []Record
+		var edge []tile
+		err := tx.Run(ctx,
+			pg.Exec(`set local lock_timeout = '1s'`),
+			pg.Exec(`select from tree for update`),
+			LookTree(&tree),
+			pg.Rows(&edge, `select id, hashes from tile where id = any(array(select (l::bigint << 48) + ((select size from tree) >> $1::int * (l + 1)) from generate_series(0, $2::int) l))`, tileHeight, tileLevels-1),
+			pg.Rows(&records, `select `+recordColumns+` from event where position > (select size from tree)
+				and position <= `+PageEnd+`(select size from tree)`+PageEnds+` order by position`, PageEvents, PageBytes, int64(math.MaxInt64)),
+		)
+		if err != nil || tree.Behind() == 0 {
+			return err
+		}
+		if tree.Behind() < 0 {
+			return &AheadError{Tree: tree}
+		}
+		grown := newGrowth(tree.Size, edge)
+		if err := grown.addAll(records); err != nil {
+			return err
+		}
+		tree.Size, tree.Head.Position = grown.size, max(tree.Head.Position, grown.size)
+		ids, hashes := grown.changed()
+		return tx.Commit(ctx,
+			pg.Exec(`insert into tile (id, hashes) select id, hashes from unnest($1::bigint[], $2::bytea[]) as t (id, hashes)
+				on conflict (id) do update set hashes = excluded.hashes`, ids, hashes),
+			pg.Exec(`update tree set size = $1`, tree.Size))
+	})
+	if err != nil {
+		return tree, fmt.Errorf("grow the Merkle tree of workspace %s: %w", w.ID, err)
+	}
+	return tree, nil
+}
+
+// tile is a row of the stored tree.
+type tile struct {
+	ID     int64
+	Hashes []byte
+}
+
+func tileID(level int, n int64) int64 { return int64(level)<<48 | n }
+
+// growth is a tree that is gaining records: the last tile of each level, and those that are full now.
+type growth struct {
+	size int64
+	edge []tile // by level
+	full []tile
+}
+
+func newGrowth(size int64, edge []tile) *growth {
+	g := &growth{size: size}
+	for level := range tileLevels {
+		n := size >> (tileHeight * (level + 1))
+		last := tile{ID: tileID(level, n)}
+		for _, t := range edge {
+			if t.ID == last.ID {
+				last.Hashes = t.Hashes
+			}
+		}
+		g.edge = append(g.edge, last)
+	}
+	return g
+}
+
+func (g *growth) addAll(records []Record) error {
+	if len(records) == 0 {
+		return &GapError{Want: g.size + 1}
+	}
+	var line []byte
+	for _, r := range records {
+		if r.Position != g.size+1 {
+			return &GapError{Want: g.size + 1, Got: r.Position}
+		}
+		line = r.AppendLine(line[:0])
+		g.add(tlog.RecordHash(line))
+	}
+	return nil
+}
+
+// add puts the hash of one more record in.
+func (g *growth) add(leaf tlog.Hash) {
+	g.size++
+	g.push(0, leaf)
+}
+
+// push puts a hash behind the others of its level. A tile that it fills is a hash of the level above.
+func (g *growth) push(level int, hash tlog.Hash) {
+	last := &g.edge[level]
+	last.Hashes = append(last.Hashes, hash[:]...)
+	if len(last.Hashes) < tileWidth*tlog.HashSize {
+		return
+	}
+	g.full = append(g.full, *last)
+	g.push(level+1, rootOf(last.Hashes))
+	*last = tile{ID: last.ID + 1}
+}
+
+// rootOf is the root over the hashes of a full tile.
+func rootOf(hashes []byte) tlog.Hash {
+	var row [tileWidth]tlog.Hash
+	for i := range row {
+		row[i] = tlog.Hash(hashes[i*tlog.HashSize:])
+	}
+	for n := tileWidth / 2; n > 0; n /= 2 {
+		for i := range n {
+			row[i] = tlog.NodeHash(row[2*i], row[2*i+1])
+		}
+	}
+	return row[0]
+}
+
+// changed are the tiles to be stored.
+func (g *growth) changed() (ids []int64, hashes [][]byte) {
+	for _, tiles := range [][]tile{g.full, g.edge} {
+		for _, t := range tiles {
+			if len(t.Hashes) > 0 {
+				ids, hashes = append(ids, t.ID), append(hashes, t.Hashes)
+			}
+		}
+	}
+	return ids, hashes
+}
+
+// hashes reads the stored tree (tlog.HashReader).
+func (s *Store) hashes(ctx context.Context, w pg.Workspace) tlog.HashReader {
+	return tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		need := map[int64]tlog.Tile{}
+		for _, index := range indexes {
+			t := tlog.TileForIndex(tileHeight, index)
+			need[tileID(t.L, t.N)] = t
+		}
+		var ids []int64
+		for id := range need {
+			ids = append(ids, id)
+		}
+		var rows []tile
+		if err := s.db.Read(ctx, w, pg.Rows(&rows, `select id, hashes from tile where id = any($1)`, ids)); err != nil {
+			return nil, fmt.Errorf("read the Merkle tree of workspace %s: %w", w.ID, err)
+		}
+		stored := map[int64][]byte{}
+		for _, row := range rows {
+			stored[row.ID] = row.Hashes
+		}
+		found := make([]tlog.Hash, len(indexes))
+		for i, index := range indexes {
+			hash, err := hashAt(stored, index)
+			if err != nil {
+				return nil, fmt.Errorf("read the Merkle tree of workspace %s: %w", w.ID, err)
+			}
+			found[i] = hash
+		}
+		return found, nil
+	})
+}
+
+// ErrTreeBroken says that the stored tree lacks hashes that it once had.
+var ErrTreeBroken = errors.New("the Merkle tree lacks stored hashes")
+
+func hashAt(stored map[int64][]byte, index int64) (tlog.Hash, error) {
+	t := tlog.TileForIndex(tileHeight, index)
+	hashes := stored[tileID(t.L, t.N)]
+	hash, err := tlog.HashFromTile(t, hashes, index)
+	if err != nil {
+		return hash, fmt.Errorf("%w: tile %d of level %d has %d bytes", ErrTreeBroken, t.N, t.L, len(hashes))
+	}
+	return hash, nil
+}
+
+// Root is the root hash over the first size records of a log.
+func (s *Store) Root(ctx context.Context, w pg.Workspace, size int64) (tlog.Hash, error) {
+	return tlog.TreeHash(size, s.hashes(ctx, w))
+}
+
+// ProveRecord proves that a record is in the tree over the first size records.
+func (s *Store) ProveRecord(ctx context.Context, w pg.Workspace, size, position int64) (tlog.RecordProof, error) {
+	return tlog.ProveRecord(size, position-1, s.hashes(ctx, w))
+}
+
+// ProveGrowth proves that the log at size begins with the log at old.
+func (s *Store) ProveGrowth(ctx context.Context, w pg.Workspace, size, old int64) (tlog.TreeProof, error) {
+	return tlog.ProveTree(size, old, s.hashes(ctx, w))
+}

@@ -1,0 +1,99 @@
+package keyring
+
+import (
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Every key of the ring makes a key that signs (Ed25519), by HKDF (RFC 5869): so what signs lies outside the database as the
+// keys do, is made with them, and is rotated with them. All of them sign, so that whoever knows the verifier key of before
+// goes on to verify while a new one is made known, until the old line leaves the file.
+
+// Signers sign notes (C2SP signed-note) under a name, the first key's first.
+func (k *Keyring) Signers(name string) ([]note.Signer, error) {
+	k.look(LookEvery)
+	var signers []note.Signer
+	for _, key := range k.keys() {
+		private := signing(key)
+		verifier, err := PublicKey(private.Public().(ed25519.PublicKey)).verifier(name)
+		if err != nil {
+			return nil, err
+		}
+		signers = append(signers, signer{verifier, func(message []byte) []byte { return ed25519.Sign(private, message) }})
+	}
+	return signers, nil
+}
+
+// PublicKeys are what verifies what the ring signs, in order.
+func (k *Keyring) PublicKeys() PublicKeys {
+	k.look(LookEvery)
+	var public PublicKeys
+	for _, key := range k.keys() {
+		public = append(public, PublicKey(signing(key).Public().(ed25519.PublicKey)))
+	}
+	return public
+}
+
+func signing(key secret) ed25519.PrivateKey {
+	seed, err := hkdf.Key(sha256.New, key()[:], nil, "kluis/sign/v1", ed25519.SeedSize)
+	if err != nil {
+		panic(fmt.Sprintf("keyring: HKDF of %d bytes: %v", ed25519.SeedSize, err)) // only for outputs over 8160 bytes
+	}
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+// signer is note.Signer. It holds the key as secret does: of a function only the address is printed.
+type signer struct {
+	note.Verifier
+	sign func(message []byte) []byte
+}
+
+// Sign is note.Signer's.
+func (s signer) Sign(message []byte) ([]byte, error) { return s.sign(message), nil }
+
+// PublicKey is an Ed25519 key that verifies.
+type PublicKey ed25519.PublicKey
+
+// ParsePublicKey reads what String prints.
+func ParsePublicKey(text string) (PublicKey, error) {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%q is no Ed25519 key in base64", text)
+	}
+	return raw, nil
+}
+
+// String is the key in base64.
+func (p PublicKey) String() string { return base64.StdEncoding.EncodeToString(p) }
+
+// VerifierKey is the key as note tools take it (C2SP signed-note, vkey), for what is signed under a name.
+func (p PublicKey) VerifierKey(name string) (string, error) {
+	return note.NewEd25519VerifierKey(name, ed25519.PublicKey(p))
+}
+
+func (p PublicKey) verifier(name string) (note.Verifier, error) {
+	key, err := p.VerifierKey(name)
+	if err != nil {
+		return nil, err
+	}
+	return note.NewVerifier(key)
+}
+
+// PublicKeys are several keys, any of which verifies.
+type PublicKeys []PublicKey
+
+// Verifiers verify what was signed under a name; none for a name that is none.
+func (p PublicKeys) Verifiers(name string) []note.Verifier {
+	var all []note.Verifier
+	for _, key := range p {
+		if v, err := key.verifier(name); err == nil {
+			all = append(all, v)
+		}
+	}
+	return all
+}
