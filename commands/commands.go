@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
@@ -34,7 +35,10 @@ type Needs struct {
 	Log     *slog.Logger
 	Region  string // where new workspaces live
 
-	// PublicURL is where people reach Kluis, for mails: whatever the headers of a request say. Empty: mails do not say.
+	// Kept is where signed checkpoints lie outside the database; nil: nowhere.
+	Kept *checkpoint.Folder
+
+	// PublicURL is where people reach Kluis, for mails and the names of logs: whatever the headers of a request say. Empty: mails do not say.
 	PublicURL string
 
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
@@ -48,6 +52,7 @@ type Commands struct {
 	running sync.Map                                 // the idempotency keys of the commands under way in this process
 	notes   chains                                   // events of accounts
 	mails   later                                    // mails that an answer must not wait for
+	signed  checkpoints
 
 	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -231,4 +232,16 @@ func (s *Store) ProveRecord(ctx context.Context, w pg.Workspace, size, position 
 // ProveGrowth proves that the log at size begins with the log at old.
 func (s *Store) ProveGrowth(ctx context.Context, w pg.Workspace, size, old int64) (tlog.TreeProof, error) {
 	return tlog.ProveTree(size, old, s.hashes(ctx, w))
+}
+
+// GrowFor has the tree grow until it has all records of the log, or d is over: a page that was begun is finished.
+func (s *Store) GrowFor(ctx context.Context, w pg.Workspace, d time.Duration) (Tree, error) {
+	for end := time.Now().Add(d); ; {
+		tree, err := s.Grow(ctx, w)
+		switch {
+		case pg.Is(err, pg.LockNotAvailable) && time.Now().Before(end): // another one has it grow
+		case err != nil, tree.Behind() == 0, time.Now().After(end):
+			return tree, err
+		}
+	}
 }

@@ -35,6 +35,7 @@ var nouns = []func(*api){
 	integration,
 	token,
 	audit,
+	logCheckpoint,
 }
 
 // Options is what the server is given. The commands and projections that the nouns call come here.

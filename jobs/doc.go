@@ -2,6 +2,7 @@
 //
 //	jobs.go       what runs, and until when
 //	signal.go     each signal of the event store: catch up the workspace's read models, then its reactions
+//	checkpoint.go Merkle trees that follow their logs, and checkpoints of them outside the database
 //	rebuild.go    read models of an older version are derived anew
 //	reaction.go   reactions happen once for each event, in the order of the log
 //	member.go     ... to the events of members; one file per noun that reacts, and a line in the list of reactions

@@ -36,6 +36,7 @@ type Jobs struct {
 	Needs
 	reactions []reaction
 	mails     *river.Client[pgx.Tx]
+	moved     moved
 }
 
 // New makes jobs; Run runs them.
@@ -60,6 +61,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.sendMails(ctx) })
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
+		group.Go(func() error { return j.growTrees(ctx) })
 	}
 	return group.Wait()
 }

@@ -29,5 +29,6 @@ func (j *Jobs) handle(ctx context.Context, s eventstore.Signal) error {
 			return err
 		}
 	}
+	j.moved.add(s.Workspace)
 	return j.react(ctx, s)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/password"
@@ -35,6 +36,7 @@ import (
 type site struct {
 	url     string
 	keyFile string
+	kept    *checkpoint.Folder
 
 	mu        sync.Mutex
 	processes []*process
@@ -74,7 +76,7 @@ func newSite(t *testing.T) *site {
 		}
 		return mail.Migrate(context.Background(), db)
 	})
-	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys")}
+	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), kept: &checkpoint.Folder{Path: t.TempDir()}}
 	if err := keyring.Create(s.keyFile); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +155,7 @@ func (p *process) open(t *testing.T, log *slog.Logger, bound time.Duration) {
 	p.store = eventstore.New(p.db, bell)
 	p.views = projections.New(p.db, p.store, bell, bound)
 	p.does = commands.New(commands.Needs{
-		DB: p.db, Store: p.store, Views: p.views, Keys: p.keys, Vault: vault.New(p.db, p.keys), Log: log, Region: "be",
+		DB: p.db, Store: p.store, Views: p.views, Keys: p.keys, Vault: vault.New(p.db, p.keys), Log: log, Region: "be", Kept: p.site.kept,
 		Tenancy: must(tenancy.New(p.db, migrations.Control, migrations.Workspace)),
 		Hasher:  must(password.NewHasher(password.Floor, 2, 64)),
 		Outbox:  must(jobs.NewOutbox(p.db, p.keys)),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
@@ -116,6 +117,6 @@ func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, set
 	}
 	return commands.New(commands.Needs{
 		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys), Hasher: set.hasher,
-		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
+		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", Kept: &checkpoint.Folder{Path: s.checkpoints()}, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
 	}), nil
 }

@@ -1,11 +1,14 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -71,6 +74,12 @@ func ParsePublicKey(text string) (PublicKey, error) {
 // String is the key in base64.
 func (p PublicKey) String() string { return base64.StdEncoding.EncodeToString(p) }
 
+// ID names the key: 8 hex digits of its SHA-256.
+func (p PublicKey) ID() string {
+	sum := sha256.Sum256(p)
+	return hex.EncodeToString(sum[:4])
+}
+
 // VerifierKey is the key as note tools take it (C2SP signed-note, vkey), for what is signed under a name.
 func (p PublicKey) VerifierKey(name string) (string, error) {
 	return note.NewEd25519VerifierKey(name, ed25519.PublicKey(p))
@@ -86,6 +95,16 @@ func (p PublicKey) verifier(name string) (note.Verifier, error) {
 
 // PublicKeys are several keys, any of which verifies.
 type PublicKeys []PublicKey
+
+// With has the keys of others, too.
+func (p PublicKeys) With(others PublicKeys) PublicKeys {
+	for _, key := range others {
+		if !slices.ContainsFunc(p, func(k PublicKey) bool { return bytes.Equal(k, key) }) {
+			p = append(slices.Clip(p), key)
+		}
+	}
+	return p
+}
 
 // Verifiers verify what was signed under a name; none for a name that is none.
 func (p PublicKeys) Verifiers(name string) []note.Verifier {

@@ -1,0 +1,220 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// checkpoints remember what was signed last of each workspace.
+type checkpoints struct {
+	mu   sync.Mutex
+	last map[uuid.UUID]checkpoint.Checkpoint
+}
+
+// treePatience is how long a request waits for a tree to have all records: the first one after many appends waits longest.
+const treePatience = 2 * time.Second
+
+// Checkpoint signs the state of a workspace's log, with everything that was committed before it was asked.
+//
+// Nothing is signed that contradicts the last checkpoint, which lies outside the database (C2SP tlog-checkpoint):
+//
+//  1. The last one is looked up: what this process signed, else what the folder keeps.
+//  2. The tree grows to the head of the log.
+//  3. The tree must begin with the last one, as long as the epoch is the same. Then the new one is signed, and is the last.
+func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byte, at checkpoint.Checkpoint, err error) {
+	last, err := c.lastCheckpoint(w)
+	if err != nil {
+		return nil, at, err
+	}
+	tree, err := c.grown(ctx, w, treePatience)
+	if err != nil {
+		return nil, at, err
+	}
+	if err := c.goesOn(ctx, w, tree, last); err != nil {
+		return nil, at, err
+	}
+	return c.sign(ctx, w, tree.Size, tree.Head.Epoch)
+}
+
+// sign signs the state of a log at a size that its tree has.
+func (c *Commands) sign(ctx context.Context, w pg.Workspace, size int64, epoch int) (signed []byte, at checkpoint.Checkpoint, err error) {
+	root, err := c.Store.Root(ctx, w, size)
+	if err != nil {
+		return nil, at, err
+	}
+	at = checkpoint.Checkpoint{Origin: checkpoint.NewOrigin(c.PublicURL, w.ID, epoch), Size: size, Root: root}
+	signers, err := c.Keys.Signers(at.Origin.String())
+	if err != nil {
+		return nil, at, err
+	}
+	if signed, err = at.Sign(signers...); err != nil {
+		return nil, at, err
+	}
+	c.signed.remember(at)
+	return signed, at, nil
+}
+
+func (c *checkpoints) remember(at checkpoint.Checkpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = map[uuid.UUID]checkpoint.Checkpoint{}
+	}
+	last, known := c.last[at.Origin.Workspace]
+	if !known || at.Origin.Epoch > last.Origin.Epoch || at.Origin.Epoch == last.Origin.Epoch && at.Size > last.Size {
+		c.last[at.Origin.Workspace] = at
+	}
+}
+
+// lastCheckpoint is what was signed last; the zero Checkpoint when nothing was.
+func (c *Commands) lastCheckpoint(w pg.Workspace) (checkpoint.Checkpoint, error) {
+	c.signed.mu.Lock()
+	last, known := c.signed.last[w.ID]
+	c.signed.mu.Unlock()
+	if known || c.Kept == nil {
+		return last, nil
+	}
+	kept, err := c.Kept.Last(w.ID)
+	if err != nil || kept == nil {
+		return last, err
+	}
+	if last, err = checkpoint.Parse(kept); err != nil {
+		return last, fmt.Errorf("the last checkpoint of workspace %s that was kept: %w", w.ID, err)
+	}
+	c.signed.remember(last)
+	return last, nil
+}
+
+// grown has the tree of a log grow to its head, for so long.
+func (c *Commands) grown(ctx context.Context, w pg.Workspace, long time.Duration) (eventstore.Tree, error) {
+	tree, err := c.Store.GrowFor(ctx, w, long)
+	if errors.As(err, new(*eventstore.AheadError)) || errors.As(err, new(*eventstore.GapError)) {
+		c.Log.ErrorContext(ctx, "no checkpoint is signed: the log lacks records; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
+		return tree, domain.Refuse(domain.Conflict, "log_damaged", "the log lacks records that it had; whoever runs Kluis finds out more with `kluis verify`")
+	}
+	if err == nil && tree.Behind() > 0 {
+		refusal := domain.Refuse(domain.Unavailable, "catching_up", "the Merkle tree is %d records behind: ask again", tree.Behind())
+		refusal.RetryAfter = time.Second
+		return tree, refusal
+	}
+	return tree, err
+}
+
+// goesOn refuses to sign what is no continuation of the last checkpoint.
+func (c *Commands) goesOn(ctx context.Context, w pg.Workspace, tree eventstore.Tree, last checkpoint.Checkpoint) error {
+	if last.Size == 0 || tree.Head.Epoch > last.Origin.Epoch {
+		return nil
+	}
+	found := fmt.Sprintf("it has %d records in epoch %d", tree.Size, tree.Head.Epoch)
+	if tree.Head.Epoch == last.Origin.Epoch && tree.Size >= last.Size {
+		root, err := c.Store.Root(ctx, w, last.Size)
+		if err != nil {
+			return err
+		}
+		if root == last.Root {
+			return nil
+		}
+		found = "its first records are others"
+	}
+	c.Log.ErrorContext(ctx, "no checkpoint is signed: the log does not go on from the last one; `kluis verify` says where", "workspace", w.ID,
+		"checkpoint", last.Size, "epoch", last.Origin.Epoch, "found", found)
+	return domain.Refuse(domain.Conflict, "log_forked", "the log does not go on from the checkpoint that was signed at %d in epoch %d: %s; whoever runs Kluis finds out more with `kluis verify`",
+		last.Size, last.Origin.Epoch, found)
+}
+
+// Receipt proves that the record at a position is in the log: an offline proof with the checkpoint in it (C2SP tlog-proof).
+func (c *Commands) Receipt(ctx context.Context, w pg.Workspace, position int64) (string, checkpoint.Checkpoint, error) {
+	signed, at, err := c.Checkpoint(ctx, w)
+	if err != nil {
+		return "", at, err
+	}
+	if position > at.Size {
+		return "", at, domain.Missing("record")
+	}
+	proof, err := c.Store.ProveRecord(ctx, w, at.Size, position)
+	return checkpoint.Receipt(position-1, proof, signed), at, err
+}
+
+// Growth proves that the log of to records begins with the one of from records, with a checkpoint at to; 0 is the newest there is.
+func (c *Commands) Growth(ctx context.Context, w pg.Workspace, from, to int64) (string, checkpoint.Checkpoint, error) {
+	signed, at, err := c.Checkpoint(ctx, w)
+	switch {
+	case err != nil:
+		return "", at, err
+	case to > at.Size:
+		return "", at, domain.InvalidField("/to", "the log ends at %d", at.Size)
+	case to != 0 && to != at.Size:
+		if signed, at, err = c.sign(ctx, w, to, at.Origin.Epoch); err != nil {
+			return "", at, err
+		}
+	}
+	if from > at.Size {
+		return "", at, domain.InvalidField("/from", "it is more than %d, where the proof ends", at.Size)
+	}
+	proof, err := c.Store.ProveGrowth(ctx, w, at.Size, from)
+	return checkpoint.Growth(from, proof, signed), at, err
+}
+
+// VerifierKeys are the keys that verify the checkpoints of a workspace, as note tools take them: those that sign now, then those
+// that no longer do.
+func (c *Commands) VerifierKeys(ctx context.Context, w pg.Workspace) (keys []string, err error) {
+	epoch, err := c.Views.Epoch(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	public, err := c.publicKeys()
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range public {
+		text, err := key.VerifierKey(checkpoint.NewOrigin(c.PublicURL, w.ID, epoch).String())
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, text)
+	}
+	return keys, nil
+}
+
+func (c *Commands) publicKeys() (keyring.PublicKeys, error) {
+	now := c.Keys.PublicKeys()
+	if c.Kept == nil {
+		return now, nil
+	}
+	kept, err := c.Kept.Keys()
+	return now.With(kept), err
+}
+
+// KeepCheckpoint signs a checkpoint and keeps it outside the database, unless the last one that is kept says as much.
+func (c *Commands) KeepCheckpoint(ctx context.Context, w pg.Workspace) error {
+	if c.Kept == nil {
+		return nil
+	}
+	var tree eventstore.Tree
+	if err := c.DB.Read(ctx, w, eventstore.LookTree(&tree)); err != nil {
+		return err
+	}
+	kept, err := c.Kept.Last(w.ID)
+	if last, unreadable := checkpoint.Parse(kept); err != nil || unreadable == nil && last.Size == tree.Head.Position && last.Origin.Epoch == tree.Head.Epoch {
+		return err
+	}
+	signed, at, err := c.Checkpoint(ctx, w)
+	if err != nil || at.Size == 0 {
+		return err
+	}
+	if err := c.Kept.KeepKeys(c.Keys.PublicKeys()); err != nil {
+		return err
+	}
+	return c.Kept.Keep(at, signed)
+}
