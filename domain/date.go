@@ -9,10 +9,16 @@ func checkDate(pointer string, d *Date) error {
 	if d == nil {
 		return nil
 	}
-	if day, err := time.Parse(time.DateOnly, string(*d)); err != nil || !storable(day) {
+	if !d.Valid() {
 		return InvalidField(pointer, "must be a date such as 2026-12-31")
 	}
 	return nil
+}
+
+// Valid tells whether there is such a day.
+func (d Date) Valid() bool {
+	day, err := time.Parse(time.DateOnly, string(d))
+	return err == nil && storable(day)
 }
 
 // checkInstant refuses what cannot be stored, and gives what is: UTC, in microseconds, as Postgres keeps it.

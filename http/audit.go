@@ -73,7 +73,7 @@ func (a *api) listRecords(ctx context.Context, by projections.Actor, in *auditLi
 		return nil, err
 	}
 	bodies, err := a.showRecords(ctx, by, records)
-	return &recordsShown{seen(mark, 0), paged(bodies, in.Limit, func(r recordBody) int64 { return r.Position })}, err
+	return &recordsShown{seen(mark, 0), paged(bodies, in.Listing, func(r recordBody) int64 { return r.Position })}, err
 }
 
 // showRecords opens where the requests came from. The rest of a record is shown as it was written.

@@ -91,7 +91,7 @@ func seen(mark projections.Mark, version int) Shown {
 func pageOf(in Listing[uuid.UUID]) projections.Page {
 	page := projections.Page{Limit: in.Limit}
 	if in.Cursor.Given {
-		page.After = &in.Cursor.After
+		page.After = &projections.After{ID: in.Cursor.After}
 	}
 	return page
 }

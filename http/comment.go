@@ -16,14 +16,13 @@ type (
 )
 
 func comment(a *api) {
-	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
-		Summary: "List the comments on a task, the newest first", Access: needs(domain.ReadComment)},
-		func(ctx context.Context, by projections.Actor, in *listingIn) (*shows[page[domain.Comment]], error) {
+	lists(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
+		Summary: "List the comments on a task", Access: needs(domain.ReadComment)}, projections.Comments, itself,
+		func(ctx context.Context, by projections.Actor, in *listingIn, page projections.Page) ([]domain.Comment, projections.Mark, error) {
 			if _, mark, err := projections.Tasks.Get(ctx, a.Views, by, in.ID); err != nil {
-				return &shows[page[domain.Comment]]{Shown: seen(mark, 0)}, err
+				return nil, mark, err
 			}
-			rows, mark, err := projections.Comments.List(ctx, a.Views, by, pageOf(in.Listing), false, in.ID)
-			return listed(in.Listing, projections.Comments, rows, mark, err)
+			return projections.Comments.List(ctx, a.Views, by, page, projections.CommentFilter{Task: &in.ID})
 		})
 	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,
 		Summary: "Comment on a task", Access: needs(domain.CreateComment)},

@@ -147,7 +147,7 @@ func listThings(_ context.Context, _ projections.Actor, in *listThingsInput) (*l
 	}
 	return &listThingsOutput{
 		Shown: shown(60, 0, 0),
-		Body: paged(rows, in.Limit, func(t thing) (n int) {
+		Body: paged(rows, in.Listing, func(t thing) (n int) {
 			_, _ = fmt.Sscan(t.Title, &n)
 			return n
 		}),

@@ -8,6 +8,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // The types of query parameters that may be absent. huma knows absence only as a zero value, and the year
@@ -32,31 +35,81 @@ func (*Instant) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	return s
 }
 
+// Day is a parameter that is a date; Value is nil when it is absent.
+type Day struct{ Value *domain.Date }
+
+// UnmarshalText reads a date.
+func (d *Day) UnmarshalText(text []byte) error {
+	day := domain.Date(text)
+	if !day.Valid() {
+		return errors.New("expected a date such as 2026-12-31")
+	}
+	d.Value = &day
+	return nil
+}
+
+// TransformSchema is huma.SchemaTransformer.
+func (*Day) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Type, s.Format = huma.TypeString, "date"
+	return s
+}
+
 // Refs is a parameter that is ids, comma separated; Values is nil when it is absent.
 type Refs struct{ Values []uuid.UUID }
 
-// maxRefs is how many ids a parameter takes.
-const maxRefs = 100
+const (
+	maxRefs    = 100 // ids in one parameter
+	refPattern = "[0-9a-fA-F-]{36}"
+	someRef    = "0197c0de-0000-7000-8000-000000000000"
+)
 
 // UnmarshalText reads UUIDs in their canonical form.
 func (r *Refs) UnmarshalText(text []byte) error {
 	for _, part := range strings.SplitN(string(text), ",", maxRefs+1) {
 		var one Ref
-		if err := one.UnmarshalText([]byte(part)); err != nil {
+		if err := one.UnmarshalText([]byte(part)); err != nil || len(r.Values) == maxRefs {
 			return fmt.Errorf("expected up to %d UUIDs, comma separated", maxRefs)
 		}
 		r.Values = append(r.Values, *one.Value)
-	}
-	if len(r.Values) > maxRefs {
-		return fmt.Errorf("expected up to %d UUIDs, comma separated", maxRefs)
 	}
 	return nil
 }
 
 // TransformSchema is huma.SchemaTransformer.
 func (*Refs) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	longest := maxRefs * 37
-	s.Type, s.MaxLength, s.Pattern = huma.TypeString, &longest, "^[0-9a-fA-F-]{36}(,[0-9a-fA-F-]{36})*$"
+	return textOf(s, "^"+refPattern+"(,"+refPattern+")*$", someRef)
+}
+
+// RefsOrNone is a parameter that is ids, comma separated, with none among them for no id at all.
+type RefsOrNone struct{ projections.IDs }
+
+// UnmarshalText reads UUIDs in their canonical form, and none.
+func (r *RefsOrNone) UnmarshalText(text []byte) error {
+	for _, part := range strings.SplitN(string(text), ",", maxRefs+1) {
+		var one Ref
+		switch err := one.UnmarshalText([]byte(part)); {
+		case part == "none":
+			r.None = true
+		case err != nil || len(r.Any) == maxRefs:
+			return fmt.Errorf("expected up to %d UUIDs, comma separated, or none", maxRefs)
+		default:
+			r.Any = append(r.Any, *one.Value)
+		}
+	}
+	return nil
+}
+
+func (r RefsOrNone) ids() projections.IDs { return r.IDs }
+
+// TransformSchema is huma.SchemaTransformer.
+func (*RefsOrNone) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	return textOf(s, "^("+refPattern+"|none)(,("+refPattern+"|none))*$", someRef)
+}
+
+// textOf says of a parameter that its text has a pattern.
+func textOf(s *huma.Schema, pattern, example string) *huma.Schema {
+	longest := maxRefs*37 + len(",none")
+	*s = huma.Schema{Type: huma.TypeString, MaxLength: &longest, Pattern: pattern, Description: s.Description, Examples: []any{example}}
 	return s
 }
 

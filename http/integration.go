@@ -22,11 +22,10 @@ type (
 )
 
 func integration(a *api) {
-	register(a, operation{Method: "GET", Path: "/api/integrations", ID: "list-integrations", Tag: "integration", Status: http.StatusOK,
-		Summary: "List the integrations, the newest first", Access: needs(domain.ReadIntegration)},
-		func(ctx context.Context, by projections.Actor, in *listing) (*shows[page[domain.Integration]], error) {
-			rows, mark, err := projections.Integrations.List(ctx, a.Views, by, pageOf(in.Listing), false)
-			return listed(in.Listing, projections.Integrations, rows, mark, err)
+	lists(a, operation{Method: "GET", Path: "/api/integrations", ID: "list-integrations", Tag: "integration", Status: http.StatusOK,
+		Summary: "List the integrations", Access: needs(domain.ReadIntegration)}, projections.Integrations, itself,
+		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]domain.Integration, projections.Mark, error) {
+			return projections.Integrations.List(ctx, a.Views, by, page, nil)
 		})
 	command(a, operation{Method: "POST", Path: "/api/integrations", ID: "connect-integration", Tag: "integration", Status: http.StatusCreated,
 		Summary: "Connect the workspace to another service", Access: needs(domain.CreateIntegration)},

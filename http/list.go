@@ -1,71 +1,141 @@
 package http
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
+	"net/url"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // Listing is for the input of a list. K is what the list goes on from, such as a position or an id, or a
-// struct of several; its JSON is what a cursor holds.
+// struct of several; its JSON is in a cursor.
 type Listing[K any] struct {
 	Limit  int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most."`
-	Cursor Cursor[K] `query:"cursor" doc:"Where to go on: the next_cursor of the answer before."`
+	Cursor Cursor[K] `query:"cursor" doc:"Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor."`
 }
+
+// Sorted is for the input of a list of a noun, which lists completes.
+type Sorted struct {
+	Listing[projections.After]
+	Sort        []string `query:"sort" maxItems:"2" doc:"Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first." example:"-updated_at"`
+	Total       bool     `query:"total" doc:"Count all that the list has: total."`
+	Consistency string   `query:"consistency" enum:"eventual" doc:"eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything."`
+}
+
+// Trash is for the input of a list of things that can be restored.
+type Trash struct {
+	Deleted bool `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
+}
+
+func (t Trash) deleted() bool { return t.Deleted }
 
 // page is the body of a list.
 type page[T any] struct {
 	Items      []T     `json:"items"`
 	NextCursor *string `json:"next_cursor" doc:"The cursor of what follows; null at the end."`
+	Total      *int    `json:"total,omitempty" doc:"How many there are in all, with total=true."`
 }
 
 // paged makes a page of rows that were asked for with one more than limit: the one more tells that there is
 // a next page, which goes on from the key of the last item.
-func paged[T, K any](rows []T, limit int, key func(T) K) page[T] {
+func paged[T, K any](rows []T, in Listing[K], key func(T) K) page[T] {
 	p := page[T]{Items: rows}
 	if rows == nil {
 		p.Items = []T{} // never null
 	}
-	if len(rows) > limit {
-		p.Items = rows[:limit]
-		next := Cursor[K]{After: key(rows[limit-1])}.String()
+	if len(rows) > in.Limit {
+		p.Items = rows[:in.Limit]
+		next := Cursor[K]{After: key(rows[in.Limit-1]), list: in.Cursor.list}.String()
 		p.NextCursor = &next
 	}
 	return p
 }
 
-// Cursor says where a list goes on. To callers it is opaque.
+// lists declares the list of a noun. read answers with rows of a page, and one more when there is more; state gives the state in a row.
+func lists[I, R, T any](a *api, op operation, noun *projections.Noun[T], state func(R) T,
+	read func(ctx context.Context, by projections.Actor, in *I, page projections.Page) ([]R, projections.Mark, error)) {
+	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*shows[page[R]], error) {
+		sorted := any(in).(interface{ sorted() *Sorted }).sorted()
+		asked := sorted.page()
+		if t, has := any(in).(interface{ deleted() bool }); has {
+			asked.Deleted = t.deleted()
+		}
+		rows, mark, err := read(ctx, by, in, asked)
+		body := paged(rows, sorted.Listing, func(r R) projections.After { return noun.After(state(r), sorted.Sort) })
+		body.Total = asked.Total
+		return &shows[page[R]]{seen(mark, 0), body}, err
+	})
+	for _, p := range operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method).Parameters {
+		if p.Name == "sort" {
+			for _, name := range noun.SortedBy() {
+				p.Schema.Items.Enum = append(p.Schema.Items.Enum, name, "-"+name)
+			}
+			p.Schema.Items.PrecomputeMessages()
+		}
+	}
+}
+
+// itself is the state in a row that is no more than one.
+func itself[T any](t T) T { return t }
+
+func (s *Sorted) sorted() *Sorted { return s }
+
+// page is what is asked for.
+func (s *Sorted) page() projections.Page {
+	p := projections.Page{Limit: s.Limit, Sort: s.Sort, Eventual: s.Consistency != ""}
+	if s.Cursor.Given {
+		p.After = &s.Cursor.After
+	}
+	if s.Total {
+		p.Total = new(int)
+	}
+	return p
+}
+
+// Cursor says where a list goes on. To callers it is opaque: the JSON of the list that it fits and of After. It is no secret, and
+// whoever makes one up reaches no more than the list has.
 type Cursor[K any] struct {
 	After K
 	Given bool
+
+	text string // as it came
+	list string // that it fits
 }
 
 const maxCursor = 1000 // characters
 
-var errCursor = errors.New("expected a next_cursor of this list")
-
-// String is what next_cursor holds: the JSON of After in base64url.
+// String is what next_cursor holds, in base64url.
 func (c Cursor[K]) String() string {
-	data, err := json.Marshal(c.After)
+	data, err := json.Marshal([]any{c.list, c.After})
 	if err != nil {
 		panic(err) // a K that has no JSON: a mistake of ours
 	}
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
-// UnmarshalText reads what String wrote.
+// UnmarshalText keeps what String wrote until bind knows the list.
 func (c *Cursor[K]) UnmarshalText(text []byte) error {
-	if len(text) > maxCursor {
-		return errCursor
+	c.text = string(text)
+	return nil
+}
+
+// bind says which list this is, and refuses a cursor of another one.
+func (l *Listing[K]) bind(list string) error {
+	c := &l.Cursor
+	c.list = list
+	if c.text == "" {
+		return nil
 	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(string(text))
-	if err != nil || checkJSON(data) != nil || json.Unmarshal(data, &c.After) != nil {
-		return errCursor
-	}
-	if c.String() != string(text) { // other names, other spelling, null: not ours
-		return errCursor
+	data, err := base64.RawURLEncoding.Strict().DecodeString(c.text)
+	var parts []json.RawMessage
+	if len(c.text) > maxCursor || err != nil || checkJSON(data) != nil || json.Unmarshal(data, &parts) != nil || len(parts) != 2 ||
+		json.Unmarshal(parts[1], &c.After) != nil || c.String() != c.text { // other names, other spelling, null, another list
+		return projections.InvalidCursor()
 	}
 	c.Given = true
 	return nil
@@ -74,6 +144,19 @@ func (c *Cursor[K]) UnmarshalText(text []byte) error {
 // TransformSchema is huma.SchemaTransformer.
 func (*Cursor[K]) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	limit := maxCursor
-	s.Pattern, s.MaxLength = "^[A-Za-z0-9_-]+$", &limit
+	s.MaxLength = &limit
 	return s
+}
+
+// ofPaging are the parameters that do not change what a list has, and in which order.
+var ofPaging = []string{"limit", "cursor", "total", "consistency"}
+
+// list names the list that a request is for: the workspace, the path, filters and order.
+func (x *exchange) list(by projections.Actor) string {
+	query, _ := url.ParseQuery(x.query) // what cannot be read was refused
+	for _, name := range ofPaging {
+		query.Del(name)
+	}
+	sum := sha256.Sum256([]byte(by.Workspace.ID.String() + " " + x.path + "?" + query.Encode()))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }

@@ -144,7 +144,7 @@ func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberL
 		return nil, err
 	}
 	bodies, err := a.showMembers(ctx, by.Workspace, rows)
-	return &membersShown{seen(mark, 0), paged(bodies, in.Limit, func(m memberBody) uuid.UUID { return m.ID })}, err
+	return &membersShown{seen(mark, 0), paged(bodies, in.Listing, func(m memberBody) uuid.UUID { return m.ID })}, err
 }
 
 func (a *api) inviteMember(ctx context.Context, r commands.Request, in *memberInvite) (*memberWritten, error) {

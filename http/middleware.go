@@ -27,6 +27,7 @@ type exchange struct {
 	id       string // ours; a client's X-Request-Id is not taken over, so that an id names one request
 	method   string
 	path     string // as sent, decoded
+	query    string // as sent
 	head     bool   // it was HEAD, which headAsGet made GET
 	log      *slog.Logger
 	client   netip.Addr
@@ -57,6 +58,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			id:     newRequestID(),
 			method: r.Method,
 			path:   r.URL.Path,
+			query:  r.URL.RawQuery,
 			head:   r.Context().Value(headKey{}) != nil,
 			log:    a.Log,
 			client: clientAddress(r, a.TrustedProxies),

@@ -54,6 +54,11 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, b
 		if x.actor == nil { // authorise let nobody through without one
 			return nil, newProblem(http.StatusForbidden)
 		}
+		if l, is := any(in).(interface{ bind(list string) error }); is {
+			if err := l.bind(x.list(*x.actor)); err != nil {
+				return nil, err
+			}
+		}
 		return handle(ctx, *x.actor, in)
 	})
 }

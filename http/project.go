@@ -33,17 +33,22 @@ type (
 	}
 
 	projectList struct {
-		Listing[uuid.UUID]
-		Status string `query:"status" enum:"active,archived"`
+		Sorted
+		Status       []string   `query:"status" enum:"active,archived" maxItems:"2"`
+		Key          []string   `query:"key" maxItems:"100" pattern:"^[A-Z]{2,10}$" example:"WEB"`
+		LeadID       RefsOrNone `query:"lead_id"`
+		MemberID     RefsOrNone `query:"member_id"`
+		CreatedBy    Refs       `query:"created_by"`
+		UpdatedSince Instant    `query:"updated_since" doc:"Those that changed at this instant or later."`
 	}
 )
 
 func project(a *api) {
-	register(a, operation{Method: "GET", Path: "/api/projects", ID: "list-projects", Tag: "project", Status: http.StatusOK,
-		Summary: "List projects, the newest first", Access: needs(domain.ReadProject)},
-		func(ctx context.Context, by projections.Actor, in *projectList) (*shows[page[domain.Project]], error) {
-			rows, mark, err := a.Views.ListProjects(ctx, by, in.Status, pageOf(in.Listing))
-			return listed(in.Listing, projections.Projects, rows, mark, err)
+	lists(a, operation{Method: "GET", Path: "/api/projects", ID: "list-projects", Tag: "project", Status: http.StatusOK,
+		Summary: "List projects", Access: needs(domain.ReadProject)}, projections.Projects, itself,
+		func(ctx context.Context, by projections.Actor, in *projectList, page projections.Page) ([]domain.Project, projections.Mark, error) {
+			return projections.Projects.List(ctx, a.Views, by, page, projections.ProjectFilter{Status: in.Status, Key: in.Key,
+				Lead: in.LeadID.ids(), Member: in.MemberID.ids(), Creator: in.CreatedBy.Values, Since: in.UpdatedSince.Value})
 		})
 	command(a, operation{Method: "POST", Path: "/api/projects", ID: "create-project", Tag: "project", Status: http.StatusCreated,
 		Summary: "Create a project", Access: needs(domain.CreateProject)},

@@ -35,10 +35,10 @@ type (
 		Conditional
 		MemberID uuid.UUID `path:"member_id"`
 	}
-	listing   struct{ Listing[uuid.UUID] }
+	listing   struct{ Sorted }
 	listingIn struct { // of the things that belong to the one in the path
 		ByID
-		Listing[uuid.UUID]
+		Sorted
 	}
 
 	wrote[B any] struct { // what a command made of a thing
@@ -72,11 +72,6 @@ func noContent[T any](done commands.Result[T], err error) (*written204, error) {
 // one is the answer of a query for one thing.
 func one[T any](thing T, mark projections.Mark, err error) (*shows[T], error) {
 	return &shows[T]{seen(mark, projections.Version(thing)), thing}, err
-}
-
-// listed is the answer of a list of a noun: rows that were asked for with one more than the limit.
-func listed[T any](in Listing[uuid.UUID], noun *projections.Noun[T], rows []T, mark projections.Mark, err error) (*shows[page[T]], error) {
-	return &shows[page[T]]{seen(mark, 0), paged(rows, in.Limit, noun.ID)}, err
 }
 
 // history answers who changed what in a thing, when, the oldest first.

@@ -31,11 +31,10 @@ type (
 )
 
 func tag(a *api) {
-	register(a, operation{Method: "GET", Path: "/api/tags", ID: "list-tags", Tag: "tag", Status: http.StatusOK,
-		Summary: "List the tags, the newest first", Access: needs(domain.ReadTag)},
-		func(ctx context.Context, by projections.Actor, in *listing) (*shows[page[projections.TagUse]], error) {
-			rows, mark, err := a.Views.ListTags(ctx, by, pageOf(in.Listing))
-			return &shows[page[projections.TagUse]]{seen(mark, 0), paged(rows, in.Limit, func(t projections.TagUse) uuid.UUID { return t.ID })}, err
+	lists(a, operation{Method: "GET", Path: "/api/tags", ID: "list-tags", Tag: "tag", Status: http.StatusOK,
+		Summary: "List the tags", Access: needs(domain.ReadTag)}, projections.Tags, func(t projections.TagUse) domain.Tag { return t.Tag },
+		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]projections.TagUse, projections.Mark, error) {
+			return a.Views.ListTags(ctx, by, page)
 		})
 	command(a, operation{Method: "POST", Path: "/api/tags", ID: "create-tag", Tag: "tag", Status: http.StatusCreated,
 		Summary: "Make a tag", Access: needs(domain.CreateTag)},

@@ -43,20 +43,13 @@ type (
 		ByID
 		AsOf Instant `query:"as_of" doc:"The task as it was at this instant."`
 	}
-	taskList struct {
-		Listing[uuid.UUID]
-		Status     string `query:"status" enum:"open,in_progress,done,cancelled"`
-		AssigneeID Ref    `query:"assignee_id"`
-		ProjectID  Ref    `query:"project_id"`
-		ParentID   Ref    `query:"parent_id"`
-		TagID      Refs   `query:"tag_id" doc:"Those with any of these tags: ids, comma separated."`
-		Deleted    bool   `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
-	}
 )
 
 func task(a *api) {
-	register(a, operation{Method: "GET", Path: "/api/tasks", ID: "list-tasks", Tag: "task", Status: http.StatusOK,
-		Summary: "List tasks, the newest first", Access: needs(domain.ReadTask)}, a.listTasks)
+	lists(a, operation{Method: "GET", Path: "/api/tasks", ID: "list-tasks", Tag: "task", Status: http.StatusOK,
+		Summary: "List tasks", Access: needs(domain.ReadTask),
+		Description: "Filters narrow each other: a task is listed when it passes all that are given. A filter that takes several values, comma separated, lets pass what has any of them; none stands for having no value."},
+		projections.Tasks, itself, a.listTasks)
 	command(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", Status: http.StatusCreated,
 		Summary: "Create a task", Access: needs(domain.CreateTask)}, a.createTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}", ID: "get-task", Tag: "task", Status: http.StatusOK,
@@ -104,12 +97,6 @@ func task(a *api) {
 				return noContent(c.change(a.Commands, ctx, r, in.ID, in.MemberID))
 			})
 	}
-}
-
-func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList) (*shows[page[domain.Task]], error) {
-	filter := projections.TaskFilter{Status: in.Status, Assignee: in.AssigneeID.Value, Project: in.ProjectID.Value, Parent: in.ParentID.Value, Tags: in.TagID.Values, Deleted: in.Deleted}
-	rows, mark, err := a.Views.ListTasks(ctx, by, filter, pageOf(in.Listing))
-	return listed(in.Listing, projections.Tasks, rows, mark, err)
 }
 
 func (a *api) createTask(ctx context.Context, r commands.Request, in *creating[taskFields]) (*wrote[domain.Task], error) {

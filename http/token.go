@@ -59,7 +59,7 @@ func token(a *api) {
 			for i, t := range rows {
 				bodies[i] = showToken(t.Token, t.UsedAt)
 			}
-			return &tokensShown{seen(mark, 0), paged(bodies, in.Limit, func(t TokenBody) uuid.UUID { return t.ID })}, err
+			return &tokensShown{seen(mark, 0), paged(bodies, in.Listing, func(t TokenBody) uuid.UUID { return t.ID })}, err
 		})
 	register(a, operation{Method: "POST", Path: "/api/tokens", ID: "create-token", Tag: "token", Status: http.StatusCreated,
 		Summary: "Make an API token", Access: withSession,

@@ -94,7 +94,7 @@ func readers(b *testing.B, p *process, by Actor, gap time.Duration, do func()) r
 				defer mu.Unlock()
 				all = append(all, took...)
 			}()
-			filters := []TaskFilter{{}, {Status: "open"}, {Assignee: &by.Member}}
+			filters := []TaskFilter{{}, {Status: []string{"open"}}, {Assignee: IDs{Any: []uuid.UUID{by.Member}}}}
 			for i := 0; ; i++ {
 				select {
 				case <-stop:

@@ -242,7 +242,7 @@ func TestHeldCheckpoint(t *testing.T) {
 		"AccountByEmail": func() error { _, err := p.AccountByEmail(minute(t), w, "x"); return err },
 		"Newcomer":       func() error { _, err := p.Newcomer(minute(t), w, by.Member); return err },
 		"ListComments": func() error {
-			_, _, err := Comments.List(minute(t), p.Projections, by, Page{Limit: 10}, false, seen)
+			_, _, err := Comments.List(minute(t), p.Projections, by, Page{Limit: 10}, CommentFilter{Task: &seen})
 			return err
 		},
 		"TaskHistory": func() error { _, _, err := Tasks.History(minute(t), p.Projections, by, seen); return err },

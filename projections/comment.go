@@ -10,4 +10,10 @@ import (
 var Comments = newNoun(
 	newModel("comment", domain.CommentStream, ofKind("comment"), (*domain.Comment).Apply, func(c domain.Comment) uuid.UUID { return c.ID }),
 	Sight{Read: domain.ReadComment, Own: `comment.created_by = $2`, Gone: `comment.deleted_at`,
-		Within: within(Tasks, `comment.task_id`), Filter: `and comment.task_id = $7`})
+		Within: within(Tasks, `comment.task_id`)},
+	Lists{Filter: CommentFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}}})
+
+// CommentFilter chooses the comments on a task.
+type CommentFilter struct {
+	Task *uuid.UUID `where:"comment.task_id = @"`
+}

@@ -50,7 +50,7 @@ func (p *Projections) GetSelf(ctx context.Context, by Actor) (domain.Member, Mar
 
 // ListMembers answers with the members, the newest first.
 func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]domain.Member, Mark, error) {
-	return list[domain.Member](ctx, p, by.Workspace, listMembers, by.Scope(domain.ReadMember), by.Member, page.After, page.Limit+1)
+	return list[domain.Member](ctx, p, by.Workspace, listMembers, by.Scope(domain.ReadMember), by.Member, page.id(), page.Limit+1)
 }
 
 // MemberRow is a member with what a decision on it needs.

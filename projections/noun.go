@@ -21,9 +21,16 @@ import (
 // for a list and for a decision are made of it, once, of constants and of the names in our own struct.
 type Noun[T any] struct {
 	*Model[T]
-	sight           Sight
-	get, list, load string
-	show            string // a state as get and list show it; empty when they show it as it is stored
+	sight     Sight
+	lists     Lists
+	get, load string
+	show      string // a state as get and list show it; empty when they show it as it is stored
+
+	shown, from string // the columns as they are shown, and where they are from
+	chosen      string // the condition on what a list has; its parameters are those of choose
+	next        int    // the number of the parameter behind those
+	filter      filter
+	count       string // of all that a list has
 }
 
 // Sight says who sees a noun's things, in SQL. In it $2 is the member who asks, and columns carry the name of their table.
@@ -33,7 +40,6 @@ type Sight struct {
 	Project string            // the column with the id of the project in which a thing is; empty when things are in none, or in that of Within
 	Gone    string            // the column that is set once the thing is no more; empty when all that are there are shown
 	Within  *Within           // where the thing is seen only as far as another one is, and shown by scope own to those whose own that is
-	Filter  string            // further conditions of a list, on $7 and up
 	As      map[string]string // columns that are shown as what other things make of them at the moment {at}, not as they are stored
 }
 
@@ -84,7 +90,7 @@ func (s Sight) inProject() string {
 }
 
 // newNoun makes a noun of a read model.
-func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
+func newNoun[T any](m *Model[T], s Sight, l Lists) *Noun[T] {
 	columns, from := readable[T](m.name, m.columns, nil), " from "+m.name
 	parent := nobody + ", 0"
 	if w := s.Within; w != nil {
@@ -108,11 +114,12 @@ func newNoun[T any](m *Model[T], s Sight) *Noun[T] {
 	if s.As != nil {
 		show = "select " + strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "coalesce($2::timestamptz, 'infinity')") + " from json_populate_record(null::" + m.name + ", $1::text::json) as " + m.name
 	}
+	filter := newFilter(m.name, l, 5)
+	chosen := "(" + gone + ") = $4 and " + visible + " and $3::text is not null" + filter.where
 	return &Noun[T]{
-		Model: m, sight: s, show: show,
-		get: "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $3::text is not null",
-		list: "select " + shown + from + " where (" + gone + ") = $5 and " + visible + " and $3::text is not null" +
-			" and ($4::uuid is null or " + id + " < $4) " + s.Filter + " order by " + id + " desc limit $6",
+		Model: m, sight: s, show: show, lists: l, filter: filter, shown: shown, from: from, chosen: chosen, next: filter.next,
+		count: "select count(*)" + from + " where " + chosen,
+		get:   "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $3::text is not null",
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
 			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = $4 and $3::text is not null",
 	}
@@ -140,13 +147,6 @@ func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUI
 func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
 	//sqlcheck:allow made once, of constants
 	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, true)...)
-}
-
-// List answers with the things that the actor may see, the newest first; with gone, those that are no more. filter is $7 and up.
-func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page, gone bool, filter ...any) (rows []T, mark Mark, err error) {
-	args := append(n.sight.scopes(by), page.After, gone, page.Limit+1)
-	//sqlcheck:allow made once, of constants
-	return list[T](ctx, p, by.Workspace, n.list, append(args, filter...)...)
 }
 
 // Show gives a state as Get showed it at a moment, or nil: shows it now. It is for what a command made of a thing, and for what

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -12,14 +13,27 @@ import (
 // Projects is the read model of the projects.
 var Projects = newNoun(
 	newModel("project", domain.ProjectStream, ofKind("project"), (*domain.Project).Apply, func(p domain.Project) uuid.UUID { return p.ID }),
-	Sight{Read: domain.ReadProject, Own: ownProject, Project: `project.id`, Gone: `project.deleted_at`, Filter: `and ($7 = '' or project.status = $7)`})
+	Sight{Read: domain.ReadProject, Own: ownProject, Project: `project.id`, Gone: `project.deleted_at`},
+	Lists{Filter: ProjectFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "key", By: asText}, {Field: "name", By: asText},
+		{Field: "status", Values: domain.ProjectStatuses}}})
+
+// ProjectFilter chooses projects; what is zero chooses all.
+type ProjectFilter struct {
+	Status  []string    `among:"project.status"`
+	Key     []string    `among:"project.key"`
+	Lead    IDs         `among:"project.lead_id"`
+	Member  IDs         `overlap:"project.member_ids"`
+	Creator []uuid.UUID `among:"project.created_by"`
+	Since   *time.Time  `where:"project.updated_at >= @"`
+}
 
 // ownProject is which projects scope own reaches: created by, or led by. Scope project reaches those of which one is a member.
 const ownProject = `(project.created_by = $2 or project.lead_id = $2)`
 
-// ListProjects answers with the projects that the actor may see, the newest first; with a status, those that have it.
-func (p *Projections) ListProjects(ctx context.Context, by Actor, status string, page Page) ([]domain.Project, Mark, error) {
-	return Projects.List(ctx, p, by, page, false, status)
+// ProjectsOfKeys finds the projects that have keys, whoever may see them: a query of what is in them follows.
+func (p *Projections) ProjectsOfKeys(ctx context.Context, by Actor, keys []string) (ids []uuid.UUID, err error) {
+	_, err = p.Fresh(ctx, by.Workspace, pg.Column(&ids, `select id from project where key = any($1)`, keys))
+	return ids, err
 }
 
 // TasksOfProject is the query for whether a project has tasks, deleted ones too, and for the version of its key's stream, which every

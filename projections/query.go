@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -36,13 +34,6 @@ func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql s
 // longer, so that such a query is answered from fresh rows alone.
 func narrow(args []any) bool {
 	return slices.ContainsFunc(args, func(arg any) bool { scope, is := arg.(domain.Scope); return is && scope != domain.All })
-}
-
-// Page is the part of a list that is asked for: Limit things after After, in the order of their ids, the
-// newest first. A list answers with one more than Limit when there is more.
-type Page struct {
-	Limit int
-	After *uuid.UUID
 }
 
 // list answers with rows. The query is planned for what is asked: which index is the right one depends on which filters are there.

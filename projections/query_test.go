@@ -39,7 +39,7 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 			"TaskHistory": func() (Mark, error) { _, m, err := Tasks.History(minute(t), p.Projections, by, task); return m, err },
 			"TaskAsOf":    func() (Mark, error) { _, m, err := p.TaskAsOf(minute(t), by, task, time.Now()); return m, err },
 			"ListComments": func() (Mark, error) {
-				_, m, err := Comments.List(minute(t), p.Projections, by, Page{Limit: 9}, false, task)
+				_, m, err := Comments.List(minute(t), p.Projections, by, Page{Limit: 9}, CommentFilter{Task: &task})
 				return m, err
 			},
 		}

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/google/uuid"
 
@@ -14,7 +15,8 @@ var tagsStream, tagOf = inStream(domain.TagsStream, domain.TagOf)
 // Tags is the read model of the tags. Scope own reaches those that one made.
 var Tags = newNoun(
 	newModel("tag", tagsStream, tagOf, (*domain.Tag).Apply, func(t domain.Tag) uuid.UUID { return t.ID }),
-	Sight{Read: domain.ReadTag, Own: `tag.created_by = $2`, Gone: `tag.deleted_at`})
+	Sight{Read: domain.ReadTag, Own: `tag.created_by = $2`, Gone: `tag.deleted_at`},
+	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "name_key", By: asText}}})
 
 // Tags that were merged or deleted stay in the tasks that had them. What they are now is one join: a merge leaves every tag one
 // step from the tag that is there.
@@ -26,9 +28,6 @@ const (
 	// taskTags are the tags of a task at the moment {at}, each once, in the order in which they were given.
 	taskTags = `array(select now.id from unnest(task.tag_ids) with ordinality as given (id, nth), ` + tagAt + `
 		where old.id = given.id group by now.id order by min(nth))`
-
-	// taskHasTag chooses the tasks with any of the tags in $10.
-	taskHasTag = `($10::uuid[] is null or task.tag_ids && array(select old.id from` + tagNow + `where now.id = any($10)))`
 )
 
 // TagUse is a tag with how many tasks have it, of those that the caller may see.
@@ -37,10 +36,7 @@ type TagUse struct {
 	TaskCount int `json:"task_count" doc:"Of the tasks that the caller may see, without deleted ones."`
 }
 
-var (
-	getTag   = withUse(Tags.get, "$6")
-	listTags = withUse(Tags.list, "$7") + " order by tag.id desc"
-)
+var getTag = withUse(Tags.get, "$6")
 
 // withUse counts the tasks for a query of tags; scope is the parameter with the scope over tasks.
 func withUse(tags, scope string) string {
@@ -55,10 +51,23 @@ func (p *Projections) GetTag(ctx context.Context, by Actor, id uuid.UUID) (TagUs
 	return get[TagUse](ctx, p, by.Workspace, Tags.name, getTag, append(Tags.sight.scopes(by), id, false, by.Scope(domain.ReadTask))...)
 }
 
-// ListTags answers with the tags and their use, the newest first.
+// ListTags answers with the tags and their use.
 func (p *Projections) ListTags(ctx context.Context, by Actor, page Page) ([]TagUse, Mark, error) {
-	//sqlcheck:allow made once, of constants
-	return list[TagUse](ctx, p, by.Workspace, listTags, append(Tags.sight.scopes(by), page.After, false, page.Limit+1, by.Scope(domain.ReadTask))...)
+	return listOf[TagUse](ctx, Tags, p, by, page, nil, func(list, order string, next int) string {
+		return withUse(list, fmt.Sprintf("$%d", next)) + " order by " + order
+	}, by.Scope(domain.ReadTask))
+}
+
+// withMerged is a filter that takes what was merged into a tag for that tag. The tags are read first, so that the list is planned for
+// those that it looks for.
+func (p *Projections) withMerged(ctx context.Context, by Actor, f TaskFilter) (TaskFilter, error) {
+	if len(f.Tag.Any) == 0 {
+		return f, nil
+	}
+	old := []uuid.UUID{}
+	_, err := p.Fresh(ctx, by.Workspace, pg.Column(&old, `select old.id from`+tagNow+`where now.id = any($1)`, f.Tag.Any))
+	f.Tag.Any = append([]uuid.UUID{}, old...) // never nil, or it would choose all
+	return f, err
 }
 
 // FindTagName is the query for whether a tag other than id has a name, and for the version of the stream of the tags.

@@ -13,12 +13,9 @@ import (
 // Tasks is the read model of the tasks.
 var Tasks = newNoun(
 	newModel("task", domain.TaskStream, domain.TaskOf, (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }).alsoAt(keyPositions),
-	Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, Filter: `
-		and ($7 = '' or task.status = $7)
-		and ($8::uuid is null or task.assignee_ids @> array[$8::uuid])
-		and ($9::uuid is null or task.parent_id = $9)
-		and ($11::uuid is null or task.project_id = $11)
-		and ` + taskHasTag, As: map[string]string{"tag_ids": taskTags}})
+	Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, As: map[string]string{"tag_ids": taskTags}},
+	Lists{Filter: TaskFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "due_on", By: noDay}, {Field: "start_on", By: noDay},
+		{Field: "priority", Values: domain.TaskPriorities}, {Field: "status", Values: domain.TaskStatuses}}})
 
 // ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
 const ownTask = `(task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid])`
@@ -42,19 +39,32 @@ func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at t
 	return task, mark, err
 }
 
-// TaskFilter chooses tasks; zero values choose all.
+// TaskFilter chooses tasks; what is zero chooses all.
 type TaskFilter struct {
-	Status   string
-	Assignee *uuid.UUID
-	Parent   *uuid.UUID
-	Project  *uuid.UUID
-	Tags     []uuid.UUID // with any of them
-	Deleted  bool        // those that are deleted, and no others
+	Status    []string     `among:"task.status"`
+	Priority  []string     `among:"task.priority"`
+	Assignee  IDs          `overlap:"task.assignee_ids"`
+	Viewer    IDs          `overlap:"task.viewer_ids"`
+	Tag       IDs          `overlap:"task.tag_ids" none:"task.tag_ids <@ array(select old.id from tag as old where not exists (select from tag as now where now.id = coalesce(old.merged_into, old.id) and now.deleted_at is null))"`
+	Project   IDs          `among:"task.project_id"`
+	Parent    IDs          `among:"task.parent_id"`
+	Creator   []uuid.UUID  `among:"task.created_by"`
+	DueFirst  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) >= @ and task.due_on is not null"`
+	DueLast   *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) <= @"`
+	DueAfter  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) > @ and task.due_on is not null"`
+	DueBefore *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) < @"`
+	NoDue     bool         `where:"coalesce(task.due_on, 'infinity'::date) = 'infinity'"`
+	Undone    bool         `where:"task.status not in ('done', 'cancelled')"`
+	Since     *time.Time   `where:"task.updated_at >= @"`
 }
 
-// ListTasks answers with the tasks that the actor may see, the newest first.
+// ListTasks answers with the tasks that the actor may see.
 func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
-	return Tasks.List(ctx, p, by, page, f.Deleted, f.Status, f.Assignee, f.Parent, f.Tags, f.Project)
+	f, err := p.withMerged(ctx, by, f)
+	if err != nil {
+		return nil, Mark{}, err
+	}
+	return Tasks.List(ctx, p, by, page, f)
 }
 
 // MaxDepth is how deep tasks are nested at most: Ancestors looks no further.

@@ -34,7 +34,7 @@ type ListedToken struct {
 
 // ListTokens answers with the actor's own tokens that have not ended but by their time, the newest first.
 func (p *Projections) ListTokens(ctx context.Context, by Actor, page Page) ([]ListedToken, Mark, error) {
-	return list[ListedToken](ctx, p, by.Workspace, listTokens, by.Member, page.After, page.Limit+1)
+	return list[ListedToken](ctx, p, by.Workspace, listTokens, by.Member, page.id(), page.Limit+1)
 }
 
 // LoadToken is the query for a decision on one of the actor's own tokens.

@@ -1,0 +1,256 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Lists says how the lists of a noun are filtered and sorted. All SQL of lists is made of it, of constants.
+type Lists struct {
+	Filter any       // a struct as filter.go reads it; nil for none
+	Sorts  []Sorting // by which fields, besides the newest first
+}
+
+// Sorting is a field by which a list can be sorted.
+type Sorting struct {
+	Field  string   // of the state: its JSON name
+	By     string   // SQL of what is compared, never null, with @ for the field; empty when that is the field itself
+	Values []string // all that the field can have, in their order, when that is what is compared
+}
+
+// What has no value comes behind everything that has one, and before it when the list is sorted the other way.
+const (
+	noDay  = `coalesce(@, 'infinity'::date)`
+	asText = `@ collate "C"`
+)
+
+// MaxSorts is by how many fields a list is sorted at most.
+const MaxSorts = 2
+
+// Page is the part of a list that is asked for: Limit things after After. A list answers with one more than Limit when there is
+// more.
+type Page struct {
+	Limit    int
+	Sort     []string // fields of Lists.Sorts, with - before one from the highest to the lowest; none: the newest first
+	After    *After   // nil: from the beginning
+	Deleted  bool     // what is no more, and nothing else
+	Total    *int     // where the number of all that a list has goes; nil: nobody counts
+	Eventual bool     // the read models as they are will do
+}
+
+// After is a place in a list: behind the thing that has these values and this id, whether it is there or not.
+type After struct {
+	Values []json.RawMessage `json:"v,omitempty"` // of the fields by which the list is sorted
+	ID     uuid.UUID         `json:"id"`
+}
+
+// id is the id that a list in the order of ids goes on from.
+func (p Page) id() *uuid.UUID {
+	if p.After == nil {
+		return nil
+	}
+	return &p.After.ID
+}
+
+// InvalidCursor refuses a place that is none of a list.
+func InvalidCursor() error {
+	r := domain.Refuse(domain.Invalid, "invalid_cursor", "a cursor fits only the list, the filters and the order that it was given for: begin without one")
+	r.Fields = []domain.Field{{Pointer: "/cursor", Detail: "expected a next_cursor of this list"}}
+	return r
+}
+
+// List answers with the things that the actor may see and a filter, of the type in Lists, chooses; nil chooses all.
+func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page, filter any) ([]T, Mark, error) {
+	return listOf[T](ctx, n, p, by, page, filter, func(list, _ string, _ int) string { return list })
+}
+
+// listOf is List of rows that are more than the states: around makes a query of that for the list, of the order that it has, and of
+// the number of the next parameter, whose values are more.
+func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, page Page, filter any, around func(list, order string, next int) string, more ...any) (rows []R, mark Mark, err error) {
+	list, order, args, err := n.query(by, page, filter)
+	if err != nil {
+		return nil, mark, err
+	}
+	//sqlcheck:allow of constants, and of fields that Lists names
+	read := []pg.Statement{pg.PlanEach(), pg.Rows(&rows, around(list, order, len(args)+1), append(args, more...)...)}
+	if page.Total != nil {
+		read = append(read, pg.Exec(n.count, n.choose(by, page.Deleted, filter)...).Scan(page.Total)) //sqlcheck:allow made once, of constants
+	}
+	mark, err = p.show(ctx, by, page.Eventual && !narrow(args), read...)
+	if err == nil && mark.Behind() > 0 && narrow(args) {
+		return nil, mark, catchingUp(mark)
+	}
+	return rows, mark, err
+}
+
+// query is the query for a page, the order that it has, and its parameters.
+func (n *Noun[T]) query(by Actor, page Page, filter any) (list, order string, args []any, err error) {
+	keys, err := n.keys(page.Sort)
+	if err != nil {
+		return "", "", nil, err
+	}
+	values, err := n.values(keys, page.After)
+	if err != nil {
+		return "", "", nil, err
+	}
+	args = append(n.choose(by, page.Deleted, filter), page.Limit+1, page.id())
+	return n.list(keys), n.order(keys), append(args, values...), nil
+}
+
+// show is Fresh, or what there is when that will do and the roster is not behind.
+func (p *Projections) show(ctx context.Context, by Actor, eventual bool, read ...pg.Statement) (Mark, error) {
+	if eventual {
+		if mark, err := p.Look(ctx, by.Workspace, read...); err != nil || mark.Roster == mark.RosterHead {
+			return mark, err
+		}
+	}
+	return p.Fresh(ctx, by.Workspace, read...)
+}
+
+// aggregate makes a query of all that a list chooses: of columns, and of what follows the condition, such as a group by. Its
+// parameters are those of choose; the next one is n.next.
+func (n *Noun[T]) aggregate(columns, rest string) string {
+	return "select " + columns + n.from + " where " + n.chosen + " " + rest
+}
+
+// choose are the parameters of n.chosen.
+func (n *Noun[T]) choose(by Actor, deleted bool, filter any) []any {
+	return append(append(n.sight.scopes(by), deleted), n.filter.values(filter)...)
+}
+
+// list is the query for a page: behind the parameters of choose are the limit, the id and the values after which it goes on.
+func (n *Noun[T]) list(keys []key) string {
+	return fmt.Sprintf("select %s%s where %s and ($%d::uuid is null or %s) order by %s limit $%d",
+		n.shown, n.from, n.chosen, n.next+1, n.after(keys, n.next+1), n.order(keys), n.next)
+}
+
+// key is a field by which one list is sorted.
+type key struct {
+	Sorting
+	from string // the field, in SQL
+	kind reflect.Type
+	down bool
+}
+
+// keys are the fields that a list is to be sorted by.
+func (n *Noun[T]) keys(sort []string) (keys []key, err error) {
+	if len(sort) > MaxSorts {
+		return nil, domain.InvalidField("/sort", "must have at most %d fields", MaxSorts)
+	}
+	for _, s := range sort {
+		name, down := strings.CutPrefix(s, "-")
+		i := slices.IndexFunc(n.lists.Sorts, func(s Sorting) bool { return s.Field == name })
+		if i < 0 || slices.ContainsFunc(keys, func(k key) bool { return k.Field == name }) {
+			return nil, domain.InvalidField("/sort", "must be different fields of %s", strings.Join(n.SortedBy(), ", "))
+		}
+		keys = append(keys, key{Sorting: n.lists.Sorts[i], from: n.name + "." + name, down: down, kind: reflect.TypeFor[T]().Field(field[T](name)).Type})
+	}
+	return keys, nil
+}
+
+// SortedBy are the fields by which lists of the noun can be sorted.
+func (n *Noun[T]) SortedBy() (names []string) {
+	for _, s := range n.lists.Sorts {
+		names = append(names, s.Field)
+	}
+	return names
+}
+
+// of is the SQL of what is compared, of a field or of a parameter.
+func (s Sorting) of(value string) string {
+	switch {
+	case s.Values != nil:
+		return "array_position('{" + strings.Join(s.Values, ",") + "}'::text[], " + value + ")"
+	case s.By != "":
+		return strings.ReplaceAll(s.By, "@", value)
+	}
+	return value
+}
+
+func (k key) parameter(number int) string { return fmt.Sprintf("$%d::%s", number, castOf(k.kind)) }
+
+func compared(down bool) (operator, direction string) {
+	if down {
+		return "<", "desc"
+	}
+	return ">", "asc"
+}
+
+// byID tells whether ids go down: as the last field does, and so the list can be read from an index; the newest first without one.
+func byID(keys []key) bool { return len(keys) == 0 || keys[len(keys)-1].down }
+
+// order is what a list is sorted by: the fields, and the id, so that no two things have one place.
+func (n *Noun[T]) order(keys []key) string {
+	var by []string
+	for _, k := range keys {
+		_, direction := compared(k.down)
+		by = append(by, k.of(k.from)+" "+direction)
+	}
+	_, direction := compared(byID(keys))
+	return strings.Join(append(by, n.name+".id "+direction), ", ")
+}
+
+// after is the condition on what comes behind the place whose id is the parameter id, and whose values follow.
+func (n *Noun[T]) after(keys []key, id int) string {
+	columns, values := []string{}, []string{}
+	for i, k := range keys {
+		columns, values = append(columns, k.of(k.from)), append(values, k.of(k.parameter(id+1+i)))
+	}
+	columns, values = append(columns, n.name+".id"), append(values, fmt.Sprintf("$%d", id))
+	row := func(from int) string {
+		operator, _ := compared(byID(keys))
+		return "(" + strings.Join(columns[from:], ", ") + ") " + operator + " (" + strings.Join(values[from:], ", ") + ")"
+	}
+	if len(keys) < 2 || keys[0].down == keys[1].down {
+		return row(0)
+	}
+	operator, _ := compared(keys[0].down)
+	return fmt.Sprintf("%[1]s %[2]s= %[3]s and (%[1]s %[2]s %[3]s or %[4]s)", columns[0], operator, values[0], row(1))
+}
+
+// values are the parameters of a place: nulls for the beginning.
+func (n *Noun[T]) values(keys []key, after *After) (values []any, err error) {
+	if after != nil && len(after.Values) != len(keys) {
+		return nil, InvalidCursor()
+	}
+	for i, k := range keys {
+		if after == nil {
+			values = append(values, nil)
+			continue
+		}
+		value := reflect.New(k.kind)
+		if err := json.Unmarshal(after.Values[i], value.Interface()); err != nil {
+			return nil, InvalidCursor()
+		}
+		if day, is := value.Elem().Interface().(*domain.Date); is {
+			if day != nil && !day.Valid() {
+				return nil, InvalidCursor()
+			}
+			value = reflect.ValueOf(&day)
+		}
+		values = append(values, argument(value.Elem()))
+	}
+	return values, nil
+}
+
+// After gives the place of a thing in a list that is sorted so.
+func (n *Noun[T]) After(state T, sort []string) After {
+	after := After{ID: n.id(state)}
+	for _, s := range sort {
+		value, err := json.Marshal(reflect.ValueOf(state).Field(field[T](strings.TrimPrefix(s, "-"))).Interface())
+		if err != nil {
+			panic(err) // a state that has no JSON: a mistake of ours
+		}
+		after.Values = append(after.Values, value)
+	}
+	return after
+}
