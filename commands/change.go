@@ -14,6 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -105,9 +106,26 @@ type effect struct {
 	position int64
 }
 
+// outcome is what became of a command, in a word for its metric.
+func (e effect) outcome(err error) string {
+	_, refused := domain.Refusal(err)
+	switch {
+	case refused:
+		return "refused"
+	case err != nil:
+		return "failed"
+	case e.repeated:
+		return "repeated"
+	case len(e.records) == 0:
+		return "nothing"
+	}
+	return "done"
+}
+
 // change is the one loop of all commands by members: load, decide, append, and once more when anything
 // that was read has moved. decide may run several times.
-func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt) (plan, error)) (effect, error) {
+func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt) (plan, error)) (done effect, err error) {
+	defer func() { telemetry.Commands.WithLabelValues(done.outcome(err)).Inc() }()
 	if r.Once != nil {
 		once, err := c.keyed(ctx, r)
 		if err != nil {
@@ -146,6 +164,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		if err != nil && !worthAgain(a, asked, err) {
 			return effect{}, refusal(err)
 		}
+		telemetry.Retries.Inc()
 		if by, err = c.catchUp(ctx, r, by); err != nil {
 			return effect{}, err
 		}

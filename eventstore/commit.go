@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 // errMoved says that the head row is not where this writer remembered it, ahead or behind: nothing was stored.
@@ -145,5 +146,8 @@ func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append)
 	return verdicts[0].receipt, nil
 }
 
-// Appended rings for what AppendIn stored.
-func (s *Store) Appended(w pg.Workspace, r Receipt) { s.bell.Ring(w, r.Last) }
+// Appended counts what AppendIn stored, and rings for it.
+func (s *Store) Appended(w pg.Workspace, r Receipt) {
+	telemetry.Appended.Add(float64(len(r.Records)))
+	s.bell.Ring(w, r.Last)
+}

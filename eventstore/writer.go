@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 const (
@@ -31,6 +32,9 @@ type request struct {
 }
 
 func (r *request) finish(receipt Receipt, err error) {
+	if err == nil && !receipt.Repeated {
+		telemetry.Appended.Add(float64(len(receipt.Records)))
+	}
 	r.receipt, r.err = receipt, err
 	close(r.done)
 }
@@ -59,6 +63,7 @@ func (w *writer) run() {
 		if batch == nil {
 			return
 		}
+		telemetry.BatchAppends.Observe(float64(len(batch)))
 		w.store.bell.Ring(w.workspace, w.write(batch))
 	}
 }

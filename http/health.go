@@ -7,11 +7,14 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 const (
 	healthPath = "/healthz"
 	readyPath  = "/readyz"
+
+	metricsPath = "/metrics"
 )
 
 type healthBody struct {
@@ -34,6 +37,28 @@ func health(a *api) {
 		Method: http.MethodGet, Path: readyPath, ID: "get-readiness", Tag: "health", Status: http.StatusOK,
 		Summary: "Can the process serve requests?", Access: public,
 	}, readiness(a))
+
+	registerPublic(a, operation{
+		Method: http.MethodGet, Path: metricsPath, ID: "get-metrics", Tag: "health", Status: http.StatusOK,
+		Summary: "The metrics of the process, for Prometheus", Access: public,
+		Description: "They name no workspace, person or address. Only clients in a loopback, private or link-local network are answered; for others there is nothing here.",
+	}, metrics(a))
+}
+
+type metricsOutput struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+// metrics answers whoever is near. A proxy on the same machine that is not among the trusted ones makes everybody near: see operations.md.
+func metrics(a *api) func(context.Context, *struct{}) (*metricsOutput, error) {
+	return func(ctx context.Context, _ *struct{}) (*metricsOutput, error) {
+		if client := clientOf(ctx); !client.IsLoopback() && !client.IsPrivate() && !client.IsLinkLocalUnicast() {
+			return nil, newProblem(http.StatusNotFound)
+		}
+		text, err := telemetry.Text(ctx, a.Looks...)
+		return &metricsOutput{telemetry.MediaType, text}, err
+	}
 }
 
 func readiness(a *api) func(context.Context, *struct{}) (*healthOutput, error) {

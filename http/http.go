@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -46,6 +47,7 @@ type Options struct {
 	Commands     *commands.Commands
 	Views        *projections.Projections
 	Ready        func(ctx context.Context) error // nil when requests can be served
+	Looks        []telemetry.Look                // what a scrape of the metrics shows besides those of the process
 	Log          *slog.Logger
 	// TrustedProxies are the peers whose X-Forwarded-For counts. Empty: nobody's.
 	TrustedProxies []netip.Prefix

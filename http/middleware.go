@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -36,6 +38,7 @@ type exchange struct {
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
 	tooLarge bool               // set by body.go when the body went over its limit
 	aborted  bool               // the answer broke off
+	streams  bool               // the answer has no end of its own
 	quiet    *quiet             // of the server
 }
 
@@ -82,13 +85,18 @@ func (x *exchange) logAccess(c echo.Context, took time.Duration) {
 	switch route {
 	case "":
 		route = "-"
-	case healthPath, readyPath:
+	case healthPath, readyPath, metricsPath:
 		level = slog.LevelDebug
+	}
+	status := c.Response().Status
+	telemetry.Requests.WithLabelValues(knownMethod(x.method), route, strconv.Itoa(status)).Inc()
+	if !x.streams {
+		telemetry.RequestSeconds.WithLabelValues(knownMethod(x.method), route).Observe(took.Seconds())
 	}
 	attrs := []slog.Attr{
 		slog.String("method", knownMethod(x.method)),
 		slog.String("route", route),
-		slog.Int("status", c.Response().Status),
+		slog.Int("status", status),
 		slog.Float64("ms", float64(took.Microseconds())/1000),
 		slog.String("request_id", x.id),
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 const (
@@ -42,6 +43,10 @@ func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) 
 		x := exchangeOf(hc.Context())
 		if x.head { // nothing of it would be sent, and a follower's would never end
 			return
+		}
+		if x.streams = endless; endless {
+			telemetry.Streams.Inc()
+			defer telemetry.Streams.Dec()
 		}
 		ctx, cancel := context.WithCancel(hc.Context())
 		defer cancel()

@@ -15,6 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 // Projections derives the read models and answers queries on them.
@@ -199,6 +200,8 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait ti
 	if err := tx.Commit(ctx, stores...); err != nil {
 		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
 	}
+	telemetry.Folded.Add(float64(len(records)))
+	telemetry.FoldLag.Observe(time.Since(records[0].At).Seconds())
 	return step{mark: mark, events: len(records)}, nil
 }
 

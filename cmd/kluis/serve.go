@@ -77,7 +77,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	}
 	defer does.Wait()
 	server, err := http.New(http.Options{
-		Authenticate: does.Authenticate, Commands: does, Views: b.views, Ready: b.ready,
+		Authenticate: does.Authenticate, Commands: does, Views: b.views, Ready: b.ready, Looks: b.looks(set.hasher),
 		Log: b.log, TrustedProxies: set.trusted, Version: version,
 	})
 	if err != nil {

@@ -42,6 +42,9 @@ func NewHasher(p Params, slots, queue int) (*Hasher, error) {
 	}, nil
 }
 
+// Load is how many hashes run at the moment, and how many wait.
+func (h *Hasher) Load() (running, waiting int) { return h.queue.load() }
+
 // Hash returns the PHC string to store; network is where the request came from, whatever names it. The policy is Check's; Hash itself refuses only what is no text or too long.
 // The error is also ErrBusy, or that of the context when it ended before there was a slot.
 func (h *Hasher) Hash(ctx context.Context, network, password string) (phc string, err error) {

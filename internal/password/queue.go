@@ -11,7 +11,8 @@ import (
 // from one network what fills the queue waits behind themselves, and others wait for about a hash for each network.
 type queue struct {
 	mu      sync.Mutex
-	free    int // slots
+	slots   int
+	free    int // of them
 	places  int
 	waiting int
 	lines   map[string][]chan error // of each network, the longest waiting first: nil says that a slot is theirs
@@ -19,7 +20,13 @@ type queue struct {
 }
 
 func newQueue(slots, places int) *queue {
-	return &queue{free: slots, places: places, lines: map[string][]chan error{}}
+	return &queue{slots: slots, free: slots, places: places, lines: map[string][]chan error{}}
+}
+
+func (q *queue) load() (running, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.slots - q.free, q.waiting
 }
 
 // enter waits for a slot, or gives ErrBusy when there is no place to wait in.

@@ -1,0 +1,5 @@
+// Package telemetry is what Kluis tells of itself as numbers, in the form of Prometheus (https://prometheus.io/docs/concepts/data_model/).
+//
+// Every metric stands in this package, so that whoever operates Kluis reads one file, and a test compares the dashboard and the alerts
+// with it. No label names a workspace, a person or an address: labels are what the program is made of, and of a bounded number.
+package telemetry

@@ -1,0 +1,62 @@
+package telemetry
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// registry has the metrics of this process, and nothing that a library registers by itself.
+var registry = prometheus.NewRegistry()
+
+var factory = promauto.With(registry)
+
+func init() {
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// What clients notice.
+var (
+	// Requests counts answers, by the operation's method and route, and the status.
+	Requests = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "kluis_http_requests_total", Help: "Requests answered, by method, route and status.",
+	}, []string{"method", "route", "status"})
+
+	// RequestSeconds is how long answers take, streams excepted.
+	RequestSeconds = factory.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "kluis_http_request_seconds", Help: "Time from a request to the end of its answer in seconds, streams excepted, by method and route.",
+		Buckets: []float64{.005, .02, .1, .5, 2, 10},
+	}, []string{"method", "route"})
+
+	// Streams is how many answers without an end are being written: replay with follow=true.
+	Streams = factory.NewGauge(prometheus.GaugeOpts{Name: "kluis_http_streams", Help: "Streams that are being followed."})
+)
+
+// What commands do.
+var (
+	// Commands counts commands, by what became of them: done, nothing (a no-op), repeated (by its Idempotency-Key), refused, failed.
+	Commands = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "kluis_commands_total", Help: "Commands, by outcome: done, nothing, repeated, refused, failed.",
+	}, []string{"outcome"})
+
+	// Retries counts decisions that were made once more, because something that they relied on had moved.
+	Retries = factory.NewCounter(prometheus.CounterOpts{
+		Name: "kluis_command_retries_total", Help: "Decisions made once more, because what they relied on had moved or was not fresh.",
+	})
+)
+
+// What the log and the read models do.
+var (
+	// Appended counts events, and BatchAppends is how many commands one transaction stores.
+	Appended     = factory.NewCounter(prometheus.CounterOpts{Name: "kluis_events_appended_total", Help: "Events stored."})
+	BatchAppends = factory.NewHistogram(prometheus.HistogramOpts{
+		Name: "kluis_append_batch", Help: "Appends stored in one transaction.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256},
+	})
+
+	// Folded counts events folded into read models, and FoldLag is how old the oldest event of a page is when the page is visible.
+	Folded  = factory.NewCounter(prometheus.CounterOpts{Name: "kluis_events_folded_total", Help: "Events folded into the read models."})
+	FoldLag = factory.NewHistogram(prometheus.HistogramOpts{
+		Name: "kluis_fold_lag_seconds", Help: "Age of the oldest event of a page in seconds, by the clocks of the database and of this process, when the page is in the read models.",
+		Buckets: []float64{.005, .02, .1, .5, 2, 10, 60, 600},
+	})
+)
