@@ -40,24 +40,22 @@ func health(a *api) {
 
 	registerPublic(a, operation{
 		Method: http.MethodGet, Path: metricsPath, ID: "get-metrics", Tag: "health", Status: http.StatusOK,
-		Summary: "The metrics of the process, for Prometheus", Access: public,
+		Summary: "The metrics of the process, for Prometheus", Access: public, Produces: telemetry.MediaType,
 		Description: "They name no workspace, person or address. Only clients in a loopback, private or link-local network are answered; for others there is nothing here.",
 	}, metrics(a))
 }
 
-type metricsOutput struct {
-	ContentType string `header:"Content-Type"`
-	Body        []byte
-}
-
 // metrics answers whoever is near. A proxy on the same machine that is not among the trusted ones makes everybody near: see operations.md.
-func metrics(a *api) func(context.Context, *struct{}) (*metricsOutput, error) {
-	return func(ctx context.Context, _ *struct{}) (*metricsOutput, error) {
+func metrics(a *api) func(context.Context, *struct{}) (*Streamed, error) {
+	return func(ctx context.Context, _ *struct{}) (*Streamed, error) {
 		if client := clientOf(ctx); !client.IsLoopback() && !client.IsPrivate() && !client.IsLinkLocalUnicast() {
 			return nil, newProblem(http.StatusNotFound)
 		}
 		text, err := telemetry.Text(ctx, a.Looks...)
-		return &metricsOutput{telemetry.MediaType, text}, err
+		return &Streamed{a.streamed(false, func(_ context.Context, w *stream) error {
+			_, err := w.Write(text)
+			return err
+		})}, err
 	}
 }
 
