@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -37,6 +38,20 @@ type model interface {
 	columnList() string
 	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
 	fold() fold
+	folded(records []domain.Record) any
+}
+
+// Folded gives the states that Apply alone makes of a log, by table, as JSON arrays: what the rows must be.
+func Folded(records []domain.Record) (map[string]json.RawMessage, error) {
+	all := map[string]json.RawMessage{}
+	for _, m := range models {
+		states, err := json.Marshal(m.folded(records))
+		if err != nil {
+			return nil, fmt.Errorf("fold %s: %w", m.table(), err)
+		}
+		all[m.table()] = states
+	}
+	return all, nil
 }
 
 // fold is the work on one page of records for one read model.
@@ -122,6 +137,19 @@ func (m *Model[T]) table() string                         { return m.name }
 func (m *Model[T]) columnList() string                    { return strings.Join(m.columns, ", ") }
 func (m *Model[T]) row(r domain.Record) (uuid.UUID, bool) { return m.rowOf(r) }
 func (m *Model[T]) fold() fold                            { return &page[T]{model: m, rows: map[uuid.UUID]*change[T]{}} }
+
+func (m *Model[T]) folded(records []domain.Record) any {
+	rows := map[uuid.UUID]*T{}
+	for _, r := range records {
+		if id, ok := m.rowOf(r); ok {
+			if rows[id] == nil {
+				rows[id] = new(T)
+			}
+			m.apply(rows[id], r)
+		}
+	}
+	return slices.AppendSeq([]*T{}, maps.Values(rows))
+}
 
 // Fold gives the state that records of one thing make, the oldest first.
 func (m *Model[T]) Fold(records []domain.Record) (state T) {

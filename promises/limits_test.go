@@ -16,16 +16,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/limit"
 )
 
-func init() {
-	bodies["forget-password"] = func(x *tenant) object { return object{"workspace": x.slug, "email": x.email} }
-	bodies["reset-password"] = func(x *tenant) object {
-		return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
-	}
-	bodies["change-password"] = func(x *tenant) object { // to the same, so that other samples go on
-		return object{"current": x.password, "password": x.password}
-	}
-}
-
 // newLimited makes processes on one database that limit as these entries of KLUIS_LIMITS say.
 func newLimited(t *testing.T, n int, entries ...string) []*process {
 	t.Helper()

@@ -3,7 +3,6 @@ package promises
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -35,11 +34,6 @@ type member struct {
 	Status   string
 	Language string
 	Version  int
-}
-
-type session struct {
-	ID      uuid.UUID
-	Current bool
 }
 
 // public is somebody without a token.
@@ -227,24 +221,4 @@ func (c *client) noDrift(t tester) {
 	if err != nil || drifts != nil {
 		t.Errorf("drift: %v, %v", drifts, err)
 	}
-}
-
-// newTask creates a task with a title of its own.
-func (c *client) newTask(t tester, fields ...object) domain.Task {
-	t.Helper()
-	wanted := object{"title": "Task " + uuid.NewString()}
-	for _, f := range fields {
-		for name, value := range f {
-			wanted[name] = value
-		}
-	}
-	return decode[domain.Task](t, c.call(t, "POST", "/api/tasks", wanted).want(t, 201))
-}
-
-func taskPath(task domain.Task, more ...any) string {
-	path := "/api/tasks/" + task.ID.String()
-	for _, m := range more {
-		path += fmt.Sprint("/", m)
-	}
-	return path
 }

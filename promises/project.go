@@ -5,11 +5,53 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
 )
+
+var _ = bring(noun{
+	name:  "project",
+	thing: func(t tester, x *tenant) uuid.UUID { return x.newProject(t, object{"name": x.private()}).ID },
+	bodies: map[string]func(x *tenant) object{
+		"create-project": func(x *tenant) object {
+			return object{"key": newKey(), "name": "p", "description": "d", "status": "active", "lead_id": x.things["member"],
+				"budget_minutes": 600, "budget_cents": 100_000, "hourly_rate_cents": 9_500}
+		},
+		"update-project": func(x *tenant) object {
+			return object{"name": uuid.NewString(), "description": "d", "status": "active", "lead_id": x.things["member"],
+				"budget_minutes": 60, "budget_cents": nil, "hourly_rate_cents": 0}
+		},
+	},
+	rule: judgeProject,
+	end: func(o *oracle) error {
+		for id, p := range the[uuid.UUID, judgedProject](o) {
+			if of := the[string, uuid.UUID](o)[p.key]; of == nil || *of != id {
+				return fmt.Errorf("project %s never took its key %s", id, p.key)
+			}
+		}
+		return nil
+	},
+	stream: func(e domain.Event, id uuid.UUID) string {
+		if _, ok := e.(domain.ProjectKeyTaken); ok {
+			return domain.KeyStream("WEB")
+		}
+		return domain.ProjectStream(id)
+	},
+	values: map[string][]string{"key": {"WEB", "APP"}, "status": domain.ProjectStatuses},
+	races: map[string]race{
+		"a task in a project that is archived": func(t tester, x *tenant) (one, other request) {
+			p := x.newProject(t)
+			return request{"PATCH", p.path(), object{"status": "archived"}}, request{"POST", "/api/tasks", object{"title": "late", "project_id": p.ID}}
+		},
+		"a task in a project that is deleted": func(t tester, x *tenant) (one, other request) {
+			p := x.newProject(t)
+			return request{"DELETE", p.path(), nil}, request{"POST", "/api/tasks", object{"title": "late", "project_id": p.ID}}
+		},
+	},
+})
 
 // apiProject is a project as a client reads it.
 type apiProject struct{ domain.Project }
@@ -43,7 +85,7 @@ func (c *client) newProject(t tester, fields ...object) apiProject {
 	return decode[apiProject](t, c.call(t, "POST", "/api/projects", body).want(t, 201))
 }
 
-type oracleProject struct {
+type judgedProject struct {
 	by, lead          uuid.UUID
 	key               string
 	archived, deleted bool
@@ -52,12 +94,18 @@ type oracleProject struct {
 
 var validKey = regexp.MustCompile(`^[A-Z]{2,10}$`)
 
-// project says whether an event of a project was right to accept.
-func (o *oracle) project(id, actor uuid.UUID, event domain.Event) error {
-	p := o.projects[id]
-	if e, ok := event.(domain.ProjectCreated); ok {
-		_, taken := o.keys[e.Key]
-		o.projects[id] = &oracleProject{by: actor, key: e.Key, archived: e.Status == "archived"}
+func judgeProject(o *oracle, f fact) error {
+	id, actor, projects, keys := f.id, f.actor, the[uuid.UUID, judgedProject](o), the[string, uuid.UUID](o)
+	if e, ok := f.event.(domain.ProjectKeyTaken); ok { // in the stream of the key
+		key, _ := strings.CutPrefix(f.Stream, "key-")
+		p, taken := projects[e.ProjectID], keys[key] != nil
+		keys[key] = &e.ProjectID
+		return when(f.Version != 1 || taken || p == nil || p.key != key, "the key is not the project's to take")
+	}
+	p := projects[id]
+	if e, ok := f.event.(domain.ProjectCreated); ok {
+		_, taken := keys[e.Key]
+		projects[id] = &judgedProject{by: actor, key: e.Key, archived: e.Status == "archived"}
 		return first(o.may(actor, domain.CreateProject, true), when(p != nil, "it is there"), when(taken, "the key was taken"),
 			when(!validKey.MatchString(e.Key), "that is no key"), o.lead(id, e.LeadID))
 	}
@@ -66,7 +114,7 @@ func (o *oracle) project(id, actor uuid.UUID, event domain.Event) error {
 	}
 	own := p.by == actor || p.lead == actor || slices.Contains(p.members, actor)
 	update := o.may(actor, domain.UpdateProject, own)
-	switch e := event.(type) {
+	switch e := f.event.(type) {
 	case domain.ProjectUpdated:
 		if e.LeadID.Set {
 			update = first(update, o.lead(id, e.LeadID.Value))
@@ -83,55 +131,22 @@ func (o *oracle) project(id, actor uuid.UUID, event domain.Event) error {
 		return first(update, remove(&p.members, e.MemberID))
 	case domain.ProjectDeleted:
 		p.deleted = true
-		for _, k := range o.tasks {
+		for _, k := range the[uuid.UUID, judgedTask](o) {
 			if k.project != nil && *k.project == id {
 				return fmt.Errorf("there are tasks in it")
 			}
 		}
 		return o.may(actor, domain.DeleteProject, own)
 	}
-	return fmt.Errorf("the oracle does not know it")
+	return errUnknown(f)
 }
 
 // lead makes somebody, or nobody, the lead of a project.
 func (o *oracle) lead(id uuid.UUID, lead *uuid.UUID) error {
 	if lead == nil {
-		o.projects[id].lead = uuid.Nil
+		the[uuid.UUID, judgedProject](o)[id].lead = uuid.Nil
 		return nil
 	}
-	o.projects[id].lead = *lead
+	the[uuid.UUID, judgedProject](o)[id].lead = *lead
 	return o.people.can(*lead)
-}
-
-// enter brings a task into a project, which must be there and take new tasks, or out of all.
-func (o *oracle) enter(id uuid.UUID, project *uuid.UUID) error {
-	k := o.tasks[id]
-	if project == nil {
-		k.project = nil
-		return nil
-	}
-	same := k.project != nil && *k.project == *project
-	k.project, k.unnumbered = project, true
-	p := o.projects[*project]
-	return first(when(same, "it is there already"), when(p == nil || p.deleted, "there is no such project"), when(p != nil && p.archived, "the project is archived"))
-}
-
-// key says whether an event in the stream of a key was right to accept: the first takes the key for a project that has it, all others
-// give a number to a task that just came into the project.
-func (o *oracle) key(key string, version int, event domain.Event) error {
-	if e, ok := event.(domain.ProjectKeyTaken); ok {
-		p := o.projects[e.ProjectID]
-		_, taken := o.keys[key]
-		o.keys[key] = e.ProjectID
-		return when(version != 1 || taken || p == nil || p.key != key, "the key is not the project's to take")
-	}
-	if e, ok := event.(domain.TaskNumbered); ok {
-		k := o.tasks[e.TaskID]
-		if k == nil || !k.unnumbered || *k.project != o.keys[key] {
-			return fmt.Errorf("no task waits for a key in that project")
-		}
-		k.unnumbered = false
-		return nil
-	}
-	return fmt.Errorf("the oracle does not know it")
 }

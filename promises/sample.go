@@ -1,47 +1,34 @@
 package promises
 
 import (
-	"math/rand/v2"
+	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/kluis-eu/kluis/domain"
 )
 
 // tenant is a workspace with one of each thing in it.
 type tenant struct {
 	*client
-	other  *client              // another member
-	things map[string]uuid.UUID // by the noun that paths name them with
+	other  *client              // another member, a manager
+	things map[string]uuid.UUID // by noun, and by what else paths call them
 	words  []string             // that nobody else may read
 }
 
+// newTenant makes a workspace with a thing of each noun.
 func (p *process) newTenant(t tester) *tenant {
 	t.Helper()
-	x := &tenant{client: p.signUp(t)}
+	x := &tenant{client: p.signUp(t), things: map[string]uuid.UUID{}}
 	x.other = x.member(t, "manager")
-	task := x.newTask(t, object{"description": "secret " + uuid.NewString()})
-	comment := decode[domain.Comment](t, x.call(t, "POST", taskPath(task, "comments"), object{"body": "secret " + uuid.NewString()}).want(t, 201))
-	project := x.newProject(t, object{"name": "secret " + uuid.NewString()})
-	x.things = map[string]uuid.UUID{"projects": project.ID, "tasks": task.ID, "comments": comment.ID, "members": x.other.id,
-		"sessions": decode[list[session]](t, x.other.call(t, "GET", "/api/sessions", nil).want(t, 200)).Items[0].ID}
-	for noun, id := range map[string]string{"tokens": "create-token", "integrations": "connect-integration"} {
-		if i := slices.IndexFunc(schema().operations, func(op apiOperation) bool { return op.id == id }); i >= 0 {
-			op := schema().operations[i]
-			x.things[noun] = decode[struct{ ID uuid.UUID }](t, x.call(t, op.method, op.path, bodies[id](x)).want(t, 201)).ID
-		}
-	}
-	tag := x.newTag(t, "secret "+uuid.NewString())
-	x.things["tags"] = tag.ID
-	for _, name := range []string{"other tags", "more tags"} { // to merge into
-		x.things[name] = x.newTag(t, uuid.NewString()).ID
-	}
-	x.words = []string{x.slug, x.workspace.ID.String(), x.id.String(), task.Title, task.Description, comment.Body, project.Name, tag.Name}
+	x.words = append(x.words, x.slug, x.workspace.ID.String(), x.id.String())
 	for _, c := range []*client{x.client, x.other} {
 		x.words = append(x.words, c.email, c.name, c.token)
+	}
+	for _, name := range slices.Sorted(maps.Keys(nouns)) {
+		if nouns[name].thing != nil {
+			x.one(t, name)
+		}
 	}
 	for _, id := range x.things {
 		x.words = append(x.words, id.String())
@@ -49,67 +36,34 @@ func (p *process) newTenant(t tester) *tenant {
 	return x
 }
 
-// bodies makes, for every operation that has a body, one that is accepted.
-var bodies = map[string]func(x *tenant) object{
-	"create-task": func(x *tenant) object {
-		return object{"title": "t", "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-			"project_id": x.things["projects"], "parent_id": x.things["tasks"], "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
-	},
-	"create-project": func(x *tenant) object {
-		return object{"key": newKey(), "name": "p", "description": "d", "status": "active", "lead_id": x.things["members"],
-			"budget_minutes": 600, "budget_cents": 100_000, "hourly_rate_cents": 9_500}
-	},
-	"update-project": func(x *tenant) object {
-		return object{"name": uuid.NewString(), "description": "d", "status": "active", "lead_id": x.things["members"],
-			"budget_minutes": 60, "budget_cents": nil, "hourly_rate_cents": 0}
-	},
-	"update-task": func(x *tenant) object {
-		return object{"title": uuid.NewString(), "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-			"project_id": x.things["projects"], "parent_id": nil, "assignee_ids": []uuid.UUID{x.things["members"]}, "tag_ids": []uuid.UUID{x.things["tags"]}, "estimate_minutes": 30}
-	},
-	"create-tag": func(*tenant) object { return object{"name": uuid.NewString(), "colour": "#1f6feb"} },
-	"update-tag": func(*tenant) object { return object{"name": uuid.NewString(), "colour": nil} },
-	"merge-tag": func(x *tenant) object {
-		return object{"into": x.things[[]string{"other tags", "more tags"}[rand.IntN(2)]]}
-	},
-	"create-comment":   func(*tenant) object { return object{"body": "b"} },
-	"update-comment":   func(*tenant) object { return object{"body": uuid.NewString()} },
-	"update-workspace": func(*tenant) object { return object{"name": uuid.NewString(), "plan": "pro"} },
-	"invite-member": func(*tenant) object {
-		return object{"email": uuid.NewString() + "@people.example", "full_name": "n", "role": "member", "language": "fr"}
-	},
-	"update-member":        func(*tenant) object { return object{"role": "member"} },
-	"update-me":            func(*tenant) object { return object{"language": "nl"} },
-	"begin-two-factor":     func(x *tenant) object { return object{"password": x.password} },
-	"confirm-two-factor":   func(*tenant) object { return object{"code": "000000"} },
-	"renew-recovery-codes": func(*tenant) object { return object{"code": "000000"} },
-	"disable-two-factor":   func(x *tenant) object { return object{"password": x.password, "code": "000000"} },
-	"update-policy": func(x *tenant) object {
-		return object{"two_factor_roles": [][]string{{}, {"auditor"}}[rand.IntN(2)], "password": x.password}
-	},
-	"create-token": func(*tenant) object {
-		return object{"name": "n", "expires_at": time.Now().Add(time.Hour), "grants": []domain.Grant{{Resource: "task", Action: "read", Scope: "own"}}}
-	},
-	"connect-integration": func(*tenant) object {
-		return object{"provider": "p", "name": "n", "access_token": "a", "refresh_token": "r", "expires_at": time.Now().Add(time.Hour), "scopes": []string{"s"}}
-	},
-	"sign-up": func(*tenant) object {
-		slug := "w" + uuid.NewString()[:13]
-		return object{"workspace": object{"slug": slug, "name": "n"}, "email": "a@" + slug + ".example", "full_name": "n",
-			"password": newPassword(), "plan": "free", "region": "be", "language": "en"}
-	},
-	"verify-signup": func(*tenant) object { return object{"signup_id": uuid.NewString(), "code": "000000"} },
-	"log-in": func(x *tenant) object {
-		return object{"workspace": x.slug, "email": x.email, "password": x.password}
-	},
-	"forget-password": func(x *tenant) object { return object{"workspace": x.slug, "email": x.email} },
-	"reset-password": func(x *tenant) object {
-		return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
-	},
-	"change-password": func(x *tenant) object { return object{"current": x.password, "password": newPassword()} },
-	"accept-invitation": func(x *tenant) object {
-		return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
-	},
+// one is the workspace's thing of a noun, which is made when it is first asked for.
+func (x *tenant) one(t tester, name string) uuid.UUID {
+	t.Helper()
+	if _, made := x.things[name]; !made {
+		make := nouns[name].thing
+		if make == nil {
+			t.Fatalf("promises/%s.go brings no thing", name)
+		}
+		x.things[name] = make(t, x)
+	}
+	return x.things[name]
+}
+
+// private is a text that nobody else may read.
+func (x *tenant) private() string {
+	text := "secret " + uuid.NewString()
+	x.words = append(x.words, text)
+	return text
+}
+
+// bodyMaker finds what makes a body for an operation that is accepted; nil when no noun brings it.
+func bodyMaker(id string) func(x *tenant) object {
+	for _, n := range nouns {
+		if make := n.bodies[id]; make != nil {
+			return make
+		}
+	}
+	return nil
 }
 
 // body is what to send to an operation: nil when it takes none.
@@ -118,15 +72,15 @@ func (x *tenant) body(t tester, op apiOperation) object {
 	if op.RequestBody == nil {
 		return nil
 	}
-	return bodies[op.id](x)
+	return bodyMaker(op.id)(x)
 }
 
-// sampled is the operations, but for those that nobody has said here how to ask: the test fails for each.
+// sampled is the operations, but for those that no noun says how to ask: the test fails for each.
 func sampled(t tester) (all []apiOperation) {
 	t.Helper()
 	for _, op := range schema().operations {
-		if bodies[op.id] == nil && op.RequestBody != nil {
-			t.Errorf("sample.go has no body for the operation %s", op.id)
+		if op.RequestBody != nil && bodyMaker(op.id) == nil {
+			t.Errorf("no noun in promises/ brings a body for the operation %s: that of /%s should", op.id, strings.Split(op.path, "/")[2])
 			continue
 		}
 		all = append(all, op)
@@ -142,17 +96,31 @@ func (x *tenant) ids(t tester, op apiOperation) map[string]string {
 		if p.Value.In != "path" {
 			continue
 		}
-		noun := strings.TrimSuffix(p.Value.Name, "_id") + "s"
-		if p.Value.Name == "id" {
-			noun = strings.Split(op.path, "/")[2]
+		if values := p.Value.Schema.Value.Enum; len(values) > 0 {
+			ids[p.Value.Name] = values[0].(string)
+			continue
 		}
-		id, known := x.things[noun]
+		name := strings.TrimSuffix(p.Value.Name, "_id")
+		if name == "id" {
+			name = namedInPath(strings.Split(op.path, "/")[2])
+		}
+		id, known := x.things[name]
 		if !known {
-			t.Fatalf("sample.go has no thing for %s, which the path of %s names", noun, op.id)
+			t.Fatalf("no noun in promises/ brings a thing for {%s} in the path of %s: promises/%s.go should", p.Value.Name, op.id, name)
 		}
 		ids[p.Value.Name] = id.String()
 	}
 	return ids
+}
+
+// namedInPath is the noun that a segment of paths names.
+func namedInPath(segment string) string {
+	for name, n := range nouns {
+		if n.path == segment {
+			return name
+		}
+	}
+	return segment
 }
 
 // at is the operation's path with these ids in it.

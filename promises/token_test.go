@@ -14,36 +14,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-type apiToken struct {
-	ID        uuid.UUID
-	Name      string
-	Grants    domain.Grants
-	ExpiresAt time.Time  `json:"expires_at"`
-	UsedAt    *time.Time `json:"used_at"`
-	Token     string
-}
-
-var tomorrow = time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
-
-// newToken makes a token with grants, or with none given, and gives the same person with it.
-func (c *client) newToken(t tester, grants ...domain.Grant) (*client, apiToken) {
-	t.Helper()
-	body := object{"name": "script", "expires_at": tomorrow}
-	if grants != nil {
-		body["grants"] = grants
-	}
-	made := decode[apiToken](t, c.call(t, "POST", "/api/tokens", body).want(t, 201))
-	if !strings.HasPrefix(made.Token, "klp_") || !made.ExpiresAt.Equal(tomorrow) {
-		t.Fatalf("made %+v", made)
-	}
-	c.site.secret(made.Token)
-	return c.as(made.Token), made
-}
-
-func grant(p domain.Permission, scope domain.Scope) domain.Grant {
-	return domain.Grant{Resource: p.Resource, Action: p.Action, Scope: scope}
-}
-
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	p := newProcesses(t, 2, false)

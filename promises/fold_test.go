@@ -1,0 +1,68 @@
+package promises
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Whatever happened, in whatever order, and however it is cut into pages: the rows are what Apply alone makes of the log.
+// So is what comes of a row that is read and of the records behind it: what commands decide on.
+func TestRowsAreFolds(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)[0]
+	// Provisioning is most of the cost, so the histories of all runs go on in three workspaces.
+	type place struct {
+		*client
+		things map[string][]uuid.UUID
+	}
+	var places []place
+	for range 3 {
+		ada := p.signUp(t)
+		places = append(places, place{ada, map[string][]uuid.UUID{"workspace": {ada.workspace.ID}, "member": {ada.id}}})
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		at := rapid.SampledFrom(places).Draw(r, "workspace")
+		for range rapid.IntRange(1, 4).Draw(r, "pages") {
+			w := &world{T: r, things: at.things}
+			for range rapid.IntRange(1, 12).Draw(r, "events of a page") {
+				w.happen(rapid.SampledFrom(domain.Types()).Draw(r, "type"))
+			}
+			for _, write := range w.writes {
+				if _, err := p.store.Append(t.Context(), at.workspace, eventstore.Append{Actor: at.id, Writes: []eventstore.Write{write}}); err != nil {
+					r.Fatalf("%s: %v", write.Events[0].Type, err)
+				}
+			}
+			if _, err := p.views.CatchUp(t.Context(), at.workspace); err != nil {
+				r.Fatal(err)
+			}
+		}
+		at.wantFolds(r)
+	})
+	for _, at := range places {
+		at.noDrift(t)
+	}
+}
+
+// wantFolds compares the rows of every read model with what Apply alone makes of the log.
+func (c *client) wantFolds(t tester) {
+	t.Helper()
+	for table, states := range must(projections.Folded(must(projections.Decode(c.log(t))))) {
+		var wrong []string
+		if err := c.db.Read(context.Background(), c.workspace, pg.Exec(fmt.Sprintf(`select coalesce(json_agg(id order by id), '[]') from json_populate_recordset(null::%[1]s, $1::text::json) folded
+			full join %[1]s stored using (id) where folded is distinct from stored`, table), string(states)).Scan(&wrong)); err != nil {
+			t.Fatalf("%s: %v", table, err)
+		}
+		if len(wrong) > 0 {
+			t.Fatalf("%s: the rows %v are not what the log makes of them", table, wrong)
+		}
+	}
+}

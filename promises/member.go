@@ -1,0 +1,128 @@
+package promises
+
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+var _ = bring(noun{
+	name:  "member",
+	thing: func(_ tester, x *tenant) uuid.UUID { return x.other.id },
+	bodies: map[string]func(x *tenant) object{
+		"invite-member": func(*tenant) object {
+			return object{"email": uuid.NewString() + "@people.example", "full_name": "n", "role": "member", "language": "fr"}
+		},
+		"accept-invitation": func(x *tenant) object {
+			return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
+		},
+		"update-member": func(*tenant) object { return object{"role": "member"} },
+		"update-me":     func(*tenant) object { return object{"language": "nl"} },
+	},
+	rule: judgeMember,
+	stream: func(e domain.Event, id uuid.UUID) string {
+		if _, ok := e.(interface{ Member() uuid.UUID }); ok {
+			return domain.RosterStream
+		}
+		return domain.AccountStream(id)
+	},
+	values: map[string][]string{"role": roleNames(), "language": domain.Languages},
+	races: map[string]race{
+		"work for who is out": func(t tester, x *tenant) (one, other request) {
+			return request{"POST", "/api/members/" + x.other.id.String() + "/deactivate", nil}, request{"PUT", taskPath(x.newTask(t), "assignees", x.other.id), nil}
+		},
+	},
+})
+
+func roleNames() (names []string) {
+	for _, role := range domain.BuiltInRoles {
+		names = append(names, role.Name)
+	}
+	return names
+}
+
+// judgeMember is the rule of the roster. What happens to accounts is judged no further than that it happens to a member.
+func judgeMember(o *oracle, e fact) error {
+	about, ok := e.event.(interface{ Member() uuid.UUID })
+	if !ok {
+		return when(len(o.people) == 0, "there are no members yet")
+	}
+	err := o.member(e.actor, about.Member(), e.event)
+	o.people.apply(e.event)
+	return first(err, when(o.people.activeAdmins() == 0, "no active admin is left"))
+}
+
+func (o *oracle) member(actor, subject uuid.UUID, event domain.Event) error {
+	who := o.people[subject]
+	admin := o.may(actor, domain.UpdateMember, true)
+	switch e := event.(type) {
+	case domain.MemberAdded:
+		return when(len(o.people) > 0, "there are members already")
+	case domain.MemberInvited:
+		return first(o.may(actor, domain.CreateMember, true), o.covers(actor, e.Role), when(who != nil, "it is there"))
+	case domain.MemberJoined:
+		return when(actor != subject || who == nil || who.status != "invited", "nobody was invited")
+	case domain.MemberRoleChanged:
+		return first(admin, o.covers(actor, e.Role), when(who.status == "removed" || who.role == e.Role, "it is so already"))
+	case domain.MemberDeactivated:
+		return first(admin, when(who.status != "active", "the member is not active"))
+	case domain.MemberReactivated:
+		return first(admin, when(who.status != "deactivated", "the member is not deactivated"))
+	case domain.MemberRemoved:
+		return first(o.may(actor, domain.DeleteMember, true), when(who.status == "removed", "it is so already"))
+	}
+	return nil
+}
+
+// covers tells whether the actor's role grants all that another one does.
+func (o *oracle) covers(actor uuid.UUID, role string) error {
+	for _, g := range domain.GrantsOf(role) {
+		if err := o.may(actor, domain.Permission{Resource: g.Resource, Action: g.Action}, g.Scope == domain.Own); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roster is who has which role and status, by the log alone.
+type roster map[uuid.UUID]*struct{ role, status string }
+
+func (r roster) apply(e domain.Event) {
+	switch e := e.(type) {
+	case domain.MemberAdded:
+		r[e.MemberID] = &struct{ role, status string }{e.Role, "active"}
+	case domain.MemberInvited:
+		r[e.MemberID] = &struct{ role, status string }{e.Role, "invited"}
+	case domain.MemberJoined:
+		r[e.MemberID].status = "active"
+	case domain.MemberReactivated:
+		r[e.MemberID].status = "active"
+	case domain.MemberRoleChanged:
+		r[e.MemberID].role = e.Role
+	case domain.MemberDeactivated:
+		r[e.MemberID].status = "deactivated"
+	case domain.MemberRemoved:
+		r[e.MemberID].status = "removed"
+	}
+}
+
+func (r roster) activeAdmins() (n int) {
+	for _, m := range r {
+		if m.role == "admin" && m.status == "active" {
+			n++
+		}
+	}
+	return n
+}
+
+// can tells whether all these can be given work.
+func (r roster) can(ids ...uuid.UUID) error {
+	for _, id := range ids {
+		if who := r[id]; who == nil || who.status != "active" && who.status != "invited" {
+			return fmt.Errorf("%s can have no work", id)
+		}
+	}
+	return nil
+}
