@@ -272,3 +272,5 @@ func TestNarrowScopesUseIndexes(t *testing.T) {
 		}
 	}
 }
+
+func pick[T any](r *rapid.T, name string, from []T) T { return rapid.SampledFrom(from).Draw(r, name) }

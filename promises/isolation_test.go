@@ -130,7 +130,7 @@ func TestTokensOpenOneWorkspace(t *testing.T) {
 		if op.method != "GET" || op.public() {
 			continue
 		}
-		target := op.at(b.ids(t, op))
+		target := op.at(b.ids(t, op)) + op.query()
 		a.isSecretIn(t, op.id, b.call(t, "GET", target, nil).want(t, 200))
 		refused := forged.call(t, "GET", target, nil)
 		refused.problem(t, 401, "unauthenticated")

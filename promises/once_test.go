@@ -236,7 +236,10 @@ func TestKeyOnEveryCommand(t *testing.T) {
 			if again := y.call(t, op.method, op.at(ids), body, key); again.essence() != first.essence() {
 				t.Errorf("%s: answered %s and later %s", op.id, first.essence(), again.essence())
 			}
-			for name := range ids {
+			for name, id := range ids {
+				if uuid.Validate(id) != nil {
+					continue
+				}
 				changed := maps.Clone(ids)
 				changed[name] = uuid.NewString()
 				y.call(t, op.method, op.at(changed), body, key).problem(t, 422, "idempotency_key_reused")

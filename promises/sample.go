@@ -2,6 +2,7 @@ package promises
 
 import (
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -96,8 +97,12 @@ func (x *tenant) ids(t tester, op apiOperation) map[string]string {
 		if p.Value.In != "path" {
 			continue
 		}
-		if values := p.Value.Schema.Value.Enum; len(values) > 0 {
-			ids[p.Value.Name] = values[0].(string)
+		switch s := p.Value.Schema.Value; {
+		case len(s.Enum) > 0:
+			ids[p.Value.Name] = s.Enum[0].(string)
+			continue
+		case s.Type.Is("integer"):
+			ids[p.Value.Name] = "1"
 			continue
 		}
 		name := strings.TrimSuffix(p.Value.Name, "_id")
@@ -130,6 +135,20 @@ func (op apiOperation) at(ids map[string]string) string {
 		path = strings.ReplaceAll(path, "{"+name+"}", id)
 	}
 	return path
+}
+
+// query is what an operation asks for in the query, with its question mark: positions of the log, so far.
+func (op apiOperation) query() string {
+	values := url.Values{}
+	for _, p := range op.Parameters {
+		if p.Value.In == "query" && p.Value.Required {
+			values.Set(p.Value.Name, "1")
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return "?" + values.Encode()
 }
 
 // public tells whether an operation is for anybody.
