@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kluis-eu/kluis/cmd/app"
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/http"
@@ -22,7 +23,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/pgtest"
 	"github.com/kluis-eu/kluis/internal/tenancy"
-	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/jobs"
 	"github.com/kluis-eu/kluis/migrations"
 	"github.com/kluis-eu/kluis/projections"
@@ -48,6 +48,7 @@ type process struct {
 	site       *site
 	url        string // of HTTP
 	db         *pg.DB
+	program    *app.Program
 	store      *eventstore.Store
 	views      *projections.Projections
 	does       *commands.Commands
@@ -107,11 +108,6 @@ func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duratio
 	p := &process{site: s, log: &logBuffer{}, background: background}
 	log := slog.New(slog.NewJSONHandler(p.log, nil))
 	p.open(t, log, bound)
-	server, err := http.New(http.Options{Authenticate: p.does.Authenticate, Commands: p.does, Views: p.views,
-		Ready: p.db.Ready, Log: log, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -120,23 +116,14 @@ func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duratio
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := server.Serve(ctx, listener); err != nil {
+		if err := p.program.Run(ctx, listener, background); err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	if background {
-		running.Go(func() {
-			if err := p.jobs.Run(ctx); err != nil {
-				t.Errorf("background: %v", err)
-			}
-		})
-	}
 	p.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
-		p.does.Wait()
-		p.store.Close()
-		p.db.Close()
+		p.program.Close()
 		p.checkLog(t)
 	})
 	t.Cleanup(p.stop)
@@ -146,22 +133,17 @@ func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duratio
 	return p
 }
 
-// open makes everything behind HTTP, as cmd/kluis does.
+// open makes the program, with cheap passwords and without limits.
 func (p *process) open(t *testing.T, log *slog.Logger, bound time.Duration) {
 	t.Helper()
 	p.db = must(pg.Open(context.Background(), p.site.url, 12))
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
-	bell := eventstore.NewBell()
-	p.store = eventstore.New(p.db, bell)
-	p.views = projections.New(p.db, p.store, bell, bound)
-	p.does = commands.New(commands.Needs{
-		DB: p.db, Store: p.store, Views: p.views, Keys: p.keys, Vault: vault.New(p.db, p.keys), Log: log, Region: "be", Kept: p.site.kept,
-		Tenancy: must(tenancy.New(p.db, migrations.Control, migrations.Workspace)),
-		Hasher:  must(password.NewHasher(password.Floor, 2, 64)),
-		Outbox:  must(jobs.NewOutbox(p.db, p.keys)),
-	})
-	sender := must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log))
-	p.jobs = must(jobs.New(jobs.Needs{DB: p.db, Bell: bell, Views: p.views, Commands: p.does, Sender: sender, Keys: p.keys, Log: log}))
+	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
+		Commands: commands.Needs{Keys: p.keys, Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept},
+		Sender:   must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
+		HTTP:     http.Options{Ready: p.db.Ready, Version: "test"},
+	}))
+	p.store, p.views, p.does, p.jobs = p.program.Store, p.program.Views, p.program.Commands, p.program.Jobs
 }
 
 // must is for what cannot fail in a test that is worth anything.

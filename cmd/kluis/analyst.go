@@ -36,7 +36,7 @@ func (g analystGrant) Run(ctx context.Context, out outputs) error {
 	}
 	defer b.close()
 	until := time.Now().AddDate(0, 0, g.Days)
-	login, password, err := b.tenancy.GrantAnalyst(ctx, g.Workspace, g.Name, until)
+	login, password, err := b.Tenancy.GrantAnalyst(ctx, g.Workspace, g.Name, until)
 	if errors.Is(err, tenancy.ErrAnalystName) {
 		return usageError{err}
 	}
@@ -69,7 +69,7 @@ func (l analystList) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	analysts, err := b.tenancy.Analysts(ctx)
+	analysts, err := b.Tenancy.Analysts(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (r analystRevoke) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	if err := b.tenancy.RevokeAnalyst(ctx, r.Login); err != nil {
+	if err := b.Tenancy.RevokeAnalyst(ctx, r.Login); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out.stdout, "%s is revoked\n", r.Login)

@@ -9,25 +9,20 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/kluis-eu/kluis/cmd/app"
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/pgserver"
 	"github.com/kluis-eu/kluis/internal/tenancy"
-	"github.com/kluis-eu/kluis/migrations"
 	"github.com/kluis-eu/kluis/projections"
 )
 
 // base is what every command that opens the database has: the database, in this program's shape or not
 // yet, and the rooms that need no keys.
 type base struct {
+	*app.Base
 	log     *slog.Logger
-	db      *pg.DB
-	tenancy *tenancy.Tenancy
-	bell    *eventstore.Bell
-	store   *eventstore.Store
-	views   *projections.Projections
 	url     string           // of the database, with the login's password
 	private *pgserver.Server // nil when the database is somebody else's
 
@@ -39,7 +34,8 @@ const maxConns = 20
 
 // open is for what makes a database where there is none: serve and migrate.
 func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err error) {
-	b = &base{log: s.logger(stderr), setConfig: s.SetConfig}
+	log := s.logger(stderr)
+	b = &base{log: log, setConfig: s.SetConfig}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -48,35 +44,34 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	}()
 	url, ownerURL := s.DatabaseURL, s.OwnerURL
 	if url == "" {
-		if err = s.firstKeys(b.log); err != nil {
+		if err = s.firstKeys(log); err != nil {
 			return b, err
 		}
-		if b.private, err = private.start(ctx, s.postgresFolder(), b.log); err != nil {
+		if b.private, err = private.start(ctx, s.postgresFolder(), log); err != nil {
 			return b, err
 		}
 		url, ownerURL = b.private.URL("kluis"), b.private.AdminURL("kluis")
 	}
 	b.url = url
-	if b.db, err = pg.Open(ctx, url, maxConns); errors.Is(err, pg.ErrURL) {
+	db, err := pg.Open(ctx, url, maxConns)
+	if errors.Is(err, pg.ErrURL) {
 		return b, usageError{err}
 	} else if err != nil {
 		return b, err
 	}
 	if ownerURL != "" {
-		if err = b.db.SeparateOwner(ctx, ownerURL); errors.Is(err, pg.ErrURL) {
-			return b, usageError{errors.New("KLUIS_OWNER_URL cannot be parsed: expected postgres://user:password@host:port/database")}
-		} else if err != nil {
-			return b, err
-		}
+		err = db.SeparateOwner(ctx, ownerURL)
 	}
-	if b.tenancy, err = tenancy.New(b.db, migrations.Control, migrations.Workspace); err != nil {
-		return b, err
+	if err == nil {
+		b.Base, err = app.On(db, log, projections.Bound)
 	}
-	b.tenancy.Log, b.tenancy.Shape, b.tenancy.Views = b.log, projections.Shape, migrations.Analytics
-	b.bell = eventstore.NewBell()
-	b.store = eventstore.New(b.db, b.bell).Accept(domain.Types()...)
-	b.views = projections.New(b.db, b.store, b.bell, projections.Bound)
-	return b, nil
+	if err != nil {
+		db.Close()
+	}
+	if errors.Is(err, pg.ErrURL) {
+		err = usageError{errors.New("KLUIS_OWNER_URL cannot be parsed: expected postgres://user:password@host:port/database")}
+	}
+	return b, err
 }
 
 // openThere is open for everything else, which makes nothing: in a wrong folder it says so.
@@ -97,23 +92,23 @@ func (s settings) openMigrated(ctx context.Context, stderr io.Writer) (*base, er
 	if err != nil {
 		return nil, err
 	}
-	if err := b.tenancy.Serves(ctx); err != nil {
+	if err := b.Tenancy.Serves(ctx); err != nil {
 		b.close()
 		return nil, err
 	}
-	b.db.Guard(b.tenancy.Inspect)
+	b.DB.Guard(b.Tenancy.Inspect)
 	return b, nil
 }
 
 // prepare brings what all workspaces share to this program's shape, and proves that workspaces are kept apart.
 func (b *base) prepare(ctx context.Context) error {
-	if err := b.tenancy.Prepare(ctx); err != nil {
+	if err := b.Tenancy.Prepare(ctx); err != nil {
 		return err
 	}
-	if err := mail.Migrate(ctx, b.db); err != nil {
+	if err := mail.Migrate(ctx, b.DB); err != nil {
 		return err
 	}
-	if err := b.tenancy.SelfTest(ctx); err != nil {
+	if err := b.Tenancy.SelfTest(ctx); err != nil {
 		return err
 	}
 	return b.checkSetConfig(ctx)
@@ -122,12 +117,12 @@ func (b *base) prepare(ctx context.Context) error {
 // checkSetConfig looks whether everybody may call set_config, with which an SQL injection into one workspace's transaction
 // would take the role of another.
 func (b *base) checkSetConfig(ctx context.Context) error {
-	open, run, err := b.tenancy.SetConfigOpen(ctx)
+	open, run, err := b.Tenancy.SetConfigOpen(ctx)
 	if err != nil || !open || b.setConfig == "public" {
 		return err
 	}
 	if b.setConfig == "warn" {
-		b.log.Warn("everybody may call set_config in this database, so isolation rests on there being no SQL injection", "run as a superuser", run, "or set", "KLUIS_SET_CONFIG=public")
+		b.Log.Warn("everybody may call set_config in this database, so isolation rests on there being no SQL injection", "run as a superuser", run, "or set", "KLUIS_SET_CONFIG=public")
 		return nil
 	}
 	return fmt.Errorf("everybody may call set_config in this database: as a superuser, run there %s; or set KLUIS_SET_CONFIG=public", run)
@@ -138,24 +133,24 @@ func (b *base) migrate(ctx context.Context) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	return b.tenancy.Migrate(ctx, func(done, all int) { b.log.Info("workspace migrated", "done", done, "of", all) })
+	return b.Tenancy.Migrate(ctx, func(done, all int) { b.Log.Info("workspace migrated", "done", done, "of", all) })
 }
 
 // begin is prepare for a server, which migrates workspaces beside serving: it is refused where there is none that it could serve.
 func (b *base) begin(ctx context.Context) error {
-	if err := b.db.Room(ctx); err != nil {
+	if err := b.DB.Room(ctx); err != nil {
 		return err
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	b.db.Guard(b.admit)
-	return b.tenancy.OursAtAll(ctx)
+	b.DB.Guard(b.admit)
+	return b.Tenancy.OursAtAll(ctx)
 }
 
 // admit is the gate of workspaces in a server: one that lacks migrations gets them, and is not available until it has them.
 func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
-	err := b.tenancy.Admit(ctx, w, lacks)
+	err := b.Tenancy.Admit(ctx, w, lacks)
 	if lacking, is := errors.AsType[*tenancy.LackingError](err); is {
 		refusal := domain.Refuse(domain.Unavailable, "workspace_migrating", "the workspace is being brought up to date: ask again")
 		refusal.RetryAfter = lacking.Wait
@@ -167,16 +162,10 @@ func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	return err
 }
 
-// close ends what open began: appends first, then the pool, then the server under it.
+// close ends what open began: what stands on the database, then the server under it.
 func (b *base) close() {
-	if b.store != nil {
-		b.store.Close()
-	}
-	if b.tenancy != nil {
-		b.tenancy.Close()
-	}
-	if b.db != nil {
-		b.db.Close()
+	if b.Base != nil {
+		b.Close()
 	}
 	if b.private != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -192,8 +181,8 @@ func (b *base) close() {
 func (b *base) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := b.db.Ready(ctx); err != nil {
+	if err := b.DB.Ready(ctx); err != nil {
 		return err
 	}
-	return b.tenancy.Serves(ctx)
+	return b.Tenancy.Serves(ctx)
 }

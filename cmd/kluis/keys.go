@@ -140,8 +140,8 @@ func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.R
 
 // rotation is one of all there is.
 func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
-	return vault.Rotation{DB: b.db, Keys: ring, Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
-		entries, err := b.tenancy.All(ctx)
+	return vault.Rotation{DB: b.DB, Keys: ring, Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
+		entries, err := b.Tenancy.All(ctx)
 		if pg.Is(err, pg.UndefinedTable) {
 			return nil, nil // a database that was never migrated
 		}
@@ -158,10 +158,10 @@ func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
 func (b *base) followKeys(ctx context.Context, ring *keyring.Keyring) {
 	ring.Follow(ctx, func(err error) {
 		if err != nil {
-			b.log.ErrorContext(ctx, "the key file has changed and is not as it must be: going on with the keys of before", "keys", ring, "error", err.Error())
+			b.Log.ErrorContext(ctx, "the key file has changed and is not as it must be: going on with the keys of before", "keys", ring, "error", err.Error())
 			return
 		}
-		b.log.InfoContext(ctx, "the key file has changed", "keys", ring)
+		b.Log.InfoContext(ctx, "the key file has changed", "keys", ring)
 	}, func(ctx context.Context, left *keyring.Keyring) error {
 		census, err := b.rotation(left).Count(ctx)
 		if err != nil {
@@ -174,11 +174,11 @@ func (b *base) followKeys(ctx context.Context, ring *keyring.Keyring) {
 // checkKeys refuses to serve with keys that do not open what is in the database: those of another installation, or
 // ones made anew because the right file was not there.
 func (b *base) checkKeys(ctx context.Context, ring *keyring.Keyring) error {
-	oldest, err := b.tenancy.List(ctx, 1)
+	oldest, err := b.Tenancy.List(ctx, 1)
 	if err != nil || len(oldest) == 0 {
 		return err
 	}
-	return vault.New(b.db, ring).Check(ctx, oldest[0].Workspace())
+	return vault.New(b.DB, ring).Check(ctx, oldest[0].Workspace())
 }
 
 // rotationProgress says on stderr how far it is, about once a second, and at the end of each pass.

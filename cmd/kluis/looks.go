@@ -21,7 +21,7 @@ func (b *base) looks(hasher *password.Hasher) []telemetry.Look {
 
 // own is what this process knows without asking.
 func (b *base) own(hasher *password.Hasher) []telemetry.Gauge {
-	pool := b.db.Pool().Stat()
+	pool := b.DB.Pool().Stat()
 	running, waiting := hasher.Load()
 	return []telemetry.Gauge{
 		{Name: "kluis_build_info", Help: "1, with the version.", Labels: prometheus.Labels{"version": version}, Value: 1},
@@ -37,7 +37,7 @@ func (b *base) own(hasher *password.Hasher) []telemetry.Gauge {
 
 // shared is what all processes of the installation share, from the control schema.
 func (b *base) shared(ctx context.Context) (found []telemetry.Gauge, err error) {
-	err = b.db.Control(ctx, func(tx pgx.Tx) error {
+	err = b.DB.Control(ctx, func(tx pgx.Tx) error {
 		for _, look := range []struct{ name, help, label, sql string }{
 			{"kluis_workspaces", "Workspaces, by status.", "status", `select status, count(*)::float from kluis.workspace group by status`},
 			{"kluis_workspaces_failing", "Workspaces whose background work failed and is left alone for a while.", "", `select '', count(distinct workspace_id)::float from kluis.signal where attempts > 0`},

@@ -8,8 +8,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/pg"
-	"github.com/kluis-eu/kluis/internal/vault"
-	"github.com/kluis-eu/kluis/jobs"
 )
 
 // member is `kluis member unlock|reset-two-factor|make-admin`: for a workspace whose only admin cannot help themselves.
@@ -63,18 +61,10 @@ func (m memberArgs) run(ctx context.Context, out outputs, done string, do func(*
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
-	outbox, err := jobs.NewOutbox(b.db, keys)
+	does, err := b.Commands(ctx, commands.Needs{Keys: keys, PublicURL: m.PublicURL}, rules)
 	if err != nil {
 		return err
 	}
-	limits, err := limit.Open(ctx, b.db, keys, rules, b.log)
-	if err != nil {
-		return err
-	}
-	does := commands.New(commands.Needs{
-		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys),
-		Outbox: outbox, Limits: limits, Log: b.log, PublicURL: m.PublicURL,
-	})
 	if err := do(does, ctx, entry.Workspace(), entry.Slug, m.Email); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (m migrateStatus) Run(ctx context.Context, out outputs) error {
 }
 
 func (m migrateStatus) print(ctx context.Context, b *base, out outputs) error {
-	status, err := b.tenancy.Status(ctx)
+	status, err := b.Tenancy.Status(ctx)
 	if err != nil {
 		return err
 	}

@@ -21,10 +21,10 @@ func (r rebuild) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	entries, err := b.tenancy.List(ctx, 0)
+	entries, err := b.Tenancy.List(ctx, 0)
 	if err == nil && r.Slug != "" {
 		var one tenancy.Entry
-		one, err = b.tenancy.BySlug(ctx, r.Slug)
+		one, err = b.Tenancy.BySlug(ctx, r.Slug)
 		entries = []tenancy.Entry{one}
 	}
 	if err != nil {
@@ -34,7 +34,7 @@ func (r rebuild) Run(ctx context.Context, out outputs) error {
 	for _, entry := range entries {
 		progress := r.progress(out, entry.Slug)
 		if r.Check {
-			drifts, err := b.views.Check(ctx, entry.Workspace(), progress)
+			drifts, err := b.Views.Check(ctx, entry.Workspace(), progress)
 			if err != nil {
 				return fmt.Errorf("%s: %w", entry.Slug, err)
 			}
@@ -45,7 +45,7 @@ func (r rebuild) Run(ctx context.Context, out outputs) error {
 			continue
 		}
 		start := time.Now()
-		events, err := b.views.Rebuild(ctx, entry.Workspace(), progress)
+		events, err := b.Views.Rebuild(ctx, entry.Workspace(), progress)
 		if err != nil {
 			return fmt.Errorf("%s: %w", entry.Slug, err)
 		}

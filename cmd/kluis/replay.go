@@ -22,7 +22,7 @@ func (r replay) Run(ctx context.Context, out outputs) error {
 	defer b.close()
 	lines := bufio.NewWriterSize(out.stdout, 1<<16)
 	var line []byte
-	_, err = b.store.Each(ctx, entry.Workspace(), r.From, func(record eventstore.Record) error {
+	_, err = b.Store.Each(ctx, entry.Workspace(), r.From, func(record eventstore.Record) error {
 		line = append(record.AppendLine(line[:0]), '\n')
 		_, err := lines.Write(line)
 		return err

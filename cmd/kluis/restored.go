@@ -24,14 +24,14 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 	if err := b.migrate(ctx); err != nil {
 		return err
 	}
-	if err := b.tenancy.Heal(ctx); err != nil {
+	if err := b.Tenancy.Heal(ctx); err != nil {
 		return err
 	}
 	signups, mails, err := b.endWaiting(ctx)
 	if err != nil {
 		return err
 	}
-	entries, err := b.tenancy.All(ctx)
+	entries, err := b.Tenancy.All(ctx)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 	fmt.Fprintln(table, "WORKSPACE\tEPOCH\tSESSIONS\tAPI TOKENS\tCODES\tRECOVERY CODES")
 	var sum domain.WorkspaceRestored
 	for _, e := range entries {
-		done, err := commands.Restored(ctx, b.db, b.store, e.Workspace())
+		done, err := commands.Restored(ctx, b.DB, b.Store, e.Workspace())
 		if err != nil {
 			return fmt.Errorf("workspace %q (run it again: those before it begin one more epoch): %w", e.Slug, err)
 		}
@@ -58,7 +58,7 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 
 // endWaiting ends what waits in the control schema: sign-ups, mails, and signals, which whoever reads finds again by themselves.
 func (b *base) endWaiting(ctx context.Context) (signups, mails int64, err error) {
-	err = b.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+	err = b.DB.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `delete from kluis.signal`); err != nil {
 			return err
 		}

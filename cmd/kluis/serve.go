@@ -9,14 +9,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kluis-eu/kluis/cmd/app"
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/http"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
-	"github.com/kluis-eu/kluis/internal/keyring"
-	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
-	"github.com/kluis-eu/kluis/internal/vault"
-	"github.com/kluis-eu/kluis/jobs"
 )
 
 // serve is `kluis serve`.
@@ -64,27 +61,17 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, b.log)
+	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, b.Log)
 	if err != nil {
 		return err
 	}
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
-	does, err := s.commands(ctx, b, keys, set)
-	if err != nil {
-		return err
-	}
-	defer does.Wait()
-	server, err := http.New(http.Options{
-		Authenticate: does.Authenticate, Commands: does, Views: b.views, Ready: b.ready, Looks: b.looks(set.hasher),
-		Log: b.log, TrustedProxies: set.trusted, Version: version,
-	})
-	if err != nil {
-		return err
-	}
-	background, err := jobs.New(jobs.Needs{
-		DB: b.db, Bell: b.bell, Views: b.views, Commands: does, Sender: sender, Keys: keys, Log: b.log,
+	program, err := b.Program(ctx, app.Given{
+		Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: "be", Kept: &checkpoint.Folder{Path: s.checkpoints()}, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
+		Rules:    set.rules, Sender: sender,
+		HTTP: http.Options{Ready: b.ready, Looks: b.looks(set.hasher), TrustedProxies: set.trusted, Version: version},
 	})
 	if err != nil {
 		return err
@@ -93,30 +80,11 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err != nil {
 		return fmt.Errorf("KLUIS_LISTEN: %w", err)
 	}
-	b.log.Info("serving", "address", "http://"+listener.Addr().String(), "docs", "http://"+listener.Addr().String()+"/api/docs/", "version", version)
+	b.Log.Info("serving", "address", "http://"+listener.Addr().String(), "docs", "http://"+listener.Addr().String()+"/api/docs/", "version", version)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return server.Serve(ctx, listener) })
-	group.Go(func() error { return b.tenancy.Keep(ctx) })
-	if s.Background {
-		group.Go(func() error { return background.Run(ctx) })
-	}
+	group.Go(func() error { return program.Run(ctx, listener, s.Background) })
 	group.Go(func() error { b.followKeys(ctx, keys); return nil })
 	begin()
-	defer b.log.Info("stopped")
+	defer b.Log.Info("stopped")
 	return group.Wait()
-}
-
-func (s serve) commands(ctx context.Context, b *base, keys *keyring.Keyring, set checked) (*commands.Commands, error) {
-	outbox, err := jobs.NewOutbox(b.db, keys)
-	if err != nil {
-		return nil, err
-	}
-	limits, err := limit.Open(ctx, b.db, keys, set.rules, b.log)
-	if err != nil {
-		return nil, err
-	}
-	return commands.New(commands.Needs{
-		DB: b.db, Store: b.store, Views: b.views, Tenancy: b.tenancy, Keys: keys, Vault: vault.New(b.db, keys), Hasher: set.hasher,
-		Outbox: outbox, Limits: limits, Log: b.log, Region: "be", Kept: &checkpoint.Folder{Path: s.checkpoints()}, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
-	}), nil
 }

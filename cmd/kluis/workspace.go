@@ -25,7 +25,7 @@ func (l workspaceList) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	entries, err := b.tenancy.All(ctx)
+	entries, err := b.Tenancy.All(ctx)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s workspaceShow) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	w, mark, err := b.views.GetWorkspace(ctx, entry.Workspace())
+	w, mark, err := b.Views.GetWorkspace(ctx, entry.Workspace())
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s settings) openWorkspace(ctx context.Context, out outputs, slug string) (
 	if err != nil {
 		return nil, tenancy.Entry{}, err
 	}
-	entry, err := b.tenancy.BySlug(ctx, slug)
+	entry, err := b.Tenancy.BySlug(ctx, slug)
 	if err != nil {
 		b.close()
 		return nil, tenancy.Entry{}, err
@@ -96,7 +96,7 @@ func (s settings) turn(ctx context.Context, out outputs, slug, is string, how fu
 		return err
 	}
 	defer b.close()
-	if err := how(b.tenancy, ctx, slug); err != nil {
+	if err := how(b.Tenancy, ctx, slug); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out.stdout, "%s is %s\n", slug, is)

@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/limit"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/jobs"
+	"github.com/kluis-eu/kluis/migrations"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Base is a database, in this program's shape or not yet, and what on it needs no keys.
+type Base struct {
+	Log     *slog.Logger
+	DB      *pg.DB
+	Tenancy *tenancy.Tenancy
+	Bell    *eventstore.Bell
+	Store   *eventstore.Store
+	Views   *projections.Projections
+}
+
+// On makes what stands on a database. Reads catch up for no longer than bound.
+func On(db *pg.DB, log *slog.Logger, bound time.Duration) (*Base, error) {
+	b := &Base{Log: log, DB: db, Bell: eventstore.NewBell()}
+	var err error
+	if b.Tenancy, err = tenancy.New(db, migrations.Control, migrations.Workspace); err != nil {
+		return nil, err
+	}
+	b.Tenancy.Log, b.Tenancy.Shape, b.Tenancy.Views = log, projections.Shape, migrations.Analytics
+	b.Store = eventstore.New(db, b.Bell).Accept(domain.Types()...)
+	b.Views = projections.New(db, b.Store, b.Bell, bound)
+	return b, nil
+}
+
+// Close ends appends first, then the pool.
+func (b *Base) Close() {
+	b.Store.Close()
+	b.Tenancy.Close()
+	b.DB.Close()
+}
+
+// Commands makes the commands, with what is given: keys, a hasher, where checkpoints are kept, and what the operator has set. No
+// rules are no limits.
+func (b *Base) Commands(ctx context.Context, given commands.Needs, rules limit.Rules) (*commands.Commands, error) {
+	given.DB, given.Store, given.Views, given.Tenancy, given.Log = b.DB, b.Store, b.Views, b.Tenancy, b.Log
+	given.Vault = vault.New(b.DB, given.Keys)
+	var err error
+	if given.Outbox, err = jobs.NewOutbox(b.DB, given.Keys); err != nil {
+		return nil, err
+	}
+	if rules != nil {
+		if given.Limits, err = limit.Open(ctx, b.DB, given.Keys, rules, b.Log); err != nil {
+			return nil, err
+		}
+	}
+	return commands.New(given), nil
+}
+
+// Program is a process that serves.
+type Program struct {
+	*Base
+	Commands *commands.Commands
+	Jobs     *jobs.Jobs
+	Server   *http.Server
+}
+
+// Given is what a program is given besides its database.
+type Given struct {
+	Commands commands.Needs
+	Rules    limit.Rules
+	Sender   *mail.Sender
+	HTTP     http.Options
+}
+
+// Program makes a process that serves.
+func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
+	does, err := b.Commands(ctx, given.Commands, given.Rules)
+	if err != nil {
+		return nil, err
+	}
+	background, err := jobs.New(jobs.Needs{
+		DB: b.DB, Bell: b.Bell, Views: b.Views, Commands: does, Sender: given.Sender, Keys: given.Commands.Keys, Log: b.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := given.HTTP
+	o.Authenticate, o.Commands, o.Views, o.Log = does.Authenticate, does, b.Views, b.Log
+	server, err := http.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Program{Base: b, Commands: does, Jobs: background, Server: server}, nil
+}
+
+// Run serves until ctx ends, and finishes what is in flight. With background, what happens by itself happens here, too.
+func (p *Program) Run(ctx context.Context, listener net.Listener, background bool) error {
+	defer p.Commands.Wait()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.Server.Serve(ctx, listener) })
+	group.Go(func() error { return p.Tenancy.Keep(ctx) })
+	if background {
+		group.Go(func() error { return p.Jobs.Run(ctx) })
+	}
+	return group.Wait()
+}
