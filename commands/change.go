@@ -255,12 +255,9 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	if err != nil {
 		return effect{}, fmt.Errorf("seal where the request came from: %w", err)
 	}
-	guards := p.guarding
-	if p.stream != domain.RosterStream {
-		guards = append(guards, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
-	}
+	p.guarding = append(p.guarding, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
-		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: guards, Key: a.once,
+		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Key: a.once,
 	}, p.also)
 	if err != nil {
 		return effect{}, err

@@ -32,9 +32,6 @@ func (i Invitation) check() (normal string, err error) {
 	if normal, err = checkPerson("", i.Email, i.FullName); err != nil {
 		return "", err
 	}
-	if _, known := domain.BuiltInRole(i.Role); !known {
-		return "", domain.InvalidField("/role", "there is no such role")
-	}
 	if i.Language != "" {
 		err = domain.CheckLanguage("/language", i.Language)
 	}
@@ -54,7 +51,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
-	invited := domain.MemberInvited{MemberID: id, Role: wanted.Role}
+	invited := domain.MemberInvited{MemberID: id}
 	key, insertKey, err := c.Vault.NewKey(w, id)
 	if err != nil {
 		return Result[domain.Member]{}, err
@@ -69,13 +66,18 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		var same []domain.Member
 		var inviter []projections.MemberRow
 		var old []uuid.UUID
-		if err := a.look(ctx, projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member)); err != nil {
+		var roles []domain.OwnRole
+		if err := a.look(ctx, projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member),
+			projections.FindRole(&roles, wanted.Role)); err != nil {
 			return plan{}, err
 		}
-		if err := mayInvite(a.by, wanted.Role); err != nil {
+		if err := allowOn(a.by, domain.CreateMember, domain.Reach{}); err != nil {
 			return plan{}, err
 		}
-		again, err := c.invitedBefore(ctx, w, same, old, wanted)
+		if invited.Role, err = mayGive(a.by, wanted.Role, roles); err != nil {
+			return plan{}, err
+		}
+		again, err := c.invitedBefore(ctx, w, same, old, wanted.Email, invited.Role)
 		if err != nil {
 			return plan{}, err
 		}
@@ -105,14 +107,6 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	return result(ctx, c, r, projections.Members, before, done, nil)
 }
 
-// mayInvite refuses an inviter who may not invite, or who lacks what the role grants.
-func mayInvite(by projections.Actor, role string) error {
-	if err := allowOn(by, domain.CreateMember, domain.Reach{}); err != nil {
-		return err
-	}
-	return by.Role.Grants.MayGive(domain.GrantsOf(role))
-}
-
 // oldInvitations finds the member with an address whose invitation may be sent again.
 func oldInvitations(into *[]uuid.UUID, hash string) pg.Statement {
 	return pg.Column(into, `select member_id from invitation join member_email using (member_id)
@@ -120,22 +114,24 @@ func oldInvitations(into *[]uuid.UUID, hash string) pg.Statement {
 }
 
 // invitedBefore says whether the one member with an address got just this invitation, and it may be sent again.
-func (c *Commands) invitedBefore(ctx context.Context, w pg.Workspace, same []domain.Member, old []uuid.UUID, wanted Invitation) (bool, error) {
-	if len(same) != 1 || !slices.Contains(old, same[0].ID) || same[0].Status != domain.Invited || same[0].Role != wanted.Role {
+func (c *Commands) invitedBefore(ctx context.Context, w pg.Workspace, same []domain.Member, old []uuid.UUID, email, role string) (bool, error) {
+	if len(same) != 1 || !slices.Contains(old, same[0].ID) || same[0].Status != domain.Invited || same[0].Role != role {
 		return false, nil
 	}
 	people, err := c.OpenMembers(ctx, w, same)
-	return people[same[0].ID].Email == wanted.Email, err // as it is written: look-alikes are taken
+	return people[same[0].ID].Email == email, err // as it is written: look-alikes are taken
 }
 
 // ChangeRole gives a member another role.
 func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role string) (Result[domain.Member], error) {
+	var roles []domain.OwnRole
 	return c.changeMember(ctx, r, id, domain.UpdateMember, nil, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
-		if err := by.Role.Grants.MayGive(domain.GrantsOf(role)); err != nil {
+		wanted, err := mayGive(by, role, roles)
+		if err != nil {
 			return nil, err
 		}
-		return m.ChangeRole(role, m.OtherAdmins)
-	})
+		return m.ChangeRole(wanted, m.OtherAdmins)
+	}, projections.FindRole(&roles, role))
 }
 
 // ChangeLanguage makes mails to the actor come in another language. Whatever their role, that is their own affair.
@@ -188,12 +184,14 @@ func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (R
 
 // changeMember decides on a member and on how many other admins there are. Both come from the roster, and
 // so does the caller's own role, at a.by.Roster or later; the append expects the roster at just that
-// version. So two admins who remove each other at the same instant cannot both succeed. also happens along with the events.
-func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, also []pg.Statement, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error)) (Result[domain.Member], error) {
+// version. So two admins who remove each other at the same instant cannot both succeed. also happens along with the events; looked is
+// looked up in the same round trip.
+func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, also []pg.Statement, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error), looked ...pg.Statement,
+) (Result[domain.Member], error) {
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
-		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
+		if err := a.look(ctx, append(looked, projections.LoadMember(&rows, a.by, id))...); err != nil {
 			return plan{}, err
 		}
 		err := mayChange(a.by, permission, rows)
@@ -247,7 +245,7 @@ func mayChange(by projections.Actor, permission domain.Permission, rows []projec
 	if err := allowOn(by, permission, domain.Reach{Own: rows[0].ID == by.Member}); err != nil {
 		return err
 	}
-	return by.Role.Grants.MayActOn(domain.GrantsOf(rows[0].Role))
+	return by.Role.Grants.MayActOn(rows[0].Grants())
 }
 
 func checkPerson(prefix, email, fullName string) (normal string, err error) {

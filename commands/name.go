@@ -10,9 +10,9 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// tagName is a name as it is stored, composed and with single spaces, and as it is compared.
-func tagName(name string) domain.TagName {
-	return domain.TagName{Name: strings.Join(strings.Fields(norm.NFC.String(name)), " "), NameKey: nameKey(name)}
+// uniqueName is a name as it is stored, composed and with single spaces, and as it is compared.
+func uniqueName(name string) domain.UniqueName {
+	return domain.UniqueName{Name: strings.Join(strings.Fields(norm.NFC.String(name)), " "), NameKey: nameKey(name)}
 }
 
 // nameKey is a name as people compare it: without regard to case, to width and form of letters, to spaces around and between

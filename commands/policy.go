@@ -16,7 +16,8 @@ func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Policy
 		var enrolled int
-		if err := a.look(ctx, projections.LoadPolicy(&rows), projections.CountEnrolledAdmins(&enrolled)); err != nil {
+		var own []string
+		if err := a.look(ctx, projections.LoadPolicy(&rows), projections.CountEnrolledAdmins(&enrolled), projections.RoleIDs(&own)); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, domain.UpdateWorkspace); err != nil {
@@ -32,7 +33,7 @@ func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *
 		if err := r.match(before.Version); err != nil {
 			return plan{}, err
 		}
-		events, err := before.Change(twoFactorRoles, a.by.TwoFactor, enrolled)
+		events, err := before.Change(twoFactorRoles, a.by.TwoFactor, enrolled, own)
 		if err == nil && events != nil && !shown { // what changes nothing, or is repeated, asks for nothing
 			err = c.showAgain(ctx, a.by, r.Origin, plain)
 			shown = err == nil

@@ -13,7 +13,7 @@ import (
 
 // CreateTag makes a tag.
 func (c *Commands) CreateTag(ctx context.Context, r Request, name string, colour *string) (Result[domain.Tag], error) {
-	id, named, taken, version := uuid.Must(uuid.NewV7()), tagName(name), false, 0
+	id, named, taken, version := uuid.Must(uuid.NewV7()), uniqueName(name), false, 0
 	return create(ctx, c, r, projections.Tags, domain.CreateTag, id, func(*attempt) (creation, error) {
 		events, err := domain.NewTag(id, named, colour, taken)
 		return creation{events: events, version: version}, err
@@ -22,9 +22,9 @@ func (c *Commands) CreateTag(ctx context.Context, r Request, name string, colour
 
 // UpdateTag gives a tag another name or colour. A name of nil is left alone.
 func (c *Commands) UpdateTag(ctx context.Context, r Request, id uuid.UUID, name *string, colour domain.Optional[string]) (Result[domain.Tag], error) {
-	var named domain.TagName
+	var named domain.UniqueName
 	if name != nil {
-		named = tagName(*name)
+		named = uniqueName(*name)
 	}
 	taken, version := false, 0
 	return changeOne(ctx, c, r, projections.Tags, domain.UpdateTag, id, only(func(tag domain.Tag) ([]domain.Event, error) {

@@ -15,9 +15,9 @@ func (p Permission) String() string { return p.Resource + ":" + p.Action }
 
 // Grant gives a permission over a scope.
 type Grant struct {
-	Resource string `json:"resource"`
-	Action   string `json:"action"`
-	Scope    Scope  `json:"scope"`
+	Resource string `json:"resource" example:"task"`
+	Action   string `json:"action" example:"read"`
+	Scope    Scope  `json:"scope" example:"project" doc:"How far it reaches: every thing, those in projects of which one is a member and one's own, one's own, nothing. A resource has all, and may have others."`
 }
 
 // Grants is what a role may do. What is not granted is denied.
@@ -78,22 +78,30 @@ func (g Grants) Intersect(other Grants) Grants {
 	return both
 }
 
-// check refuses grants of permissions that there are not, over scopes that there are not, or given twice.
-func (g Grants) check(pointer string) error {
-	seen := map[Permission]bool{}
+// normal is the one way to write grants: in the order of Permissions, without those over scope none. It refuses permissions that there
+// are not, scopes that there are not, and a permission that is given twice.
+func (g Grants) normal(pointer string) (Grants, error) {
+	given := map[Permission]Scope{}
 	for i, grant := range g {
 		p, at := Permission{grant.Resource, grant.Action}, fmt.Sprintf("%s/%d", pointer, i)
+		_, twice := given[p]
 		switch {
 		case !slices.Contains(Permissions, p):
-			return InvalidField(at, "there is no such permission")
-		case !slices.Contains(Scopes[p.Resource], grant.Scope):
-			return InvalidField(at+"/scope", "%s has only %s", p.Resource, scopeNames(p.Resource))
-		case seen[p]:
-			return InvalidField(at, "the permission is there twice")
+			return nil, InvalidField(at, "there is no such permission")
+		case grant.Scope != None && !slices.Contains(Scopes[p.Resource], grant.Scope):
+			return nil, InvalidField(at+"/scope", "%s has only %s", p.Resource, scopeNames(p.Resource))
+		case twice:
+			return nil, InvalidField(at, "the permission is there twice")
 		}
-		seen[p] = true
+		given[p] = grant.Scope
 	}
-	return nil
+	all := Grants{}
+	for _, p := range Permissions {
+		if scope, is := given[p]; is && scope != None {
+			all = append(all, Grant{p.Resource, p.Action, scope})
+		}
+	}
+	return all, nil
 }
 
 // SessionFirst refuses an API token where it takes a session.

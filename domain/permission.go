@@ -1,7 +1,5 @@
 package domain
 
-import "slices"
-
 // The cells of the matrix.
 const (
 	all = All
@@ -26,6 +24,9 @@ var (
 	UpdateMember      = permit(all, off, off, off, off, off, "member", "update")
 	DeleteMember      = permit(all, off, off, off, off, off, "member", "delete")
 	ReadRole          = permit(all, all, all, off, all, all, "role", "read")
+	CreateRole        = permit(all, off, off, off, off, off, "role", "create")
+	UpdateRole        = permit(all, off, off, off, off, off, "role", "update")
+	DeleteRole        = permit(all, off, off, off, off, off, "role", "delete")
 	ReadProject       = permit(all, all, all, pro, all, all, "project", "read")
 	CreateProject     = permit(all, all, off, off, off, off, "project", "create")
 	UpdateProject     = permit(all, all, off, off, off, off, "project", "update")
@@ -64,34 +65,3 @@ func permit(admin, manager, member, viewer, auditor, analyst Scope, resource, ac
 
 // Permissions is every permission there is.
 var Permissions []Permission
-
-// Role is a named set of grants. The built-in roles have their name for an id and never change.
-type Role struct {
-	ID      string `json:"id"`
-	Name    string `json:"name"`
-	BuiltIn bool   `json:"built_in"`
-	Grants  Grants `json:"grants"`
-}
-
-// Admin is the role of which a workspace always has an active member.
-const Admin = "admin"
-
-// BuiltInRoles are the roles that every workspace has, in the order of permit.
-var BuiltInRoles = []Role{builtIn(Admin), builtIn("manager"), builtIn("member"), builtIn("viewer"), builtIn("auditor"), builtIn("analyst")}
-
-func builtIn(name string) Role { return Role{ID: name, Name: name, BuiltIn: true} }
-
-// BuiltInRole finds a built-in role by its name.
-func BuiltInRole(name string) (Role, bool) {
-	i := slices.IndexFunc(BuiltInRoles, func(r Role) bool { return r.Name == name })
-	if i < 0 {
-		return Role{}, false
-	}
-	return BuiltInRoles[i], true
-}
-
-// GrantsOf is what a role grants, by its name: nothing for one that is not there.
-func GrantsOf(role string) Grants {
-	r, _ := BuiltInRole(role)
-	return r.Grants
-}

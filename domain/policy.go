@@ -14,7 +14,7 @@ const AllRoles = "all"
 // event it asks nothing.
 type Policy struct {
 	ID             uuid.UUID `json:"id"`
-	TwoFactorRoles []string  `json:"two_factor_roles"` // names of roles, or AllRoles alone
+	TwoFactorRoles []string  `json:"two_factor_roles"` // ids of roles, or AllRoles alone
 	UpdatedAt      time.Time `json:"updated_at"`
 	Version        int       `json:"version"` // of the roster, when the policy last changed
 	Position       int64     `json:"position"`
@@ -48,16 +48,16 @@ func (p Policy) RequiresTwoFactor(role string) bool {
 }
 
 // Change asks two factors of these roles, and of no others; nil stays. Whoever asks them must have them on, and an active
-// admin must be able to act afterwards: enrolled is how many of those have them on.
-func (p Policy) Change(twoFactorRoles *[]string, by TwoFactor, enrolled int) ([]Event, error) {
+// admin must be able to act afterwards: enrolled is how many of those have them on. own are the ids of the workspace's own roles.
+func (p Policy) Change(twoFactorRoles *[]string, by TwoFactor, enrolled int, own []string) ([]Event, error) {
 	if twoFactorRoles == nil {
 		return nil, nil
 	}
 	sorted := append([]string{}, *twoFactorRoles...)
 	slices.Sort(sorted)
 	for i, role := range sorted {
-		if _, known := BuiltInRole(role); !known && role != AllRoles {
-			return nil, InvalidField("/two_factor_roles", "must be names of roles, or all")
+		if _, known := BuiltInRole(role); !known && role != AllRoles && !slices.Contains(own, role) {
+			return nil, InvalidField("/two_factor_roles", "must be names of built-in roles, ids of own ones, or all")
 		}
 		if i > 0 && role == sorted[i-1] {
 			return nil, InvalidField("/two_factor_roles", "%s is there twice", role)
@@ -76,4 +76,13 @@ func (p Policy) Change(twoFactorRoles *[]string, by TwoFactor, enrolled int) ([]
 		return nil, Refuse(Conflict, "last_admin", "no active admin has two factors on: nobody could act")
 	}
 	return []Event{PolicyTwoFactorRequired{Roles: sorted}}, nil
+}
+
+// without asks nothing of a role that is no more.
+func (p Policy) without(role string) []Event {
+	if !slices.Contains(p.TwoFactorRoles, role) {
+		return nil
+	}
+	others := slices.DeleteFunc(slices.Clone(p.TwoFactorRoles), func(other string) bool { return other == role })
+	return []Event{PolicyTwoFactorRequired{Roles: others}}
 }

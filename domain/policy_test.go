@@ -27,7 +27,7 @@ func TestPolicy(t *testing.T) {
 		{roles: []string{"all"}, event: true, want: []string{"all"}},
 		{roles: []string{}, event: true},
 	} {
-		events, err := p.Change(&step.roles, domain.TwoFactor{Enabled: true}, 1)
+		events, err := p.Change(&step.roles, domain.TwoFactor{Enabled: true}, 1, []string{"01900000-0000-7000-8000-000000000001"})
 		if code := refused(t, err); code != step.code || len(events) > 0 != step.event {
 			t.Fatalf("%q: %v, %v", step.roles, events, err)
 		}
@@ -50,7 +50,7 @@ func TestPolicy(t *testing.T) {
 			}
 		}
 	}
-	if events, err := p.Change(nil, domain.TwoFactor{}, 0); events != nil || err != nil {
+	if events, err := p.Change(nil, domain.TwoFactor{}, 0, nil); events != nil || err != nil {
 		t.Errorf("nothing changes: %v, %v", events, err)
 	}
 	if p.TwoFactorRoles == nil {
@@ -75,7 +75,7 @@ func TestWhoMayAskTwoFactors(t *testing.T) {
 		{[]string{"viewer"}, on, 0, ""},
 		{[]string{}, off, 0, ""},
 	} {
-		if _, err := (domain.Policy{TwoFactorRoles: []string{"manager"}}).Change(&c.roles, c.by, c.enrolled); refused(t, err) != c.code {
+		if _, err := (domain.Policy{TwoFactorRoles: []string{"manager"}}).Change(&c.roles, c.by, c.enrolled, nil); refused(t, err) != c.code {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

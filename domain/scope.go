@@ -18,7 +18,8 @@ const (
 	All       Scope = "all"     // every one in the workspace
 )
 
-var scopeOrder = []Scope{None, Own, InProject, All}
+// EveryScope is all of them in their order.
+var EveryScope = []Scope{None, Own, InProject, All}
 
 // Scopes says over which scopes the things of a resource can be granted. A resource without "own" is one thing, or
 // belongs to nobody: the log, the roles, the workspace itself. One without "project" is in no project.
@@ -36,7 +37,7 @@ var Scopes = map[string][]Scope{
 
 // beyond tells whether s reaches things that other does not.
 func (s Scope) beyond(other Scope) bool {
-	return slices.Index(scopeOrder, s) > slices.Index(scopeOrder, other)
+	return slices.Index(EveryScope, s) > slices.Index(EveryScope, other)
 }
 
 // Reach says by which of the narrower scopes a member reaches a thing.
@@ -139,5 +140,5 @@ func scopeNames(resource string) string {
 	for _, s := range Scopes[resource] {
 		names = append(names, string(s))
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(append(names, string(None)), ", ")
 }

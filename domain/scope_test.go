@@ -8,10 +8,9 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-var scopes = []domain.Scope{domain.None, domain.Own, domain.InProject, domain.All} // the narrowest first
-
 // Each scope reaches all that those before it reach, and something more; Intersect, MayGive and Reaches agree on the order.
 func TestScopesAreInOrder(t *testing.T) {
+	scopes := domain.EveryScope
 	nothing, mine, ours := domain.Reach{}, domain.Reach{Own: true}, domain.Reach{InProject: true}
 	for i, s := range scopes {
 		for _, reach := range []struct {

@@ -34,23 +34,16 @@ type Tag struct {
 	Position   int64      `json:"position"`
 }
 
-// TagName is a name with the form in which it is compared, which is a fact of the event: the next version of Unicode
-// does not change what a log was.
-type TagName struct {
-	Name    string `json:"name"`
-	NameKey string `json:"name_key"`
-}
-
 // The events of the tags.
 type (
 	TagCreated struct {
 		TagID uuid.UUID `json:"tag_id"`
-		TagName
+		UniqueName
 		Colour *string `json:"colour,omitempty"`
 	}
 	TagRenamed struct {
 		TagID uuid.UUID `json:"tag_id"`
-		TagName
+		UniqueName
 	}
 	TagRecoloured struct {
 		TagID  uuid.UUID `json:"tag_id"`
@@ -107,7 +100,7 @@ func (t *Tag) Apply(r Record) {
 }
 
 // NewTag makes a tag. taken tells whether another tag has the name.
-func NewTag(id uuid.UUID, name TagName, colour *string, taken bool) ([]Event, error) {
+func NewTag(id uuid.UUID, name UniqueName, colour *string, taken bool) ([]Event, error) {
 	colour, err := checkColour(colour)
 	if err = firstError(checkTag(name, taken), err); err != nil {
 		return nil, err
@@ -116,7 +109,7 @@ func NewTag(id uuid.UUID, name TagName, colour *string, taken bool) ([]Event, er
 }
 
 // Change gives the tag another name (nil: it keeps the one it has) or colour; what is so already gives no event. taken as for NewTag.
-func (t Tag) Change(name *TagName, colour Optional[string], taken bool) (events []Event, err error) {
+func (t Tag) Change(name *UniqueName, colour Optional[string], taken bool) (events []Event, err error) {
 	if name != nil {
 		if err := checkTag(*name, taken); err != nil {
 			return nil, err
@@ -155,7 +148,7 @@ func (t Tag) Merge(into Tag, earlier []uuid.UUID) (events []Event, err error) {
 	return append(events, TagMerged{t.ID, into.ID}), nil
 }
 
-func checkTag(name TagName, taken bool) error {
+func checkTag(name UniqueName, taken bool) error {
 	if err := checkText("/name", name.Name, 1, MaxTag); err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ func uuids(n int) (ids []uuid.UUID) {
 	return ids
 }
 
-func named(name string) domain.TagName {
-	return domain.TagName{Name: name, NameKey: strings.ToLower(name)}
+func named(name string) domain.UniqueName {
+	return domain.UniqueName{Name: name, NameKey: strings.ToLower(name)}
 }
 
 func tagOf(events ...domain.Event) (tag domain.Tag) {
@@ -32,7 +32,7 @@ func tagOf(events ...domain.Event) (tag domain.Tag) {
 
 func TestNewTag(t *testing.T) {
 	id, red, odd := one, "#FF0000", "#ff00"
-	want := []domain.Event{domain.TagCreated{TagID: id, TagName: named("A"), Colour: new("#ff0000")}}
+	want := []domain.Event{domain.TagCreated{TagID: id, UniqueName: named("A"), Colour: new("#ff0000")}}
 	if got, err := domain.NewTag(id, named("A"), &red, false); err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -52,16 +52,16 @@ func TestNewTag(t *testing.T) {
 func last(_ []domain.Event, err error) error { return err }
 
 func TestTagChange(t *testing.T) {
-	tag := tagOf(domain.TagCreated{TagID: one, TagName: named("A"), Colour: new("#ff0000")})
+	tag := tagOf(domain.TagCreated{TagID: one, UniqueName: named("A"), Colour: new("#ff0000")})
 	b, a := named("B"), named("A")
 	for name, c := range map[string]struct {
-		name   *domain.TagName
+		name   *domain.UniqueName
 		colour domain.Optional[string]
 		want   []domain.Event
 	}{
 		"nothing":       {nil, domain.Optional[string]{}, nil},
 		"to what it is": {&a, domain.To("#FF0000"), nil},
-		"name":          {&b, domain.Optional[string]{}, []domain.Event{domain.TagRenamed{TagID: one, TagName: b}}},
+		"name":          {&b, domain.Optional[string]{}, []domain.Event{domain.TagRenamed{TagID: one, UniqueName: b}}},
 		"no colour":     {nil, domain.Optional[string]{Set: true}, []domain.Event{domain.TagRecoloured{TagID: one}}},
 	} {
 		got, err := tag.Change(c.name, c.colour, false)

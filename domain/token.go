@@ -65,10 +65,12 @@ func NewToken(e TokenCreated, owner Grants, now time.Time) (TokenCreated, error)
 		e.Grants = owner.Intersect(owner)
 		return e, nil
 	}
-	if err := e.Grants.check("/grants"); err != nil {
+	grants, err := e.Grants.normal("/grants")
+	if err != nil {
 		return e, err
 	}
-	return e, owner.MayGive(e.Grants)
+	e.Grants = grants
+	return e, owner.MayGive(grants)
 }
 
 // Revoke ends the token.

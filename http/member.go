@@ -18,7 +18,7 @@ type (
 		ID        uuid.UUID `json:"id"`
 		Email     *string   `json:"email" doc:"null when the person was erased."`
 		FullName  *string   `json:"full_name" doc:"null when the person was erased."`
-		Role      string    `json:"role"`
+		Role      string    `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one."`
 		Status    string    `json:"status" enum:"invited,active,deactivated,removed"`
 		Language  string    `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
 		CreatedAt time.Time `json:"created_at"`
@@ -30,7 +30,7 @@ type (
 		Body struct {
 			Email    string `json:"email" format:"email" maxLength:"254"`
 			FullName string `json:"full_name" minLength:"1" maxLength:"200"`
-			Role     string `json:"role" doc:"The name of a built-in role."`
+			Role     string `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one. At most what you may do yourself."`
 			Language string `json:"language,omitempty" enum:"en,fr,nl" doc:"Of the mails to the person. Left out: as yours."`
 		}
 	}
@@ -44,7 +44,7 @@ type (
 		ByID
 		Conditional
 		Body struct {
-			Role string `json:"role"`
+			Role string `json:"role" example:"manager" doc:"The name of a built-in role, or the id of an own one. At most what you may do yourself."`
 		}
 	}
 	memberCommand struct {
@@ -66,9 +66,6 @@ type (
 		Shown
 		Body page[memberBody]
 	}
-	rolesShown struct {
-		Body page[domain.Role]
-	}
 	meShown struct {
 		Shown
 		Body struct {
@@ -89,11 +86,6 @@ func member(a *api) {
 		func(ctx context.Context, r commands.Request, in *mePatch) (*memberWritten, error) {
 			done, err := a.Commands.ChangeLanguage(ctx, r, in.Body.Language)
 			return a.memberAnswer(ctx, r, done, err)
-		})
-	register(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
-		Summary: "List the roles", Access: needs(domain.ReadRole)},
-		func(context.Context, projections.Actor, *struct{}) (*rolesShown, error) {
-			return &rolesShown{page[domain.Role]{Items: domain.BuiltInRoles}}, nil
 		})
 	register(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
 		Summary: "List the members, the newest first", Access: needs(domain.ReadMember)}, a.listMembers)

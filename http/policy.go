@@ -12,7 +12,7 @@ import (
 
 type (
 	policyBody struct {
-		TwoFactorRoles []string   `json:"two_factor_roles" doc:"The names of the roles of which two factors are asked; all alone for every role."`
+		TwoFactorRoles []string   `json:"two_factor_roles" doc:"The roles of which two factors are asked, by the name of a built-in one or the id of an own one; all alone for every role."`
 		UpdatedAt      *time.Time `json:"updated_at" doc:"null while the policy has never been changed."`
 		Version        int        `json:"version" doc:"Of the roster, when the policy last changed."`
 	}
@@ -20,7 +20,7 @@ type (
 		Conditional
 		Body struct {
 			Password       string             `json:"password,omitempty" maxLength:"1024" doc:"Yours, once more, for whatever is changed. A wrong one counts as a failed login."`
-			TwoFactorRoles optional[[]string] `json:"two_factor_roles,omitzero" maxItems:"100" doc:"The names of roles, or all alone; none: two factors are everybody's own choice."`
+			TwoFactorRoles optional[[]string] `json:"two_factor_roles,omitzero" maxItems:"100" doc:"Names of built-in roles and ids of own ones, or all alone; none: two factors are everybody's own choice."`
 		}
 	}
 	policyShown struct {

@@ -45,16 +45,11 @@ func parts(of func(domain.Permission) string) (names []string) {
 	return names
 }
 
-// scopes are those that any resource has. Which has which is domain.Scopes, and checked there.
+// scopes are the widest first. Which resource has which is domain.Scopes, and checked there.
 func scopes() (names []string) {
-	for _, of := range domain.Scopes {
-		for _, s := range of {
-			if !slices.Contains(names, string(s)) {
-				names = append(names, string(s))
-			}
-		}
+	for _, s := range slices.Backward(domain.EveryScope) {
+		names = append(names, string(s))
 	}
-	slices.Sort(names)
 	return names
 }
 

@@ -40,6 +40,9 @@ type actorRow struct {
 	Status  string
 	Touch   bool
 
+	RoleName   *string // of an own role
+	RoleGrants domain.Grants
+
 	TwoFactor      bool
 	TwoFactorRoles []string // of whom the policy asks them
 }
@@ -47,8 +50,8 @@ type actorRow struct {
 // BySession finds who shows a token with this digest. nil when the session is unknown or has ended, or
 // when the member is not active. The roster it is read from is never stale.
 func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
-	actor, touch, err := p.actor(ctx, w, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, `+secondFactor+`, s.used_at < now() - make_interval(secs => $2) as touch
-		from session s join member m on m.id = s.member_id
+	actor, touch, err := p.actor(ctx, w, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, `+secondFactor+`, s.used_at < now() - make_interval(secs => $2) as touch
+		from session s join member m on m.id = s.member_id`+ofMember+`
 		where s.digest = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $3)`,
 		digest[:], touchAfter.Seconds(), SessionIdle.Seconds())
 	if err != nil || actor == nil || !touch {
@@ -68,9 +71,9 @@ func (p *Projections) touch(ctx context.Context, w pg.Workspace, sql string, id 
 
 const (
 	noToken = `'00000000-0000-0000-0000-000000000000'::uuid as token, null::jsonb as grants`
-	byToken = `select '00000000-0000-0000-0000-000000000000'::uuid as session, t.token_id as token, t.grants, m.id as member, m.role, m.status, ` + secondFactor + `,
+	byToken = `select '00000000-0000-0000-0000-000000000000'::uuid as session, t.token_id as token, t.grants, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, ` + secondFactor + `,
 			t.used_at is null or t.used_at < now() - make_interval(secs => $2) as touch
-		from token_secret t join member m on m.id = t.member_id where t.expires_at > now() and `
+		from token_secret t join member m on m.id = t.member_id` + ofMember + `where t.expires_at > now() and `
 )
 
 // ByToken finds who shows a personal API token with this digest. nil when it is unknown, was revoked or has expired,
@@ -90,8 +93,8 @@ func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
 		actor, _, err := p.actor(ctx, a.Workspace, byToken+`t.token_id = $1`, a.Token, touchAfter.Seconds())
 		return actor, err
 	}
-	actor, _, err := p.actor(ctx, a.Workspace, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, `+secondFactor+`, false as touch
-		from member m join session s on s.member_id = m.id
+	actor, _, err := p.actor(ctx, a.Workspace, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, `+secondFactor+`, false as touch
+		from member m join session s on s.member_id = m.id`+ofMember+`
 		where s.id = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $2)`, a.Session, SessionIdle.Seconds())
 	return actor, err
 }
@@ -102,7 +105,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if err != nil || len(rows) == 0 || rows[0].Status != domain.Active {
 		return nil, false, err
 	}
-	role, known := domain.BuiltInRole(rows[0].Role)
+	role, known := roleOfMember(rows[0].Role, rows[0].RoleName, rows[0].RoleGrants)
 	if !known {
 		return nil, false, nil // a role that is not there grants nothing
 	}

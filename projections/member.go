@@ -34,7 +34,8 @@ const (
 	loadMember = `select ` + memberColumns + `,
 			` + memberVisible + ` as visible,
 			(select count(*) from member where ` + ableAdmin + ` and id <> $3) as other_admins,
-			` + askedRoles + ` as two_factor_roles
+			` + askedRoles + ` as two_factor_roles,
+			(select grants from role where role.id = case when length(member.role) = 36 then member.role::uuid end) as own_grants
 		from member where id = $3 and status <> 'removed'`
 )
 
@@ -57,8 +58,17 @@ func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]d
 type MemberRow struct {
 	domain.Member
 	Visible        bool
-	OtherAdmins    int      // active admins besides this member who can act
-	TwoFactorRoles []string // of whom the policy asks two factors
+	OtherAdmins    int           // active admins besides this member who can act
+	TwoFactorRoles []string      // of whom the policy asks two factors
+	OwnGrants      domain.Grants // of a role that is not built in
+}
+
+// Grants is what the member's role grants.
+func (m MemberRow) Grants() domain.Grants {
+	if role, builtIn := domain.BuiltInRole(m.Role); builtIn {
+		return role.Grants
+	}
+	return m.OwnGrants
 }
 
 // RequiresTwoFactor tells whether the policy asks two factors of the member's role.

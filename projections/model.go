@@ -22,6 +22,7 @@ import (
 var models = []model{
 	Workspaces,
 	Members,
+	Roles,
 	Policies,
 	Projects,
 	Tasks,

@@ -105,6 +105,9 @@ func newNoun[T any](m *Model[T], s Sight, l Lists) *Noun[T] {
 	if m.shared { // the version of the last change of any
 		at = "(select max(version) from " + m.name + ")"
 	}
+	if m.stream(uuid.Nil) == domain.RosterStream { // several read models are made of that one
+		at = "(select roster from checkpoint)"
+	}
 	visible, id := s.visible("$1"), m.name+".id"
 	project := nobody + ", 0"
 	if column := s.project(); column != "" {
@@ -115,13 +118,13 @@ func newNoun[T any](m *Model[T], s Sight, l Lists) *Noun[T] {
 		show = "select " + strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "coalesce($2::timestamptz, 'infinity')") + " from json_populate_record(null::" + m.name + ", $1::text::json) as " + m.name
 	}
 	filter := newFilter(m.name, l, 5)
-	chosen := "(" + gone + ") = $4 and " + visible + " and $3::text is not null" + filter.where
+	chosen := "(" + gone + ") = $4 and " + visible + " and $2::uuid is not null and $3::text is not null" + filter.where
 	return &Noun[T]{
 		Model: m, sight: s, show: show, lists: l, filter: filter, shown: shown, from: from, chosen: chosen, next: filter.next,
 		count: "select count(*)" + from + " where " + chosen,
-		get:   "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $3::text is not null",
+		get:   "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $2::uuid is not null and $3::text is not null",
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
-			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = $4 and $3::text is not null",
+			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = $4 and $2::uuid is not null and $3::text is not null",
 	}
 }
 

@@ -51,5 +51,8 @@ func judgeComment(o *oracle, e fact) error {
 	if _, deleting := e.event.(domain.CommentDeleted); deleting {
 		c.deleted, p = true, domain.DeleteComment
 	}
-	return first(o.may(e.actor, p, c.by == e.actor), o.there(c.task))
+	if err := o.there(c.task); err != nil {
+		return err
+	}
+	return o.may(e.actor, p, c.by == e.actor, the[uuid.UUID, judgedTask](o)[c.task].project)
 }

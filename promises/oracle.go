@@ -72,14 +72,15 @@ func (o *oracle) accept(r eventstore.Record) error {
 	return n.rule(o, e)
 }
 
-// may tells whether the actor's role, at this place in the log, grants p on what is, or is not, their own.
-func (o *oracle) may(actor uuid.UUID, p domain.Permission, own bool) error {
+// may tells whether the actor's role, at this place in the log, grants p on what is, or is not, their own, and is in projects.
+func (o *oracle) may(actor uuid.UUID, p domain.Permission, own bool, in ...*uuid.UUID) error {
 	who := o.people[actor]
 	if who == nil || who.status != "active" {
 		return fmt.Errorf("the actor is no active member")
 	}
-	role, _ := domain.BuiltInRole(who.role)
-	if scope := role.Grants.Scope(p); scope != domain.All && (scope != domain.Own || !own) {
+	scope := o.grants(who.role).Scope(p)
+	within := slices.ContainsFunc(in, func(project *uuid.UUID) bool { return o.in(actor, project) })
+	if scope != domain.All && (scope != domain.Own || !own) && (scope != domain.InProject || !own && !within) {
 		return fmt.Errorf("%s does not grant %s", who.role, p)
 	}
 	return nil

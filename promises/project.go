@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -112,8 +111,8 @@ func judgeProject(o *oracle, f fact) error {
 	if p == nil || p.deleted {
 		return fmt.Errorf("there is no such project")
 	}
-	own := p.by == actor || p.lead == actor || slices.Contains(p.members, actor)
-	update := o.may(actor, domain.UpdateProject, own)
+	own := p.by == actor || p.lead == actor
+	update := o.may(actor, domain.UpdateProject, own, &id)
 	switch e := f.event.(type) {
 	case domain.ProjectUpdated:
 		if e.LeadID.Set {
@@ -136,7 +135,7 @@ func judgeProject(o *oracle, f fact) error {
 				return fmt.Errorf("there are tasks in it")
 			}
 		}
-		return o.may(actor, domain.DeleteProject, own)
+		return o.may(actor, domain.DeleteProject, own, &id)
 	}
 	return errUnknown(f)
 }

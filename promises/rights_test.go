@@ -10,13 +10,6 @@ import (
 )
 
 // over is permissions over a scope, for a token.
-func over(scope domain.Scope, permissions ...domain.Permission) (grants []domain.Grant) {
-	for _, p := range permissions {
-		grants = append(grants, grant(p, scope))
-	}
-	return grants
-}
-
 var manageMembers = over(domain.All, domain.ReadMember, domain.CreateMember, domain.UpdateMember, domain.DeleteMember)
 
 // Whoever may do little more than manage members makes nobody mightier than that: neither by an invitation nor by a role.

@@ -16,14 +16,8 @@ func TestScopeProject(t *testing.T) {
 	inWeb := ada.newTask(t, object{"project_id": web.ID})
 	inApp, alone := ada.newTask(t, object{"project_id": app.ID}), ada.newTask(t)
 	bob := ada.member(t, "manager").on(p[1])
-	within := func(permissions ...domain.Permission) (grants []domain.Grant) {
-		for _, permission := range permissions {
-			grants = append(grants, domain.Grant{Resource: permission.Resource, Action: permission.Action, Scope: domain.InProject})
-		}
-		return grants
-	}
-	script, _ := bob.newToken(t, within(domain.ReadProject, domain.ReadTask, domain.CreateTask, domain.UpdateTask, domain.ReadComment, domain.CreateComment)...)
-	blind, _ := bob.newToken(t, append(within(domain.CreateTask, domain.UpdateTask), domain.Grant{Resource: "task", Action: "read", Scope: domain.All},
+	script, _ := bob.newToken(t, over(domain.InProject, domain.ReadProject, domain.ReadTask, domain.CreateTask, domain.UpdateTask, domain.ReadComment, domain.CreateComment)...)
+	blind, _ := bob.newToken(t, append(over(domain.InProject, domain.CreateTask, domain.UpdateTask), domain.Grant{Resource: "task", Action: "read", Scope: domain.All},
 		domain.Grant{Resource: "project", Action: "read", Scope: domain.All})...)
 
 	script.call(t, "GET", taskPath(inWeb), nil).problem(t, 404, "task_not_found")

@@ -96,13 +96,13 @@ func judgeTask(o *oracle, f fact) error {
 	if created, ok := f.event.(domain.TaskCreated); ok {
 		tasks[id] = &judgedTask{by: actor, status: created.Status, assignees: created.AssigneeIDs, tags: created.TagIDs}
 		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.tagged(created.TagIDs...), o.put(id, created.ParentID),
-			o.enter(id, created.ProjectID))
+			o.enter(id, created.ProjectID), o.mayInto(actor, domain.CreateTask, created.ProjectID))
 	}
 	if k == nil {
 		return fmt.Errorf("there is no such task")
 	}
 	own := k.by == actor || slices.Contains(k.assignees, actor) || slices.Contains(k.viewers, actor)
-	update := first(o.may(actor, domain.UpdateTask, own), when(k.deleted, "it is deleted"))
+	update := first(o.may(actor, domain.UpdateTask, own, k.project), when(k.deleted, "it is deleted"))
 	switch e := f.event.(type) {
 	case domain.TaskUpdated:
 		if e.Status != nil {
@@ -112,7 +112,7 @@ func judgeTask(o *oracle, f fact) error {
 			update = first(update, o.put(id, e.ParentID.Value))
 		}
 		if e.ProjectID.Set {
-			update = first(update, o.enter(id, e.ProjectID.Value))
+			update = first(update, o.mayInto(actor, domain.UpdateTask, e.ProjectID.Value), o.enter(id, e.ProjectID.Value))
 		}
 		return update
 	case domain.TaskCompleted:
@@ -137,7 +137,7 @@ func judgeTask(o *oracle, f fact) error {
 		return first(update, remove(&k.tags, e.TagID))
 	case domain.TaskDeleted, domain.TaskRestored:
 		_, deleting := e.(domain.TaskDeleted)
-		err := first(o.may(actor, domain.DeleteTask, own), when(k.deleted == deleting, "it is so already"))
+		err := first(o.may(actor, domain.DeleteTask, own, k.project), when(k.deleted == deleting, "it is so already"))
 		k.deleted = deleting
 		return err
 	}
