@@ -80,26 +80,35 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
 ) (Result[T], error) {
 	before := n.Called(id)
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		row, err := load(ctx, a, n, id, also...)
-		if err == nil && row.Gone && !gone {
-			err = domain.Missing(n.Name())
-		}
-		if err != nil {
-			return plan{}, err
-		}
-		if err := allowOn(a.by, p, row.Reach); err != nil {
-			return plan{}, err
-		}
-		before = row.State
-		if err := r.match(projections.Version(before)); err != nil {
-			return plan{}, err
-		}
-		made, err := decide(a, before)
-		made.guarding = append(made.guarding, n.Guards(row, a.by, p)...)
-		return plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding}, err
+	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {
+		before, decided, err = decideOn(ctx, a, r, n, p, id, gone, decide, also...)
+		return decided, err
 	})
 	return shown(ctx, c, r, n, before, done, err)
+}
+
+// decideOn is one attempt at a command on one thing. It gives the thing as it is, too.
+func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID, gone bool,
+	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+) (before T, _ plan, err error) {
+	before = n.Called(id)
+	row, err := load(ctx, a, n, id, also...)
+	if err == nil && row.Gone && !gone {
+		err = domain.Missing(n.Name())
+	}
+	if err == nil {
+		err = allowOn(a.by, p, row.Reach)
+	}
+	if err != nil {
+		return before, plan{}, err
+	}
+	before = row.State
+	if err := r.match(projections.Version(before)); err != nil {
+		return before, plan{}, err
+	}
+	made, err := decide(a, before)
+	made.guarding = append(made.guarding, n.Guards(row, a.by, p)...)
+	return before, plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding}, err
 }
 
 // shown is result for a noun: the thing as a query showed it when the command was done, also when the same command comes again.

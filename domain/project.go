@@ -115,7 +115,7 @@ func (p Project) check() error {
 		oneOf("/status", p.Status, ProjectStatuses...),
 		checkAmount("/budget_minutes", p.BudgetMinutes, MaxBudgetMinutes),
 		checkAmount("/budget_cents", p.BudgetCents, MaxCents),
-		checkAmount("/hourly_rate_cents", p.HourlyRateCents, MaxCents),
+		checkAmount("/hourly_rate_cents", p.HourlyRateCents, MaxRate),
 	)
 }
 
@@ -148,6 +148,14 @@ func (p Project) Delete(hasTasks bool) ([]Event, error) {
 func (p Project) NewTasks() error {
 	if p.Status == Archived {
 		return Refuse(Conflict, "project_archived", "the project %s is archived and takes no new tasks: open it again first", p.Key)
+	}
+	return nil
+}
+
+// NewTime refuses time in a project that takes no new work.
+func (p Project) NewTime() error {
+	if p.Status == Archived {
+		return Refuse(Conflict, "project_archived", "the project %s is archived and takes no time: open it again first", p.Key)
 	}
 	return nil
 }

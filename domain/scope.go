@@ -32,6 +32,7 @@ var Scopes = map[string][]Scope{
 	"task":        {All, InProject, Own},
 	"comment":     {All, InProject, Own},
 	"tag":         {All, Own},
+	"time_entry":  {All, InProject, Own}, // own: what one worked oneself
 	"integration": {All, Own},
 }
 
@@ -58,6 +59,7 @@ const (
 	Assignee      Relation = "assignee"
 	Viewer        Relation = "viewer"
 	Oneself       Relation = "oneself"
+	Worker        Relation = "worker"         // whose time it is
 	ProjectMember Relation = "project_member" // of the project in which the thing is
 )
 
@@ -119,6 +121,14 @@ func (c Comment) To(member uuid.UUID, task Task, project *Project) Thing {
 	return Thing{Resource: "comment", Within: &on, Relations: relations(
 		related{Creator, c.CreatedBy == member},
 		related{ProjectMember, slices.Contains(on.Relations, ProjectMember)})}
+}
+
+// To gives what a member has to do with a time entry; project is the one that it is of, or nil. One's own time one sees also where
+// one may not see the task, or no longer.
+func (t TimeEntry) To(member uuid.UUID, project *Project) Thing {
+	return Thing{Resource: "time_entry", Relations: relations(
+		related{Worker, t.MemberID == member},
+		related{ProjectMember, project != nil && slices.Contains(project.MemberIDs, member)})}
 }
 
 type related struct {

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"time"
 	_ "time/tzdata" // the same days on every machine
 )
@@ -42,4 +43,75 @@ func Window(name string, now time.Time) Days {
 		return Days{day(monday + 7), day(monday + 13)}
 	}
 	return Days{}
+}
+
+// Begin is the first instant of the day in Brussels. The day must be one.
+func (d Date) Begin() time.Time {
+	day, err := time.ParseInLocation(time.DateOnly, string(d), Brussels)
+	if err != nil {
+		panic("domain: " + err.Error()) // whoever asks has checked it
+	}
+	return day.UTC()
+}
+
+// Next is the day after.
+func (d Date) Next() Date {
+	day, err := time.Parse(time.DateOnly, string(d))
+	if err != nil {
+		panic("domain: " + err.Error())
+	}
+	return Date(day.AddDate(0, 0, 1).Format(time.DateOnly))
+}
+
+// localForms are those of a time without an offset.
+var localForms = []string{"2006-01-02T15:04:05", "2006-01-02T15:04"}
+
+// ParseInstant reads an instant as people write it: with an offset (RFC 3339), or without one, by the clock of Brussels. It gives
+// whole seconds of UTC. What was skipped or came twice when the clocks were changed is refused without an offset.
+func ParseInstant(pointer, text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	for _, form := range localForms {
+		if err != nil {
+			if at, err = time.Parse(form, text); err == nil {
+				at, err = fromBrussels(pointer, at)
+				if err != nil {
+					return at, err
+				}
+			}
+		}
+	}
+	if err != nil || !storable(at.UTC()) {
+		return at, InvalidField(pointer, "must be an instant such as 2026-12-31T12:00:00+01:00, or a time in Brussels such as 2026-12-31T12:00:00")
+	}
+	return at.UTC().Truncate(time.Second), nil
+}
+
+// fromBrussels gives the instant at which the clocks of Brussels showed what wall says in UTC.
+func fromBrussels(pointer string, wall time.Time) (time.Time, error) {
+	before, after := offsetAround(wall, -26*time.Hour), offsetAround(wall, 26*time.Hour)
+	first, second := wall.Add(-before), wall.Add(-after)
+	shown := func(at time.Time) bool { return at.In(Brussels).Format(localForms[0]) == wall.Format(localForms[0]) }
+	switch {
+	case before == after || shown(first) && !shown(second):
+		return first, nil
+	case shown(second) && !shown(first):
+		return second, nil
+	}
+	what := "never came"
+	if shown(first) {
+		what = "came twice"
+	}
+	return wall, InvalidField(pointer, "%s %s in Brussels, where the clocks were changed: give it with an offset, %s or %s", wall.Format(localForms[0]), what,
+		withOffset(wall, before), withOffset(wall, after))
+}
+
+// offsetAround is what Brussels was ahead of UTC, some time from an instant.
+func offsetAround(at time.Time, away time.Duration) time.Duration {
+	_, seconds := at.Add(away).In(Brussels).Zone()
+	return time.Duration(seconds) * time.Second
+}
+
+func withOffset(wall time.Time, offset time.Duration) string {
+	minutes := int(offset.Minutes())
+	return fmt.Sprintf("%s+%02d:%02d", wall.Format(localForms[0]), minutes/60, minutes%60)
 }

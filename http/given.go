@@ -3,6 +3,7 @@ package http
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -33,6 +34,25 @@ func (i *Instant) UnmarshalText(text []byte) error {
 func (*Instant) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	s.Type, s.Format = huma.TypeString, "date-time"
 	return s
+}
+
+// Flag is a parameter that is true or false; Value is nil when it is absent.
+type Flag struct {
+	Is    bool
+	Value *bool
+}
+
+// Schema is huma.SchemaProvider.
+func (Flag) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeBoolean} }
+
+// Receiver is huma.ParamWrapper.
+func (f *Flag) Receiver() reflect.Value { return reflect.ValueOf(f).Elem().Field(0) }
+
+// OnParamSet is huma.ParamReactor.
+func (f *Flag) OnParamSet(given bool, _ any) {
+	if given {
+		f.Value = &f.Is
+	}
 }
 
 // Day is a parameter that is a date; Value is nil when it is absent.

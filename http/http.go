@@ -34,6 +34,7 @@ var nouns = []func(*api){
 	task,
 	tag,
 	comment,
+	timeEntry,
 	integration,
 	token,
 	audit,

@@ -20,7 +20,7 @@ type (
 		LeadID          *uuid.UUID `json:"lead_id,omitempty" doc:"A member who is not deactivated."`
 		BudgetMinutes   *int       `json:"budget_minutes,omitempty" minimum:"0" maximum:"100000000"`
 		BudgetCents     *int       `json:"budget_cents,omitempty" minimum:"0" maximum:"1000000000000" doc:"Of EUR."`
-		HourlyRateCents *int       `json:"hourly_rate_cents,omitempty" minimum:"0" maximum:"1000000000000" doc:"Of EUR."`
+		HourlyRateCents *int       `json:"hourly_rate_cents,omitempty" minimum:"0" maximum:"1000000000" doc:"Of EUR, for time in the project by members who have no rate of their own."`
 	}
 	projectPatch struct {
 		Name            optional[string]    `json:"name,omitzero" minLength:"1" maxLength:"200"`
@@ -29,7 +29,7 @@ type (
 		LeadID          nullable[uuid.UUID] `json:"lead_id,omitzero"`
 		BudgetMinutes   nullable[int]       `json:"budget_minutes,omitzero" minimum:"0" maximum:"100000000"`
 		BudgetCents     nullable[int]       `json:"budget_cents,omitzero" minimum:"0" maximum:"1000000000000"`
-		HourlyRateCents nullable[int]       `json:"hourly_rate_cents,omitzero" minimum:"0" maximum:"1000000000000"`
+		HourlyRateCents nullable[int]       `json:"hourly_rate_cents,omitzero" minimum:"0" maximum:"1000000000" doc:"Of EUR. Time that is there keeps the rate that was in force."`
 	}
 
 	projectList struct {

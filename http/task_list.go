@@ -42,17 +42,22 @@ func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList,
 func (a *api) taskFilter(ctx context.Context, by projections.Actor, in *taskList) (f projections.TaskFilter, err error) {
 	days := domain.Window(in.Due, time.Now())
 	f = projections.TaskFilter{Status: in.Status, Priority: in.Priority, Assignee: in.AssigneeID.ids(), Viewer: in.ViewerID.ids(), Tag: in.TagID.ids(),
-		Project: in.ProjectID.ids(), Parent: in.ParentID.ids(), Creator: in.CreatedBy.Values, Since: in.UpdatedSince.Value,
+		Parent: in.ParentID.ids(), Creator: in.CreatedBy.Values, Since: in.UpdatedSince.Value,
 		DueFirst: days.First, DueLast: days.Last, DueAfter: in.DueAfter.Value, DueBefore: in.DueBefore.Value,
 		NoDue: in.Due == "none", Undone: in.Due == "overdue"}
-	if in.ProjectID.keys != nil {
-		found, err := a.Views.ProjectsOfKeys(ctx, by, in.ProjectID.keys)
-		if err != nil {
-			return f, err
-		}
-		f.Project.Any = append(append([]uuid.UUID{}, f.Project.Any...), found...) // never nil, or it would choose all
+	f.Project, err = a.projects(ctx, by, in.ProjectID)
+	return f, err
+}
+
+// projects are the ids of the projects that a parameter names.
+func (a *api) projects(ctx context.Context, by projections.Actor, r projectRefs) (projections.IDs, error) {
+	ids := r.ids()
+	if r.keys == nil {
+		return ids, nil
 	}
-	return f, nil
+	found, err := a.Views.ProjectsOfKeys(ctx, by, r.keys)
+	ids.Any = append(append([]uuid.UUID{}, ids.Any...), found...) // never nil, or it would choose all
+	return ids, err
 }
 
 // projectRefs is a parameter that is ids or keys of projects, comma separated, with none among them for no project.

@@ -29,6 +29,7 @@ var models = []model{
 	TaskKeys,
 	Tags,
 	Comments,
+	TimeEntries,
 	Integrations,
 	Tokens,
 }
@@ -84,16 +85,15 @@ type Model[T any] struct {
 // newModel makes a read model. Its SQL is made once, from the names in our own struct.
 func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(domain.Record) (uuid.UUID, bool), apply func(*T, domain.Record), id func(T) uuid.UUID) *Model[T] {
 	names := jsonNames[T]()
-	columns := strings.Join(names, ", ")
 	updates := make([]string, len(names))
-	for i, n := range names {
+	for i, n := range inSQL(names) {
 		updates[i] = n + " = excluded." + n
 	}
 	return &Model[T]{
 		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names, shared: stream(uuid.Nil) == stream(uuid.Max),
 		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](name, names, nil), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
-			on conflict (id) do update set %[3]s`, name, columns, strings.Join(updates, ", ")),
+			on conflict (id) do update set %[3]s`, name, strings.Join(inSQL(names), ", "), strings.Join(updates, ", ")),
 	}
 }
 
@@ -129,13 +129,24 @@ func jsonNames[T any]() (names []string) {
 	return names
 }
 
+// inSQL are names of columns as SQL takes them, also those that are words of its own.
+func inSQL(names []string) []string {
+	names = slices.Clone(names)
+	for i, name := range names {
+		if name == "end" {
+			names[i] = `"end"`
+		}
+	}
+	return names
+}
+
 // ofKind is the rowOf of a noun that has a stream per thing: "<kind>-<uuid>".
 func ofKind(kind string) func(domain.Record) (uuid.UUID, bool) {
 	return func(r domain.Record) (uuid.UUID, bool) { return domain.StreamID(kind, r.Stream) }
 }
 
 func (m *Model[T]) table() string                         { return m.name }
-func (m *Model[T]) columnList() string                    { return strings.Join(m.columns, ", ") }
+func (m *Model[T]) columnList() string                    { return strings.Join(inSQL(m.columns), ", ") }
 func (m *Model[T]) row(r domain.Record) (uuid.UUID, bool) { return m.rowOf(r) }
 func (m *Model[T]) fold() fold                            { return &page[T]{model: m, rows: map[uuid.UUID]*change[T]{}} }
 

@@ -85,6 +85,8 @@ func newBoard(t *testing.T, p *process) *board {
 		p.append(t, w, b.people[i/6], domain.TaskStream(id), 0, events...)
 		comment := uuid.Must(uuid.NewV7())
 		p.append(t, w, b.people[i%4], domain.CommentStream(comment), 0, domain.CommentCreated{TaskID: id, Body: "x"})
+		worked := domain.TimeEntryCreated{Work: domain.Work{MemberID: b.people[i%3], TaskID: &id, ProjectID: created.ProjectID}}
+		p.append(t, w, b.people[i%4], domain.TimeEntryStream(uuid.Must(uuid.NewV7())), 0, worked)
 		b.tasks, b.comments = append(b.tasks, id), append(b.comments, comment)
 	}
 	if _, err := p.CatchUp(minute(t), w); err != nil {
@@ -95,7 +97,7 @@ func newBoard(t *testing.T, p *process) *board {
 
 // things are all things of each resource, with what a member has to do with them.
 func (b *board) things(member uuid.UUID) map[string]map[uuid.UUID]domain.Thing {
-	all := map[string]map[uuid.UUID]domain.Thing{"project": {}, "task": {}, "comment": {}}
+	all := map[string]map[uuid.UUID]domain.Thing{"project": {}, "task": {}, "comment": {}, "time_entry": {}}
 	projects, tasks := map[uuid.UUID]*domain.Project{}, map[uuid.UUID]domain.Task{}
 	for _, project := range stored(b, Projects) {
 		projects[project.ID] = &project
@@ -114,6 +116,13 @@ func (b *board) things(member uuid.UUID) map[string]map[uuid.UUID]domain.Thing {
 	for _, comment := range stored(b, Comments) {
 		task := tasks[comment.TaskID]
 		all["comment"][comment.ID] = comment.To(member, task, of(task))
+	}
+	for _, entry := range stored(b, TimeEntries) {
+		var project *domain.Project
+		if entry.ProjectID != nil {
+			project = projects[*entry.ProjectID]
+		}
+		all["time_entry"][entry.ID] = entry.To(member, project)
 	}
 	return all
 }
@@ -138,6 +147,8 @@ func (b *board) compare(r *rapid.T, by Actor, resource string, things map[uuid.U
 			row = decide(r, b, by, Tasks, domain.UpdateTask, id)
 		case "comment":
 			row = decide(r, b, by, Comments, domain.UpdateComment, id)
+		case "time_entry":
+			row = decide(r, b, by, TimeEntries, domain.UpdateTimeEntry, id)
 		}
 		if by.Role.Grants.Reaches("read", thing) {
 			visible = append(visible, id)
@@ -195,6 +206,10 @@ func (b *board) list(r *rapid.T, by Actor, resource string) (ids []uuid.UUID) {
 		var rows []domain.Task
 		rows, _, err = b.ListTasks(ctx, by, TaskFilter{}, all)
 		ids = idsOf(Tasks, rows)
+	case "time_entry":
+		var rows []domain.TimeEntry
+		rows, _, err = TimeEntries.List(ctx, b.Projections, by, all, nil)
+		ids = idsOf(TimeEntries, rows)
 	case "comment":
 		for _, task := range b.tasks {
 			var rows []domain.Comment

@@ -99,6 +99,9 @@ func TestMalformedRequests(t *testing.T) {
 		field := string(must(json.Marshal(body)))
 		field = field[1 : len(field)-1]
 		for name, text := range malformed {
+			if name == "nothing" && !op.RequestBody.Value.Required {
+				continue
+			}
 			text = strings.ReplaceAll(text, "%[1]s", field)
 			a := x.call(t, op.method, target, strings.ReplaceAll(text, "%s", field))
 			a.refusedAs(t, op.id+", "+name, 400, "")

@@ -1,0 +1,226 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Two who write down time of one member at once:
+//
+//  1. Each looks up the entries of the member, with the version of the stream of that member's time.
+//  2. Each finds the time free, and appends an event to that stream, at that version, along with its entry.
+//  3. One of them is stored. The other one catches up, looks again, and finds the time taken.
+//
+// What makes an entry shorter, stops a timer or deletes an entry takes no time: such a command appends nothing there.
+
+// TimeFields are what a member says of time that is written down; zero values are left out.
+type TimeFields struct {
+	MemberID  *uuid.UUID // nil: the member who asks
+	TaskID    *uuid.UUID
+	ProjectID *uuid.UUID
+	Start     string
+	End       *string
+	Minutes   *int
+	Activity  string
+	Billable  *bool // nil: yes
+}
+
+func (f TimeFields) work(by projections.Actor) domain.Work {
+	w := domain.Work{MemberID: by.Member, TaskID: f.TaskID, ProjectID: f.ProjectID, Activity: f.Activity, Billable: true}
+	if f.MemberID != nil {
+		w.MemberID = *f.MemberID
+	}
+	if f.Billable != nil {
+		w.Billable = *f.Billable
+	}
+	return w
+}
+
+// CreateTimeEntry writes down time that a member worked.
+func (c *Commands) CreateTimeEntry(ctx context.Context, r Request, wanted TimeFields) (Result[domain.TimeEntry], error) {
+	span, err := domain.TimeOf(wanted.Start, wanted.End, wanted.Minutes)
+	if err != nil {
+		return Result[domain.TimeEntry]{}, err
+	}
+	return c.writeTime(ctx, r, wanted.work(r.By), &span, func(w domain.Work, around domain.Around, _ *domain.TimeEntry) ([]domain.Event, error) {
+		return domain.NewTimeEntry(w, span, around)
+	})
+}
+
+// StartTimer starts a timer of the member who asks.
+func (c *Commands) StartTimer(ctx context.Context, r Request, wanted TimeFields) (Result[domain.TimeEntry], error) {
+	return c.writeTime(ctx, r, wanted.work(r.By), nil, func(w domain.Work, around domain.Around, running *domain.TimeEntry) ([]domain.Event, error) {
+		return domain.StartTimer(w, running, around)
+	})
+}
+
+// writeTime makes an entry of work in a span; nil for one that begins now.
+func (c *Commands) writeTime(ctx context.Context, r Request, work domain.Work, span *domain.Span,
+	decide func(domain.Work, domain.Around, *domain.TimeEntry) ([]domain.Event, error),
+) (Result[domain.TimeEntry], error) {
+	id := uuid.Must(uuid.NewV7())
+	var about projections.MemberTime
+	var running []domain.TimeEntry
+	return create(ctx, c, r, projections.TimeEntries, domain.CreateTimeEntry, id, func(a *attempt) (made creation, err error) {
+		w := work
+		if !about.There {
+			return made, domain.InvalidField("/member_id", "there is no such member")
+		}
+		if made.guarding, err = lookAtWork(ctx, a, domain.CreateTimeEntry, &w, nil, w.ProjectID != nil); err != nil {
+			return made, err
+		}
+		wanted := domain.Span{Start: about.Now}
+		if span != nil {
+			wanted = *span
+		}
+		around, err := whatOverlaps(ctx, a, w.MemberID, id, about, wanted)
+		if err != nil {
+			return made, err
+		}
+		made.events, err = decide(w, around, first(running))
+		made.with = placeTime(w.MemberID, id, about)
+		return made, err
+	}, projections.LookAtMember(&about, work.MemberID), projections.RunningTimer(&running, work.MemberID))
+}
+
+// UpdateTimeEntry changes fields of a time entry. One that gets an end is stopped, when it was running.
+func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID, wanted domain.TimeEntryChange) (Result[domain.TimeEntry], error) {
+	return changeOne(ctx, c, r, projections.TimeEntries, domain.UpdateTimeEntry, id, func(a *attempt, entry domain.TimeEntry) (made creation, err error) {
+		after, more, err := entry.SpanAfter(wanted)
+		if err != nil {
+			return made, err
+		}
+		is := entry.Work()
+		work := is.After(wanted)
+		if made.guarding, err = lookAtWork(ctx, a, domain.UpdateTimeEntry, &work, &is, wanted.ProjectID.Set); err != nil {
+			return made, err
+		}
+		var about projections.MemberTime
+		if err := a.look(ctx, projections.LookAtMember(&about, entry.MemberID)); err != nil {
+			return made, err
+		}
+		around := domain.Around{Now: about.Now}
+		if more {
+			if around, err = whatOverlaps(ctx, a, entry.MemberID, id, about, after); err != nil {
+				return made, err
+			}
+			made.with = placeTime(entry.MemberID, id, about)
+		}
+		made.events, err = entry.Change(work, after, around)
+		return made, err
+	})
+}
+
+// StopTimer stops the timer of the member who asks, now or at an instant that is given.
+func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Result[domain.TimeEntry], error) {
+	var before domain.TimeEntry
+	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {
+		var about projections.MemberTime
+		var running []domain.TimeEntry
+		if err := a.look(ctx, projections.LookAtMember(&about, a.by.Member), projections.RunningTimer(&running, a.by.Member)); err != nil {
+			return decided, err
+		}
+		if err := allowOn(a.by, domain.UpdateTimeEntry, domain.Reach{Own: true}); err != nil {
+			return decided, err
+		}
+		if len(running) == 0 {
+			return decided, domain.NoTimer()
+		}
+		before, decided, err = decideOn(ctx, a, r, projections.TimeEntries, domain.UpdateTimeEntry, running[0].ID, false,
+			only(func(entry domain.TimeEntry) ([]domain.Event, error) {
+				return entry.Stop(end, domain.Around{Now: about.Now})
+			}))
+		return decided, err
+	})
+	return shown(ctx, c, r, projections.TimeEntries, before, done, err)
+}
+
+// DeleteTimeEntry takes a time entry away.
+func (c *Commands) DeleteTimeEntry(ctx context.Context, r Request, id uuid.UUID) (Result[domain.TimeEntry], error) {
+	return changeOne(ctx, c, r, projections.TimeEntries, domain.DeleteTimeEntry, id, only(domain.TimeEntry.Delete))
+}
+
+// lookAtWork looks up the task and the project that time is to be of, when the actor may do p there; is is the work of before, nil for a
+// new entry. It fills in the project of the task, and the rate in another project than that of before. It gives guards on what both were
+// read from. What one works oneself is one's own in whatever task or project one may see.
+func lookAtWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, is *domain.Work, projectGiven bool) (guards []eventstore.Guard, err error) {
+	if is != nil && same(w.TaskID, is.TaskID) && same(w.ProjectID, is.ProjectID) {
+		return nil, nil
+	}
+	if w.TaskID != nil {
+		task, err := load(ctx, a, projections.Tasks, *w.TaskID)
+		if err != nil || task.Gone {
+			return nil, invalidUnlessOurs(err, "/task_id", "there is no such task")
+		}
+		if projectGiven && !same(w.ProjectID, task.State.ProjectID) {
+			return nil, domain.InvalidField("/project_id", "must be the project that the task is in")
+		}
+		w.ProjectID = task.State.ProjectID
+		guards = append(projections.Tasks.Guards(task, a.by, p), eventstore.Guard{Stream: domain.TaskStream(*w.TaskID), Version: task.At})
+	}
+	if is != nil && same(w.ProjectID, is.ProjectID) {
+		return guards, nil
+	}
+	project, err := lookAtProject(ctx, a, w)
+	if err != nil {
+		return nil, err
+	}
+	if w.ProjectID != nil {
+		guards = append(guards, eventstore.Guard{Stream: domain.ProjectStream(*w.ProjectID), Version: project.At})
+	}
+	w.HourlyRateCents = project.State.HourlyRateCents
+	reach := domain.Reach{Own: w.MemberID == a.by.Member, InProject: project.Reach.InProject}
+	if err := allowOn(a.by, p, reach); err != nil {
+		return nil, err
+	}
+	return guards, project.State.NewTime()
+}
+
+// lookAtProject looks up the project of work, if there is one. Of a task that may be seen it need not be.
+func lookAtProject(ctx context.Context, a *attempt, w *domain.Work) (none projections.Row[domain.Project], err error) {
+	if w.ProjectID == nil {
+		return none, nil
+	}
+	var found []projections.Row[domain.Project]
+	if err := a.look(ctx, projections.Projects.Load(&found, a.by, *w.ProjectID)); err != nil {
+		return none, err
+	}
+	if len(found) == 0 || found[0].Gone || !found[0].Visible && w.TaskID == nil {
+		return none, domain.InvalidField("/project_id", "there is no such project")
+	}
+	return found[0], nil
+}
+
+// invalidUnlessOurs is an InvalidField for a thing that is missing, and an error of another kind as it is.
+func invalidUnlessOurs(err error, pointer, detail string) error {
+	if refusal, ok := domain.Refusal(err); err == nil || ok && refusal.Kind == domain.NotFound {
+		return domain.InvalidField(pointer, "%s", detail)
+	}
+	return err
+}
+
+// whatOverlaps looks for another entry of the member in a span.
+func whatOverlaps(ctx context.Context, a *attempt, member, entry uuid.UUID, about projections.MemberTime, s domain.Span) (domain.Around, error) {
+	var others []domain.TimeEntry
+	err := a.look(ctx, projections.OverlappingTime(&others, member, entry, s))
+	return domain.Around{Now: about.Now, Other: first(others)}, err
+}
+
+// placeTime is what makes the append depend on all that was placed in the member's time, and the next ones on this one.
+func placeTime(member, entry uuid.UUID, about projections.MemberTime) []write {
+	return []write{{domain.TimeStream(member), about.Placed, domain.PlaceTime(entry)}}
+}
+
+func first[T any](of []T) *T {
+	if len(of) == 0 {
+		return nil
+	}
+	return &of[0]
+}
+
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -1,0 +1,79 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// TimeEntries is the read model of the time entries. Scope own reaches what one worked oneself, of whatever task: one sees one's own
+// time also where one may not see the task, or no longer.
+var TimeEntries = newNoun(
+	newModel("time_entry", domain.TimeEntryStream, ofKind("time_entry"), (*domain.TimeEntry).Apply, func(t domain.TimeEntry) uuid.UUID { return t.ID }),
+	Sight{Read: domain.ReadTimeEntry, Own: `time_entry.member_id = $2`, Project: `time_entry.project_id`, Gone: `time_entry.deleted_at`},
+	Lists{Filter: TimeFilter{}, Sorts: []Sorting{{Field: "start"}, {Field: "created_at"}, {Field: "updated_at"}}})
+
+// TimeFilter chooses time entries; what is zero chooses all. Between From and To are the entries of which a part is: no entry is
+// longer than a day, and a timer that runs is where it was started.
+type TimeFilter struct {
+	Member   []uuid.UUID `among:"time_entry.member_id"`
+	Task     IDs         `among:"time_entry.task_id"`
+	Project  IDs         `among:"time_entry.project_id"`
+	Tag      []uuid.UUID `where:"time_entry.task_id in (select task.id from task where task.tag_ids && array(select old.id from tag as old join tag as now on now.id = coalesce(old.merged_into, old.id) and now.deleted_at is null where now.id = any(@)))"` // of the task
+	Billable *bool       `where:"time_entry.billable = @"`
+	Running  *bool       `where:"(time_entry.\"end\" is null) = @"`
+	From     *time.Time  `where:"time_entry.start > @ - interval '24 hours' and (time_entry.start >= @ or time_entry.\"end\" > @)"`
+	To       *time.Time  `where:"time_entry.start < @"`
+}
+
+var (
+	timeEntryColumns = readable[domain.TimeEntry]("time_entry", TimeEntries.columns, nil)
+
+	// overlappingTime looks at what began in the day before, because no entry is longer, and at what runs.
+	overlappingTime = `select ` + timeEntryColumns + ` from time_entry where member_id = $1 and id <> $2 and deleted_at is null and "end" is null
+			and start < coalesce($4::timestamptz, 'infinity')
+		union all (select ` + timeEntryColumns + ` from time_entry where member_id = $1 and id <> $2 and deleted_at is null
+			and start > $3::timestamptz - interval '24 hours' and start < coalesce($4::timestamptz, 'infinity') and "end" > $3::timestamptz and "end" > start order by start limit 1)`
+	runningTimer = `select ` + timeEntryColumns + ` from time_entry where member_id = $1 and "end" is null and deleted_at is null`
+)
+
+// OverlappingTime is the query for a member's entries other than id that overlap a span.
+func OverlappingTime(into *[]domain.TimeEntry, member, id uuid.UUID, s domain.Span) pg.Statement {
+	return pg.Rows(into, overlappingTime, member, id, s.Start, s.End) //sqlcheck:allow made once, of constants
+}
+
+// RunningTimer is the query for the timer of a member that runs: one at most.
+func RunningTimer(into *[]domain.TimeEntry, member uuid.UUID) pg.Statement {
+	return pg.Rows(into, runningTimer, member) //sqlcheck:allow made once, of constants
+}
+
+// GetTimer answers with the actor's timer that runs; nil when none does.
+func (p *Projections) GetTimer(ctx context.Context, by Actor) (*domain.TimeEntry, Mark, error) {
+	running := true
+	rows, mark, err := TimeEntries.List(ctx, p, by, Page{Limit: 1}, TimeFilter{Member: []uuid.UUID{by.Member}, Running: &running})
+	if err != nil || len(rows) == 0 {
+		return nil, mark, err
+	}
+	return &rows[0], mark, nil
+}
+
+// MemberTime is what a decision on a member's time relies on.
+type MemberTime struct {
+	There  bool      // a member who was not removed
+	Placed int       // the version of the stream of the member's time
+	Now    time.Time // in whole seconds
+}
+
+// LookAtMember is the query for what a decision on a member's time relies on. The stream of that time makes no rows: its version is the
+// one at the checkpoint, up to which the entries are those that the decision sees.
+func LookAtMember(into *MemberTime, member uuid.UUID) pg.Statement {
+	return pg.Exec(`select exists (select from member where id = $1 and status <> 'removed'),
+		coalesce((select version from event where stream = $2 and position <= (select position from checkpoint) order by version desc limit 1),
+			(select max(version) from baseline where stream = $2), 0),
+		date_trunc('second', clock_timestamp())`,
+		member, domain.TimeStream(member)).Scan(&into.There, &into.Placed, &into.Now)
+}
