@@ -16,11 +16,45 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// checkpoints remember what was signed last of each workspace.
-type checkpoints struct {
-	mu   sync.Mutex
-	last map[uuid.UUID]checkpoint.Checkpoint
+// signedLogs remember what was signed last of each workspace.
+type signedLogs struct {
+	mu sync.Mutex
+	of map[uuid.UUID]*signedLog
 }
+
+// signedLog is what was signed of one log. Whoever signs has its turn.
+type signedLog struct {
+	turn  chan struct{} // holds one element while nobody signs
+	known bool          // last was looked up
+	last  checkpoint.Checkpoint
+}
+
+// take waits for the turn to sign checkpoints of a workspace.
+func (s *signedLogs) take(ctx context.Context, w pg.Workspace) (*signedLog, error) {
+	s.mu.Lock()
+	if s.of == nil {
+		s.of = map[uuid.UUID]*signedLog{}
+	}
+	log := s.of[w.ID]
+	if log == nil {
+		log = &signedLog{turn: make(chan struct{}, 1)}
+		log.turn <- struct{}{}
+		s.of[w.ID] = log
+	}
+	s.mu.Unlock()
+	select {
+	case <-log.turn:
+		return log, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(2 * treePatience):
+		refusal := domain.Refuse(domain.Unavailable, "busy", "others ask for checkpoints of this workspace")
+		refusal.RetryAfter = time.Second
+		return nil, refusal
+	}
+}
+
+func (l *signedLog) giveBack() { l.turn <- struct{}{} }
 
 // treePatience is how long a request waits for a tree to have all records: the first one after many appends waits longest.
 const treePatience = 2 * time.Second
@@ -29,22 +63,44 @@ const treePatience = 2 * time.Second
 //
 // Nothing is signed that contradicts the last checkpoint, which lies outside the database (C2SP tlog-checkpoint):
 //
-//  1. The last one is looked up: what this process signed, else what the folder keeps.
+//  1. The last one is looked up: what this process signed, else what is kept.
 //  2. The tree grows to the head of the log.
-//  3. The tree must begin with the last one, as long as the epoch is the same. Then the new one is signed, and is the last.
+//  3. The tree must begin with the last one, as long as the epoch is the same. Then the new one is signed.
+//  4. It is noted as the last, outside the database, and only then given.
+//
+// Of two processes each may sign what the other has not seen; both begin with what was noted before.
 func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byte, at checkpoint.Checkpoint, err error) {
-	last, err := c.lastCheckpoint(w)
+	log, err := c.signed.take(ctx, w)
 	if err != nil {
+		return nil, at, err
+	}
+	defer log.giveBack()
+	if err := c.lookUp(ctx, w, log); err != nil {
 		return nil, at, err
 	}
 	tree, err := c.grown(ctx, w, treePatience)
 	if err != nil {
 		return nil, at, err
 	}
-	if err := c.goesOn(ctx, w, tree, last); err != nil {
+	if err := c.goesOn(ctx, w, tree, log.last); err != nil {
 		return nil, at, err
 	}
-	return c.sign(ctx, w, tree.Size, tree.Head.Epoch)
+	if signed, at, err = c.sign(ctx, w, tree.Size, tree.Head.Epoch); err != nil || at == log.last {
+		return signed, at, err
+	}
+	if err := c.Kept.Note(ctx, at, signed); err != nil {
+		return nil, at, c.notKept(ctx, w, err)
+	}
+	log.last = at
+	return signed, at, nil
+}
+
+// notKept refuses what cannot be noted outside the database at the moment.
+func (c *Commands) notKept(ctx context.Context, w pg.Workspace, err error) error {
+	c.Log.WarnContext(ctx, "checkpoints cannot be kept, so none is signed", "workspace", w.ID, "error", err.Error())
+	refusal := domain.Refuse(domain.Unavailable, "checkpoints_unavailable", "checkpoints cannot be kept at the moment, so none is signed")
+	refusal.RetryAfter = 10 * time.Second
+	return refusal
 }
 
 // sign signs the state of a log at a size that its tree has.
@@ -58,42 +114,26 @@ func (c *Commands) sign(ctx context.Context, w pg.Workspace, size int64, epoch i
 	if err != nil {
 		return nil, at, err
 	}
-	if signed, err = at.Sign(signers...); err != nil {
-		return nil, at, err
-	}
-	c.signed.remember(at)
-	return signed, at, nil
+	signed, err = at.Sign(signers...)
+	return signed, at, err
 }
 
-func (c *checkpoints) remember(at checkpoint.Checkpoint) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last == nil {
-		c.last = map[uuid.UUID]checkpoint.Checkpoint{}
+// lookUp finds out what was signed last, the first time; nothing: the zero Checkpoint.
+func (c *Commands) lookUp(ctx context.Context, w pg.Workspace, log *signedLog) error {
+	if log.known {
+		return nil
 	}
-	last, known := c.last[at.Origin.Workspace]
-	if !known || at.Origin.Epoch > last.Origin.Epoch || at.Origin.Epoch == last.Origin.Epoch && at.Size > last.Size {
-		c.last[at.Origin.Workspace] = at
+	kept, err := c.Kept.Last(ctx, w.ID)
+	if err != nil {
+		return c.notKept(ctx, w, err)
 	}
-}
-
-// lastCheckpoint is what was signed last; the zero Checkpoint when nothing was.
-func (c *Commands) lastCheckpoint(w pg.Workspace) (checkpoint.Checkpoint, error) {
-	c.signed.mu.Lock()
-	last, known := c.signed.last[w.ID]
-	c.signed.mu.Unlock()
-	if known || c.Kept == nil {
-		return last, nil
+	if kept != nil {
+		if log.last, err = checkpoint.Parse(kept); err != nil {
+			return fmt.Errorf("the last checkpoint of workspace %s that was kept: %w", w.ID, err)
+		}
 	}
-	kept, err := c.Kept.Last(w.ID)
-	if err != nil || kept == nil {
-		return last, err
-	}
-	if last, err = checkpoint.Parse(kept); err != nil {
-		return last, fmt.Errorf("the last checkpoint of workspace %s that was kept: %w", w.ID, err)
-	}
-	c.signed.remember(last)
-	return last, nil
+	log.known = true
+	return nil
 }
 
 // grown has the tree of a log grow to its head, for so long.
@@ -173,7 +213,7 @@ func (c *Commands) VerifierKeys(ctx context.Context, w pg.Workspace) (keys []str
 	if err != nil {
 		return nil, err
 	}
-	public, err := c.publicKeys()
+	public, err := c.publicKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -187,34 +227,23 @@ func (c *Commands) VerifierKeys(ctx context.Context, w pg.Workspace) (keys []str
 	return keys, nil
 }
 
-func (c *Commands) publicKeys() (keyring.PublicKeys, error) {
-	now := c.Keys.PublicKeys()
-	if c.Kept == nil {
-		return now, nil
-	}
-	kept, err := c.Kept.Keys()
-	return now.With(kept), err
+// publicKeys are those that sign now, and those that were kept.
+func (c *Commands) publicKeys(ctx context.Context) (keyring.PublicKeys, error) {
+	kept, err := c.Kept.Keys(ctx)
+	return c.Keys.PublicKeys().With(kept), err
 }
 
-// KeepCheckpoint signs a checkpoint and keeps it outside the database, unless the last one that is kept says as much.
+// KeepCheckpoint signs a checkpoint and keeps it for ever, unless the log is as it was at the last one.
 func (c *Commands) KeepCheckpoint(ctx context.Context, w pg.Workspace) error {
-	if c.Kept == nil {
-		return nil
-	}
-	var tree eventstore.Tree
-	if err := c.DB.Read(ctx, w, eventstore.LookTree(&tree)); err != nil {
-		return err
-	}
-	kept, err := c.Kept.Last(w.ID)
-	if last, unreadable := checkpoint.Parse(kept); err != nil || unreadable == nil && last.Size == tree.Head.Position && last.Origin.Epoch == tree.Head.Epoch {
-		return err
-	}
 	signed, at, err := c.Checkpoint(ctx, w)
 	if err != nil || at.Size == 0 {
 		return err
 	}
-	if err := c.Kept.KeepKeys(c.Keys.PublicKeys()); err != nil {
-		return err
+	if err := c.Kept.KeepKeys(ctx, c.Keys.PublicKeys()); err != nil {
+		return c.notKept(ctx, w, err)
 	}
-	return c.Kept.Keep(at, signed)
+	if err := c.Kept.Keep(ctx, at, signed); err != nil {
+		return c.notKept(ctx, w, err)
+	}
+	return nil
 }

@@ -35,8 +35,8 @@ type Needs struct {
 	Log     *slog.Logger
 	Region  string // where new workspaces live
 
-	// Kept is where signed checkpoints lie outside the database; nil: nowhere.
-	Kept *checkpoint.Folder
+	// Kept is where signed checkpoints lie outside the database; nil: nowhere, so that nobody would notice when the log goes back.
+	Kept *checkpoint.Kept
 
 	// PublicURL is where people reach Kluis, for mails and the names of logs: whatever the headers of a request say. Empty: mails do not say.
 	PublicURL string
@@ -52,7 +52,7 @@ type Commands struct {
 	running sync.Map                                 // the idempotency keys of the commands under way in this process
 	notes   chains                                   // events of accounts
 	mails   later                                    // mails that an answer must not wait for
-	signed  checkpoints
+	signed  signedLogs
 
 	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
 }
@@ -61,6 +61,9 @@ type Commands struct {
 func New(n Needs) *Commands {
 	if n.ResetCodeLife == 0 {
 		n.ResetCodeLife = codeLife
+	}
+	if n.Kept == nil {
+		n.Kept = &checkpoint.Kept{}
 	}
 	c := &Commands{Needs: n}
 	c.now = c.clock

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -59,4 +60,8 @@ func compare(ctx context.Context, tx *pg.Tx, s pg.Shadow, roster int) (drifts []
 		}
 	}
 	return drifts, nil
+}
+
+func (d Drift) finding() eventstore.Finding {
+	return eventstore.Finding{Kind: eventstore.ReadModel, Detail: fmt.Sprintf("%d rows of %s; `kluis rebuild` mends them", d.Rows, d.Table)}
 }

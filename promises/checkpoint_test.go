@@ -160,7 +160,7 @@ func TestSigningKeysRotate(t *testing.T) {
 func (c *client) awaitKept(t *testing.T) checkpoint.Checkpoint {
 	t.Helper()
 	for range 300 {
-		if kept := must(c.site.kept.Last(c.workspace.ID)); kept != nil {
+		if kept := must(c.site.kept.Last(t.Context(), c.workspace.ID)); kept != nil && len(must(c.site.kept.Keys(t.Context()))) > 0 {
 			return must(checkpoint.Open(kept, c.keys.PublicKeys()))
 		}
 		time.Sleep(50 * time.Millisecond)

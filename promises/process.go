@@ -16,6 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/blob"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/mail"
@@ -36,7 +37,7 @@ import (
 type site struct {
 	url     string
 	keyFile string
-	kept    *checkpoint.Folder
+	kept    *checkpoint.Kept
 
 	mu        sync.Mutex
 	processes []*process
@@ -77,7 +78,7 @@ func newSite(t *testing.T) *site {
 		}
 		return mail.Migrate(context.Background(), db)
 	})
-	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), kept: &checkpoint.Folder{Path: t.TempDir()}}
+	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), kept: &checkpoint.Kept{Stores: []blob.Store{must(blob.Open(context.Background(), "file://"+t.TempDir()))}}}
 	if err := keyring.Create(s.keyFile); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	h := &home{data: filepath.Join(t.TempDir(), "data")}
 	for _, command := range []string{"", "serve", "migrate", "migrate up", "migrate status", "workspace", "workspace list", "workspace show", "member", "member unlock", "member reset-two-factor", "member make-admin",
-		"replay", "rebuild", "keys", "keys new", "keys rotate", "keys status", "demo", "version"} {
+		"replay", "verify", "rebuild", "keys", "keys new", "keys rotate", "keys status", "demo", "version"} {
 		status, stdout, stderr := h.run(append(strings.Fields(command), "--help")...)
 		if status != success || stderr != "" || !strings.Contains(stdout, "Usage: kluis "+command) || len(strings.Split(stdout, "\n")) < 5 {
 			t.Errorf("kluis %s --help: status %d, stdout %q, stderr %q", command, status, stdout, stderr)
@@ -28,7 +28,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("there is no command for plans yet:\n%s", help)
 	}
 	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing", "member unlock acme", "member nothing",
-		"rebuild --chek x", "replay x --from=y", "serve --log=loud", "serve --trusted-proxies=everybody", "serve --listen=nonsense", "serve --listen=127.0.0.1:99999", "serve --listen=::1:8080",
+		"rebuild --chek x", "verify a b", "verify a --file b", "verify --checkpoints=nonsense", "replay x --from=y", "serve --log=loud", "serve --trusted-proxies=everybody", "serve --listen=nonsense", "serve --listen=127.0.0.1:99999", "serve --listen=::1:8080",
 		"serve --smtp-url=http://foo", "serve --smtp-url=smtp://", "serve --mail-from=nobody", "migrate nothing", "serve --limits=nothing=1/1h"} {
 		status, stdout, stderr := h.run(strings.Fields(wrong)...)
 		if status != misuse || stderr == "" || strings.Contains(stdout, "error") {
@@ -129,7 +129,7 @@ func TestCommandsMakeNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	h := &home{data: filepath.Join(dir, "data")}
-	for _, args := range []string{"workspace list", "workspace show acme", "migrate status", "replay acme", "rebuild", "rebuild --check", "rebuild acme",
+	for _, args := range []string{"workspace list", "workspace show acme", "migrate status", "replay acme", "verify", "verify acme", "rebuild", "rebuild --check", "rebuild acme",
 		"keys status", "keys rotate", "demo --url=http://127.0.0.1:1", "version"} {
 		status, stdout, stderr := h.run(strings.Fields(args)...)
 		want := map[bool]string{true: "there is no Kluis in " + h.data, false: "no server answers"}[!strings.HasPrefix(args, "demo")]
@@ -153,7 +153,7 @@ func TestCommandsOnNothing(t *testing.T) {
 	if out := h.must(t, "migrate", "status"); !strings.Contains(out, "control schema: 0 of ") || !strings.Contains(out, "workspaces: 0") {
 		t.Errorf("migrate status: %s", out)
 	}
-	for _, args := range []string{"workspace list", "workspace show acme", "replay acme", "rebuild acme", "rebuild"} {
+	for _, args := range []string{"workspace list", "workspace show acme", "replay acme", "verify acme", "verify", "rebuild acme", "rebuild"} {
 		status, stdout, stderr := h.run(strings.Fields(args)...)
 		if status != failure || stdout != "" || strings.Contains(stderr, "SQLSTATE") || !strings.Contains(stderr, "kluis migrate") {
 			t.Errorf("%s on an empty database: status %d, %q, %q", args, status, stdout, stderr)
@@ -168,7 +168,7 @@ func TestCommandsOnNothing(t *testing.T) {
 	if out := h.must(t, "workspace", "list"); !strings.HasPrefix(out, "SLUG") || strings.Count(out, "\n") != 1 {
 		t.Errorf("workspace list: %s", out)
 	}
-	for _, args := range []string{"workspace show acme", "replay acme", "rebuild acme", "rebuild --check acme"} {
+	for _, args := range []string{"workspace show acme", "replay acme", "verify acme", "rebuild acme", "rebuild --check acme"} {
 		status, stdout, stderr := h.run(strings.Fields(args)...)
 		if status != failure || stdout != "" || !strings.Contains(stderr, `"acme": no such workspace`) {
 			t.Errorf("%s: status %d, %q, %q", args, status, stdout, stderr)

@@ -96,7 +96,8 @@ func (k keysStatus) Run(ctx context.Context, out outputs) error {
 			return err
 		}
 		table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(table, "KEY\tUSE\t%s\n", strings.ToUpper(strings.Join(vault.Places, "\t")))
+		fmt.Fprintf(table, "KEY\tUSE\t%s\tVERIFIES WITH\n", strings.ToUpper(strings.Join(vault.Places, "\t")))
+		public := r.Keys.PublicKeys()
 		for i, id := range census.Keys {
 			use := "decrypts"
 			if i == 0 {
@@ -106,7 +107,7 @@ func (k keysStatus) Run(ctx context.Context, out outputs) error {
 			for _, place := range vault.Places {
 				fmt.Fprintf(table, "\t%d", census.Values[place][id])
 			}
-			fmt.Fprintln(table)
+			fmt.Fprintf(table, "\t%s\n", public[i])
 		}
 		return errors.Join(table.Flush(), unopened(census))
 	})

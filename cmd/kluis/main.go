@@ -54,6 +54,7 @@ type program struct {
 	Workspace workspace `cmd:"" help:"List the workspaces, and look at one."`
 	Member    member    `cmd:"" help:"Help a workspace whose only admin is locked out, has lost the device, or is gone."`
 	Replay    replay    `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
+	Verify    verify    `cmd:"" help:"Check a log: that nothing is changed, missing, put in or moved, and that the read models are what it makes."`
 	Analyst   analyst   `cmd:"" help:"Give and take database logins with which analysts query one workspace in SQL."`
 	Rebuild   rebuild   `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
 	Restored  restored  `cmd:"" help:"Run once after a backup was put back, before serve: a new epoch of every log begins, and sessions, API tokens, codes and mails of the backup end."`

@@ -32,7 +32,7 @@ func (r rebuild) Run(ctx context.Context, out outputs) error {
 	}
 	differ := 0
 	for _, entry := range entries {
-		progress := r.progress(out, entry.Slug)
+		progress := progress(out.stderr, entry.Slug)
 		if r.Check {
 			drifts, err := b.Views.Check(ctx, entry.Workspace(), progress)
 			if err != nil {
@@ -59,16 +59,4 @@ func (r rebuild) Run(ctx context.Context, out outputs) error {
 		fmt.Fprintf(out.stdout, "%d workspaces: every read model is what the log makes of it\n", len(entries))
 	}
 	return nil
-}
-
-// progress says on stderr how far it is, about once a second.
-func (r rebuild) progress(out outputs, slug string) func(position, of int64) {
-	last := time.Now()
-	return func(position, of int64) {
-		if time.Since(last) < time.Second && position < of {
-			return
-		}
-		last = time.Now()
-		fmt.Fprintf(out.stderr, "%s: %d of %d events (%d%%)\n", slug, position, of, 100*position/max(of, 1))
-	}
 }

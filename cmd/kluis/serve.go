@@ -12,13 +12,13 @@ import (
 	"github.com/kluis-eu/kluis/cmd/app"
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/http"
-	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/mail"
 )
 
 // serve is `kluis serve`.
 type serve struct {
 	settings
+	keptIn
 
 	Listen         string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
 	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN, or nothing when that is any address or port."`
@@ -68,8 +68,12 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
+	kept, err := s.openKept(ctx, s.Data, false)
+	if err != nil {
+		return err
+	}
 	program, err := b.Program(ctx, app.Given{
-		Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: "be", Kept: &checkpoint.Folder{Path: s.checkpoints()}, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
+		Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: "be", Kept: kept, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
 		Rules:    set.rules, Sender: sender,
 		HTTP: http.Options{Ready: b.ready, Looks: b.looks(set.hasher), TrustedProxies: set.trusted, Version: version},
 	})

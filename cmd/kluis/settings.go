@@ -36,9 +36,6 @@ func (s settings) keysFile() string {
 	return filepath.Join(s.Data, "keys")
 }
 
-// checkpoints is where signed checkpoints of the logs lie.
-func (s settings) checkpoints() string { return filepath.Join(s.Data, "checkpoints") }
-
 // postgresFolder is where the private Postgres is.
 func (s settings) postgresFolder() string { return filepath.Join(s.Data, "postgres") }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -69,6 +70,20 @@ func ParsePublicKey(text string) (PublicKey, error) {
 		return nil, fmt.Errorf("%q is no Ed25519 key in base64", text)
 	}
 	return raw, nil
+}
+
+// ParseVerifierKey reads what VerifierKey gives, for whatever name.
+func ParseVerifierKey(text string) (PublicKey, error) {
+	if _, err := note.NewVerifier(text); err != nil {
+		return nil, fmt.Errorf("%q is no verifier key: %w", text, err)
+	}
+	_, key, _ := strings.Cut(text, "+") // <name>+<hash>+<key>
+	_, key, _ = strings.Cut(key, "+")
+	raw, err := base64.StdEncoding.DecodeString(key)
+	if err != nil || len(raw) != 1+ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%q is no Ed25519 verifier key", text)
+	}
+	return raw[1:], nil
 }
 
 // String is the key in base64.

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// progress says how far something is: a bar on a terminal, elsewhere a line about once a second.
+func progress(out io.Writer, what string) func(position, of int64) {
+	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return progressBar(out, what)
+	}
+	last := time.Now()
+	return func(position, of int64) {
+		if time.Since(last) < time.Second && position < of {
+			return
+		}
+		last = time.Now()
+		fmt.Fprintf(out, "%s: %d of %d events (%d%%)\n", what, position, of, 100*position/max(of, 1))
+	}
+}
+
+func progressBar(out io.Writer, what string) func(position, of int64) {
+	var bar *progressbar.ProgressBar
+	before := int64(-1)
+	return func(position, of int64) {
+		if bar == nil || position < before { // what is done next begins
+			bar = progressbar.NewOptions64(of, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what), progressbar.OptionSetWidth(30),
+				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionThrottle(100*time.Millisecond),
+				progressbar.OptionOnCompletion(func() { fmt.Fprintln(out) }))
+		}
+		before = position
+		_ = bar.Set64(position) // nothing depends on the bar
+	}
+}

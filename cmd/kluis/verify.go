@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// verify is `kluis verify`.
+type verify struct {
+	settings
+	keptIn
+	Slug        string   `arg:"" optional:"" help:"The workspace; all of them when left out."`
+	File        string   `placeholder:"REPLAY" help:"Check what a replay served (- is the standard input), without any database."`
+	Checkpoint  []string `placeholder:"FILE" sep:"none" help:"A checkpoint that the log must have, besides those that Kluis keeps outside the database. May be repeated."`
+	VerifierKey []string `name:"key" placeholder:"FILE" sep:"none" help:"Verifier keys that you kept, as GET /api/audit/verifier-keys shows them, besides those of the key file. May be repeated."`
+	Epoch       int      `default:"1" help:"The last epoch of the log that you know to have begun with a restore: what checkpoints of earlier ones have behind it may be gone."`
+	LogOnly     bool     `help:"Do not compare the read models with the log."`
+}
+
+func (v verify) Run(ctx context.Context, out outputs) error {
+	if v.File != "" && v.Slug != "" {
+		return usageError{errors.New("name a workspace, or a file with --file, not both")}
+	}
+	outside, err := v.outside(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := v.knownKeys(ctx, outside)
+	if err != nil {
+		return err
+	}
+	given, err := v.given(known)
+	if err != nil {
+		return err
+	}
+	if v.File != "" {
+		return v.file(out, given)
+	}
+	b, err := v.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	entries, err := b.Tenancy.List(ctx, 0)
+	if err == nil && v.Slug != "" {
+		var one tenancy.Entry
+		one, err = b.Tenancy.BySlug(ctx, v.Slug)
+		entries = []tenancy.Entry{one}
+	}
+	if err != nil {
+		return err
+	}
+	found := 0
+	for _, e := range entries {
+		n, err := v.workspace(ctx, b, out, e, outside, known, given)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Slug, err)
+		}
+		found += n
+	}
+	return failed(found)
+}
+
+func failed(found int) error {
+	if found == 0 {
+		return nil
+	}
+	return fmt.Errorf("findings: %d", found)
+}
+
+// workspace verifies one workspace, and gives the number of findings.
+func (v verify) workspace(ctx context.Context, b *base, out outputs, e tenancy.Entry, outside *checkpoint.Kept, known keyring.PublicKeys, given []eventstore.Mark) (int, error) {
+	w := e.Workspace()
+	kept, findings, err := keptOf(ctx, outside, w, known)
+	if err != nil {
+		return 0, err
+	}
+	for _, mark := range given {
+		if mark.Origin.Workspace == w.ID {
+			kept = append(kept, mark)
+		} else if v.Slug != "" {
+			findings = append(findings, foreign(mark))
+		}
+	}
+	verdict, err := b.Views.Verify(ctx, w, projections.Expected(w, kept, v.Epoch), !v.LogOnly, progress(out.stderr, e.Slug))
+	if err != nil {
+		return 0, err
+	}
+	verdict.Findings = append(findings, verdict.Findings...)
+	return report(out.stdout, e.Slug, verdict), nil
+}
+
+func foreign(mark eventstore.Mark) eventstore.Finding {
+	return eventstore.Finding{Position: 1, Kind: eventstore.Foreign, Detail: fmt.Sprintf("%s is a checkpoint of workspace %s", mark.Name, mark.Origin.Workspace)}
+}
+
+// file verifies what a replay served.
+func (v verify) file(out outputs, given []eventstore.Mark) error {
+	in, close, err := v.replayed()
+	if err != nil {
+		return err
+	}
+	defer close()
+	var w pg.Workspace
+	for _, mark := range given {
+		w.ID = mark.Origin.Workspace
+	}
+	verdict, err := eventstore.VerifyFile(in, projections.Expected(w, given, v.Epoch), nil)
+	if err != nil {
+		return err
+	}
+	return failed(report(out.stdout, v.File, verdict))
+}
+
+func (v verify) replayed() (io.Reader, func() error, error) {
+	if v.File == "-" {
+		return os.Stdin, func() error { return nil }, nil
+	}
+	f, err := os.Open(v.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, f.Close, nil
+}
+
+// report prints a verdict, and gives the number of findings.
+func report(out io.Writer, what string, verdict eventstore.Verdict) int {
+	for _, f := range verdict.Findings {
+		fmt.Fprintf(out, "%s: %s\n", what, f)
+	}
+	if len(verdict.Findings) > 0 {
+		return len(verdict.Findings)
+	}
+	fmt.Fprintf(out, "%s: %d records", what, verdict.Records)
+	if verdict.Pruned > 0 {
+		fmt.Fprintf(out, " behind %d that were pruned", verdict.Pruned)
+	}
+	fmt.Fprintf(out, " are whole and in order; root %s, epoch %d; checkpoints that hold: %d\n", verdict.Root, verdict.Epoch, verdict.Marks)
+	return 0
+}
+
+// knownKeys are the keys that verify: those of --key, of the key file, and those that were kept.
+func (v verify) knownKeys(ctx context.Context, outside *checkpoint.Kept) (known keyring.PublicKeys, err error) {
+	for _, name := range v.VerifierKey {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range strings.Fields(string(text)) {
+			key, err := keyring.ParseVerifierKey(line)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			known = append(known, key)
+		}
+	}
+	if v.File != "" {
+		return known, nil
+	}
+	ring, err := keyring.Load(v.keysFile(), v.KeysInline)
+	if err == nil {
+		known = known.With(ring.PublicKeys())
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	kept, err := outside.Keys(ctx)
+	return known.With(kept), err
+}
+
+// given are the checkpoints of --checkpoint.
+func (v verify) given(known keyring.PublicKeys) (marks []eventstore.Mark, err error) {
+	if len(v.Checkpoint) > 0 && len(known) == 0 {
+		return nil, usageError{errors.New("say with --key by which keys checkpoints must be signed")}
+	}
+	for _, name := range v.Checkpoint {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		c, err := checkpoint.Open(text, known)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		marks = append(marks, eventstore.Mark{Checkpoint: c, Name: name})
+	}
+	return marks, nil
+}
+
+// outside is what Kluis keeps outside the database: nothing of it is looked at for a file.
+func (v verify) outside(ctx context.Context) (*checkpoint.Kept, error) {
+	if v.File != "" {
+		return &checkpoint.Kept{}, nil
+	}
+	return v.openKept(ctx, v.Data, true)
+}
+
+// keptOf are the checkpoints of a workspace that Kluis keeps outside the database. One that no known key has signed is a finding.
+func keptOf(ctx context.Context, outside *checkpoint.Kept, w pg.Workspace, known keyring.PublicKeys) (marks []eventstore.Mark, findings []eventstore.Finding, err error) {
+	all, err := outside.All(ctx, w.ID)
+	for _, text := range all {
+		c, err := checkpoint.Open(text, known)
+		switch {
+		case err != nil:
+			findings = append(findings, eventstore.Finding{Position: c.Size, Kind: eventstore.Forked, Detail: "of a checkpoint that was kept: " + err.Error()})
+		case c.Origin.Workspace != w.ID:
+			findings = append(findings, foreign(eventstore.Mark{Checkpoint: c, Name: "kept"}))
+		default:
+			marks = append(marks, eventstore.Mark{Checkpoint: c, Name: "kept"})
+		}
+	}
+	return marks, findings, err
+}

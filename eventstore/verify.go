@@ -1,0 +1,253 @@
+package eventstore
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+)
+
+// Finding is what is wrong with a log, at the first position where it is; 0 when it is at none.
+type Finding struct {
+	Position int64
+	Kind     FindingKind
+	Detail   string
+}
+
+func (f Finding) String() string {
+	if f.Position == 0 {
+		return fmt.Sprintf("%s: %s", f.Kind, f.Detail)
+	}
+	return fmt.Sprintf("position %d: %s: %s", f.Position, f.Kind, f.Detail)
+}
+
+// FindingKind says what somebody did to a log.
+type FindingKind string
+
+// What can be wrong with a log.
+const (
+	Changed   FindingKind = "changed"
+	Missing   FindingKind = "missing"
+	Inserted  FindingKind = "inserted"
+	Reordered FindingKind = "reordered"
+	CutHead   FindingKind = "cut off at the beginning"
+	CutTail   FindingKind = "cut off at the end"
+	Forked    FindingKind = "forked from a known checkpoint"
+	Foreign   FindingKind = "of another workspace"
+	Restored  FindingKind = "put back to a backup"
+	TreeLost  FindingKind = "tree damaged"
+	ReadModel FindingKind = "read model that the log does not give"
+)
+
+// Mark is a checkpoint that is known from elsewhere than the database, and that verifies.
+type Mark struct {
+	checkpoint.Checkpoint
+	Name string // where it is from
+}
+
+// Expected is what a log must be besides whole.
+type Expected struct {
+	First   string // the stream of its first record; empty for any
+	Marks   []Mark
+	Restore func(Record) int // the epoch that a record begins; 0 for nearly all
+	Epoch   int              // the last one that is known to have begun with a restore
+	// Pruned says up to where the records before were pruned, and the root over them; 0 for nearly all.
+	Pruned func(Record) (upTo int64, root tlog.Hash)
+}
+
+// verifier checks records as they come, the oldest first. It holds a version for each stream, and no record.
+type verifier struct {
+	Expected
+	tree     frontier // what was checked: the next record is behind it
+	began    int64    // the records up to here were not looked at
+	rooted   bool     // and the tree over them is known
+	rootThen tlog.Hash
+	versions map[string]int
+	at       time.Time
+	good     Mark // the last that held
+	epoch    int
+	base     int64 // where the epoch began
+	lost     []Mark
+	pruned   int64 // up to where the log says that it was pruned
+	held     int   // marks
+}
+
+func newVerifier(e Expected, begin frontier) *verifier {
+	e.Marks = slices.SortedFunc(slices.Values(e.Marks), func(a, b Mark) int {
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.Origin.Epoch, b.Origin.Epoch))
+	})
+	v := &verifier{Expected: e, tree: begin, began: begin.size, rooted: begin.size == 0 || begin.roots != nil, versions: map[string]int{}, epoch: 1}
+	if v.rooted {
+		v.rootThen = begin.root()
+	}
+	return v
+}
+
+// page checks records, whose hashes leaves are. Of those that the stored tree has, stored are the hashes there, from the same
+// record on.
+func (v *verifier) page(records []Record, leaves, stored []tlog.Hash) *Finding {
+	for i, r := range records {
+		want := v.tree.size + 1
+		if i < len(stored) && (leaves[i] != stored[i] || r.Position != want) {
+			return v.unlike(records[i:], stored[i:])
+		}
+		if r.Position != want {
+			return v.gap(records[i:])
+		}
+		if f := v.follows(records[i:]); f != nil {
+			return f
+		}
+		v.add(leaves[i])
+		if f := v.told(r); f != nil {
+			return f
+		}
+		if f := v.compare(); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func (v *verifier) add(leaf tlog.Hash) {
+	if v.rooted {
+		v.tree.add(leaf)
+	} else {
+		v.tree.size++
+	}
+}
+
+// follows checks a record, the first of some, against those before it.
+func (v *verifier) follows(behind []Record) *Finding {
+	r := behind[0]
+	if r.Position == 1 && v.First != "" && r.Stream != v.First {
+		return &Finding{1, Foreign, fmt.Sprintf("the log begins with stream %s, that of this workspace with %s", r.Stream, v.First)}
+	}
+	last, known := v.versions[r.Stream]
+	switch {
+	case r.At.Before(v.at):
+		return &Finding{r.Position, Reordered, fmt.Sprintf("its time is %s, before that of the record before it, %s", r.At.Format(time.RFC3339Nano), v.at.Format(time.RFC3339Nano))}
+	case !known && v.began > 0: // it begins among those that were not looked at
+	case r.Version > last+1 && slices.ContainsFunc(behind, func(other Record) bool { return other.Stream == r.Stream && other.Version == last+1 }):
+		return &Finding{r.Position, Reordered, fmt.Sprintf("stream %s goes from version %d to %d, and the one between comes later", r.Stream, last, r.Version)}
+	case r.Version > last+1:
+		return &Finding{r.Position, Missing, fmt.Sprintf("stream %s goes from version %d to %d, and no position is empty: records were taken out, and those behind them moved up", r.Stream, last, r.Version)}
+	case r.Version <= last:
+		return &Finding{r.Position, Inserted, fmt.Sprintf("stream %s has version %d again behind version %d", r.Stream, r.Version, last)}
+	}
+	v.versions[r.Stream], v.at = r.Version, r.At
+	return nil
+}
+
+// told notes what a record says of the log itself.
+func (v *verifier) told(r Record) *Finding {
+	if v.Restore != nil {
+		if epoch := v.Restore(r); epoch > 0 {
+			v.epoch, v.base = epoch, r.Position-1
+		}
+	}
+	if v.Pruned != nil {
+		upTo, root := v.Pruned(r)
+		if upTo == v.began && v.rooted && root != v.rootThen {
+			return &Finding{upTo, Changed, "the root over the records that were pruned is not the one that the log says"}
+		}
+		v.pruned = max(v.pruned, upTo)
+	}
+	return nil
+}
+
+// compare compares what was checked with the marks of that size.
+func (v *verifier) compare() *Finding {
+	for len(v.Marks) > 0 && v.Marks[0].Size <= v.tree.size {
+		mark := v.Marks[0]
+		v.Marks = v.Marks[1:]
+		switch {
+		case mark.Size < v.tree.size || !v.rooted: // among those that were not looked at, or behind
+		case mark.Origin.Epoch < v.epoch && mark.Size > v.base:
+			v.lost = append(v.lost, mark)
+		case v.tree.root() != mark.Root:
+			return &Finding{v.good.Size + 1, Forked, fmt.Sprintf("the records from here to %d are not those of the checkpoint at %d (%s)", mark.Size, mark.Size, mark.Name)}
+		default:
+			v.good = mark
+			v.held++
+		}
+	}
+	return nil
+}
+
+// end checks what can only be told once the whole log was seen: that nothing known comes behind it. epoch is what the head says.
+func (v *verifier) end(epoch int) (findings []Finding) {
+	for _, mark := range v.Marks {
+		if mark.Origin.Epoch < v.epoch {
+			v.lost = append(v.lost, mark)
+			continue
+		}
+		return append(findings, Finding{v.tree.size + 1, CutTail,
+			fmt.Sprintf("the log ends with %d records, and the checkpoint (%s) has %d", v.tree.size, mark.Name, mark.Size)})
+	}
+	if len(v.lost) > 0 && v.epoch > v.Epoch {
+		last := v.lost[len(v.lost)-1]
+		findings = append(findings, Finding{v.base + 1, Restored,
+			fmt.Sprintf("epoch %d began here, and the records up to %d that a checkpoint of epoch %d (%s) has are gone; if that is known, say --epoch %d", v.epoch, last.Size, last.Origin.Epoch, last.Name, v.epoch)})
+	}
+	if epoch > 0 && epoch != v.epoch && v.began == 0 {
+		findings = append(findings, Finding{v.tree.size, Changed, fmt.Sprintf("the head is in epoch %d, and the log tells of epoch %d", epoch, v.epoch)})
+	}
+	if v.began > v.pruned {
+		findings = append(findings, Finding{1, CutHead, fmt.Sprintf("the records up to %d are gone, and the log does not say that they were pruned", v.began)})
+	}
+	return findings
+}
+
+// gap says what came of the record that should come next, when another comes.
+func (v *verifier) gap(behind []Record) *Finding {
+	want, got := v.tree.size+1, behind[0].Position
+	switch {
+	case got < want:
+		return &Finding{want, Inserted, fmt.Sprintf("position %d comes again", got)}
+	case slices.ContainsFunc(behind, func(r Record) bool { return r.Position == want }):
+		return &Finding{want, Reordered, fmt.Sprintf("position %d comes before it", got)}
+	case want == 1:
+		return &Finding{want, CutHead, fmt.Sprintf("the log begins with position %d", got)}
+	}
+	return &Finding{want, Missing, fmt.Sprintf("position %d comes behind %d", got, want-1)}
+}
+
+// unlike says what was done to a record that is not the one of the stored tree. Positions are in the lines, so of a record that was
+// moved the tree has the line with the position of before.
+func (v *verifier) unlike(behind []Record, stored []tlog.Hash) *Finding {
+	at, r := v.tree.size+1, behind[0]
+	if r.Position != at {
+		return v.gap(behind)
+	}
+	for i := 1; i < len(stored); i++ {
+		if !was(r, at+int64(i), stored[i]) {
+			continue
+		}
+		if i == 1 && (len(behind) == 1 || !was(behind[1], at, stored[0])) {
+			return &Finding{at, Missing, fmt.Sprintf("the record of %d is here: the one before it was taken out, and those behind moved up", at+1)}
+		}
+		return &Finding{at, Reordered, fmt.Sprintf("the record of %d is here", at+int64(i))}
+	}
+	for i := 1; i < len(behind); i++ {
+		if was(behind[i], at, stored[0]) {
+			return &Finding{at, Inserted, fmt.Sprintf("the record that was here is at %d now", behind[i].Position)}
+		}
+	}
+	return &Finding{at, Changed, "the record is not the one that the tree has"}
+}
+
+// was tells whether a record is the one of a leaf, but for its position, and the version that goes with it.
+func was(r Record, position int64, leaf tlog.Hash) bool {
+	version := r.Version
+	for _, r.Version = range []int{version, version - 1, version + 1} {
+		r.Position = position
+		if tlog.RecordHash(r.AppendLine(nil)) == leaf {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,270 @@
+package eventstore
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Verdict is what came of verifying a log.
+type Verdict struct {
+	Records  int64     // that were looked at
+	Pruned   int64     // and those before them, which are gone by policy
+	Root     tlog.Hash // the zero Hash when the log begins behind records that a file does not have
+	Epoch    int
+	Marks    int // that held
+	Findings []Finding
+}
+
+// verifyEvents is how many records are read at once.
+const verifyEvents = 10_000
+
+// Verify checks the log of a workspace up to where its head is now: that nothing is missing or out of order, that it is the log of
+// the stored tree, and that it has what is expected. It reads and writes nothing else. progress may be nil.
+func (s *Store) Verify(ctx context.Context, w pg.Workspace, e Expected, progress func(position, of int64)) (verdict Verdict, err error) {
+	var tree Tree
+	if err := s.db.Read(ctx, w, LookTree(&tree)); err != nil {
+		return verdict, err
+	}
+	stored := s.hashes(ctx, w)
+	begin, err := frontierAt(min(tree.Head.Pruned, tree.Size), stored)
+	if errors.Is(err, ErrTreeBroken) {
+		return Verdict{Findings: []Finding{{tree.Head.Pruned, TreeLost, err.Error()}}}, nil
+	}
+	if err != nil {
+		return verdict, err
+	}
+	v := newVerifier(e, begin)
+	bad, err := s.before(ctx, w, v)
+	if err != nil || bad != nil {
+		return v.verdict(bad, tree.Head.Epoch), err
+	}
+	pages := make(chan hashed)
+	group, reading := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(pages)
+		return s.readHashed(reading, w, begin.size, tree, pages)
+	})
+	group.Go(func() error {
+		for p := range pages {
+			if bad = v.page(p.records, p.leaves, p.stored); bad != nil {
+				return errFound
+			}
+			if progress != nil {
+				progress(v.tree.size, tree.Head.Position)
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil && bad == nil {
+		return verdict, err
+	}
+	if bad == nil {
+		bad, err = s.whole(ctx, w, v, tree)
+	}
+	return v.verdict(bad, tree.Head.Epoch), err
+}
+
+// before compares the marks over records that are gone with the stored tree.
+func (s *Store) before(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
+	for len(v.Marks) > 0 && v.Marks[0].Size <= v.began {
+		mark := v.Marks[0]
+		root, err := s.Root(ctx, w, mark.Size)
+		if err != nil {
+			return nil, err
+		}
+		if root != mark.Root {
+			return &Finding{v.good.Size + 1, Forked, fmt.Sprintf("the records up to %d, which were pruned, are not those of the checkpoint (%s)", mark.Size, mark.Name)}, nil
+		}
+		v.good, v.Marks = mark, v.Marks[1:]
+		v.held++
+	}
+	return nil, nil
+}
+
+var errFound = errors.New("something was found")
+
+func (v *verifier) verdict(bad *Finding, epoch int) Verdict {
+	verdict := Verdict{Records: v.tree.size - v.began, Pruned: v.began, Epoch: v.epoch}
+	if v.rooted {
+		verdict.Root = v.tree.root()
+	}
+	if bad != nil {
+		verdict.Findings = append(verdict.Findings, *bad)
+	} else {
+		verdict.Findings = v.end(epoch)
+	}
+	verdict.Marks = v.held
+	return verdict
+}
+
+// whole checks that a log ends where its head says, and its tree no later.
+func (s *Store) whole(ctx context.Context, w pg.Workspace, v *verifier, tree Tree) (*Finding, error) {
+	end := v.tree.size
+	switch {
+	case end == v.began && end < tree.Head.Position && tree.Head.Pruned == 0:
+		return &Finding{1, CutHead, fmt.Sprintf("there is no record, and the head is at %d", tree.Head.Position)}, nil
+	case end < tree.Head.Position:
+		return &Finding{end + 1, CutTail, fmt.Sprintf("the log ends at %d, and the head is at %d", end, tree.Head.Position)}, nil
+	case end < tree.Size:
+		return &Finding{end + 1, CutTail, fmt.Sprintf("the log ends at %d, and the tree has %d records", end, tree.Size)}, nil
+	case tree.Size < end:
+		return nil, nil // it has yet to follow; what it has was compared
+	}
+	root, err := s.Root(ctx, w, tree.Size)
+	if errors.Is(err, ErrTreeBroken) || err == nil && root != v.tree.root() {
+		return &Finding{end, TreeLost, "the records are those of the tree's leaves, and its root is another"}, nil
+	}
+	return nil, err
+}
+
+// hashed is a page of records with the hashes of their lines, and those that the stored tree has for the same positions.
+type hashed struct {
+	records        []Record
+	leaves, stored []tlog.Hash
+}
+
+// readHashed sends the log behind a position, up to the head, in pages.
+func (s *Store) readHashed(ctx context.Context, w pg.Workspace, from int64, tree Tree, pages chan<- hashed) error {
+	for from < tree.Head.Position {
+		var p hashed
+		var tiles []tile
+		err := s.db.Read(ctx, w,
+			pg.Collect(&p.records, scanRecord, `select `+recordColumns+` from event where position > $4 and position <= `+PageEnd+`$4`+PageEnds+` order by position`,
+				verifyEvents, PageBytes, tree.Head.Position, from),
+			pg.Rows(&tiles, `select id, hashes from tile where id between $1 and $2 order by id`, tileID(0, from/tileWidth), tileID(0, (from+verifyEvents)/tileWidth)))
+		if err != nil {
+			return err
+		}
+		if len(p.records) == 0 {
+			return nil // whole tells
+		}
+		var line []byte
+		for _, r := range p.records {
+			line = r.AppendLine(line[:0])
+			p.leaves = append(p.leaves, tlog.RecordHash(line))
+		}
+		p.stored = leavesOf(tiles, from, min(tree.Size, from+int64(len(p.records))))
+		select {
+		case pages <- p:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		from = p.records[len(p.records)-1].Position
+	}
+	return nil
+}
+
+// leavesOf are the leaves behind a position, up to another, as far as tiles have them.
+func leavesOf(tiles []tile, from, upTo int64) (leaves []tlog.Hash) {
+	byID := map[int64][]byte{}
+	for _, t := range tiles {
+		byID[t.ID] = t.Hashes
+	}
+	for ; from < upTo; from++ {
+		hashes, at := byID[tileID(0, from/tileWidth)], int(from%tileWidth)*tlog.HashSize
+		if at+tlog.HashSize > len(hashes) {
+			return leaves
+		}
+		leaves = append(leaves, tlog.Hash(hashes[at:]))
+	}
+	return leaves
+}
+
+// scanRecord reads a record with as little work as there can be.
+func scanRecord(row pgx.CollectableRow) (r Record, err error) {
+	var meta, data []byte
+	var actor uuid.NullUUID
+	if err := row.Scan(&r.Position, &r.ID, &r.Stream, &r.Version, &r.Type, &r.At, &actor, &meta, &data); err != nil {
+		return r, err
+	}
+	if actor.Valid {
+		r.Actor = &actor.UUID
+	}
+	r.Meta, r.Data = meta, data
+	return r, nil
+}
+
+// VerifyFile checks lines that a replay served, without a database. They must begin with the first record, or with one behind those
+// that the log says were pruned; then no root can be compared.
+func VerifyFile(lines io.Reader, e Expected, progress func(position int64)) (Verdict, error) {
+	v := newVerifier(e, frontier{})
+	in := bufio.NewReaderSize(lines, 1<<20)
+	for first := true; ; first = false {
+		records, leaves, bad, err := readLines(in, v.tree.size)
+		if err != nil {
+			return Verdict{}, err
+		}
+		if first && len(records) > 0 && records[0].Position > 1 {
+			v = newVerifier(e, frontier{size: records[0].Position - 1})
+		}
+		if found := v.page(records, leaves, nil); found != nil {
+			bad = found
+		}
+		if bad != nil || len(records) == 0 {
+			return v.verdict(bad, 0), nil
+		}
+		if progress != nil {
+			progress(v.tree.size)
+		}
+	}
+}
+
+// readLines reads a page of lines. A line that is not of the form in which a replay writes it is found to be changed.
+func readLines(in *bufio.Reader, behind int64) (records []Record, leaves []tlog.Hash, bad *Finding, err error) {
+	for len(records) < verifyEvents {
+		line, err := in.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, nil, nil, err
+		}
+		whole := err == nil
+		if line = bytes.TrimSuffix(line, []byte("\n")); len(line) == 0 {
+			if whole {
+				continue // a follower's sign of life
+			}
+			return records, leaves, nil, nil
+		}
+		r, ok := parseLine(line)
+		if !ok || !whole {
+			return records, leaves, &Finding{behind + int64(len(records)) + 1, Changed, "the line is not as a replay writes one"}, nil
+		}
+		records, leaves = append(records, r), append(leaves, tlog.RecordHash(line))
+	}
+	return records, leaves, nil, nil
+}
+
+// parseLine is the inverse of AppendLine.
+func parseLine(line []byte) (Record, bool) {
+	var l struct {
+		Position int64           `json:"position"`
+		ID       uuid.UUID       `json:"id"`
+		Stream   string          `json:"stream"`
+		Version  int             `json:"version"`
+		Type     string          `json:"type"`
+		At       time.Time       `json:"at"`
+		Actor    *uuid.UUID      `json:"actor"`
+		Meta     json.RawMessage `json:"meta"`
+		Data     json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(line, &l); err != nil || l.Version > math.MaxInt32 {
+		return Record{}, false
+	}
+	r := Record{Position: l.Position, ID: l.ID, Stream: l.Stream, Version: l.Version, Type: l.Type, At: l.At, Actor: l.Actor, Meta: l.Meta, Data: l.Data}
+	if string(r.Meta) == "null" {
+		r.Meta = nil
+	}
+	return r, bytes.Equal(r.AppendLine(nil), line)
+}
