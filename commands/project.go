@@ -25,7 +25,7 @@ func (c *Commands) CreateProject(ctx context.Context, r Request, wanted domain.P
 			err = domain.Refuse(domain.Conflict, "key_taken", "another project has the key %s, or had it: a key is never given again", wanted.Key)
 		}
 		return creation{events: events, with: []write{{domain.KeyStream(wanted.Key), 0, domain.TakeKey(id)}}}, err
-	}, projections.KeyTaken(&taken, wanted.Key), projections.CountActive(&able, people(wanted.LeadID)))
+	}, projections.KeyTaken(&taken, wanted.Key), projections.CountActive(&able, some(wanted.LeadID)))
 }
 
 // UpdateProject changes fields of a project, archives it or opens it again.
@@ -37,7 +37,7 @@ func (c *Commands) UpdateProject(ctx context.Context, r Request, id uuid.UUID, w
 			err = canLead(lead, able)
 		}
 		return creation{events: events}, err
-	}, projections.CountActive(&able, people(wanted.LeadID.Value)))
+	}, projections.CountActive(&able, some(wanted.LeadID.Value)))
 }
 
 // DeleteProject takes a project away that has no tasks. It guards the stream of the key, which every task that comes in moves.
@@ -79,14 +79,4 @@ func canLead(lead *uuid.UUID, able int) error {
 		return domain.InvalidField("/lead_id", "must be the id of a member who is not deactivated")
 	}
 	return nil
-}
-
-// people are those of ids that are given.
-func people(ids ...*uuid.UUID) (given []uuid.UUID) {
-	for _, id := range ids {
-		if id != nil {
-			given = append(given, *id)
-		}
-	}
-	return given
 }

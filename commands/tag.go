@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -70,26 +69,12 @@ func (c *Commands) changeTag(ctx context.Context, r Request, id, tag uuid.UUID,
 	version := 0
 	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(_ *attempt, task domain.Task) (creation, error) {
 		now := tagsNow(found)
-		if now[tag] != tag {
+		if !now.There(tag) {
 			return creation{}, domain.Missing("tag")
 		}
 		events, err := decide(task, tag, now)
 		return creation{events: events, guarding: []eventstore.Guard{{Stream: domain.TagsStream, Version: version}}}, err
-	}, projections.FindTags(&found, &version, id, []uuid.UUID{tag})...)
-}
-
-// lookAtTags looks up the tags that a task is to have, which must be there, and those that it has. It gives a guard on them.
-func (c *Commands) lookAtTags(ctx context.Context, a *attempt, task uuid.UUID, wanted []uuid.UUID) (domain.TagsNow, []eventstore.Guard, error) {
-	var found []projections.TagNow
-	version := 0
-	if err := a.look(ctx, projections.FindTags(&found, &version, task, wanted)...); err != nil {
-		return nil, nil, err
-	}
-	now := tagsNow(found)
-	if slices.ContainsFunc(wanted, func(id uuid.UUID) bool { return now[id] != id }) {
-		return nil, nil, domain.InvalidField("/tag_ids", "every id must be of a tag that is there")
-	}
-	return now, []eventstore.Guard{{Stream: domain.TagsStream, Version: version}}, nil
+	}, projections.FindTags(&found, &version, []uuid.UUID{id}, []uuid.UUID{tag})...)
 }
 
 func tagsNow(found []projections.TagNow) domain.TagsNow {

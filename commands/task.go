@@ -2,12 +2,12 @@ package commands
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
-	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -15,39 +15,25 @@ import (
 func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.TaskCreated) (Result[domain.Task], error) {
 	id := uuid.Must(uuid.NewV7())
 	return create(ctx, c, r, projections.Tasks, domain.CreateTask, id, func(a *attempt) (creation, error) {
-		created := wanted
-		created.AssigneeIDs, created.TagIDs = unique(wanted.AssigneeIDs), unique(wanted.TagIDs)
-		made, err := c.lookAround(ctx, a, id, around{permission: domain.CreateTask, project: wanted.ProjectID, parent: wanted.ParentID, people: created.AssigneeIDs})
-		if err == nil && created.TagIDs != nil {
-			var onTags []eventstore.Guard
-			_, onTags, err = c.lookAtTags(ctx, a, id, created.TagIDs)
-			made.guarding = append(made.guarding, onTags...)
-		}
-		if err != nil {
-			return creation{}, err
-		}
-		made.events, err = domain.NewTask(created)
-		return made, err
+		return grantOne(ctx, a, newTask(id, wanted))
 	})
 }
 
-// UpdateTask changes fields of a task. One that moves to another project gets a key there in the same append.
+// UpdateTask changes fields of a task, and puts it somewhere else in the order by hand. One that moves to another project takes all
+// tasks below it along, and each gets a key there in the same append.
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
 	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
-		made, err := c.lookAround(ctx, a, id, around{permission: domain.UpdateTask, project: task.MovesTo(wanted), parent: wanted.ParentID.Value,
-			people: newPeople(task.AssigneeIDs, wanted.AssigneeIDs)})
-		var now domain.TagsNow
-		if err == nil && wanted.TagIDs != nil {
-			var onTags []eventstore.Guard
-			now, onTags, err = c.lookAtTags(ctx, a, id, *wanted.TagIDs)
-			made.guarding = append(made.guarding, onTags...)
-		}
-		if err != nil {
-			return creation{}, err
-		}
-		made.events, err = task.Change(wanted, now)
-		return made, err
+		return grantOne(ctx, a, wish{task: task, change: wanted})
 	})
+}
+
+func grantOne(ctx context.Context, a *attempt, w wish) (creation, error) {
+	f, err := lookAround(ctx, a, w)
+	if err != nil {
+		return creation{}, err
+	}
+	d, err := f.grant(w)
+	return d.made(domain.TaskStream(w.task.ID)), err
 }
 
 // CompleteTask makes a task done.
@@ -60,14 +46,49 @@ func (c *Commands) ReopenTask(ctx context.Context, r Request, id uuid.UUID) (Res
 	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, only(domain.Task.Reopen))
 }
 
-// DeleteTask hides a task.
+// DeleteTask hides a task and all below it.
 func (c *Commands) DeleteTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Delete))
+	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, func(a *attempt, task domain.Task) (creation, error) {
+		events, err := task.Delete()
+		if err != nil {
+			return creation{}, err
+		}
+		return withSubtasks(ctx, a, task, events, func(t domain.Task) []domain.Event { return t.DeleteWith(id) })
+	})
 }
 
-// RestoreTask shows a deleted task again.
+// RestoreTask shows a deleted task again, with those below it that were deleted with it.
 func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, only(domain.Task.Restore))
+	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, func(a *attempt, task domain.Task) (creation, error) {
+		var above []projections.Ancestor
+		if err := a.look(ctx, projections.Ancestors(&above, a.by, some(task.ParentID))); err != nil {
+			return creation{}, err
+		}
+		events, err := task.Restore(slices.ContainsFunc(above, func(t projections.Ancestor) bool { return t.Gone }))
+		if err != nil || events == nil {
+			return creation{}, err
+		}
+		made, err := withSubtasks(ctx, a, task, events, func(t domain.Task) []domain.Event { return t.RestoreWith(id) })
+		for _, t := range above {
+			made.guarding = append(made.guarding, eventstore.Guard{Stream: domain.TaskStream(t.ID), Version: t.Version})
+		}
+		return made, err
+	})
+}
+
+// withSubtasks adds to the events of a task those of all below it that are to go the same way.
+func withSubtasks(ctx context.Context, a *attempt, task domain.Task, events []domain.Event, same func(domain.Task) []domain.Event) (creation, error) {
+	f, err := lookBelow(ctx, a, task.ID)
+	if err != nil {
+		return creation{}, err
+	}
+	var d draft
+	d.write(domain.TaskStream(task.ID), task.Version, events...)
+	along, err := f.takeAlong(&d, task.ID, domain.DeleteTask)
+	for _, t := range along {
+		d.write(domain.TaskStream(t.ID), t.Version, same(t)...)
+	}
+	return d.made(domain.TaskStream(task.ID)), err
 }
 
 // UnassignTask takes a task off a member.
@@ -88,83 +109,6 @@ func (c *Commands) AssignTask(ctx context.Context, r Request, id, member uuid.UU
 // AddTaskViewer lets a member see a task.
 func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
 	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountActive, domain.Task.AddViewer)
-}
-
-// around is what a task is to have to do with.
-type around struct {
-	permission      domain.Permission // that the command needs
-	project, parent *uuid.UUID        // nil for none, or the one that it has
-	people          []uuid.UUID
-}
-
-// lookAround looks up the project, the parent and the people that a task is to have. It gives guards on the parent and on all above
-// it, so that no race makes a circle, and one on the project, so that none makes a task in one that was archived or deleted; the
-// people are guarded by the roster. A task that comes into a project takes the next number in the stream of its key, whatever that is.
-func (c *Commands) lookAround(ctx context.Context, a *attempt, task uuid.UUID, wanted around) (made creation, err error) {
-	var projects []projections.Row[domain.Project]
-	var above []projections.Ancestor
-	var active int
-	var asked []pg.Statement
-	if wanted.project != nil {
-		asked = append(asked, projections.Projects.Load(&projects, a.by, *wanted.project))
-	}
-	if wanted.parent != nil {
-		asked = append(asked, projections.Ancestors(&above, a.by, wanted.parent))
-	}
-	if len(wanted.people) > 0 {
-		asked = append(asked, projections.CountActive(&active, wanted.people))
-	}
-	if asked == nil {
-		return made, nil
-	}
-	if err := a.look(ctx, asked...); err != nil {
-		return made, err
-	}
-	if active != len(wanted.people) {
-		return made, domain.InvalidField("/assignee_ids", "every id must be of a member who is not deactivated")
-	}
-	if wanted.parent != nil {
-		if made.guarding, err = guardAbove(a.by, task, above); err != nil {
-			return made, err
-		}
-	}
-	if wanted.project != nil {
-		err = enter(&made, a.by, wanted.permission, task, projects)
-		return made, err
-	}
-	return made, nil
-}
-
-// enter makes a task one of the project that was found, when the actor may do p there and it takes new tasks.
-func enter(made *creation, by projections.Actor, p domain.Permission, task uuid.UUID, found []projections.Row[domain.Project]) error {
-	if len(found) == 0 || !found[0].Visible || found[0].Gone {
-		return domain.InvalidField("/project_id", "there is no such project")
-	}
-	if err := allowInto(by, p, found[0]); err != nil {
-		return err
-	}
-	project := found[0].State
-	made.guarding = append(made.guarding, eventstore.Guard{Stream: domain.ProjectStream(project.ID), Version: found[0].At})
-	made.with = []write{{domain.KeyStream(project.Key), eventstore.Any, domain.NumberTask(task)}}
-	return project.NewTasks()
-}
-
-// guardAbove gives guards on the parent that was found and on all above it, and on what shows it to the actor.
-func guardAbove(by projections.Actor, task uuid.UUID, above []projections.Ancestor) (guards []eventstore.Guard, err error) {
-	if len(above) == 0 || !above[0].Visible {
-		return nil, domain.InvalidField("/parent_id", "there is no such task")
-	}
-	if len(above) >= projections.MaxDepth {
-		return nil, domain.InvalidField("/parent_id", "is nested too deep: %d tasks are above it", len(above)-1)
-	}
-	guards = projections.ProjectGuard(by, above[0].ProjectID, above[0].ProjectVersion, domain.ReadTask)
-	for _, t := range above {
-		if t.ID == task {
-			return nil, domain.InvalidField("/parent_id", "the task is above that one")
-		}
-		guards = append(guards, eventstore.Guard{Stream: domain.TaskStream(t.ID), Version: t.Version})
-	}
-	return guards, nil
 }
 
 func unique(ids []uuid.UUID) (distinct []uuid.UUID) {

@@ -174,6 +174,12 @@ func checkColour(colour *string) (*string, error) {
 // TagsNow says what tags are by now: each is itself, or the one that it was merged into. One that is gone is not in it.
 type TagsNow map[uuid.UUID]uuid.UUID
 
+// There tells whether a tag is there, as itself.
+func (now TagsNow) There(tag uuid.UUID) bool {
+	is, there := now[tag]
+	return there && is == tag
+}
+
 // Tag gives the task a tag, which must be there; one that the task has already gives no event.
 func (t Task) Tag(tag uuid.UUID, now TagsNow) ([]Event, error) {
 	if slices.ContainsFunc(t.TagIDs, func(id uuid.UUID) bool { return now[id] == tag }) {

@@ -15,34 +15,41 @@ var (
 
 // Limits of a task's texts, in code points, and of its lists.
 const (
-	MaxTitle    = 500
-	MaxPeople   = 100 // assignees, or viewers
-	MaxEstimate = 1_000_000
+	MaxTitle     = 500
+	MaxPeople    = 100 // assignees, or viewers
+	MaxEstimate  = 1_000_000
+	MaxSubtasks  = 1000 // that go with a task: into another project, into the trash
+	MaxRelations = 100
 )
 
 // Task is a piece of work.
 type Task struct {
-	ID              uuid.UUID   `json:"id"`
-	Title           string      `json:"title"`
-	Description     string      `json:"description"`
-	Status          string      `json:"status"`
-	Priority        string      `json:"priority"`
-	StartOn         *Date       `json:"start_on"`
-	DueOn           *Date       `json:"due_on"`
-	ProjectID       *uuid.UUID  `json:"project_id"`
-	Key             *string     `json:"key"` // in its project; it answers to those of earlier projects as well
-	ParentID        *uuid.UUID  `json:"parent_id"`
-	AssigneeIDs     []uuid.UUID `json:"assignee_ids"`
-	ViewerIDs       []uuid.UUID `json:"viewer_ids"`
-	TagIDs          []uuid.UUID `json:"tag_ids"` // as they were given: what they are by now, the tags say
-	EstimateMinutes *int        `json:"estimate_minutes"`
-	CreatedBy       uuid.UUID   `json:"created_by"`
-	CreatedAt       time.Time   `json:"created_at"`
-	UpdatedAt       time.Time   `json:"updated_at"`
-	CompletedAt     *time.Time  `json:"completed_at"`
-	DeletedAt       *time.Time  `json:"deleted_at"`
-	Version         int         `json:"version"`
-	Position        int64       `json:"position"`
+	ID              uuid.UUID      `json:"id"`
+	Title           string         `json:"title"`
+	Description     string         `json:"description"`
+	Status          string         `json:"status"`
+	Priority        string         `json:"priority"`
+	StartOn         *Date          `json:"start_on"`
+	DueOn           *Date          `json:"due_on"`
+	ProjectID       *uuid.UUID     `json:"project_id"`
+	Key             *string        `json:"key"` // in its project; it answers to those of earlier projects as well
+	ParentID        *uuid.UUID     `json:"parent_id"`
+	AssigneeIDs     []uuid.UUID    `json:"assignee_ids"`
+	ViewerIDs       []uuid.UUID    `json:"viewer_ids"`
+	TagIDs          []uuid.UUID    `json:"tag_ids"`   // as they were given: what they are by now, the tags say
+	Relations       []TaskRelation `json:"relations"` // as both ends have them
+	Rank            string         `json:"rank"`      // the place in the order by hand: smaller bytes come first
+	EstimateMinutes *int           `json:"estimate_minutes"`
+	ExternalSource  *string        `json:"external_source"`
+	ExternalID      *string        `json:"external_id"`
+	CreatedBy       uuid.UUID      `json:"created_by"`
+	CreatedAt       time.Time      `json:"created_at"`
+	UpdatedAt       time.Time      `json:"updated_at"`
+	CompletedAt     *time.Time     `json:"completed_at"`
+	DeletedAt       *time.Time     `json:"deleted_at"`
+	DeletedWithID   *uuid.UUID     `json:"deleted_with_id"` // the task above with which it was deleted, and with which it is restored
+	Version         int            `json:"version"`
+	Position        int64          `json:"position"`
 }
 
 // TaskStream names the stream of a task.
@@ -59,8 +66,11 @@ type TaskChange struct {
 	ProjectID       Optional[uuid.UUID]
 	ParentID        Optional[uuid.UUID]
 	EstimateMinutes Optional[int]
+	ExternalSource  Optional[string]
+	ExternalID      Optional[string]
 	AssigneeIDs     *[]uuid.UUID
 	TagIDs          *[]uuid.UUID
+	Before, After   *uuid.UUID // puts it directly before, or behind, that task in the order by hand
 }
 
 // NewTask begins a task. Status and priority may be empty: open, none. Whether the project, the parent, the assignees and the
@@ -79,6 +89,7 @@ func NewTask(e TaskCreated) ([]Event, error) {
 		oneOf("/priority", e.Priority, TaskPriorities...),
 		checkDays(e.StartOn, e.DueOn),
 		checkEstimate(e.EstimateMinutes),
+		checkExternal(e.ExternalSource, e.ExternalID),
 		checkPeople("/assignee_ids", e.AssigneeIDs),
 		checkTags(e.TagIDs),
 	); err != nil {
@@ -99,6 +110,8 @@ func (t Task) Change(c TaskChange, now TagsNow) ([]Event, error) {
 		ProjectID:       changedOptional(t.ProjectID, c.ProjectID),
 		ParentID:        changedOptional(t.ParentID, c.ParentID),
 		EstimateMinutes: changedOptional(t.EstimateMinutes, c.EstimateMinutes),
+		ExternalSource:  changedOptional(t.ExternalSource, c.ExternalSource),
+		ExternalID:      changedOptional(t.ExternalID, c.ExternalID),
 	}
 	var status []Event
 	if to := changed(t.Status, c.Status); to != nil {
@@ -128,9 +141,12 @@ func (t Task) Change(c TaskChange, now TagsNow) ([]Event, error) {
 	return events, nil
 }
 
-// MovesTo gives the project that a change brings the task into; nil when it stays, or leaves projects.
-func (t Task) MovesTo(c TaskChange) *uuid.UUID {
-	return changedOptional(t.ProjectID, c.ProjectID).Value
+// Moves tells whether a change brings the task into another project, or out of projects.
+func (t Task) Moves(c TaskChange) bool { return changedOptional(t.ProjectID, c.ProjectID).Set }
+
+// Move takes the task along into the project that the one above it goes to; nil for none.
+func (t Task) Move(project *uuid.UUID) []Event {
+	return []Event{TaskUpdated{ProjectID: Optional[uuid.UUID]{Set: true, Value: project}}}
 }
 
 func (t Task) check(c TaskChange, update TaskUpdated) error {
@@ -148,6 +164,7 @@ func (t Task) check(c TaskChange, update TaskUpdated) error {
 		oneOf("/priority", after.Priority, TaskPriorities...),
 		checkDays(after.StartOn, after.DueOn),
 		checkEstimate(after.EstimateMinutes),
+		checkExternal(after.ExternalSource, after.ExternalID),
 		checkPeople("/assignee_ids", deref(c.AssigneeIDs)),
 		checkTags(deref(c.TagIDs)),
 	)
@@ -196,12 +213,32 @@ func (t Task) Delete() ([]Event, error) {
 	return []Event{TaskDeleted{}}, nil
 }
 
-// Restore shows a deleted task again; one that is not deleted stays as it is.
-func (t Task) Restore() ([]Event, error) {
+// DeleteWith hides the task together with one above it; one that is deleted already stays so, for a restore of its own.
+func (t Task) DeleteWith(above uuid.UUID) []Event {
+	if t.DeletedAt != nil {
+		return nil
+	}
+	return []Event{TaskDeleted{WithID: &above}}
+}
+
+// Restore shows a deleted task again; one that is not deleted stays as it is. parentGone tells whether there is a task above it that
+// is deleted.
+func (t Task) Restore(parentGone bool) ([]Event, error) {
 	if t.DeletedAt == nil {
 		return nil, nil
 	}
+	if parentGone {
+		return nil, Refuse(Conflict, "parent_deleted", "the task above it is deleted: restore that one first")
+	}
 	return []Event{TaskRestored{}}, nil
+}
+
+// RestoreWith shows the task again when it was deleted together with the one above it that is restored.
+func (t Task) RestoreWith(above uuid.UUID) []Event {
+	if t.DeletedWithID == nil || *t.DeletedWithID != above {
+		return nil
+	}
+	return []Event{TaskRestored{}}
 }
 
 // Assign and Unassign, AddViewer and RemoveViewer change one person; what is so already stays.

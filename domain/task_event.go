@@ -20,6 +20,8 @@ type (
 		AssigneeIDs     []uuid.UUID `json:"assignee_ids,omitempty"`
 		TagIDs          []uuid.UUID `json:"tag_ids,omitempty"`
 		EstimateMinutes *int        `json:"estimate_minutes,omitempty"`
+		ExternalSource  *string     `json:"external_source,omitempty"`
+		ExternalID      *string     `json:"external_id,omitempty"`
 	}
 	// TaskUpdated holds only the fields that changed.
 	TaskUpdated struct {
@@ -32,6 +34,8 @@ type (
 		ProjectID       Optional[uuid.UUID] `json:"project_id,omitzero"`
 		ParentID        Optional[uuid.UUID] `json:"parent_id,omitzero"`
 		EstimateMinutes Optional[int]       `json:"estimate_minutes,omitzero"`
+		ExternalSource  Optional[string]    `json:"external_source,omitzero"`
+		ExternalID      Optional[string]    `json:"external_id,omitzero"`
 	}
 	TaskCompleted struct{}
 	TaskReopened  struct {
@@ -55,7 +59,15 @@ type (
 	TaskUntagged struct {
 		TagID uuid.UUID `json:"tag_id"`
 	}
-	TaskDeleted  struct{}
+	// TaskRelated and TaskUnrelated are in the streams of both ends, each with the kind as that end has it.
+	TaskRelated   struct{ TaskRelation }
+	TaskUnrelated struct{ TaskRelation }
+	TaskRanked    struct {
+		Rank string `json:"rank"`
+	}
+	TaskDeleted struct {
+		WithID *uuid.UUID `json:"with_id,omitempty"` // the task above whose deletion took this one along
+	}
 	TaskRestored struct{}
 )
 
@@ -70,6 +82,9 @@ func init() {
 	register[TaskViewerRemoved]("task.viewer_removed")
 	register[TaskTagged]("task.tagged")
 	register[TaskUntagged]("task.untagged")
+	register[TaskRelated]("task.related")
+	register[TaskUnrelated]("task.unrelated")
+	register[TaskRanked]("task.ranked")
 	register[TaskDeleted]("task.deleted")
 	register[TaskRestored]("task.restored")
 }
@@ -86,7 +101,8 @@ func (t *Task) Apply(r Record) {
 		id, _ := StreamID("task", r.Stream)
 		*t = Task{ID: id, Title: e.Title, Description: e.Description, Status: e.Status, Priority: e.Priority,
 			StartOn: e.StartOn, DueOn: e.DueOn, ProjectID: e.ProjectID, ParentID: e.ParentID, EstimateMinutes: e.EstimateMinutes,
-			AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), TagIDs: list(e.TagIDs), CreatedBy: r.Actor, CreatedAt: r.At}
+			ExternalSource: e.ExternalSource, ExternalID: e.ExternalID, AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), TagIDs: list(e.TagIDs),
+			Relations: []TaskRelation{}, Rank: firstRank(r.Position), CreatedBy: r.Actor, CreatedAt: r.At}
 		if e.Status == "done" {
 			t.CompletedAt = &r.At
 		}
@@ -108,10 +124,16 @@ func (t *Task) Apply(r Record) {
 		t.TagIDs = with(t.TagIDs, e.TagID)
 	case TaskUntagged:
 		t.TagIDs = without(t.TagIDs, e.TagID)
+	case TaskRelated:
+		t.Relations = append(slices.Clone(t.Relations), e.TaskRelation)
+	case TaskUnrelated:
+		t.Relations = slices.DeleteFunc(slices.Clone(t.Relations), func(r TaskRelation) bool { return r == e.TaskRelation })
+	case TaskRanked:
+		t.Rank = e.Rank
 	case TaskDeleted:
-		t.DeletedAt = &r.At
+		t.DeletedAt, t.DeletedWithID = &r.At, e.WithID
 	case TaskRestored:
-		t.DeletedAt = nil
+		t.DeletedAt, t.DeletedWithID = nil, nil
 	}
 	t.UpdatedAt, t.Version, t.Position = r.At, r.Version, r.Position
 }
@@ -129,6 +151,8 @@ func (t *Task) update(e TaskUpdated) {
 	}
 	setOptional(&t.ParentID, e.ParentID)
 	setOptional(&t.EstimateMinutes, e.EstimateMinutes)
+	setOptional(&t.ExternalSource, e.ExternalSource)
+	setOptional(&t.ExternalID, e.ExternalID)
 }
 
 func set[T any](field *T, value *T) {

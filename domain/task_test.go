@@ -64,7 +64,7 @@ func TestTaskApply(t *testing.T) {
 	)
 	records := history("", ann, make([]domain.Event, 12)...)
 	want := domain.Task{ID: one, Title: "B", Status: "open", Priority: "low", AssigneeIDs: []uuid.UUID{bob}, ViewerIDs: []uuid.UUID{}, TagIDs: []uuid.UUID{},
-		CreatedBy: ann, CreatedAt: records[0].At, UpdatedAt: records[11].At, Version: 12, Position: 12}
+		Relations: []domain.TaskRelation{}, Rank: "V000000011", CreatedBy: ann, CreatedAt: records[0].At, UpdatedAt: records[11].At, Version: 12, Position: 12}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -20,10 +20,12 @@ type (
 		StartOn         *domain.Date `json:"start_on,omitempty" format:"date"`
 		DueOn           *domain.Date `json:"due_on,omitempty" format:"date"`
 		ProjectID       *uuid.UUID   `json:"project_id,omitempty" doc:"The task gets the next key there, such as WEB-12."`
-		ParentID        *uuid.UUID   `json:"parent_id,omitempty"`
+		ParentID        *uuid.UUID   `json:"parent_id,omitempty" doc:"A task of the same project, or of none."`
 		AssigneeIDs     []uuid.UUID  `json:"assignee_ids,omitempty" maxItems:"100"`
 		TagIDs          []uuid.UUID  `json:"tag_ids,omitempty" maxItems:"100"`
 		EstimateMinutes *int         `json:"estimate_minutes,omitempty" minimum:"0" maximum:"1000000"`
+		ExternalSource  *string      `json:"external_source,omitempty" minLength:"1" maxLength:"100" example:"github.com/acme/web" doc:"Where the task comes from. With external_id, which no two tasks have there."`
+		ExternalID      *string      `json:"external_id,omitempty" minLength:"1" maxLength:"200" example:"4711"`
 	}
 	taskPatch struct {
 		Title           optional[string]      `json:"title,omitzero" minLength:"1" maxLength:"500"`
@@ -32,16 +34,26 @@ type (
 		Priority        optional[string]      `json:"priority,omitzero" enum:"none,low,medium,high,urgent"`
 		StartOn         nullable[domain.Date] `json:"start_on,omitzero" format:"date"`
 		DueOn           nullable[domain.Date] `json:"due_on,omitzero" format:"date"`
-		ProjectID       nullable[uuid.UUID]   `json:"project_id,omitzero" doc:"A task that moves gets a new key, and answers to the old one as well."`
-		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero"`
+		ProjectID       nullable[uuid.UUID]   `json:"project_id,omitzero" doc:"A task that moves takes all tasks below it along. Each gets a new key, and answers to the old one as well."`
+		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero" doc:"A task of the same project, or of none."`
 		AssigneeIDs     optional[[]uuid.UUID] `json:"assignee_ids,omitzero" maxItems:"100"`
 		TagIDs          optional[[]uuid.UUID] `json:"tag_ids,omitzero" maxItems:"100"`
 		EstimateMinutes nullable[int]         `json:"estimate_minutes,omitzero" minimum:"0" maximum:"1000000"`
+		ExternalSource  nullable[string]      `json:"external_source,omitzero" minLength:"1" maxLength:"100" example:"github.com/acme/web"`
+		ExternalID      nullable[string]      `json:"external_id,omitzero" minLength:"1" maxLength:"200" example:"4711"`
+		Before          optional[uuid.UUID]   `json:"before,omitzero" doc:"Puts the task directly before that one in the order by hand, in which rank sorts."`
+		After           optional[uuid.UUID]   `json:"after,omitzero" doc:"Puts the task directly behind that one in the order by hand."`
 	}
 
 	taskGet struct {
 		ByID
 		AsOf Instant `query:"as_of" doc:"The task as it was at this instant."`
+	}
+	taskRelation struct {
+		ByID
+		Conditional
+		Kind    string    `path:"kind" enum:"blocks,duplicates,relates"`
+		OtherID uuid.UUID `path:"other_id" doc:"The id of the other task."`
 	}
 )
 
@@ -67,7 +79,7 @@ func task(a *api) {
 	}{
 		{"complete", "Make a task done", domain.UpdateTask, (*commands.Commands).CompleteTask},
 		{"reopen", "Make a task that is done or cancelled open again", domain.UpdateTask, (*commands.Commands).ReopenTask},
-		{"restore", "Bring a deleted task back", domain.DeleteTask, (*commands.Commands).RestoreTask},
+		{"restore", "Bring a deleted task back, with those below it that were deleted with it", domain.DeleteTask, (*commands.Commands).RestoreTask},
 	} {
 		command(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task",
 			Status: http.StatusOK, Summary: c.summary, Access: needs(c.permission)},
@@ -76,10 +88,26 @@ func task(a *api) {
 			})
 	}
 	command(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", Status: http.StatusNoContent,
-		Summary: "Delete a task; it can be restored", Access: needs(domain.DeleteTask)},
+		Summary: "Delete a task and all below it", Description: "They can be restored, together with the one above.", Access: needs(domain.DeleteTask)},
 		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
 			return noContent(a.Commands.DeleteTask(ctx, r, in.ID))
 		})
+
+	type relation func(*commands.Commands, context.Context, commands.Request, uuid.UUID, string, uuid.UUID) (commands.Result[domain.Task], error)
+	for _, c := range []struct {
+		method, id, summary, description string
+		change                           relation
+	}{
+		{"PUT", "relate-task", "Relate a task to another one", "Both tasks show it: blocks is blocked_by at the other end, duplicates is duplicated_by, relates is relates. " +
+			"What blocks, or duplicates, makes no circle.", (*commands.Commands).RelateTask},
+		{"DELETE", "unrelate-task", "Take a relation off two tasks", "", (*commands.Commands).UnrelateTask},
+	} {
+		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/relations/{kind}/{other_id}", ID: c.id, Tag: "task", Status: http.StatusNoContent,
+			Summary: c.summary, Description: c.description, Access: needs(domain.UpdateTask)},
+			func(ctx context.Context, r commands.Request, in *taskRelation) (*written204, error) {
+				return noContent(c.change(a.Commands, ctx, r, in.ID, in.Kind, in.OtherID))
+			})
+	}
 
 	type person func(*commands.Commands, context.Context, commands.Request, uuid.UUID, uuid.UUID) (commands.Result[domain.Task], error)
 	for _, c := range []struct {
@@ -115,6 +143,7 @@ func (a *api) updateTask(ctx context.Context, r commands.Request, in *changing[t
 	return answered(a.Commands.UpdateTask(ctx, r, in.ID, domain.TaskChange{
 		Title: b.Title.Value, Description: b.Description.Value, Status: b.Status.Value, Priority: b.Priority.Value,
 		StartOn: b.StartOn.Optional, DueOn: b.DueOn.Optional, ProjectID: b.ProjectID.Optional, ParentID: b.ParentID.Optional,
-		EstimateMinutes: b.EstimateMinutes.Optional, AssigneeIDs: b.AssigneeIDs.Value, TagIDs: b.TagIDs.Value,
+		EstimateMinutes: b.EstimateMinutes.Optional, ExternalSource: b.ExternalSource.Optional, ExternalID: b.ExternalID.Optional,
+		AssigneeIDs: b.AssigneeIDs.Value, TagIDs: b.TagIDs.Value, Before: b.Before.Value, After: b.After.Value,
 	}))
 }

@@ -102,6 +102,11 @@ func CountActive(into *int, ids []uuid.UUID) pg.Statement {
 	return pg.Exec(`select count(*) from member where id = any($1) and status in ('active', 'invited')`, ids).Scan(into)
 }
 
+// Able is the query for those of ids who can be given work.
+func Able(into *[]uuid.UUID, ids []uuid.UUID) pg.Statement {
+	return pg.Column(into, `select id from member where id = any($1) and status in ('active', 'invited')`, ids)
+}
+
 // MemberByID answers with a member, for Kluis itself.
 func (p *Projections) MemberByID(ctx context.Context, w pg.Workspace, id uuid.UUID) (domain.Member, error) {
 	m, _, err := get[domain.Member](ctx, p, w, "member", selectMember, domain.All, id, id)

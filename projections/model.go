@@ -27,6 +27,8 @@ var models = []model{
 	Projects,
 	Tasks,
 	TaskKeys,
+	TaskExternals,
+	TaskSubtasks,
 	Tags,
 	Comments,
 	TimeEntries,

@@ -115,7 +115,8 @@ func newNoun[T any](m *Model[T], s Sight, l Lists) *Noun[T] {
 	}
 	shown, show := strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "'infinity'::timestamptz"), ""
 	if s.As != nil {
-		show = "select " + strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "coalesce($2::timestamptz, 'infinity')") + " from json_populate_record(null::" + m.name + ", $1::text::json) as " + m.name
+		show = "select " + strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "coalesce($5::timestamptz, 'infinity')") +
+			" from json_populate_record(null::" + m.name + ", $4::text::json) as " + m.name + " where $1::text is not null and $2::uuid is not null and $3::text is not null"
 	}
 	filter := newFilter(m.name, l, 5)
 	chosen := "(" + gone + ") = $4 and " + visible + " and $2::uuid is not null and $3::text is not null" + filter.where
@@ -124,7 +125,7 @@ func newNoun[T any](m *Model[T], s Sight, l Lists) *Noun[T] {
 		count: "select count(*)" + from + " where " + chosen,
 		get:   "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $2::uuid is not null and $3::text is not null",
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
-			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = $4 and $2::uuid is not null and $3::text is not null",
+			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = any($4::uuid[]) and $2::uuid is not null and $3::text is not null",
 	}
 }
 
@@ -152,9 +153,9 @@ func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid
 	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, true)...)
 }
 
-// Show gives a state as Get showed it at a moment, or nil: shows it now. It is for what a command made of a thing, and for what
-// a thing was.
-func (n *Noun[T]) Show(ctx context.Context, p *Projections, w pg.Workspace, state T, at *time.Time) (T, error) {
+// Show gives a state as Get showed it to the actor at a moment, or nil: shows it now. It is for what a command made of a thing, and for
+// what a thing was.
+func (n *Noun[T]) Show(ctx context.Context, p *Projections, by Actor, state T, at *time.Time) (T, error) {
 	if !slices.ContainsFunc(n.columns, func(column string) bool { return n.sight.As[column] != "" && filled(state, column) }) {
 		return state, nil
 	}
@@ -163,7 +164,7 @@ func (n *Noun[T]) Show(ctx context.Context, p *Projections, w pg.Workspace, stat
 		return state, fmt.Errorf("encode a row of %s: %w", n.name, err)
 	}
 	rows := []T{state}
-	_, err = p.Fresh(ctx, w, pg.Rows(&rows, n.show, string(row), at)) //sqlcheck:allow made once, of constants
+	_, err = p.Fresh(ctx, by.Workspace, pg.Rows(&rows, n.show, append(n.sight.scopes(by), string(row), at)...)) //sqlcheck:allow made once, of constants
 	return rows[0], err
 }
 
@@ -214,9 +215,9 @@ func (n *Noun[T]) reads() []domain.Permission {
 	return []domain.Permission{n.sight.Read, n.sight.Within.sight.Read}
 }
 
-// Load is the query for a decision on one thing, gone or not.
-func (n *Noun[T]) Load(into *[]Row[T], by Actor, id uuid.UUID) pg.Statement {
-	return pg.Collect(into, scanRow[T], n.load, append(n.sight.scopes(by), id)...) //sqlcheck:allow made once, of constants
+// Load is the query for a decision on things, gone or not.
+func (n *Noun[T]) Load(into *[]Row[T], by Actor, ids ...uuid.UUID) pg.Statement {
+	return pg.Collect(into, scanRow[T], n.load, append(n.sight.scopes(by), ids)...) //sqlcheck:allow made once, of constants
 }
 
 func scanRow[T any](found pgx.CollectableRow) (row Row[T], err error) {

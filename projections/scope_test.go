@@ -260,8 +260,8 @@ func TestNarrowScopesUseIndexes(t *testing.T) {
 		`insert into project (id, key, name, description, status, member_ids, created_by, created_at, updated_at, version, position)
 			select gen_random_uuid(), 'K', 'x', '', 'active', array(select id from person where person.n % 100 = g % 100), (select id from person where n = g % 500), now(), now(), 1, 1
 			from generate_series(1, 4000) as g`,
-		`insert into task (id, title, description, status, priority, assignee_ids, viewer_ids, tag_ids, project_id, created_by, created_at, updated_at, version, position)
-			select gen_random_uuid(), 'x', '', 'open', 'none', '{}', '{}', '{}', its.id, its.created_by, now(), now(), 1, 1
+		`insert into task (id, title, description, status, priority, assignee_ids, viewer_ids, tag_ids, relations, rank, project_id, created_by, created_at, updated_at, version, position)
+			select gen_random_uuid(), 'x', '', 'open', 'none', '{}', '{}', '{}', '[]', 'V', its.id, its.created_by, now(), now(), 1, 1
 			from project as its cross join generate_series(1, 10)`,
 		`insert into comment (id, task_id, body, created_by, created_at, updated_at, version, position)
 			select gen_random_uuid(), id, 'x', created_by, now(), now(), 1, 1 from task`,

@@ -86,7 +86,8 @@ func everyPayload(t *testing.T) (records []domain.Record) {
 		t.Fatal(files, err)
 	}
 	thing := uuid.MustParse("01900000-0000-7000-8000-000000000001")
-	shared := map[string]string{"member": domain.RosterStream, "policy": domain.RosterStream, "tag": domain.TagsStream}
+	shared := map[string]string{"member": domain.RosterStream, "policy": domain.RosterStream, "tag": domain.TagsStream,
+		"task.subtask_added": domain.SubtasksStream(thing), "task.external_taken": domain.ExternalStream(thing), "task.external_freed": domain.ExternalStream(thing)}
 	for _, file := range files {
 		kind := strings.SplitN(filepath.Base(file), ".", 3)
 		data, err := os.ReadFile(file)
@@ -97,7 +98,7 @@ func everyPayload(t *testing.T) (records []domain.Record) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stream := cmp.Or(shared[kind[0]], kind[0]+"-"+thing.String())
+		stream := cmp.Or(shared[kind[0]+"."+kind[1]], shared[kind[0]], kind[0]+"-"+thing.String())
 		records = append(records, domain.Record{Position: 1, Stream: stream, Version: 1, Actor: thing, Event: event,
 			At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)})
 	}

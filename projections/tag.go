@@ -79,11 +79,11 @@ func FindTagName(taken *bool, version *int, id uuid.UUID, key string) pg.Stateme
 // TagNow is a tag, and what it is by now.
 type TagNow struct{ ID, Now uuid.UUID }
 
-// FindTags are the queries for what tags, and those that a task has, are by now, and for the version of the stream of the tags.
-func FindTags(into *[]TagNow, version *int, task uuid.UUID, tags []uuid.UUID) []pg.Statement {
+// FindTags are the queries for what tags, and those that tasks have, are by now, and for the version of the stream of the tags.
+func FindTags(into *[]TagNow, version *int, tasks, tags []uuid.UUID) []pg.Statement {
 	return []pg.Statement{
 		pg.Exec(`select coalesce(max(version), 0) from tag`).Scan(version),
-		pg.Rows(into, `select old.id, now.id as now from`+tagNow+`where old.id = any($2) or old.id = any(select unnest(tag_ids) from task where id = $1)`, task, tags),
+		pg.Rows(into, `select old.id, now.id as now from`+tagNow+`where old.id = any($2) or old.id = any(select unnest(tag_ids) from task where id = any($1))`, tasks, tags),
 	}
 }
 

@@ -13,9 +13,11 @@ import (
 // Tasks is the read model of the tasks.
 var Tasks = newNoun(
 	newModel("task", domain.TaskStream, domain.TaskOf, (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }).alsoAt(keyPositions),
-	Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, As: map[string]string{"tag_ids": taskTags}},
+	taskSight,
 	Lists{Filter: TaskFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "due_on", By: noDay}, {Field: "start_on", By: noDay},
 		{Field: "priority", Values: domain.TaskPriorities}, {Field: "status", Values: domain.TaskStatuses}}})
+
+var taskSight = shownWithRelations(Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, As: map[string]string{"tag_ids": taskTags}})
 
 // ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
 const ownTask = `(task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid])`
@@ -34,7 +36,7 @@ func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at t
 		err = domain.Missing("task")
 	}
 	if err == nil {
-		task, err = Tasks.Show(ctx, p, by.Workspace, task, &at)
+		task, err = Tasks.Show(ctx, p, by, task, &at)
 	}
 	return task, mark, err
 }
@@ -67,26 +69,29 @@ func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, pag
 	return Tasks.List(ctx, p, by, page, f)
 }
 
-// MaxDepth is how deep tasks are nested at most: Ancestors looks no further.
+// MaxDepth is how deep tasks are nested at most.
 const MaxDepth = 1000
 
 // Ancestor is a task above another.
 type Ancestor struct {
 	ID             uuid.UUID
+	ParentID       *uuid.UUID
 	Version        int
+	Gone           bool
 	Visible        bool
-	ProjectID      uuid.UUID // in which it is; uuid.Nil for none
+	ProjectID      *uuid.UUID
 	ProjectVersion int
 }
 
 var ancestors = `with recursive above as (
-		select task.*, 1 as depth from task where id = $3 and deleted_at is null
-		union all select task.*, depth + 1 from task join above on task.id = above.parent_id where depth < 1000)
-	select id, version, coalesce(` + Tasks.sight.visible("$1") + `, false) as visible, coalesce(project_id, ` + nobody + `) as project_id,
-		coalesce((select version from project as its where its.id = project_id), 0) as project_version from above as task order by depth`
+		select unnest($3::uuid[]) as id
+		union select task.parent_id from above join task on task.id = above.id where task.parent_id is not null)
+	select id, parent_id, version, deleted_at is not null as gone, coalesce(` + taskSight.visible("$1") + `, false) as visible, project_id,
+		coalesce((select version from project as its where its.id = project_id), 0) as project_version
+	from task where id in (select id from above)`
 
-// Ancestors is the query for a task and all above it, itself first; no rows for nil, or for one that is not there.
-func Ancestors(into *[]Ancestor, by Actor, task *uuid.UUID) pg.Statement {
+// Ancestors is the query for tasks and all above them, deleted ones too.
+func Ancestors(into *[]Ancestor, by Actor, tasks []uuid.UUID) pg.Statement {
 	//sqlcheck:allow made once, of constants
-	return pg.Rows(into, ancestors, by.Scope(domain.ReadTask), by.Member, task)
+	return pg.Rows(into, ancestors, by.Scope(domain.ReadTask), by.Member, tasks)
 }

@@ -13,34 +13,35 @@ import (
 var _ = bring(noun{
 	name: "task",
 	thing: func(t tester, x *tenant) uuid.UUID {
-		return x.newTask(t, object{"title": x.private(), "description": x.private()}).ID
+		x.things["other"], x.things["home"] = x.newTask(t).ID, x.newProject(t).ID
+		return x.newTask(t, object{"title": x.private(), "description": x.private(), "project_id": x.things["home"]}).ID
 	},
 	bodies: map[string]func(x *tenant) object{
 		"create-task": func(x *tenant) object {
 			return object{"title": "t", "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-				"project_id": x.things["project"], "parent_id": x.things["task"], "assignee_ids": []uuid.UUID{x.things["member"]}, "tag_ids": []uuid.UUID{x.things["tag"]}, "estimate_minutes": 30}
+				"project_id": x.things["home"], "parent_id": x.things["task"], "assignee_ids": []uuid.UUID{x.things["member"]}, "tag_ids": []uuid.UUID{x.things["tag"]}, "estimate_minutes": 30,
+				"external_source": "elsewhere", "external_id": uuid.NewString()}
 		},
 		"update-task": func(x *tenant) object {
 			return object{"title": uuid.NewString(), "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
-				"project_id": x.things["project"], "parent_id": nil, "assignee_ids": []uuid.UUID{x.things["member"]}, "tag_ids": []uuid.UUID{x.things["tag"]}, "estimate_minutes": 30}
+				"project_id": x.things["home"], "parent_id": nil, "assignee_ids": []uuid.UUID{x.things["member"]}, "tag_ids": []uuid.UUID{x.things["tag"]}, "estimate_minutes": 30,
+				"external_source": nil, "external_id": nil, "after": x.things["other"]}
 		},
 	},
 	rule: judgeTask,
-	end: func(o *oracle) error {
-		for id, k := range the[uuid.UUID, judgedTask](o) {
-			if k.unnumbered {
-				return fmt.Errorf("task %s has no key in its project", id)
-			}
-		}
-		return nil
-	},
+	end:  tasksHold,
 	stream: func(e domain.Event, id uuid.UUID) string {
-		if _, ok := e.(domain.TaskNumbered); ok {
+		switch e.(type) {
+		case domain.TaskNumbered:
 			return domain.KeyStream("WEB")
+		case domain.TaskSubtaskAdded:
+			return domain.SubtasksStream(id)
+		case domain.TaskExternalTaken, domain.TaskExternalFreed:
+			return domain.ExternalStream(id)
 		}
 		return domain.TaskStream(id)
 	},
-	values: map[string][]string{"status": domain.TaskStatuses, "priority": domain.TaskPriorities},
+	values: map[string][]string{"status": domain.TaskStatuses, "priority": domain.TaskPriorities, "kind": {"blocks", "blocked_by", "relates"}},
 	races: map[string]race{
 		"a circle of parents": func(t tester, x *tenant) (one, other request) {
 			a, b := x.newTask(t), x.newTask(t)
@@ -53,6 +54,26 @@ var _ = bring(noun{
 		"a parent that is deleted": func(t tester, x *tenant) (one, other request) {
 			a, b := x.newTask(t), x.newTask(t)
 			return request{"DELETE", taskPath(a), nil}, request{"PATCH", taskPath(b), object{"parent_id": a.ID}}
+		},
+		"a circle of relations": func(t tester, x *tenant) (one, other request) {
+			a, b := x.newTask(t), x.newTask(t)
+			return request{"PUT", taskPath(a, "relations", "blocks", b.ID), nil}, request{"PUT", taskPath(b, "relations", "blocks", a.ID), nil}
+		},
+		"a relation to what is deleted": func(t tester, x *tenant) (one, other request) {
+			a, b := x.newTask(t), x.newTask(t)
+			return request{"DELETE", taskPath(a), nil}, request{"PUT", taskPath(b, "relations", "relates", a.ID), nil}
+		},
+		"a place beside what is deleted": func(t tester, x *tenant) (one, other request) {
+			a, b := x.newTask(t), x.newTask(t)
+			return request{"DELETE", taskPath(a), nil}, request{"PATCH", taskPath(b), object{"before": a.ID}}
+		},
+		"an external id twice": func(t tester, x *tenant) (one, other request) {
+			named := object{"title": "x", "external_source": "elsewhere", "external_id": uuid.NewString()}
+			return request{"POST", "/api/tasks", named}, request{"PATCH", taskPath(x.newTask(t)), named}
+		},
+		"a parent that moves away": func(t tester, x *tenant) (one, other request) {
+			a, b := x.newTask(t), x.newTask(t)
+			return request{"PATCH", taskPath(a), object{"project_id": x.newProject(t).ID}}, request{"PATCH", taskPath(b), object{"parent_id": a.ID}}
 		},
 	},
 })
@@ -85,16 +106,25 @@ type judgedTask struct {
 	unnumbered         bool // it came into a project and has no key there yet
 	assignees, viewers []uuid.UUID
 	tags               []uuid.UUID
+	rank               string
+	external           [2]string
+	relations          []domain.TaskRelation
 }
 
 func judgeTask(o *oracle, f fact) error {
-	if e, ok := f.event.(domain.TaskNumbered); ok {
+	switch e := f.event.(type) {
+	case domain.TaskNumbered:
 		return o.number(f, e)
+	case domain.TaskSubtaskAdded:
+		return o.came(f, e)
+	case domain.TaskExternalTaken, domain.TaskExternalFreed:
+		return o.pair(f)
 	}
 	id, actor, tasks := f.id, f.actor, the[uuid.UUID, judgedTask](o)
 	k := tasks[id]
 	if created, ok := f.event.(domain.TaskCreated); ok {
-		tasks[id] = &judgedTask{by: actor, status: created.Status, assignees: created.AssigneeIDs, tags: created.TagIDs}
+		tasks[id] = &judgedTask{by: actor, status: created.Status, assignees: created.AssigneeIDs, tags: created.TagIDs,
+			rank: fmt.Sprint("as it came, ", f.Position), external: [2]string{text(created.ExternalSource), text(created.ExternalID)}}
 		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.tagged(created.TagIDs...), o.put(id, created.ParentID),
 			o.enter(id, created.ProjectID), o.mayInto(actor, domain.CreateTask, created.ProjectID))
 	}
@@ -112,8 +142,27 @@ func judgeTask(o *oracle, f fact) error {
 			update = first(update, o.put(id, e.ParentID.Value))
 		}
 		if e.ProjectID.Set {
-			update = first(update, o.mayInto(actor, domain.UpdateTask, e.ProjectID.Value), o.enter(id, e.ProjectID.Value))
+			allowed := o.may(actor, domain.UpdateTask, own, k.project) // deleted ones go along with the one above
+			update = first(allowed, o.mayInto(actor, domain.UpdateTask, e.ProjectID.Value), o.enter(id, e.ProjectID.Value))
 		}
+		if e.ExternalSource.Set {
+			k.external[0] = text(e.ExternalSource.Value)
+		}
+		if e.ExternalID.Set {
+			k.external[1] = text(e.ExternalID.Value)
+		}
+		return update
+	case domain.TaskRelated:
+		return o.related(id, e.TaskRelation, update)
+	case domain.TaskUnrelated:
+		i := slices.Index(k.relations, e.TaskRelation)
+		if i < 0 {
+			return fmt.Errorf("there is no such relation")
+		}
+		k.relations = slices.Delete(slices.Clone(k.relations), i, i+1)
+		return nil
+	case domain.TaskRanked:
+		k.rank = e.Rank
 		return update
 	case domain.TaskCompleted:
 		err := first(update, when(k.status == "done", "it is done already"))
@@ -139,6 +188,9 @@ func judgeTask(o *oracle, f fact) error {
 		_, deleting := e.(domain.TaskDeleted)
 		err := first(o.may(actor, domain.DeleteTask, own, k.project), when(k.deleted == deleting, "it is so already"))
 		k.deleted = deleting
+		if d, deleted := e.(domain.TaskDeleted); deleted && d.WithID != nil && !o.below(id, *d.WithID) {
+			err = first(err, fmt.Errorf("it is not below %s", d.WithID))
+		}
 		return err
 	}
 	return errUnknown(f)

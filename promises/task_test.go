@@ -77,7 +77,7 @@ func TestLifeOfATask(t *testing.T) {
 	day, empty := "2026-12-31", []uuid.UUID{}
 
 	a := w.step("POST", "/api/tasks", object{"title": "Écrire", "description": "<b>&", "due_on": day, "start_on": day,
-		"priority": "high", "estimate_minutes": 30, "parent_id": parent.ID, "assignee_ids": []uuid.UUID{bob.id, bob.id}}, 201, 1)
+		"priority": "high", "estimate_minutes": 30, "parent_id": parent.ID, "assignee_ids": []uuid.UUID{bob.id, bob.id}}, 201, 2)
 	task := decode[domain.Task](t, a)
 	w.task(a, 1, func(k domain.Task) bool {
 		return k.Title == "Écrire" && k.Description == "<b>&" && string(*k.DueOn) == day && k.Priority == "high" && *k.EstimateMinutes == 30 &&

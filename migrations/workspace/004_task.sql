@@ -12,12 +12,17 @@ create table task (
     assignee_ids     uuid[] not null,
     viewer_ids       uuid[] not null,
     tag_ids          uuid[] not null,
+    relations        jsonb not null, -- [{"kind": "blocks", "task_id": "..."}]: each is in the rows of both ends
+    rank             text collate "C" not null, -- the order of its bytes is the order by hand
     estimate_minutes integer,
+    external_source  text,
+    external_id      text,
     created_by       uuid not null,
     created_at       timestamptz not null,
     updated_at       timestamptz not null,
     completed_at     timestamptz,
     deleted_at       timestamptz,
+    deleted_with_id  uuid,
     version          integer not null,
     position         bigint not null
 );
@@ -27,4 +32,23 @@ create index on task using gin (viewer_ids);
 create index on task using gin (tag_ids);
 create index on task (project_id, id);
 create index on task (parent_id);
+create index on task (project_id, rank);
+create index on task (external_source, external_id) where external_id is not null;
 grant select, insert, update on task to :role;
+
+-- Which task has a pair of external_source and external_id: a row for each pair that any task ever had.
+create table task_external (
+    id       uuid primary key, -- made of the pair
+    task_id  uuid,             -- null when the task that had it gave it up
+    version  integer not null,
+    position bigint not null
+);
+grant select, insert, update on task_external to :role;
+
+-- How much has come under a task: a row for each that ever had a subtask.
+create table task_subtasks (
+    id       uuid primary key, -- of the task above
+    version  integer not null,
+    position bigint not null
+);
+grant select, insert, update on task_subtasks to :role;

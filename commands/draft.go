@@ -1,0 +1,78 @@
+package commands
+
+import (
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+)
+
+// draft gathers the events of a decision on several streams.
+type draft struct {
+	writes []write // each stream once, in the order in which it came in
+	behind []write // those that must come behind the events of things that are made
+	guards map[string]int
+}
+
+// write adds events to a stream, which is at a version, or at any. What comes later for the same stream follows.
+func (d *draft) write(stream string, version int, events ...domain.Event) {
+	d.writes = added(d.writes, write{stream, version, events})
+}
+
+// follow is write for a stream whose events are about things that may be made in this very append.
+func (d *draft) follow(stream string, version int, events ...domain.Event) {
+	d.behind = added(d.behind, write{stream, version, events})
+}
+
+func added(writes []write, w write) []write {
+	if len(w.events) == 0 {
+		return writes
+	}
+	for i := range writes {
+		if writes[i].stream == w.stream {
+			writes[i].events = append(writes[i].events, w.events...)
+			return writes
+		}
+	}
+	return append(writes, w)
+}
+
+// guard makes the decision depend on a stream that was only read.
+func (d *draft) guard(stream string, version int) {
+	d.rely(eventstore.Guard{Stream: stream, Version: version})
+}
+
+func (d *draft) rely(on ...eventstore.Guard) {
+	if d.guards == nil {
+		d.guards = map[string]int{}
+	}
+	for _, g := range on {
+		d.guards[g.Stream] = g.Version
+	}
+}
+
+// add takes over another draft.
+func (d *draft) add(other draft) {
+	for _, w := range other.writes {
+		d.writes = added(d.writes, w)
+	}
+	for _, w := range other.behind {
+		d.behind = added(d.behind, w)
+	}
+	for stream, version := range other.guards {
+		d.guard(stream, version)
+	}
+}
+
+// made is the draft as what a decision on one thing gives; its stream is the first that was written.
+func (d *draft) made(stream string) (m creation) {
+	for i, w := range append(d.writes, d.behind...) {
+		if i == 0 && w.stream == stream {
+			m.events, m.version = w.events, w.version
+			continue
+		}
+		m.with = append(m.with, w)
+	}
+	for stream, version := range d.guards {
+		m.guarding = append(m.guarding, eventstore.Guard{Stream: stream, Version: version})
+	}
+	return m
+}

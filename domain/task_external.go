@@ -1,0 +1,87 @@
+package domain
+
+import "github.com/google/uuid"
+
+// Limits of what a task is called elsewhere, in code points.
+const (
+	MaxExternalSource = 100
+	MaxExternalID     = 200
+)
+
+// External is what a task is called elsewhere: by which source, such as "github.com/acme/web", and there by which id. One task at
+// most has it.
+type External struct{ Source, ID string }
+
+// ExternalOf is what a task is called elsewhere; nil when it is called nothing there.
+func ExternalOf(source, id *string) *External {
+	if source == nil || id == nil {
+		return nil
+	}
+	return &External{*source, *id}
+}
+
+// Key is the id of the pair.
+func (e External) Key() uuid.UUID {
+	return uuid.NewSHA1(uuid.Nil, []byte("external "+e.Source+"\x00"+e.ID))
+}
+
+// ExternalStream names the stream of a pair: of several tasks that take it at once, one does.
+func ExternalStream(key uuid.UUID) string { return "external-" + key.String() }
+
+// TaskExternal says which task has a pair now.
+type TaskExternal struct {
+	ID       uuid.UUID  `json:"id"` // made of the pair
+	TaskID   *uuid.UUID `json:"task_id"`
+	Version  int        `json:"version"`
+	Position int64      `json:"position"`
+}
+
+// The events of a pair. Which pair it is, the events of the task say that come with them.
+type (
+	TaskExternalTaken struct {
+		TaskID uuid.UUID `json:"task_id"`
+	}
+	TaskExternalFreed struct {
+		TaskID uuid.UUID `json:"task_id"`
+	}
+)
+
+func init() {
+	register[TaskExternalTaken]("task.external_taken")
+	register[TaskExternalFreed]("task.external_freed")
+}
+
+// Apply folds one event of the pair's stream into its state.
+func (x *TaskExternal) Apply(r Record) {
+	id, _ := StreamID("external", r.Stream)
+	*x = TaskExternal{ID: id, Version: r.Version, Position: r.Position}
+	if e, taken := r.Event.(TaskExternalTaken); taken {
+		x.TaskID = &e.TaskID
+	}
+}
+
+// Take gives the pair to a task. One that is deleted keeps it: it may be restored.
+func (x TaskExternal) Take(task uuid.UUID) ([]Event, error) {
+	if x.TaskID != nil && *x.TaskID != task {
+		return nil, Refuse(Conflict, "external_id_taken", "another task, which may be deleted, has this external_source and external_id")
+	}
+	return []Event{TaskExternalTaken{TaskID: task}}, nil
+}
+
+// FreeExternal takes a pair off a task.
+func FreeExternal(task uuid.UUID) []Event { return []Event{TaskExternalFreed{TaskID: task}} }
+
+func checkExternal(source, id *string) error {
+	switch {
+	case source == nil && id == nil:
+		return nil
+	case source == nil:
+		return InvalidField("/external_source", "must be given with external_id")
+	case id == nil:
+		return InvalidField("/external_id", "must be given with external_source")
+	}
+	return firstError(
+		checkText("/external_source", *source, 1, MaxExternalSource),
+		checkText("/external_id", *id, 1, MaxExternalID),
+	)
+}

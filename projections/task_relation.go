@@ -1,0 +1,33 @@
+package projections
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// shownWithRelations shows of a task's relations at the moment {at} those to tasks that are there then and that the caller may see.
+// Inside the condition, task is the other one.
+func shownWithRelations(s Sight) Sight {
+	s.As["relations"] = `coalesce((select jsonb_agg(related.entry order by related.nth) from jsonb_array_elements(task.relations) with ordinality as related (entry, nth)
+		where exists (select from task where task.id = (related.entry->>'task_id')::uuid and (task.deleted_at is null or task.deleted_at > {at}) and ` + s.visible("$1") + `)), '[]')`
+	return s
+}
+
+// Reached is a task that another one leads to.
+type Reached struct {
+	ID      uuid.UUID
+	Version int
+}
+
+// MaxReached is how many tasks are looked through for a circle.
+const MaxReached = 1000
+
+// Reach is the query for all tasks that one leads to by a kind of relation, itself among them, deleted ones too; and for one more than
+// MaxReached when there are too many.
+func Reach(into *[]Reached, kind string, task uuid.UUID) pg.Statement {
+	return pg.Rows(into, `with recursive ahead as (
+			select $2::uuid as id
+			union select (related->>'task_id')::uuid from ahead join task on task.id = ahead.id, jsonb_array_elements(task.relations) as related where related->>'kind' = $1)
+		select task.id, task.version from task where task.id in (select id from ahead limit $3)`, kind, task, MaxReached+1)
+}
