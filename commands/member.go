@@ -124,14 +124,33 @@ func (c *Commands) invitedBefore(ctx context.Context, w pg.Workspace, same []dom
 
 // ChangeRole gives a member another role.
 func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role string) (Result[domain.Member], error) {
+	return c.UpdateMember(ctx, r, id, &role, domain.Optional[int]{})
+}
+
+// UpdateMember gives a member another role, and says what an hour is worth from here on; what is nil or not set stays. Nobody sets the
+// rate who may change no member but oneself.
+func (c *Commands) UpdateMember(ctx context.Context, r Request, id uuid.UUID, role *string, rate domain.Optional[int]) (Result[domain.Member], error) {
 	var roles []domain.OwnRole
-	return c.changeMember(ctx, r, id, domain.UpdateMember, nil, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
-		wanted, err := mayGive(by, role, roles)
-		if err != nil {
-			return nil, err
+	var looked []pg.Statement
+	if role != nil {
+		looked = append(looked, projections.FindRole(&roles, *role))
+	}
+	return c.changeMember(ctx, r, id, domain.UpdateMember, nil, func(by projections.Actor, m projections.MemberRow) (events []domain.Event, err error) {
+		if role != nil {
+			wanted, err := mayGive(by, *role, roles)
+			if err != nil {
+				return nil, err
+			}
+			if events, err = m.ChangeRole(wanted, m.OtherAdmins); err != nil {
+				return nil, err
+			}
 		}
-		return m.ChangeRole(wanted, m.OtherAdmins)
-	}, projections.FindRole(&roles, role))
+		rated, err := m.ChangeRate(rate)
+		if err == nil && rated != nil {
+			err = allowOn(by, domain.UpdateMember, domain.Reach{})
+		}
+		return append(events, rated...), err
+	}, looked...)
 }
 
 // ChangeLanguage makes mails to the actor come in another language. Whatever their role, that is their own affair.

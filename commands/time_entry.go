@@ -16,7 +16,8 @@ import (
 //  2. Each finds the time free, and appends an event to that stream, at that version, along with its entry.
 //  3. One of them is stored. The other one catches up, looks again, and finds the time taken.
 //
-// What makes an entry shorter, stops a timer or deletes an entry takes no time: such a command appends nothing there.
+// What makes an entry shorter, stops a timer or deletes an entry takes no time: such a command appends nothing there. Where entries may
+// overlap the order is the same, so that one timer runs and the rule may change at any moment.
 
 // TimeFields are what a member says of time that is written down; zero values are left out.
 type TimeFields struct {
@@ -64,28 +65,26 @@ func (c *Commands) writeTime(ctx context.Context, r Request, work domain.Work, s
 	decide func(domain.Work, domain.Around, *domain.TimeEntry) ([]domain.Event, error),
 ) (Result[domain.TimeEntry], error) {
 	id := uuid.Must(uuid.NewV7())
-	var about projections.MemberTime
+	var basis projections.TimeBasis
 	var running []domain.TimeEntry
 	return create(ctx, c, r, projections.TimeEntries, domain.CreateTimeEntry, id, func(a *attempt) (made creation, err error) {
-		w := work
-		if !about.There {
+		if !basis.Member {
 			return made, domain.InvalidField("/member_id", "there is no such member")
 		}
-		if made.guarding, err = lookAtWork(ctx, a, domain.CreateTimeEntry, &w, nil, w.ProjectID != nil); err != nil {
+		w, wanted := work, domain.Span{Start: basis.Now}
+		if made.guarding, err = lookAtWork(ctx, a, domain.CreateTimeEntry, &w, nil, w.ProjectID != nil, basis); err != nil {
 			return made, err
 		}
-		wanted := domain.Span{Start: about.Now}
 		if span != nil {
 			wanted = *span
 		}
-		around, err := whatOverlaps(ctx, a, w.MemberID, id, about, wanted)
+		around, err := placeTime(ctx, a, &made, w.MemberID, id, basis, wanted)
 		if err != nil {
 			return made, err
 		}
 		made.events, err = decide(w, around, first(running))
-		made.with = placeTime(w.MemberID, id, about)
 		return made, err
-	}, projections.LookAtMember(&about, work.MemberID), projections.RunningTimer(&running, work.MemberID))
+	}, append(projections.LookAtTime(&basis, work.MemberID), projections.RunningTimer(&running, work.MemberID))...)
 }
 
 // UpdateTimeEntry changes fields of a time entry. One that gets an end is stopped, when it was running.
@@ -95,23 +94,24 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 		if err != nil {
 			return made, err
 		}
+		var basis projections.TimeBasis
+		if err := a.look(ctx, projections.LookAtTime(&basis, entry.MemberID)...); err != nil {
+			return made, err
+		}
 		is := entry.Work()
 		work := is.After(wanted)
-		if made.guarding, err = lookAtWork(ctx, a, domain.UpdateTimeEntry, &work, &is, wanted.ProjectID.Set); err != nil {
+		if made.guarding, err = lookAtWork(ctx, a, domain.UpdateTimeEntry, &work, &is, wanted.ProjectID.Set, basis); err != nil {
 			return made, err
 		}
-		var about projections.MemberTime
-		if err := a.look(ctx, projections.LookAtMember(&about, entry.MemberID)); err != nil {
-			return made, err
-		}
-		around := domain.Around{Now: about.Now}
+		around := domain.Around{Workspace: basis.Workspace, Now: basis.Now}
 		if more {
-			if around, err = whatOverlaps(ctx, a, entry.MemberID, id, about, after); err != nil {
-				return made, err
-			}
-			made.with = placeTime(entry.MemberID, id, about)
+			around, err = placeTime(ctx, a, &made, entry.MemberID, id, basis, after)
+		}
+		if err != nil {
+			return made, err
 		}
 		made.events, err = entry.Change(work, after, around)
+		made.guarding = append(made.guarding, rulesGuard(basis))
 		return made, err
 	})
 }
@@ -120,9 +120,9 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Result[domain.TimeEntry], error) {
 	var before domain.TimeEntry
 	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {
-		var about projections.MemberTime
+		var basis projections.TimeBasis
 		var running []domain.TimeEntry
-		if err := a.look(ctx, projections.LookAtMember(&about, a.by.Member), projections.RunningTimer(&running, a.by.Member)); err != nil {
+		if err := a.look(ctx, append(projections.LookAtTime(&basis, a.by.Member), projections.RunningTimer(&running, a.by.Member))...); err != nil {
 			return decided, err
 		}
 		if err := allowOn(a.by, domain.UpdateTimeEntry, domain.Reach{Own: true}); err != nil {
@@ -132,8 +132,8 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 			return decided, domain.NoTimer()
 		}
 		before, decided, err = decideOn(ctx, a, r, projections.TimeEntries, domain.UpdateTimeEntry, running[0].ID, false,
-			only(func(entry domain.TimeEntry) ([]domain.Event, error) {
-				return entry.Stop(end, domain.Around{Now: about.Now})
+			underRules(&basis, func(entry domain.TimeEntry, around domain.Around) ([]domain.Event, error) {
+				return entry.Stop(end, around)
 			}))
 		return decided, err
 	})
@@ -142,13 +142,39 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 
 // DeleteTimeEntry takes a time entry away.
 func (c *Commands) DeleteTimeEntry(ctx context.Context, r Request, id uuid.UUID) (Result[domain.TimeEntry], error) {
-	return changeOne(ctx, c, r, projections.TimeEntries, domain.DeleteTimeEntry, id, only(domain.TimeEntry.Delete))
+	var basis projections.TimeBasis
+	return changeOne(ctx, c, r, projections.TimeEntries, domain.DeleteTimeEntry, id, underRules(&basis, domain.TimeEntry.Delete),
+		projections.LookAtTime(&basis, uuid.Nil)...)
+}
+
+// underRules is a decision on nothing but the entry itself and the rules of the workspace's time.
+func underRules(basis *projections.TimeBasis, decide func(domain.TimeEntry, domain.Around) ([]domain.Event, error)) func(*attempt, domain.TimeEntry) (creation, error) {
+	return func(_ *attempt, entry domain.TimeEntry) (creation, error) {
+		events, err := decide(entry, domain.Around{Workspace: basis.Workspace, Now: basis.Now})
+		return creation{events: events, guarding: []eventstore.Guard{rulesGuard(*basis)}}, err
+	}
+}
+
+// rulesGuard is on the rules of the workspace's time.
+func rulesGuard(basis projections.TimeBasis) eventstore.Guard {
+	return eventstore.Guard{Stream: domain.WorkspaceStream(basis.Workspace.ID), Version: basis.Workspace.Version}
+}
+
+// placeTime looks for what overlaps a span of a member's time. It makes the append depend on all that was placed in that time, and what
+// is placed there later on this entry; and on the rules of the workspace.
+func placeTime(ctx context.Context, a *attempt, made *creation, member, entry uuid.UUID, basis projections.TimeBasis, s domain.Span) (domain.Around, error) {
+	var others []domain.TimeEntry
+	err := a.look(ctx, projections.OverlappingTime(&others, member, entry, s))
+	made.with = []write{{domain.TimeStream(member), basis.Placed, domain.PlaceTime(entry)}}
+	made.guarding = append(made.guarding, rulesGuard(basis))
+	return domain.Around{Workspace: basis.Workspace, Now: basis.Now, Other: first(others)}, err
 }
 
 // lookAtWork looks up the task and the project that time is to be of, when the actor may do p there; is is the work of before, nil for a
 // new entry. It fills in the project of the task, and the rate in another project than that of before. It gives guards on what both were
 // read from. What one works oneself is one's own in whatever task or project one may see.
-func lookAtWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, is *domain.Work, projectGiven bool) (guards []eventstore.Guard, err error) {
+func lookAtWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, is *domain.Work, projectGiven bool, basis projections.TimeBasis,
+) (guards []eventstore.Guard, err error) {
 	if is != nil && same(w.TaskID, is.TaskID) && same(w.ProjectID, is.ProjectID) {
 		return nil, nil
 	}
@@ -173,9 +199,8 @@ func lookAtWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.
 	if w.ProjectID != nil {
 		guards = append(guards, eventstore.Guard{Stream: domain.ProjectStream(*w.ProjectID), Version: project.At})
 	}
-	w.HourlyRateCents = project.State.HourlyRateCents
-	reach := domain.Reach{Own: w.MemberID == a.by.Member, InProject: project.Reach.InProject}
-	if err := allowOn(a.by, p, reach); err != nil {
+	w.HourlyRateCents = domain.Rate(basis.RateCents, project.State.HourlyRateCents, basis.Workspace.HourlyRateCents)
+	if err := allowOn(a.by, p, domain.Reach{Own: w.MemberID == a.by.Member, InProject: project.Reach.InProject}); err != nil {
 		return nil, err
 	}
 	return guards, project.State.NewTime()
@@ -202,18 +227,6 @@ func invalidUnlessOurs(err error, pointer, detail string) error {
 		return domain.InvalidField(pointer, "%s", detail)
 	}
 	return err
-}
-
-// whatOverlaps looks for another entry of the member in a span.
-func whatOverlaps(ctx context.Context, a *attempt, member, entry uuid.UUID, about projections.MemberTime, s domain.Span) (domain.Around, error) {
-	var others []domain.TimeEntry
-	err := a.look(ctx, projections.OverlappingTime(&others, member, entry, s))
-	return domain.Around{Now: about.Now, Other: first(others)}, err
-}
-
-// placeTime is what makes the append depend on all that was placed in the member's time, and the next ones on this one.
-func placeTime(member, entry uuid.UUID, about projections.MemberTime) []write {
-	return []write{{domain.TimeStream(member), about.Placed, domain.PlaceTime(entry)}}
 }
 
 func first[T any](of []T) *T {

@@ -7,8 +7,8 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// UpdateWorkspace renames the workspace and changes its plan; nil stays.
-func (c *Commands) UpdateWorkspace(ctx context.Context, r Request, name, onPlan *string) (Result[domain.Workspace], error) {
+// UpdateWorkspace renames the workspace, changes its plan and the rules of its time.
+func (c *Commands) UpdateWorkspace(ctx context.Context, r Request, wanted domain.WorkspaceChange) (Result[domain.Workspace], error) {
 	before := domain.Workspace{ID: r.By.Workspace.ID}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Workspace
@@ -25,7 +25,7 @@ func (c *Commands) UpdateWorkspace(ctx context.Context, r Request, name, onPlan 
 		if err := r.match(before.Version); err != nil {
 			return plan{}, err
 		}
-		events, err := before.Change(name, onPlan)
+		events, err := before.Change(wanted)
 		return plan{stream: domain.WorkspaceStream(before.ID), version: before.Version, events: events}, err
 	})
 	return result(ctx, c, r, projections.Workspaces, before, done, err)

@@ -28,17 +28,18 @@ var Languages = []string{English, "fr", "nl"}
 
 // Member is a person's account inside one workspace.
 type Member struct {
-	ID        uuid.UUID `json:"id"`
-	Email     Personal  `json:"email"`
-	FullName  Personal  `json:"full_name"`
-	Role      string    `json:"role"` // a built-in's name, or the id of an own one
-	Status    string    `json:"status"`
-	Language  string    `json:"language"`   // one of Languages
-	TwoFactor bool      `json:"two_factor"` // logging in takes a code
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
-	Version   int       `json:"version"` // of the roster, when the member last changed
-	Position  int64     `json:"position"`
+	ID              uuid.UUID `json:"id"`
+	Email           Personal  `json:"email"`
+	FullName        Personal  `json:"full_name"`
+	Role            string    `json:"role"` // a built-in's name, or the id of an own one
+	Status          string    `json:"status"`
+	Language        string    `json:"language"`          // one of Languages
+	TwoFactor       bool      `json:"two_factor"`        // logging in takes a code
+	HourlyRateCents *int      `json:"hourly_rate_cents"` // of EUR: before that of a project, and of the workspace
+	CreatedAt       time.Time `json:"created_at"`
+	UpdatedAt       time.Time `json:"updated_at"`
+	Version         int       `json:"version"` // of the roster, when the member last changed
+	Position        int64     `json:"position"`
 }
 
 // The events of the roster.
@@ -73,6 +74,11 @@ type (
 		MemberID uuid.UUID `json:"member_id"`
 		Language string    `json:"language"`
 	}
+	// MemberRateChanged says what an hour is worth from here on; nil: what the project, or the workspace, says.
+	MemberRateChanged struct {
+		MemberID        uuid.UUID `json:"member_id"`
+		HourlyRateCents *int      `json:"hourly_rate_cents"`
+	}
 	MemberDeactivated struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
@@ -91,6 +97,7 @@ func (e MemberInvitedAgain) Member() uuid.UUID    { return e.MemberID }
 func (e MemberJoined) Member() uuid.UUID          { return e.MemberID }
 func (e MemberRoleChanged) Member() uuid.UUID     { return e.MemberID }
 func (e MemberLanguageChanged) Member() uuid.UUID { return e.MemberID }
+func (e MemberRateChanged) Member() uuid.UUID     { return e.MemberID }
 func (e MemberDeactivated) Member() uuid.UUID     { return e.MemberID }
 func (e MemberReactivated) Member() uuid.UUID     { return e.MemberID }
 func (e MemberRemoved) Member() uuid.UUID         { return e.MemberID }
@@ -102,6 +109,7 @@ func init() {
 	register[MemberJoined]("member.joined")
 	register[MemberRoleChanged]("member.role_changed")
 	register[MemberLanguageChanged]("member.language_changed")
+	register[MemberRateChanged]("member.rate_changed")
 	register[MemberDeactivated]("member.deactivated")
 	register[MemberReactivated]("member.reactivated")
 	register[MemberRemoved]("member.removed")
@@ -131,6 +139,8 @@ func (m *Member) Apply(r Record) {
 		m.Role = e.Role
 	case MemberLanguageChanged:
 		m.Language = e.Language
+	case MemberRateChanged:
+		m.HourlyRateCents = e.HourlyRateCents
 	case MemberTwoFactorEnabled:
 		m.TwoFactor = true
 	case MemberTwoFactorDisabled, MemberTwoFactorReset:
@@ -161,6 +171,14 @@ func (m Member) ChangeRole(role string, otherAdmins int) ([]Event, error) {
 		return nil, err
 	}
 	return []Event{MemberRoleChanged{MemberID: m.ID, Role: role}}, nil
+}
+
+// ChangeRate says what an hour of the member is worth from here on. Time that is there keeps the rate that was in force.
+func (m Member) ChangeRate(to Optional[int]) ([]Event, error) {
+	if !changedOptional(m.HourlyRateCents, to).Set {
+		return nil, nil
+	}
+	return []Event{MemberRateChanged{MemberID: m.ID, HourlyRateCents: to.Value}}, checkAmount("/hourly_rate_cents", to.Value, MaxRate)
 }
 
 // ChangeLanguage makes mails to the member come in another language.

@@ -100,25 +100,36 @@ func (s Span) check() error {
 
 // Around is what a decision on a member's time has looked up.
 type Around struct {
-	Now   time.Time
-	Other *TimeEntry // of the member, which overlaps the span that is wanted
+	Workspace Workspace // with the rules of its time
+	Now       time.Time
+	Other     *TimeEntry // of the member, which overlaps the span that is wanted
 }
 
 // free refuses a span that another entry of the member overlaps.
 func (a Around) free() error {
-	if a.Other == nil {
+	switch {
+	case a.Other == nil || a.Workspace.TimeOverlap:
 		return nil
-	}
-	if a.Other.End == nil {
+	case a.Other.End == nil:
 		return Refuse(Conflict, "time_overlap", "a timer has been running since %s: stop it first, or end before that", a.Other.Start.Format(time.RFC3339))
 	}
 	return Refuse(Conflict, "time_overlap", "the member has an entry from %s to %s, which overlaps this one: %s",
 		a.Other.Start.Format(time.RFC3339), a.Other.End.Format(time.RFC3339), a.Other.ID)
 }
 
+// Rate is the hourly rate in force: the member's own, else that of the project, else that of the workspace; nil when none of them has one.
+func Rate(member, project, workspace *int) *int {
+	for _, rate := range []*int{member, project} {
+		if rate != nil {
+			return rate
+		}
+	}
+	return workspace
+}
+
 // NewTimeEntry writes down time that was worked.
 func NewTimeEntry(w Work, s Span, a Around) ([]Event, error) {
-	if err := firstError(w.check(), s.check(), a.free()); err != nil {
+	if err := firstError(w.check(), s.check(), a.Workspace.TimeOpen(s.Start), a.free()); err != nil {
 		return nil, err
 	}
 	return []Event{TimeEntryCreated{Work: w, Start: s.Start, End: *s.End}}, nil
@@ -129,7 +140,7 @@ func StartTimer(w Work, running *TimeEntry, a Around) ([]Event, error) {
 	if running != nil {
 		return nil, Refuse(Conflict, "timer_running", "a timer has been running since %s: stop it first", running.Start.Format(time.RFC3339))
 	}
-	if err := firstError(w.check(), a.free()); err != nil {
+	if err := firstError(w.check(), a.Workspace.TimeOpen(a.Now), a.free()); err != nil {
 		return nil, err
 	}
 	return []Event{TimeEntryStarted{Work: w, Start: a.Now}}, nil
@@ -155,7 +166,7 @@ func (t TimeEntry) Stop(end *string, a Around) ([]Event, error) {
 		}
 		span.End = &to
 	}
-	return []Event{TimeEntryStopped{End: *span.End}}, nil
+	return []Event{TimeEntryStopped{End: *span.End}}, a.Workspace.TimeOpen(t.Start)
 }
 
 func latest(a, b time.Time) time.Time {
@@ -220,14 +231,14 @@ func (t TimeEntry) Change(work Work, after Span, a Around) ([]Event, error) {
 	if after.End == nil && after.Start.After(a.Now) {
 		return nil, InvalidField("/start", "a timer that runs has started already")
 	}
-	if err := firstError(work.check(), a.free()); err != nil {
-		return nil, err
-	}
 	var events []Event
 	if update != (TimeEntryUpdated{}) {
 		events = append(events, update)
 	}
-	return append(events, stopped...), nil
+	if events = append(events, stopped...); events == nil {
+		return nil, nil
+	}
+	return events, firstError(work.check(), a.Workspace.TimeOpen(t.Start), a.Workspace.TimeOpen(after.Start), a.free())
 }
 
 // Work is who worked, and on what.
@@ -245,7 +256,9 @@ func (w Work) After(c TimeEntryChange) Work {
 }
 
 // Delete takes the entry away.
-func (t TimeEntry) Delete() ([]Event, error) { return []Event{TimeEntryDeleted{}}, nil }
+func (t TimeEntry) Delete(a Around) ([]Event, error) {
+	return []Event{TimeEntryDeleted{}}, a.Workspace.TimeOpen(t.Start)
+}
 
 func (w Work) check() error {
 	return firstError(checkText("/activity", w.Activity, 0, MaxActivity))

@@ -14,15 +14,18 @@ var Plans = []string{"free", "pro", "business", "enterprise"}
 
 // Workspace is one customer organisation.
 type Workspace struct {
-	ID        uuid.UUID `json:"id"`
-	Slug      string    `json:"slug"`
-	Name      string    `json:"name"`
-	Plan      string    `json:"plan"`
-	Region    string    `json:"region"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
-	Version   int       `json:"version"`
-	Position  int64     `json:"position"`
+	ID               uuid.UUID `json:"id"`
+	Slug             string    `json:"slug"`
+	Name             string    `json:"name"`
+	Plan             string    `json:"plan"`
+	Region           string    `json:"region"`
+	HourlyRateCents  *int      `json:"hourly_rate_cents"`  // of EUR, where neither the member nor the project has one
+	TimeOverlap      bool      `json:"time_overlap"`       // entries of one member may overlap
+	TimeLockedBefore *Date     `json:"time_locked_before"` // nothing that began before this day, as it begins in Brussels, changes
+	CreatedAt        time.Time `json:"created_at"`
+	UpdatedAt        time.Time `json:"updated_at"`
+	Version          int       `json:"version"`
+	Position         int64     `json:"position"`
 }
 
 // The events of a workspace.
@@ -39,6 +42,12 @@ type (
 	WorkspacePlanChanged struct {
 		Plan string `json:"plan"`
 	}
+	// WorkspaceTimeRulesChanged holds only the rules that changed.
+	WorkspaceTimeRulesChanged struct {
+		HourlyRateCents  Optional[int]  `json:"hourly_rate_cents,omitzero"`
+		TimeOverlap      *bool          `json:"time_overlap,omitempty"`
+		TimeLockedBefore Optional[Date] `json:"time_locked_before,omitzero"`
+	}
 	// WorkspaceRestored says that the log was put back to what a backup had. What followed that is gone; from here on the log
 	// is another one, of the next epoch. What the backup brought back alive has ended, by number.
 	WorkspaceRestored struct {
@@ -54,6 +63,7 @@ func init() {
 	register[WorkspaceCreated]("workspace.created")
 	register[WorkspaceRenamed]("workspace.renamed")
 	register[WorkspacePlanChanged]("workspace.plan_changed")
+	register[WorkspaceTimeRulesChanged]("workspace.time_rules_changed")
 	register[WorkspaceRestored]("workspace.restored")
 }
 
@@ -67,6 +77,8 @@ func (w *Workspace) Apply(r Record) {
 		w.Name = e.Name
 	case WorkspacePlanChanged:
 		w.Plan = e.Plan
+	case WorkspaceTimeRulesChanged:
+		w.setTimeRules(e)
 	}
 	w.UpdatedAt, w.Version, w.Position = r.At, r.Version, r.Position
 }
@@ -86,20 +98,51 @@ func NewWorkspace(e WorkspaceCreated) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// Change renames the workspace and changes its plan; nil stays.
-func (w Workspace) Change(name, plan *string) ([]Event, error) {
+// WorkspaceChange is what a member wants changed; what is nil or not set stays.
+type WorkspaceChange struct {
+	Name             *string
+	Plan             *string
+	HourlyRateCents  Optional[int]
+	TimeOverlap      *bool
+	TimeLockedBefore Optional[Date]
+}
+
+// Change decides what a WorkspaceChange means for the workspace as it is.
+func (w Workspace) Change(c WorkspaceChange) ([]Event, error) {
 	var events []Event
-	if to := changed(w.Name, name); to != nil {
+	if to := changed(w.Name, c.Name); to != nil {
 		if err := CheckName("/name", *to); err != nil {
 			return nil, err
 		}
 		events = append(events, WorkspaceRenamed{Name: *to})
 	}
-	if to := changed(w.Plan, plan); to != nil {
+	if to := changed(w.Plan, c.Plan); to != nil {
 		if err := oneOf("/plan", *to, Plans...); err != nil {
 			return nil, err
 		}
 		events = append(events, WorkspacePlanChanged{Plan: *to})
 	}
-	return events, nil
+	rules := WorkspaceTimeRulesChanged{
+		HourlyRateCents:  changedOptional(w.HourlyRateCents, c.HourlyRateCents),
+		TimeOverlap:      changed(w.TimeOverlap, c.TimeOverlap),
+		TimeLockedBefore: changedOptional(w.TimeLockedBefore, c.TimeLockedBefore),
+	}
+	if rules != (WorkspaceTimeRulesChanged{}) {
+		events = append(events, rules)
+	}
+	return events, firstError(checkAmount("/hourly_rate_cents", c.HourlyRateCents.Value, MaxRate), checkDate("/time_locked_before", c.TimeLockedBefore.Value))
+}
+
+func (w *Workspace) setTimeRules(e WorkspaceTimeRulesChanged) {
+	setOptional(&w.HourlyRateCents, e.HourlyRateCents)
+	set(&w.TimeOverlap, e.TimeOverlap)
+	setOptional(&w.TimeLockedBefore, e.TimeLockedBefore)
+}
+
+// TimeOpen refuses to change time that began before the day up to which the workspace's time is locked.
+func (w Workspace) TimeOpen(start time.Time) error {
+	if w.TimeLockedBefore != nil && start.Before(w.TimeLockedBefore.Begin()) {
+		return Refuse(Conflict, "period_locked", "time before %s is locked in this workspace: an admin can lift that", *w.TimeLockedBefore)
+	}
+	return nil
 }

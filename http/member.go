@@ -9,21 +9,21 @@ import (
 
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
 
 type (
 	memberBody struct {
-		ID        uuid.UUID `json:"id"`
-		Email     *string   `json:"email" doc:"null when the person was erased."`
-		FullName  *string   `json:"full_name" doc:"null when the person was erased."`
-		Role      string    `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one."`
-		Status    string    `json:"status" enum:"invited,active,deactivated,removed"`
-		Language  string    `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
-		CreatedAt time.Time `json:"created_at"`
-		UpdatedAt time.Time `json:"updated_at"`
-		Version   int       `json:"version" doc:"Of the roster, when this member last changed."`
+		ID              uuid.UUID `json:"id"`
+		Email           *string   `json:"email" doc:"null when the person was erased."`
+		FullName        *string   `json:"full_name" doc:"null when the person was erased."`
+		Role            string    `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one."`
+		Status          string    `json:"status" enum:"invited,active,deactivated,removed"`
+		HourlyRateCents *int      `json:"hourly_rate_cents" doc:"EUR cents. null also for a caller who may not change the member, and is somebody else."`
+		Language        string    `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
+		CreatedAt       time.Time `json:"created_at"`
+		UpdatedAt       time.Time `json:"updated_at"`
+		Version         int       `json:"version" doc:"Of the roster, when this member last changed."`
 	}
 	memberInvite struct {
 		Idempotent
@@ -44,7 +44,8 @@ type (
 		ByID
 		Conditional
 		Body struct {
-			Role string `json:"role" example:"manager" doc:"The name of a built-in role, or the id of an own one. At most what you may do yourself."`
+			Role            optional[string] `json:"role,omitzero" example:"manager" doc:"The name of a built-in role, or the id of an own one. At most what you may do yourself."`
+			HourlyRateCents nullable[int]    `json:"hourly_rate_cents,omitzero" minimum:"0" maximum:"1000000000" doc:"EUR cents, for time that is written down from here on, whatever the project says; null: what the project says, or the workspace. It takes member:update over all."`
 		}
 	}
 	memberCommand struct {
@@ -99,13 +100,13 @@ func member(a *api) {
 			if err != nil {
 				return nil, err
 			}
-			body, err := a.showMember(ctx, by.Workspace, m)
+			body, err := a.showMember(ctx, by, m)
 			return &memberShown{seen(mark, m.Version), body}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/members/{id}", ID: "update-member", Tag: "member", Status: http.StatusOK,
-		Summary: "Give a member another role", Access: needs(domain.UpdateMember)},
+		Summary: "Give a member another role, or another hourly rate", Access: needs(domain.UpdateMember)},
 		func(ctx context.Context, r commands.Request, in *memberPatch) (*memberWritten, error) {
-			done, err := a.Commands.ChangeRole(ctx, r, in.ID, in.Body.Role)
+			done, err := a.Commands.UpdateMember(ctx, r, in.ID, in.Body.Role.Value, in.Body.HourlyRateCents.Optional)
 			return a.memberAnswer(ctx, r, done, err)
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/members/{id}", ID: "remove-member", Tag: "member", Status: http.StatusNoContent,
@@ -135,7 +136,7 @@ func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberL
 	if err != nil {
 		return nil, err
 	}
-	bodies, err := a.showMembers(ctx, by.Workspace, rows)
+	bodies, err := a.showMembers(ctx, by, rows)
 	return &membersShown{seen(mark, 0), paged(bodies, in.Listing, func(m memberBody) uuid.UUID { return m.ID })}, err
 }
 
@@ -156,7 +157,7 @@ func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meSho
 	out := &meShown{Shown: seen(mark, m.Version)}
 	out.Body.Role, out.Body.Grants, out.Body.Workspace = by.Role, by.Role.Grants, showWorkspace(w)
 	out.Body.TwoFactor = twoFactorBody{by.TwoFactor.Enabled, by.TwoFactor.Required}
-	out.Body.Member, err = a.showMember(ctx, by.Workspace, m)
+	out.Body.Member, err = a.showMember(ctx, by, m)
 	return out, err
 }
 
@@ -164,12 +165,12 @@ func (a *api) memberAnswer(ctx context.Context, r commands.Request, done command
 	if err != nil {
 		return nil, err
 	}
-	body, err := a.showMember(ctx, r.By.Workspace, done.State)
+	body, err := a.showMember(ctx, r.By, done.State)
 	return &memberWritten{written(done.Position, done.State.Version), body}, err
 }
 
-func (a *api) showMember(ctx context.Context, w pg.Workspace, m domain.Member) (memberBody, error) {
-	bodies, err := a.showMembers(ctx, w, []domain.Member{m})
+func (a *api) showMember(ctx context.Context, by projections.Actor, m domain.Member) (memberBody, error) {
+	bodies, err := a.showMembers(ctx, by, []domain.Member{m})
 	if err != nil {
 		return memberBody{}, err
 	}
@@ -177,14 +178,17 @@ func (a *api) showMember(ctx context.Context, w pg.Workspace, m domain.Member) (
 }
 
 // showMembers opens what is sealed, for who may see it.
-func (a *api) showMembers(ctx context.Context, w pg.Workspace, members []domain.Member) ([]memberBody, error) {
-	people, err := a.Commands.OpenMembers(ctx, w, members)
+func (a *api) showMembers(ctx context.Context, by projections.Actor, members []domain.Member) ([]memberBody, error) {
+	people, err := a.Commands.OpenMembers(ctx, by.Workspace, members)
 	if err != nil {
 		return nil, err
 	}
 	bodies := make([]memberBody, len(members))
 	for i, m := range members {
 		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
+		if m.ID == by.Member || by.Scope(domain.UpdateMember) == domain.All {
+			bodies[i].HourlyRateCents = m.HourlyRateCents
+		}
 		if person, there := people[m.ID]; there {
 			bodies[i].Email, bodies[i].FullName = &person.Email, &person.FullName
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 type (
@@ -87,7 +88,7 @@ func (a *api) admit(ctx context.Context) func(commands.Admitted, error) (*admitt
 		if err != nil {
 			return nil, err
 		}
-		m, err := a.showMember(ctx, in.In, in.Member)
+		m, err := a.showMember(ctx, projections.Actor{Workspace: in.In, Member: in.Member.ID}, in.Member)
 		return &admittedOutput{admittedBody{showWorkspace(in.Workspace), m, in.Token, in.ExpiresAt, in.Device}}, err
 	}
 }

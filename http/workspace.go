@@ -14,18 +14,24 @@ import (
 
 type (
 	workspaceBody struct {
-		ID        uuid.UUID `json:"id"`
-		Slug      string    `json:"slug"`
-		Name      string    `json:"name"`
-		Plan      string    `json:"plan" enum:"free,pro,business,enterprise"`
-		Region    string    `json:"region"`
-		CreatedAt time.Time `json:"created_at"`
-		UpdatedAt time.Time `json:"updated_at"`
-		Version   int       `json:"version"`
+		ID               uuid.UUID    `json:"id"`
+		Slug             string       `json:"slug"`
+		Name             string       `json:"name"`
+		Plan             string       `json:"plan" enum:"free,pro,business,enterprise"`
+		Region           string       `json:"region"`
+		HourlyRateCents  *int         `json:"hourly_rate_cents" doc:"EUR cents, for time of members, and of projects, that have no rate of their own."`
+		TimeOverlap      bool         `json:"time_overlap" doc:"Whether time entries of one member may overlap."`
+		TimeLockedBefore *domain.Date `json:"time_locked_before" doc:"Time that began before this day, as it begins in Brussels, is neither written down, nor changed, nor deleted."`
+		CreatedAt        time.Time    `json:"created_at"`
+		UpdatedAt        time.Time    `json:"updated_at"`
+		Version          int          `json:"version"`
 	}
 	workspacePatch struct {
-		Name optional[string] `json:"name,omitzero" minLength:"1" maxLength:"200"`
-		Plan optional[string] `json:"plan,omitzero" enum:"free,pro,business,enterprise"`
+		Name             optional[string]      `json:"name,omitzero" minLength:"1" maxLength:"200"`
+		Plan             optional[string]      `json:"plan,omitzero" enum:"free,pro,business,enterprise"`
+		HourlyRateCents  nullable[int]         `json:"hourly_rate_cents,omitzero" minimum:"0" maximum:"1000000000" example:"8500" doc:"EUR cents. Time that is there keeps the rate that was in force."`
+		TimeOverlap      optional[bool]        `json:"time_overlap,omitzero" doc:"What overlaps already stays when this becomes false."`
+		TimeLockedBefore nullable[domain.Date] `json:"time_locked_before,omitzero" format:"date" example:"2026-03-01" doc:"null lifts the lock."`
 	}
 	workspaceUpdate struct {
 		Conditional
@@ -49,13 +55,15 @@ func workspace(a *api) {
 			return &workspaceShown{seen(mark, w.Version), showWorkspace(w)}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,
-		Summary: "Rename the workspace, or change its plan", Access: needs(domain.UpdateWorkspace)},
+		Summary: "Rename the workspace, change its plan or the rules of its time", Access: needs(domain.UpdateWorkspace)},
 		func(ctx context.Context, r commands.Request, in *workspaceUpdate) (*workspaceWritten, error) {
-			done, err := a.Commands.UpdateWorkspace(ctx, r, in.Body.Name.Value, in.Body.Plan.Value)
+			b := in.Body
+			done, err := a.Commands.UpdateWorkspace(ctx, r, domain.WorkspaceChange{Name: b.Name.Value, Plan: b.Plan.Value,
+				HourlyRateCents: b.HourlyRateCents.Optional, TimeOverlap: b.TimeOverlap.Value, TimeLockedBefore: b.TimeLockedBefore.Optional})
 			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
 		})
 }
 
 func showWorkspace(w domain.Workspace) workspaceBody {
-	return workspaceBody{w.ID, w.Slug, w.Name, w.Plan, w.Region, w.CreatedAt, w.UpdatedAt, w.Version}
+	return workspaceBody{w.ID, w.Slug, w.Name, w.Plan, w.Region, w.HourlyRateCents, w.TimeOverlap, w.TimeLockedBefore, w.CreatedAt, w.UpdatedAt, w.Version}
 }

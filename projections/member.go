@@ -24,7 +24,7 @@ var Members = newModel("member",
 const (
 	// ownMember is which members scope own reaches: oneself.
 	ownMember     = `member.id = $2`
-	memberColumns = `id, email, full_name, role, status, language, two_factor, created_at, updated_at, version, position`
+	memberColumns = `id, email, full_name, role, status, language, two_factor, hourly_rate_cents, created_at, updated_at, version, position`
 	memberVisible = `($1 = 'all' or $1 = 'own' and (` + ownMember + `))`
 	selectMember  = `select ` + memberColumns + ` from member where id = $3 and status <> 'removed' and ` + memberVisible
 	listMembers   = `select ` + memberColumns + ` from member

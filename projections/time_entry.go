@@ -61,19 +61,24 @@ func (p *Projections) GetTimer(ctx context.Context, by Actor) (*domain.TimeEntry
 	return &rows[0], mark, nil
 }
 
-// MemberTime is what a decision on a member's time relies on.
-type MemberTime struct {
-	There  bool      // a member who was not removed
-	Placed int       // the version of the stream of the member's time
-	Now    time.Time // in whole seconds
+// TimeBasis is what every decision on time relies on.
+type TimeBasis struct {
+	Workspace domain.Workspace
+	Now       time.Time // in whole seconds
+	Member    bool      // there is such a member, who was not removed
+	RateCents *int      // the member's own
+	Placed    int       // the version of the stream of the member's time
 }
 
-// LookAtMember is the query for what a decision on a member's time relies on. The stream of that time makes no rows: its version is the
+// LookAtTime are the queries for what a decision on time of a member relies on. The stream of that time makes no rows: its version is the
 // one at the checkpoint, up to which the entries are those that the decision sees.
-func LookAtMember(into *MemberTime, member uuid.UUID) pg.Statement {
-	return pg.Exec(`select exists (select from member where id = $1 and status <> 'removed'),
-		coalesce((select version from event where stream = $2 and position <= (select position from checkpoint) order by version desc limit 1),
-			(select max(version) from baseline where stream = $2), 0),
-		date_trunc('second', clock_timestamp())`,
-		member, domain.TimeStream(member)).Scan(&into.There, &into.Placed, &into.Now)
+func LookAtTime(into *TimeBasis, member uuid.UUID) []pg.Statement {
+	return []pg.Statement{
+		pg.Exec(`select id, hourly_rate_cents, time_overlap, time_locked_before::text, version, date_trunc('second', clock_timestamp()) from workspace`).
+			Scan(&into.Workspace.ID, &into.Workspace.HourlyRateCents, &into.Workspace.TimeOverlap, &into.Workspace.TimeLockedBefore, &into.Workspace.Version, &into.Now),
+		pg.Exec(`select exists (select from member where id = $1 and status <> 'removed'), (select hourly_rate_cents from member where id = $1),
+			coalesce((select version from event where stream = $2 and position <= (select position from checkpoint) order by version desc limit 1),
+				(select max(version) from baseline where stream = $2), 0)`,
+			member, domain.TimeStream(member)).Scan(&into.Member, &into.RateCents, &into.Placed),
+	}
 }

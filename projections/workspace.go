@@ -15,14 +15,14 @@ var Workspaces = newModel("workspace", domain.WorkspaceStream,
 	(*domain.Workspace).Apply,
 	func(w domain.Workspace) uuid.UUID { return w.ID })
 
-const selectWorkspace = `select id, slug, name, plan, region, created_at, updated_at, version, position from workspace`
+var selectWorkspace = `select ` + readable[domain.Workspace](Workspaces.name, Workspaces.columns, nil) + ` from workspace`
 
 // GetWorkspace answers with the workspace itself.
 func (p *Projections) GetWorkspace(ctx context.Context, w pg.Workspace) (domain.Workspace, Mark, error) {
-	return get[domain.Workspace](ctx, p, w, "workspace", selectWorkspace)
+	return get[domain.Workspace](ctx, p, w, "workspace", selectWorkspace) //sqlcheck:allow made once, of constants
 }
 
 // LoadWorkspace is the query for a decision on the workspace.
 func LoadWorkspace(into *[]domain.Workspace) pg.Statement {
-	return pg.Rows(into, selectWorkspace)
+	return pg.Rows(into, selectWorkspace) //sqlcheck:allow made once, of constants
 }

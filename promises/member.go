@@ -18,7 +18,7 @@ var _ = bring(noun{
 		"accept-invitation": func(x *tenant) object {
 			return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
 		},
-		"update-member": func(*tenant) object { return object{"role": "member"} },
+		"update-member": func(*tenant) object { return object{"role": "member", "hourly_rate_cents": 9_900} },
 		"update-me":     func(*tenant) object { return object{"language": "nl"} },
 	},
 	rule: judgeMember,
@@ -66,6 +66,8 @@ func (o *oracle) member(actor, subject uuid.UUID, event domain.Event) error {
 		return when(actor != subject || who == nil || who.status != "invited", "nobody was invited")
 	case domain.MemberRoleChanged:
 		return first(admin, o.gives(actor, e.Role), when(who.status == "removed" || who.role == e.Role, "it is so already"))
+	case domain.MemberRateChanged:
+		return first(admin, when(who == nil || who.status == "removed", "there is no such member"))
 	case domain.MemberDeactivated:
 		return first(admin, when(who.status != "active", "the member is not active"))
 	case domain.MemberReactivated:

@@ -58,6 +58,11 @@ var _ = bring(noun{
 			project := x.newProject(t)
 			return request{"PATCH", project.path(), object{"status": "archived"}}, request{"POST", "/api/time-entries", object{"project_id": project.ID, "start": someHour(), "minutes": 1}}
 		},
+		"time that is locked": func(t tester, x *tenant) (one, other request) {
+			x.call(t, "PATCH", "/api/workspace", object{"time_locked_before": nil}).want(t, 200)
+			early := x.newTime(t, object{"start": time.Date(1980, 1, 1, rand.N(40_000), 0, 0, 0, time.UTC).Format(time.RFC3339)})
+			return request{"PATCH", "/api/workspace", object{"time_locked_before": "1985-01-01"}}, request{"PATCH", timePath(early), object{"activity": "late"}}
+		},
 		"time that is taken": func(t tester, x *tenant) (one, other request) {
 			start := someHour()
 			return request{"POST", "/api/time-entries", object{"start": start, "minutes": 60}}, request{"PATCH", timePath(x.newTime(t)), object{"start": start, "minutes": 1}}
@@ -126,7 +131,8 @@ func judgeTime(o *oracle, e fact) error {
 	if k == nil || k.deleted {
 		return fmt.Errorf("there is no such time entry")
 	}
-	update := o.may(e.actor, domain.UpdateTimeEntry, k.member == e.actor)
+	locked := when(k.from.Before(o.timeRules().lockedBefore), "it was locked")
+	update := first(locked, o.may(e.actor, domain.UpdateTimeEntry, k.member == e.actor))
 	switch event := e.event.(type) {
 	case domain.TimeEntryStopped:
 		was := k.running
@@ -144,24 +150,27 @@ func judgeTime(o *oracle, e fact) error {
 		return first(update, o.worked(e.id), o.workOn(event.TaskID.Value, event.ProjectID.Value))
 	case domain.TimeEntryDeleted:
 		k.deleted = true
-		return o.may(e.actor, domain.DeleteTimeEntry, k.member == e.actor)
+		return first(locked, o.may(e.actor, domain.DeleteTimeEntry, k.member == e.actor))
 	}
 	return errUnknown(e)
 }
 
-// worked tells whether a span is one that a member can have worked, besides all the others.
+// worked tells whether a span is one that a member can have worked, besides all the others where it takes more time than before.
 func (o *oracle) worked(id uuid.UUID) error {
 	times := the[uuid.UUID, judgedTime](o)
 	k := times[id]
+	if k.from.Before(o.timeRules().lockedBefore) {
+		return fmt.Errorf("time before %s is locked", o.timeRules().lockedBefore)
+	}
 	if k.from.After(k.to) || !k.running && k.to.Sub(k.from) > 24*time.Hour {
 		return fmt.Errorf("from %s to %s", k.from, k.to)
 	}
 	for other, l := range times {
 		switch {
-		case other == id || l.member != k.member || l.deleted:
+		case other == id || l.member != k.member || l.deleted || !k.unplaced:
 		case l.running && k.running:
 			return fmt.Errorf("the timer of %s is running", other)
-		case l.from.Before(k.to) && k.from.Before(l.to):
+		case l.from.Before(k.to) && k.from.Before(l.to) && !o.timeRules().overlap:
 			return fmt.Errorf("it overlaps %s", other)
 		}
 	}

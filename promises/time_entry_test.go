@@ -290,3 +290,101 @@ func TestTimeEntriesAreFiltered(t *testing.T) {
 		ada.call(t, "GET", "/api/time-entries?"+query, nil).want(t, 422)
 	}
 }
+
+// What is locked stays as it is, for everybody, until the lock is lifted; what overlaps is refused where it is not allowed.
+func TestTimeRules(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	mia := ada.member(t, "manager")
+	rules := func(body object) { ada.call(t, "PATCH", "/api/workspace", body).want(t, 200) }
+	// The day begins in Brussels: at 23:00 of the day before in UTC.
+	before, on := mia.newTime(t, object{"start": "2026-02-28T22:59:59Z", "minutes": 2}), mia.newTime(t, object{"start": "2026-02-28T23:02:00Z"})
+	mia.call(t, "PATCH", "/api/workspace", object{"time_locked_before": "2026-03-01"}).problem(t, 403, "forbidden")
+	rules(object{"time_locked_before": "2026-03-01"})
+	for _, c := range []*client{ada, mia} {
+		for _, late := range []request{
+			{"POST", "/api/time-entries", object{"start": "2026-02-28T20:00:00", "minutes": 1}},
+			{"PATCH", timePath(before), object{"activity": "x"}}, {"PATCH", timePath(before), object{"start": "2026-03-02T10:00:00", "minutes": 1}},
+			{"PATCH", timePath(on), object{"start": "2026-02-28T12:00:00", "minutes": 1}}, {"DELETE", timePath(before), nil},
+		} {
+			late.send(t, c).problem(t, 409, "period_locked")
+		}
+	}
+	mia.call(t, "PATCH", timePath(before), object{}).want(t, 200) // what changes nothing
+	mia.call(t, "PATCH", timePath(on), object{"activity": "x"}).want(t, 200)
+	timer := decode[domain.TimeEntry](t, mia.call(t, "POST", "/api/timer/start", nil).want(t, 201))
+	rules(object{"time_locked_before": "2100-01-01"})
+	mia.call(t, "POST", "/api/timer/stop", nil).problem(t, 409, "period_locked")
+	mia.call(t, "PATCH", timePath(timer), object{"end": timer.Start.Add(time.Minute).Format(time.RFC3339)}).problem(t, 409, "period_locked")
+	ada.call(t, "POST", "/api/timer/start", nil).problem(t, 409, "period_locked")
+	ada.call(t, "PATCH", "/api/workspace", object{"time_locked_before": "2026-02-30"}).want(t, 422)
+	rules(object{"time_locked_before": nil})
+	mia.call(t, "POST", "/api/timer/stop", nil).want(t, 200)
+	mia.call(t, "DELETE", timePath(before), nil).want(t, 204)
+
+	overlapping := object{"start": "2026-02-28T23:30:00Z", "minutes": 60}
+	mia.call(t, "POST", "/api/time-entries", overlapping).problem(t, 409, "time_overlap")
+	rules(object{"time_overlap": true})
+	over := decode[domain.TimeEntry](t, mia.call(t, "POST", "/api/time-entries", overlapping).want(t, 201))
+	mia.call(t, "POST", "/api/timer/start", nil).want(t, 201)
+	mia.call(t, "POST", "/api/timer/start", nil).problem(t, 409, "timer_running")
+	mia.call(t, "POST", "/api/timer/stop", nil).want(t, 200)
+	rules(object{"time_overlap": false})
+	mia.call(t, "PATCH", timePath(over), object{"activity": "what overlaps stays"}).want(t, 200)
+	mia.call(t, "PATCH", timePath(over), object{"minutes": 30}).want(t, 200)
+	mia.call(t, "PATCH", timePath(over), object{"minutes": 40}).problem(t, 409, "time_overlap")
+	ada.judge(t)
+	ada.noDrift(t)
+}
+
+// The most specific rate counts: the member's own, else the project's, else the workspace's. Time keeps the one that was in force.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	bob := ada.member(t, "member")
+	project, free := ada.newProject(t), ada.newProject(t)
+	at := map[string]string{"workspace": "/api/workspace", "project": project.path(), "member": "/api/members/" + bob.id.String()}
+	var entries []domain.TimeEntry
+	var rates []int
+	for i, c := range []struct {
+		of   string
+		rate any
+		want int // -1: none
+	}{{"workspace", nil, -1}, {"workspace", 6_000, 6_000}, {"project", 7_000, 7_000}, {"member", 8_000, 8_000}, {"project", nil, 8_000},
+		{"member", nil, 6_000}, {"project", 0, 0}, {"workspace", 9_000, 0}} {
+		ada.call(t, "PATCH", at[c.of], object{"hourly_rate_cents": c.rate}).want(t, 200)
+		entry := bob.newTime(t, object{"project_id": project.ID, "start": fmt.Sprintf("2026-03-02T%02d:00", i), "minutes": 30})
+		if rate := entry.HourlyRateCents; (rate == nil) != (c.want < 0) || rate != nil && (*rate != c.want || entry.AmountCents != c.want/2) {
+			t.Errorf("%s %v: %+v", c.of, c.rate, entry)
+		}
+		entries, rates = append(entries, entry), append(rates, entry.AmountCents)
+	}
+	for i, entry := range entries {
+		if got := decode[domain.TimeEntry](t, bob.call(t, "GET", timePath(entry), nil).want(t, 200)); got.AmountCents != rates[i] {
+			t.Errorf("%+v, it was %+v", got, entry)
+		}
+	}
+	moved := decode[domain.TimeEntry](t, bob.call(t, "PATCH", timePath(entries[1]), object{"project_id": free.ID}).want(t, 200))
+	if *moved.HourlyRateCents != 9_000 {
+		t.Errorf("in another project: %+v", moved)
+	}
+	for _, rate := range []any{-1, 1_000_000_001, 1.5, "1"} {
+		for _, path := range at {
+			ada.call(t, "PATCH", path, object{"hourly_rate_cents": rate}).want(t, 422)
+		}
+	}
+	bob.call(t, "PATCH", at["member"], object{"hourly_rate_cents": 1}).problem(t, 403, "forbidden")
+	ada.call(t, "PATCH", at["member"], object{"hourly_rate_cents": 5, "role": "manager"}).want(t, 200)
+	type rated struct {
+		Role            string
+		HourlyRateCents *int `json:"hourly_rate_cents"`
+	}
+	eve := ada.member(t, "member")
+	for who, sees := range map[*client]bool{ada: true, bob: true, eve: false} {
+		if got := decode[rated](t, who.call(t, "GET", at["member"], nil).want(t, 200)); got.Role != "manager" || (got.HourlyRateCents != nil) != sees {
+			t.Errorf("%+v", got)
+		}
+	}
+	ada.judge(t)
+	ada.noDrift(t)
+}

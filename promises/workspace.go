@@ -1,6 +1,8 @@
 package promises
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -9,7 +11,9 @@ import (
 var _ = bring(noun{
 	name: "workspace",
 	bodies: map[string]func(x *tenant) object{
-		"update-workspace": func(*tenant) object { return object{"name": uuid.NewString(), "plan": "pro"} },
+		"update-workspace": func(*tenant) object {
+			return object{"name": uuid.NewString(), "plan": "pro", "hourly_rate_cents": 8_500, "time_overlap": true, "time_locked_before": "1980-01-01"}
+		},
 		"sign-up": func(*tenant) object {
 			slug := "w" + uuid.NewString()[:13]
 			return object{"workspace": object{"slug": slug, "name": "n"}, "email": "a@" + slug + ".example", "full_name": "n",
@@ -18,13 +22,38 @@ var _ = bring(noun{
 		"verify-signup": func(*tenant) object { return object{"signup_id": uuid.NewString(), "code": "000000"} },
 	},
 	rule: func(o *oracle, e fact) error {
-		switch e.event.(type) {
+		switch event := e.event.(type) {
 		case domain.WorkspaceCreated:
 			return when(e.Position != 1, "it is there")
 		case domain.WorkspaceRestored:
 			return when(e.actor != uuid.Nil, "the actor is a member")
+		case domain.WorkspaceTimeRulesChanged:
+			rules := o.timeRules()
+			if event.TimeOverlap != nil {
+				rules.overlap = *event.TimeOverlap
+			}
+			if locked := event.TimeLockedBefore; locked.Set {
+				rules.lockedBefore = time.Time{}
+				if locked.Value != nil {
+					rules.lockedBefore = must(time.ParseInLocation(time.DateOnly, string(*locked.Value), domain.Brussels))
+				}
+			}
 		}
 		return o.may(e.actor, domain.UpdateWorkspace, true)
 	},
 	values: map[string][]string{"plan": domain.Plans},
 })
+
+// timeRules are those by which time is written down.
+type timeRules struct {
+	overlap      bool
+	lockedBefore time.Time
+}
+
+func (o *oracle) timeRules() *timeRules {
+	only := the[struct{}, timeRules](o)
+	if only[struct{}{}] == nil {
+		only[struct{}{}] = &timeRules{}
+	}
+	return only[struct{}{}]
+}

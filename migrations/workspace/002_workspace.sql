@@ -4,6 +4,9 @@ create table workspace (
     name       text not null,
     plan       text not null,
     region     text not null,
+    hourly_rate_cents  bigint,
+    time_overlap       boolean not null,
+    time_locked_before date, -- a day in Brussels
     created_at timestamptz not null,
     updated_at timestamptz not null,
     version    integer not null,

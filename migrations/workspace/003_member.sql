@@ -7,6 +7,7 @@ create table member (
     status     text not null,
     language   text not null, -- of mails
     two_factor boolean not null, -- what codes are compared with is in a table of its own
+    hourly_rate_cents bigint,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     version    integer not null,
