@@ -264,7 +264,7 @@ func mayChange(by projections.Actor, permission domain.Permission, rows []projec
 	if err := allowOn(by, permission, domain.Reach{Own: rows[0].ID == by.Member}); err != nil {
 		return err
 	}
-	return by.Role.Grants.MayActOn(rows[0].Grants())
+	return by.Role.Grants.MayActOn(rows[0].Held().Grants)
 }
 
 func checkPerson(prefix, email, fullName string) (normal string, err error) {

@@ -49,46 +49,57 @@ func (s Scope) Reaches(r Reach) bool {
 	return s == All || s == InProject && (r.Own || r.InProject) || s == Own && r.Own
 }
 
-// Relation is what a member has to do with a thing.
-type Relation string
+// Part is what a member has to do with a thing.
+type Part string
 
-// The relations. All but the last make a thing the member's own.
+// The parts. All but the last make a thing the member's own.
 const (
-	Creator       Relation = "creator"
-	Lead          Relation = "lead" // of a project
-	Assignee      Relation = "assignee"
-	Viewer        Relation = "viewer"
-	Oneself       Relation = "oneself"
-	Worker        Relation = "worker"         // whose time it is
-	ProjectMember Relation = "project_member" // of the project in which the thing is
+	Creator       Part = "creator"
+	Lead          Part = "lead" // of a project
+	Assignee      Part = "assignee"
+	Viewer        Part = "viewer"
+	Oneself       Part = "oneself"
+	Worker        Part = "worker"         // whose time it is
+	ProjectMember Part = "project_member" // of the project in which the thing is
 )
 
-// Relations are all that a member has to do with one thing; none for a stranger.
-type Relations []Relation
+// Parts are all that a member has to do with one thing; none for a stranger.
+type Parts []Part
 
-// Reach is what the relations amount to.
-func (r Relations) Reach() Reach {
-	own := slices.ContainsFunc(r, func(relation Relation) bool { return relation != ProjectMember })
-	return Reach{Own: own, InProject: slices.Contains(r, ProjectMember)}
+// Reach is what the parts amount to.
+func (p Parts) Reach() Reach {
+	own := slices.ContainsFunc(p, func(part Part) bool { return part != ProjectMember })
+	return Reach{Own: own, InProject: slices.Contains(p, ProjectMember)}
+}
+
+// WithParts is the state of a thing, which says what a member has to do with it. What comes of the project in which the thing is, is not
+// in the state.
+type WithParts interface {
+	Parts(member uuid.UUID) Parts
 }
 
 // Thing is what decides, besides the grants, whether a member reaches a thing, whatever noun it is of.
 type Thing struct {
-	Resource  string
-	Relations Relations
-	Within    *Thing // what it belongs to, such as the task of a comment: nobody sees the one without the other
+	Resource string
+	Parts    Parts
+	Within   *Thing // what it belongs to, such as the task of a comment: nobody sees the one without the other
+}
+
+// ThingTo is a thing as a member has to do with it; ours tells whether it is in a project of which that one is a member.
+func ThingTo(member uuid.UUID, resource string, state WithParts, ours bool, within *Thing) Thing {
+	t := Thing{Resource: resource, Parts: state.Parts(member), Within: within}
+	if ours {
+		t.Parts = append(t.Parts, ProjectMember)
+	}
+	return t
 }
 
 // Reaches is the rule of who may do what. For one thing it says what package projections says in SQL for all of them. Whoever does
 // anything to a thing sees it. A thing that belongs to another one is shown to those who have to do with that, and reached by those
 // alone who have to do with the thing itself.
 func (g Grants) Reaches(action string, t Thing) bool {
-	relations := t.Relations
-	if t.Within != nil && action == read {
-		relations = slices.Concat(relations, t.Within.Relations)
-	}
 	switch {
-	case !g.Scope(Permission{t.Resource, action}).Reaches(relations.Reach()):
+	case !g.Scope(Permission{t.Resource, action}).Reaches(t.reach(action)):
 		return false
 	case action != read:
 		return g.Reaches(read, t)
@@ -98,45 +109,47 @@ func (g Grants) Reaches(action string, t Thing) bool {
 
 const read = "read"
 
-// To gives what a member has to do with a project.
-func (p Project) To(member uuid.UUID) Thing {
-	return Thing{Resource: "project", Relations: relations(
-		related{Creator, p.CreatedBy == member},
-		related{Lead, p.LeadID != nil && *p.LeadID == member},
-		related{ProjectMember, slices.Contains(p.MemberIDs, member)})}
+// reach is how far a scope must go for an action on the thing.
+func (t Thing) reach(action string) Reach {
+	if action == read && t.Within != nil {
+		return append(slices.Clone(t.Parts), t.Within.Parts...).Reach()
+	}
+	return t.Parts.Reach()
 }
 
-// To gives what a member has to do with a task; project is the one in which the task is, or nil.
-func (t Task) To(member uuid.UUID, project *Project) Thing {
-	return Thing{Resource: "task", Relations: relations(
-		related{Creator, t.CreatedBy == member},
-		related{Assignee, slices.Contains(t.AssigneeIDs, member)},
-		related{Viewer, slices.Contains(t.ViewerIDs, member)},
-		related{ProjectMember, project != nil && slices.Contains(project.MemberIDs, member)})}
+// Parts are what a member has to do with a project, with a task, and so on.
+func (p Project) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Creator, p.CreatedBy == member}, has{Lead, p.LeadID != nil && *p.LeadID == member})
 }
 
-// To gives what a member has to do with a comment on a task.
-func (c Comment) To(member uuid.UUID, task Task, project *Project) Thing {
-	on := task.To(member, project)
-	return Thing{Resource: "comment", Within: &on, Relations: relations(
-		related{Creator, c.CreatedBy == member},
-		related{ProjectMember, slices.Contains(on.Relations, ProjectMember)})}
+func (t Task) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Creator, t.CreatedBy == member}, has{Assignee, slices.Contains(t.AssigneeIDs, member)},
+		has{Viewer, slices.Contains(t.ViewerIDs, member)})
 }
 
-// To gives what a member has to do with a time entry; project is the one that it is of, or nil. One's own time one sees also where
-// one may not see the task, or no longer.
-func (t TimeEntry) To(member uuid.UUID, project *Project) Thing {
-	return Thing{Resource: "time_entry", Relations: relations(
-		related{Worker, t.MemberID == member},
-		related{ProjectMember, project != nil && slices.Contains(project.MemberIDs, member)})}
+// Parts of a time entry are the worker's alone. One's own time one sees also where one may not see the task, or no longer.
+func (t TimeEntry) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Worker, t.MemberID == member})
 }
 
-type related struct {
-	as Relation
+func (c Comment) Parts(member uuid.UUID) Parts { return creator(c.CreatedBy, member) }
+func (t Tag) Parts(member uuid.UUID) Parts     { return creator(t.CreatedBy, member) }
+func (i Integration) Parts(member uuid.UUID) Parts {
+	return creator(i.CreatedBy, member)
+}
+func (m Member) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Oneself, m.ID == member})
+}
+func (OwnRole) Parts(uuid.UUID) Parts { return nil }
+
+func creator(of, member uuid.UUID) Parts { return partsOf(has{Creator, of == member}) }
+
+type has struct {
+	as Part
 	is bool
 }
 
-func relations(candidates ...related) (are Relations) {
+func partsOf(candidates ...has) (are Parts) {
 	for _, c := range candidates {
 		if c.is {
 			are = append(are, c.as)

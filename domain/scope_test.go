@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -64,13 +65,15 @@ func TestReach(t *testing.T) {
 		{"a stranger with scope all", stranger, grants(domain.All, domain.All, domain.All), true, true},
 		{"a stranger who may update what is not to be read", stranger, grants(domain.All, domain.None, domain.All), false, false},
 	} {
-		thing := comment.To(c.member, task, &project)
+		ours := slices.Contains(project.MemberIDs, c.member)
+		on := domain.ThingTo(c.member, "task", task, ours, nil)
+		thing := domain.ThingTo(c.member, "comment", comment, ours, &on)
 		if read, update := c.grants.Reaches("read", thing), c.grants.Reaches("update", thing); read != c.read || update != c.update {
 			t.Errorf("%s: read %v, update %v", c.what, read, update)
 		}
 	}
 	for member, own := range map[uuid.UUID]bool{lead: true, project.CreatedBy: true, colleague: false, stranger: false} {
-		if reach := project.To(member).Relations.Reach(); reach.Own != own || reach.InProject != (member == colleague) {
+		if reach := project.Parts(member).Reach(); reach.Own != own || reach.InProject {
 			t.Errorf("a project: %+v", reach)
 		}
 	}

@@ -70,11 +70,12 @@ type (
 	meShown struct {
 		Shown
 		Body struct {
-			Member    memberBody    `json:"member"`
-			Role      domain.Role   `json:"role"`
-			Grants    domain.Grants `json:"grants" doc:"What the role may do, and how far it reaches."`
-			Workspace workspaceBody `json:"workspace"`
-			TwoFactor twoFactorBody `json:"two_factor"`
+			Member    memberBody            `json:"member"`
+			Role      domain.Role           `json:"role"`
+			Grants    []domain.SourcedGrant `json:"grants" doc:"What is in force: what you may do now, and how far that reaches. From the role, unless the API token that you came with grants less."`
+			Withheld  []domain.SourcedGrant `json:"withheld" doc:"What your role grants and is not in force: the API token does not have it, or two factors are asked that you have not turned on."`
+			Workspace workspaceBody         `json:"workspace"`
+			TwoFactor twoFactorBody         `json:"two_factor"`
 		}
 	}
 )
@@ -155,10 +156,20 @@ func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meSho
 		return nil, err
 	}
 	out := &meShown{Shown: seen(mark, m.Version)}
-	out.Body.Role, out.Body.Grants, out.Body.Workspace = by.Role, by.Role.Grants, showWorkspace(w)
+	out.Body.Role, out.Body.Workspace = by.Role, showWorkspace(w)
+	out.Body.Role.Grants = by.Granted
+	out.Body.Grants, out.Body.Withheld = domain.ExplainGrants(by.Granted, by.Role.Grants, limitOf(by))
 	out.Body.TwoFactor = twoFactorBody{by.TwoFactor.Enabled, by.TwoFactor.Required}
 	out.Body.Member, err = a.showMember(ctx, by, m)
 	return out, err
+}
+
+// limitOf is what leaves less than the role grants.
+func limitOf(by projections.Actor) string {
+	if by.TwoFactor.MustEnrol() {
+		return domain.FromTwoFactor
+	}
+	return domain.FromToken
 }
 
 func (a *api) memberAnswer(ctx context.Context, r commands.Request, done commands.Result[domain.Member], err error) (*memberWritten, error) {

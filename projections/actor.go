@@ -14,7 +14,8 @@ import (
 type Actor struct {
 	Workspace pg.Workspace
 	Member    uuid.UUID
-	Role      domain.Role
+	Role      domain.Role      // with the grants that are in force
+	Granted   domain.Grants    // what the role grants, of which an API token, or two factors that are asked and not on, leave those in force
 	Roster    int              // what commands guard: when it moved, Role may be another
 	TwoFactor domain.TwoFactor // who must enrol has a role without grants
 	Session   uuid.UUID        // the session whose token was shown; uuid.Nil with an API token
@@ -109,7 +110,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if !known {
 		return nil, false, nil // a role that is not there grants nothing
 	}
-	actor := &Actor{Workspace: w, Member: rows[0].Member, Role: role, Roster: mark.Roster, TwoFactor: rows[0].standing(),
+	actor := &Actor{Workspace: w, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, TwoFactor: rows[0].standing(),
 		Session: rows[0].Session, Token: rows[0].Token}
 	if actor.TwoFactor.MustEnrol() {
 		actor.Role.Grants = domain.Grants{}

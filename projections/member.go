@@ -35,8 +35,10 @@ const (
 			` + memberVisible + ` as visible,
 			(select count(*) from member where ` + ableAdmin + ` and id <> $3) as other_admins,
 			` + askedRoles + ` as two_factor_roles,
-			(select grants from role where role.id = case when length(member.role) = 36 then member.role::uuid end) as own_grants
-		from member where id = $3 and status <> 'removed'`
+			role_name, role_grants
+		from member left join lateral (select name as role_name, grants as role_grants from role as own
+			where own.id = case when length(member.role) = 36 then member.role::uuid end) as own on true
+		where id = $3 and status <> 'removed'`
 )
 
 // GetMember answers with one member that the actor may see.
@@ -58,17 +60,16 @@ func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]d
 type MemberRow struct {
 	domain.Member
 	Visible        bool
-	OtherAdmins    int           // active admins besides this member who can act
-	TwoFactorRoles []string      // of whom the policy asks two factors
-	OwnGrants      domain.Grants // of a role that is not built in
+	OtherAdmins    int      // active admins besides this member who can act
+	TwoFactorRoles []string // of whom the policy asks two factors
+	RoleName       *string  // of a role that is not built in
+	RoleGrants     domain.Grants
 }
 
-// Grants is what the member's role grants.
-func (m MemberRow) Grants() domain.Grants {
-	if role, builtIn := domain.BuiltInRole(m.Role); builtIn {
-		return role.Grants
-	}
-	return m.OwnGrants
+// Held is the role that the member has.
+func (m MemberRow) Held() domain.Role {
+	role, _ := roleOfMember(m.Role, m.RoleName, m.RoleGrants)
+	return role
 }
 
 // RequiresTwoFactor tells whether the policy asks two factors of the member's role.

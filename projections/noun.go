@@ -49,11 +49,12 @@ type Within struct {
 	key    string // the column with its id
 	stream func(uuid.UUID) string
 	sight  Sight // its scope is $3
+	thing  thingOf
 }
 
 // within says that a thing belongs to the one of another noun whose id is in the column key.
 func within[T any](other *Noun[T], key string) *Within {
-	return &Within{table: other.name, key: key, stream: other.stream, sight: other.sight}
+	return &Within{table: other.name, key: key, stream: other.stream, sight: other.sight, thing: other.thing}
 }
 
 // visible are the things that a scope shows; scope is a parameter. It is what domain.Grants.Reaches says of reading.
@@ -90,7 +91,7 @@ func (s Sight) inProject() string {
 }
 
 // newNoun makes a noun of a read model.
-func newNoun[T any](m *Model[T], s Sight, l Lists) *Noun[T] {
+func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	columns, from := readable[T](m.name, m.columns, nil), " from "+m.name
 	parent := nobody + ", 0"
 	if w := s.Within; w != nil {

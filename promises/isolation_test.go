@@ -38,7 +38,10 @@ func (x *tenant) probes(t *testing.T, op apiOperation, value string) (all []prob
 			if p.Value.Name == "stream" {
 				v = "task-" + value
 			}
-			all = append(all, probe{op, "query " + p.Value.Name, op.at(ids) + "?" + p.Value.Name + "=" + url.QueryEscape(v), body, true})
+			query := must(url.ParseQuery(strings.TrimPrefix(op.query(), "?")))
+			filters := len(query) == 0
+			query.Set(p.Value.Name, v)
+			all = append(all, probe{op, "query " + p.Value.Name, op.at(ids) + "?" + query.Encode(), body, filters})
 		}
 	}
 	if op.RequestBody == nil || op.public() {

@@ -137,12 +137,16 @@ func (op apiOperation) at(ids map[string]string) string {
 	return path
 }
 
-// query is what an operation asks for in the query, with its question mark: positions of the log, so far.
+// query is what an operation asks for in the query, with its question mark: positions of the log, or one of the values that there are.
 func (op apiOperation) query() string {
 	values := url.Values{}
 	for _, p := range op.Parameters {
-		if p.Value.In == "query" && p.Value.Required {
-			values.Set(p.Value.Name, "1")
+		if p.Value.In != "query" || !p.Value.Required {
+			continue
+		}
+		values.Set(p.Value.Name, "1")
+		if names := p.Value.Schema.Value.Enum; len(names) > 0 {
+			values.Set(p.Value.Name, names[0].(string))
 		}
 	}
 	if len(values) == 0 {
