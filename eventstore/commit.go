@@ -16,36 +16,15 @@ import (
 // errMoved says that the head row is not where this writer remembered it, ahead or behind: nothing was stored.
 var errMoved = errors.New("the head row is not where this writer remembered it")
 
-// commit judges a batch and stores what it accepts, in one transaction: one round trip when the writer
-// knows the log, else two. On nil every request has its answer; on an error none has.
+// commit judges a batch and stores what it accepts, in one transaction. On nil every request has its answer; on an error none has.
 func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err error) {
-	var verdicts []verdict
-	err = w.store.db.In(ctx, w.workspace, func(tx *pg.Tx) error {
-		var found lookup
-		before := w.log.head()
-		if known := w.log.knows(batch); known {
-			verdicts = judge(w.log, found, batch)
-		}
-		if verdicts == nil || anyRefused(verdicts) { // a refusal must be of what is, not of what this writer remembers
-			if found, err = look(ctx, tx.Run, batch); err != nil {
-				return err
-			}
-			w.log, before = found.log, found.log.head()
-			verdicts = judge(w.log, found, batch)
-		}
-		var at time.Time
-		statements := store(before, verdicts, &at)
-		if statements == nil {
-			return nil // nothing accepted: the empty transaction ends
-		}
-		untry := try(verdicts)
-		err := tx.Commit(ctx, statements...)
-		if err != nil && !pg.Lost(err) {
-			untry() // Postgres said no
-		}
-		stamp(verdicts, at)
-		return moved(err)
-	})
+	before := w.log.head()
+	verdicts := w.recall(batch)
+	if verdicts != nil {
+		err = keep(ctx, w.together(batch), before, verdicts)
+	} else {
+		verdicts, err = w.look(ctx, batch)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -54,6 +33,67 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 		last = max(last, v.receipt.Last)
 	}
 	return last, nil
+}
+
+// recall judges a batch by what the writer remembers. It gives nothing when that does not do: a refusal must be of what is.
+func (w *writer) recall(batch []*request) []verdict {
+	if !w.log.knows(batch) {
+		return nil
+	}
+	if verdicts := judge(w.log, lookup{}, batch); !anyRefused(verdicts) {
+		return verdicts
+	}
+	return nil
+}
+
+// look judges a batch by the log, whose head it locks, and stores what it accepts in the same transaction: in two round trips.
+func (w *writer) look(ctx context.Context, batch []*request) (verdicts []verdict, err error) {
+	err = w.store.db.In(ctx, w.workspace, func(tx *pg.Tx) error {
+		found, err := look(ctx, tx.Run, batch)
+		if err != nil {
+			return err
+		}
+		w.log = found.log
+		before := found.log.head()
+		verdicts = judge(found.log, found, batch)
+		return keep(ctx, tx.Commit, before, verdicts)
+	})
+	return verdicts, err
+}
+
+// light is up to how many bytes of events a batch goes into one transaction with those of other workspaces.
+const light = 64 << 10
+
+// together stores in one round trip, with what other workspaces want at the same moment unless that is much.
+func (w *writer) together(batch []*request) Run {
+	weight := 0
+	for _, r := range batch {
+		weight += r.append.weight()
+	}
+	door := w.store.db.Together
+	if weight > light {
+		door = w.store.db.Do
+	}
+	return func(ctx context.Context, statements ...pg.Statement) error { return door(ctx, w.workspace, statements...) }
+}
+
+// keep stores what was accepted, and gives it its time: errMoved, and nothing is stored, when the head is not where before says.
+func keep(ctx context.Context, run Run, before head, verdicts []verdict) error {
+	var at time.Time
+	statements := store(before, verdicts, &at)
+	if statements == nil {
+		return nil
+	}
+	untry := try(verdicts)
+	err := run(ctx, statements...)
+	if err != nil && !pg.Lost(err) {
+		untry() // Postgres said no
+	}
+	stamp(verdicts, at)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errMoved
+	}
+	return err
 }
 
 // try notes where each request would be stored: once it is sent it may be, whatever the answer. It gives the way back.
@@ -70,14 +110,6 @@ func try(verdicts []verdict) (untry func()) {
 			v.request.tried = before[i]
 		}
 	}
-}
-
-// moved says of the statement that stores events that it found no head row as remembered, and so did nothing.
-func moved(err error) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return errMoved
-	}
-	return err
 }
 
 // stamp gives what was stored the time that the database gave it.
@@ -138,11 +170,9 @@ func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append)
 	if err := verdicts[0].err; err != nil {
 		return Receipt{}, err
 	}
-	var at time.Time
-	if err := run(ctx, store(before, verdicts, &at)...); err != nil {
-		return Receipt{}, fmt.Errorf("append: %w", moved(err))
+	if err := keep(ctx, run, before, verdicts); err != nil {
+		return Receipt{}, fmt.Errorf("append: %w", err)
 	}
-	stamp(verdicts, at)
 	return verdicts[0].receipt, nil
 }
 

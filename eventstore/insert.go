@@ -98,13 +98,13 @@ const (
 			where position = $9 and last = $10 and at < clock_timestamp() + interval '5 minutes' returning position, at)`
 	signal    = `insert into kluis.signal (position) select position from h`
 	insertOne = `with h as (update head set position = $1, last = $2, ` + moveHead + `, s as (` + signal + `)
-		insert into event (position, id, stream, version, type, at, actor, meta, data)
-		select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json from h returning at`
+		insert into event (position, id, stream, version, type, at, actor, meta, data, size)
+		select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json, octet_length($8) from h returning at`
 	insertMany = `with h as (update head set position = $11, last = $12, ` + moveHead + `, s as (` + signal + `),
 		k as (insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()
 			from h, unnest($13::bytea[], $14::bytea[], $15::bigint[], $16::bigint[]) as k (key, fingerprint, first, last))
-		insert into event (position, id, stream, version, type, at, actor, meta, data)
-		select e.position, e.id, e.stream, e.version, e.type, h.at, e.actor, e.meta::json, e.data::json
+		insert into event (position, id, stream, version, type, at, actor, meta, data, size)
+		select e.position, e.id, e.stream, e.version, e.type, h.at, e.actor, e.meta::json, e.data::json, octet_length(e.data)
 		from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[])
 			as e (position, id, stream, version, type, actor, meta, data) returning at`
 	insertKeys = `insert into dedupe (key, fingerprint, first, last, at) select k.key, k.fingerprint, k.first, k.last, now()

@@ -38,9 +38,9 @@ func TestPagesAreWeighed(t *testing.T) {
 	f := newFixture(t)
 	w := f.workspace(t)
 	fill := func(n, size int) {
-		f.superuser(t, w, fmt.Sprintf(`insert into event (position, id, stream, version, type, at, data)
-			select h.position + n, gen_random_uuid(), 'thing-' || h.position + n, 1, 'thing.done', now(), json_build_object('text', repeat('x', %d))
-			from head h, generate_series(1, %d) n;
+		f.superuser(t, w, fmt.Sprintf(`insert into event (position, id, stream, version, type, at, data, size)
+			select h.position + n, gen_random_uuid(), 'thing-' || h.position + n, 1, 'thing.done', now(), json_build_object('text', repeat('x', %[1]d)), %[1]d
+			from head h, generate_series(1, %[2]d) n;
 			update head set position = (select max(position) from event), last = (select id from event order by position desc limit 1)`, size, n))
 	}
 	fill(1500, 10)

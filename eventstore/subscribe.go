@@ -52,8 +52,8 @@ type Signals struct {
 
 // NewSignals makes what handles signals; Run runs it.
 func NewSignals(db *pg.DB, bell *Bell, log *slog.Logger) *Signals {
-	// A handler needs connections beside the one that is held for it: never take them all.
-	slots := min(max(int(db.Pool().Config().MaxConns)/4, 1), 4)
+	// A handler, and others, need connections of the pool beside the one that is held for it: never take them all.
+	slots := min(max(int(db.Pool().Config().MaxConns)/2, 1), 4)
 	if db.Pooled() {
 		slots = 1
 	}

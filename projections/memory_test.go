@@ -23,8 +23,8 @@ func TestMemory(t *testing.T) {
 	for i := range things {
 		p.task(t, by, fmt.Sprint(i))
 	}
-	p.admin(t, fmt.Sprintf(`insert into %[1]s.event (position, id, stream, version, type, at, actor, data)
-		select h.position + n, gen_random_uuid(), t.stream, 2 + (n - 1) %% %[3]d, 'task.updated', now(), $1, json_build_object('description', repeat('0123456789', %[4]d))
+	p.admin(t, fmt.Sprintf(`insert into %[1]s.event (position, id, stream, version, type, at, actor, data, size)
+		select h.position + n, gen_random_uuid(), t.stream, 2 + (n - 1) %% %[3]d, 'task.updated', now(), $1, json_build_object('description', repeat('0123456789', %[4]d)), %[4]d * 10
 		from %[1]s.head h, generate_series(1, %[2]d) n
 		join (select stream, row_number() over (order by position) - 1 as number from %[1]s.event where stream like 'task-%%') t on t.number = (n - 1) / %[3]d`,
 		w.Schema(), events, events/things, size/10), by.Member)

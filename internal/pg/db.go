@@ -12,14 +12,14 @@ import (
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
 
-// DB is a pool of connections of the application's login. That login owns nothing and inherits nothing:
+// DB are the connections of the application's login. That login owns nothing and inherits nothing:
 // without one of the doors below it is refused everywhere but in the control schema.
 type DB struct {
-	pool   *pgxpool.Pool
+	pool   *pgxpool.Pool // for what is no workspace's
+	lanes  []*lane       // for what is
 	owner  *pgxpool.Pool // of the login that may take the owner role: the same pool, unless SeparateOwner was called
 	pooler bool          // a pooler in transaction mode stands between us and Postgres
-	shares *shares
-	gate   Gate // nil: every workspace may be opened
+	gate   Gate          // nil: every workspace may be opened
 }
 
 // Gate refuses a workspace that must not be opened at the moment. It is asked before every transaction in a workspace, so it
@@ -34,13 +34,28 @@ func (db *DB) Guard(gate Gate) { db.gate = gate }
 var ErrURL = errors.New("KLUIS_DATABASE_URL cannot be parsed: expected postgres://user:password@host:port/database")
 
 // Open connects to url and waits, at most a few seconds, until the server answers. A database whose encoding is not
-// UTF8 is refused.
-func Open(ctx context.Context, url string, maxConns int32) (*DB, error) {
-	pool, pooler, err := connect(ctx, url, maxConns)
+// UTF8 is refused. conns is how many connections there are at most: two fifths for what is no workspace's, the rest in
+// lanes; with fewer than 8 it is one lane, and a few more.
+func Open(ctx context.Context, url string, conns int32) (*DB, error) {
+	config, pooler, err := configure(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	return &DB{pool: pool, owner: pool, pooler: pooler, shares: newShares(pool.Config().MaxConns)}, nil
+	if conns == 0 {
+		conns = config.MaxConns
+	}
+	ofPool, lanes := split(conns)
+	config.MaxConns = ofPool
+	db := &DB{pooler: pooler}
+	if db.pool, err = connect(ctx, config); err != nil {
+		return nil, err
+	}
+	db.owner = db.pool
+	if db.lanes, err = newLanes(ctx, config, pooler, lanes); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
 }
 
 // ownerConns are enough for what the owner does: migrations, provisioning, rebuilds, retention, erasure.
@@ -49,7 +64,12 @@ const ownerConns = 6
 // SeparateOwner has Own, Admin and their like use connections of a login of their own from here on, so that the serving
 // login need neither be a member of the owner role nor make roles. It is called before the DB is used.
 func (db *DB) SeparateOwner(ctx context.Context, url string) error {
-	pool, _, err := connect(ctx, url, ownerConns)
+	config, _, err := configure(ctx, url)
+	if err != nil {
+		return fmt.Errorf("the owner's login: %w", err)
+	}
+	config.MaxConns = ownerConns
+	pool, err := connect(ctx, config)
 	if err != nil {
 		return fmt.Errorf("the owner's login: %w", err)
 	}
@@ -57,20 +77,14 @@ func (db *DB) SeparateOwner(ctx context.Context, url string) error {
 	return nil
 }
 
-func connect(ctx context.Context, url string, maxConns int32) (pool *pgxpool.Pool, pooler bool, err error) {
-	config, err := pgxpool.ParseConfig(url)
+// configure is how connections to url are made.
+func configure(ctx context.Context, url string) (config *pgxpool.Config, pooler bool, err error) {
+	config, err = pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, false, ErrURL
 	}
-	if maxConns > 0 {
-		config.MaxConns = maxConns
-	}
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive, Control: control}).DialContext
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
-		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
-		return nil
-	}
 	pooler, err = probe(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, false, fmt.Errorf("reach database: %w", err)
@@ -80,28 +94,46 @@ func connect(ctx context.Context, url string, maxConns int32) (pool *pgxpool.Poo
 	} else if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // a statement is not where it was prepared
 	}
-	pool, err = pgxpool.NewWithConfig(ctx, config)
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
+		if pooler {
+			return nil
+		}
+		_, err := conn.Exec(ctx, pinDurable+` false)`, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	return config, pooler, nil
+}
+
+func connect(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, false, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, false, fmt.Errorf("reach database: %w", err)
+		return nil, fmt.Errorf("reach database: %w", err)
 	}
-	return pool, pooler, nil
+	return pool, nil
 }
 
 // Close gives every connection back and waits for those in use.
 func (db *DB) Close() {
+	for _, l := range db.lanes {
+		l.pool.Close()
+	}
 	if db.owner != db.pool {
 		db.owner.Close()
 	}
 	db.pool.Close()
 }
 
-// Pool is the pool itself, for libraries that keep to the control schema (River, Watermill). Workspace
+// Pool is the pool for what is no workspace's, for libraries that keep to the control schema (River, Watermill). Workspace
 // data cannot be read with it: the login is refused there.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
+
+// Lane is the pool whose connections serve a workspace, and others that share them: for what counts or closes connections.
+func (db *DB) Lane(w Workspace) *pgxpool.Pool { return db.lane(w).pool }
 
 // Pooled tells whether a pooler in transaction mode stands between us and Postgres, where transactions are few.
 func (db *DB) Pooled() bool { return db.pooler }

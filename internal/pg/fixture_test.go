@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/pgtest"
@@ -81,22 +82,23 @@ func keys(t testing.TB, db *pg.DB, w pg.Workspace) (n int) {
 	return n
 }
 
-// settings are what a workspace's transaction sets, as a bare statement on some connection of the pool sees them.
-type settings struct{ role, path, plan string }
+// settings are what a workspace's transaction sets, as a bare statement on some connection of a pool sees them.
+type settings struct{ role, path, plan, lock string }
 
-func settingsOf(t testing.TB, db *pg.DB) (s settings) {
+func settingsOf(t testing.TB, pool *pgxpool.Pool) (s settings) {
 	t.Helper()
-	if err := db.Pool().QueryRow(context.Background(), `select current_setting('role'), current_setting('search_path'), current_setting('plan_cache_mode')`).
-		Scan(&s.role, &s.path, &s.plan); err != nil {
+	if err := pool.QueryRow(context.Background(), `select current_setting('role'), current_setting('search_path'), current_setting('plan_cache_mode'),
+		current_setting('lock_timeout')`).Scan(&s.role, &s.path, &s.plan, &s.lock); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// backend is the process id of the pool's one connection.
-func backend(t testing.TB, db *pg.DB) (pid int) {
+// backend is the process id of the connection that the next transaction of a workspace will have when nobody else has any: the
+// lane gives the one that came back last.
+func backend(t testing.TB, db *pg.DB, w pg.Workspace) (pid int) {
 	t.Helper()
-	if err := db.Pool().QueryRow(context.Background(), `select pg_backend_pid()`).Scan(&pid); err != nil {
+	if err := db.Lane(w).QueryRow(context.Background(), `select pg_backend_pid()`).Scan(&pid); err != nil {
 		t.Fatal(err)
 	}
 	return pid

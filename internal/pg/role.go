@@ -10,7 +10,6 @@ import (
 // enterAsOwner makes a transaction the owner's: the role that owns the control schema, of which each installation on a
 // server has one of its own, and which nobody logs in as. A database without that schema has none.
 const enterAsOwner = `select set_config('search_path', $1, true),
-	set_config('synchronous_commit', case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, true),
 	set_config('role', coalesce((select pg_catalog.pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = 'kluis'), '(the owner of schema kluis)'), true)`
 
 // closedError says that the login may not take a workspace's role. Postgres says so itself, so a hold is in force at once and

@@ -41,8 +41,14 @@ var pins = map[string]string{
 // inStartup are the pins that a pooler in transaction mode takes from the start of a connection, and keeps for it.
 var inStartup = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings"}
 
+// pinDurable has a commit answered when it is on disk, whatever the login's settings say; who waits for a standby as well goes on
+// so. What comes behind says whether it is for the transaction alone.
+const pinDurable = `select set_config('synchronous_commit',
+	case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end,`
+
 // pinInside pins what a pooler does not keep, for one transaction of the login.
-const pinInside = `select set_config(name, value, true) from unnest($1::text[], $2::text[]) as pin (name, value)`
+const pinInside = pinDurable + ` true) union all
+	select set_config(name, value, true) from unnest($1::text[], $2::text[]) as pin (name, value)`
 
 var pinNames, pinValues = insidePins()
 

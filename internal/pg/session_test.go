@@ -4,12 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/pgtest"
@@ -55,44 +50,6 @@ func TestNothingWaitsForEver(t *testing.T) {
 		if lock != "5s" || statement != "30s" || idle != "5s" {
 			t.Errorf("%s: lock %s, statement %s, idle %s", name, lock, statement, idle)
 		}
-	}
-}
-
-// One workspace whose row somebody holds takes half of the connections, and its neighbour has the others. Those over its share
-// are refused as busy, when their turn does not come.
-func TestShares(t *testing.T) {
-	t.Parallel()
-	address := newDatabase(t)
-	db, setup := open(t, address, 6), open(t, address, 2)
-	w, neighbour := newWorkspace(t, setup), newWorkspace(t, setup)
-	holder := superuser(t, address)
-	if _, err := holder.Exec(t.Context(), `begin; lock table `+w.Schema()+`.data_key`); err != nil {
-		t.Fatal(err)
-	}
-	var waiting sync.WaitGroup
-	var busy atomic.Int64
-	for range 20 {
-		waiting.Go(func() {
-			err := db.Do(context.Background(), w, insertKey(uuid.New()))
-			if o, _ := pg.OutageOf(err); o != pg.Busy {
-				t.Errorf("%v, want busy", err)
-			}
-			busy.Add(1)
-		})
-	}
-	for busy.Load() == 0 {
-		begun := time.Now()
-		if n := keys(t, db, neighbour); n != 1 || time.Since(begun) > 2*time.Second {
-			t.Fatalf("%d keys after %s", n, time.Since(begun))
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	waiting.Wait() // for seconds
-	if _, err := holder.Exec(t.Context(), `rollback`); err != nil {
-		t.Fatal(err)
-	}
-	if n := keys(t, db, w); n != 1 {
-		t.Errorf("%d keys", n)
 	}
 }
 

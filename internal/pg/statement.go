@@ -58,8 +58,11 @@ func Collect[T any](into *[]T, row pgx.RowToFunc[T], sql string, args ...any) St
 }
 
 // Queue adds the statement to a batch of a transaction that is open already.
-func (s Statement) Queue(batch *pgx.Batch) {
-	queued := batch.Queue(s.sql, s.args...)
+func (s Statement) Queue(batch *pgx.Batch) { s.queue(batch, s.sql) }
+
+// queue adds the statement by its text, or by the name under which it is prepared.
+func (s Statement) queue(batch *pgx.Batch, name string) {
+	queued := batch.Queue(name, s.args...)
 	if s.read != nil {
 		queued.Query(s.read)
 	}

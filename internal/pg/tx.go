@@ -4,21 +4,19 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // enter is what makes a transaction a workspace's. The settings end with the transaction, so that a
-// connection given back, to us or to a pooler in transaction mode, carries nothing of a workspace. Every
-// statement is a constant with parameters on keyed tables: one generic plan each is right, and saves planning.
-//
-// A commit is answered when it is on disk, whatever the login's settings say; who waits for a standby as well goes on so.
-const enter = `select set_config('search_path', $2, true), set_config('plan_cache_mode', 'force_generic_plan', true),
-	set_config('synchronous_commit', case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, true),
-	set_config('role', $1, true)`
+// connection given back, to us or to a pooler in transaction mode, carries nothing of a workspace.
+const enter = `select set_config('search_path', $2, true), set_config('role', $1, true)`
 
 // onlyIn is a search_path with the schemas of path, and after them, where Postgres would otherwise look first, those of
 // temporary tables, which nobody makes.
@@ -34,7 +32,8 @@ func onlyIn(path string) string {
 type Tx struct {
 	conn    *pgxpool.Conn
 	options pgx.TxOptions
-	role    string // empty: the owner's
+	of      uuid.UUID // the workspace; uuid.Nil: the owner's
+	role    string    // empty: the owner's
 	path    string
 	pins    bool // the connection keeps no settings: they are part of the transaction
 	open    bool // begun and not ended
@@ -67,12 +66,12 @@ func (db *DB) In(ctx context.Context, w Workspace, fn func(tx *Tx) error) error 
 
 // InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
 func (db *DB) InShadow(ctx context.Context, s Shadow, fn func(tx *Tx) error) error {
-	return db.withinPool(ctx, db.owner, "", s.Schema(), pgx.TxOptions{}, fn)
+	return db.withinOwner(ctx, s.Schema(), fn)
 }
 
 // InAsOwner is In as the owner, for rebuilds and retention.
 func (db *DB) InAsOwner(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
-	return db.withinPool(ctx, db.owner, "", w.Schema(), pgx.TxOptions{}, fn)
+	return db.withinOwner(ctx, w.Schema(), fn)
 }
 
 // Script runs an SQL text without parameters, of any number of statements, that is used once: it is not prepared.
@@ -98,13 +97,25 @@ func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, r
 }
 
 func (db *DB) within(ctx context.Context, w Workspace, options pgx.TxOptions, fn func(tx *Tx) error) error {
+	return db.gated(ctx, w, func() error {
+		conn, giveBack, err := db.lane(w).acquire(ctx, w)
+		if err != nil {
+			return err
+		}
+		defer giveBack()
+		return db.tx(conn, w, options).run(ctx, fn)
+	})
+}
+
+// gated asks the gate before do, and once more when do failed for what the workspace lacks.
+func (db *DB) gated(ctx context.Context, w Workspace, do func() error) error {
 	if db.gate == nil {
-		return db.inShare(ctx, w, options, fn)
+		return do()
 	}
 	if err := db.gate(ctx, w, nil); err != nil {
 		return err
 	}
-	err := db.inShare(ctx, w, options, fn)
+	err := do()
 	if Is(err, UndefinedTable, UndefinedColumn) {
 		if refused := db.gate(ctx, w, err); refused != nil {
 			return refused
@@ -113,22 +124,21 @@ func (db *DB) within(ctx context.Context, w Workspace, options pgx.TxOptions, fn
 	return err
 }
 
-func (db *DB) inShare(ctx context.Context, w Workspace, options pgx.TxOptions, fn func(tx *Tx) error) error {
-	giveBack, err := db.shares.take(ctx, w)
-	if err != nil {
-		return err
-	}
-	defer giveBack()
-	return db.withinPool(ctx, db.pool, w.Schema(), w.Schema(), options, fn)
-}
-
-func (db *DB) withinPool(ctx context.Context, pool *pgxpool.Pool, role, path string, options pgx.TxOptions, fn func(tx *Tx) error) error {
-	conn, err := acquire(ctx, pool)
+func (db *DB) withinOwner(ctx context.Context, path string, fn func(tx *Tx) error) error {
+	conn, err := acquire(ctx, db.owner)
 	if err != nil {
 		return err
 	}
 	defer conn.Release() // a connection still in a transaction, or broken, is closed and not given back
-	tx := &Tx{conn: conn, options: db.options(options), role: role, path: onlyIn(path), pins: db.pooler}
+	return (&Tx{conn: conn, options: db.options(pgx.TxOptions{}), path: onlyIn(path), pins: db.pooler}).run(ctx, fn)
+}
+
+// tx is a transaction of a workspace that is to begin on a connection of its lane.
+func (db *DB) tx(conn *pgxpool.Conn, w Workspace, options pgx.TxOptions) *Tx {
+	return &Tx{conn: conn, options: db.options(options), of: w.ID, role: w.Schema(), path: onlyIn(w.Schema()), pins: db.pooler}
+}
+
+func (tx *Tx) run(ctx context.Context, fn func(tx *Tx) error) error {
 	if err := fn(tx); err != nil {
 		tx.rollback(ctx)
 		return err
@@ -182,9 +192,7 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 		}
 		tx.queueEnter(batch, &entered)
 	}
-	for _, s := range statements {
-		s.Queue(batch)
-	}
+	tx.queue(batch, statements)
 	if last && !whole {
 		batch.Queue("commit")
 	}
@@ -217,32 +225,64 @@ func (tx *Tx) rollback(ctx context.Context) {
 	tx.open, tx.ended = false, true
 }
 
-// A connection prepares a text once, under the first workspace that uses it; Postgres resolves the names
-// again when the search_path is another.
-func (tx *Tx) prepared(statements []Statement) bool {
-	known := tx.conn.Conn().PgConn().CustomData()
+// queue queues statements under the names that they have on the connection.
+func (tx *Tx) queue(batch *pgx.Batch, statements []Statement) {
+	known := namesOf(tx.conn.Conn()).of[tx.of]
 	for _, s := range statements {
-		if known[s.sql] == nil {
+		if name := known[s.sql]; name != "" {
+			s.queue(batch, name)
+		} else {
+			s.queue(batch, s.sql)
+		}
+	}
+}
+
+// prepared tells whether the connection knows all of the statements for this workspace.
+func (tx *Tx) prepared(statements []Statement) bool {
+	known := namesOf(tx.conn.Conn()).of[tx.of]
+	for _, s := range statements {
+		if known[s.sql] == "" {
 			return false
 		}
 	}
 	return true
 }
 
+// prepare prepares those that the connection does not know, inside of the transaction, because names resolve only there.
 func (tx *Tx) prepare(ctx context.Context, statements []Statement) error {
 	conn := tx.conn.Conn()
 	if conn.Config().DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
-		return nil // behind a pooler that cannot keep prepared statements: the URL says so
+		return nil // behind a pooler that cannot keep prepared statements
 	}
-	known := conn.PgConn().CustomData()
+	names := namesOf(conn)
 	for _, s := range statements {
-		if known[s.sql] != nil {
+		if names.of[tx.of][s.sql] != "" {
 			continue
 		}
-		if _, err := conn.Prepare(ctx, s.sql, s.sql); err != nil {
+		name := tx.nameOf(s.sql)
+		if _, err := conn.Prepare(ctx, name, s.sql); err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
-		known[s.sql] = true
+		names.add(tx.of, s.sql, name)
 	}
 	return nil
 }
+
+// nameOf is the name of a statement: the workspace's own, of at most 63 bytes, of which Postgres tells names apart; the text
+// itself for what is no workspace's, of which pgx makes a name.
+func (tx *Tx) nameOf(text string) string {
+	if tx.of == uuid.Nil {
+		return text
+	}
+	number, known := numbers.Load(text)
+	if !known {
+		number, _ = numbers.LoadOrStore(text, lastNumber.Add(1))
+	}
+	return fmt.Sprintf("%s_%d", tx.role, number)
+}
+
+// numbers are those of the texts of this program.
+var (
+	numbers    sync.Map
+	lastNumber atomic.Int64
+)

@@ -10,12 +10,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// What each door to the database costs, in round trips, on a connection that has prepared the statements before,
-// for the same or for another workspace.
+// What each door to the database costs, in round trips, on a connection that has prepared the statements of the workspace
+// before.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	line := newWire(t, newDatabase(t))
@@ -52,10 +53,10 @@ func TestRoundTrips(t *testing.T) {
 			return nil
 		}},
 	} {
-		if err := c.do(a); err != nil { // what is used for the first time on a connection costs more
-			t.Fatalf("%s: %v", name, err)
-		}
 		for _, w := range []pg.Workspace{a, b} {
+			if err := c.do(w); err != nil { // what a workspace uses for the first time on a connection costs more
+				t.Fatalf("%s: %v", name, err)
+			}
 			before := line.trips.Load()
 			if err := c.do(w); err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -67,7 +68,7 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
-// A connection prepares each text once, whatever the number of workspaces.
+// A connection prepares each text once for each workspace that uses it, so that it is planned once: one name, one search_path.
 func TestPreparesOnce(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
@@ -87,17 +88,26 @@ func TestPreparesOnce(t *testing.T) {
 			if id != w.ID || n != 1 {
 				t.Errorf("workspace %s sees %s, %d keys", w.ID, id, n)
 			}
-			counts = append(counts, line.prepare.Load())
+		}
+		counts = append(counts, line.prepare.Load())
+	}
+	// two texts for each of three, and pgx' own cache of enter (once with begin and rollback, which the first use sends apart)
+	if counts[0] > 2*3+4 || counts[2] > counts[0]+1 {
+		t.Errorf("named statements prepared after each round: %d", counts)
+	}
+	rows, _ := db.Lane(workspaces[0]).Query(ctx, `select substring(name from '^ws_[0-9a-f]{32}'), count(*)::int, coalesce(sum(custom_plans), 0)::int
+		from pg_prepared_statements where statement like '%data_key%' and statement not like '%pg_prepared%' group by 1`)
+	for range workspaces {
+		var of string
+		var stored, planned int
+		if !rows.Next() {
+			t.Fatalf("not every workspace has statements: %v", rows.Err())
+		}
+		if err := rows.Scan(&of, &stored, &planned); err != nil || stored != 2 || planned != 0 {
+			t.Errorf("%s has %d prepared statements on data_key, planned anew %d times, %v; want 2, never", of, stored, planned, err)
 		}
 	}
-	// the two texts, and pgx' own cache of enter (once with begin and commit, which the first use sends apart)
-	if counts[0] > 5 || counts[len(counts)-1] > counts[0]+1 {
-		t.Errorf("named statements prepared after each use: %d", counts)
-	}
-	var stored int
-	if err := db.Pool().QueryRow(ctx, `select count(*) from pg_prepared_statements where statement like '%data_key%' and statement not like '%pg_prepared%'`).Scan(&stored); err != nil || stored != 2 {
-		t.Errorf("%d prepared statements on data_key (%v), want 2", stored, err)
-	}
+	rows.Close()
 }
 
 // Whatever becomes of a transaction, its connection carries nothing of a workspace afterwards.
@@ -106,9 +116,11 @@ func TestSettingsEnd(t *testing.T) {
 	url := newDatabase(t)
 	db := open(t, url, 1)
 	w := newWorkspace(t, db)
-	clean := settingsOf(t, db)
-	if clean.role != "none" || strings.Contains(clean.path, "ws_") || clean.plan != "auto" {
-		t.Fatalf("at the beginning: %+v", clean)
+	pools := map[*pgxpool.Pool]settings{db.Pool(): settingsOf(t, db.Pool()), db.Lane(w): settingsOf(t, db.Lane(w))}
+	for _, clean := range pools {
+		if clean.role != "none" || strings.Contains(clean.path, "ws_") || clean.lock != "5s" {
+			t.Fatalf("at the beginning: %+v", clean)
+		}
 	}
 	for name, do := range map[string]func(ctx context.Context) error{
 		"Do":                      func(ctx context.Context) error { return db.Do(ctx, w, insertKey(uuid.New())) },
@@ -178,8 +190,10 @@ func TestSettingsEnd(t *testing.T) {
 	} {
 		_ = do(within(t, time.Minute)) // twice: the second time the statements are prepared
 		_ = do(within(t, time.Minute))
-		if got := settingsOf(t, db); got != clean {
-			t.Errorf("after %s: %+v, want %+v", name, got, clean)
+		for pool, clean := range pools {
+			if got := settingsOf(t, pool); got != clean {
+				t.Errorf("after %s: %+v, want %+v", name, got, clean)
+			}
 		}
 		var n int
 		if err := db.Read(within(t, time.Minute), w, countKeys(&n)); err != nil {
@@ -194,7 +208,7 @@ func TestRollback(t *testing.T) {
 	db := open(t, newDatabase(t), 1)
 	w := newWorkspace(t, db)
 	ctx := within(t, time.Minute)
-	pid := backend(t, db)
+	pid := backend(t, db, w)
 	for name, do := range map[string]func() error{
 		"Do, the second statement fails": func() error { return db.Do(ctx, w, insertKey(uuid.New()), insertKey(w.ID)) },
 		"Do, the first statement fails":  func() error { return db.Do(ctx, w, insertKey(w.ID), insertKey(uuid.New())) },
@@ -230,7 +244,7 @@ func TestRollback(t *testing.T) {
 				t.Fatalf("%s: %d keys, want 1", name, n)
 			}
 		}
-		again := backend(t, db)
+		again := backend(t, db, w)
 		if again != pid && !strings.Contains(name, "hidden") {
 			t.Errorf("%s: the connection was thrown away", name)
 		}
@@ -248,7 +262,7 @@ func TestUnreadAnswerIsStored(t *testing.T) {
 	db := open(t, newDatabase(t), 1)
 	w := newWorkspace(t, db)
 	ctx := within(t, time.Minute)
-	pid := backend(t, db)
+	pid := backend(t, db, w)
 	var n int
 	for i, unread := range []pg.Statement{
 		pg.Exec(`select 1 where false`).Scan(&n),
@@ -268,7 +282,7 @@ func TestUnreadAnswerIsStored(t *testing.T) {
 			}
 		}
 	}
-	if again := backend(t, db); again != pid {
+	if again := backend(t, db, w); again != pid {
 		t.Error("the connection was thrown away")
 	}
 }
@@ -369,7 +383,7 @@ func TestLostConnections(t *testing.T) {
 	ctx := within(t, time.Minute)
 	kill := func() {
 		t.Helper()
-		if _, err := admin.Exec(ctx, `select pg_terminate_backend($1, 5000)`, backend(t, db)); err != nil {
+		if _, err := admin.Exec(ctx, `select pg_terminate_backend($1, 5000)`, backend(t, db, w)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -237,13 +237,13 @@ func TestRemembered(t *testing.T) {
 	if _, err := f.Key(t.Context(), f.a, id); err != nil {
 		t.Fatal(err)
 	}
-	acquired := f.db.Pool().Stat().AcquireCount()
+	acquired := f.db.Lane(f.a).Stat().AcquireCount()
 	for range 10 {
 		if _, err := f.Key(t.Context(), f.a, id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := f.db.Pool().Stat().AcquireCount() - acquired; n != 0 {
+	if n := f.db.Lane(f.a).Stat().AcquireCount() - acquired; n != 0 {
 		t.Errorf("%d queries for what is remembered", n)
 	}
 	left := time.Until(f.open[subject{f.a.ID, id}].until)
@@ -251,7 +251,7 @@ func TestRemembered(t *testing.T) {
 		t.Errorf("it is remembered for %s", left)
 	}
 	f.expire()
-	if _, err := f.Key(t.Context(), f.a, id); err != nil || f.db.Pool().Stat().AcquireCount() != acquired+1 {
+	if _, err := f.Key(t.Context(), f.a, id); err != nil || f.db.Lane(f.a).Stat().AcquireCount() != acquired+1 {
 		t.Errorf("after its time it is not read again: %v", err)
 	}
 	for range maxOpen + 10 {

@@ -9,7 +9,7 @@ create table event (
     actor    uuid,                 -- null for Kluis itself
     meta     json,                 -- where the actor asked from: see Record
     data     json not null,        -- json, not jsonb: the exact bytes that were written
-    size     integer not null generated always as (octet_length(data::text)) stored, -- bytes of data: pages are weighed without reading it
+    size     integer not null default 0, -- bytes of data, from the append: pages are weighed without reading it
     unique (stream, version)
 );
 create index on event (at);
