@@ -85,22 +85,18 @@ func configure(ctx context.Context, url string) (config *pgxpool.Config, pooler 
 	}
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive, Control: control}).DialContext
-	pooler, err = probe(ctx, config.ConnConfig)
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
+		return nil
+	}
+	pooler, waits, err := probe(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, false, fmt.Errorf("reach database: %w", err)
 	}
 	if !pooler {
-		pin(config.ConnConfig.RuntimeParams)
+		pin(config.ConnConfig.RuntimeParams, waits)
 	} else if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // a statement is not where it was prepared
-	}
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
-		if pooler {
-			return nil
-		}
-		_, err := conn.Exec(ctx, pinDurable+` false)`, pgx.QueryExecModeSimpleProtocol)
-		return err
 	}
 	return config, pooler, nil
 }

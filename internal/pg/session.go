@@ -41,14 +41,12 @@ var pins = map[string]string{
 // inStartup are the pins that a pooler in transaction mode takes from the start of a connection, and keeps for it.
 var inStartup = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings"}
 
-// pinDurable has a commit answered when it is on disk, whatever the login's settings say; who waits for a standby as well goes on
-// so. What comes behind says whether it is for the transaction alone.
-const pinDurable = `select set_config('synchronous_commit',
-	case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end,`
-
 // pinInside pins what a pooler does not keep, for one transaction of the login.
-const pinInside = pinDurable + ` true) union all
+const pinInside = `select set_config('synchronous_commit', ` + durable + `, true) union all
 	select set_config(name, value, true) from unnest($1::text[], $2::text[]) as pin (name, value)`
+
+// durable has a commit answered when it is on disk, whatever the login's settings say; who waits for a standby as well goes on so.
+const durable = `case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end`
 
 var pinNames, pinValues = insidePins()
 
@@ -61,13 +59,17 @@ func insidePins() (names, values []string) {
 	return names, values
 }
 
-func pin(params map[string]string) {
+// pin has connections begin with the pins, and with durable's answer.
+func pin(params map[string]string, waits string) {
+	pinned := maps.Clone(pins)
+	pinned["synchronous_commit"] = waits
+	names := slices.Collect(maps.Keys(pinned))
 	for name := range params { // of the URL, in whatever case
-		if slices.ContainsFunc(slices.Collect(maps.Keys(pins)), func(pinned string) bool { return strings.EqualFold(pinned, name) }) {
+		if slices.ContainsFunc(names, func(pin string) bool { return strings.EqualFold(pin, name) }) {
 			delete(params, name)
 		}
 	}
-	maps.Copy(params, pins)
+	maps.Copy(params, pinned)
 }
 
 // keepAlive ends a connection whose other end is gone within half a minute.
@@ -77,28 +79,28 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interv
 const unacknowledged = 30 * time.Second
 
 // probe opens a connection and looks what is at the other end. A pooler in transaction mode is known by its process id,
-// which it makes up, or by what it does not take at the start.
-func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, err error) {
+// which it makes up, or by what it does not take at the start. waits is durable's answer.
+func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, waits string, err error) {
 	for _, name := range inStartup {
 		config.RuntimeParams[name] = pins[name]
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is lost with it
 	var pid uint32
 	var encoding string
-	err = conn.QueryRow(ctx, `select pg_backend_pid(), pg_encoding_to_char(encoding) from pg_database where datname = current_database()`,
-		pgx.QueryExecModeSimpleProtocol).Scan(&pid, &encoding)
+	err = conn.QueryRow(ctx, `select pg_backend_pid(), pg_encoding_to_char(encoding), `+durable+` from pg_database where datname = current_database()`,
+		pgx.QueryExecModeSimpleProtocol).Scan(&pid, &encoding, &waits)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	if encoding != "UTF8" {
-		return false, fmt.Errorf("the database has the encoding %s, which does not hold every text: make one with "+
+		return false, "", fmt.Errorf("the database has the encoding %s, which does not hold every text: make one with "+
 			"CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
-	return pid != conn.PgConn().PID(), nil
+	return pid != conn.PgConn().PID(), waits, nil
 }
 
 // leastConns is how many transactions a process has open at once at least: the lock on a signal, its handler's, and those of a
