@@ -74,7 +74,9 @@ func (w *writer) together(batch []*request) Run {
 	if weight > light {
 		door = w.store.db.Do
 	}
-	return func(ctx context.Context, statements ...pg.Statement) error { return door(ctx, w.workspace, statements...) }
+	return func(ctx context.Context, statements ...pg.Statement) error {
+		return door(ctx, w.workspace, statements...)
+	}
 }
 
 // keep stores what was accepted, and gives it its time: errMoved, and nothing is stored, when the head is not where before says.
