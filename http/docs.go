@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/negotiation"
 	"github.com/danielgtaylor/huma/v2/yaml"
 	"github.com/labstack/echo/v4"
@@ -28,33 +29,82 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 // docs serves the schema of what was registered before, and two pages that show it. They are outside of the
 // schema, and with their files and the front page the only routes that are.
 func docs(a *api) {
+	reference(a.huma.OpenAPI())
 	schema(a)
+	problemPages(a)
 	front(a)
 	viewer(a, docsPath, swaggerPage, swaggerAssets())
 	viewer(a, redocPath, redocPage, redocAssets())
 }
 
-// schema serves the OpenAPI document as JSON, or as YAML to whoever prefers that.
+// schema serves the OpenAPI document, 3.1 or 3.0.3, as JSON, or as YAML to whoever prefers that.
 func schema(a *api) {
-	document, err := json.Marshal(a.huma.OpenAPI())
+	newest, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {
 		panic(fmt.Errorf("http: the schema has no JSON: %w", err))
 	}
-	document = patternDescription.ReplaceAll(document, nil)
-	var yamlDocument bytes.Buffer
-	if err := yaml.Convert(&yamlDocument, bytes.NewReader(document)); err != nil {
-		panic(fmt.Errorf("http: the schema has no YAML: %w", err))
+	older, err := downgrade(a.huma.OpenAPI())
+	if err != nil {
+		panic(fmt.Errorf("http: the schema has no OpenAPI 3.0: %w", err))
 	}
+	documents := map[string]document{"": newDocument(newest), "3.1": newDocument(newest), "3.0": newDocument(older)}
 	a.echo.GET(schemaPath, func(c echo.Context) error {
 		c.Response().Header().Set("Vary", "Accept")
+		document, known := documents[c.QueryParam("version")]
+		if !known {
+			return codedProblem(http.StatusUnprocessableEntity, "invalid", "the schema is there in version 3.1 and 3.0")
+		}
 		accept := strings.ToLower(c.Request().Header.Get("Accept"))
 		media := negotiation.SelectQValue(accept, []string{jsonType, "application/yaml", "application/x-yaml", "text/yaml"})
 		if media = cmp.Or(media, jsonType); media != jsonType {
-			return c.Blob(http.StatusOK, "application/yaml", yamlDocument.Bytes())
+			return c.Blob(http.StatusOK, "application/yaml", document.yaml)
 		}
-		return c.Blob(http.StatusOK, jsonType, document)
+		return c.Blob(http.StatusOK, jsonType, document.json)
 	})
 	redirect(a, schemaPath)
+}
+
+// downgrade makes OpenAPI 3.0.3, which names a licence by its address alone, and cannot say what the lines of a text hold.
+func downgrade(doc *huma.OpenAPI) ([]byte, error) {
+	text, err := doc.Downgrade()
+	if err != nil {
+		return nil, err
+	}
+	var older map[string]any
+	if err := json.Unmarshal(text, &older); err != nil {
+		return nil, err
+	}
+	older["info"].(map[string]any)["license"] = map[string]any{"name": doc.Info.License.Name, "url": "https://www.apache.org/licenses/LICENSE-2.0"}
+	withoutContent(older)
+	return json.Marshal(older)
+}
+
+// withoutContent takes out what JSON Schema says about texts that hold something else.
+func withoutContent(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		delete(v, "contentMediaType")
+		delete(v, "contentSchema")
+		for _, inside := range v {
+			withoutContent(inside)
+		}
+	case []any:
+		for _, inside := range v {
+			withoutContent(inside)
+		}
+	}
+}
+
+// document is a schema as it is sent.
+type document struct{ json, yaml []byte }
+
+func newDocument(text []byte) document {
+	text = patternDescription.ReplaceAll(text, nil)
+	var converted bytes.Buffer
+	if err := yaml.Convert(&converted, bytes.NewReader(text)); err != nil {
+		panic(fmt.Errorf("http: the schema has no YAML: %w", err))
+	}
+	return document{text, converted.Bytes()}
 }
 
 // front tells whoever comes without a path what this is, and where to go on.

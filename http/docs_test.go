@@ -17,7 +17,7 @@ import (
 
 // outside is every route that is not in the schema: the schema itself, and the pages that show it.
 var outside = []string{
-	"GET /", "GET /api/schema", "GET /api/schema/",
+	"GET /", "GET /api/schema", "GET /api/schema/", "GET /api/problems", "GET /api/problems/", "GET /api/problems/{code}",
 	"GET /api/docs", "GET /api/docs/", "GET /api/docs/swagger-ui.css", "GET /api/docs/swagger-ui-bundle.js",
 	"GET /api/docs/favicon-32x32.png", "GET /api/docs/start.js",
 	"GET /api/redoc", "GET /api/redoc/", "GET /api/redoc/redoc.js", "GET /api/redoc/start.js",

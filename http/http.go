@@ -115,7 +115,7 @@ func humaConfig(version string) huma.Config {
 	c.Formats = map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}
 	c.Info.License = &huma.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"}
 	c.Servers = []*huma.Server{{URL: "/", Description: "The one that this document came from."}}
-	c.Info.Description = "A work-management backend in which every change is an event and the event log is the audit history."
+	c.Info.Contact = &huma.Contact{Name: "Whoever runs this server"}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		bearerScheme: {Type: "http", Scheme: "bearer", Description: "A session or API token. It names the workspace."},
 	}

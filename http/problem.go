@@ -20,7 +20,7 @@ import (
 // problem is the body of every answer that is not a success (RFC 9457). It says nothing that the caller
 // sent, and nothing of ours: no SQL, path, stack or host.
 type problem struct {
-	Type      string  `json:"type" format:"uri-reference" doc:"Names the kind of problem: /problems/ and its code."`
+	Type      string  `json:"type" format:"uri-reference" doc:"Names the kind of problem: a page that says what it means and what to do." example:"/api/problems/last_admin"`
 	Title     string  `json:"title" doc:"The kind of problem, for a person."`
 	Status    int     `json:"status" doc:"The HTTP status."`
 	Detail    string  `json:"detail" doc:"What is wrong this time, for a person."`
@@ -88,7 +88,7 @@ func codedProblem(status int, code, detail string) *problem {
 	if title != "" {
 		title = strings.ToUpper(title[:1]) + title[1:]
 	}
-	return &problem{Type: "/problems/" + code, Title: title, Status: status, Detail: detail, Code: code}
+	return &problem{Type: problemPath + code, Title: title, Status: status, Detail: detail, Code: code}
 }
 
 // problemOf turns any error into what the caller may see of it. What is neither a refusal nor a problem is an outage of the

@@ -143,7 +143,7 @@ func (a answer) problem(t *testing.T, status int, code string) problem {
 	if p.Code != code || p.Status != status {
 		t.Errorf("code %s and status %d, not %s and %d", p.Code, p.Status, code, status)
 	}
-	if p.Type != "/problems/"+code || p.Title == "" || p.Detail == "" {
+	if p.Type != problemPath+code || p.Title == "" || p.Detail == "" {
 		t.Errorf("incomplete: %s", a.body)
 	}
 	if id, err := uuid.Parse(p.RequestID); err != nil || id.Version() != 7 || p.RequestID != a.Header.Get("X-Request-Id") {

@@ -63,7 +63,7 @@ func (a reply) refusedAs(t *testing.T, what string, status int, pointer string) 
 		return
 	}
 	p := decode[problem](t, a)
-	if p.Status != status || p.Code == "" || p.RequestID == "" || p.Title == "" || p.Detail == "" || p.Type != "/problems/"+p.Code ||
+	if p.Status != status || p.Code == "" || p.RequestID == "" || p.Title == "" || p.Detail == "" || p.Type != "/api/problems/"+p.Code ||
 		a.header.Get("Content-Type") != "application/problem+json" || a.header.Get("Kluis-Position") != "" {
 		t.Errorf("%s: %v %s", what, a.header, a.body)
 	}

@@ -1,0 +1,136 @@
+package http
+
+import (
+	"fmt"
+	"html"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// problemPath is where the pages about problems are: the type of a problem is a path below it.
+const problemPath = "/api/problems/"
+
+// problems says of each code what it means and what to do. TestEveryProblemHasAPage finds one that is missing.
+var problems = map[string]string{
+	// who asks
+	"unauthenticated":     "The bearer token is missing, wrong, or has ended. Log in again.",
+	"bad_credentials":     "The workspace, the e-mail address or the password is wrong. Which of them is not said.",
+	"code_required":       "Two factors are on. Log in with a code of the device as well, or with a recovery code.",
+	"bad_code":            "The code is wrong, has ended, or was used before. Ask for another one, or wait for the next one of the device.",
+	"forbidden":           "The caller's role, or the token, does not grant this. `GET /api/me` shows what it grants.",
+	"session_required":    "An API token may not do this. Log in.",
+	"two_factor_required": "The workspace asks two factors of this role. Turn them on with `POST /api/me/two-factor`.",
+	"grants_exceed_role":  "Nobody gives what they lack. Ask somebody who has it.",
+	"member_mightier":     "Nobody acts on somebody who may do more. Ask somebody who may do as much.",
+	"locked":              "There were too many wrong passwords or codes. Wait as long as `Retry-After` says, choose a new password by mail, or ask an admin.",
+	"attempts_under_way":  "Others try the same account at this moment. Ask again after `Retry-After`.",
+	"too_many_requests":   "A limit was reached, and `limit` names it. Ask again after `Retry-After`.",
+
+	// the request itself
+	"malformed_request":      "The request is not one that HTTP allows. Mend the program that sends it.",
+	"malformed_json":         "The body is no acceptable JSON: one value, in UTF-8, no name twice.",
+	"missing_body":           "The operation needs a JSON body.",
+	"unsupported_media_type": "The body must be `application/json` in UTF-8, not compressed.",
+	"payload_too_large":      "The body is larger than the operation allows.",
+	"headers_too_large":      "The headers are too large.",
+	"request_timeout":        "The body was not sent in time.",
+	"not_found":              "There is nothing at this path.",
+	"method_not_allowed":     "The path does not have this method. The header `Allow` says which it has.",
+	"invalid":                "A value is not allowed. `errors` says where, and what is allowed.",
+	"invalid_cursor":         "A cursor fits only the list, the filters and the order that it was given for. Begin without one.",
+	"stale":                  "The thing has another version than `If-Match` says. Read it again and decide anew.",
+	"idempotency_key_reused": "The key was used for another request. Choose a new key for each request that is not a repeat.",
+	"idempotency_key_in_use": "The first request with this key is still running. Ask again in a moment.",
+	"client_closed_request":  "The caller left before the answer.",
+
+	// what the state does not allow
+	"last_admin":           "A workspace always has an active admin who can act. Make somebody else admin first.",
+	"slug_taken":           "Another workspace has this name. Choose another.",
+	"email_taken":          "A member has this e-mail address already.",
+	"member_invited":       "The member has not joined yet. Delete the invitation instead.",
+	"member_not_active":    "The member is not active.",
+	"not_invited":          "The member has joined already, or is gone.",
+	"password_changed":     "The password was changed at the same time. Log in with the new one.",
+	"own_two_factor":       "Turn off your own two factors with `POST /api/me/two-factor/disable`.",
+	"two_factor_enabled":   "Two factors are on. Turn them off first.",
+	"two_factor_disabled":  "Two factors are not on.",
+	"two_factor_not_begun": "Ask for a secret first, with `POST /api/me/two-factor`.",
+	"key_taken":            "Another project has this key, or had it. A key is never given again: choose another.",
+	"project_archived":     "An archived project takes no new work. Open it again first.",
+	"project_has_tasks":    "A project with tasks cannot be deleted. Move or delete them, or archive the project.",
+	"tag_name_taken":       "There is a tag with this name. Choose another, or merge the two.",
+	"too_many_merged":      "Too many tags were merged into this one. Merge the other way round.",
+	"too_many_people":      "The thing has as many members as it can have.",
+	"too_many_tags":        "The task has as many tags as it can have.",
+	"log_restored":         "The log was restored from a backup since. What followed the backup is gone from it: read it from the first position.",
+	"log_damaged":          "The log lacks records that it had. Whoever runs Kluis finds out more with `kluis verify`.",
+	"log_forked":           "The log does not go on from a checkpoint that was signed. Whoever runs Kluis finds out more with `kluis verify`.",
+
+	// not now
+	"internal":             "Something went wrong on the server. Tell whoever runs it the `request_id`.",
+	"unavailable":          "The server cannot answer at the moment. Ask again after `Retry-After`.",
+	"busy":                 "The server has too much to do. Ask again after `Retry-After`.",
+	"contended":            "Others changed the same thing all the time. Ask again.",
+	"catching_up":          "What the answer would show is behind the log. Ask again after `Retry-After`.",
+	"outcome_unknown":      "The connection to the database broke off in the middle of a commit. Ask again with the same `Idempotency-Key`.",
+	"newer_version":        "A newer version of the program has written this. Ask again, or bring this one up to date.",
+	"workspace_migrating":  "The workspace is being brought up to date. Ask again after `Retry-After`.",
+	"database_unavailable": "The database is gone, starting or stopping. Ask again after `Retry-After`.",
+	"database_busy":        "The database does not answer in time. Ask again after `Retry-After`.",
+	"database_read_only":   "The database takes no changes at the moment. Reads go on. Ask again after `Retry-After`.",
+	"database_full":        "The database has no room. Whoever runs Kluis has to make some.",
+	"database_clock":       "The clock of the database is wrong by far. Whoever runs Kluis has to set it right.",
+	"workspace_on_hold":    "The workspace is on hold: whoever runs Kluis can say why.",
+	"not_ready":            "The server is not ready to serve requests.",
+	"stopping":             "The server is stopping. Ask another one, or again in a moment.",
+}
+
+// aboutProblem is what a code means: every noun can be missing.
+func aboutProblem(code string) (string, bool) {
+	if about, known := problems[code]; known {
+		return about, true
+	}
+	if noun, is := strings.CutSuffix(code, "_not_found"); is {
+		return fmt.Sprintf("There is no such %s, or none that the caller may see.", strings.ReplaceAll(noun, "_", " ")), true
+	}
+	return "", false
+}
+
+// problemPages serves a page about all problems, and one about each.
+func problemPages(a *api) {
+	a.echo.GET(problemPath, func(c echo.Context) error {
+		var list strings.Builder
+		for _, code := range slices.Sorted(maps.Keys(problems)) {
+			fmt.Fprintf(&list, "<dt><a href=\"%s%s\">%[2]s</a></dt><dd>%s</dd>\n", problemPath, code, html.EscapeString(problems[code]))
+		}
+		return c.HTML(http.StatusOK, fmt.Sprintf(problemPage, "Problems", "<dl>\n"+list.String()+"<dt>&hellip;_not_found</dt><dd>There is no such thing, or none that the caller may see.</dd>\n</dl>"))
+	})
+	a.echo.GET(problemPath+":code", func(c echo.Context) error {
+		code := c.Param("code")
+		about, known := aboutProblem(code)
+		if !known {
+			return newProblem(http.StatusNotFound)
+		}
+		return c.HTML(http.StatusOK, fmt.Sprintf(problemPage, html.EscapeString(code), "<p>"+html.EscapeString(about)+"</p>\n<p><a href=\""+problemPath+"\">All problems</a></p>"))
+	})
+	redirect(a, problemPath)
+}
+
+const problemPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Kluis: %[1]s</title>
+<link rel="icon" href="data:,">
+</head>
+<body>
+<h1>%[1]s</h1>
+%[2]s
+</body>
+</html>
+`
