@@ -116,6 +116,22 @@ var glossary = map[string]word{
 	"IntegrationFields.name":    {"What people call the integration.", "Ada's repositories"},
 	"IntegrationConnected.name": {"What people call the integration.", "Ada's repositories"},
 
+	"external_source": {"The program that the task came from.", "github"},
+	"external_id":     {"What that program calls it: unique together with external_source.", "kluis-eu/kluis#12"},
+	"kind":            {"How the two tasks are related.", "blocks"},
+	"rank":            {"Its place in the order by hand: texts that sort as the tasks do.", "h"},
+	"role_id":         {"The id of a role.", nil},
+	"with_id":         {"The task with which it was deleted; null when it was deleted by itself.", nil},
+
+	// time
+	"activity":     {"What was done, in a word or two.", "Painting"},
+	"billable":     {"Whether somebody pays for it.", true},
+	"start":        {"When the work began.", "2026-03-02T09:30:00+01:00"},
+	"end":          {"When the work ended; null while the timer runs.", "2026-03-02T11:00:00+01:00"},
+	"minutes":      {"How long it took; null while the timer runs.", 90},
+	"amount_cents": {"What it costs, in EUR cents, at the rate in force then.", 14250},
+	"entry_id":     {"The id of the time entry.", nil},
+
 	// the log
 	"stream":           {"The events of one thing.", "task-019c0a3e-5b1c-7c11-9f0e-2a54c3c1d9a0"},
 	"type":             {"The type of the event: a noun and what happened to it.", "task.completed"},

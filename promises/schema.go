@@ -152,7 +152,11 @@ func (s *apiSchema) compare(op apiOperation, a reply) error {
 	if !strings.HasSuffix(media, "json") || strings.HasSuffix(media, "ndjson") {
 		return nil
 	}
-	return s.check(a.body, "paths", op.path, strings.ToLower(op.method), "responses", status, "content", media, "schema")
+	at := []string{"paths", op.path, strings.ToLower(op.method), "responses", status}
+	if response.Ref != "" {
+		at = strings.Split(strings.TrimPrefix(response.Ref, "#/"), "/")
+	}
+	return s.check(a.body, append(at, "content", media, "schema")...)
 }
 
 var said sync.Map
