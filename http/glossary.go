@@ -124,13 +124,15 @@ var glossary = map[string]word{
 	"with_id":         {"The task with which it was deleted; null when it was deleted by itself.", nil},
 
 	// time
-	"activity":     {"What was done, in a word or two.", "Painting"},
-	"billable":     {"Whether somebody pays for it.", true},
-	"start":        {"When the work began.", "2026-03-02T09:30:00+01:00"},
-	"end":          {"When the work ended; null while the timer runs.", "2026-03-02T11:00:00+01:00"},
-	"minutes":      {"How long it took; null while the timer runs.", 90},
-	"amount_cents": {"What it costs, in EUR cents, at the rate in force then.", 14250},
-	"entry_id":     {"The id of the time entry.", nil},
+	"activity":           {"What was done, in a word or two.", "Painting"},
+	"billable":           {"Whether somebody pays for it.", true},
+	"start":              {"When the work began.", "2026-03-02T09:30:00+01:00"},
+	"end":                {"When the work ended; null while the timer runs.", "2026-03-02T11:00:00+01:00"},
+	"minutes":            {"How long it took; null while the timer runs.", 90},
+	"amount_cents":       {"What it costs, in EUR cents, at the rate in force then.", 14250},
+	"time_locked_before": {"Nothing before this day changes; null when nothing is locked.", nil},
+	"time_overlap":       {"Whether entries of one member may overlap.", false},
+	"entry_id":           {"The id of the time entry.", nil},
 
 	// the log
 	"stream":           {"The events of one thing.", "task-019c0a3e-5b1c-7c11-9f0e-2a54c3c1d9a0"},

@@ -78,6 +78,7 @@ var problems = map[string]string{
 	"too_many_relations":   "The task has as many relations as it can have.",
 	"too_many_subtasks":    "Too many tasks below it would go along. Do it for some of those first.",
 	"time_overlap":         "A member works on one thing at a time: the entry overlaps another one.",
+	"period_locked":        "The days are locked: nothing changes in them. An admin can lift the lock.",
 	"timer_running":        "A member has one timer at a time. Stop it first.",
 	"timer_not_running":    "No timer of the caller is running.",
 	"timer_too_long":       "An entry has at most 24 hours. Say when the work ended.",
