@@ -124,6 +124,7 @@ func timeEntry(a *api) {
 		Summary: "Who changed what in a time entry, when", Description: "Of a deleted entry as well.", Access: needs(domain.ReadTimeEntry)},
 		history(a, projections.TimeEntries))
 
+	timeTotalsOperation(a)
 	register(a, operation{Method: "GET", Path: "/api/timer", ID: "get-timer", Tag: "time", Status: http.StatusOK,
 		Summary: "The caller's timer that runs", Access: needs(domain.ReadTimeEntry)},
 		func(ctx context.Context, by projections.Actor, _ *struct{}) (*shows[timer], error) {

@@ -68,7 +68,11 @@ func anyAddress(v any) error {
 // find gives the operation that a request is for.
 func (s *apiSchema) find(method, path string) (apiOperation, bool) {
 	parts := strings.Split(path, "/")
-	i := slices.IndexFunc(s.operations, func(op apiOperation) bool {
+	i := slices.IndexFunc(s.operations, func(op apiOperation) bool { return op.method == method && op.path == path }) // a name before a parameter
+	if i >= 0 {
+		return s.operations[i], true
+	}
+	i = slices.IndexFunc(s.operations, func(op apiOperation) bool {
 		pattern := strings.Split(op.path, "/")
 		return op.method == method && len(pattern) == len(parts) && !slices.ContainsFunc(pattern, func(p string) bool {
 			part := parts[slices.Index(pattern, p)]

@@ -20,9 +20,10 @@ create table time_entry (
     first_day         date generated always as ((start at time zone 'Europe/Brussels')::date) stored,
     last_day          date generated always as ((("end" at time zone 'Europe/Brussels') - interval '1 microsecond')::date) stored
 );
-create index on time_entry (member_id, start);
+create index on time_entry (member_id, start, id);
 create index on time_entry (task_id, start);
 create index on time_entry (project_id, start);
 create index on time_entry (start, id);
+create index on time_entry (start) where last_day > first_day;
 create index on time_entry (member_id) where "end" is null;
 grant select, insert, update on time_entry to :role;
