@@ -27,6 +27,13 @@ type Sorted struct {
 	Consistency string   `query:"consistency" enum:"eventual" doc:"eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything."`
 }
 
+// Searched is for the input of a list that can be searched.
+type Searched struct {
+	Q string `query:"q" maxLength:"200" doc:"Words, each of which the thing must have, or a word that begins with it; one letter or digit stands for itself. Case and accents do not count, in any language. Where words are written without spaces, as in Chinese and Japanese, each two characters that stand side by side must be there." example:"paint door"`
+}
+
+func (s Searched) text() string { return s.Q }
+
 // Trash is for the input of a list of things that can be restored.
 type Trash struct {
 	Deleted bool `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
@@ -64,6 +71,9 @@ func lists[I, R, T any](a *api, op operation, noun *projections.Noun[T], state f
 		asked := sorted.page()
 		if t, has := any(in).(interface{ deleted() bool }); has {
 			asked.Deleted = t.deleted()
+		}
+		if t, has := any(in).(interface{ text() string }); has {
+			asked.Text = t.text()
 		}
 		rows, mark, err := read(ctx, by, in, asked)
 		body := paged(rows, sorted.Listing, func(r R) projections.After { return noun.After(state(r), sorted.Sort) })

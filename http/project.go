@@ -34,6 +34,7 @@ type (
 
 	projectList struct {
 		Sorted
+		Searched
 		Status       []string   `query:"status" enum:"active,archived" maxItems:"2"`
 		Key          []string   `query:"key" maxItems:"100" pattern:"^[A-Z]{2,10}$" example:"WEB"`
 		LeadID       RefsOrNone `query:"lead_id"`

@@ -23,6 +23,10 @@ type (
 	tagMerge struct {
 		Into uuid.UUID `json:"into" doc:"The tag that stays."`
 	}
+	tagListing struct {
+		Sorted
+		Searched
+	}
 	taskTag struct {
 		ByID
 		Conditional
@@ -33,7 +37,7 @@ type (
 func tag(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/tags", ID: "list-tags", Tag: "tag", Status: http.StatusOK,
 		Summary: "List the tags", Access: needs(domain.ReadTag)}, projections.Tags, func(t projections.TagUse) domain.Tag { return t.Tag },
-		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]projections.TagUse, projections.Mark, error) {
+		func(ctx context.Context, by projections.Actor, _ *tagListing, page projections.Page) ([]projections.TagUse, projections.Mark, error) {
 			return a.Views.ListTags(ctx, by, page)
 		})
 	command(a, operation{Method: "POST", Path: "/api/tags", ID: "create-tag", Tag: "tag", Status: http.StatusCreated,

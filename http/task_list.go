@@ -16,6 +16,7 @@ import (
 
 type taskList struct {
 	Sorted
+	Searched
 	Trash
 	Status       []string    `query:"status" enum:"open,in_progress,done,cancelled" maxItems:"4"`
 	Priority     []string    `query:"priority" enum:"none,low,medium,high,urgent" maxItems:"5"`

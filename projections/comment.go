@@ -9,9 +9,12 @@ import (
 // Comments is the read model of the comments. A comment is seen only where its task is.
 var Comments = newNoun(
 	newModel("comment", domain.CommentStream, ofKind("comment"), (*domain.Comment).Apply, func(c domain.Comment) uuid.UUID { return c.ID }),
-	Sight{Read: domain.ReadComment, Own: `comment.created_by = $2`, Gone: `comment.deleted_at`,
+	Sight{Read: domain.ReadComment, Own: ownComment, Gone: `comment.deleted_at`,
 		Within: within(Tasks, `comment.task_id`)},
 	Lists{Filter: CommentFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}}})
+
+// ownComment is which comments scope own reaches: one's own. It shows those on one's own tasks, too.
+const ownComment = `comment.created_by = $2`
 
 // CommentFilter chooses the comments on a task.
 type CommentFilter struct {

@@ -12,12 +12,15 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/words"
 )
 
 // Lists says how the lists of a noun are filtered and sorted. All SQL of lists is made of it, of constants.
 type Lists struct {
 	Filter any       // a struct as filter.go reads it; nil for none
 	Sorts  []Sorting // by which fields, besides the newest first
+	Search string    // the condition that a thing has words: {words} is a tsquery, {scope} the scope of Beside; empty when nobody can search
+	Beside domain.Permission
 }
 
 // Sorting is a field by which a list can be sorted.
@@ -42,6 +45,7 @@ type Page struct {
 	Limit    int
 	Sort     []string // fields of Lists.Sorts, with - before one from the highest to the lowest; none: the newest first
 	After    *After   // nil: from the beginning
+	Text     string   // words that are searched for; empty: everything
 	Deleted  bool     // what is no more, and nothing else
 	Total    *int     // where the number of all that a list has goes; nil: nobody counts
 	Eventual bool     // the read models as they are will do
@@ -81,9 +85,13 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 		return nil, mark, err
 	}
 	//sqlcheck:allow of constants, and of fields that Lists names
-	read := []pg.Statement{pg.PlanEach(), pg.Rows(&rows, around(list, order, len(args)+1), append(args, more...)...)}
+	read := []pg.Statement{pg.PlanEach(), pg.Rows(&rows, around(list, order, len(args)+1), append(slices.Clone(args), more...)...)}
 	if page.Total != nil {
-		read = append(read, pg.Exec(n.count, n.choose(by, page.Deleted, filter)...).Scan(page.Total)) //sqlcheck:allow made once, of constants
+		where, chosen, err := n.matching(by, page, filter)
+		if err != nil {
+			return nil, mark, err
+		}
+		read = append(read, pg.Exec("select count(*)"+n.from+" where "+where, chosen...).Scan(page.Total)) //sqlcheck:allow of constants
 	}
 	mark, err = p.show(ctx, by, page.Eventual && !narrow(args), read...)
 	if err == nil && mark.Behind() > 0 && narrow(args) {
@@ -102,8 +110,35 @@ func (n *Noun[T]) query(by Actor, page Page, filter any) (list, order string, ar
 	if err != nil {
 		return "", "", nil, err
 	}
-	args = append(n.choose(by, page.Deleted, filter), page.Limit+1, page.id())
-	return n.list(keys), n.order(keys), append(args, values...), nil
+	where, args, err := n.matching(by, page, filter)
+	if err != nil {
+		return "", "", nil, err
+	}
+	next, order := len(args)+1, n.order(keys)
+	list = fmt.Sprintf("select %s%s where %s and ($%d::uuid is null or %s) order by %s limit $%d",
+		n.shown, n.from, where, next+1, n.after(keys, next+1), order, next)
+	args = append(args, page.Limit+1, page.id())
+	return list, order, append(args, values...), nil
+}
+
+// matching is the condition on what a list has, and its parameters: those of choose, and what is searched for. Only a list that is
+// searched has that in its text, where Postgres can begin with it.
+func (n *Noun[T]) matching(by Actor, page Page, filter any) (where string, args []any, err error) {
+	where, args = n.chosen, n.choose(by, page.Deleted, filter)
+	if page.Text == "" {
+		return where, args, nil
+	}
+	query := words.Query(page.Text)
+	if query == "" || n.lists.Search == "" {
+		return "", nil, domain.InvalidField("/q", "must have a letter or a digit")
+	}
+	search := strings.ReplaceAll(n.lists.Search, "{words}", fmt.Sprintf("$%d::tsquery", n.next))
+	args = append(args, query)
+	if strings.Contains(search, "{scope}") {
+		search = strings.ReplaceAll(search, "{scope}", fmt.Sprintf("$%d::text", n.next+1))
+		args = append(args, by.Scope(n.lists.Beside))
+	}
+	return where + " and " + search, args, nil
 }
 
 // show is Fresh, or what there is when that will do and the roster is not behind.
@@ -125,12 +160,6 @@ func (n *Noun[T]) aggregate(columns, rest string) string {
 // choose are the parameters of n.chosen.
 func (n *Noun[T]) choose(by Actor, deleted bool, filter any) []any {
 	return append(append(n.sight.scopes(by), deleted), n.filter.values(filter)...)
-}
-
-// list is the query for a page: behind the parameters of choose are the limit, the id and the values after which it goes on.
-func (n *Noun[T]) list(keys []key) string {
-	return fmt.Sprintf("select %s%s where %s and ($%d::uuid is null or %s) order by %s limit $%d",
-		n.shown, n.from, n.chosen, n.next+1, n.after(keys, n.next+1), n.order(keys), n.next)
 }
 
 // key is a field by which one list is sorted.

@@ -34,6 +34,7 @@ var models = []model{
 	TimeEntries,
 	Integrations,
 	Tokens,
+	Search,
 }
 
 // model is a read model: which rows a record changes, and how rows are loaded, folded and stored.
@@ -105,14 +106,14 @@ func (m *Model[T]) alsoAt(positions string) *Model[T] {
 	return m
 }
 
-// readable is how columns of a table are selected so that they scan into the fields of T: a domain.Date is a text. In as are the
+// readable is how columns of a table are selected so that they scan into the fields of T: a domain.Date and Words are texts. In as are the
 // expressions that are selected instead of some.
 func readable[T any](table string, names []string, as map[string]string) string {
 	t := reflect.TypeFor[T]()
 	columns := make([]string, len(names))
 	for i, name := range names {
 		columns[i] = table + "." + name
-		if t.Field(i).Type == reflect.TypeFor[*domain.Date]() {
+		if t.Field(i).Type == reflect.TypeFor[*domain.Date]() || t.Field(i).Type == reflect.TypeFor[Words]() {
 			columns[i] += "::text"
 		}
 		if expression, ok := as[name]; ok {
@@ -252,7 +253,7 @@ func (p *page[T]) add(id uuid.UUID, r *domain.Record) {
 // begins tells of a thing whose stream begins in this page: it has no row yet.
 func (p *page[T]) begins(id uuid.UUID) bool {
 	first := p.rows[id].records[0]
-	return first.Version == 1 && !p.model.shared && first.Stream == p.model.stream(id)
+	return first.Version == 1 && !p.model.shared && strings.HasSuffix(first.Stream, p.model.stream(id))
 }
 
 func (p *page[T]) loads() (n int) {
@@ -353,8 +354,11 @@ func values[T any](state *T) []any {
 	all := make([]any, v.NumField())
 	for i := range all {
 		all[i] = v.Field(i).Interface()
-		if day, ok := all[i].(*domain.Date); ok {
-			all[i] = (*string)(day)
+		switch value := all[i].(type) {
+		case *domain.Date:
+			all[i] = (*string)(value)
+		case Words:
+			all[i] = value.vector()
 		}
 	}
 	return all

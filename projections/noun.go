@@ -30,7 +30,6 @@ type Noun[T any] struct {
 	chosen      string // the condition on what a list has; its parameters are those of choose
 	next        int    // the number of the parameter behind those
 	filter      filter
-	count       string // of all that a list has
 }
 
 // Sight says who sees a noun's things, in SQL. In it $2 is the member who asks, and columns carry the name of their table.
@@ -123,8 +122,7 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	chosen := "(" + gone + ") = $4 and " + visible + " and $2::uuid is not null and $3::text is not null" + filter.where
 	return &Noun[T]{
 		Model: m, sight: s, show: show, lists: l, filter: filter, shown: shown, from: from, chosen: chosen, next: filter.next,
-		count: "select count(*)" + from + " where " + chosen,
-		get:   "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $2::uuid is not null and $3::text is not null",
+		get: "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $2::uuid is not null and $3::text is not null",
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
 			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = any($4::uuid[]) and $2::uuid is not null and $3::text is not null",
 	}

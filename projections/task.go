@@ -15,7 +15,8 @@ var Tasks = newNoun(
 	newModel("task", domain.TaskStream, domain.TaskOf, (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }).alsoAt(keyPositions),
 	taskSight,
 	Lists{Filter: TaskFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "due_on", By: noDay}, {Field: "start_on", By: noDay},
-		{Field: "priority", Values: domain.TaskPriorities}, {Field: "status", Values: domain.TaskStatuses}}})
+		{Field: "priority", Values: domain.TaskPriorities}, {Field: "status", Values: domain.TaskStatuses}},
+		Search: foundTask, Beside: domain.ReadComment})
 
 var taskSight = shownWithRelations(Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, As: map[string]string{"tag_ids": taskTags}})
 

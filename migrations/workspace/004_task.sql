@@ -26,14 +26,22 @@ create table task (
     version          integer not null,
     position         bigint not null
 );
-create index on task (created_by);
+create index on task (created_by, id);
 create index on task using gin (assignee_ids);
 create index on task using gin (viewer_ids);
 create index on task using gin (tag_ids);
 create index on task (project_id, id);
-create index on task (parent_id);
 create index on task (project_id, rank);
+create index on task (rank, id);
 create index on task (external_source, external_id) where external_id is not null;
+create index on task (parent_id, id);
+create index on task (created_at, id);
+create index on task (updated_at, id);
+create index on task (coalesce(due_on, 'infinity'::date), id);
+create index on task (coalesce(start_on, 'infinity'::date), id);
+create index on task (array_position('{none,low,medium,high,urgent}'::text[], priority), id);
+create index on task (array_position('{open,in_progress,done,cancelled}'::text[], status), id);
+create index on task (id) where deleted_at is not null;
 grant select, insert, update on task to :role;
 
 -- Which task has a pair of external_source and external_id: a row for each pair that any task ever had.

@@ -1,0 +1,114 @@
+package projections
+
+import (
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/words"
+)
+
+// Words is a tsvector in the form in which Postgres writes it, without places.
+type Words string
+
+func wordsOf(text string) Words { return Words(words.Vector(words.Of(text))) }
+
+// vector is what COPY takes.
+func (w Words) vector() pgtype.TSVector {
+	v := pgtype.TSVector{Valid: true}
+	for word := range strings.FieldsSeq(string(w)) {
+		v.Lexemes = append(v.Lexemes, pgtype.TSVectorLexeme{Word: strings.Trim(word, "'")})
+	}
+	return v
+}
+
+// written is what somebody wrote: the words of a task, of a comment on one, of a project or a tag.
+type written struct {
+	ID       uuid.UUID `json:"id"`
+	OfID     uuid.UUID `json:"of_id"` // what is found by the words: the task of a comment, else the thing itself
+	Title    Words     `json:"title"`
+	Body     Words     `json:"body"`
+	Version  int       `json:"version"`
+	Position int64     `json:"position"`
+}
+
+// Search is the read model of what is searched. It has a table of its own, so that an event that changes no text costs it nothing. The
+// things are of several kinds; the stream of each ends with its id.
+var Search = newModel("search", uuid.UUID.String, writtenIn, (*written).apply, func(w written) uuid.UUID { return w.ID })
+
+// found is the condition that things of a noun have words, in one text.
+func found(noun string) string {
+	return `exists (select from search where search.of_id = ` + noun + `.id and (search.title || search.body) @@ {words})`
+}
+
+// foundTask is found for tasks: also in a comment, where the caller may see that.
+var foundTask = `exists (select from search where search.of_id = task.id and (search.title || search.body) @@ {words}
+	and (search.id = task.id or {scope} = 'all' or exists (select from comment where comment.id = search.id and ` +
+	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)))`
+
+// writtenIn is the thing whose text a record changes.
+func writtenIn(r domain.Record) (id uuid.UUID, changes bool) {
+	kind := ""
+	switch e := r.Event.(type) {
+	case domain.TaskCreated:
+		kind = "task"
+	case domain.TaskUpdated:
+		if e.Title != nil || e.Description != nil {
+			kind = "task"
+		}
+	case domain.ProjectCreated:
+		kind = "project"
+	case domain.ProjectUpdated:
+		if e.Name != nil || e.Description != nil {
+			kind = "project"
+		}
+	case domain.TagCreated:
+		return e.TagID, true
+	case domain.TagRenamed:
+		return e.TagID, true
+	case domain.CommentCreated, domain.CommentUpdated, domain.CommentDeleted:
+		kind = "comment"
+	}
+	return domain.StreamID(kind, r.Stream)
+}
+
+func (w *written) apply(r domain.Record) {
+	switch e := r.Event.(type) {
+	case domain.TaskCreated:
+		w.write(&e.Title, &e.Description)
+	case domain.TaskUpdated:
+		w.write(e.Title, e.Description)
+	case domain.ProjectCreated:
+		w.write(&e.Name, &e.Description)
+	case domain.ProjectUpdated:
+		w.write(e.Name, e.Description)
+	case domain.TagCreated:
+		w.write(&e.Name, nil)
+	case domain.TagRenamed:
+		w.write(&e.Name, nil)
+	case domain.CommentCreated:
+		w.write(nil, &e.Body)
+		w.OfID = e.TaskID
+	case domain.CommentUpdated:
+		w.write(nil, &e.Body)
+	case domain.CommentDeleted:
+		w.Body = ""
+	}
+	w.ID, _ = writtenIn(r)
+	if w.OfID == uuid.Nil {
+		w.OfID = w.ID
+	}
+	w.Version, w.Position = r.Version, r.Position
+}
+
+// write notes the words of texts; what is nil stays.
+func (w *written) write(title, body *string) {
+	if title != nil {
+		w.Title = wordsOf(*title)
+	}
+	if body != nil {
+		w.Body = wordsOf(*body)
+	}
+}
