@@ -30,6 +30,9 @@ type taskList struct {
 	DueAfter     Day         `query:"due_after" doc:"Those that are due on a later day."`
 	Due          string      `query:"due" enum:"overdue,today,tomorrow,this_week,next_week,none" doc:"Those that are due then, by the calendar of Brussels; weeks begin on Monday. overdue: before today, and neither done nor cancelled; none: without a day."`
 	UpdatedSince Instant     `query:"updated_since" doc:"Those that changed at this instant or later."`
+
+	ExternalSource string   `query:"external_source" maxLength:"100" example:"jira" doc:"Those that have an id there."`
+	ExternalID     []string `query:"external_id" maxItems:"100" example:"PROJ-7" doc:"Of external_source."`
 }
 
 func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList, page projections.Page) ([]domain.Task, projections.Mark, error) {
@@ -45,7 +48,12 @@ func (a *api) taskFilter(ctx context.Context, by projections.Actor, in *taskList
 	f = projections.TaskFilter{Status: in.Status, Priority: in.Priority, Assignee: in.AssigneeID.ids(), Viewer: in.ViewerID.ids(), Tag: in.TagID.ids(),
 		Parent: in.ParentID.ids(), Creator: in.CreatedBy.Values, Since: in.UpdatedSince.Value,
 		DueFirst: days.First, DueLast: days.Last, DueAfter: in.DueAfter.Value, DueBefore: in.DueBefore.Value,
-		NoDue: in.Due == "none", Undone: in.Due == "overdue"}
+		NoDue: in.Due == "none", Undone: in.Due == "overdue", External: in.ExternalID}
+	if in.ExternalSource != "" {
+		f.Source = &in.ExternalSource
+	} else if in.ExternalID != nil {
+		return f, domain.InvalidField("/external_source", "is needed with external_id")
+	}
 	f.Project, err = a.projects(ctx, by, in.ProjectID)
 	return f, err
 }

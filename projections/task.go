@@ -15,7 +15,7 @@ var Tasks = newNoun(
 	newModel("task", domain.TaskStream, domain.TaskOf, (*domain.Task).Apply, func(t domain.Task) uuid.UUID { return t.ID }).alsoAt(keyPositions),
 	taskSight,
 	Lists{Filter: TaskFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "due_on", By: noDay}, {Field: "start_on", By: noDay},
-		{Field: "priority", Values: domain.TaskPriorities}, {Field: "status", Values: domain.TaskStatuses}},
+		{Field: "priority", Values: domain.TaskPriorities}, {Field: "status", Values: domain.TaskStatuses}, {Field: "rank"}, {Field: "key", By: keyOrder}},
 		Search: foundTask, Beside: domain.ReadComment})
 
 var taskSight = shownWithRelations(Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, As: map[string]string{"tag_ids": taskTags}})
@@ -42,6 +42,9 @@ func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at t
 	return task, mark, err
 }
 
+// keyOrder sorts keys by project, then by number; tasks in no project come last.
+const keyOrder = `coalesce(split_part(@, '-', 1) || lpad(split_part(@, '-', 2), 9, '0'), '~') collate "C"`
+
 // TaskFilter chooses tasks; what is zero chooses all.
 type TaskFilter struct {
 	Status    []string     `among:"task.status"`
@@ -59,6 +62,8 @@ type TaskFilter struct {
 	NoDue     bool         `where:"coalesce(task.due_on, 'infinity'::date) = 'infinity'"`
 	Undone    bool         `where:"task.status not in ('done', 'cancelled')"`
 	Since     *time.Time   `where:"task.updated_at >= @"`
+	Source    *string      `where:"task.external_source = @ and task.external_id is not null"`
+	External  []string     `among:"task.external_id"`
 }
 
 // ListTasks answers with the tasks that the actor may see.

@@ -33,6 +33,7 @@ create index on task using gin (tag_ids);
 create index on task (project_id, id);
 create index on task (project_id, rank);
 create index on task (rank, id);
+create index on task ((coalesce(split_part(key, '-', 1) || lpad(split_part(key, '-', 2), 9, '0'), '~') collate "C"), id);
 create index on task (external_source, external_id) where external_id is not null;
 create index on task (parent_id, id);
 create index on task (created_at, id);
