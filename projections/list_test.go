@@ -24,6 +24,7 @@ type shelf struct {
 	projects []domain.Project
 	tasks    []domain.Task
 	comments []domain.Comment
+	numbered map[uuid.UUID]int // tasks of each project
 }
 
 var vocabulary = []string{"paint", "painter", "Door", "porte", "fenêtre", "Fenetre", "STRASSE", "straße", "東京都", "京都", "x", "v2", "naïve"}
@@ -34,13 +35,14 @@ func text(random *rapid.T, most int) string {
 
 func newShelf(t *testing.T) *shelf {
 	t.Helper()
-	s := &shelf{process: newProcess(t)}
+	s := &shelf{process: newProcess(t), numbered: map[uuid.UUID]int{}}
 	s.admin = s.process.found(t)
 	s.people = []uuid.UUID{s.admin.Member, uuid.New(), uuid.New()}
 	for i := range 3 {
 		id := uuid.Must(uuid.NewV7())
 		s.append(t, s.admin.Workspace, s.people[0], domain.ProjectStream(id), 0,
-			domain.ProjectCreated{Key: string(rune('A'+i)) + "X", Name: "p", Status: "active"}, domain.ProjectMemberAdded{MemberID: s.people[i]})
+			domain.ProjectCreated{Key: "AAA"[:i+1], Name: "p", Status: "active"}, domain.ProjectMemberAdded{MemberID: s.people[i]})
+		s.append(t, s.admin.Workspace, s.people[0], domain.KeyStream("AAA"[:i+1]), 0, domain.TakeKey(id)...)
 	}
 	s.look(t)
 	return s
@@ -62,6 +64,13 @@ func (s *shelf) look(t rapid.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func idsOf[T any](n *Noun[T], rows []T) (ids []uuid.UUID) {
+	for _, row := range rows {
+		ids = append(ids, n.ID(row))
+	}
+	return ids
 }
 
 func maybe[T any](t *rapid.T, from []T) *T {
@@ -102,6 +111,11 @@ func (s *shelf) add(t *testing.T, r *rapid.T) {
 	}
 	by := rapid.SampledFrom(s.people).Draw(r, "creator")
 	s.append(t, s.admin.Workspace, by, domain.TaskStream(id), 0, events...)
+	if project != nil {
+		i := slices.IndexFunc(s.projects, func(p domain.Project) bool { return p.ID == *project })
+		s.numbered[*project]++
+		s.append(t, s.admin.Workspace, by, domain.KeyStream(s.projects[i].Key), s.numbered[*project], domain.NumberTask(id)...)
+	}
 	for range rapid.IntRange(0, 2).Draw(r, "comments") {
 		comment := []domain.Event{domain.CommentCreated{TaskID: id, Body: text(r, 2)}}
 		if rapid.IntRange(0, 3).Draw(r, "gone") == 0 {
@@ -175,6 +189,7 @@ func inOrder(sort []string, a, b domain.Task) int {
 		down = is
 		c := map[string]int{"created_at": a.CreatedAt.Compare(b.CreatedAt), "updated_at": a.UpdatedAt.Compare(b.UpdatedAt),
 			"due_on": cmp.Compare(last(a.DueOn), last(b.DueOn)), "start_on": cmp.Compare(last(a.StartOn), last(b.StartOn)),
+			"rank": strings.Compare(a.Rank, b.Rank), "key": strings.Compare(padded(a.Key), padded(b.Key)),
 			"status":   cmp.Compare(slices.Index(domain.TaskStatuses, a.Status), slices.Index(domain.TaskStatuses, b.Status)),
 			"priority": cmp.Compare(slices.Index(domain.TaskPriorities, a.Priority), slices.Index(domain.TaskPriorities, b.Priority))}[field]
 		if down {
@@ -188,6 +203,15 @@ func inOrder(sort []string, a, b domain.Task) int {
 		return c
 	}
 	return strings.Compare(b.ID.String(), a.ID.String())
+}
+
+// padded is a key whose order is that of its bytes.
+func padded(key *string) string {
+	if key == nil {
+		return "~"
+	}
+	project, number, _ := strings.Cut(*key, "-")
+	return project + fmt.Sprintf("%09s", number)
 }
 
 func (s *shelf) filter(r *rapid.T) (f TaskFilter) {
