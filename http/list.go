@@ -27,13 +27,6 @@ type Sorted struct {
 	Consistency string   `query:"consistency" enum:"eventual" doc:"eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything."`
 }
 
-// Searched is for the input of a list that can be searched.
-type Searched struct {
-	Q string `query:"q" maxLength:"200" doc:"Words, each of which the thing must have, or a word that begins with it; one letter or digit stands for itself. Case and accents do not count, in any language. Where words are written without spaces, as in Chinese and Japanese, each two characters that stand side by side must be there." example:"paint door"`
-}
-
-func (s Searched) text() string { return s.Q }
-
 // Trash is for the input of a list of things that can be restored.
 type Trash struct {
 	Deleted bool `query:"deleted" doc:"Those that are deleted, and no others: what /restore shows again."`
