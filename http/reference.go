@@ -23,7 +23,7 @@ func reference(doc *huma.OpenAPI) {
 		recordSchema(schemas)
 	}
 	for name, s := range schemas {
-		explain(name, s)
+		explainSchema(name, s)
 	}
 	doc.Components.Responses = map[string]*huma.Response{}
 	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
@@ -43,8 +43,8 @@ func operationsAt(item *huma.PathItem) (all []*huma.Operation) {
 	return all
 }
 
-// explain describes the fields of a schema, and those inside of it.
-func explain(name string, s *huma.Schema) {
+// explainSchema describes the fields of a schema, and those inside of it.
+func explainSchema(name string, s *huma.Schema) {
 	if s.Description == "" {
 		s.Description = schemaWords[name]
 	}
@@ -52,7 +52,7 @@ func explain(name string, s *huma.Schema) {
 		explainField(name, field, property)
 	}
 	for _, inner := range slices.Concat(s.OneOf, s.AllOf, s.AnyOf) {
-		explain(name, inner)
+		explainSchema(name, inner)
 	}
 }
 
@@ -72,9 +72,9 @@ func explainField(of, field string, s *huma.Schema) {
 			s.Examples = []any{example}
 		}
 	}
-	explain(of, s)
+	explainSchema(of, s)
 	if s.Items != nil && s.Items.Ref == "" {
-		explain(of, s.Items)
+		explainSchema(of, s.Items)
 	}
 }
 
