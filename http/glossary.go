@@ -156,6 +156,9 @@ var glossary = map[string]word{
 	"roles":            {"The roles that must have two factors.", []any{"admin"}},
 	"two_factor_roles": {"The roles that must have two factors.", []any{"admin"}},
 
+	"allowed": {"Whether the member may.", true},
+	"why":     {"The role, the grant, its scope, and what the member has to do with the thing.", "the role member grants task:read over all"},
+
 	// problems
 	"detail":            {"What is wrong this time, for a person.", "the request has an invalid value"},
 	"request_id":        {"What the server's log knows the request by.", "019c0a3e-6c2f-7a51-8b44-77d1c0a9e3b2"},
