@@ -71,6 +71,38 @@ func Decode(eventType string, data []byte) (Event, error) {
 // Types is every event type there is, sorted.
 func Types() []string { return slices.Sorted(maps.Keys(decoders)) }
 
+// TypesOf gives the event types that are named, of a noun when that is named, too; nil for all. A name may be <noun>.*, for every
+// type of the noun.
+func TypesOf(names []string, noun string) ([]string, error) {
+	if len(names) == 0 && noun == "" {
+		return nil, nil
+	}
+	if len(names) == 0 {
+		names = []string{noun + ".*"}
+	}
+	types := []string{}
+	for _, name := range names {
+		prefix, whole := strings.CutSuffix(name, "*")
+		known := false
+		for _, t := range Types() {
+			if t != name && !(whole && strings.HasSuffix(prefix, ".") && strings.HasPrefix(t, prefix)) {
+				continue
+			}
+			known = true
+			if noun == "" || strings.HasPrefix(t, noun+".") {
+				types = append(types, t)
+			}
+		}
+		if !known && name == noun+".*" {
+			return nil, InvalidField("/noun", "there is no event about such a thing")
+		}
+		if !known {
+			return nil, InvalidField("/type", "there is no such type of event")
+		}
+	}
+	return types, nil
+}
+
 // StreamID gives the id in the name of a stream of one thing, such as "task-0190..." for kind "task".
 func StreamID(kind, stream string) (uuid.UUID, bool) {
 	text, ok := strings.CutPrefix(stream, kind+"-")

@@ -28,17 +28,54 @@ type (
 		Meta     *metaBody       `json:"meta" doc:"Where the request came from; null when that is not known, or the person was erased. A replay has it sealed."`
 		Data     json.RawMessage `json:"data" doc:"The event as it was written. Personal data is sealed."`
 	}
+	entryBody struct { // a record with what is known of it
+		Position int64           `json:"position" doc:"In the workspace, from 1, without gaps, in commit order."`
+		ID       uuid.UUID       `json:"id" doc:"Of the event."`
+		Stream   string          `json:"stream" example:"task-019308d5-7f6e-7cc1-a1bc-0c8a4ba1a2f1"`
+		Version  int             `json:"version" doc:"In the stream, from 1."`
+		Type     string          `json:"type" example:"task.completed"`
+		At       time.Time       `json:"at"`
+		Actor    *uuid.UUID      `json:"actor" doc:"The member who did it; null for Kluis itself."`
+		Who      *whoBody        `json:"who"`
+		About    aboutBody       `json:"about"`
+		Text     string          `json:"text" doc:"What happened, in words, in the language of Content-Language. Things are called as they are called now." example:"Anna moved WEB-12"`
+		Meta     *metaBody       `json:"meta" doc:"Where the request came from; null when that is not known, or the person was erased."`
+		Data     json.RawMessage `json:"data" doc:"The event. Names and addresses in it are opened for whoever may read all members; a replay has them sealed."`
+	}
+	whoBody struct {
+		ID     uuid.UUID `json:"id"`
+		Name   string    `json:"name"`
+		Status string    `json:"status"`
+	}
+	aboutBody struct {
+		Noun  string     `json:"noun" doc:"What kind of thing the event is about." example:"task"`
+		ID    *uuid.UUID `json:"id" doc:"Which one; null for a kind of which there is one."`
+		Title string     `json:"title" doc:"How it is called now; empty when it has no name, or one that the caller may not see."`
+		Key   string     `json:"key" doc:"Such as WEB-12; empty when it has none."`
+	}
 	metaBody struct {
 		IP        string `json:"ip,omitempty"`
 		UserAgent string `json:"user_agent,omitempty"`
 	}
 	auditList struct {
 		Listing[int64]
-		Actor  Ref     `query:"actor"`
-		Type   string  `query:"type" maxLength:"100"`
-		Stream string  `query:"stream" maxLength:"100"`
-		From   Instant `query:"from" doc:"Only records at or after this instant."`
-		To     Instant `query:"to" doc:"Only records at or before this instant."`
+		AuditFilter
+		Told
+	}
+	// AuditFilter chooses records.
+	AuditFilter struct {
+		Actor  Ref      `query:"actor" doc:"Only what this member did."`
+		Type   []string `query:"type" maxItems:"50" doc:"Only events of these types, comma separated; task.* is every type of the noun. 422 for a type that there is not." example:"task.completed,comment.*"`
+		Noun   string   `query:"noun" maxLength:"50" doc:"Only events about this kind of thing: what their types begin with." example:"task"`
+		ID     Ref      `query:"id" doc:"Only events about this thing; noun says what it is."`
+		Stream string   `query:"stream" maxLength:"100" doc:"Only records of this stream."`
+		From   Instant  `query:"from" doc:"Only records at or after this instant."`
+		To     Instant  `query:"to" doc:"Only records at or before this instant."`
+		Text   string   `query:"text" maxLength:"200" doc:"Only events that have this text in their data, whatever the case of its letters. What is sealed is not found."`
+	}
+	// Told says in which language the log is told.
+	Told struct {
+		AcceptLanguage string `header:"Accept-Language" maxLength:"500" doc:"The language in which the log is told (RFC 9110): en, fr or nl. Any other: en." example:"fr-BE, fr;q=0.9"`
 	}
 	auditReplay struct {
 		From   int64 `query:"from" minimum:"1" default:"1" doc:"The first position."`
@@ -49,15 +86,17 @@ type (
 		Epoch int `header:"Kluis-Epoch" doc:"The epoch of the log: another after each restore from a backup. Send it back, as epoch, when you go on from a position."`
 		Body  func(huma.Context)
 	}
-	recordsShown struct {
+	entriesShown struct {
 		Shown
-		Body page[recordBody]
+		Language string `header:"Content-Language" doc:"The language in which the log is told."`
+		Vary     string `header:"Vary" doc:"Accept-Language: another one gets another answer."`
+		Body     page[entryBody]
 	}
 )
 
 func audit(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/audit/events", ID: "list-audit-events", Tag: "audit", Status: http.StatusOK,
-		Summary: "List the records of the log, the newest first", Access: needs(domain.ReadAudit)}, a.listRecords)
+		Summary: "List the records of the log with who did it, what it is about, and in words, the newest first", Access: needs(domain.ReadAudit)}, a.listEntries)
 	register(a, operation{Method: "GET", Path: "/api/audit/replay", ID: "replay-audit-log", Tag: "audit", Status: http.StatusOK,
 		Summary: "Replay the log, one record a line, the oldest first", Access: needs(domain.ReadAudit),
 		Description: "With `follow=true` the headers come at once, with `X-Accel-Buffering: no`, and a blank line after 15 s without a record: " +
@@ -65,29 +104,64 @@ func audit(a *api) {
 		Produces: "application/x-ndjson", Lines: reflect.TypeFor[recordBody]()}, a.replay)
 }
 
-func (a *api) listRecords(ctx context.Context, by projections.Actor, in *auditList) (*recordsShown, error) {
-	records, mark, err := a.Views.ListRecords(ctx, by, projections.Filter{
-		Actor: in.Actor.Value, Type: in.Type, Stream: in.Stream, From: in.From.Value, To: in.To.Value, Before: in.Cursor.After,
-	}, in.Limit)
+func (a *api) listEntries(ctx context.Context, by projections.Actor, in *auditList) (*entriesShown, error) {
+	f, err := in.filter()
 	if err != nil {
 		return nil, err
 	}
-	bodies, err := a.showRecords(ctx, by, records)
-	return &recordsShown{seen(mark, 0), paged(bodies, in.Listing, func(r recordBody) int64 { return r.Position })}, err
+	f.Before = in.Cursor.After
+	records, mark, err := a.Views.ListRecords(ctx, by, f, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	name, told := wordsFor(in.AcceptLanguage)
+	bodies, err := a.tell(ctx, by, told, records)
+	return &entriesShown{seen(mark, 0), name, "Accept-Language", paged(bodies, in.Listing, func(e entryBody) int64 { return e.Position })}, err
 }
 
-// showRecords opens where the requests came from. The rest of a record is shown as it was written.
-func (a *api) showRecords(ctx context.Context, by projections.Actor, records []projections.Record) ([]recordBody, error) {
-	origins, err := a.Commands.OpenOrigins(ctx, by.Workspace, records)
+// filter checks what is asked for.
+func (f AuditFilter) filter() (projections.Filter, error) {
+	types, err := domain.TypesOf(f.Type, f.Noun)
+	if err != nil {
+		return projections.Filter{}, err
+	}
+	chosen := projections.Filter{Actor: f.Actor.Value, Types: types, Stream: f.Stream, From: f.From.Value, To: f.To.Value, Text: f.Text}
+	if id := f.ID.Value; id != nil {
+		if f.Noun == "" {
+			return chosen, domain.InvalidField("/noun", "say what the id is of")
+		}
+		chosen.About = projections.AboutThing(f.Noun, *id)
+	}
+	return chosen, nil
+}
+
+// tell gives records with what is known of them, and in words.
+func (a *api) tell(ctx context.Context, by projections.Actor, told *words, records []projections.Record) ([]entryBody, error) {
+	audit, err := a.Commands.ReadAudit(ctx, by, records)
 	if err != nil {
 		return nil, err
 	}
-	bodies := make([]recordBody, len(records))
-	for i, r := range records {
-		bodies[i] = recordBody{Position: r.Position, ID: r.ID, Stream: r.Stream, Version: r.Version, Type: r.Type, At: r.At.UTC(),
-			Actor: r.Actor, Meta: showOrigin(origins[i]), Data: r.Data}
+	bodies := make([]entryBody, len(records))
+	for i, e := range audit.Entries {
+		bodies[i] = entryBody{Position: e.Position, ID: e.ID, Stream: e.Stream, Version: e.Version, Type: e.Type, At: e.At.UTC(),
+			Actor: e.Actor, Who: showWho(e.Who), About: showAbout(e.About), Text: told.tell(audit, e), Meta: showOrigin(e.Origin), Data: e.Data}
 	}
 	return bodies, nil
+}
+
+func showWho(who *commands.Who) *whoBody {
+	if who == nil {
+		return nil
+	}
+	return &whoBody{ID: who.ID, Name: who.Name, Status: who.Status}
+}
+
+func showAbout(thing projections.Thing) aboutBody {
+	body := aboutBody{Noun: thing.Noun, Title: thing.Title, Key: thing.Key}
+	if thing.ID != uuid.Nil {
+		body.ID = &thing.ID
+	}
+	return body
 }
 
 func showOrigin(o commands.Origin) *metaBody {
@@ -101,11 +175,24 @@ func showOrigin(o commands.Origin) *metaBody {
 	return m
 }
 
-// Schema is huma.SchemaProvider: huma has no objects that may be null.
+// Schema is huma.SchemaProvider.
 func (metaBody) Schema(huma.Registry) *huma.Schema {
 	text := &huma.Schema{Type: huma.TypeString}
-	s := &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: false,
-		Properties: map[string]*huma.Schema{"ip": text, "user_agent": text}}
+	return orNull(map[string]*huma.Schema{"ip": text, "user_agent": text})
+}
+
+// Schema is huma.SchemaProvider.
+func (whoBody) Schema(huma.Registry) *huma.Schema {
+	return orNull(map[string]*huma.Schema{
+		"id":     {Type: huma.TypeString, Format: "uuid"},
+		"name":   {Type: huma.TypeString, Description: "Also of a member who left; empty for one who was erased, and for a caller who may not read all members."},
+		"status": {Type: huma.TypeString, Enum: []any{domain.Invited, domain.Active, domain.Deactivated, domain.Removed, commands.Erased}},
+	}, "id", "name", "status")
+}
+
+// orNull is the schema of an object that may be null: huma has none.
+func orNull(properties map[string]*huma.Schema, required ...string) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: false, Properties: properties, Required: required}
 	s.PrecomputeMessages()
 	return s
 }

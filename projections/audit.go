@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -22,6 +24,37 @@ func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit
 	mark, err = p.Look(ctx, by.Workspace, pg.PlanEach(), eventstore.Newest(&records, f, limit+1))
 	mark.Position = mark.Head // the log itself is never behind
 	return records, mark, err
+}
+
+// Chosen gives the records that a filter chooses to fn, the oldest first, in constant memory.
+func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]Record) error) error {
+	for {
+		var records []Record
+		if err := p.db.Read(ctx, by.Workspace, pg.PlanEach(), eventstore.Oldest(&records, f)); err != nil || len(records) == 0 {
+			return err
+		}
+		if err := fn(records); err != nil {
+			return err
+		}
+		f.After = records[len(records)-1].Position
+	}
+}
+
+// AboutThing chooses the records of a thing. Those in which another thing names it are not among them.
+func AboutThing(noun string, id uuid.UUID) *eventstore.About {
+	own := []string{noun + "-" + id.String()}
+	about := &eventstore.About{ID: id, Field: noun + "_id"}
+	switch noun {
+	case "member":
+		own = []string{domain.AccountStream(id)}
+		about.Streams = []string{domain.RosterStream}
+	case "role":
+		about.Streams = []string{domain.RosterStream}
+	case "tag":
+		about.Streams = []string{domain.TagsStream}
+	}
+	about.Own, about.Streams = own, append(about.Streams, own...)
+	return about
 }
 
 // heartbeat is how often a follower looks even when no bell rang, and asks whether it still may.

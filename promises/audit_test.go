@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // record is one of the log, as an auditor sees it.
@@ -78,8 +79,17 @@ func TestAuditEvents(t *testing.T) {
 		"actor=" + uuid.NewString():        func(record) bool { return false },
 		"actor=" + uuid.Nil.String():       func(record) bool { return false },
 		"type=task.completed":              func(r record) bool { return r.Type == "task.completed" },
-		"type=task":                        func(record) bool { return false },
-		"type=%25":                         func(record) bool { return false },
+		"type=task.*":                      func(r record) bool { return strings.HasPrefix(r.Type, "task.") },
+		"type=task.created,comment.*":      func(r record) bool { return r.Type == "task.created" || strings.HasPrefix(r.Type, "comment.") },
+		"noun=comment":                     func(r record) bool { return strings.HasPrefix(r.Type, "comment.") },
+		"noun=task&id=" + task.ID.String(): func(r record) bool { return r.Stream == domain.TaskStream(task.ID) },
+		"noun=task&id=" + uuid.NewString(): func(record) bool { return false },
+		"noun=member&id=" + bob.id.String(): func(r record) bool {
+			data, _ := r.Data.(map[string]any)
+			return strings.HasPrefix(r.Type, "member.") && data["member_id"] == bob.id.String()
+		},
+		"text=" + task.ID.String():         func(r record) bool { return strings.HasPrefix(r.Type, "comment.") },
+		"text=%25":                         func(record) bool { return false },
 		"stream=roster":                    func(r record) bool { return r.Stream == "roster" },
 		"stream=task-" + task.ID.String():  func(r record) bool { return r.Stream == domain.TaskStream(task.ID) },
 		"from=" + instant(middle):          func(r record) bool { return !r.At.Before(middle) },
@@ -92,15 +102,21 @@ func TestAuditEvents(t *testing.T) {
 		var want []record
 		for _, r := range slices.Backward(all) {
 			if choose(r) {
-				want = append(want, r)
+				want = append(want, r.told())
 			}
 		}
 		for _, limit := range []int{1, 2, 3, len(all), 200} {
 			got := pages[record](t, bob, "/api/audit/events?"+query, limit)
+			for i := range got {
+				got[i] = got[i].told()
+			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%q, %d at a time: %v, not %v", query, limit, positions(got), positions(want))
 			}
 		}
+	}
+	for _, query := range []string{"type=task", "type=task.*,nothing.done", "type=%25", "type=*", "noun=nothing", "id=" + task.ID.String(), "noun=task&id=x"} {
+		bob.call(t, "GET", "/api/audit/events?"+query, nil).want(t, 422)
 	}
 	a := bob.call(t, "GET", "/api/audit/events", nil).want(t, 200)
 	if a.position(t) != ada.head(t) {
@@ -113,6 +129,18 @@ func TestAuditEvents(t *testing.T) {
 			}
 		}
 	}
+}
+
+// told is a record as a list and a replay have it alike: names and addresses are opened in the one, and sealed in the other.
+func (r record) told() record {
+	if data, is := r.Data.(map[string]any); is {
+		for _, name := range []string{"email", "full_name"} {
+			if data[name] != nil {
+				data[name] = "somebody"
+			}
+		}
+	}
+	return r
 }
 
 func positions(records []record) (all []int64) {
@@ -181,12 +209,88 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	slices.Reverse(all)
-	if diff := cmp.Diff(all, pages[record](t, ada, "/api/audit/events", 7)); diff != "" {
+	listed := pages[record](t, ada, "/api/audit/events", 7)
+	for i := range listed {
+		all[i], listed[i] = all[i].told(), listed[i].told()
+	}
+	if diff := cmp.Diff(all, listed); diff != "" {
 		t.Errorf("the list is not the replay backwards: %s", diff)
 	}
 	for _, query := range []string{"from=0", "from=-1", "from=x", "from=", "from=1&from=2", "from=1.5", "from=9223372036854775808", "follow=maybe", "since=1"} {
 		if a := ada.call(t, "GET", "/api/audit/replay?"+query, nil); a.status != 422 {
 			t.Errorf("%s: %d %.200s", query, a.status, a.body)
 		}
+	}
+}
+
+// entry is a record with what is known of it.
+type entry struct {
+	record
+	Who   *struct{ ID, Name, Status string }
+	About struct{ Noun, ID, Title, Key string }
+	Text  string
+}
+
+// An auditor reads who did what to what, in words, also of those who left; whoever may not read members reads no names, and of
+// somebody who was erased nobody does.
+func TestAuditInWords(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)
+	ada := p[0].signUp(t)
+	bob := ada.member(t, "member")
+	project := ada.newProject(t, object{"key": "WEB"})
+	task := ada.newTask(t, object{"title": "Paint the door", "due_on": "2027-03-03", "project_id": project.ID})
+	bob.call(t, "PATCH", taskPath(task), object{"due_on": "2027-03-07"}).want(t, 200)
+	bob.call(t, "PATCH", taskPath(task), object{"due_on": nil, "priority": "high", "description": "Twice."}).want(t, 200)
+	bob.call(t, "POST", taskPath(task, "complete"), nil).want(t, 200)
+	ada.call(t, "PUT", taskPath(task, "assignees", bob.id.String()), nil).want(t, 204)
+	ada.call(t, "DELETE", "/api/members/"+bob.id.String(), nil).want(t, 204)
+	read := func(c *client, accept string) map[string]entry {
+		a := c.call(t, "GET", "/api/audit/events?limit=200", nil, "Accept-Language: "+accept).want(t, 200)
+		last := map[string]entry{}
+		for _, e := range slices.Backward(decode[list[entry]](t, a).Items) {
+			last[e.Type] = e
+		}
+		return last
+	}
+	english := read(ada, "de, en;q=0.5")
+	for eventType, want := range map[string]string{
+		"task.completed":  bob.name + " completed WEB-1",
+		"task.updated":    bob.name + " changed WEB-1: the description, the due date from 7 March 2027 to nothing and the priority from “none” to “high”",
+		"task.assigned":   ada.name + " assigned WEB-1 to " + bob.name,
+		"member.removed":  ada.name + " removed " + bob.name,
+		"member.invited":  ada.name + " invited " + bob.name + " with the role “member”",
+		"project.created": ada.name + " made the project WEB",
+	} {
+		if got := english[eventType].Text; got != want {
+			t.Errorf("%s is told as %q, want %q", eventType, got, want)
+		}
+	}
+	done := english["task.completed"]
+	if done.Who == nil || done.Who.Name != bob.name || done.Who.Status != "removed" || done.About.Noun != "task" || done.About.ID != task.ID.String() ||
+		done.About.Title != "Paint the door" || done.About.Key != "WEB-1" {
+		t.Errorf("%+v", done)
+	}
+	if data := fmt.Sprint(english["member.invited"].Data); !strings.Contains(data, bob.email) || !strings.Contains(data, bob.name) {
+		t.Errorf("the data is %s", data)
+	}
+	for accept, want := range map[string]string{"fr-BE,nl;q=0.3": bob.name + " a terminé WEB-1", "nl": bob.name + " rondde WEB-1 af", "*": bob.name + " completed WEB-1", "x;;": bob.name + " completed WEB-1"} {
+		if got := read(ada, accept)["task.completed"].Text; got != want {
+			t.Errorf("in %s it is %q", accept, got)
+		}
+	}
+	script, _ := ada.newToken(t, domain.Grant{Resource: "audit", Action: "read", Scope: domain.All})
+	narrow := read(script, "en")
+	text := fmt.Sprint(narrow)
+	if strings.Contains(text, bob.name) || strings.Contains(text, bob.email) || narrow["task.completed"].Who.Name != "" || narrow["task.completed"].Text != "a member completed WEB-1" {
+		t.Errorf("whoever may not read members reads %s", text)
+	}
+	if err := p[0].db.Do(t.Context(), ada.workspace, pg.Exec(`delete from data_key where subject = $1`, bob.id)); err != nil {
+		t.Fatal(err)
+	}
+	fresh := p[0].site.newProcess(t, false) // it keeps no key open
+	erased := read(ada.on(fresh), "en")
+	if e := erased["task.completed"]; e.Who.Name != "" || e.Who.Status != "erased" || e.Text != "somebody who was erased completed WEB-1" {
+		t.Errorf("of somebody erased: %+v", e)
 	}
 }

@@ -145,7 +145,7 @@ func (c *client) invitationCode(t tester, m *client) string {
 func (c *client) react(t tester, invited uuid.UUID) {
 	t.Helper()
 	var records []eventstore.Record
-	if err := c.db.Read(context.Background(), c.workspace, eventstore.Newest(&records, eventstore.Filter{Type: "member.invited"}, 1000)); err != nil {
+	if err := c.db.Read(context.Background(), c.workspace, eventstore.Newest(&records, eventstore.Filter{Types: []string{"member.invited"}}, 1000)); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range records {

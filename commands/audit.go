@@ -1,0 +1,119 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Entry is a record of the log as an auditor reads it.
+type Entry struct {
+	projections.Record
+	Origin Origin
+	Who    *Who // nil for Kluis itself
+	About  projections.Thing
+	Before map[string]string // the JSON of fields that were updated, as they were before
+}
+
+// Who is a member as an auditor reads of one. Name is empty where the reader may not see it, and of somebody who was erased.
+type Who struct {
+	ID     uuid.UUID
+	Name   string
+	Status string // erased, besides those of domain.Member
+}
+
+// Erased is the status of a member whose data key is gone.
+const Erased = "erased"
+
+// Audit is records with everything that is known of them.
+type Audit struct {
+	Entries []Entry
+	People  map[uuid.UUID]Who
+	Things  map[uuid.UUID]projections.Thing
+}
+
+// ReadAudit resolves who did what records tell of, and to what. Names and what else is personal are opened for whoever may read the
+// members.
+func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records []projections.Record) (Audit, error) {
+	known, err := c.Views.Context(ctx, by.Workspace, records)
+	if err != nil {
+		return Audit{}, err
+	}
+	origins, err := c.OpenOrigins(ctx, by.Workspace, records)
+	if err != nil {
+		return Audit{}, err
+	}
+	members, ids := make([]domain.Member, 0, len(known.Members)), make([]uuid.UUID, 0, len(known.Members))
+	for id, m := range known.Members {
+		members, ids = append(members, m), append(ids, id)
+	}
+	opens := by.Scope(domain.ReadMember) == domain.All
+	keys, err := c.Vault.Keys(ctx, by.Workspace, ids)
+	if err != nil {
+		return Audit{}, err
+	}
+	names := map[uuid.UUID]Person{}
+	if opens {
+		if names, err = c.OpenMembers(ctx, by.Workspace, members); err != nil {
+			return Audit{}, err
+		}
+	}
+	a := Audit{People: map[uuid.UUID]Who{}, Things: known.Things}
+	for _, m := range members {
+		who := Who{ID: m.ID, Name: names[m.ID].FullName, Status: m.Status}
+		if _, there := keys[m.ID]; !there {
+			who.Status = Erased
+		}
+		a.People[m.ID] = who
+		a.Things[m.ID] = projections.Thing{Noun: "member", ID: m.ID, Title: who.Name}
+	}
+	for i, r := range records {
+		e := Entry{Record: r, Origin: origins[i], About: projections.ThingOf(r), Before: known.Before[r.Position]}
+		if thing, there := a.Things[e.About.ID]; there {
+			e.About = thing
+		}
+		if r.Actor != nil {
+			who, there := a.People[*r.Actor]
+			if !there {
+				who = Who{ID: *r.Actor, Status: Erased}
+			}
+			e.Who = &who
+		}
+		if key, there := keys[e.About.ID]; there && opens && e.About.Noun == "member" {
+			e.Data = openData(key, r.Data)
+		}
+		a.Entries = append(a.Entries, e)
+	}
+	return a, nil
+}
+
+// openData opens what is personal in the data of an event about a member. What does not open is left as it is.
+func openData(key vault.Key, data json.RawMessage) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return data
+	}
+	opened := false
+	for name, sealedAs := range map[string]string{"email": emailField, "full_name": nameField} {
+		var sealed string
+		if json.Unmarshal(fields[name], &sealed) != nil || sealed == "" {
+			continue
+		}
+		plain, err := key.Open(sealedAs, sealed)
+		if err != nil {
+			continue
+		}
+		fields[name], _ = json.Marshal(plain) // a string cannot fail
+		opened = true
+	}
+	if !opened {
+		return data
+	}
+	text, _ := json.Marshal(fields)
+	return text
+}

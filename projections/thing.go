@@ -1,0 +1,149 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// Thing is what a record of the log is about.
+type Thing struct {
+	Noun  string
+	ID    uuid.UUID // uuid.Nil for a noun of which there is one
+	Title string    // as it is now; empty for one that has none, or a name that is sealed
+	Key   string    // such as WEB-12; empty for one that has none
+}
+
+// ThingOf says what a record is about: its type has the noun; the id is in its data, or in the name of its stream.
+func ThingOf(r Record) Thing {
+	noun, _, _ := strings.Cut(r.Type, ".")
+	thing := Thing{Noun: noun}
+	var data map[string]json.RawMessage
+	_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
+	for _, field := range []string{noun + "_id", "entry_id"} {
+		if json.Unmarshal(data[field], &thing.ID) == nil && thing.ID != uuid.Nil {
+			return thing
+		}
+	}
+	thing.ID, _ = domain.StreamID(noun, r.Stream)
+	return thing
+}
+
+// titled has the queries for how things are called, by noun: those of a noun that is not here have their ids alone.
+var titled = map[string]string{
+	"workspace":   `select id, name as title, '' as key from workspace where id = any($1)`,
+	"role":        `select id, name as title, '' as key from role where id = any($1)`,
+	"project":     `select id, name as title, key from project where id = any($1)`,
+	"task":        `select id, title, coalesce(key, '') as key from task where id = any($1)`,
+	"tag":         `select id, name as title, '' as key from tag where id = any($1)`,
+	"comment":     `select id, left(body, 100) as title, '' as key from comment where id = any($1)`,
+	"integration": `select id, name as title, '' as key from integration where id = any($1)`,
+	"token":       `select id, name as title, '' as key from token where id = any($1)`,
+}
+
+// refers says which noun a field of an event names by id.
+var refers = map[string]string{
+	"role": "role", "roles": "role", "member_id": "member", "assignee_ids": "member", "lead_id": "member",
+	"task_id": "task", "parent_id": "task", "project_id": "project", "tag_id": "tag", "tag_ids": "tag", "into_id": "tag",
+}
+
+// Refers is the noun that a field of an event names by id; empty for one that names none.
+func Refers(field string) string { return refers[field] }
+
+// Context is what is to be known of records to tell of them in words.
+type Context struct {
+	Things  map[uuid.UUID]Thing         // those that they are about, and those that they name
+	Members map[uuid.UUID]domain.Member // likewise, and who did it; also of those who left
+	Before  map[int64]map[string]string // by position: the JSON of fields that were updated, as they were before
+}
+
+// Context looks up what records are about, in one round trip: things as they are now, those that are gone as well.
+func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Record) (Context, error) {
+	ids := map[string][]uuid.UUID{}
+	var positions, versions []int64
+	var streams, fields []string
+	for _, r := range records {
+		if r.Actor != nil {
+			ids["member"] = append(ids["member"], *r.Actor)
+		}
+		thing := ThingOf(r)
+		ids[thing.Noun] = append(ids[thing.Noun], thing.ID)
+		var data map[string]json.RawMessage
+		_ = json.Unmarshal(r.Data, &data)
+		for field, value := range data {
+			if noun := refers[field]; noun != "" {
+				ids[noun] = append(ids[noun], idsIn(value)...)
+			}
+			if strings.HasSuffix(r.Type, ".updated") {
+				positions, versions = append(positions, r.Position), append(versions, int64(r.Version))
+				streams, fields = append(streams, r.Stream), append(fields, field)
+			}
+		}
+	}
+	c := Context{Things: map[uuid.UUID]Thing{}, Members: map[uuid.UUID]domain.Member{}, Before: map[int64]map[string]string{}}
+	var members []domain.Member
+	query := []pg.Statement{pg.Rows(&members, `select `+memberColumns+` from member where id = any($1)`, ids["member"])}
+	found := map[string]*[]struct {
+		ID         uuid.UUID
+		Title, Key string
+	}{}
+	for noun, sql := range titled {
+		if len(ids[noun]) > 0 {
+			rows := new([]struct {
+				ID         uuid.UUID
+				Title, Key string
+			})
+			found[noun] = rows
+			query = append(query, pg.Rows(rows, sql, ids[noun])) //sqlcheck:allow one of those above
+		}
+	}
+	var before []struct {
+		Position int64
+		Field    string
+		Old      *string
+	}
+	if positions != nil {
+		query = append(query, pg.Rows(&before, selectBefore, positions, streams, versions, fields))
+	}
+	if err := p.db.Read(ctx, w, query...); err != nil {
+		return c, err
+	}
+	for _, m := range members {
+		c.Members[m.ID] = m
+	}
+	for noun, rows := range found {
+		for _, row := range *rows {
+			c.Things[row.ID] = Thing{noun, row.ID, row.Title, row.Key}
+		}
+	}
+	for _, b := range before {
+		if c.Before[b.Position] == nil {
+			c.Before[b.Position] = map[string]string{}
+		}
+		if b.Old != nil {
+			c.Before[b.Position][b.Field] = *b.Old
+		}
+	}
+	return c, nil
+}
+
+// selectBefore finds, for fields of updated things, what the event before had that set the field: some way back, and no further.
+const selectBefore = `select a.position, a.field, (select e.data -> a.field from event e
+		where e.stream = a.stream and e.version < a.version and e.version > a.version - 200 and (e.data -> a.field) is not null
+		order by e.version desc limit 1)::text as old
+	from unnest($1::bigint[], $2::text[], $3::int[], $4::text[]) as a (position, stream, version, field)`
+
+// idsIn are the ids in a value: one, some, or none.
+func idsIn(value json.RawMessage) (ids []uuid.UUID) {
+	var one uuid.UUID
+	if json.Unmarshal(value, &one) == nil && one != uuid.Nil {
+		return []uuid.UUID{one}
+	}
+	_ = json.Unmarshal(value, &ids)
+	return ids
+}
