@@ -19,18 +19,21 @@ type Thing struct {
 	Key   string    // such as WEB-12; empty for one that has none
 }
 
-// ThingOf says what a record is about: its type has the noun; the id is in its data, or in the name of its stream.
+// ThingOf says what a record is about: its type has the noun; the id is in the name of its stream, or in its data where things share one.
 func ThingOf(r Record) Thing {
 	noun, _, _ := strings.Cut(r.Type, ".")
 	thing := Thing{Noun: noun}
+	var own bool
+	if thing.ID, own = domain.StreamID(noun, r.Stream); own {
+		return thing
+	}
 	var data map[string]json.RawMessage
 	_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
 	for _, field := range []string{noun + "_id", "entry_id"} {
 		if json.Unmarshal(data[field], &thing.ID) == nil && thing.ID != uuid.Nil {
-			return thing
+			break
 		}
 	}
-	thing.ID, _ = domain.StreamID(noun, r.Stream)
 	return thing
 }
 

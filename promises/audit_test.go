@@ -285,7 +285,9 @@ func TestAuditInWords(t *testing.T) {
 	if strings.Contains(text, bob.name) || strings.Contains(text, bob.email) || narrow["task.completed"].Who.Name != "" || narrow["task.completed"].Text != "a member completed WEB-1" {
 		t.Errorf("whoever may not read members reads %s", text)
 	}
-	if err := p[0].db.Do(t.Context(), ada.workspace, pg.Exec(`delete from data_key where subject = $1`, bob.id)); err != nil {
+	if err := p[0].db.InAsOwner(t.Context(), ada.workspace, func(tx *pg.Tx) error {
+		return tx.Run(t.Context(), pg.Exec(`delete from data_key where subject = $1`, bob.id))
+	}); err != nil {
 		t.Fatal(err)
 	}
 	fresh := p[0].site.newProcess(t, false) // it keeps no key open
