@@ -71,6 +71,15 @@ func Decode(eventType string, data []byte) (Event, error) {
 // Types is every event type there is, sorted.
 func Types() []string { return slices.Sorted(maps.Keys(decoders)) }
 
+// Nouns are what the types of events begin with, sorted.
+func Nouns() (nouns []string) {
+	for _, t := range Types() {
+		noun, _, _ := strings.Cut(t, ".")
+		nouns = append(nouns, noun)
+	}
+	return slices.Compact(nouns)
+}
+
 // TypesOf gives the event types that are named, of a noun when that is named, too; nil for all. A name may be <noun>.*, for every
 // type of the noun.
 func TypesOf(names []string, noun string) ([]string, error) {

@@ -86,7 +86,7 @@ type Filter struct {
 // About chooses the records of one thing.
 type About struct {
 	ID      uuid.UUID
-	Field   string   // of the data that holds the id, in streams that several things share
+	Fields  []string // of the data, one of which holds the id in streams that several things share
 	Own     []string // streams of the thing alone
 	Streams []string // all in which there may be some
 }
@@ -96,7 +96,7 @@ func (f Filter) args() []any {
 	if f.About != nil {
 		about = *f.About
 	}
-	return []any{f.Actor, f.Types, f.Stream, f.From, f.To, f.Before, f.Text, f.About != nil, about.Streams, about.Own, about.Field, about.ID.String(), f.After, f.UpTo}
+	return []any{f.Actor, f.Types, f.Stream, f.From, f.To, f.Before, f.Text, f.About != nil, about.Streams, about.Own, about.Fields, about.ID.String(), f.After, f.UpTo}
 }
 
 const chosen = ` from event
@@ -107,7 +107,7 @@ const chosen = ` from event
 		  and ($5::timestamptz is null or at <= $5)
 		  and ($6::bigint = 0 or position < $6)
 		  and ($7 = '' or strpos(lower(data::text), lower($7)) > 0)
-		  and (not $8 or stream = any($9) and (stream = any($10) or data ->> $11::text = $12))
+		  and (not $8 or stream = any($9) and (stream = any($10) or exists (select from unnest($11::text[]) f where data ->> f = $12)))
 		  and position > $13
 		  and ($14::bigint = 0 or position <= $14)`
 

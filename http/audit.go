@@ -67,7 +67,7 @@ type (
 		Actor  Ref      `query:"actor" doc:"Only what this member did."`
 		Type   []string `query:"type" maxItems:"50" doc:"Only events of these types, comma separated; task.* is every type of the noun. 422 for a type that there is not." example:"task.completed,comment.*"`
 		Noun   string   `query:"noun" maxLength:"50" doc:"Only events about this kind of thing: what their types begin with." example:"task"`
-		ID     Ref      `query:"id" doc:"Only events about this thing; noun says what it is."`
+		ID     Ref      `query:"id" doc:"Only events about this thing."`
 		Stream string   `query:"stream" maxLength:"100" doc:"Only records of this stream."`
 		From   Instant  `query:"from" doc:"Only records at or after this instant."`
 		To     Instant  `query:"to" doc:"Only records at or before this instant."`
@@ -126,11 +126,8 @@ func (f AuditFilter) filter() (projections.Filter, error) {
 		return projections.Filter{}, err
 	}
 	chosen := projections.Filter{Actor: f.Actor.Value, Types: types, Stream: f.Stream, From: f.From.Value, To: f.To.Value, Text: f.Text}
-	if id := f.ID.Value; id != nil {
-		if f.Noun == "" {
-			return chosen, domain.InvalidField("/noun", "say what the id is of")
-		}
-		chosen.About = projections.AboutThing(f.Noun, *id)
+	if f.ID.Value != nil {
+		chosen.About = projections.AboutThing(*f.ID.Value)
 	}
 	return chosen, nil
 }

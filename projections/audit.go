@@ -40,20 +40,13 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 	}
 }
 
-// AboutThing chooses the records of a thing. Those in which another thing names it are not among them.
-func AboutThing(noun string, id uuid.UUID) *eventstore.About {
-	own := []string{noun + "-" + id.String()}
-	about := &eventstore.About{ID: id, Field: noun + "_id"}
-	switch noun {
-	case "member":
-		own = []string{domain.AccountStream(id)}
-		about.Streams = []string{domain.RosterStream}
-	case "role":
-		about.Streams = []string{domain.RosterStream}
-	case "tag":
-		about.Streams = []string{domain.TagsStream}
+// AboutThing chooses the records of the thing with an id, whatever it is. Those of another thing that name it are not among them.
+func AboutThing(id uuid.UUID) *eventstore.About {
+	about := &eventstore.About{ID: id, Own: []string{domain.AccountStream(id)}, Fields: []string{"member_id", "role_id", "tag_id"}}
+	for _, noun := range domain.Nouns() {
+		about.Own = append(about.Own, noun+"-"+id.String())
 	}
-	about.Own, about.Streams = own, append(about.Streams, own...)
+	about.Streams = append([]string{domain.RosterStream, domain.TagsStream}, about.Own...)
 	return about
 }
 
