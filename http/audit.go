@@ -36,7 +36,7 @@ type (
 		Type     string          `json:"type" example:"task.completed"`
 		At       time.Time       `json:"at"`
 		Actor    *uuid.UUID      `json:"actor" doc:"The member who did it; null for Kluis itself."`
-		Who      *whoBody        `json:"who"`
+		Who      *whoBody        `json:"who" doc:"Who did it; null for Kluis itself."`
 		About    aboutBody       `json:"about"`
 		Text     string          `json:"text" doc:"What happened, in words, in the language of Content-Language. Things are called as they are called now." example:"Anna moved WEB-12"`
 		Meta     *metaBody       `json:"meta" doc:"Where the request came from; null when that is not known, or the person was erased."`
@@ -71,7 +71,7 @@ type (
 		Stream string   `query:"stream" maxLength:"100" doc:"Only records of this stream."`
 		From   Instant  `query:"from" doc:"Only records at or after this instant."`
 		To     Instant  `query:"to" doc:"Only records at or before this instant."`
-		Text   string   `query:"text" maxLength:"200" doc:"Only events that have this text in their data, whatever the case of its letters. What is sealed is not found."`
+		Text   string   `query:"text" maxLength:"200" doc:"Only events that have this text in their data, whatever the case of its letters. What is sealed is not found." example:"door"`
 	}
 	// Told says in which language the log is told.
 	Told struct {

@@ -139,6 +139,8 @@ var glossary = map[string]word{
 	"type":             {"The type of the event: a noun and what happened to it.", "task.completed"},
 	"at":               {"When it was committed, by the clock of the database.", nil},
 	"actor":            {"The member who did it; null for Kluis itself.", nil},
+	"EntryBody.data":   {"The event. Names and addresses in it are opened for whoever may read all members; a replay has them sealed.", map[string]any{"due_on": "2026-03-07"}},
+	"EntryBody.who":    {"Who did it; null for Kluis itself.", map[string]any{"id": exampleID, "name": "Anna Peeters", "status": "active"}},
 	"data":             {"The event as it was written. Personal data is sealed.", nil},
 	"meta":             {"Where the request came from.", nil},
 	"changes":          {"The fields that changed.", nil},

@@ -77,7 +77,7 @@ func (w *words) tell(a commands.Audit, e commands.Entry) string {
 	_ = json.Unmarshal(e.Data, &t.data) // nothing is in one that is no object
 	sentence, known := w.Types[e.Type]
 	switch {
-	case !known && strings.HasSuffix(e.Type, ".updated"):
+	case !known && projections.Updates(e.Type):
 		sentence = w.Updated
 	case !known:
 		sentence = w.Other

@@ -58,6 +58,11 @@ var refers = map[string]string{
 // Refers is the noun that a field of an event names by id; empty for one that names none.
 func Refers(field string) string { return refers[field] }
 
+// Updates tells of a type of event that its fields are those that changed, and no others.
+func Updates(eventType string) bool {
+	return strings.HasSuffix(eventType, ".updated") || eventType == "workspace.time_rules_changed"
+}
+
 // Context is what is to be known of records to tell of them in words.
 type Context struct {
 	Things  map[uuid.UUID]Thing         // those that they are about, and those that they name
@@ -82,7 +87,7 @@ func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Rec
 			if noun := refers[field]; noun != "" {
 				ids[noun] = append(ids[noun], idsIn(value)...)
 			}
-			if strings.HasSuffix(r.Type, ".updated") {
+			if Updates(r.Type) {
 				positions, versions = append(positions, r.Position), append(versions, int64(r.Version))
 				streams, fields = append(streams, r.Stream), append(fields, field)
 			}
