@@ -77,6 +77,14 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	return err
 }
 
+// key is what makes the append happen once, with what a repeat is answered besides the events.
+func (a *attempt) key(answer string) *Once {
+	if a.once == nil {
+		return nil
+	}
+	return &Once{Key: a.once.Key, Fingerprint: a.once.Fingerprint, Answer: answer}
+}
+
 // ended refuses who came with a session or token that is no more.
 func ended() error {
 	return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
@@ -90,6 +98,8 @@ type plan struct {
 	with     []write // to further streams in the same append, when there are events at all
 	guarding []eventstore.Guard
 	also     []pg.Statement // in the transaction that stores the events, before them: all of it happens, or nothing
+	partly   bool           // some of what was asked for is refused, which takes a decision as fresh as any refusal
+	answer   string         // that a repeat is given besides the events; empty when these say all
 }
 
 // write is events for a stream that is at a version, or at any.
@@ -104,6 +114,7 @@ type effect struct {
 	records  []domain.Record // none for a no-op
 	repeated bool            // the records, and the position, are of the first time that the key was used
 	position int64
+	answer   string // of the plan, when it is repeated
 }
 
 // outcome is what became of a command, in a word for its metric.
@@ -155,7 +166,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		if nothing && !a.behind(asked) {
 			return effect{position: a.mark.Position}, nil
 		}
-		if err == nil && !nothing {
+		if stale := err == nil && p.partly && a.behind(asked); err == nil && !nothing && !stale {
 			var done effect
 			if done, err = c.append(ctx, a, p); err == nil {
 				return done, nil
@@ -257,13 +268,13 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	}
 	p.guarding = append(p.guarding, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
-		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Key: a.once,
+		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Key: a.key(p.answer),
 	}, p.also)
 	if err != nil {
 		return effect{}, err
 	}
 	if receipt.Repeated {
-		return c.repeat(ctx, a.by, eventstore.Found{First: receipt.First, Last: receipt.Last, Same: true})
+		return c.repeat(ctx, a.by, eventstore.Found{First: receipt.First, Last: receipt.Last, Same: true, Answer: receipt.Answer})
 	}
 	records, err := projections.Decode(receipt.Records)
 	return effect{records: records, position: receipt.Last}, err
@@ -305,7 +316,7 @@ func (c *Commands) repeat(ctx context.Context, by projections.Actor, first event
 	if first.First <= first.Last {
 		records, err = c.Views.Range(ctx, by.Workspace, first.First, first.Last)
 	}
-	return effect{records: records, repeated: true, position: first.Last}, err
+	return effect{records: records, repeated: true, position: first.Last, answer: first.Answer}, err
 }
 
 // result folds what was appended into the state that was decided on. For a repeated command it is the state that the

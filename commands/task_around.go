@@ -79,29 +79,43 @@ type around struct {
 	tagged    int // the version of the tags
 	externals map[uuid.UUID]domain.TaskExternal
 	places    places
+	numbered  map[uuid.UUID]bool // those that came into a project by a wish before
 }
 
 // lookAround looks up, in one round trip, the projects, parents, people, tags, external ids and places that tasks are to have.
 func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error) {
-	f := &around{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}}
-	var tasks, parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID
+	f := &around{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
+	var parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID
+	many := len(wishes) > 1               // what one needs may depend on those before it: it is looked up in any case
+	called := map[uuid.UUID]domain.Task{} // what tasks are called elsewhere, wish by wish
 	for _, w := range wishes {
-		tasks = append(tasks, w.task.ID)
-		f.tasks[w.task.ID] = projections.Row[domain.Task]{State: w.task, At: w.task.Version}
-		parents = append(parents, some(w.parent())...)
-		if w.task.Moves(w.change) {
+		id := w.task.ID
+		if _, known := f.tasks[id]; !known {
+			f.tasks[id] = projections.Row[domain.Task]{State: w.task, At: w.task.Version, Reach: domain.Reach{Own: true}}
+		}
+		moves := w.task.Moves(w.change) || many && w.change.ProjectID.Set
+		if moves || w.change.ParentID.Set {
+			parents = append(parents, some(w.task.ParentID, w.change.ParentID.Value)...)
+		}
+		if moves {
 			projects = append(projects, some(w.change.ProjectID.Value)...)
 		}
-		if w.made == nil && (w.task.Moves(w.change) || w.change.ParentID.Set && len(wishes) > 1) {
-			movers = append(movers, w.task.ID)
+		if w.made == nil && (moves || many && w.change.ParentID.Set) {
+			movers = append(movers, id)
 		}
-		people = append(people, newPeople(w.task.AssigneeIDs, w.change.AssigneeIDs)...)
+		if w.change.AssigneeIDs != nil {
+			people = append(people, *w.change.AssigneeIDs...)
+		}
 		if w.change.TagIDs != nil {
-			tagged, tags = append(tagged, w.task.ID), append(tags, *w.change.TagIDs...)
+			tagged, tags = append(tagged, id), append(tags, *w.change.TagIDs...)
 		}
-		if is, will := w.external(); will != nil && !same(is, will) {
+		if before, again := called[id]; again {
+			w.task.ExternalSource, w.task.ExternalID = before.ExternalSource, before.ExternalID
+		}
+		if _, will := w.external(); will != nil && (w.change.ExternalSource.Set || w.change.ExternalID.Set) {
 			externals = append(externals, will.Key())
 		}
+		called[id] = domain.Task{ExternalSource: after(w.task.ExternalSource, w.change.ExternalSource), ExternalID: after(w.task.ExternalID, w.change.ExternalID)}
 		anchors = append(anchors, some(w.change.Before, w.change.After)...)
 	}
 	var below subtasks
@@ -185,12 +199,8 @@ func (f *around) grant(w wish) (draft, error) {
 	if err != nil {
 		return d, err
 	}
-	id := w.task.ID
-	put, err := f.places.put(&d, w, f.by, f.head)
-	if err != nil {
-		return d, err
-	}
-	d.write(domain.TaskStream(id), w.task.Version, append(events, put...)...)
+	stream := domain.TaskStream(w.task.ID)
+	d.write(stream, f.tasks[w.task.ID].At, events...)
 	if w.change.TagIDs != nil {
 		d.guard(domain.TagsStream, f.tagged)
 	}
@@ -205,7 +215,12 @@ func (f *around) grant(w wish) (draft, error) {
 			return d, err
 		}
 	}
-	return d, f.claim(&d, w)
+	if err := f.claim(&d, w); err != nil {
+		return d, err
+	}
+	put, err := f.places.put(&d, w, f.by, f.head)
+	d.write(stream, f.tasks[w.task.ID].At, put...)
+	return d, err
 }
 
 // events are those of the task's own stream, but for its place.
@@ -280,8 +295,10 @@ func (f *around) move(d *draft, w wish, project *uuid.UUID) error {
 		return err
 	}
 	d.guard(domain.ProjectStream(*project), found.At)
-	d.follow(domain.KeyStream(found.State.Key), eventstore.Any, domain.NumberTask(w.task.ID)...)
-	for _, t := range along {
+	for _, t := range append([]domain.Task{w.task}, along...) {
+		if f.numbered[t.ID] { // the streams of two keys are in no order among themselves
+			return domain.InvalidField("/project_id", "an operation before has brought the task, or one below it, into a project: it moves once a request")
+		}
 		d.follow(domain.KeyStream(found.State.Key), eventstore.Any, domain.NumberTask(t.ID)...)
 	}
 	return found.State.NewTasks()

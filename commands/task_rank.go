@@ -7,9 +7,10 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// places are where tasks can be put: beside those that were looked up.
+// places are where tasks can be put: beside those that were looked up, as they are and as they become.
 type places struct {
-	at map[uuid.UUID]projections.Anchor
+	at    map[uuid.UUID]projections.Anchor
+	ranks []string // that were given since
 }
 
 func newPlaces(found []projections.Anchor) places {
@@ -36,9 +37,38 @@ func (p *places) put(d *draft, w wish, by projections.Actor, head int64) ([]doma
 	}
 	d.guard(domain.TaskStream(*id), beside.Version)
 	d.rely(projections.ProjectGuard(by, beside.ProjectID, beside.ProjectVersion, domain.ReadTask)...)
+	gap := p.gap(beside, before != nil)
+	events, err := w.task.Put(gap, head)
+	p.note(w.task.ID, events, gap)
+	return events, err
+}
+
+// gap is the place directly before, or behind, a task: what was put into it since is left out.
+func (p *places) gap(beside projections.Anchor, before bool) domain.RankGap {
 	gap := domain.RankGap{Low: beside.Rank, High: beside.Behind}
-	if before != nil {
+	if before {
 		gap = domain.RankGap{Low: beside.Before, High: beside.Rank}
 	}
-	return w.task.Put(gap, head)
+	for _, rank := range p.ranks {
+		inside := gap.Low < rank && (rank < gap.High || gap.High == "")
+		switch {
+		case inside && before:
+			gap.Low = rank
+		case inside:
+			gap.High = rank
+		}
+	}
+	return gap
+}
+
+// note remembers where a task was put.
+func (p *places) note(task uuid.UUID, events []domain.Event, gap domain.RankGap) {
+	for _, e := range events {
+		ranked := e.(domain.TaskRanked)
+		p.ranks = append(p.ranks, ranked.Rank)
+		if anchor, beside := p.at[task]; beside {
+			anchor.Rank, anchor.Before, anchor.Behind = ranked.Rank, gap.Low, gap.High
+			p.at[task] = anchor
+		}
+	}
 }

@@ -121,6 +121,7 @@ type Guard struct {
 type Key struct {
 	Key         [sha256.Size]byte // who, which operation, and the client's key
 	Fingerprint [sha256.Size]byte // of what is asked for: the same key for something else is refused
+	Answer      string            // JSON that the command is answered with besides its events; empty for nothing
 }
 
 // KeyLife is for how long a key is remembered.
@@ -130,7 +131,8 @@ const KeyLife = 24 * time.Hour
 type Receipt struct {
 	First, Last int64 // the positions of its events; when it had none, Last is the head of then, and First the one behind it
 	Records     []Record
-	Repeated    bool // the key was known: the positions are those of the first time, Records is empty
+	Repeated    bool   // the key was known: the positions are those of the first time, Records is empty
+	Answer      string // of the first time, when Repeated
 }
 
 // MovedError says that a stream was not at the version on which the command decided.

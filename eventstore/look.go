@@ -21,6 +21,7 @@ type keyRow struct {
 	First       int64
 	Last        int64
 	Expired     bool
+	Answer      string
 }
 
 // clockSlack is how far the head may be ahead of the database's clock: a standby's clock that took over is not the
@@ -86,7 +87,7 @@ type streamRow struct {
 const (
 	lockHead       = `select position, last, pruned > 0, extract(epoch from at - clock_timestamp())::float8 from head for update`
 	selectVersions = `select s.stream, ` + versionOf + ` as version from unnest($1::text[]) as s (stream)`
-	selectKeys     = `select key, fingerprint, first, last, at < now() - make_interval(secs => $2) as expired
+	selectKeys     = `select key, fingerprint, first, last, coalesce(answer::text, '') as answer, at < now() - make_interval(secs => $2) as expired
 		from dedupe where key = any($1::bytea[])`
 	selectPositions = `select ` + recordColumns + ` from event where position = any($1::bigint[]) order by position`
 
@@ -114,12 +115,12 @@ func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
 	case !bytes.Equal(k.Fingerprint, r.append.Key.Fingerprint[:]):
 		return Receipt{}, true, &KeyReusedError{}
 	}
-	return Receipt{First: k.First, Last: k.Last, Repeated: true}, true, nil
+	return Receipt{First: k.First, Last: k.Last, Repeated: true, Answer: k.Answer}, true, nil
 }
 
 // remember lets a later request of the same batch find the key.
 func (f lookup) remember(r *request, receipt Receipt) {
 	if k := r.append.Key; k != nil {
-		f.keys[k.Key] = keyRow{Key: k.Key[:], Fingerprint: k.Fingerprint[:], First: receipt.First, Last: receipt.Last}
+		f.keys[k.Key] = keyRow{Key: k.Key[:], Fingerprint: k.Fingerprint[:], First: receipt.First, Last: receipt.Last, Answer: k.Answer}
 	}
 }

@@ -169,10 +169,11 @@ func (s *Store) Each(ctx context.Context, w pg.Workspace, from int64, fn func(Re
 type Found struct {
 	First, Last int64
 	Same        bool // it was used for the same request
+	Answer      string
 }
 
 // FindKey looks up whether a key is known: no row, or one.
 func FindKey(into *[]Found, k Key) pg.Statement {
-	return pg.Rows(into, `select first, last, fingerprint = $2 as same from dedupe
+	return pg.Rows(into, `select first, last, fingerprint = $2 as same, coalesce(answer::text, '') as answer from dedupe
 		where key = $1 and at >= now() - make_interval(secs => $3)`, k.Key[:], k.Fingerprint[:], KeyLife.Seconds())
 }

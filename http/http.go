@@ -33,6 +33,7 @@ var nouns = []func(*api){
 	role,
 	project,
 	task,
+	taskBulk,
 	tag,
 	comment,
 	timeEntry,

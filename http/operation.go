@@ -156,6 +156,9 @@ func (op operation) describe(a *api) huma.Operation {
 		Security:     op.Access.security(),
 		MaxBodyBytes: -1, BodyReadTimeout: -1, // body.go has read it by then
 	}
+	if op.Method != http.MethodGet && op.Method != http.MethodDelete {
+		described.Extensions["x-max-body"] = op.MaxBody // bytes
+	}
 	if !slices.ContainsFunc(a.huma.OpenAPI().Tags, func(t *huma.Tag) bool { return t.Name == op.Tag }) {
 		a.huma.OpenAPI().Tags = append(a.huma.OpenAPI().Tags, &huma.Tag{Name: op.Tag})
 	}

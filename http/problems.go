@@ -76,6 +76,7 @@ var problems = map[string]string{
 	"parent_deleted":       "The task above it is deleted. Restore that one first.",
 	"relation_circle":      "The relation would close a circle.",
 	"too_many_relations":   "The task has as many relations as it can have.",
+	"operations_refused":   "Some of the operations are refused, so that none was done. `errors` points to each.",
 	"too_many_subtasks":    "Too many tasks below it would go along. Do it for some of those first.",
 	"time_overlap":         "A member works on one thing at a time: the entry overlaps another one.",
 	"period_locked":        "The days are locked: nothing changes in them. An admin can lift the lock.",

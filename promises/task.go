@@ -17,6 +17,11 @@ var _ = bring(noun{
 		return x.newTask(t, object{"title": x.private(), "description": x.private(), "project_id": x.things["home"]}).ID
 	},
 	bodies: map[string]func(x *tenant) object{
+		"bulk-tasks": func(x *tenant) object {
+			return object{"atomic": true, "operations": []object{
+				{"op": "create", "task": object{"title": uuid.NewString(), "project_id": x.things["home"]}},
+				{"op": "update", "id": x.things["task"], "task": object{"description": uuid.NewString()}}}}
+		},
 		"create-task": func(x *tenant) object {
 			return object{"title": "t", "description": "d", "status": "open", "priority": "low", "start_on": "2026-01-31", "due_on": "2026-12-31",
 				"project_id": x.things["home"], "parent_id": x.things["task"], "assignee_ids": []uuid.UUID{x.things["member"]}, "tag_ids": []uuid.UUID{x.things["tag"]}, "estimate_minutes": 30,

@@ -47,7 +47,8 @@ create table dedupe (
     fingerprint bytea not null, -- SHA-256 of what was asked for
     first       bigint not null,
     last        bigint not null, -- the positions that came of it
-    at          timestamptz not null
+    at          timestamptz not null,
+    answer      json -- what the command was answered with, when its events alone do not say
 );
 create index on dedupe (at);
 grant select, insert, delete on dedupe to :role;
