@@ -93,7 +93,7 @@ func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err 
 		if len(part.events) == 0 {
 			continue
 		}
-		write, err := encode(part.stream, part.version, part.events)
+		write, err := encode(part.stream, part.version, part.events, nil)
 		if err != nil {
 			return a, err
 		}

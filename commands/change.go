@@ -25,6 +25,8 @@ type Request struct {
 	IfMatch []int // only when the thing is at one of these versions; nil for any
 	Once    *Once // the same key has one effect
 
+	Original *domain.Original // of what is imported
+
 	renew func(context.Context, projections.Actor) (*projections.Actor, error) // reads By anew; by the session unless set
 }
 
@@ -35,6 +37,7 @@ type Once = eventstore.Key
 type Result[T any] struct {
 	State    T
 	Position int64 // up to which a reader must have read to see it
+	Repeated bool  // it was done before, with the same key
 }
 
 // maxAttempts bounds how often a command decides. Each further attempt is on fresher read models.
@@ -46,6 +49,7 @@ type attempt struct {
 	by    projections.Actor
 	from  Origin
 	once  *Once
+	was   *domain.Original
 	mark  *projections.Mark  // of the first look: the decision is no fresher than that
 	alive bool               // at the first look: a session may end while a body is on its way
 	first []eventstore.Found // what the key was used for before, when it was
@@ -154,7 +158,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		if err := stepAside(ctx, try); err != nil {
 			return effect{}, err
 		}
-		a := &attempt{views: c.Views, by: by, from: r.Origin, once: r.Once}
+		a := &attempt{views: c.Views, by: by, from: r.Origin, once: r.Once, was: r.Original}
 		p, err := decide(a)
 		if errors.Is(err, errUsed) {
 			return c.repeat(ctx, by, a.first[0])
@@ -197,7 +201,7 @@ func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Once{Key: r.Once.Key, Fingerprint: [32]byte(own.MAC("request", string(r.Once.Fingerprint[:])))}, nil
+	return &Once{Key: r.Once.Key, Kept: r.Once.Kept, Fingerprint: [32]byte(own.MAC("request", string(r.Once.Fingerprint[:])))}, nil
 }
 
 // stepAside waits before a further try: not at first, then for a random while that grows to some tens of
@@ -256,7 +260,7 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	}
 	var writes []eventstore.Write
 	for _, w := range append([]write{{p.stream, p.version, p.events}}, p.with...) {
-		encoded, err := encode(w.stream, w.version, w.events)
+		encoded, err := encode(w.stream, w.version, w.events, a.was)
 		if err != nil {
 			return effect{}, err
 		}
@@ -344,14 +348,17 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 			model.Apply(&before, record)
 		}
 	}
-	return Result[T]{State: before, Position: done.position}, nil
+	return Result[T]{State: before, Position: done.position, Repeated: done.repeated}, nil
 }
 
 // encode makes a write of events of the domain.
-func encode(stream string, version int, events []domain.Event) (eventstore.Write, error) {
+func encode(stream string, version int, events []domain.Event, was *domain.Original) (eventstore.Write, error) {
 	w := eventstore.Write{Stream: stream, Expected: version}
 	for _, e := range events {
 		data, err := json.Marshal(e)
+		if err == nil {
+			data, err = domain.WithOriginal(data, was)
+		}
 		if err != nil {
 			return w, fmt.Errorf("encode %s: %w", domain.TypeOf(e), err)
 		}

@@ -188,7 +188,7 @@ func TestDepth(t *testing.T) {
 		if i > 0 {
 			created.ParentID = &ids[i-1]
 		}
-		chain.Writes = append(chain.Writes, ok(encode(domain.TaskStream(ids[i]), 0, []domain.Event{created})))
+		chain.Writes = append(chain.Writes, ok(encode(domain.TaskStream(ids[i]), 0, []domain.Event{created}, nil)))
 	}
 	chain.Actor = ada.id
 	if _, err := h.Store.Append(t.Context(), ada.in, chain); err != nil {

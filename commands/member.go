@@ -26,6 +26,7 @@ type Invitation struct {
 	Email, FullName string
 	Role            string
 	Language        string // empty: that of who invites
+	PlaceholderID   *uuid.UUID
 }
 
 func (i Invitation) check() (normal string, err error) {
@@ -41,7 +42,6 @@ func (i Invitation) check() (normal string, err error) {
 // InviteMember invites a person by e-mail, or once more to the same role when the code is used up or a minute old. The mail
 // with the code is a reaction to the event: see jobs. Each is counted, since strangers get the mails.
 func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitation) (Result[domain.Member], error) {
-	id := uuid.Must(uuid.NewV7())
 	normal, err := wanted.check()
 	if err != nil {
 		return Result[domain.Member]{}, err
@@ -51,11 +51,11 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
-	invited := domain.MemberInvited{MemberID: id}
-	key, insertKey, err := c.Vault.NewKey(w, id)
+	id, key, also, err := c.place(ctx, w, wanted.PlaceholderID)
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
+	invited := domain.MemberInvited{MemberID: id}
 	if invited.Email, invited.FullName, err = sealPerson(key, wanted.Email, wanted.FullName); err != nil {
 		return Result[domain.Member]{}, err
 	}
@@ -67,7 +67,8 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		var inviter []projections.MemberRow
 		var old []uuid.UUID
 		var roles []domain.OwnRole
-		if err := a.look(ctx, projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member),
+		var placed []projections.MemberRow
+		if err := a.look(ctx, projections.LoadMember(&placed, a.by, id), projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member),
 			projections.FindRole(&roles, wanted.Role)); err != nil {
 			return plan{}, err
 		}
@@ -76,6 +77,9 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		}
 		if invited.Role, err = mayGive(a.by, wanted.Role, roles); err != nil {
 			return plan{}, err
+		}
+		if wanted.PlaceholderID != nil && (len(placed) == 0 || placed[0].Status != domain.Placeholder) {
+			return plan{}, domain.InvalidField("/placeholder_id", "there is no such placeholder")
 		}
 		again, err := c.invitedBefore(ctx, w, same, old, wanted.Email, invited.Role)
 		if err != nil {
@@ -99,7 +103,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 			invited.Language = inviter[0].Language
 		}
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: []domain.Event{invited},
-			also: []pg.Statement{insertKey, setAddress(id, hash)}}, nil
+			also: append(also, setAddress(id, hash))}, nil
 	})
 	if err := settleInvite(context.WithoutCancel(ctx), try, err); err != nil {
 		return Result[domain.Member]{}, err
@@ -325,8 +329,10 @@ func (c *Commands) OpenMembers(ctx context.Context, w pg.Workspace, members []do
 }
 
 func openPerson(key vault.Key, m domain.Member) (p Person, err error) {
-	if p.Email, err = key.Open(emailField, string(m.Email)); err != nil {
-		return Person{}, err
+	if m.Status != domain.Placeholder {
+		if p.Email, err = key.Open(emailField, string(m.Email)); err != nil {
+			return Person{}, err
+		}
 	}
 	if p.FullName, err = key.Open(nameField, string(m.FullName)); err != nil {
 		return Person{}, err

@@ -31,7 +31,7 @@ func Restored(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Work
 		if err != nil {
 			return fmt.Errorf("end what the backup brought back: %w", err)
 		}
-		write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{done})
+		write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{done}, nil)
 		if err != nil {
 			return err
 		}

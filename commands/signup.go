@@ -253,7 +253,7 @@ func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundat
 		stream string
 		events []domain.Event
 	}{{domain.WorkspaceStream(w.ID), created}, {domain.RosterStream, []domain.Event{added}}} {
-		write, err := encode(part.stream, 0, part.events)
+		write, err := encode(part.stream, 0, part.events, nil)
 		if err != nil {
 			return f, err
 		}

@@ -167,7 +167,11 @@ func placeTime(ctx context.Context, a *attempt, made *creation, member, entry uu
 	err := a.look(ctx, projections.OverlappingTime(&others, member, entry, s))
 	made.with = []write{{domain.TimeStream(member), basis.Placed, domain.PlaceTime(entry)}}
 	made.guarding = append(made.guarding, rulesGuard(basis))
-	return domain.Around{Workspace: basis.Workspace, Now: basis.Now, Other: first(others)}, err
+	around := domain.Around{Workspace: basis.Workspace, Now: basis.Now, Other: first(others)}
+	if a.was != nil { // what is imported is as it was, whatever the rule is by now
+		around.Other = nil
+	}
+	return around, err
 }
 
 // lookAtWork looks up the task and the project that time is to be of, when the actor may do p there; is is the work of before, nil for a

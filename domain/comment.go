@@ -45,7 +45,7 @@ func (c *Comment) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case CommentCreated:
 		id, _ := StreamID("comment", r.Stream)
-		*c = Comment{ID: id, TaskID: e.TaskID, Body: e.Body, CreatedBy: r.Actor, CreatedAt: r.At}
+		*c = Comment{ID: id, TaskID: e.TaskID, Body: e.Body, CreatedBy: r.Who(), CreatedAt: r.When()}
 	case CommentUpdated:
 		c.Body = e.Body
 	case CommentDeleted:

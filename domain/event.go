@@ -24,6 +24,7 @@ type Record struct {
 	At       time.Time
 	Actor    uuid.UUID // the member who did it; uuid.Nil for Kluis itself
 	Event    Event
+	Original *Original // nil when it was done here: see When and Who
 }
 
 // Personal is a personal datum (a name, an e-mail address) as events and states hold it: sealed under

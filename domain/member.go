@@ -18,6 +18,7 @@ const (
 	Active      = "active"
 	Deactivated = "deactivated"
 	Removed     = "removed"
+	Placeholder = "placeholder" // a person of an imported history, without an account: an invitation can give them one
 )
 
 // English is the language of a member who never chose one: of those who were there before there were languages, too.
@@ -59,6 +60,11 @@ type (
 		Role     string    `json:"role"`
 		Language string    `json:"language,omitempty"`
 	}
+	// MemberPlaced makes a placeholder of somebody who did things in the system that a history is imported from.
+	MemberPlaced struct {
+		MemberID uuid.UUID `json:"member_id"`
+		FullName Personal  `json:"full_name"`
+	}
 	// MemberInvitedAgain mails another code to an invited member, whose own is lost, or used up by others.
 	MemberInvitedAgain struct {
 		MemberID uuid.UUID `json:"member_id"`
@@ -93,6 +99,7 @@ type (
 // Member gives the member that an event of the roster is about.
 func (e MemberAdded) Member() uuid.UUID           { return e.MemberID }
 func (e MemberInvited) Member() uuid.UUID         { return e.MemberID }
+func (e MemberPlaced) Member() uuid.UUID          { return e.MemberID }
 func (e MemberInvitedAgain) Member() uuid.UUID    { return e.MemberID }
 func (e MemberJoined) Member() uuid.UUID          { return e.MemberID }
 func (e MemberRoleChanged) Member() uuid.UUID     { return e.MemberID }
@@ -105,6 +112,7 @@ func (e MemberRemoved) Member() uuid.UUID         { return e.MemberID }
 func init() {
 	register[MemberAdded]("member.added")
 	register[MemberInvited]("member.invited")
+	register[MemberPlaced]("member.placed")
 	register[MemberInvitedAgain]("member.invited_again")
 	register[MemberJoined]("member.joined")
 	register[MemberRoleChanged]("member.role_changed")
@@ -133,6 +141,8 @@ func (m *Member) Apply(r Record) {
 	case MemberInvited:
 		*m = Member{ID: e.MemberID, Email: e.Email, FullName: e.FullName,
 			Role: e.Role, Status: Invited, Language: cmp.Or(e.Language, English), CreatedAt: r.At}
+	case MemberPlaced:
+		*m = Member{ID: e.MemberID, FullName: e.FullName, Role: "viewer", Status: Placeholder, Language: English, CreatedAt: r.At}
 	case MemberJoined, MemberReactivated:
 		m.Status = Active
 	case MemberRoleChanged:
@@ -164,6 +174,9 @@ func (m Member) Join() ([]Event, error) {
 // ChangeRole gives the member another role, which is there. otherAdmins is how many active admins there are besides the member who
 // can act: where the policy asks two factors of admins, those who have them on.
 func (m Member) ChangeRole(role string, otherAdmins int) ([]Event, error) {
+	if m.Status == Placeholder {
+		return nil, m.notHere()
+	}
 	if role == m.Role {
 		return nil, nil
 	}
@@ -179,6 +192,11 @@ func (m Member) ChangeRate(to Optional[int]) ([]Event, error) {
 		return nil, nil
 	}
 	return []Event{MemberRateChanged{MemberID: m.ID, HourlyRateCents: to.Value}}, checkAmount("/hourly_rate_cents", to.Value, MaxRate)
+}
+
+// notHere refuses to do to a placeholder what takes an account.
+func (m Member) notHere() error {
+	return Refuse(Conflict, "member_placeholder", "this is a placeholder of somebody who has no account: invite the person with placeholder_id")
 }
 
 // ChangeLanguage makes mails to the member come in another language.
@@ -202,6 +220,8 @@ func (m Member) Deactivate(otherAdmins int) ([]Event, error) {
 		return nil, nil
 	case Invited:
 		return nil, Refuse(Conflict, "member_invited", "the member has not joined yet: delete the invitation instead")
+	case Placeholder:
+		return nil, m.notHere()
 	}
 	if err := m.mayStepDown(otherAdmins); err != nil {
 		return nil, err
@@ -216,6 +236,8 @@ func (m Member) Reactivate() ([]Event, error) {
 		return nil, nil
 	case Invited:
 		return nil, Refuse(Conflict, "member_invited", "the member has not joined yet")
+	case Placeholder:
+		return nil, m.notHere()
 	}
 	return []Event{MemberReactivated{MemberID: m.ID}}, nil
 }

@@ -48,6 +48,8 @@ var (
 	UpdateTimeEntry   = permit(all, all, own, off, off, off, "time_entry", "update")
 	DeleteTimeEntry   = permit(all, all, own, off, off, off, "time_entry", "delete")
 	ReadAudit         = permit(all, off, off, off, all, off, "audit", "read")
+	ReadImport        = permit(all, off, off, off, off, off, "import", "read")
+	CreateImport      = permit(all, off, off, off, off, off, "import", "create")
 	ReadIntegration   = permit(all, all, off, off, off, off, "integration", "read")
 	CreateIntegration = permit(all, off, off, off, off, off, "integration", "create")
 	DeleteIntegration = permit(all, off, off, off, off, off, "integration", "delete")

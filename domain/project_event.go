@@ -54,7 +54,7 @@ func (p *Project) Apply(r Record) {
 	case ProjectCreated:
 		id, _ := StreamID("project", r.Stream)
 		*p = Project{ID: id, Key: e.Key, Name: e.Name, Description: e.Description, Status: e.Status, LeadID: e.LeadID, MemberIDs: list(nil),
-			BudgetMinutes: e.BudgetMinutes, BudgetCents: e.BudgetCents, HourlyRateCents: e.HourlyRateCents, CreatedBy: r.Actor, CreatedAt: r.At}
+			BudgetMinutes: e.BudgetMinutes, BudgetCents: e.BudgetCents, HourlyRateCents: e.HourlyRateCents, CreatedBy: r.Who(), CreatedAt: r.When()}
 	case ProjectUpdated:
 		p.update(e)
 	case ProjectArchived:

@@ -32,6 +32,7 @@ var Scopes = map[string][]Scope{
 	"task":        {All, InProject, Own},
 	"comment":     {All, InProject, Own},
 	"tag":         {All, Own},
+	"import":      {All},
 	"time_entry":  {All, InProject, Own}, // own: what one worked oneself
 	"integration": {All, Own},
 }

@@ -86,7 +86,7 @@ func TagOf(r Record) (uuid.UUID, bool) {
 func (t *Tag) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case TagCreated:
-		*t = Tag{ID: e.TagID, Name: e.Name, NameKey: e.NameKey, Colour: e.Colour, CreatedBy: r.Actor, CreatedAt: r.At}
+		*t = Tag{ID: e.TagID, Name: e.Name, NameKey: e.NameKey, Colour: e.Colour, CreatedBy: r.Who(), CreatedAt: r.When()}
 	case TagRenamed:
 		t.Name, t.NameKey = e.Name, e.NameKey
 	case TagRecoloured:

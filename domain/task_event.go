@@ -2,6 +2,7 @@ package domain
 
 import (
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -102,14 +103,14 @@ func (t *Task) Apply(r Record) {
 		*t = Task{ID: id, Title: e.Title, Description: e.Description, Status: e.Status, Priority: e.Priority,
 			StartOn: e.StartOn, DueOn: e.DueOn, ProjectID: e.ProjectID, ParentID: e.ParentID, EstimateMinutes: e.EstimateMinutes,
 			ExternalSource: e.ExternalSource, ExternalID: e.ExternalID, AssigneeIDs: list(e.AssigneeIDs), ViewerIDs: list(nil), TagIDs: list(e.TagIDs),
-			Relations: []TaskRelation{}, Rank: firstRank(r.Position), CreatedBy: r.Actor, CreatedAt: r.At}
+			Relations: []TaskRelation{}, Rank: firstRank(r.Position), CreatedBy: r.Who(), CreatedAt: r.When()}
 		if e.Status == "done" {
-			t.CompletedAt = &r.At
+			t.CompletedAt = r.completed()
 		}
 	case TaskUpdated:
 		t.update(e)
 	case TaskCompleted:
-		t.Status, t.CompletedAt = "done", &r.At
+		t.Status, t.CompletedAt = "done", r.completed()
 	case TaskReopened:
 		t.Status, t.CompletedAt = e.Status, nil
 	case TaskAssigned:
@@ -136,6 +137,11 @@ func (t *Task) Apply(r Record) {
 		t.DeletedAt, t.DeletedWithID = nil, nil
 	}
 	t.UpdatedAt, t.Version, t.Position = r.At, r.Version, r.Position
+}
+
+func (r Record) completed() *time.Time {
+	when := r.When()
+	return &when
 }
 
 func (t *Task) update(e TaskUpdated) {

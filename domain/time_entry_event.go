@@ -79,7 +79,7 @@ func (t *TimeEntry) Apply(r Record) {
 func (t *TimeEntry) begin(r Record, w Work, start time.Time) {
 	id, _ := StreamID("time_entry", r.Stream)
 	*t = TimeEntry{ID: id, MemberID: w.MemberID, TaskID: w.TaskID, ProjectID: w.ProjectID, Start: start, Activity: w.Activity, Billable: w.Billable,
-		HourlyRateCents: w.HourlyRateCents, CreatedBy: r.Actor, CreatedAt: r.At}
+		HourlyRateCents: w.HourlyRateCents, CreatedBy: r.Who(), CreatedAt: r.When()}
 }
 
 func (t *TimeEntry) update(e TimeEntryUpdated) {

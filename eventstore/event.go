@@ -122,9 +122,10 @@ type Key struct {
 	Key         [sha256.Size]byte // who, which operation, and the client's key
 	Fingerprint [sha256.Size]byte // of what is asked for: the same key for something else is refused
 	Answer      string            // JSON that the command is answered with besides its events; empty for nothing
+	Kept        bool              // for ever, and not for KeyLife: of what is imported by an id of somewhere else
 }
 
-// KeyLife is for how long a key is remembered.
+// KeyLife is for how long a key is remembered that is not kept.
 const KeyLife = 24 * time.Hour
 
 // Receipt says what became of an append.

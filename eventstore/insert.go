@@ -43,13 +43,13 @@ func store(before head, verdicts []verdict, at *time.Time) []pg.Statement {
 	case n == 0 && len(k.keys) == 0:
 		return nil
 	case n == 0: // of those who had nothing to do; look holds the head row
-		return append(statements, pg.Exec(insertKeys, k.keys, k.fingerprints, k.first, k.last, k.answers))
+		return append(statements, pg.Exec(insertKeys, k.keys, k.fingerprints, k.first, k.last, k.answers, k.kept))
 	case n == 1 && len(k.keys) == 0:
 		return append(statements, pg.Exec(insertOne, e.positions[0], e.ids[0], e.streams[0], e.versions[0], e.types[0], e.actors[0], e.metas[0], e.data[0],
 			before.position, before.last).Scan(at))
 	default:
 		return append(statements, pg.Exec(insertMany, e.positions, e.ids, e.streams, e.versions, e.types, e.actors, e.metas, e.data,
-			before.position, before.last, e.positions[n-1], e.ids[n-1], k.keys, k.fingerprints, k.first, k.last, k.answers).Scan(at))
+			before.position, before.last, e.positions[n-1], e.ids[n-1], k.keys, k.fingerprints, k.first, k.last, k.answers, k.kept).Scan(at))
 	}
 }
 
@@ -74,11 +74,13 @@ type keyColumns struct {
 	keys, fingerprints [][]byte
 	first, last        []int64
 	answers            []string
+	kept               []bool
 }
 
 func (c *keyColumns) add(k *Key, receipt Receipt) {
 	c.keys, c.fingerprints = append(c.keys, k.Key[:]), append(c.fingerprints, k.Fingerprint[:])
-	c.first, c.last, c.answers = append(c.first, receipt.First), append(c.last, receipt.Last), append(c.answers, k.Answer)
+	c.first, c.last = append(c.first, receipt.First), append(c.last, receipt.Last)
+	c.answers, c.kept = append(c.answers, k.Answer), append(c.kept, k.Kept)
 }
 
 // deleteKeys deletes the keys that come back after they expired, and some of those that say nothing any more: more than come.
@@ -102,12 +104,12 @@ const (
 		insert into event (position, id, stream, version, type, at, actor, meta, data, size)
 		select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json, octet_length($8) from h returning at`
 	insertMany = `with h as (update head set position = $11, last = $12, ` + moveHead + `, s as (` + signal + `),
-		k as (insert into dedupe (key, fingerprint, first, last, answer, at) select k.key, k.fingerprint, k.first, k.last, nullif(k.answer, '')::json, now()
-			from h, unnest($13::bytea[], $14::bytea[], $15::bigint[], $16::bigint[], $17::text[]) as k (key, fingerprint, first, last, answer))
+		k as (insert into dedupe (key, fingerprint, first, last, answer, at) select k.key, k.fingerprint, k.first, k.last, nullif(k.answer, '')::json, case when k.kept then 'infinity' else now() end
+			from h, unnest($13::bytea[], $14::bytea[], $15::bigint[], $16::bigint[], $17::text[], $18::bool[]) as k (key, fingerprint, first, last, answer, kept))
 		insert into event (position, id, stream, version, type, at, actor, meta, data, size)
 		select e.position, e.id, e.stream, e.version, e.type, h.at, e.actor, e.meta::json, e.data::json, octet_length(e.data)
 		from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[])
 			as e (position, id, stream, version, type, actor, meta, data) returning at`
-	insertKeys = `insert into dedupe (key, fingerprint, first, last, answer, at) select k.key, k.fingerprint, k.first, k.last, nullif(k.answer, '')::json, now()
-		from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[]) as k (key, fingerprint, first, last, answer)`
+	insertKeys = `insert into dedupe (key, fingerprint, first, last, answer, at) select k.key, k.fingerprint, k.first, k.last, nullif(k.answer, '')::json, case when k.kept then 'infinity' else now() end
+		from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bool[]) as k (key, fingerprint, first, last, answer, kept)`
 )

@@ -15,10 +15,10 @@ import (
 type (
 	memberBody struct {
 		ID              uuid.UUID `json:"id"`
-		Email           *string   `json:"email" doc:"null when the person was erased."`
+		Email           *string   `json:"email" doc:"null when the person was erased, or is a placeholder."`
 		FullName        *string   `json:"full_name" doc:"null when the person was erased."`
 		Role            string    `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one."`
-		Status          string    `json:"status" enum:"invited,active,deactivated,removed"`
+		Status          string    `json:"status" enum:"invited,active,deactivated,removed,placeholder" doc:"placeholder: a person of an imported history, without an account."`
 		HourlyRateCents *int      `json:"hourly_rate_cents" doc:"EUR cents. null also for a caller who may not change the member, and is somebody else."`
 		Language        string    `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
 		CreatedAt       time.Time `json:"created_at"`
@@ -32,6 +32,8 @@ type (
 			FullName string `json:"full_name" minLength:"1" maxLength:"200"`
 			Role     string `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one. At most what you may do yourself."`
 			Language string `json:"language,omitempty" enum:"en,fr,nl" doc:"Of the mails to the person. Left out: as yours."`
+
+			PlaceholderID *uuid.UUID `json:"placeholder_id,omitempty" doc:"The placeholder that an import made of the person: what it did is then the member's."`
 		}
 	}
 	mePatch struct {
@@ -201,7 +203,10 @@ func (a *api) showMembers(ctx context.Context, by projections.Actor, members []d
 			bodies[i].HourlyRateCents = m.HourlyRateCents
 		}
 		if person, there := people[m.ID]; there {
-			bodies[i].Email, bodies[i].FullName = &person.Email, &person.FullName
+			bodies[i].FullName = &person.FullName
+			if m.Status != domain.Placeholder {
+				bodies[i].Email = &person.Email
+			}
 		}
 	}
 	return bodies, nil

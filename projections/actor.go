@@ -71,8 +71,9 @@ func (p *Projections) touch(ctx context.Context, w pg.Workspace, sql string, id 
 }
 
 const (
-	noToken = `'00000000-0000-0000-0000-000000000000'::uuid as token, null::jsonb as grants`
-	byToken = `select '00000000-0000-0000-0000-000000000000'::uuid as session, t.token_id as token, t.grants, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, ` + secondFactor + `,
+	noSession = `'00000000-0000-0000-0000-000000000000'::uuid as session`
+	noToken   = `'00000000-0000-0000-0000-000000000000'::uuid as token, null::jsonb as grants`
+	byToken   = `select '00000000-0000-0000-0000-000000000000'::uuid as session, t.token_id as token, t.grants, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, ` + secondFactor + `,
 			t.used_at is null or t.used_at < now() - make_interval(secs => $2) as touch
 		from token_secret t join member m on m.id = t.member_id` + ofMember + `where t.expires_at > now() and `
 )
@@ -151,6 +152,17 @@ func (p *Projections) Newcomer(ctx context.Context, w pg.Workspace, member uuid.
 func (p *Projections) Operator(ctx context.Context, w pg.Workspace) (*Actor, error) {
 	mark, err := p.freshRoster(ctx, w)
 	return &Actor{Workspace: w, Role: domain.Role{Name: "operator", Grants: domain.GrantsOf(domain.Admin)}, Roster: mark.Roster}, err
+}
+
+// Standing is an actor as they are now, for what goes on when the session that began it has ended. With an API token the token still has
+// to be good. nil when the member is not active.
+func (p *Projections) Standing(ctx context.Context, a Actor) (*Actor, error) {
+	if a.Token != uuid.Nil {
+		return p.Again(ctx, a)
+	}
+	actor, _, err := p.actor(ctx, a.Workspace, `select `+noSession+`, `+noToken+`, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, `+secondFactor+`, false as touch
+		from member m`+ofMember+` where m.id = $1`, a.Member)
+	return actor, err
 }
 
 // Session is one of a member's sessions.

@@ -163,6 +163,7 @@ func decodeRow(row pgx.CollectableRow) (r domain.Record, err error) {
 	if r.Event, err = domain.Decode(eventType, data); err != nil {
 		return r, fmt.Errorf("position %d: %w", r.Position, err)
 	}
+	r.Original = domain.OriginalOf(data)
 	return r, nil
 }
 
@@ -315,7 +316,7 @@ func Decode(stored []eventstore.Record) ([]domain.Record, error) {
 		if err != nil {
 			return nil, fmt.Errorf("position %d: %w", s.Position, err)
 		}
-		records[i] = domain.Record{Position: s.Position, Stream: s.Stream, Version: s.Version, At: s.At, Event: event}
+		records[i] = domain.Record{Position: s.Position, Stream: s.Stream, Version: s.Version, At: s.At, Event: event, Original: domain.OriginalOf(s.Data)}
 		if s.Actor != nil {
 			records[i].Actor = *s.Actor
 		}

@@ -39,7 +39,7 @@ func (m *Model[T]) history(state T, records []domain.Record) []Revision {
 	for _, r := range records {
 		m.apply(&state, r)
 		after := fields(state)
-		revision := Revision{Version: Version(state), At: r.At, Actor: r.Actor, Type: domain.TypeOf(r.Event), Changes: []FieldChange{}}
+		revision := Revision{Version: Version(state), At: r.When(), Actor: r.Who(), Type: domain.TypeOf(r.Event), Changes: []FieldChange{}}
 		for i, f := range after {
 			if !bookkeeping[f.Field] && !bytes.Equal(before[i].New, f.New) {
 				revision.Changes = append(revision.Changes, FieldChange{Field: f.Field, Old: before[i].New, New: f.New})

@@ -100,12 +100,12 @@ func CountMembers(into *int, ids []uuid.UUID) pg.Statement {
 
 // CountActive is the query for how many of ids are members who can be given work.
 func CountActive(into *int, ids []uuid.UUID) pg.Statement {
-	return pg.Exec(`select count(*) from member where id = any($1) and status in ('active', 'invited')`, ids).Scan(into)
+	return pg.Exec(`select count(*) from member where id = any($1) and status in ('active', 'invited', 'placeholder')`, ids).Scan(into)
 }
 
 // Able is the query for those of ids who can be given work.
 func Able(into *[]uuid.UUID, ids []uuid.UUID) pg.Statement {
-	return pg.Column(into, `select id from member where id = any($1) and status in ('active', 'invited')`, ids)
+	return pg.Column(into, `select id from member where id = any($1) and status in ('active', 'invited', 'placeholder')`, ids)
 }
 
 // MemberByID answers with a member, for Kluis itself.

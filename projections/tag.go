@@ -76,6 +76,11 @@ func FindTagName(taken *bool, version *int, id uuid.UUID, key string) pg.Stateme
 		id, key).Scan(version, taken)
 }
 
+// TagCalled is the query for the tag of a name, as names are compared.
+func TagCalled(into *[]uuid.UUID, key string) pg.Statement {
+	return pg.Column(into, `select id from tag where name_key = $1 and deleted_at is null`, key)
+}
+
 // TagNow is a tag, and what it is by now.
 type TagNow struct{ ID, Now uuid.UUID }
 

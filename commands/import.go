@@ -1,0 +1,452 @@
+package commands
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/imports"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// An import plays what happened somewhere else through the same commands that members use, with the importer as the actor, and with the
+// original time and author as facts of each event.
+//
+//  1. One goroutine reads the actions in their order. People, projects and tags that are not there yet it makes at once.
+//  2. Each action goes to one of several workers: all that is about one task to the same, but for time, which goes by the member who
+//     worked. What needs a task that is still being made waits for that one. All that an action waits for stands before it in the file, so no
+//     two wait for each other.
+//  3. Every command has a key made of the source and the id over there, which is remembered for ever. So an action that is played once more
+//     changes nothing and gives what it gave the first time: an import that was broken off begins from the start again.
+
+// importWorkers is how many actions are under way at once.
+const importWorkers = 16
+
+// importPatience is for how long an import waits for a database that is away.
+const importPatience = 2 * time.Minute
+
+// Importing is what to import.
+type Importing struct {
+	Source  string            // names where it comes from, such as "jira": with an id of there it names a thing
+	People  map[string]string // the e-mail addresses of members, by what the source calls them
+	Actions iter.Seq2[imports.Action, error]
+
+	Progress func(ImportCounts)   // is told about once a second, and at the end
+	Rejected func(imports.Reject) // is told of each line that cannot be imported
+}
+
+// ImportCounts is how far an import is.
+type ImportCounts struct {
+	Actions  int            // that were read
+	Played   map[string]int // now, by what they do
+	Repeated int            // that an earlier import had played
+	Rejected int
+	People   int // placeholders that were made
+}
+
+// importer is one import under way.
+type importer struct {
+	Importing
+	c    *Commands
+	base Request
+
+	people, projects, tags map[string]uuid.UUID
+	tasks, comments        map[string]*made
+	seed                   maphash.Seed
+
+	mu     sync.Mutex
+	counts ImportCounts
+	told   time.Time
+}
+
+// made is a thing that an action makes.
+type made struct {
+	done chan struct{}
+	id   uuid.UUID // uuid.Nil when it was refused
+}
+
+func (m *made) wait(ctx context.Context) (uuid.UUID, error) {
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		return uuid.Nil, ctx.Err()
+	}
+	if m.id == uuid.Nil {
+		return uuid.Nil, unimportable("what it is about was rejected")
+	}
+	return m.id, nil
+}
+
+// Import plays what is to be imported. An error ends it: the same import again goes on from there.
+func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin, in Importing) (ImportCounts, error) {
+	i := &importer{Importing: in, c: c, people: map[string]uuid.UUID{}, projects: map[string]uuid.UUID{}, tags: map[string]uuid.UUID{},
+		tasks: map[string]*made{}, comments: map[string]*made{}, seed: maphash.MakeSeed(), counts: ImportCounts{Played: map[string]int{}}, told: time.Now()}
+	i.base = Request{By: by, Origin: from, renew: func(ctx context.Context, by projections.Actor) (*projections.Actor, error) {
+		return c.Views.Standing(ctx, by)
+	}}
+	if err := i.refresh(ctx); err != nil {
+		return i.counts, err
+	}
+	if err := allow(i.base.By, domain.CreateImport); err != nil {
+		return i.counts, err
+	}
+	err := i.run(ctx)
+	i.tell(true)
+	return i.counts, err
+}
+
+// job is an action with what it needs, for a worker.
+type job struct {
+	imports.Action
+	by    uuid.UUID
+	task  *made
+	needs *made // the task above, or the comment
+	play  func(context.Context, Request) (repeated bool, err error)
+}
+
+func (i *importer) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	queues := make([]chan job, importWorkers)
+	for n := range queues {
+		queues[n] = make(chan job, 64)
+		group.Go(func() error {
+			for j := range queues[n] {
+				if err := i.work(ctx, j); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		defer func() {
+			for _, queue := range queues {
+				close(queue)
+			}
+		}()
+		for action, err := range i.Actions {
+			i.count(func(n *ImportCounts) { n.Actions++ })
+			if err == nil {
+				err = i.dispatch(ctx, action, queues)
+			}
+			if err = i.rejects(action.Line, err); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// rejects takes an error that is about one line alone; any other one is given back.
+func (i *importer) rejects(line int, err error) error {
+	if err == nil {
+		return nil
+	}
+	reject, is := errors.AsType[*imports.Reject](err)
+	if !is {
+		refusal, refused := domain.Refusal(err)
+		if !refused || refusal.Kind == domain.Unavailable {
+			return err
+		}
+		reject = &imports.Reject{Line: line, Reason: refusal.Error()}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.counts.Rejected++
+	if i.Rejected != nil {
+		i.Rejected(*reject)
+	}
+	return nil
+}
+
+func (i *importer) count(change func(*ImportCounts)) {
+	i.mu.Lock()
+	change(&i.counts)
+	i.mu.Unlock()
+	i.tell(false)
+}
+
+// tell says how far it is, when there was a while since it did.
+func (i *importer) tell(now bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.Progress == nil || !now && time.Since(i.told) < time.Second {
+		return
+	}
+	i.told = time.Now()
+	counts := i.counts
+	counts.Played = maps.Clone(counts.Played)
+	i.Progress(counts)
+}
+
+// work plays one action.
+func (i *importer) work(ctx context.Context, j job) error {
+	if j.Do == imports.CreateTask {
+		defer close(j.task.done)
+	} else if made := i.makes(j); made != nil {
+		defer close(made.done)
+	}
+	r := i.request(j.Action, j.by)
+	repeated := false
+	err := patiently(ctx, func() (err error) {
+		repeated, err = j.play(ctx, r)
+		return err
+	})
+	if err != nil {
+		return i.rejects(j.Line, err)
+	}
+	i.count(func(n *ImportCounts) {
+		if repeated {
+			n.Repeated++
+		} else {
+			n.Played[string(j.Do)]++
+		}
+	})
+	return nil
+}
+
+func (i *importer) makes(j job) *made {
+	if j.Do == imports.AddComment {
+		return j.needs
+	}
+	return nil
+}
+
+// request is a command at the original's time, by the original's author.
+func (i *importer) request(a imports.Action, by uuid.UUID) Request {
+	i.mu.Lock()
+	r := i.base
+	i.mu.Unlock()
+	r.Original = &domain.Original{At: a.At.UTC().Truncate(time.Microsecond), By: by}
+	r.Once = i.key(string(a.Do), a.Task, a.ID, a.At.UTC().Format(time.RFC3339Nano), a.Status, a.Start.UTC().Format(time.RFC3339Nano), a.By.Code)
+	return r
+}
+
+// key names an action for ever. What a task or a comment is called over there names it, whatever else the line says by then.
+func (i *importer) key(do string, parts ...string) *Once {
+	switch imports.Do(do) {
+	case imports.CreateTask:
+		parts = parts[:1]
+	case imports.AddComment:
+		parts = parts[:2]
+	}
+	text := strings.Join(append([]string{"import", i.base.By.Workspace.ID.String(), i.Source, do}, parts...), "\x00")
+	return &Once{Key: sha256.Sum256([]byte(text)), Kept: true}
+}
+
+// patiently waits for a database that is away.
+func patiently(ctx context.Context, do func() error) error {
+	for end, pause := time.Now().Add(importPatience), 100*time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := do()
+		refusal, refused := domain.Refusal(err)
+		_, out := pg.OutageOf(err)
+		if err == nil || !out && !(refused && refusal.Kind == domain.Unavailable) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// dispatch finds what an action needs, and hands it to a worker.
+func (i *importer) dispatch(ctx context.Context, a imports.Action, queues []chan job) error {
+	j := job{Action: a}
+	var err error
+	if j.by, err = i.person(ctx, a.By, a); err != nil {
+		return err
+	}
+	route := a.Task
+	switch a.Do {
+	case imports.CreateTask:
+		err = i.newTask(ctx, &j)
+	case imports.SetStatus:
+		err = i.onTask(&j, i.setStatus)
+	case imports.AddComment:
+		err = i.addComment(&j)
+	case imports.EditComment:
+		err = i.editComment(&j)
+	case imports.LogTime:
+		route = "\x00" + a.By.Code
+		err = i.onTask(&j, i.logTime)
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case queues[maphash.String(i.seed, route)%uint64(len(queues))] <- j:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (i *importer) newTask(ctx context.Context, j *job) (err error) {
+	a := j.Action
+	if i.tasks[a.Task] != nil {
+		return unimportable("the task %q is there already", a.Task)
+	}
+	source := i.Source
+	wanted := domain.TaskCreated{Title: cut(a.Title, domain.MaxTitle), EstimateMinutes: a.Estimate, ExternalSource: &source, ExternalID: &a.Task}
+	if a.Body != nil {
+		wanted.Description = *a.Body
+	}
+	var known bool
+	if wanted.Priority, known = imports.Priority(a.Priority); !known {
+		wanted.Priority = "none"
+	}
+	if wanted.Status, known = imports.Status(a.Status); !known {
+		wanted.Status = "open"
+	}
+	if wanted.DueOn, err = day(a.DueOn); err != nil {
+		return err
+	}
+	if wanted.StartOn, err = day(a.StartOn); err != nil {
+		return err
+	}
+	if a.Project != "" {
+		project, err := i.project(ctx, a)
+		if err != nil {
+			return err
+		}
+		wanted.ProjectID = &project
+	}
+	for _, person := range a.Assignees {
+		id, err := i.person(ctx, person, a)
+		if err != nil {
+			return err
+		}
+		wanted.AssigneeIDs = append(wanted.AssigneeIDs, id)
+	}
+	for _, name := range a.Tags {
+		id, err := i.tag(ctx, name, a)
+		if err != nil {
+			return err
+		}
+		wanted.TagIDs = append(wanted.TagIDs, id)
+	}
+	parent := i.tasks[a.Parent]
+	if a.Parent != "" && parent == nil {
+		return unimportable("no action before makes the task %q, which is above it", a.Parent)
+	}
+	j.task = &made{done: make(chan struct{})}
+	i.tasks[a.Task] = j.task
+	task := j.task
+	j.play = func(ctx context.Context, r Request) (bool, error) {
+		if parent != nil {
+			id, err := parent.wait(ctx)
+			if err != nil {
+				return false, err
+			}
+			wanted.ParentID = &id
+		}
+		done, err := i.c.CreateTask(ctx, r, wanted)
+		task.id = done.State.ID
+		return done.Repeated, err
+	}
+	return nil
+}
+
+// onTask is for what is done to a task that an action before makes.
+func (i *importer) onTask(j *job, play func(context.Context, Request, *job, uuid.UUID) (bool, error)) error {
+	if j.task = i.tasks[j.Task]; j.task == nil {
+		return unimportable("no action before makes the task %q", j.Task)
+	}
+	on := *j
+	j.play = func(ctx context.Context, r Request) (bool, error) {
+		id, err := on.task.wait(ctx)
+		if err != nil {
+			return false, err
+		}
+		return play(ctx, r, &on, id)
+	}
+	return nil
+}
+
+func (i *importer) setStatus(ctx context.Context, r Request, j *job, task uuid.UUID) (bool, error) {
+	status, known := imports.Status(j.Status)
+	if !known {
+		return false, unimportable("there is no status like %q", j.Status)
+	}
+	done, err := i.c.UpdateTask(ctx, r, task, domain.TaskChange{Status: &status})
+	return done.Repeated, err
+}
+
+func (i *importer) logTime(ctx context.Context, r Request, j *job, task uuid.UUID) (bool, error) {
+	done, err := i.c.CreateTimeEntry(ctx, r, TimeFields{MemberID: &j.by, TaskID: &task, Start: j.Start.UTC().Format(time.RFC3339), Minutes: &j.Minutes, Activity: j.Activity})
+	return done.Repeated, err
+}
+
+func (i *importer) addComment(j *job) error {
+	if i.comments[j.ID] != nil {
+		return unimportable("the comment %q is there already", j.ID)
+	}
+	comment := &made{done: make(chan struct{})}
+	err := i.onTask(j, func(ctx context.Context, r Request, j *job, task uuid.UUID) (bool, error) {
+		done, err := i.c.CreateComment(ctx, r, task, *j.Body)
+		comment.id = done.State.ID
+		return done.Repeated, err
+	})
+	if err == nil {
+		i.comments[j.ID], j.needs = comment, comment
+	}
+	return err
+}
+
+func (i *importer) editComment(j *job) error {
+	comment := i.comments[j.ID]
+	if comment == nil {
+		return unimportable("no action before makes the comment %q", j.ID)
+	}
+	return i.onTask(j, func(ctx context.Context, r Request, j *job, _ uuid.UUID) (bool, error) {
+		id, err := comment.wait(ctx)
+		if err != nil || j.Body == nil { // the earlier wording is lost, and the comment has the last one
+			return false, err
+		}
+		done, err := i.c.EditComment(ctx, r, id, *j.Body)
+		return done.Repeated, err
+	})
+}
+
+// unimportable refuses an action that makes no sense where it stands.
+func unimportable(format string, args ...any) error {
+	return domain.Refuse(domain.Invalid, "not_importable", format, args...)
+}
+
+func day(text string) (*domain.Date, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if len(text) > len(time.DateOnly) {
+		text = text[:len(time.DateOnly)]
+	}
+	if _, err := time.Parse(time.DateOnly, text); err != nil {
+		return nil, unimportable("%q is no day such as 2006-01-02", text)
+	}
+	date := domain.Date(text)
+	return &date, nil
+}
+
+// cut shortens a title that is too long here: the history of somewhere else is not lost for it.
+func cut(text string, most int) string {
+	runes := []rune(strings.TrimSpace(text))
+	if len(runes) > most {
+		return fmt.Sprintf("%s…", string(runes[:most-1]))
+	}
+	return string(runes)
+}

@@ -1,0 +1,182 @@
+package commands
+
+import (
+	"context"
+	"strings"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/imports"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// What actions are about besides tasks: people, projects and tags. The goroutine that reads makes those that are not there.
+
+// refresh reads the importer's role anew: what the import makes moves the roster.
+func (i *importer) refresh(ctx context.Context) error {
+	by, err := i.c.Views.Standing(ctx, i.base.By)
+	if err == nil && by == nil {
+		err = ended()
+	}
+	if err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.base.By = *by
+	return nil
+}
+
+// once is a request for a thing that the reading goroutine makes, by the source's name for it.
+func (i *importer) once(kind, name string, a imports.Action, by uuid.UUID) Request {
+	r := i.request(a, by)
+	r.Once = i.key(kind, name)
+	return r
+}
+
+// person gives the member that somebody over there is: the one who has the e-mail address, or else a placeholder.
+func (i *importer) person(ctx context.Context, p imports.Person, a imports.Action) (uuid.UUID, error) {
+	if id, known := i.people[p.Code]; known {
+		return id, nil
+	}
+	email := p.Email
+	if given := i.People[p.Code]; given != "" {
+		email = given
+	}
+	id, err := i.memberWith(ctx, email)
+	if err == nil && id == uuid.Nil {
+		if id, err = i.placeholder(ctx, p, a); err == nil {
+			err = i.refresh(ctx)
+		}
+	}
+	if err == nil {
+		i.people[p.Code] = id
+	}
+	return id, err
+}
+
+func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, error) {
+	normal, err := checkEmail("", email)
+	if err != nil {
+		return uuid.Nil, nil //nolint:nilerr // nobody has what is no address
+	}
+	w := i.base.By.Workspace
+	own, err := i.c.Vault.Key(ctx, w, w.ID)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	account, err := i.c.Views.AccountByEmail(ctx, w, own.Hash(emailField, normal))
+	if err != nil || account == nil {
+		return uuid.Nil, err
+	}
+	return account.ID, nil
+}
+
+func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.Action) (id uuid.UUID, err error) {
+	r := i.once("person", p.Code, a, i.base.By.Member)
+	r.Original = nil // it is the import that makes it
+	err = patiently(ctx, func() error {
+		done, err := i.c.PlaceMember(ctx, r, cut(firstOf(p.Name, p.Code), 200))
+		if id = done.State.ID; err == nil && !done.Repeated {
+			i.count(func(n *ImportCounts) { n.People++ })
+		}
+		return err
+	})
+	return id, err
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if strings.TrimSpace(text) != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// project gives the project of a name, with a key made of the name when it is not there.
+func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, error) {
+	if id, known := i.projects[a.Project]; known {
+		return id, nil
+	}
+	author, err := i.person(ctx, a.By, a)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	r := i.once("project", a.Project, a, author)
+	key := projectKey(a.Project)
+	var done Result[domain.Project]
+	for try := range 27 { // keys that others have, or had, are gone for ever
+		wanted := domain.ProjectCreated{Key: key, Name: cut(a.Project, domain.MaxProjectName)}
+		if try > 0 {
+			wanted.Key += string(rune('A' + try - 1))
+		}
+		err = patiently(ctx, func() (err error) {
+			done, err = i.c.CreateProject(ctx, r, wanted)
+			return err
+		})
+		if refusal, refused := domain.Refusal(err); !refused || refusal.Code != "key_taken" {
+			break
+		}
+	}
+	if err == nil {
+		i.projects[a.Project] = done.State.ID
+	}
+	return done.State.ID, err
+}
+
+// projectKey makes a key of a name: its letters, as far as they are of A to Z.
+func projectKey(name string) string {
+	var key strings.Builder
+	for _, letter := range strings.ToUpper(name) {
+		if letter >= 'A' && letter <= 'Z' && key.Len() < 8 {
+			key.WriteRune(letter)
+		}
+	}
+	for key.Len() < 2 {
+		key.WriteByte('X')
+	}
+	return key.String()
+}
+
+// tag gives the tag of a name.
+func (i *importer) tag(ctx context.Context, name string, a imports.Action) (uuid.UUID, error) {
+	name = cut(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, name), domain.MaxTag)
+	if id, known := i.tags[name]; known {
+		return id, nil
+	}
+	author, err := i.person(ctx, a.By, a)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	var found []uuid.UUID
+	if err := i.look(ctx, projections.TagCalled(&found, uniqueName(name).NameKey)); err != nil {
+		return uuid.Nil, err
+	}
+	if len(found) == 0 {
+		err = patiently(ctx, func() error {
+			done, err := i.c.CreateTag(ctx, i.once("tag", name, a, author), name, nil)
+			found = []uuid.UUID{done.State.ID}
+			return err
+		})
+	}
+	if err == nil {
+		i.tags[name] = found[0]
+	}
+	return found[0], err
+}
+
+func (i *importer) look(ctx context.Context, query pg.Statement) error {
+	return patiently(ctx, func() error {
+		_, err := i.c.Views.Fresh(ctx, i.base.By.Workspace, query)
+		return err
+	})
+}

@@ -1,0 +1,140 @@
+package imports
+
+import (
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Action is something that somebody did to a task. Which fields belong to which Do says its constant.
+type Action struct {
+	Line int // of the file, from 1; in a JSON document, of the thing that it is in
+	At   time.Time
+	By   Person
+	Do   Do
+	Task string // its id over there
+
+	// ID is the id of what is made: of a comment or a time entry. Without one the import makes one of what the action says, so that the
+	// same line again is the same thing.
+	ID string
+
+	Title     string
+	Body      *string // of a task, or of a comment
+	Status    string  // in words of over there: see Status
+	Priority  string
+	Project   string
+	Parent    string
+	Assignees []Person
+	Tags      []string
+	Estimate  *int // minutes
+	StartOn   string
+	DueOn     string // a day
+
+	Start    time.Time
+	Minutes  int
+	Activity string
+}
+
+// Do is what an action does.
+type Do string
+
+// What an action can do, and what it has besides At, By and Task.
+const (
+	CreateTask  Do = "task.create"  // Title and all that a task has
+	SetStatus   Do = "task.status"  // Status
+	AddComment  Do = "comment.add"  // ID, Body
+	EditComment Do = "comment.edit" // ID, Body; without a Body nothing is known of the edit but that there was one
+	LogTime     Do = "time.log"     // Start, Minutes, Activity
+)
+
+// Person is somebody over there. An Email finds the member who has it; anybody else becomes a placeholder with the name.
+type Person struct {
+	Code  string // what the export calls the person
+	Name  string
+	Email string
+}
+
+// Reject is a line that cannot be imported, and why.
+type Reject struct {
+	Line   int    `json:"line"`
+	Reason string `json:"reason"`
+}
+
+func (r *Reject) Error() string { return fmt.Sprintf("line %d: %s", r.Line, r.Reason) }
+
+func rejected(line int, format string, args ...any) *Reject {
+	return &Reject{line, fmt.Sprintf(format, args...)}
+}
+
+// Options say how to read a file.
+type Options struct {
+	Format  string            // one of Formats
+	Org     string            // of a tracker with several organisations, the one to read; empty for all
+	Mapping map[string]string // of a CSV: the field of each column
+}
+
+// Formats are those that Read knows.
+var Formats = []string{"tracker", "jira", "github", "csv"}
+
+// Read gives the actions of a file, the oldest first as far as the file has them so. The error of one is a *Reject: reading goes on behind it. Any other
+// error ends the reading.
+func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
+	switch o.Format {
+	case "tracker":
+		return tracker(from, o.Org)
+	default:
+		return func(yield func(Action, error) bool) {
+			yield(Action{}, fmt.Errorf("the format is one of %s, not %q", strings.Join(Formats, ", "), o.Format))
+		}
+	}
+}
+
+// Status says in Kluis' words what a tracker says in its own; false when it is none that is known.
+func Status(text string) (status string, known bool) {
+	switch words(text) {
+	case "open", "reopened", "new", "to do", "todo", "backlog", "selected for development", "unstarted":
+		return "open", true
+	case "in progress", "doing", "started", "in review", "review", "in development", "testing", "blocked":
+		return "in_progress", true
+	case "done", "resolved", "closed", "complete", "completed", "fixed":
+		return "done", true
+	case "cancelled", "canceled", "won't do", "wontfix", "won't fix", "rejected", "duplicate", "not planned", "declined":
+		return "cancelled", true
+	}
+	return "", false
+}
+
+// Priority does so of a priority.
+func Priority(text string) (priority string, known bool) {
+	switch words(text) {
+	case "", "none", "no priority":
+		return "none", true
+	case "blocker", "critical", "urgent", "highest":
+		return "urgent", true
+	case "high", "major":
+		return "high", true
+	case "medium", "normal":
+		return "medium", true
+	case "low", "lowest", "minor", "trivial":
+		return "low", true
+	}
+	return "", false
+}
+
+func words(text string) string {
+	return strings.NewReplacer("_", " ", "-", " ").Replace(strings.ToLower(strings.TrimSpace(text)))
+}
+
+// tags are labels as a workspace can have them: without what is around them, each once.
+func tags(labels ...string) (clean []string) {
+	for _, label := range labels {
+		label = strings.Trim(strings.TrimSpace(label), ",; ")
+		if label != "" && !slices.Contains(clean, label) {
+			clean = append(clean, label)
+		}
+	}
+	return clean
+}
