@@ -85,6 +85,12 @@ func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
 	switch o.Format {
 	case "tracker":
 		return tracker(from, o.Org)
+	case "jira":
+		return jira(from)
+	case "github":
+		return github(from)
+	case "csv":
+		return table(from, o.Mapping)
 	default:
 		return func(yield func(Action, error) bool) {
 			yield(Action{}, fmt.Errorf("the format is one of %s, not %q", strings.Join(Formats, ", "), o.Format))

@@ -1,0 +1,157 @@
+package imports
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// csvFields are what a column can be.
+var csvFields = []string{"id", "title", "description", "status", "priority", "project", "parent", "assignees", "tags", "start_on", "due_on", "estimate_minutes",
+	"created_at", "created_by", "completed_at"}
+
+// table reads a CSV (RFC 4180) with a first row of names, a task a row. mapping gives the field of each column by its name; a column
+// that it does not name is the field that is called as it is, or nothing. Lists are separated by semicolons.
+func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
+	return func(yield func(Action, error) bool) {
+		rows := csv.NewReader(from)
+		rows.ReuseRecord = true
+		rows.FieldsPerRecord = -1
+		header, err := rows.Read()
+		if err != nil {
+			yield(Action{}, fmt.Errorf("read the names of the columns: %w", err))
+			return
+		}
+		columns, err := columnsOf(header, mapping)
+		if err != nil {
+			yield(Action{}, err)
+			return
+		}
+		for {
+			row, err := rows.Read()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			line, _ := rows.FieldPos(0)
+			if wrong, is := errors.AsType[*csv.ParseError](err); is {
+				if !yield(Action{Line: wrong.StartLine}, rejected(wrong.StartLine, "the row is no CSV: %s", wrong.Err)) {
+					return
+				}
+				continue
+			}
+			if err != nil {
+				yield(Action{}, fmt.Errorf("read a row: %w", err))
+				return
+			}
+			actions, wrong := csvActions(line, columns, row)
+			if wrong != nil {
+				if !yield(Action{Line: line}, wrong) {
+					return
+				}
+				continue
+			}
+			for _, a := range actions {
+				if !yield(a, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// columnsOf gives the field of each column.
+func columnsOf(header []string, mapping map[string]string) ([]string, error) {
+	columns := make([]string, len(header))
+	left := maps.Clone(mapping)
+	for i, name := range header {
+		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
+		field, mapped := mapping[name]
+		delete(left, name)
+		if !mapped {
+			field = strings.ToLower(strings.ReplaceAll(name, " ", "_"))
+		}
+		if known := slices.Contains(csvFields, field); known {
+			columns[i] = field
+		} else if mapped && field != "" {
+			return nil, fmt.Errorf("the column %q cannot be %q, but one of %s", name, field, strings.Join(csvFields, ", "))
+		}
+	}
+	for name := range left {
+		return nil, fmt.Errorf("there is no column %q", name)
+	}
+	if !slices.Contains(columns, "title") {
+		return nil, errors.New(`no column is the title: say which, as {"Name of the column": "title"}`)
+	}
+	return columns, nil
+}
+
+func csvActions(line int, columns, row []string) ([]Action, *Reject) {
+	values := map[string]string{}
+	for i, field := range columns {
+		if field != "" && i < len(row) {
+			values[field] = strings.TrimSpace(row[i])
+		}
+	}
+	a := Action{Line: line, Do: CreateTask, Task: values["id"], Title: values["title"], Status: values["status"], Priority: values["priority"],
+		Project: values["project"], Parent: values["parent"], StartOn: values["start_on"], DueOn: values["due_on"], Tags: tags(split(values["tags"])...),
+		By: Person{Code: firstOf(values["created_by"], "csv"), Name: firstOf(values["created_by"], "CSV"), Email: values["created_by"]}}
+	if a.Task == "" {
+		a.Task = "row " + strconv.Itoa(line)
+	}
+	if text := values["description"]; text != "" {
+		a.Body = &text
+	}
+	for _, name := range split(values["assignees"]) {
+		a.Assignees = append(a.Assignees, Person{Code: name, Name: name, Email: name})
+	}
+	if text := values["estimate_minutes"]; text != "" {
+		minutes, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, rejected(line, "estimate_minutes is %q, and not a whole number", text)
+		}
+		a.Estimate = &minutes
+	}
+	var wrong *Reject
+	if a.At, wrong = csvTime(line, "created_at", values["created_at"], time.Now()); wrong != nil {
+		return nil, wrong
+	}
+	completed, wrong := csvTime(line, "completed_at", values["completed_at"], time.Time{})
+	if wrong != nil {
+		return nil, wrong
+	}
+	actions := []Action{a}
+	if !completed.IsZero() {
+		actions[0].Status = "open"
+		actions = append(actions, Action{Line: line, At: completed, By: a.By, Do: SetStatus, Task: a.Task, Status: "done", ID: "completed"})
+	}
+	return actions, a.check()
+}
+
+func split(text string) (parts []string) {
+	for part := range strings.SplitSeq(text, ";") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// csvTime reads an instant, or a day, which begins in UTC.
+func csvTime(line int, field, text string, otherwise time.Time) (time.Time, *Reject) {
+	if text == "" {
+		return otherwise, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return otherwise, rejected(line, "%s is %q, and neither such as 2006-01-02T15:04:05Z nor such as 2006-01-02", field, text)
+}

@@ -1,0 +1,160 @@
+package imports
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// told is what a file reads as: an action in short, or a reject, a line each.
+func told(t *testing.T, text string, o Options) (lines []string) {
+	t.Helper()
+	for a, err := range Read(strings.NewReader(text), o) {
+		if err != nil {
+			if reject, is := errors.AsType[*Reject](err); is {
+				lines = append(lines, fmt.Sprintf("%d rejected: %s", reject.Line, reject.Reason))
+			} else {
+				lines = append(lines, "ended: "+err.Error())
+			}
+			continue
+		}
+		line := fmt.Sprintf("%d %s %s %s by %s", a.Line, a.At.UTC().Format(time.RFC3339), a.Do, a.Task, a.By.Code)
+		add := func(name, value string) {
+			if value != "" {
+				line += " " + name + "=" + value
+			}
+		}
+		add("id", a.ID)
+		add("title", a.Title)
+		if a.Body != nil {
+			add("body", fmt.Sprintf("%q", *a.Body))
+		}
+		add("status", a.Status)
+		add("priority", a.Priority)
+		add("project", a.Project)
+		add("parent", a.Parent)
+		for _, p := range a.Assignees {
+			add("assignee", p.Code)
+		}
+		add("tags", strings.Join(a.Tags, "|"))
+		if a.Estimate != nil {
+			add("estimate", fmt.Sprint(*a.Estimate))
+		}
+		add("due", a.DueOn)
+		if a.Do == LogTime {
+			add("start", a.Start.UTC().Format(time.RFC3339))
+			add("minutes", fmt.Sprint(a.Minutes))
+			add("activity", a.Activity)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func same(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// A tracker's lines become actions; what cannot be read is told by line, and reading goes on, also behind a file that was cut.
+func TestTracker(t *testing.T) {
+	t.Parallel()
+	file := `{"at":"2011-08-19T08:13:00Z","org":"a","actor":"p1","do":"task.create","task":"T-1","title":"One","kind":"bug","tags":[" ,x, ","x"],"estimate_minutes":60,"assignee":"p2","extra":1}
+
+{"at":"2011-08-19T08:14:00Z","org":"b","actor":"p1","do":"task.create","task":"T-1","title":"Other org"}
+{"at":"2011-08-19T08:15:00Z","org":"a","actor":"p1","do":"time.log","task":"T-1","start":"2011-08-19T08:00:00Z","minutes":15,"break_minutes":2,"activity":"Misc"}
+{"at":"2011-08-19T08:15:00Z","org":"a","actor":"p1","do":"task.explode","task":"T-1"}
+{"at":"2011-08-19T08:15:00Z","org":"a","do":"comment.add","task":"T-1","comment":"C-1","body":"x"}
+{"at":"yesterday","org":"a","actor":"p1","do":"comment.add","task":"T-1","comment":"C-1","body":"x"}
+{"at":7,"org":"a"}
+` + "{\"org\":\"a\xff\"}\n" + `{"title":"` + strings.Repeat("x", maxLine) + `"}
+{"at":"2011-08-19T09:00:00Z","org":"a","actor":"p1","do":"comment.add","task":"T-1","comment":"C-1","body":""}
+{"at":"2011-08-19T09:00:00Z","org":"a","actor":"p`
+	same(t, told(t, file, Options{Format: "tracker", Org: "a"}),
+		`1 2011-08-19T08:13:00Z task.create T-1 by p1 title=One assignee=p2 tags=bug|x estimate=60`,
+		`4 2011-08-19T08:15:00Z time.log T-1 by p1 start=2011-08-19T08:00:00Z minutes=15 activity=Misc`,
+		`5 rejected: what it does is "task.explode", and not one of task.create, task.status, comment.add, comment.edit, time.log`,
+		`6 rejected: comment.add needs "actor"`,
+		`7 rejected: the line is no JSON object of an action: a time is not one such as 2006-01-02T15:04:05Z`,
+		`8 rejected: the line is no JSON object of an action: Time.UnmarshalJSON: input is not a JSON string`,
+		`9 rejected: the line is not UTF-8`,
+		`10 rejected: the line is longer than 1048576 bytes`,
+		`11 2011-08-19T09:00:00Z comment.add T-1 by p1 id=C-1 body=""`,
+		`12 rejected: the line is no JSON object of an action: unexpected end of JSON input`,
+	)
+}
+
+// Jira's search answer becomes what happened to each issue, in the order in which it did; what is below another issue comes behind it.
+func TestJira(t *testing.T) {
+	t.Parallel()
+	file := `{"startAt":0,"issues":[
+ {"key":"ALOY-2","fields":{"summary":"Child","status":{"name":"Closed"},"project":{"name":"Alloy"},"parent":{"key":"ALOY-1"},"reporter":{"name":"ann","displayName":"Ann"},
+  "created":"2012-01-01T00:00:00.000+0000","resolutiondate":"2012-02-01T00:00:00.000+0000"}},
+ {"key":"ALOY-1","fields":{"summary":"Parent","description":{"type":"doc","content":[{"type":"paragraph","content":[{"type":"text","text":"Hello "},{"type":"mention","attrs":{"text":"@Bob"}}]}]},
+  "status":{"name":"Closed"},"priority":{"name":"Major"},"issuetype":{"name":"Bug"},"labels":["ui"],"components":[{"name":"core"}],"duedate":"2012-03-01","timeoriginalestimate":7200,
+  "project":{"name":"Alloy"},"creator":{"accountId":"a1","displayName":"Ann","emailAddress":"ann@x.example"},"assignee":{"accountId":"b1","displayName":"Bob"},"created":"2012-01-02T03:04:05.000+0200",
+  "comment":{"comments":[{"id":"10","author":null,"body":"text","created":"2012-01-04T00:00:00.000+0000"}]},
+  "worklog":{"worklogs":[{"id":"20","author":{"accountId":"b1"},"started":"2012-01-03T10:00:00.000+0000","timeSpentSeconds":5430,"comment":"Fix\nmore"}]}},
+  "changelog":{"histories":[{"id":"31","author":{"accountId":"b1"},"created":"2012-01-05T00:00:00.000+0000","items":[{"field":"status","fromString":"Open","toString":"Closed"},{"field":"labels"}]},
+   {"id":"30","author":{"accountId":"b1"},"created":"2012-01-03T00:00:00.000+0000","items":[{"field":"status","fromString":"New","toString":"In Progress"}]}]}},
+ {"key":"ALOY-3","fields":{"summary":""}}, {"key":7}
+]}`
+	same(t, told(t, file, Options{Format: "jira"}),
+		`3 rejected: task.create needs "at"`,
+		`4 rejected: this is no issue as Jira exports one: "key" cannot be a number`,
+		`2 2012-01-02T01:04:05Z task.create ALOY-1 by a1 title=Parent body="Hello @Bob" status=open priority=Major project=Alloy assignee=b1 tags=Bug|ui|core estimate=120 due=2012-03-01`,
+		`2 2012-01-03T00:00:00Z task.status ALOY-1 by b1 id=30 status=In Progress`,
+		`2 2012-01-03T11:30:30Z time.log ALOY-1 by b1 id=20 start=2012-01-03T10:00:00Z minutes=91 activity=Fix`,
+		`2 2012-01-04T00:00:00Z comment.add ALOY-1 by nobody id=10 body="text"`,
+		`2 2012-01-05T00:00:00Z task.status ALOY-1 by b1 id=31 status=Closed`,
+		`1 2012-01-01T00:00:00Z task.create ALOY-2 by ann title=Child body="" status=open project=Alloy parent=ALOY-1`,
+		`1 2012-02-01T00:00:00Z task.status ALOY-2 by ann id=resolved status=Closed`,
+	)
+}
+
+// GitHub's issues are read from its REST API and from its own command line alike; pull requests are none.
+func TestGitHub(t *testing.T) {
+	t.Parallel()
+	rest := `[{"number":2,"title":"Two","body":null,"state":"closed","state_reason":"not_planned","user":{"login":"ann"},"closed_by":{"login":"bob"},"created_at":"2020-01-02T00:00:00Z","closed_at":"2020-01-03T00:00:00Z",
+ "labels":[{"name":"bug"}],"assignees":[{"login":"bob"}],"milestone":{"title":"v1","due_on":"2020-02-01T08:00:00Z"},"comments":3},
+ {"number":1,"title":"A request","user":{"login":"ann"},"created_at":"2020-01-01T00:00:00Z","pull_request":{"url":"x"}}]`
+	line := `[{"number":3,"title":"Three","body":"b","state":"OPEN","author":{"login":"ann","name":"Ann A"},"createdAt":"2020-01-04T00:00:00Z","closedAt":null,"labels":[],"assignees":[],
+ "comments":[{"id":"IC_1","author":{"login":"bob"},"body":"hi","createdAt":"2020-01-05T00:00:00Z"}]}]`
+	same(t, told(t, rest+"\n"+line, Options{Format: "github"}),
+		`1 2020-01-02T00:00:00Z task.create #2 by ann title=Two assignee=bob tags=bug|v1 due=2020-02-01T08:00:00Z`,
+		`1 2020-01-03T00:00:00Z task.status #2 by bob id=closed status=cancelled`,
+		`3 2020-01-04T00:00:00Z task.create #3 by ann title=Three body="b"`,
+		`3 2020-01-05T00:00:00Z comment.add #3 by bob id=IC_1 body="hi"`,
+	)
+	same(t, told(t, `[{"number":1,"title":"cut`, Options{Format: "github"}), `1 rejected: behind thing 0 the file is no JSON: unexpected EOF`)
+}
+
+// A CSV is read by the names of its columns, or by a mapping of them.
+func TestCSV(t *testing.T) {
+	t.Parallel()
+	file := "\ufeffSummary;x,Title,Created at,tags,Owner,completed_at,Estimate Minutes\n" +
+		"s,One,2020-01-02,a; b;a,ann@x.example,2020-01-03 10:00,30\n" +
+		"s,\"Two\nlines\",,,,,\n" +
+		"s,Three,tomorrow,,,,\ns,Four,,,,,half an hour\ns,\"Five,,,,,\n"
+	got := told(t, file, Options{Format: "csv", Mapping: map[string]string{"Owner": "assignees"}})
+	if len(got) != 6 || !strings.HasSuffix(got[2], "task.create row 3 by csv title=Two\nlines") {
+		t.Fatalf("%q", got)
+	}
+	same(t, append(got[:2:2], got[3:]...),
+		`2 2020-01-02T00:00:00Z task.create row 2 by csv title=One status=open assignee=ann@x.example tags=a|b estimate=30`,
+		`2 2020-01-03T10:00:00Z task.status row 2 by csv id=completed status=done`,
+		`5 rejected: created_at is "tomorrow", and neither such as 2006-01-02T15:04:05Z nor such as 2006-01-02`,
+		`6 rejected: estimate_minutes is "half an hour", and not a whole number`,
+		`7 rejected: the row is no CSV: extraneous or missing " in quoted-field`)
+	same(t, told(t, "a,b\n", Options{Format: "csv"}), `ended: no column is the title: say which, as {"Name of the column": "title"}`)
+	same(t, told(t, "a,b\n", Options{Format: "csv", Mapping: map[string]string{"a": "colour"}}),
+		`ended: the column "a" cannot be "colour", but one of id, title, description, status, priority, project, parent, assignees, tags, start_on, due_on, estimate_minutes, created_at, created_by, completed_at`)
+	same(t, told(t, "title\n", Options{Format: "csv", Mapping: map[string]string{"c": "title"}}), `ended: there is no column "c"`)
+	same(t, told(t, "", Options{Format: "xls"}), `ended: the format is one of tracker, jira, github, csv, not "xls"`)
+}
