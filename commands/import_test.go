@@ -3,38 +3,163 @@ package commands
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/imports"
+	"github.com/kluis-eu/kluis/projections"
 )
 
-func TestImportRealFile(t *testing.T) {
-	file := os.Getenv("IMPORT_FILE")
+const history = `{"at":"2011-08-19T08:13:00Z","actor":"p1","do":"task.create","task":"T-1","title":"Parent","kind":"bug","project":"Web site","priority":"High","estimate_minutes":60,"assignee":"p2","body":"text"}
+{"at":"2011-08-19T08:14:00Z","actor":"p2","do":"task.create","task":"T-2","title":"Child","project":"Web site","parent":"T-1","tags":["bug","ui"]}
+{"at":"2011-08-19T08:15:00Z","actor":"p2","do":"comment.add","task":"T-2","comment":"C-1","body":"first"}
+{"at":"2011-08-19T08:16:00Z","actor":"p2","do":"comment.edit","task":"T-2","comment":"C-1","body":"second"}
+{"at":"2011-08-19T08:17:00Z","actor":"p1","do":"task.status","task":"T-1","status":"resolved"}
+{"at":"2011-08-19T09:00:00Z","actor":"p1","do":"time.log","task":"T-1","start":"2011-08-19T08:00:00Z","minutes":50}
+{"at":"2011-08-19T09:10:00Z","actor":"p1","do":"time.log","task":"T-2","start":"2011-08-19T08:30:00Z","minutes":40}
+{"at":"2011-08-19T09:11:00Z","actor":"p1","do":"task.status","task":"T-9","status":"done"}
+{"at":"2011-08-19T09:11:00Z","actor":"p1","do":"task.status","task":"T-1","status":"eaten"}
+{"at":"2011-08-19T09:12:00Z","actor":"p1","do":"task.create","task":"T-3","title":"Below nothing","parent":"T-8"}
+{"at":"2011-08-19T09:12:00Z","actor":"p1","do":"comment.add","task":"T-3","comment":"C-3","body":"on nothing"}
+{"at":"2011-08-19T09:13:00Z","actor":"p1","do":"task.status","task":"T-1","status":"reopened"}
+`
+
+func (p *person) imports(t testing.TB, text string) (counts ImportCounts, rejects []string) {
+	t.Helper()
+	counts, err := p.h.Import(t.Context(), p.actor(t), home, Importing{Source: "tracker", Actions: imports.Read(strings.NewReader(text), imports.Options{Format: "tracker"}),
+		Rejected: func(r imports.Reject) { rejects = append(rejects, fmt.Sprintf("%d %s", r.Line, r.Reason)) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(rejects)
+	return counts, rejects
+}
+
+func (p *person) tasks(t testing.TB) map[string]domain.Task {
+	t.Helper()
+	rows := ok2(projections.Tasks.List(t.Context(), p.h.Views, p.actor(t), projections.Page{Limit: 50}, projections.TaskFilter{}))
+	named := map[string]domain.Task{}
+	for _, task := range rows {
+		named[task.Title] = task
+	}
+	return named
+}
+
+func (p *person) log(t testing.TB) []domain.Record {
+	t.Helper()
+	return ok(p.h.Views.Range(t.Context(), p.in, 1, 1000))
+}
+
+func ok2[T, M any](v T, _ M, err error) T { return ok(v, err) }
+
+// What is imported has its original times and authors, who become placeholders; the log has the import's own. Entries that overlap are what
+// they were. What cannot be is rejected by line, with all that hangs on it, and the rest goes on.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	begun := time.Now()
+	counts, rejects := ada.imports(t, history)
+	if counts.Actions != 12 || counts.Rejected != 4 || counts.People != 2 || counts.Played["task.create"] != 2 || counts.Played["time.log"] != 2 || counts.Played["task.status"] != 2 {
+		t.Errorf("%+v", counts)
+	}
+	want := []string{
+		`10 not_importable: no action before makes the task "T-8", which is above it`,
+		`11 not_importable: no action before makes the task "T-3"`,
+		`8 not_importable: no action before makes the task "T-9"`,
+		`9 not_importable: there is no status like "eaten"`,
+	}
+	if !slices.Equal(rejects, want) {
+		t.Errorf("%q", rejects)
+	}
+	tasks := ada.tasks(t)
+	parent, child := tasks["Parent"], tasks["Child"]
+	if len(tasks) != 2 || parent.Status != "open" || parent.Key == nil || *parent.Key != "WEBSITE-1" || child.ParentID == nil || *child.ParentID != parent.ID || len(child.TagIDs) != 2 ||
+		parent.Priority != "high" || *parent.EstimateMinutes != 60 || *parent.ExternalID != "T-1" || len(parent.AssigneeIDs) != 1 {
+		t.Errorf("%+v", tasks)
+	}
+	if at := time.Date(2011, 8, 19, 8, 13, 0, 0, time.UTC); !parent.CreatedAt.Equal(at) || parent.UpdatedAt.Before(begun.Add(-time.Minute)) {
+		t.Errorf("created at %s, updated at %s", parent.CreatedAt, parent.UpdatedAt)
+	}
+	if parent.CreatedBy == ada.id || parent.CreatedBy == child.CreatedBy || parent.AssigneeIDs[0] != child.CreatedBy {
+		t.Errorf("by %s, %s", parent.CreatedBy, child.CreatedBy)
+	}
+	author := ok2(h.Views.GetMember(t.Context(), ada.actor(t), parent.CreatedBy))
+	people := ok(h.OpenMembers(t.Context(), ada.in, []domain.Member{author}))
+	if author.Status != domain.Placeholder || people[author.ID].FullName != "p1" {
+		t.Errorf("%+v, %+v", author, people)
+	}
+	for _, record := range ada.log(t)[2:] {
+		if record.Actor != ada.id || record.At.Before(begun.Add(-time.Minute)) {
+			t.Errorf("the log says %+v", record)
+		}
+	}
+}
+
+// Once more, the same file changes nothing; more of it goes on from there, and what other members do meanwhile stays.
+func TestImportAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	lines := strings.SplitAfter(history, "\n")
+	ada.imports(t, strings.Join(lines[:5], "")[:600]) // cut in the middle of a line
+	half := len(ada.log(t))
+	ada.imports(t, history)
+	whole := ada.log(t)
+	if half >= len(whole) || half < 5 {
+		t.Errorf("%d events, then %d", half, len(whole))
+	}
+	title := "as it is called here"
+	ok(h.UpdateTask(t.Context(), Request{By: ada.actor(t)}, ada.tasks(t)["Parent"].ID, domain.TaskChange{Title: &title}))
+	if counts, _ := ada.imports(t, history); counts.Repeated != 8 || len(counts.Played) != 0 || counts.People != 0 {
+		t.Errorf("%+v", counts)
+	}
+	if again := ada.log(t); len(again) != len(whole)+1 || ada.tasks(t)[title].ID == uuid.Nil {
+		t.Errorf("%+v", again[len(whole):])
+	}
+}
+
+// A placeholder whom somebody invites is the member who did all that.
+func TestPlaceholderIsClaimed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	ada.imports(t, history)
+	author := ada.tasks(t)["Parent"].CreatedBy
+	invite := func(id uuid.UUID, email string) (Result[domain.Member], error) {
+		return h.InviteMember(t.Context(), Request{By: ada.actor(t)}, Invitation{Email: email, FullName: "Peter One", Role: "member", PlaceholderID: &id})
+	}
+	done := ok(invite(author, "peter@one.example"))
+	if done.State.ID != author || done.State.Status != domain.Invited || done.State.Role != "member" {
+		t.Errorf("%+v", done.State)
+	}
+	for _, id := range []uuid.UUID{author, ada.id, uuid.New()} { // no placeholder any more, and never one
+		if _, err := invite(id, "another@one.example"); err == nil || !strings.Contains(err.Error(), "no such placeholder") {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if _, err := h.ChangeRole(t.Context(), Request{By: ada.actor(t)}, ada.tasks(t)["Child"].CreatedBy, "admin"); err == nil || !strings.Contains(err.Error(), "placeholder") {
+		t.Errorf("a placeholder got a role: %v", err)
+	}
+}
+
+// TestImportOfAFile plays the file that the environment names, of one org after the other, and says how long it takes.
+func TestImportOfAFile(t *testing.T) {
+	file := os.Getenv("KLUIS_IMPORT_FILE")
 	if file == "" {
-		t.Skip()
+		t.Skip("no KLUIS_IMPORT_FILE")
 	}
 	h := newHouse(t, settings{})
-	for _, org := range []string{"o2", "o3"} {
-		ada := h.found(t)
-		for range 2 {
-			f, err := os.Open(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			start := time.Now()
-			reasons := map[string]int{}
-			counts, err := h.Import(t.Context(), ada.actor(t), home, Importing{Source: "tracker", Actions: imports.Read(f, imports.Options{Format: "tracker", Org: org}),
-				Rejected: func(r imports.Reject) { reasons[strings.Map(func(c rune) rune {
-					if c >= '0' && c <= '9' {
-						return '#'
-					}
-					return c
-				}, r.Reason)]++ }})
-			took := time.Since(start)
-			fmt.Println(org, counts, err, took, float64(counts.Actions)/took.Seconds(), reasons)
-			f.Close()
-		}
+	for _, org := range []string{"o2", "o3", "o4", "o5"} {
+		f := ok(os.Open(file))
+		defer f.Close()
+		start := time.Now()
+		counts, err := h.Import(t.Context(), h.found(t).actor(t), home, Importing{Source: "tracker", Actions: imports.Read(f, imports.Options{Format: "tracker", Org: org})})
+		t.Log(org, counts, err, float64(counts.Actions)/time.Since(start).Seconds(), "a second")
 	}
 }

@@ -61,7 +61,9 @@ func (o *oracle) member(actor, subject uuid.UUID, event domain.Event) error {
 	case domain.MemberAdded:
 		return when(len(o.people) > 0, "there are members already")
 	case domain.MemberInvited:
-		return first(o.may(actor, domain.CreateMember, true), o.gives(actor, e.Role), when(who != nil, "it is there"))
+		return first(o.may(actor, domain.CreateMember, true), o.gives(actor, e.Role), when(who != nil && who.status != "placeholder", "it is there"))
+	case domain.MemberPlaced:
+		return first(o.may(actor, domain.CreateImport, true), when(who != nil, "it is there"))
 	case domain.MemberJoined:
 		return when(actor != subject || who == nil || who.status != "invited", "nobody was invited")
 	case domain.MemberRoleChanged:
@@ -95,6 +97,8 @@ func (r roster) apply(e domain.Event) {
 		r[e.MemberID] = &struct{ role, status string }{e.Role, "active"}
 	case domain.MemberInvited:
 		r[e.MemberID] = &struct{ role, status string }{e.Role, "invited"}
+	case domain.MemberPlaced:
+		r[e.MemberID] = &struct{ role, status string }{"viewer", "placeholder"}
 	case domain.MemberJoined:
 		r[e.MemberID].status = "active"
 	case domain.MemberReactivated:
@@ -120,7 +124,7 @@ func (r roster) activeAdmins() (n int) {
 // can tells whether all these can be given work.
 func (r roster) can(ids ...uuid.UUID) error {
 	for _, id := range ids {
-		if who := r[id]; who == nil || who.status != "active" && who.status != "invited" {
+		if who := r[id]; who == nil || who.status != "active" && who.status != "invited" && who.status != "placeholder" {
 			return fmt.Errorf("%s can have no work", id)
 		}
 	}
