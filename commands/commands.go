@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/blob"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
@@ -29,6 +30,7 @@ type Needs struct {
 	Tenancy *tenancy.Tenancy
 	Keys    *keyring.Keyring
 	Vault   *vault.Vault
+	Blobs   blob.Store // of the bytes of attachments
 	Hasher  *password.Hasher
 	Outbox  *mail.Outbox
 	Limits  *limit.Limits // nil: nothing is limited

@@ -12,7 +12,7 @@ import (
 // CreateComment says something about a task that the member may see.
 func (c *Commands) CreateComment(ctx context.Context, r Request, task uuid.UUID, body string) (Result[domain.Comment], error) {
 	return createWithin(ctx, c, r, projections.Comments, domain.CreateComment, uuid.Must(uuid.NewV7()), projections.Tasks, task,
-		func(domain.Task) ([]domain.Event, error) { return domain.NewComment(task, body) })
+		only(func(domain.Task) ([]domain.Event, error) { return domain.NewComment(task, body) }))
 }
 
 // EditComment changes the text of a comment.

@@ -40,7 +40,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 
 // createWithin is create for a thing that belongs to another one, which must be there and be seen.
 func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
-	within *projections.Noun[P], other uuid.UUID, decide func(P) ([]domain.Event, error), also ...pg.Statement,
+	within *projections.Noun[P], other uuid.UUID, decide func(a *attempt, within P) (creation, error), also ...pg.Statement,
 ) (Result[T], error) {
 	var none T
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -54,9 +54,9 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 		if err := allowOn(a.by, p, row.Reach); err != nil {
 			return plan{}, err
 		}
-		events, err := decide(row.State)
-		guarding := append(within.Guards(row, a.by, p), eventstore.Guard{Stream: within.Stream(other), Version: row.At})
-		return plan{stream: n.Stream(id), events: events, guarding: guarding}, err
+		made, err := decide(a, row.State)
+		made.guarding = append(append(made.guarding, within.Guards(row, a.by, p)...), eventstore.Guard{Stream: within.Stream(other), Version: row.At})
+		return plan{stream: n.Stream(id), events: made.events, with: made.with, guarding: made.guarding}, err
 	})
 	return shown(ctx, c, r, n, none, done, err)
 }

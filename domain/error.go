@@ -16,6 +16,7 @@ const (
 	NotFound                        // no such thing, or none that the caller may know of (404)
 	Conflict                        // the state does not allow it now (409)
 	Stale                           // the caller decided on an older version (412)
+	TooLarge                        // what is sent has more bytes than are taken (413)
 	TooMany                         // a limit was reached; RetryAfter says for how long (429)
 	Unavailable                     // not now, through no fault of the caller (503)
 )

@@ -31,6 +31,7 @@ var Scopes = map[string][]Scope{
 	"project":     {All, InProject, Own},
 	"task":        {All, InProject, Own},
 	"comment":     {All, InProject, Own},
+	"attachment":  {All, InProject, Own},
 	"tag":         {All, Own},
 	"import":      {All},
 	"time_entry":  {All, InProject, Own}, // own: what one worked oneself
@@ -133,8 +134,9 @@ func (t TimeEntry) Parts(member uuid.UUID) Parts {
 	return partsOf(has{Worker, t.MemberID == member})
 }
 
-func (c Comment) Parts(member uuid.UUID) Parts { return creator(c.CreatedBy, member) }
-func (t Tag) Parts(member uuid.UUID) Parts     { return creator(t.CreatedBy, member) }
+func (c Comment) Parts(member uuid.UUID) Parts    { return creator(c.CreatedBy, member) }
+func (a Attachment) Parts(member uuid.UUID) Parts { return creator(a.CreatedBy, member) }
+func (t Tag) Parts(member uuid.UUID) Parts        { return creator(t.CreatedBy, member) }
 func (i Integration) Parts(member uuid.UUID) Parts {
 	return creator(i.CreatedBy, member)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"strings"
@@ -28,12 +29,16 @@ func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 	// net/http takes the deadline away at the end of the body; errors mean that there is no connection
 	_ = ctx.SetReadDeadline(time.Now().Add(timeout))
 	limit, _ := op.Metadata[maxBodyKey].(int64)
-	if r.ContentLength > limit {
+	if r.ContentLength > limit && op.RequestBody.Content[formType] != nil {
+		refuse(ctx, brokenForm(errTooLarge))
+		return
+	} else if r.ContentLength > limit {
 		refuse(ctx, newProblem(http.StatusRequestEntityTooLarge))
 		return
 	}
 	body := &limitedBody{ReadCloser: r.Body, left: limit, x: exchangeOf(ctx.Context())}
 	r.Body = body
+	media, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if _, ok := op.RequestBody.Content[jsonType]; ok {
 		data, err := readJSON(r, op.RequestBody.Required)
 		if err != nil {
@@ -48,9 +53,11 @@ func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 		body.x.body = data
 		r.Body = io.NopCloser(bytes.NewReader(data))
 		r.Header.Set("Content-Type", jsonType)
-	} else if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); op.RequestBody.Content[media] == nil {
+	} else if op.RequestBody.Content[media] == nil {
 		refuse(ctx, newProblem(http.StatusUnsupportedMediaType))
 		return
+	} else if media == formType {
+		body.x.parts = multipart.NewReader(paced(ctx, body, timeout), params["boundary"])
 	}
 	next(ctx)
 }

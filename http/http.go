@@ -37,6 +37,7 @@ var nouns = []func(*api){
 	tag,
 	comment,
 	timeEntry,
+	attachment,
 	integration,
 	token,
 	audit,
@@ -74,7 +75,8 @@ type api struct {
 	stopping context.Context // done when the server begins to stop: what streams watch
 	stop     context.CancelFunc
 
-	followers followers
+	followers atOnce        // answers that follow the log
+	uploads   atOnce        // bodies that are files
 	quiet     quiet         // about outages
 	breath    time.Duration // shorter in tests
 }
@@ -95,7 +97,8 @@ func newServer(o Options, nouns []func(*api)) (*Server, error) {
 		o.Grace = 20 * time.Second
 	}
 	setHuma()
-	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, breath: breath}
+	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, breath: breath,
+		followers: atOnce{most: maxFollowers, what: "follow the log"}, uploads: atOnce{most: maxUploads, inAll: maxAllUploads, what: "upload files"}}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.echo.HTTPErrorHandler = answerError
 	a.echo.Use(a.observe, recoverPanics, secure, storableTarget)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"mime/multipart"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -36,6 +37,8 @@ type exchange struct {
 	agent    string
 	actor    *projections.Actor // set by identify; nil for the public
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
+	parts    *multipart.Reader  // set by body.go: a multipart body, to be read once
+	length   int64              // of the body, as the headers have it; -1 when they do not say
 	tooLarge bool               // set by body.go when the body went over its limit
 	aborted  bool               // the answer broke off
 	streams  bool               // the answer has no end of its own
@@ -66,6 +69,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			log:    a.Log,
 			client: clientAddress(r, a.TrustedProxies),
 			agent:  userAgent(r),
+			length: r.ContentLength,
 			quiet:  &a.quiet,
 		}
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))

@@ -27,7 +27,9 @@ type operation struct {
 	Description string
 	MaxBody     int64         // bytes; 0 means 1 MiB
 	BodyTimeout time.Duration // to send the body; 0 means 30 s
+	File        string        // the field of a multipart body that is a file, which the handler reads as it comes (upload.go)
 	Produces    string        // the media type of an answer that is a function (stream.go)
+	Parts       bool          // such an answer can be had in parts (content.go)
 	Lines       reflect.Type  // what each line of such an answer holds, in JSON; nil when it has no lines
 }
 
@@ -82,8 +84,15 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 		}
 		return out, nil
 	})
+	registered := operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method)
+	if op.File != "" { // not before: huma would read the body
+		registered.RequestBody = fileBody(op.File)
+	}
+	if op.Parts {
+		partly(registered.Responses)
+	}
 	tighten(a.huma.OpenAPI(), op.Method, op.Path, reflect.TypeFor[I]())
-	orKey(op.Path, operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method).Parameters)
+	orKey(op.Path, registered.Parameters)
 	op.checkStruct(reflect.TypeFor[I]())
 	op.checkStruct(reflect.TypeFor[O]())
 	op.check(a)
@@ -93,9 +102,9 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 // out what became of it, and shorter than most callers wait.
 const answerTimeout = 25 * time.Second
 
-// patience bounds the work on a request. A stream ends with its caller.
+// patience bounds the work on a request. A stream, whichever way it goes, ends with its caller.
 func (op operation) patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	if op.Produces != "" {
+	if op.Produces != "" || op.File != "" {
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, answerTimeout)
@@ -175,6 +184,9 @@ func (op operation) describe(a *api) huma.Operation {
 // texts that hold something else (2020-12, Validation 8.5): OpenAPI 3.1 has no other word for it.
 func (op operation) produced(a *api) *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeString}
+	if op.Parts {
+		s.Format = "binary"
+	}
 	if op.Lines != nil {
 		line := a.huma.OpenAPI().Components.Schemas.Schema(op.Lines, true, "")
 		s.Description = "Lines, each of which is one JSON value of contentSchema."

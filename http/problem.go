@@ -44,20 +44,21 @@ const statusClosed = 499
 
 // plain is what a status says when there is nothing more to say.
 var plain = map[int]struct{ code, detail string }{
-	http.StatusBadRequest:                  {"malformed_request", "the request is malformed"},
-	http.StatusUnauthorized:                {"unauthenticated", "a valid bearer token is needed"},
-	http.StatusForbidden:                   {"forbidden", "this is not permitted"},
-	http.StatusNotFound:                    {"not_found", "there is nothing here"},
-	http.StatusMethodNotAllowed:            {"method_not_allowed", "this method is not allowed here; the Allow header says which are"},
-	http.StatusRequestTimeout:              {"request_timeout", "the request was not sent in time"},
-	http.StatusRequestEntityTooLarge:       {"payload_too_large", "the request body is too large"},
-	http.StatusUnsupportedMediaType:        {"unsupported_media_type", "the request body has a media type that is not supported here"},
-	http.StatusUnprocessableEntity:         {"invalid", "the request has an invalid value"},
-	http.StatusTooManyRequests:             {"too_many_requests", "there were too many requests"},
-	statusClosed:                           {"client_closed_request", "the caller left before the answer"},
-	http.StatusInternalServerError:         {"internal", "something went wrong; the request id says where to look"},
-	http.StatusServiceUnavailable:          {"unavailable", "this is not available at the moment"},
-	http.StatusRequestHeaderFieldsTooLarge: {"headers_too_large", "the request's headers are too large"},
+	http.StatusBadRequest:                   {"malformed_request", "the request is malformed"},
+	http.StatusUnauthorized:                 {"unauthenticated", "a valid bearer token is needed"},
+	http.StatusForbidden:                    {"forbidden", "this is not permitted"},
+	http.StatusNotFound:                     {"not_found", "there is nothing here"},
+	http.StatusMethodNotAllowed:             {"method_not_allowed", "this method is not allowed here; the Allow header says which are"},
+	http.StatusRequestTimeout:               {"request_timeout", "the request was not sent in time"},
+	http.StatusRequestEntityTooLarge:        {"payload_too_large", "the request body is too large"},
+	http.StatusRequestedRangeNotSatisfiable: {"range_not_satisfiable", "there are no such bytes; the Content-Range header says how many there are"},
+	http.StatusUnsupportedMediaType:         {"unsupported_media_type", "the request body has a media type that is not supported here"},
+	http.StatusUnprocessableEntity:          {"invalid", "the request has an invalid value"},
+	http.StatusTooManyRequests:              {"too_many_requests", "there were too many requests"},
+	statusClosed:                            {"client_closed_request", "the caller left before the answer"},
+	http.StatusInternalServerError:          {"internal", "something went wrong; the request id says where to look"},
+	http.StatusServiceUnavailable:           {"unavailable", "this is not available at the moment"},
+	http.StatusRequestHeaderFieldsTooLarge:  {"headers_too_large", "the request's headers are too large"},
 }
 
 var kindStatus = map[domain.Kind]int{
@@ -67,6 +68,7 @@ var kindStatus = map[domain.Kind]int{
 	domain.NotFound:        http.StatusNotFound,
 	domain.Conflict:        http.StatusConflict,
 	domain.Stale:           http.StatusPreconditionFailed,
+	domain.TooLarge:        http.StatusRequestEntityTooLarge,
 	domain.TooMany:         http.StatusTooManyRequests,
 	domain.Unavailable:     http.StatusServiceUnavailable,
 }

@@ -40,52 +40,57 @@ func (a *api) streamed(endless bool, write func(ctx context.Context, w *stream) 
 			hc.SetHeader("X-Accel-Buffering", "no") // nginx and those who do as it does
 		}
 		hc.SetStatus(hc.Operation().DefaultStatus)
-		x := exchangeOf(hc.Context())
-		if x.head { // nothing of it would be sent, and a follower's would never end
+		if exchangeOf(hc.Context()).head { // nothing of it would be sent, and a follower's would never end
 			return
 		}
-		if x.streams = endless; endless {
-			telemetry.Streams.Inc()
-			defer telemetry.Streams.Dec()
-		}
-		ctx, cancel := context.WithCancel(hc.Context())
-		defer cancel()
-		response := humaecho.UnwrapV4(hc).Response()
-		// Echo's own response would keep to itself that flushing failed.
-		s := &stream{ctx: ctx, stopping: a.stopping, to: response, control: http.NewResponseController(response.Writer), wrote: time.Now()}
-		if endless {
-			s.breath = a.breath
-		}
-		unwatch := context.AfterFunc(a.stopping, func() {
-			s.renew()
-			if !endless {
-				wait(ctx, stopTimeout)
-			}
-			cancel()
-		})
-		defer unwatch()
-		err := s.begin()
-		if err == nil {
-			err = write(ctx, s)
-		}
-		if endless && a.stopping.Err() != nil && errors.Is(err, context.Canceled) {
-			err = nil
-		}
-		if err == nil {
-			err = s.Flush() // here, where a stop still hurries it
-		}
-		if err == nil {
-			return
-		}
-		if ctx.Err() == nil {
-			level := slog.LevelError
-			if _, outage := pg.OutageOf(err); outage {
-				level = slog.LevelWarn
-			}
-			x.log.Log(ctx, level, "stream broke off", "request_id", x.id, "error", err.Error())
-		}
-		panic(http.ErrAbortHandler)
+		a.flow(hc, endless, write)
 	}
+}
+
+// flow runs write as streamed has it, behind the headers or before them.
+func (a *api) flow(hc huma.Context, endless bool, write func(ctx context.Context, w *stream) error) {
+	x := exchangeOf(hc.Context())
+	if x.streams = endless; endless {
+		telemetry.Streams.Inc()
+		defer telemetry.Streams.Dec()
+	}
+	ctx, cancel := context.WithCancel(hc.Context())
+	defer cancel()
+	response := humaecho.UnwrapV4(hc).Response()
+	// Echo's own response would keep to itself that flushing failed.
+	s := &stream{ctx: ctx, stopping: a.stopping, to: response, control: http.NewResponseController(response.Writer), wrote: time.Now()}
+	if endless {
+		s.breath = a.breath
+	}
+	unwatch := context.AfterFunc(a.stopping, func() {
+		s.renew()
+		if !endless {
+			wait(ctx, stopTimeout)
+		}
+		cancel()
+	})
+	defer unwatch()
+	err := s.begin()
+	if err == nil {
+		err = write(ctx, s)
+	}
+	if endless && a.stopping.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if err == nil {
+		err = s.Flush() // here, where a stop still hurries it
+	}
+	if err == nil {
+		return
+	}
+	if ctx.Err() == nil {
+		level := slog.LevelError
+		if _, outage := pg.OutageOf(err); outage {
+			level = slog.LevelWarn
+		}
+		x.log.Log(ctx, level, "stream broke off", "request_id", x.id, "error", err.Error())
+	}
+	panic(http.ErrAbortHandler)
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -6,6 +6,7 @@
 //	rebuild.go    read models of an older version are derived anew
 //	reaction.go   reactions happen once for each event, in the order of the log
 //	member.go     ... to the events of members; one file per noun that reacts, and a line in the list of reactions
+//	attachment.go bytes that no attachment needs are taken away
 //	mail.go       the mails that reactions and commands enqueue
 //
 // Nothing here decides whether a read is right: whoever reads catches up when it must. Several processes

@@ -32,6 +32,8 @@ var models = []model{
 	Tags,
 	Comments,
 	TimeEntries,
+	Attachments,
+	Storages,
 	Integrations,
 	Tokens,
 	Search,

@@ -97,6 +97,7 @@ func newBoard(t *testing.T, p *process) *board {
 		}
 		p.append(t, w, b.people[i/6], domain.TaskStream(id), 0, events...)
 		p.append(t, w, b.people[i%4], domain.CommentStream(uuid.Must(uuid.NewV7())), 0, domain.CommentCreated{TaskID: id, Body: "x"})
+		p.append(t, w, b.people[i%3], domain.AttachmentStream(uuid.Must(uuid.NewV7())), 0, domain.AttachmentAdded{TaskID: id, Name: "x"})
 		worked := domain.TimeEntryCreated{Work: domain.Work{MemberID: b.people[i%3], TaskID: &id, ProjectID: created.ProjectID}}
 		p.append(t, w, b.people[i%4], domain.TimeEntryStream(uuid.Must(uuid.NewV7())), 0, worked)
 	}

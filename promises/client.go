@@ -96,12 +96,16 @@ func (c *client) answer(t tester, r *http.Request) reply {
 
 func (c *client) request(t tester, method, target string, body any, headers ...string) *http.Request {
 	t.Helper()
-	r, err := http.NewRequest(method, c.url+target, bodyOf(body))
+	content, contentType, form := formOf(body)
+	if !form {
+		content, contentType = bodyOf(body), "application/json"
+	}
+	r, err := http.NewRequest(method, c.url+target, content)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
 	}
 	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", contentType)
 	}
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)

@@ -47,7 +47,11 @@ func (x *tenant) probes(t *testing.T, op apiOperation, value string) (all []prob
 	if op.RequestBody == nil || op.public() {
 		return all
 	}
-	for name, property := range op.RequestBody.Value.Content["application/json"].Schema.Value.Properties {
+	content := op.RequestBody.Value.Content["application/json"]
+	if content == nil { // a file names nothing
+		return all
+	}
+	for name, property := range content.Schema.Value.Properties {
 		changed := maps.Clone(body)
 		switch s := property.Value; {
 		case s.Format == "uuid":

@@ -18,6 +18,7 @@ import (
 // brings its rule.
 type oracle struct {
 	people roster
+	plan   string
 	state  map[reflect.Type]any // of each noun, see the
 }
 

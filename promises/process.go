@@ -38,6 +38,7 @@ type site struct {
 	url     string
 	keyFile string
 	kept    *checkpoint.Kept
+	blobs   string // the folder of the bytes of attachments
 
 	mu        sync.Mutex
 	processes []*process
@@ -78,7 +79,7 @@ func newSite(t *testing.T) *site {
 		}
 		return mail.Migrate(context.Background(), db)
 	})
-	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), kept: &checkpoint.Kept{Stores: []blob.Store{must(blob.Open(context.Background(), "file://"+t.TempDir()))}}}
+	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), blobs: t.TempDir(), kept: &checkpoint.Kept{Stores: []blob.Store{must(blob.Open(context.Background(), "file://"+t.TempDir()))}}}
 	if err := keyring.Create(s.keyFile); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func (p *process) open(t *testing.T, log *slog.Logger, bound time.Duration) {
 	p.db = must(pg.Open(context.Background(), p.site.url, 12))
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
 	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
-		Commands: commands.Needs{Keys: p.keys, Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept},
+		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), "file://"+p.site.blobs)), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept},
 		Sender:   must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
 		HTTP:     http.Options{Ready: p.db.Ready, Version: "test"},
 	}))
@@ -192,6 +193,19 @@ func (b *logBuffer) Write(line []byte) (int, error) {
 		_, _ = os.Stderr.Write(line)
 	}
 	return b.b.Write(line)
+}
+
+// forget takes the lines with a text out: what a test did on purpose.
+func (b *logBuffer) forget(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var kept bytes.Buffer
+	for line := range bytes.Lines(b.b.Bytes()) {
+		if !bytes.Contains(line, []byte(text)) {
+			kept.Write(line)
+		}
+	}
+	b.b = kept
 }
 
 func (b *logBuffer) String() string {

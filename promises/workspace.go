@@ -24,7 +24,10 @@ var _ = bring(noun{
 	rule: func(o *oracle, e fact) error {
 		switch event := e.event.(type) {
 		case domain.WorkspaceCreated:
+			o.plan = event.Plan
 			return when(e.Position != 1, "it is there")
+		case domain.WorkspacePlanChanged:
+			o.plan = event.Plan
 		case domain.WorkspaceRestored:
 			return when(e.actor != uuid.Nil, "the actor is a member")
 		case domain.WorkspaceTimeRulesChanged:

@@ -24,6 +24,7 @@ type checked struct {
 	rules     limit.Rules
 	hasher    *password.Hasher
 	publicURL string
+	blobURL   string
 }
 
 func (s serve) check() (c checked, err error) {
@@ -37,6 +38,9 @@ func (s serve) check() (c checked, err error) {
 		return c, err
 	}
 	if err := s.checkReach(); err != nil {
+		return c, err
+	}
+	if c.blobURL, err = s.blobURL(); err != nil {
 		return c, err
 	}
 	c.hasher, err = s.hasher()

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -59,14 +60,33 @@ var ErrURL = errors.New("expected file:///folder or s3://bucket?endpoint=https:/
 // [gocloud.dev/blob/s3blob.URLOpener]. Credentials for S3 come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), and never from
 // the URL. Nothing is asked of the store yet. The error wraps ErrURL when the URL is at fault.
 func Open(ctx context.Context, address string) (Store, error) {
+	u, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "s3" {
+		return openBucket(ctx, u)
+	}
+	return openDirectory(u.Path)
+}
+
+// Check tells whether a URL names a store, and makes nothing. The error wraps ErrURL.
+func Check(ctx context.Context, address string) error {
+	u, err := parse(address)
+	if err == nil && u.Scheme == "s3" {
+		_, err = openBucket(ctx, u)
+	}
+	return err
+}
+
+func parse(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.User != nil || u.Fragment != "": // the text may hold a password
 		return nil, ErrURL
-	case u.Scheme == "file" && u.Host == "" && u.Path != "" && u.RawQuery == "":
-		return openDirectory(u.Path)
-	case u.Scheme == "s3" && u.Host != "" && (u.Path == "" || u.Path == "/"):
-		return openBucket(ctx, u)
+	case u.Scheme == "file" && u.Host == "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "",
+		u.Scheme == "s3" && u.Host != "" && (u.Path == "" || u.Path == "/"):
+		return u, nil
 	}
 	return nil, ErrURL
 }

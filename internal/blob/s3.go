@@ -43,9 +43,9 @@ func openBucket(ctx context.Context, u *url.URL) (Store, error) {
 	return b, nil
 }
 
-// A blob goes to S3 in parts, of which some are in memory: partSize * (partsAtOnce + 1) for each upload. S3 takes 10,000 parts: 78 GiB.
+// A blob goes to S3 in parts, of which some are in memory: partSize * (partsAtOnce + 1) for each upload. S3 takes 10,000 parts: 48 GiB.
 const (
-	partSize    = 8 << 20
+	partSize    = 5 << 20
 	partsAtOnce = 1
 
 	abortPatience = 10 * time.Second

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/blob"
+)
+
+// blobURL checks where the bytes of attachments are to be. The error shows no URL, which may hold a password.
+func (s serve) blobURL() (string, error) {
+	if s.BlobURL == "" {
+		folder, err := filepath.Abs(filepath.Join(s.Data, "blobs"))
+		return (&url.URL{Scheme: "file", Path: folder}).String(), err
+	}
+	if err := blob.Check(context.Background(), s.BlobURL); err != nil {
+		return "", usageError{fmt.Errorf("KLUIS_BLOB_URL: %w", err)}
+	}
+	return s.BlobURL, nil
+}
+
+// openBlobs opens the store of blobs. One that cannot be reached keeps nobody from serving: attachments alone are not available until it can be.
+func (c checked) openBlobs(ctx context.Context, log *slog.Logger) (blob.Store, error) {
+	store, err := blob.Open(ctx, c.blobURL)
+	if err != nil {
+		return nil, fmt.Errorf("KLUIS_BLOB_URL: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := store.Reach(ctx); err != nil {
+		log.ErrorContext(ctx, "KLUIS_BLOB_URL cannot be reached: attachments are not available until it can be, and all else is", "error", err.Error())
+	}
+	return store, nil
+}

@@ -1,0 +1,190 @@
+package commands
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gabriel-vasile/mimetype"
+	"github.com/google/uuid"
+	"golang.org/x/text/runes"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Upload is a file on its way in. Content ends with io.EOF when all of it has come, and with any other error when it was cut off.
+type Upload struct {
+	Name    string // as the sender has it
+	AtLeast int64  // bytes that are known to come
+	Content io.Reader
+}
+
+// AddAttachment adds a file to a task that the member may see, in this order:
+//
+//  1. Whether it may be, and has room, is decided on what is known before the bytes come. Nothing is stored.
+//  2. The bytes go to the store of blobs, encrypted, and are counted against the room. Once they are all there the blob is.
+//  3. The event is appended, on what is then: task, roster, plan and storage are guarded, so that of two uploads for which there is room for
+//     one, one is refused.
+//
+// Killed between 2 and 3, a process leaves a blob without an event, which jobs/attachment.go takes away after a day. A refusal in 3 takes it away at
+// once; an outcome that is not known does not, because the event may be there.
+func (c *Commands) AddAttachment(ctx context.Context, r Request, task uuid.UUID, up Upload) (Result[domain.Attachment], error) {
+	var none Result[domain.Attachment]
+	adding := addition{id: uuid.Must(uuid.NewV7()), task: task, name: fileName(up.Name)}
+	if err := domain.CheckFileName(adding.name); err != nil {
+		return none, err
+	}
+	used, err := c.keyUsed(ctx, r)
+	if err != nil {
+		return none, err
+	}
+	if !used { // else the answer is that of the first time, whatever there is room for by now
+		if err := adding.admit(ctx, c, r, up.AtLeast); err != nil {
+			return none, err
+		}
+	}
+	if err := adding.receive(ctx, c, r.By.Workspace, up.Content, !used); err != nil {
+		return none, err
+	}
+	done, err := adding.append(ctx, c, r)
+	if _, refused := domain.Refusal(err); refused && !errors.As(err, new(*eventstore.UnknownOutcomeError)) || err == nil && done.State.ID != adding.id {
+		c.dropBlob(ctx, r.By.Workspace, adding.id)
+	}
+	return done, err
+}
+
+// addition is an attachment that is being added.
+type addition struct {
+	id, task uuid.UUID
+	name     string
+	storage  domain.Storage // on which it was let in
+	plan     string
+
+	stored bool // the bytes are in the store
+	size   int64
+	kind   string
+	digest [sha256.Size]byte
+}
+
+// keyUsed tells whether the idempotency key of a request was used before. For what, is compared once the bytes have come.
+func (c *Commands) keyUsed(ctx context.Context, r Request) (bool, error) {
+	if r.Once == nil {
+		return false, nil
+	}
+	var found []eventstore.Found
+	_, err := c.Views.Look(ctx, r.By.Workspace, eventstore.FindKey(&found, *r.Once))
+	return len(found) > 0, err
+}
+
+// admit decides whether so many bytes may come.
+func (n *addition) admit(ctx context.Context, c *Commands, r Request, size int64) error {
+	r.Once = nil
+	_, err := n.decide(ctx, c, r, func() (creation, error) {
+		_, err := n.storage.Take(n.plan, n.id, size)
+		return creation{}, err // no events: nothing is appended
+	})
+	return err
+}
+
+// append adds the attachment whose bytes have come.
+func (n *addition) append(ctx context.Context, c *Commands, r Request) (Result[domain.Attachment], error) {
+	ctx, cancel := context.WithTimeout(ctx, attachPatience)
+	defer cancel()
+	if r.Once != nil { // what is asked for is the name and the bytes, too
+		asked := append(append(r.Once.Fingerprint[:], n.digest[:]...), n.name...)
+		r.Once = &Once{Key: r.Once.Key, Fingerprint: sha256.Sum256(asked)}
+	}
+	return n.decide(ctx, c, r, func() (creation, error) {
+		if !n.stored { // the key ended since it was looked for, and the bytes were for nothing
+			return creation{}, domain.Refuse(domain.Unavailable, "idempotency_key_expired", "the Idempotency-Key has just expired: send the request again")
+		}
+		events, err := domain.NewAttachment(domain.AttachmentAdded{TaskID: n.task, Name: n.name, Size: n.size, Type: n.kind, Digest: hex.EncodeToString(n.digest[:])})
+		if err != nil {
+			return creation{}, err
+		}
+		taken, err := n.storage.Take(n.plan, n.id, n.size)
+		return creation{events: events, with: []write{{domain.StorageStream, n.storage.Version, taken}}}, err
+	})
+}
+
+// attachPatience is for the append behind the bytes, as long as for any other command.
+const attachPatience = 25 * time.Second
+
+// decide is the command with what a decision on storage reads, and relies on.
+func (n *addition) decide(ctx context.Context, c *Commands, r Request, decide func() (creation, error)) (Result[domain.Attachment], error) {
+	var storages []domain.Storage
+	var workspaces []domain.Workspace
+	return createWithin(ctx, c, r, projections.Attachments, domain.CreateAttachment, n.id, projections.Tasks, n.task, func(*attempt, domain.Task) (creation, error) {
+		n.storage = domain.Storage{}
+		if len(storages) > 0 {
+			n.storage = storages[0]
+		}
+		if len(workspaces) == 0 {
+			return creation{}, domain.Missing("workspace")
+		}
+		n.plan = workspaces[0].Plan
+		made, err := decide()
+		made.guarding = append(made.guarding, eventstore.Guard{Stream: domain.WorkspaceStream(workspaces[0].ID), Version: workspaces[0].Version})
+		return made, err
+	}, projections.LoadStorage(&storages), projections.LoadWorkspace(&workspaces))
+}
+
+// receive takes the bytes in, in constant memory; into the store, or only to know what they are.
+func (n *addition) receive(ctx context.Context, c *Commands, w pg.Workspace, content io.Reader, store bool) error {
+	in := &intake{from: content, hash: sha256.New(), check: func(size int64) error {
+		if !store && size <= domain.MaxFile {
+			return nil
+		}
+		_, err := n.storage.Take(n.plan, n.id, size)
+		return err
+	}}
+	sealer, err := c.sealer(ctx, w, n.id)
+	if err != nil {
+		return err
+	}
+	if store {
+		err = c.putBlob(ctx, BlobKey(w, n.id), sealer, in)
+	} else {
+		_, err = io.Copy(io.Discard, in)
+	}
+	if in.err != nil {
+		return in.err // of the sender, whatever the store made of it
+	}
+	if err != nil {
+		return c.noBlobs(ctx, w, n.id, err)
+	}
+	n.stored, n.size, n.kind, n.digest = store, in.size, mimetype.Detect(in.head).String(), [sha256.Size]byte(in.hash.Sum(nil))
+	return nil
+}
+
+// DeleteAttachment takes an attachment away, then its bytes, for good: its history stays. Killed in between, a process leaves bytes that
+// jobs/attachment.go takes away.
+func (c *Commands) DeleteAttachment(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Attachment], error) {
+	done, err := changeOne(ctx, c, r, projections.Attachments, domain.DeleteAttachment, id, func(_ *attempt, a domain.Attachment) (creation, error) {
+		events, err := a.Delete()
+		return creation{events: events, with: []write{{domain.StorageStream, eventstore.Any, a.Free()}}}, err
+	})
+	if err == nil {
+		c.dropBlob(ctx, r.By.Workspace, id)
+	}
+	return done, err
+}
+
+// fileName is the name of a file as it is stored: composed, without the folders that some programs send along (RFC 7578, 4.2), and without what is
+// drawn as nothing or turns the text around it.
+func fileName(name string) string {
+	if !utf8.ValidString(name) {
+		return name // refused as it is
+	}
+	name = runes.Remove(runes.Predicate(domain.Ignorable)).String(norm.NFC.String(name))
+	return strings.TrimSpace(name[strings.LastIndexAny(name, `/\`)+1:])
+}
