@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 // serve runs a server until stop is called, which gives what Serve returned.
