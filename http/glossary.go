@@ -30,6 +30,18 @@ var glossary = map[string]word{
 	"Project.key":           {"The beginning of the keys of its tasks: 2 to 10 capitals, never given again.", "WEB"},
 	"ProjectFields.key":     {"The beginning of the keys of its tasks: 2 to 10 capitals, never given again.", "WEB"},
 
+	// files
+	"Attachment.type":      {"The media type that the first bytes look like.", "application/pdf"},
+	"AttachmentAdded.type": {"The media type that the first bytes look like.", "application/pdf"},
+	"Attachment.name":      {"The name of the file, without folders.", "invoice 7.pdf"},
+	"AttachmentAdded.name": {"The name of the file, without folders.", "invoice 7.pdf"},
+	"size":                 {"How many bytes it has.", 48213},
+	"digest":               {"The SHA-256 of the bytes, in 64 hexadecimal digits.", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+	"attachment_id":        {"The attachment whose bytes they are.", nil},
+	"Range":                {"Which bytes.", "bytes=0-1023"},
+	"If-Range":             {"Of which content.", `"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`},
+	"If-None-Match":        {"What the caller has.", `"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`},
+
 	// parameters
 	"Idempotency-Key": {"Chosen by the caller.", "5f0c3f1e-paint-the-door"},
 	"limit":           {"How many items at most.", 50},

@@ -17,6 +17,7 @@ var tagWords = []struct{ name, about string }{
 	{"project", "Projects, their members and budgets. The key of a project begins the keys of its tasks."},
 	{"task", "The work itself."},
 	{"comment", "What people say about a task."},
+	{"attachment", "Files of tasks: uploaded and downloaded as streams, stored encrypted, counted against the quota of the plan."},
 	{"time", "How long people worked on what, and what it costs."},
 	{"tag", "Labels on tasks: unique names, merged when there are two for one thing."},
 	{"integration", "Accounts that the workspace has with other services."},
