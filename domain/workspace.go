@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,6 +13,14 @@ func WorkspaceStream(id uuid.UUID) string { return "workspace-" + id.String() }
 
 // Plans are what a workspace can be on, the smallest first.
 var Plans = []string{"free", "pro", "business", "enterprise"}
+
+// NeedPlan refuses what takes one of some plans.
+func (w Workspace) NeedPlan(plans ...string) error {
+	if slices.Contains(plans, w.Plan) {
+		return nil
+	}
+	return Refuse(Forbidden, "plan_required", "this takes the plan %s, and the workspace has %s", strings.Join(plans, " or "), w.Plan)
+}
 
 // Workspace is one customer organisation.
 type Workspace struct {

@@ -119,7 +119,7 @@ func Newest(into *[]Record, f Filter, limit int) pg.Statement {
 // Oldest is the records that a filter chooses, the oldest first, as many as weigh no more than a page.
 func Oldest(into *[]Record, f Filter) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position = any(array(select position from (
-			select position, sum(size + 300) over (order by position) - size as before from (select position, size`+chosen+` order by position limit $15) as some) as weighed
+			select position, sum(size + 300) over (order by position) - size as before from (select position, size`+chosen+` order by position limit $15) as found) as weighed
 		where before < $16)) order by position`, append(f.args(), PageEvents, PageBytes)...)
 }
 

@@ -42,6 +42,7 @@ var nouns = []func(*api){
 	token,
 	audit,
 	logCheckpoint,
+	auditExport,
 }
 
 // Options is what the server is given. The commands and projections that the nouns call come here.

@@ -31,6 +31,13 @@ type operation struct {
 	Produces    string        // the media type of an answer that is a function (stream.go)
 	Parts       bool          // such an answer can be had in parts (content.go)
 	Lines       reflect.Type  // what each line of such an answer holds, in JSON; nil when it has no lines
+	OrProduces  []produces    // what such an answer may be instead; then a header of the output is its Content-Type
+}
+
+// produces is a media type that an answer may have.
+type produces struct {
+	media string
+	holds reflect.Type // what the JSON of it is; nil for any text
 }
 
 const (
@@ -176,6 +183,14 @@ func (op operation) describe(a *api) huma.Operation {
 			Description: http.StatusText(op.Status),
 			Content:     map[string]*huma.MediaType{op.Produces: {Schema: op.produced(a)}},
 		}}
+		for _, or := range op.OrProduces {
+			described.Metadata[producesKey] = ""
+			s := &huma.Schema{Type: huma.TypeString}
+			if or.holds != nil {
+				s = a.huma.OpenAPI().Components.Schemas.Schema(or.holds, true, "")
+			}
+			described.Responses[strconv.Itoa(op.Status)].Content[or.media] = &huma.MediaType{Schema: s}
+		}
 	}
 	return described
 }

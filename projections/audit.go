@@ -26,11 +26,19 @@ func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit
 	return records, mark, err
 }
 
-// Chosen gives the records that a filter chooses to fn, the oldest first, in constant memory.
+// Chosen gives the records that a filter chooses to fn, a page at a time, the oldest first, in constant memory. It ends with an error
+// when the actor may read the log no more.
 func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]Record) error) error {
 	for {
 		var records []Record
 		if err := p.db.Read(ctx, by.Workspace, pg.PlanEach(), eventstore.Oldest(&records, f)); err != nil || len(records) == 0 {
+			return err
+		}
+		again, err := p.Again(ctx, by)
+		if err == nil && (again == nil || !again.Role.Grants.Allow(domain.ReadAudit)) {
+			err = errors.New("the caller may read the log no more")
+		}
+		if err != nil {
 			return err
 		}
 		if err := fn(records); err != nil {

@@ -2,6 +2,8 @@ package promises
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -14,7 +16,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // record is one of the log, as an auditor sees it.
@@ -296,5 +301,63 @@ func TestAuditInWords(t *testing.T) {
 	erased := read(ada.on(fresh), "en")
 	if e := erased["task.completed"]; e.Who.Name != "" || e.Who.Status != "erased" || e.Text != "somebody who was erased completed WEB-1" {
 		t.Errorf("of somebody erased: %+v", e)
+	}
+}
+
+// An export has the records that a filter chooses, in three formats, reaches to the checkpoint beside it, goes on from a position,
+// and has no formula for a spreadsheet. Only some plans have it.
+func TestAuditExport(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)
+	ada := p[0].signUp(t)
+	ada.call(t, "GET", "/api/audit/export?format=csv", nil).problem(t, 403, "plan_required")
+	ada.call(t, "PATCH", "/api/workspace", object{"plan": "business"}).want(t, 200)
+	for _, title := range []string{"=1+1", "@SUM(A1)", "-2", "+3", "\"quoted\", and\nmore"} {
+		ada.newTask(t, object{"title": title})
+	}
+	ada.call(t, "GET", "/api/audit/export", nil).want(t, 422)
+	ada.call(t, "GET", "/api/audit/export?format=xls", nil).want(t, 422)
+	ada.call(t, "GET", "/api/audit/export?format=csv&type=x", nil).want(t, 422)
+	ada.member(t, "manager").call(t, "GET", "/api/audit/export?format=csv", nil).want(t, 403)
+
+	whole := ada.call(t, "GET", "/api/audit/export?format=ndjson", nil).want(t, 200)
+	replayed := ada.call(t, "GET", "/api/audit/replay", nil).want(t, 200)
+	if string(whole.body) != string(replayed.body) {
+		t.Errorf("the lines are not those of a replay: %s", whole.body)
+	}
+	at := must(checkpoint.Open(must(base64.StdEncoding.DecodeString(whole.header.Get("Kluis-Checkpoint"))), p[0].keys.PublicKeys()))
+	verdict := must(eventstore.VerifyFile(bytes.NewReader(whole.body), projections.Expected(ada.workspace, []eventstore.Mark{{Checkpoint: at}}, 1), nil))
+	if at.Size != ada.head(t) || whole.position(t) != at.Size || len(verdict.Findings) > 0 || verdict.Marks != 1 {
+		t.Errorf("%+v of %+v", verdict, at)
+	}
+	rest := ada.call(t, "GET", fmt.Sprint("/api/audit/export?format=ndjson&after=", at.Size-2), nil).want(t, 200)
+	if lines := bytes.Count(rest.body, []byte("\n")); lines != 2 || !bytes.HasSuffix(whole.body, rest.body) {
+		t.Errorf("it goes on with %s", rest.body)
+	}
+
+	var all struct {
+		Checkpoint string
+		Records    []entry
+	}
+	if err := json.Unmarshal(ada.call(t, "GET", "/api/audit/export?format=json&noun=task", nil, "Accept-Language: nl").want(t, 200).body, &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Records) != 5 || all.Records[0].Text != ada.name+" maakte de taak ‘=1+1’" || all.Records[0].About.Title != "=1+1" || all.Checkpoint == "" {
+		t.Errorf("%+v", all)
+	}
+	if err := json.Unmarshal(ada.call(t, "GET", "/api/audit/export?format=json&noun=comment", nil).want(t, 200).body, &all); err != nil || len(all.Records) != 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+
+	table := ada.call(t, "GET", "/api/audit/export?format=csv&noun=task", nil).want(t, 200)
+	rows, err := csv.NewReader(bytes.NewReader(table.body)).ReadAll()
+	if err != nil || len(rows) != 6 {
+		t.Fatalf("%v: %s", err, table.body)
+	}
+	title := slices.Index(rows[0], "title")
+	for i, want := range []string{"'=1+1", "'@SUM(A1)", "'-2", "'+3", "\"quoted\", and\nmore"} {
+		if got := rows[i+1][title]; got != want {
+			t.Errorf("a title is %q, want %q", got, want)
+		}
 	}
 }
