@@ -57,9 +57,17 @@ func project(a *api) {
 			return answered(a.Commands.CreateProject(ctx, r, domain.ProjectCreated(in.Body)))
 		})
 	register(a, operation{Method: "GET", Path: "/api/projects/{id}", ID: "get-project", Tag: "project", Status: http.StatusOK,
-		Summary: "Get a project", Access: needs(domain.ReadProject)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[domain.Project], error) {
-			return one(projections.Projects.Get(ctx, a.Views, by, in.ID))
+		Summary: "Get a project, as it is or as it was", Access: needs(domain.ReadProject)},
+		func(ctx context.Context, by projections.Actor, in *asking) (*shows[projections.ProjectSpent], error) {
+			var project projections.ProjectSpent
+			var mark projections.Mark
+			var err error
+			if in.AsOf.Value != nil {
+				project.Project, mark, err = projections.Projects.AsOf(ctx, a.Views, by, in.ID, *in.AsOf.Value)
+			} else {
+				project, mark, err = a.Views.GetProject(ctx, by, in.ID)
+			}
+			return &shows[projections.ProjectSpent]{seen(mark, project.Version), project}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/projects/{id}", ID: "update-project", Tag: "project", Status: http.StatusOK,
 		Summary: "Change fields of a project, archive it or open it again", Access: needs(domain.UpdateProject)},

@@ -41,6 +41,11 @@ type (
 		Sorted
 	}
 
+	asking struct { // for a thing, as it is or as it was
+		ByID
+		AsOf Instant `query:"as_of" doc:"The thing as it was at this instant."`
+	}
+
 	wrote[B any] struct { // what a command made of a thing
 		Written
 		Body B
@@ -72,6 +77,16 @@ func noContent[T any](done commands.Result[T], err error) (*written204, error) {
 // one is the answer of a query for one thing.
 func one[T any](thing T, mark projections.Mark, err error) (*shows[T], error) {
 	return &shows[T]{seen(mark, projections.Version(thing)), thing}, err
+}
+
+// getting answers with one thing of a noun, as it is or as it was.
+func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *asking) (*shows[T], error) {
+	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[T], error) {
+		if in.AsOf.Value != nil {
+			return one(noun.AsOf(ctx, a.Views, by, in.ID, *in.AsOf.Value))
+		}
+		return one(noun.Get(ctx, a.Views, by, in.ID))
+	}
 }
 
 // history answers who changed what in a thing, when, the oldest first.

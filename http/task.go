@@ -44,11 +44,6 @@ type (
 		Before          optional[uuid.UUID]   `json:"before,omitzero" doc:"Puts the task directly before that one in the order by hand, in which rank sorts."`
 		After           optional[uuid.UUID]   `json:"after,omitzero" doc:"Puts the task directly behind that one in the order by hand."`
 	}
-
-	taskGet struct {
-		ByID
-		AsOf Instant `query:"as_of" doc:"The task as it was at this instant."`
-	}
 	taskRelation struct {
 		ByID
 		Conditional
@@ -65,7 +60,7 @@ func task(a *api) {
 	command(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", Status: http.StatusCreated,
 		Summary: "Create a task", Access: needs(domain.CreateTask)}, a.createTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}", ID: "get-task", Tag: "task", Status: http.StatusOK,
-		Summary: "Get a task, as it is or as it was", Access: needs(domain.ReadTask)}, a.getTask)
+		Summary: "Get a task, as it is or as it was", Access: needs(domain.ReadTask)}, getting(a, projections.Tasks))
 	command(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Status: http.StatusOK,
 		Summary: "Change fields of a task", Access: needs(domain.UpdateTask)}, a.updateTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/history", ID: "get-task-history", Tag: "task", Status: http.StatusOK,
@@ -129,13 +124,6 @@ func task(a *api) {
 
 func (a *api) createTask(ctx context.Context, r commands.Request, in *creating[taskFields]) (*wrote[domain.Task], error) {
 	return answered(a.Commands.CreateTask(ctx, r, domain.TaskCreated(in.Body)))
-}
-
-func (a *api) getTask(ctx context.Context, by projections.Actor, in *taskGet) (*shows[domain.Task], error) {
-	if in.AsOf.Value != nil {
-		return one(a.Views.TaskAsOf(ctx, by, in.ID, *in.AsOf.Value))
-	}
-	return one(projections.Tasks.Get(ctx, a.Views, by, in.ID))
 }
 
 func (a *api) updateTask(ctx context.Context, r commands.Request, in *changing[taskPatch]) (*wrote[domain.Task], error) {

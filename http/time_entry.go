@@ -103,10 +103,7 @@ func timeEntry(a *api) {
 			return answered(a.Commands.CreateTimeEntry(ctx, r, commands.TimeFields(in.Body)))
 		})
 	register(a, operation{Method: "GET", Path: "/api/time-entries/{id}", ID: "get-time-entry", Tag: "time", Status: http.StatusOK,
-		Summary: "Get a time entry", Access: needs(domain.ReadTimeEntry)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[domain.TimeEntry], error) {
-			return one(projections.TimeEntries.Get(ctx, a.Views, by, in.ID))
-		})
+		Summary: "Get a time entry, as it is or as it was", Access: needs(domain.ReadTimeEntry)}, getting(a, projections.TimeEntries))
 	command(a, operation{Method: "PATCH", Path: "/api/time-entries/{id}", ID: "update-time-entry", Tag: "time", Status: http.StatusOK,
 		Summary: "Change fields of a time entry", Access: needs(domain.UpdateTimeEntry),
 		Description: "In another project the entry gets the rate that is in force there; else it keeps its own."},

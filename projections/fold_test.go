@@ -19,7 +19,7 @@ func TestTaskAsOf(t *testing.T) {
 	}
 	records := p.log(t, by.Workspace)[2:]
 	for i, r := range records {
-		task, _, err := p.TaskAsOf(minute(t), by, id, r.At)
+		task, _, err := Tasks.AsOf(minute(t), p.Projections, by, id, r.At)
 		last := i
 		for last+1 < len(records) && !records[last+1].At.After(r.At) { // several may be of one microsecond
 			last++
@@ -28,7 +28,7 @@ func TestTaskAsOf(t *testing.T) {
 			t.Errorf("at %s: %+v, %v, want version %d", r.At, task, err, last+1)
 		}
 	}
-	if _, _, err := p.TaskAsOf(minute(t), by, id, records[0].At.Add(-1000)); err == nil {
+	if _, _, err := Tasks.AsOf(minute(t), p.Projections, by, id, records[0].At.Add(-1000)); err == nil {
 		t.Error("it was there before it began")
 	}
 }

@@ -152,6 +152,30 @@ func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid
 	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, true)...)
 }
 
+// AsOf answers with a thing as it was at a moment. Who may see it is decided on the thing as it is now.
+func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UUID, at time.Time) (state T, mark Mark, err error) {
+	if _, mark, err = n.GetGone(ctx, p, by, id); err != nil {
+		return state, mark, err
+	}
+	state, records, err := n.story(ctx, p, by.Workspace, id, mark.Position, &at)
+	for _, r := range records {
+		n.apply(&state, r)
+	}
+	if err == nil && (n.id(state) == uuid.Nil || gone(state)) {
+		err = domain.Missing(n.name)
+	}
+	if err == nil {
+		state, err = n.Show(ctx, p, by, state, &at)
+	}
+	return state, mark, err
+}
+
+// gone tells whether a thing is no more.
+func gone[T any](state T) bool {
+	at := field[T]("deleted_at")
+	return at >= 0 && !reflect.ValueOf(state).Field(at).IsNil()
+}
+
 // Show gives a state as Get showed it to the actor at a moment, or nil: shows it now. It is for what a command made of a thing, and for
 // what a thing was.
 func (n *Noun[T]) Show(ctx context.Context, p *Projections, by Actor, state T, at *time.Time) (T, error) {

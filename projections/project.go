@@ -30,6 +30,24 @@ type ProjectFilter struct {
 // ownProject is which projects scope own reaches: created by, or led by. Scope project reaches those of which one is a member.
 const ownProject = `(project.created_by = $2 or project.lead_id = $2)`
 
+// ProjectSpent is a project with the time that was worked for it.
+type ProjectSpent struct {
+	domain.Project
+	SpentMinutes *int `json:"spent_minutes" doc:"Of all time entries of the project; null for a caller who may not read them all, and in the past."`
+	SpentCents   *int `json:"spent_cents" doc:"Of EUR, as spent_minutes."`
+}
+
+var getProject = `select project.*, spent.minutes as spent_minutes, spent.cents as spent_cents from (` + Projects.get + `) as project
+	left join lateral (select coalesce(sum(minutes), 0)::bigint as minutes, coalesce(sum(amount_cents), 0)::bigint as cents
+			from time_entry where time_entry.project_id = project.id and time_entry.deleted_at is null) as spent
+		on $6 = 'all' or $6 = 'project' and project.member_ids @> array[$2::uuid]`
+
+// GetProject answers with a project and what was spent on it.
+func (p *Projections) GetProject(ctx context.Context, by Actor, id uuid.UUID) (ProjectSpent, Mark, error) {
+	//sqlcheck:allow made once, of constants
+	return get[ProjectSpent](ctx, p, by.Workspace, Projects.name, getProject, append(Projects.sight.scopes(by), id, false, by.Scope(domain.ReadTimeEntry))...)
+}
+
 // ProjectsOfKeys finds the projects that have keys, whoever may see them: a query of what is in them follows.
 func (p *Projections) ProjectsOfKeys(ctx context.Context, by Actor, keys []string) (ids []uuid.UUID, err error) {
 	_, err = p.Fresh(ctx, by.Workspace, pg.Column(&ids, `select id from project where key = any($1)`, keys))

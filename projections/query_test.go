@@ -37,7 +37,10 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 				return m, err
 			},
 			"TaskHistory": func() (Mark, error) { _, m, err := Tasks.History(minute(t), p.Projections, by, task); return m, err },
-			"TaskAsOf":    func() (Mark, error) { _, m, err := p.TaskAsOf(minute(t), by, task, time.Now()); return m, err },
+			"TaskAsOf": func() (Mark, error) {
+				_, m, err := Tasks.AsOf(minute(t), p.Projections, by, task, time.Now())
+				return m, err
+			},
 			"ListComments": func() (Mark, error) {
 				_, m, err := Comments.List(minute(t), p.Projections, by, Page{Limit: 9}, CommentFilter{Task: &task})
 				return m, err
@@ -67,7 +70,7 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 	if err != nil || len(revisions) != 2 || mark.Position != mark.Head-2 {
 		t.Errorf("the history goes beyond the mark %+v: %+v, %v", mark, revisions, err)
 	}
-	then, _, err := p.TaskAsOf(minute(t), ada, task, time.Now().Add(time.Hour))
+	then, _, err := Tasks.AsOf(minute(t), p.Projections, ada, task, time.Now().Add(time.Hour))
 	if err != nil || then.Title != "to be seen" || then.Version != 2 {
 		t.Errorf("as of now goes beyond the mark: %+v, %v", then, err)
 	}

@@ -172,7 +172,7 @@ func (p *process) answers(t *testing.T, by Actor) map[string]string {
 			t.Fatal(err)
 		}
 		answers["history"] += jsonOf(t, history)
-		then, _, err := p.TaskAsOf(minute(t), by, task.ID, time.Now().Add(time.Hour))
+		then, _, err := Tasks.AsOf(minute(t), p.Projections, by, task.ID, time.Now().Add(time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}

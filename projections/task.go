@@ -23,25 +23,6 @@ var taskSight = shownWithRelations(Sight{Read: domain.ReadTask, Own: ownTask, Pr
 // ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
 const ownTask = `(task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid])`
 
-// TaskAsOf answers with a task as it was at a moment. Who may see it is decided on the task as it is now.
-func (p *Projections) TaskAsOf(ctx context.Context, by Actor, id uuid.UUID, at time.Time) (domain.Task, Mark, error) {
-	_, mark, err := Tasks.GetGone(ctx, p, by, id)
-	if err != nil {
-		return domain.Task{}, mark, err
-	}
-	task, records, err := Tasks.story(ctx, p, by.Workspace, id, mark.Position, &at)
-	for _, r := range records {
-		Tasks.apply(&task, r)
-	}
-	if err == nil && (task.ID == uuid.Nil || task.DeletedAt != nil) {
-		err = domain.Missing("task")
-	}
-	if err == nil {
-		task, err = Tasks.Show(ctx, p, by, task, &at)
-	}
-	return task, mark, err
-}
-
 // keyOrder sorts keys by project, then by number; tasks in no project come last.
 const keyOrder = `coalesce(split_part(@, '-', 1) || lpad(split_part(@, '-', 2), 9, '0'), '~') collate "C"`
 

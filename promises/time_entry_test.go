@@ -68,8 +68,42 @@ func TestLifeOfATimeEntry(t *testing.T) {
 	if diff := cmp.Diff(strings.Fields("created updated updated updated updated updated updated updated deleted"), story); diff != "" {
 		t.Error(diff)
 	}
+	long := time.Now().Add(time.Minute).UTC().Format(time.RFC3339)
+	ada.call(t, "GET", timePath(entry)+"?as_of="+long, nil).problem(t, 404, "time_entry_not_found")
+	was := decode[domain.TimeEntry](t, ada.call(t, "GET", timePath(entry)+"?as_of="+entry.CreatedAt.Format(time.RFC3339Nano), nil).want(t, 200))
+	if !cmp.Equal(was, entry) {
+		t.Errorf("as it was: %s", cmp.Diff(was, entry))
+	}
 	ada.judge(t)
 	ada.noDrift(t)
+}
+
+// A project shows what was spent on it to those who may read all of its time.
+func TestSpent(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	bob := ada.member(t, "member")
+	project := ada.newProject(t, object{"hourly_rate_cents": 9_001, "budget_minutes": 600, "budget_cents": 90_000})
+	for range 3 {
+		bob.newTime(t, object{"project_id": project.ID, "minutes": 30})
+	}
+	ada.call(t, "DELETE", timePath(bob.newTime(t, object{"project_id": project.ID})), nil).want(t, 204)
+	script, _ := bob.newToken(t, domain.Grant{Resource: "project", Action: "read", Scope: domain.All}, domain.Grant{Resource: "time_entry", Action: "read", Scope: domain.Own})
+	for _, c := range []struct {
+		who  *client
+		sees bool
+	}{{ada, true}, {bob, false}, {script, false}} {
+		got := decode[struct {
+			SpentMinutes *int `json:"spent_minutes"`
+			SpentCents   *int `json:"spent_cents"`
+		}](t, c.who.call(t, "GET", project.path(), nil).want(t, 200))
+		if (got.SpentMinutes != nil) != c.sees || c.sees && (*got.SpentMinutes != 90 || *got.SpentCents != 3*4_501) {
+			t.Errorf("%s: %+v", c.who.name, got)
+		}
+	}
+	if was := ada.call(t, "GET", project.path()+"?as_of="+project.CreatedAt.Format(time.RFC3339Nano), nil).want(t, 200); !strings.Contains(string(was.body), `"spent_minutes":null`) {
+		t.Errorf("%s", was.body)
+	}
 }
 
 // Times without an offset are those of the clocks of Brussels, which skip an hour in spring and show one twice in autumn.
