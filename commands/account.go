@@ -240,6 +240,6 @@ func (c *Commands) changeAccount(ctx context.Context, r Request, id uuid.UUID, d
 	})
 	ofMember := done
 	ofMember.records = nil
-	as, err := result(ctx, c, r, projections.Members, member, ofMember, err)
+	as, err := result(ctx, c, r, projections.Members.Model, member, ofMember, err)
 	return as, done, err
 }

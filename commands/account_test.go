@@ -292,7 +292,7 @@ func TestUnlock(t *testing.T) {
 		t.Error(err)
 	}
 	grace.wantTypes(t, "login_failed", "login_failed", "login_failed", "login_failed", "login_failed", "locked", "unlocked", "logged_in")
-	m, mark, err := h.Views.GetMember(t.Context(), ada.actor(t), grace.id)
+	m, mark, err := projections.Members.Get(t.Context(), h.Views, ada.actor(t), grace.id)
 	if err != nil || mark.Behind() != 0 || m.Version != done.State.Version || m.UpdatedAt != done.State.UpdatedAt {
 		t.Errorf("the member afterwards: %+v at %+v, %v", m, mark, err)
 	}

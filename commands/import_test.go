@@ -89,7 +89,7 @@ func TestImport(t *testing.T) {
 	if parent.CreatedBy == ada.id || parent.CreatedBy == child.CreatedBy || parent.AssigneeIDs[0] != child.CreatedBy {
 		t.Errorf("by %s, %s", parent.CreatedBy, child.CreatedBy)
 	}
-	author := ok2(h.Views.GetMember(t.Context(), ada.actor(t), parent.CreatedBy))
+	author := ok2(projections.Members.Get(t.Context(), h.Views, ada.actor(t), parent.CreatedBy))
 	people := ok(h.OpenMembers(t.Context(), ada.in, []domain.Member{author}))
 	if author.Status != domain.Placeholder || people[author.ID].FullName != "p1" {
 		t.Errorf("%+v, %+v", author, people)

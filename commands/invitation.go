@@ -204,7 +204,7 @@ func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID, f
 		events, err := before.Join()
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
 	})
-	return result(ctx, c, r, projections.Members, before, done, err)
+	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
 // invitationField is what the code of an invitation is hashed for, with the workspace's data key: it is good for days,

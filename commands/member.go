@@ -108,7 +108,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	if err := settleInvite(context.WithoutCancel(ctx), try, err); err != nil {
 		return Result[domain.Member]{}, err
 	}
-	return result(ctx, c, r, projections.Members, before, done, nil)
+	return result(ctx, c, r, projections.Members.Model, before, done, nil)
 }
 
 // oldInvitations finds the member with an address whose invitation may be sent again.
@@ -180,7 +180,7 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 		}
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
 	})
-	return result(ctx, c, r, projections.Members, before, done, err)
+	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
 // DeactivateMember keeps a member out, at once and on every path, and ends for good what let them in, but the password.
@@ -231,7 +231,7 @@ func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, pe
 		}
 		return p, err
 	})
-	return result(ctx, c, r, projections.Members, before, done, err)
+	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
 // setAddress notes whose an address is. The note is in no event, and no read model: it goes with the member.

@@ -35,7 +35,7 @@ func (c *Commands) PlaceMember(ctx context.Context, r Request, fullName string) 
 		return plan{stream: domain.RosterStream, version: a.by.Roster, also: also,
 			events: []domain.Event{domain.MemberPlaced{MemberID: id, FullName: domain.Personal(name)}}}, nil
 	})
-	return result(ctx, c, r, projections.Members, domain.Member{}, done, err)
+	return result(ctx, c, r, projections.Members.Model, domain.Member{}, done, err)
 }
 
 // place gives the id and the key of a placeholder that is there, or new ones, with what stores the key.

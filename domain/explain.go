@@ -8,9 +8,9 @@ import (
 // Verdict says whether somebody may do something, and why, in words.
 type Verdict struct {
 	Action  string `json:"action" example:"update"`
-	Allowed bool   `json:"allowed"`
+	Allowed bool   `json:"allowed" doc:"The member may do so now."`
 	Scope   Scope  `json:"scope" doc:"How far the role, or the API token, grants the action."`
-	Why     string `json:"why" example:"The role \"member\" grants task:delete over own, and the member is its creator."`
+	Why     string `json:"why" doc:"The grant, its scope, and the part that the member has in the thing; or what is lacking." example:"The role \"member\" grants task:delete over own, and the member is its creator."`
 }
 
 // Explain says whether somebody with the role may do something to a thing, by the rule of Grants.Reaches, and why.

@@ -163,6 +163,9 @@ func (m *Member) Apply(r Record) {
 	m.UpdatedAt, m.Version, m.Position = r.At, r.Version, r.Position
 }
 
+// Gone tells whether the membership has ended.
+func (m Member) Gone() bool { return m.Status == Removed }
+
 // Join accepts the invitation.
 func (m Member) Join() ([]Event, error) {
 	if m.Status != Invited {

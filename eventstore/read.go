@@ -70,6 +70,11 @@ func BaselineOf(into *[]Baseline, model string, id uuid.UUID) pg.Statement {
 	return pg.Rows(into, `select `+baselineColumns+` from baseline where model = $1 and id = $2`, model, id)
 }
 
+// Baselines is the query for the baselines of all things of a model.
+func Baselines(into *[]Baseline, model string) pg.Statement {
+	return pg.Rows(into, `select `+baselineColumns+` from baseline where model = $1`, model)
+}
+
 // Filter chooses records; zero values choose all. From and To are instants, both inclusive.
 type Filter struct {
 	Actor    *uuid.UUID

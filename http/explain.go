@@ -18,7 +18,7 @@ type (
 	}
 	accessBody struct {
 		MemberID uuid.UUID        `json:"member_id"`
-		Status   string           `json:"status" enum:"invited,active,deactivated" doc:"Of the member: nobody but an active one may do anything."`
+		Status   string           `json:"status" enum:"invited,active,deactivated,placeholder" doc:"Of the member: nobody but an active one may do anything."`
 		Role     domain.Role      `json:"role" doc:"The member's, with what it grants; the caller's own, with what is in force."`
 		Resource string           `json:"resource" example:"task"`
 		ThingID  *uuid.UUID       `json:"thing_id" doc:"null when the question is about things in general."`

@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +57,11 @@ type (
 	}
 	memberList struct {
 		Listing[uuid.UUID]
+		AsOf Instant `query:"as_of" doc:"The members as they were at this instant: roles and statuses of then, of those who were members then. Names are those of now."`
+	}
+	memberAsked struct {
+		ByID
+		AsOf Instant `query:"as_of" doc:"The member as at this instant."`
 	}
 	memberWritten struct {
 		Written
@@ -98,14 +104,17 @@ func member(a *api) {
 		Access: needs(domain.CreateMember)}, a.inviteMember)
 	register(a, operation{Method: "GET", Path: "/api/members/{id}", ID: "get-member", Tag: "member", Status: http.StatusOK,
 		Summary: "Get a member", Access: needs(domain.ReadMember)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*memberShown, error) {
-			m, mark, err := a.Views.GetMember(ctx, by, in.ID)
+		func(ctx context.Context, by projections.Actor, in *memberAsked) (*memberShown, error) {
+			m, mark, err := getAt(ctx, a, projections.Members, by, in.ID, in.AsOf)
 			if err != nil {
 				return nil, err
 			}
 			body, err := a.showMember(ctx, by, m)
 			return &memberShown{seen(mark, m.Version), body}, err
 		})
+	register(a, operation{Method: "GET", Path: "/api/members/{id}/history", ID: "get-member-history", Tag: "member", Status: http.StatusOK,
+		Summary: "Who changed what about a member, when", Description: "Invitations, roles, statuses, languages and second factors; also of those who left. Names and addresses are in no history; hourly rates are for those to whom the member shows them.",
+		Access: needs(domain.ReadMember)}, a.memberHistory)
 	command(a, operation{Method: "PATCH", Path: "/api/members/{id}", ID: "update-member", Tag: "member", Status: http.StatusOK,
 		Summary: "Give a member another role, or another hourly rate", Access: needs(domain.UpdateMember)},
 		func(ctx context.Context, r commands.Request, in *memberPatch) (*memberWritten, error) {
@@ -135,7 +144,7 @@ func member(a *api) {
 }
 
 func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberList) (*membersShown, error) {
-	rows, mark, err := a.Views.ListMembers(ctx, by, pageOf(in.Listing))
+	rows, mark, err := listAt(ctx, a, projections.Members, by, in.Listing, in.AsOf)
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +199,24 @@ func (a *api) showMember(ctx context.Context, by projections.Actor, m domain.Mem
 	return bodies[0], nil
 }
 
+// seesRate tells whether the caller is shown what an hour of a member is worth.
+func seesRate(by projections.Actor, member uuid.UUID) bool {
+	return member == by.Member || by.Scope(domain.UpdateMember) == domain.All
+}
+
+// memberHistory is a history without rates, for whoever is not shown them.
+func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[revision]], error) {
+	out, err := history(a, projections.Members)(ctx, by, in)
+	if err != nil || seesRate(by, in.ID) {
+		return out, err
+	}
+	for i := range out.Body.Items {
+		r := &out.Body.Items[i]
+		r.Changes = slices.DeleteFunc(r.Changes, func(c projections.FieldChange) bool { return c.Field == "hourly_rate_cents" })
+	}
+	return out, nil
+}
+
 // showMembers opens what is sealed, for who may see it.
 func (a *api) showMembers(ctx context.Context, by projections.Actor, members []domain.Member) ([]memberBody, error) {
 	people, err := a.Commands.OpenMembers(ctx, by.Workspace, members)
@@ -199,7 +226,7 @@ func (a *api) showMembers(ctx context.Context, by projections.Actor, members []d
 	bodies := make([]memberBody, len(members))
 	for i, m := range members {
 		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
-		if m.ID == by.Member || by.Scope(domain.UpdateMember) == domain.All {
+		if seesRate(by, m.ID) {
 			bodies[i].HourlyRateCents = m.HourlyRateCents
 		}
 		if person, there := people[m.ID]; there {

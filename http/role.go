@@ -36,6 +36,11 @@ type (
 	}
 	roleList struct {
 		Listing[uuid.UUID]
+		AsOf Instant `query:"as_of" doc:"The roles as they were at this instant. The built-in ones are those of now."`
+	}
+	roleAsked struct {
+		ID   string  `path:"id" pattern:"^([a-z]{1,20}|[0-9a-fA-F-]{36})$" example:"manager" doc:"The name of a built-in role, or the id of an own one."`
+		AsOf Instant `query:"as_of" doc:"The role as it was at this instant. A built-in one is that of now."`
 	}
 	roleBody struct {
 		domain.Role
@@ -79,6 +84,19 @@ func role(a *api) {
 			}
 			return noContent(a.Commands.DeleteRole(ctx, r, id))
 		})
+	register(a, operation{Method: "GET", Path: "/api/roles/{id}/history", ID: "get-role-history", Tag: "role", Status: http.StatusOK,
+		Summary: "Who changed what of a role, when", Description: "Of a role that was deleted as well. A built-in role has no history.", Access: needs(domain.ReadRole)},
+		func(ctx context.Context, by projections.Actor, in *byRole) (*shows[page[revision]], error) {
+			if _, builtIn := domain.BuiltInRole(in.ID); builtIn {
+				mark, err := a.Views.Fresh(ctx, by.Workspace)
+				return &shows[page[revision]]{seen(mark, 0), page[revision]{Items: []revision{}}}, err
+			}
+			id, err := ownRole(in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return history(a, projections.Roles)(ctx, by, &ByID{ID: id})
+		})
 }
 
 // ownRole gives the id of an own role, by which alone a role is changed.
@@ -93,7 +111,7 @@ func ownRole(id string) (uuid.UUID, error) {
 	return own, nil
 }
 
-func (a *api) getRole(ctx context.Context, by projections.Actor, in *byRole) (*shows[roleBody], error) {
+func (a *api) getRole(ctx context.Context, by projections.Actor, in *roleAsked) (*shows[roleBody], error) {
 	if role, builtIn := domain.BuiltInRole(in.ID); builtIn {
 		mark, err := a.Views.Fresh(ctx, by.Workspace)
 		return &shows[roleBody]{seen(mark, 0), roleBody{Role: role}}, err
@@ -102,7 +120,7 @@ func (a *api) getRole(ctx context.Context, by projections.Actor, in *byRole) (*s
 	if err != nil {
 		return nil, err
 	}
-	role, mark, err := projections.Roles.Get(ctx, a.Views, by, id)
+	role, mark, err := getAt(ctx, a, projections.Roles, by, id, in.AsOf)
 	return &shows[roleBody]{seen(mark, role.Version), showRole(role)}, err
 }
 
@@ -110,7 +128,7 @@ func (a *api) getRole(ctx context.Context, by projections.Actor, in *byRole) (*s
 // the list, the newest first, they come after all others and in their own.
 func (a *api) listRoles(ctx context.Context, by projections.Actor, in *roleList) (*shows[page[roleBody]], error) {
 	from := pageOf(in.Listing)
-	own, mark, err := a.Views.ListRoles(ctx, by, from)
+	own, mark, err := listAt(ctx, a, projections.Roles, by, in.Listing, in.AsOf)
 	if err != nil {
 		return nil, err
 	}

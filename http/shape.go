@@ -82,11 +82,24 @@ func one[T any](thing T, mark projections.Mark, err error) (*shows[T], error) {
 // getting answers with one thing of a noun, as it is or as it was.
 func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *asking) (*shows[T], error) {
 	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[T], error) {
-		if in.AsOf.Value != nil {
-			return one(noun.AsOf(ctx, a.Views, by, in.ID, *in.AsOf.Value))
-		}
-		return one(noun.Get(ctx, a.Views, by, in.ID))
+		return one(getAt(ctx, a, noun, by, in.ID, in.AsOf))
 	}
+}
+
+// getAt answers with one thing, as it is or as it was at an instant.
+func getAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by projections.Actor, id uuid.UUID, at Instant) (T, projections.Mark, error) {
+	if at.Value != nil {
+		return noun.AsOf(ctx, a.Views, by, id, *at.Value)
+	}
+	return noun.Get(ctx, a.Views, by, id)
+}
+
+// listAt answers with the things of one stream, as they are or as they were at an instant, and with one more than asked for when there is more.
+func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by projections.Actor, in Listing[uuid.UUID], at Instant) ([]T, projections.Mark, error) {
+	if at.Value != nil {
+		return noun.ListAsOf(ctx, a.Views, by, pageOf(in), *at.Value)
+	}
+	return noun.List(ctx, a.Views, by, pageOf(in), nil)
 }
 
 // history answers who changed what in a thing, when, the oldest first.

@@ -75,10 +75,6 @@ func (p *Projections) Access(ctx context.Context, by Actor, member uuid.UUID, re
 
 // thing is a thing that the actor sees, or saw.
 func (p *Projections) thing(ctx context.Context, by Actor, member uuid.UUID, resource string, id uuid.UUID) (domain.Thing, bool, error) {
-	if resource == Members.name {
-		other, _, err := p.GetMember(ctx, by, id)
-		return domain.ThingTo(member, resource, other, false, nil), false, err
-	}
 	n, there := explainedNouns()[resource]
 	if !there {
 		return domain.Thing{}, false, domain.InvalidField("/id", "a workspace has one %s: leave the id out", resource)

@@ -26,6 +26,8 @@ type FieldChange struct {
 	Field string          `json:"field"`
 	Old   json.RawMessage `json:"old"`
 	New   json.RawMessage `json:"new"`
+
+	sealed bool // personal data: a history has none
 }
 
 // bookkeeping is what every event changes.
@@ -41,7 +43,7 @@ func (m *Model[T]) history(state T, records []domain.Record) []Revision {
 		after := fields(state)
 		revision := Revision{Version: Version(state), At: r.When(), Actor: r.Who(), Type: domain.TypeOf(r.Event), Changes: []FieldChange{}}
 		for i, f := range after {
-			if !bookkeeping[f.Field] && !bytes.Equal(before[i].New, f.New) {
+			if !bookkeeping[f.Field] && !f.sealed && !bytes.Equal(before[i].New, f.New) {
 				revision.Changes = append(revision.Changes, FieldChange{Field: f.Field, Old: before[i].New, New: f.New})
 			}
 		}
@@ -62,7 +64,7 @@ func fields(state any) []FieldChange {
 	for i := range all {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		value, _ := json.Marshal(v.Field(i).Interface()) // states are made of what JSON can say
-		all[i] = FieldChange{Field: name, New: value}
+		all[i] = FieldChange{Field: name, New: value, sealed: v.Type().Field(i).Type == reflect.TypeFor[domain.Personal]()}
 	}
 	return all
 }

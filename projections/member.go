@@ -9,30 +9,20 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Members is the read model of the members: the roster, a row each.
-var Members = newModel("member",
-	func(uuid.UUID) string { return domain.RosterStream },
-	func(r domain.Record) (uuid.UUID, bool) {
-		if r.Stream != domain.RosterStream {
-			return uuid.Nil, false
-		}
-		return domain.MemberOf(r)
-	},
-	(*domain.Member).Apply,
-	func(m domain.Member) uuid.UUID { return m.ID })
+var membersStream, memberOf = inStream(domain.RosterStream, domain.MemberOf)
+
+// Members is the read model of the members: the roster, a row each. Scope own reaches oneself.
+var Members = newNoun(
+	newModel("member", membersStream, memberOf, (*domain.Member).Apply, func(m domain.Member) uuid.UUID { return m.ID }),
+	Sight{Read: domain.ReadMember, Own: `member.id = $2`, Gone: `nullif(member.status <> 'removed', true)`}, Lists{})
 
 const (
-	// ownMember is which members scope own reaches: oneself.
-	ownMember     = `member.id = $2`
 	memberColumns = `id, email, full_name, role, status, language, two_factor, hourly_rate_cents, created_at, updated_at, version, position`
-	memberVisible = `($1 = 'all' or $1 = 'own' and (` + ownMember + `))`
-	selectMember  = `select ` + memberColumns + ` from member where id = $3 and status <> 'removed' and ` + memberVisible
-	listMembers   = `select ` + memberColumns + ` from member
-		where status <> 'removed' and ` + memberVisible + ` and ($3::uuid is null or id < $3) order by id desc limit $4`
+	selectMember  = `select ` + memberColumns + ` from member where id = $1 and status <> 'removed'`
 	// ableAdmin is which members are admins who can act: where two factors are asked of admins, those who have them on.
 	ableAdmin  = `role = 'admin' and status = 'active' and (two_factor or not ` + askedRoles + ` && array['admin', 'all'])`
 	loadMember = `select ` + memberColumns + `,
-			` + memberVisible + ` as visible,
+			$1 = 'all' or $1 = 'own' and id = $2 as visible,
 			(select count(*) from member where ` + ableAdmin + ` and id <> $3) as other_admins,
 			` + askedRoles + ` as two_factor_roles,
 			role_name, role_grants
@@ -41,19 +31,9 @@ const (
 		where id = $3 and status <> 'removed'`
 )
 
-// GetMember answers with one member that the actor may see.
-func (p *Projections) GetMember(ctx context.Context, by Actor, id uuid.UUID) (domain.Member, Mark, error) {
-	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, by.Scope(domain.ReadMember), by.Member, id)
-}
-
 // GetSelf answers with the actor's own membership, whatever the role.
 func (p *Projections) GetSelf(ctx context.Context, by Actor) (domain.Member, Mark, error) {
-	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, domain.All, by.Member, by.Member)
-}
-
-// ListMembers answers with the members, the newest first.
-func (p *Projections) ListMembers(ctx context.Context, by Actor, page Page) ([]domain.Member, Mark, error) {
-	return list[domain.Member](ctx, p, by.Workspace, listMembers, by.Scope(domain.ReadMember), by.Member, page.id(), page.Limit+1)
+	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, by.Member)
 }
 
 // MemberRow is a member with what a decision on it needs.
@@ -110,6 +90,6 @@ func Able(into *[]uuid.UUID, ids []uuid.UUID) pg.Statement {
 
 // MemberByID answers with a member, for Kluis itself.
 func (p *Projections) MemberByID(ctx context.Context, w pg.Workspace, id uuid.UUID) (domain.Member, error) {
-	m, _, err := get[domain.Member](ctx, p, w, "member", selectMember, domain.All, id, id)
+	m, _, err := get[domain.Member](ctx, p, w, "member", selectMember, id)
 	return m, err
 }

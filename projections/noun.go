@@ -24,6 +24,7 @@ type Noun[T any] struct {
 	sight     Sight
 	lists     Lists
 	get, load string
+	reached   string // the ids of all that the actor sees, or saw
 	show      string // a state as get and list show it; empty when they show it as it is stored
 
 	shown, from string // the columns as they are shown, and where they are from
@@ -122,7 +123,8 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	chosen := "(" + gone + ") = $4 and " + visible + " and $2::uuid is not null and $3::text is not null" + filter.where
 	return &Noun[T]{
 		Model: m, sight: s, show: show, lists: l, filter: filter, shown: shown, from: from, chosen: chosen, next: filter.next,
-		get: "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $2::uuid is not null and $3::text is not null",
+		get:     "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $2::uuid is not null and $3::text is not null",
+		reached: "select " + id + from + " where " + visible + " and $2::uuid is not null and $3::text is not null",
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
 			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = any($4::uuid[]) and $2::uuid is not null and $3::text is not null",
 	}
@@ -150,30 +152,6 @@ func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUI
 func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
 	//sqlcheck:allow made once, of constants
 	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, true)...)
-}
-
-// AsOf answers with a thing as it was at a moment. Who may see it is decided on the thing as it is now.
-func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UUID, at time.Time) (state T, mark Mark, err error) {
-	if _, mark, err = n.GetGone(ctx, p, by, id); err != nil {
-		return state, mark, err
-	}
-	state, records, err := n.story(ctx, p, by.Workspace, id, mark.Position, &at)
-	for _, r := range records {
-		n.apply(&state, r)
-	}
-	if err == nil && (n.id(state) == uuid.Nil || gone(state)) {
-		err = domain.Missing(n.name)
-	}
-	if err == nil {
-		state, err = n.Show(ctx, p, by, state, &at)
-	}
-	return state, mark, err
-}
-
-// gone tells whether a thing is no more.
-func gone[T any](state T) bool {
-	at := field[T]("deleted_at")
-	return at >= 0 && !reflect.ValueOf(state).Field(at).IsNil()
 }
 
 // Show gives a state as Get showed it to the actor at a moment, or nil: shows it now. It is for what a command made of a thing, and for

@@ -1,8 +1,6 @@
 package projections
 
 import (
-	"context"
-
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -29,11 +27,6 @@ func roleOfMember(id string, own *string, grants domain.Grants) (domain.Role, bo
 		return domain.Role{}, false
 	}
 	return domain.Role{ID: id, Name: *own, Grants: grants}, true
-}
-
-// ListRoles answers with the workspace's own roles, the newest first.
-func (p *Projections) ListRoles(ctx context.Context, by Actor, page Page) ([]domain.OwnRole, Mark, error) {
-	return Roles.List(ctx, p, by, page, nil)
 }
 
 // FindRole is the query for the own role with an id. A built-in role is not looked up: nothing is found.

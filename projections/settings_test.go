@@ -161,7 +161,7 @@ func (p *process) answers(t *testing.T, by Actor) map[string]string {
 		t.Fatal(err)
 	}
 	answers["list"], answers["mark"] = jsonOf(t, tasks), fmt.Sprintf("%+v", mark)
-	members, _, err := p.ListMembers(minute(t), by, Page{Limit: 100})
+	members, _, err := Members.List(minute(t), p.Projections, by, Page{Limit: 100}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

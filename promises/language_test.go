@@ -8,6 +8,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 func (c *client) me(t tester) member {
@@ -86,7 +87,7 @@ func TestLanguageOfOldEvents(t *testing.T) {
 		Events: []eventstore.Event{{Type: "member.invited", Data: []byte(data)}}}}}); err != nil {
 		t.Fatal(err)
 	}
-	m, _, err := p.views.GetMember(t.Context(), must(p.does.Authenticate(t.Context(), ada.token)), old)
+	m, _, err := projections.Members.Get(t.Context(), p.views, must(p.does.Authenticate(t.Context(), ada.token)), old)
 	if err != nil || m.Language != "en" {
 		t.Errorf("%+v, %v", m, err)
 	}
