@@ -234,11 +234,14 @@ func TestHeldCheckpoint(t *testing.T) {
 
 	p.append(t, w, by.Member, domain.RosterStream, 1, domain.MemberRoleChanged{MemberID: by.Member, Role: "viewer"})
 	for name, ask := range map[string]func() error{
-		"BySession":      func() error { a, err := p.BySession(minute(t), w, digest); return orActor(a, err) },
-		"Again":          func() error { a, err := p.Again(minute(t), Actor{Workspace: w}); return orActor(a, err) },
-		"ListTasks":      func() error { _, _, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10}); return err },
-		"GetTask":        func() error { _, _, err := Tasks.Get(minute(t), p.Projections, by, seen); return err },
-		"ListMembers":    func() error { _, _, err := Members.List(minute(t), p.Projections, by, Page{Limit: 10}, nil); return err },
+		"BySession": func() error { a, err := p.BySession(minute(t), w, digest); return orActor(a, err) },
+		"Again":     func() error { a, err := p.Again(minute(t), Actor{Workspace: w}); return orActor(a, err) },
+		"ListTasks": func() error { _, _, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10}); return err },
+		"GetTask":   func() error { _, _, err := Tasks.Get(minute(t), p.Projections, by, seen); return err },
+		"ListMembers": func() error {
+			_, _, err := Members.List(minute(t), p.Projections, by, Page{Limit: 10}, nil)
+			return err
+		},
 		"AccountByEmail": func() error { _, err := p.AccountByEmail(minute(t), w, "x"); return err },
 		"Newcomer":       func() error { _, err := p.Newcomer(minute(t), w, by.Member); return err },
 		"ListComments": func() error {
