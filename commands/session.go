@@ -284,8 +284,8 @@ func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections
 	if actor == nil {
 		return projections.Actor{}, refused
 	}
-	if wait := c.Limits.Member(actor.Member); wait > 0 {
-		return projections.Actor{}, tooMany(&limit.ExceededError{Name: limit.APIMember, Wait: wait})
+	if actor.Room = c.Limits.Member(actor.Member); actor.Room.Left < 0 {
+		return *actor, tooMany(&limit.ExceededError{Name: limit.APIMember, Wait: actor.Room.Wait})
 	}
 	return *actor, nil
 }

@@ -103,6 +103,7 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 	defer cancel()
 	actor, err := a.Authenticate(within, token)
+	tellRoom(ctx, actor.Room)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func comment(a *api) {
 			}
 			return projections.Comments.List(ctx, a.Views, by, page, projections.CommentFilter{Task: &in.ID})
 		})
-	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated, Made: "/api/comments/{id}",
 		Summary: "Comment on a task", Access: needs(domain.CreateComment)},
 		func(ctx context.Context, r commands.Request, in *creatingIn[commentFields]) (*wrote[domain.Comment], error) {
 			return answered(a.Commands.CreateComment(ctx, r, in.ID, in.Body.Body))

@@ -144,6 +144,7 @@ var glossary = map[string]word{
 	"amount_cents":       {"What it costs, in EUR cents, at the rate in force then.", 14250},
 	"time_locked_before": {"Nothing before this day changes; null when nothing is locked.", nil},
 	"time_overlap":       {"Whether entries of one member may overlap.", false},
+	"billable_minutes":   {"How much of that somebody pays for.", 60},
 	"entry_id":           {"The id of the time entry.", nil},
 
 	// the log

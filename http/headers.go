@@ -2,10 +2,14 @@ package http
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kluis-eu/kluis/internal/limit"
 )
 
 // The headers that operations share are structs to embed in an input or an output. Their names are exported
@@ -62,6 +66,15 @@ func etag(version int) string {
 		return ""
 	}
 	return `"` + strconv.Itoa(version) + `"`
+}
+
+// tellRoom says what the limit on a member's requests leaves (draft-ietf-httpapi-ratelimit-headers-10).
+func tellRoom(ctx huma.Context, r limit.Room) {
+	if r.Most == 0 {
+		return
+	}
+	ctx.SetHeader("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", limit.APIMember, r.Most, int(r.Span.Seconds())))
+	ctx.SetHeader("RateLimit", fmt.Sprintf("%q;r=%d;t=%d", limit.APIMember, max(0, r.Left), int(math.Ceil(r.Wait.Seconds()))))
 }
 
 // expected is the value of If-Match (RFC 9110, 13.1.1): versions, or none when it is absent or "*".

@@ -36,6 +36,7 @@ type exchange struct {
 	client   netip.Addr
 	agent    string
 	actor    *projections.Actor // set by identify; nil for the public
+	header   http.Header        // of the answer
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
 	parts    *multipart.Reader  // set by body.go: a multipart body, to be read once
 	length   int64              // of the body, as the headers have it; -1 when they do not say
@@ -71,6 +72,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			agent:  userAgent(r),
 			length: r.ContentLength,
 			quiet:  &a.quiet,
+			header: c.Response().Header(),
 		}
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 		c.Response().Header().Set("X-Request-Id", x.id)

@@ -28,6 +28,7 @@ type operation struct {
 	MaxBody     int64         // bytes; 0 means 1 MiB
 	BodyTimeout time.Duration // to send the body; 0 means 30 s
 	File        string        // the field of a multipart body that is a file, which the handler reads as it comes (upload.go)
+	Made        string        // where the thing is that a 201 is about, such as "/api/comments/{id}"; empty: below Path, by the id in the answer
 	Produces    string        // the media type of an answer that is a function (stream.go)
 	Parts       bool          // such an answer can be had in parts (content.go)
 	Lines       reflect.Type  // what each line of such an answer holds, in JSON; nil when it has no lines
@@ -81,6 +82,8 @@ func registerPublic[I, O any](a *api, op operation, handle func(ctx context.Cont
 }
 
 func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, error)) {
+	op.Made = op.made()
+	op.checkMade(reflect.TypeFor[O]())
 	described := op.describe(a)
 	huma.Register(a.huma, described, func(ctx context.Context, in *I) (*O, error) {
 		within, cancel := op.patience(ctx)
@@ -89,6 +92,7 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 		if err != nil {
 			return nil, problemOf(ctx, err)
 		}
+		op.located(ctx, out)
 		return out, nil
 	})
 	registered := operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method)

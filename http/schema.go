@@ -75,16 +75,23 @@ func tighten(doc *huma.OpenAPI, method, path string, input reflect.Type) {
 		if response.Headers == nil {
 			response.Headers = map[string]*huma.Header{}
 		}
-		response.Headers["X-Request-Id"] = textHeader("What the server's log knows this request by.")
+		if status == "201" {
+			response.Headers["Location"] = textHeader("Where the new thing is.", path+"/"+exampleID)
+		}
+		if len(op.Security) > 0 || status == "default" {
+			response.Headers["RateLimit-Policy"] = textHeader("The limit on the member's requests: how many in how many seconds. Absent when there is none.", `"api_member";q=600;w=60`)
+			response.Headers["RateLimit"] = textHeader("What is left of it, and in how many seconds there is more.", `"api_member";r=599;t=60`)
+		}
+		response.Headers["X-Request-Id"] = textHeader("What the server's log knows this request by.", exampleID)
 		if status == "default" {
-			response.Headers["Retry-After"] = textHeader("Seconds to wait, with 429 and 503.")
-			response.Headers["WWW-Authenticate"] = textHeader("With 401.")
+			response.Headers["Retry-After"] = textHeader("Seconds to wait, with 429 and 503.", "2")
+			response.Headers["WWW-Authenticate"] = textHeader("With 401.", "Bearer")
 		}
 	}
 }
 
-func textHeader(description string) *huma.Header {
-	return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
+func textHeader(description, example string) *huma.Header {
+	return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeString}, Example: example}
 }
 
 func operationAt(item *huma.PathItem, method string) *huma.Operation {

@@ -67,12 +67,12 @@ func signup(a *api) {
 			out.Body.SignupID = id
 			return out, err
 		})
-	registerPublic(a, operation{Method: "POST", Path: "/api/signup/verify", ID: "verify-signup", Tag: "account", Status: http.StatusCreated,
+	registerPublic(a, operation{Method: "POST", Path: "/api/signup/verify", ID: "verify-signup", Tag: "account", Status: http.StatusCreated, Made: "/api/me",
 		Summary: "Make the workspace, with the code from the mail", Description: "The caller becomes its first admin.", Access: public},
 		func(ctx context.Context, in *verifyInput) (*admittedOutput, error) {
 			return a.admit(ctx)(a.Commands.VerifySignup(ctx, originOf(ctx), in.Body.SignupID, in.Body.Code))
 		})
-	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated,
+	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated, Made: "/api/me",
 		Summary:     "Join a workspace, with the code from the mail",
 		Description: "A code is good for 7 days, for 5 attempts, and once; `/api/password/forgot` mails another. A wrong one counts as a failed log-in of the network that it comes from: 20 in 15 minutes.",
 		Access:      public},

@@ -128,7 +128,7 @@ func timeEntry(a *api) {
 			running, mark, err := a.Views.GetTimer(ctx, by)
 			return &shows[timer]{seen(mark, 0), timer{running}}, err
 		})
-	command(a, operation{Method: "POST", Path: "/api/timer/start", ID: "start-timer", Tag: "time", Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/timer/start", ID: "start-timer", Tag: "time", Status: http.StatusCreated, Made: "/api/time-entries/{id}",
 		Summary: "Start a timer, now", Access: needs(domain.CreateTimeEntry),
 		Description: "A member has one timer at most that runs (409), and it takes all time from now on: no entry may be later than it."},
 		func(ctx context.Context, r commands.Request, in *timerStart) (*wrote[domain.TimeEntry], error) {

@@ -49,7 +49,7 @@ type (
 )
 
 func twoFactor(a *api) {
-	register(a, operation{Method: "POST", Path: "/api/me/two-factor", ID: "begin-two-factor", Tag: "account", Status: http.StatusCreated,
+	register(a, operation{Method: "POST", Path: "/api/me/two-factor", ID: "begin-two-factor", Tag: "account", Status: http.StatusCreated, Made: "/api/me",
 		Summary:     "Ask for a secret, to turn on two factors",
 		Description: "It takes the place of an earlier one, and counts once a code has confirmed it. The codes are those of RFC 6238: SHA-1, 6 digits, 30 seconds.",
 		Access:      withSession},

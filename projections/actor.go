@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -20,6 +21,7 @@ type Actor struct {
 	TwoFactor domain.TwoFactor // who must enrol has a role without grants
 	Session   uuid.UUID        // the session whose token was shown; uuid.Nil with an API token
 	Token     uuid.UUID        // the personal API token that was shown instead
+	Room      limit.Room       // what the limit on the member's requests leaves
 }
 
 // Scope gives how far the actor's role reaches for p.

@@ -358,7 +358,12 @@ func TestLimitsOfMembers(t *testing.T) {
 	if wait := limited(t, ada.call(t, "GET", "/api/tasks", nil), "too_many_requests"); wait > 3600 {
 		t.Errorf("wait %d s", wait)
 	}
-	grace.call(t, "GET", "/api/me", nil).want(t, 200)
+	for c, left := range map[*client]string{ada: `"api_member";r=0;t=`, grace: `"api_member";r=19;t=`} {
+		header := c.call(t, "GET", "/api/me", nil).header
+		if !strings.HasPrefix(header.Get("RateLimit"), left) || header.Get("RateLimit-Policy") != `"api_member";q=20;w=3600` {
+			t.Errorf("%s of %s", header.Get("RateLimit"), header.Get("RateLimit-Policy"))
+		}
+	}
 	p.public().call(t, "GET", "/healthz", nil).want(t, 200)
 	ada.logIn(t, ada.password).want(t, 200)
 }

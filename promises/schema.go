@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -138,9 +139,15 @@ func (s *apiSchema) compare(op apiOperation, a reply) error {
 	if response == nil {
 		status, response = "default", op.Responses.Default()
 	}
-	for _, name := range []string{"Kluis-Position", "Kluis-Behind", "ETag", "Retry-After", "WWW-Authenticate", "X-Request-Id"} {
+	for _, name := range []string{"Kluis-Position", "Kluis-Behind", "ETag", "Retry-After", "WWW-Authenticate", "X-Request-Id", "Location", "RateLimit", "RateLimit-Policy"} {
 		if a.header.Get(name) != "" && response.Value.Headers[name] == nil {
 			return fmt.Errorf("the header %s is not there", name)
+		}
+	}
+	if at, _ := url.Parse(a.header.Get("Location")); a.status == http.StatusCreated {
+		path := strings.Split(at.Path, "/")
+		if _, known := s.find(http.MethodGet, at.Path); !known && !slices.ContainsFunc(s.operations, func(op apiOperation) bool { return len(path) > 2 && strings.HasPrefix(op.path, "/api/"+path[2]+"/{") }) {
+			return fmt.Errorf("nothing is at its Location, %q", at)
 		}
 	}
 	if len(response.Value.Content) == 0 {

@@ -16,15 +16,22 @@ type members struct {
 	swept time.Time
 }
 
-// Member counts one request of a member. With room it gives 0, else how long to wait; refused requests do not count.
-func (l *Limits) Member(id uuid.UUID) time.Duration {
+// Room is what a limit leaves to somebody. The zero value is no limit.
+type Room struct {
+	Rule
+	Left int           // how many more there may be now
+	Wait time.Duration // until there is room for one more than Left
+}
+
+// Member counts one request of a member, and says what is left. Without room, where Left is below 0, the request does not count.
+func (l *Limits) Member(id uuid.UUID) Room {
 	if l == nil || l.members.rule.Most == 0 {
-		return 0
+		return Room{}
 	}
 	return l.members.take(id, time.Now())
 }
 
-func (m *members) take(id uuid.UUID, now time.Time) time.Duration {
+func (m *members) take(id uuid.UUID, now time.Time) Room {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sweep(now)
@@ -40,10 +47,11 @@ func (m *members) take(id uuid.UUID, now time.Time) time.Duration {
 	hits = hits[old:]
 	if len(hits) >= m.rule.Most {
 		m.of[id] = hits
-		return hits[len(hits)-m.rule.Most].Sub(start)
+		return Room{m.rule, -1, hits[len(hits)-m.rule.Most].Sub(start)}
 	}
-	m.of[id] = append(hits, now)
-	return 0
+	hits = append(hits, now)
+	m.of[id] = hits
+	return Room{m.rule, m.rule.Most - len(hits), hits[0].Sub(start)}
 }
 
 // sweep forgets, once in a window, those who asked for nothing in the last.

@@ -103,15 +103,19 @@ func TestMember(t *testing.T) {
 		{a, time.Second, 0}, {a, 0, 20 * time.Second}, {a, 20 * time.Second, 0}, {a, 0, 0}, {a, 0, 40 * time.Second},
 	} {
 		now = now.Add(step.after)
-		if wait := m.take(step.id, now); wait != step.wait {
-			t.Errorf("step %d: wait %s, want %s", i, wait, step.wait)
+		room := m.take(step.id, now)
+		if refused := room.Left < 0; refused != (step.wait > 0) || refused && room.Wait != step.wait {
+			t.Errorf("step %d: %+v, want %s to wait", i, room, step.wait)
 		}
+	}
+	if room := m.take(uuid.New(), now); room.Left != 2 || room.Wait != time.Minute || room.Most != 3 {
+		t.Errorf("the first of three leaves %+v", room)
 	}
 	m.take(b, now.Add(time.Hour))
 	if len(m.of) != 1 {
 		t.Errorf("%d members are remembered", len(m.of))
 	}
-	if (*Limits)(nil).Member(a) != 0 || (&Limits{}).Member(a) != 0 {
+	if (*Limits)(nil).Member(a) != (Room{}) || (&Limits{}).Member(a) != (Room{}) {
 		t.Error("no limit limits")
 	}
 }
