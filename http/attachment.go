@@ -43,7 +43,7 @@ func attachment(a *api) {
 			}
 			return projections.Attachments.List(ctx, a.Views, by, page, projections.AttachmentFilter{Task: &in.ID})
 		})
-	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/attachments", ID: "add-attachment", Tag: "attachment", Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/attachments", ID: "add-attachment", Tag: "attachment", Status: http.StatusCreated, Made: "/api/attachments/{id}",
 		Summary: "Add a file to a task", Access: needs(domain.CreateAttachment), File: "file", MaxBody: domain.MaxFile + formRoom,
 		Description: "The file is stored encrypted, and whole or not at all. How large a file may be, and all of a workspace together, depends on the plan: " +
 			"`file_too_large`, `quota_exceeded`. Send `Expect: 100-continue` so that a refusal comes before the bytes go."}, a.addAttachment)

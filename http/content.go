@@ -13,14 +13,14 @@ import (
 func partly(responses map[string]*huma.Response) {
 	whole := responses[strconv.Itoa(http.StatusOK)]
 	whole.Headers = map[string]*huma.Header{
-		"ETag":                textHeader("The SHA-256 of the bytes, in quotes."),
-		"Repr-Digest":         textHeader("The same (RFC 9530)."),
-		"Accept-Ranges":       textHeader("bytes"),
-		"Content-Disposition": textHeader("attachment, with the name of the file (RFC 6266)."),
+		"ETag":                textHeader("The SHA-256 of the bytes, in quotes.", `"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"`),
+		"Repr-Digest":         textHeader("The same (RFC 9530).", "sha-256=:LCa0a2j/xo/5m0U8HTBBNBNCLXBkg7+g+YpeiGJm564=:"),
+		"Accept-Ranges":       textHeader("Parts are of bytes.", "bytes"),
+		"Content-Disposition": textHeader("attachment, with the name of the file (RFC 6266).", `attachment; filename="door.jpg"`),
 	}
 	part := *whole
 	part.Description = http.StatusText(http.StatusPartialContent)
-	part.Headers = map[string]*huma.Header{"Content-Range": textHeader("Which bytes of how many.")}
+	part.Headers = map[string]*huma.Header{"Content-Range": textHeader("Which bytes of how many.", "bytes 0-1023/4096")}
 	for name, header := range whole.Headers {
 		part.Headers[name] = header
 	}

@@ -145,6 +145,8 @@ var glossary = map[string]word{
 	"time_locked_before": {"Nothing before this day changes; null when nothing is locked.", nil},
 	"time_overlap":       {"Whether entries of one member may overlap.", false},
 	"billable_minutes":   {"How much of that somebody pays for.", 60},
+	"spent_minutes":      {"How much time was spent, in minutes.", 1250},
+	"spent_cents":        {"What that cost, in EUR cents.", 197500},
 	"entry_id":           {"The id of the time entry.", nil},
 
 	// the log

@@ -84,6 +84,8 @@ var problems = map[string]string{
 	"time_overlap":         "A member works on one thing at a time: the entry overlaps another one.",
 	"period_locked":        "The days are locked: nothing changes in them. An admin can lift the lock.",
 	"too_many_totals":      "The answer would have too many totals. Ask for fewer at once: a shorter time, or fewer groups.",
+	"member_placeholder":   "The member came with an import and has no account. Invite the person first.",
+	"not_importable":       "The import cannot bring this about. The answer says why.",
 	"timer_running":        "A member has one timer at a time. Stop it first.",
 	"timer_not_running":    "No timer of the caller is running.",
 	"timer_too_long":       "An entry has at most 24 hours. Say when the work ended.",
