@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // manyTimes puts entries of 20 members into the table, of 40 projects and 2,000 tasks of which each has two tags, over two years: one in
@@ -71,6 +72,11 @@ func BenchmarkTimeTotals(b *testing.B) {
 	for b.Loop() {
 		lookUp := took(50, func() error { _, _, err := TimeEntries.Get(b.Context(), p.Projections, by, one); return err })
 		b.ReportMetric(lookUp.Seconds()*1000, "look-up-ms")
+		var sum int
+		plain := took(7, func() error {
+			return p.db.Read(b.Context(), by.Workspace, pg.Exec(`select sum(minutes) from time_entry where deleted_at is null`).Scan(&sum))
+		})
+		b.ReportMetric(plain.Seconds()/lookUp.Seconds(), "plain-sum-x")
 		for _, groups := range []string{"member", "project,task", "tag", "day", "member,month", "week,member,project"} {
 			all := took(7, func() error {
 				_, _, err := p.TimeTotals(b.Context(), by, TimeFilter{}, nil, nil, strings.Split(groups, ","))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -25,8 +26,16 @@ type TimeTotal struct {
 	Cents           int // of EUR
 }
 
-// TimeBy are what totals can be asked by.
-var TimeBy = []string{"member", "project", "task", "tag", "day", "week", "month"}
+// timeKeys are what totals can be asked by: the column of the answer, what an entry has of it, and what becomes of that.
+var timeKeys = []struct{ by, column, cast, entry, shown string }{
+	{"member", "member_id", "uuid", "member_id", "summed.member_id"},
+	{"project", "project_id", "uuid", "project_id", "summed.project_id"},
+	{"task", "task_id", "uuid", "task_id", "summed.task_id"},
+	{"tag", "tag_id", "uuid", "task_id", "tagged.tag_id"},
+	{"day", "day", "text", "day", "to_char(summed.day, 'YYYY-MM-DD')"},
+	{"week", "week", "text", "day", `to_char(summed.day, 'IYYY-"W"IW')`},
+	{"month", "month", "text", "day", "to_char(summed.day, 'YYYY-MM')"},
+}
 
 // MaxTotals is how many totals are answered at once.
 const MaxTotals = 10_000
@@ -40,46 +49,64 @@ const cutAtMidnight = ` cross join lateral (select day::date, upto - before as m
 			(extract(epoch from least(time_entry."end", (day + interval '1 day') at time zone 'Europe/Brussels') - time_entry.start)::bigint + 30) / 60 as upto) as so_far
 		limit 3) as part` // 24 hours are in three days where one of them has 23; the planner would take it for a thousand
 
+// tagsOfTasks are the tags that tasks have now. A tag that was merged is the one that it was merged into.
+const tagsOfTasks = ` left join (select distinct task.id as task_id, now.id as tag_id from task cross join unnest(task.tag_ids) as given (id), ` + tagNow + `
+		where old.id = given.id) as tagged on tagged.task_id = summed.task_id`
+
 // timeTotals sums in two steps: first by what entries have, so that the many are read once and plainly, then by what that makes, such as tags
-// of tasks and weeks of days. A tag that was merged is the one that it was merged into; time of a task with several tags counts for each.
-func timeTotals(n *Noun[domain.TimeEntry]) string {
-	asked := func(by string) string { return "'" + by + "' = any($" + strconv.Itoa(n.next) + "::text[])" }
-	first, last := "$"+strconv.Itoa(n.next+1)+"::date", "$"+strconv.Itoa(n.next+2)+"::date"
-	sums := func(of *Noun[domain.TimeEntry], day, minutes, cents, which string) string {
-		return of.aggregate(`case when `+asked("member")+` then time_entry.member_id end as member_id, case when `+asked("project")+` then time_entry.project_id end as project_id,
-				case when `+asked("task")+` or `+asked("tag")+` then time_entry.task_id end as task_id,
-				case when `+asked("day")+` or `+asked("week")+` or `+asked("month")+` then `+day+` end as day,
-				sum(`+minutes+`) as minutes, coalesce(sum(`+minutes+`) filter (where time_entry.billable), 0) as billable_minutes, sum(`+cents+`) as cents`,
-			`and `+which+` and (`+first+` is null or `+day+` >= `+first+`) and (`+last+` is null or `+day+` <= `+last+`) group by 1, 2, 3, 4`)
+// of tasks and weeks of days. Time of a task with several tags counts for each.
+func timeTotals(n *Noun[domain.TimeEntry], groups []string) string {
+	var entry, shown, grouped []string
+	tags := ""
+	for _, key := range timeKeys {
+		if !slices.Contains(groups, key.by) {
+			shown = append(shown, "null::"+key.cast+" as "+key.column)
+			continue
+		}
+		shown, grouped = append(shown, key.shown+" as "+key.column), append(grouped, key.shown)
+		if !slices.Contains(entry, key.entry) {
+			entry = append(entry, key.entry)
+		}
+		if key.by == "tag" {
+			tags = tagsOfTasks
+		}
 	}
 	cut := *n
 	cut.from += cutAtMidnight
-	return `with summed as (` + sums(n, "time_entry.first_day", "time_entry.minutes", "time_entry.amount_cents", "not time_entry.over_midnight") + `
-			union all ` + sums(&cut, "part.day", "part.minutes", "part.cents", "time_entry.over_midnight") + `),
-		tagged as (select distinct task.id as task_id, now.id as tag_id from task cross join unnest(task.tag_ids) as given (id), ` + tagNow + ` where old.id = given.id)
-		select member_id, project_id, case when ` + asked("task") + ` then summed.task_id end as task_id, tag_id,
-			case when ` + asked("day") + ` then to_char(day, 'YYYY-MM-DD') end as day, case when ` + asked("week") + ` then to_char(day, 'IYYY-"W"IW') end as week,
-			case when ` + asked("month") + ` then to_char(day, 'YYYY-MM') end as month,
-			sum(minutes)::bigint as minutes, sum(billable_minutes)::bigint as billable_minutes, sum(cents)::bigint as cents
-		from summed left join tagged on tagged.task_id = summed.task_id and ` + asked("tag") + `
-		group by 1, 2, 3, 4, 5, 6, 7 order by 1, 2, 3, 4, 5, 6, 7 limit ` + strconv.Itoa(MaxTotals+1)
+	sql := "select " + strings.Join(shown, ", ") + `, coalesce(sum(minutes), 0)::bigint as minutes, coalesce(sum(billable_minutes), 0)::bigint as billable_minutes,
+			coalesce(sum(cents), 0)::bigint as cents
+		from (` + timeSums(n, entry, "time_entry.first_day", "time_entry.minutes", "time_entry.amount_cents", "not time_entry.over_midnight") + `
+			union all ` + timeSums(&cut, entry, "part.day", "part.minutes", "part.cents", "time_entry.over_midnight") + `) as summed` + tags
+	if grouped != nil {
+		sql += " group by " + strings.Join(grouped, ", ") + " order by " + strings.Join(grouped, ", ")
+	}
+	return sql + " limit " + strconv.Itoa(MaxTotals+1)
 }
 
-var totalsOfTime = timeTotals(TimeEntries)
-
-// TimeTotals sums the time entries that the actor may see and a filter chooses, by any of TimeBy. From first to last, days in Brussels,
-// of an entry counts the part that is in them.
-func (p *Projections) TimeTotals(ctx context.Context, by Actor, filter TimeFilter, first, last *domain.Date, groups []string) ([]TimeTotal, Mark, error) {
-	groups = append([]string{}, groups...)
-	args := append(TimeEntries.choose(by, false, filter), groups, (*string)(first), (*string)(last))
-	rows, mark, err := list[TimeTotal](ctx, p, by.Workspace, totalsOfTime, args...) //sqlcheck:allow made once, of constants
-	switch {
-	case err != nil:
-		return nil, mark, err
-	case len(rows) > MaxTotals:
-		return nil, mark, domain.Refuse(domain.Invalid, "too_many_totals", "there are more than %d: ask by less, or for fewer days", MaxTotals)
-	case len(rows) == 0 && !slices.ContainsFunc(TimeBy, func(by string) bool { return slices.Contains(groups, by) }):
-		rows = []TimeTotal{{}}
+// timeSums are the sums of some of the entries, by what entries have. The parameters behind those of the list are the first and the last day.
+func timeSums(n *Noun[domain.TimeEntry], by []string, day, minutes, cents, which string) string {
+	first, last := "$"+strconv.Itoa(n.next)+"::date", "$"+strconv.Itoa(n.next+1)+"::date"
+	columns, group := "", ""
+	for i, name := range by {
+		from := "time_entry." + name
+		if name == "day" {
+			from = day
+		}
+		columns += from + " as " + name + ", "
+		group += []string{"group by ", ", "}[min(i, 1)] + from
 	}
-	return rows, mark, nil
+	return n.aggregate(columns+`sum(`+minutes+`) as minutes, sum(`+minutes+`) filter (where time_entry.billable) as billable_minutes, sum(`+cents+`) as cents`,
+		`and `+which+` and (`+first+` is null or `+day+` >= `+first+`) and (`+last+` is null or `+day+` <= `+last+`) `+group)
+}
+
+// TimeTotals sums the time entries that the actor may see and a filter chooses, by any of member, project, task, tag, day, week and month.
+// From first to last, days in Brussels, of an entry counts the part that is in them.
+func (p *Projections) TimeTotals(ctx context.Context, by Actor, filter TimeFilter, first, last *domain.Date, groups []string) ([]TimeTotal, Mark, error) {
+	args := append(TimeEntries.choose(by, false, filter), (*string)(first), (*string)(last))
+	//sqlcheck:allow of constants
+	rows, mark, err := list[TimeTotal](ctx, p, by.Workspace, timeTotals(TimeEntries, groups), args...)
+	if err == nil && len(rows) > MaxTotals {
+		err = domain.Refuse(domain.Invalid, "too_many_totals", "there are more than %d: ask by less, or for fewer days", MaxTotals)
+	}
+	return rows, mark, err
 }
