@@ -43,6 +43,12 @@ create view comment_view with (security_barrier) as
     select id as comment_id, task_id, created_by, created_at, updated_at, length(body) as characters from comment where deleted_at is null;
 comment on view comment_view is 'The comments, without what they say.';
 
+create view time_entry_view with (security_barrier) as
+    select id as time_entry_id, member_id, task_id, project_id, start as started_at, "end" as ended_at, first_day as day, minutes, billable, hourly_rate_cents,
+        amount_cents, created_by, created_at, updated_at
+    from time_entry where deleted_at is null;
+comment on view time_entry_view is 'What was worked, without what people wrote about it; ended_at and minutes are null while a timer runs. day is the one on which it began, in Europe/Brussels. Money is in EUR cents.';
+
 create view event_view with (security_barrier) as
     select position, id as event_id, stream, version, type, at, actor as member_id from event;
 comment on view event_view is 'The log, without what the events say: what happened to which thing, when, by whom; member_id is null for Kluis itself.';
