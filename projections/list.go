@@ -49,6 +49,8 @@ type Page struct {
 	Deleted  bool     // what is no more, and nothing else
 	Total    *int     // where the number of all that a list has goes; nil: nobody counts
 	Eventual bool     // the read models as they are will do
+
+	projects []uuid.UUID // see withProjects
 }
 
 // After is a place in a list: behind the thing that has these values and this id, whether it is there or not.
@@ -80,12 +82,14 @@ func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page,
 // listOf is List of rows that are more than the states: around makes a query of that for the list, of the order that it has, and of
 // the number of the next parameter, whose values are more.
 func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, page Page, filter any, around func(list, order string, next int) string, more ...any) (rows []R, mark Mark, err error) {
+	if page, err = n.withProjects(ctx, p, by, page); err != nil {
+		return nil, mark, err
+	}
 	list, order, args, err := n.query(by, page, filter)
 	if err != nil {
 		return nil, mark, err
 	}
-	//sqlcheck:allow of constants, and of fields that Lists names
-	read := []pg.Statement{pg.PlanEach(), pg.Rows(&rows, around(list, order, len(args)+1), append(slices.Clone(args), more...)...)}
+	read := []pg.Statement{pg.PlanEach()}
 	if page.Total != nil {
 		where, chosen, err := n.matching(by, page, filter)
 		if err != nil {
@@ -93,11 +97,24 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 		}
 		read = append(read, pg.Exec("select count(*)"+n.from+" where "+where, chosen...).Scan(page.Total)) //sqlcheck:allow of constants
 	}
+	//sqlcheck:allow of constants, and of fields that Lists names
+	read = append(read, pg.ByIndex(), pg.Rows(&rows, around(list, order, len(args)+1), append(slices.Clone(args), more...)...))
 	mark, err = p.show(ctx, by, page.Eventual && !narrow(args), read...)
 	if err == nil && mark.Behind() > 0 && narrow(args) {
 		return nil, mark, catchingUp(mark)
 	}
 	return rows, mark, err
+}
+
+// withProjects reads the projects of which the actor is a member, when the list is of what is in them: Postgres plans for those, and not
+// for what it takes for the usual number. Which things are seen is decided in the query of the list all the same, on its snapshot.
+func (n *Noun[T]) withProjects(ctx context.Context, p *Projections, by Actor, page Page) (Page, error) {
+	if by.Scope(n.sight.Read) != domain.InProject || n.sight.Project == "" {
+		return page, nil
+	}
+	_, err := p.Fresh(ctx, by.Workspace, pg.Column(&page.projects, `select id from project where member_ids @> array[$1::uuid]`, by.Member))
+	page.projects = append([]uuid.UUID{}, page.projects...) // never nil
+	return page, err
 }
 
 // query is the query for a page, the order that it has, and its parameters.
@@ -115,8 +132,9 @@ func (n *Noun[T]) query(by Actor, page Page, filter any) (list, order string, ar
 		return "", "", nil, err
 	}
 	next, order := len(args)+1, n.order(keys)
-	list = fmt.Sprintf("select %s%s where %s and ($%d::uuid is null or %s) order by %s limit $%d",
-		n.shown, n.from, where, next+1, n.after(keys, next+1), order, next)
+	// Things are chosen first, and shown then: what it takes to show one is no part of what it costs to find it.
+	list = fmt.Sprintf("select %[1]s from (select %[2]s.*%[3]s where %[4]s and ($%[5]d::uuid is null or %[6]s) order by %[7]s limit $%[8]d) as %[2]s order by %[7]s",
+		n.shown, n.name, n.from, where, next+1, n.after(keys, next+1), order, next)
 	args = append(args, page.Limit+1, page.id())
 	return list, order, append(args, values...), nil
 }
@@ -125,6 +143,10 @@ func (n *Noun[T]) query(by Actor, page Page, filter any) (list, order string, ar
 // searched has that in its text, where Postgres can begin with it.
 func (n *Noun[T]) matching(by Actor, page Page, filter any) (where string, args []any, err error) {
 	where, args = n.chosen, n.choose(by, page.Deleted, filter)
+	if page.projects != nil {
+		args = append(args, page.projects)
+		where += fmt.Sprintf(" and (%s or %s = any($%d::uuid[]))", n.sight.Own, n.sight.Project, len(args))
+	}
 	if page.Text == "" {
 		return where, args, nil
 	}
@@ -132,10 +154,10 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (where string, args 
 	if query == "" || n.lists.Search == "" {
 		return "", nil, domain.InvalidField("/q", "must have a letter or a digit")
 	}
-	search := strings.ReplaceAll(n.lists.Search, "{words}", fmt.Sprintf("$%d::tsquery", n.next))
+	search := strings.ReplaceAll(n.lists.Search, "{words}", fmt.Sprintf("$%d::tsquery", len(args)+1))
 	args = append(args, query)
 	if strings.Contains(search, "{scope}") {
-		search = strings.ReplaceAll(search, "{scope}", fmt.Sprintf("$%d::text", n.next+1))
+		search = strings.ReplaceAll(search, "{scope}", fmt.Sprintf("$%d::text", len(args)+1))
 		args = append(args, by.Scope(n.lists.Beside))
 	}
 	return where + " and " + search, args, nil

@@ -40,12 +40,13 @@ var Search = newModel("search", uuid.UUID.String, writtenIn, (*written).apply, f
 
 // found is the condition that things of a noun have words, in one text.
 func found(noun string) string {
-	return `exists (select from search where search.of_id = ` + noun + `.id and (search.title || search.body) @@ {words})`
+	return noun + `.id in (select search.of_id from search where (search.title || search.body) @@ {words})`
 }
 
-// foundTask is found for tasks: also in a comment, where the caller may see that.
-var foundTask = `exists (select from search where search.of_id = task.id and (search.title || search.body) @@ {words}
-	and (search.id = task.id or {scope} = 'all' or exists (select from comment where comment.id = search.id and ` +
+// foundTask is found for tasks: also in a comment, where the caller may see that. It says nothing of the task that is listed, so Postgres
+// can begin with the words.
+var foundTask = `task.id in (select search.of_id from search where (search.title || search.body) @@ {words} and (search.id = search.of_id or {scope} = 'all' or
+	exists (select from comment join task on task.id = comment.task_id where comment.id = search.id and ` +
 	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)))`
 
 // writtenIn is the thing whose text a record changes.

@@ -26,8 +26,8 @@ const (
 		and (now.deleted_at is null or now.deleted_at > {at}) `
 
 	// taskTags are the tags of a task at the moment {at}, each once, in the order in which they were given.
-	taskTags = `array(select now.id from unnest(task.tag_ids) with ordinality as given (id, nth), ` + tagAt + `
-		where old.id = given.id group by now.id order by min(nth))`
+	taskTags = `case when task.tag_ids = '{}' then '{}' else array(select now.id from unnest(task.tag_ids) with ordinality as given (id, nth), ` + tagAt + `
+		where old.id = given.id group by now.id order by min(nth)) end`
 )
 
 // TagUse is a tag with how many tasks have it, of those that the caller may see.

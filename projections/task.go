@@ -36,9 +36,9 @@ type TaskFilter struct {
 	Project   IDs          `among:"task.project_id"`
 	Parent    IDs          `among:"task.parent_id"`
 	Creator   []uuid.UUID  `among:"task.created_by"`
-	DueFirst  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) >= @ and task.due_on is not null"`
+	DueFirst  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) >= @ and coalesce(task.due_on, 'infinity'::date) < 'infinity'"`
 	DueLast   *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) <= @"`
-	DueAfter  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) > @ and task.due_on is not null"`
+	DueAfter  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) > @ and coalesce(task.due_on, 'infinity'::date) < 'infinity'"`
 	DueBefore *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) < @"`
 	NoDue     bool         `where:"coalesce(task.due_on, 'infinity'::date) = 'infinity'"`
 	Undone    bool         `where:"task.status not in ('done', 'cancelled')"`

@@ -9,8 +9,8 @@ import (
 // shownWithRelations shows of a task's relations at the moment {at} those to tasks that are there then and that the caller may see.
 // Inside the condition, task is the other one.
 func shownWithRelations(s Sight) Sight {
-	s.As["relations"] = `coalesce((select jsonb_agg(related.entry order by related.nth) from jsonb_array_elements(task.relations) with ordinality as related (entry, nth)
-		where exists (select from task where task.id = (related.entry->>'task_id')::uuid and (task.deleted_at is null or task.deleted_at > {at}) and ` + s.visible("$1") + `)), '[]')`
+	s.As["relations"] = `case when task.relations = '[]' then '[]' else coalesce((select jsonb_agg(related.entry order by related.nth) from jsonb_array_elements(task.relations) with ordinality as related (entry, nth)
+		where exists (select from task where task.id = (related.entry->>'task_id')::uuid and (task.deleted_at is null or task.deleted_at > {at}) and ` + s.visible("$1") + `)), '[]') end`
 	return s
 }
 
