@@ -35,7 +35,7 @@ var pins = map[string]string{
 	"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "5s", "idle_session_timeout": "0",
 	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", "tcp_user_timeout": "30000",
 	// speed
-	"jit": "off",
+	"jit": "off", "max_parallel_workers_per_gather": "0", // a request takes one core, and leaves the others to their requests
 }
 
 // inStartup are the pins that a pooler in transaction mode takes from the start of a connection, and keeps for it.
