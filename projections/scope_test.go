@@ -181,7 +181,7 @@ func (n *Noun[T]) wantGuards(r *rapid.T, by Actor, p domain.Permission, row Row[
 	}
 }
 
-var whole = regexp.MustCompile(`Seq Scan on (project|task|comment)`)
+var whole = regexp.MustCompile(`Seq Scan on (project|task|comment|time_entry)`)
 
 // explain is the query for the plan of a list.
 func explain[T any](t *testing.T, into *[]string, n *Noun[T], by Actor, page Page, filter any) pg.Statement {
@@ -213,7 +213,9 @@ func TestNarrowScopesUseIndexes(t *testing.T) {
 			from project as its cross join generate_series(1, 10)`,
 		`insert into comment (id, task_id, body, created_by, created_at, updated_at, version, position)
 			select gen_random_uuid(), id, 'x', created_by, now(), now(), 1, 1 from task`,
-		`analyze project`, `analyze task`, `analyze comment`,
+		`insert into time_entry (id, member_id, amount_cents, start, billable, project_id, task_id, activity, created_by, created_at, updated_at, version, position)
+			select gen_random_uuid(), created_by, 0, now(), true, project_id, id, '', created_by, now(), now(), 1, 1 from task`,
+		`analyze time_entry`, `analyze project`, `analyze task`, `analyze comment`,
 	} {
 		if _, err := conn.Exec(minute(t), sql); err != nil {
 			t.Fatal(sql, err)
@@ -223,10 +225,12 @@ func TestNarrowScopesUseIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, scope := range []domain.Scope{domain.Own, domain.InProject} {
-		by.Role.Grants = domain.Grants{{Resource: "project", Action: "read", Scope: scope}, {Resource: "task", Action: "read", Scope: scope}}
+		by.Role.Grants = domain.Grants{{Resource: "project", Action: "read", Scope: scope}, {Resource: "task", Action: "read", Scope: scope},
+			{Resource: "time_entry", Action: "read", Scope: scope}}
 		var plan []string
 		if err := p.db.Read(minute(t), by.Workspace, pg.PlanEach(),
 			explain(t, &plan, Projects, by, Page{Limit: 50}, nil), explain(t, &plan, Tasks, by, Page{Limit: 50}, nil),
+			explain(t, &plan, TimeEntries, by, Page{Limit: 50}, nil),
 		); err != nil {
 			t.Fatal(err)
 		}
