@@ -6,19 +6,39 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// CreateComment says something about a task that the member may see.
-func (c *Commands) CreateComment(ctx context.Context, r Request, task uuid.UUID, body string) (Result[domain.Comment], error) {
-	return createWithin(ctx, c, r, projections.Comments, domain.CreateComment, uuid.Must(uuid.NewV7()), projections.Tasks, task,
-		only(func(domain.Task) ([]domain.Event, error) { return domain.NewComment(task, body) }))
+// CreateComment says something about a task that the member may see, or answers another comment on it; parent is nil for none.
+func (c *Commands) CreateComment(ctx context.Context, r Request, task uuid.UUID, body string, parent *uuid.UUID) (Result[domain.Comment], error) {
+	mentioned := domain.Mentioned(body)
+	id, members, answered := uuid.Must(uuid.NewV7()), []uuid.UUID{}, []projections.Row[domain.Comment]{}
+	return createWithin(ctx, c, r, projections.Comments, domain.CreateComment, id, projections.Tasks, task,
+		func(a *attempt, _ domain.Task) (creation, error) {
+			var other *domain.Comment
+			var guards []eventstore.Guard
+			if parent != nil {
+				if err := a.look(ctx, projections.Comments.Load(&answered, a.by, *parent)); err != nil {
+					return creation{}, err
+				}
+				if len(answered) == 0 || !answered[0].Visible {
+					return creation{}, domain.InvalidField("/parent_id", "must be a comment on the same task")
+				}
+				other = &answered[0].State
+				guards = append(guards, eventstore.Guard{Stream: domain.CommentStream(*parent), Version: answered[0].At})
+			}
+			events, err := domain.NewComment(task, body, other, members)
+			return creation{events: events, guarding: guards}, err
+		}, projections.Mentionable(&members, mentioned))
 }
 
 // EditComment changes the text of a comment.
 func (c *Commands) EditComment(ctx context.Context, r Request, id uuid.UUID, body string) (Result[domain.Comment], error) {
+	var members []uuid.UUID
 	return changeOne(ctx, c, r, projections.Comments, domain.UpdateComment, id,
-		only(func(comment domain.Comment) ([]domain.Event, error) { return comment.Edit(body) }))
+		only(func(comment domain.Comment) ([]domain.Event, error) { return comment.Edit(body, members) }),
+		projections.Mentionable(&members, domain.Mentioned(body)))
 }
 
 // DeleteComment takes a comment away.

@@ -398,7 +398,7 @@ func (i *importer) addComment(j *job) error {
 	}
 	comment := &made{done: make(chan struct{})}
 	err := i.onTask(j, func(ctx context.Context, r Request, j *job, task uuid.UUID) (bool, error) {
-		done, err := i.c.CreateComment(ctx, r, task, *j.Body)
+		done, err := i.c.CreateComment(ctx, r, task, *j.Body, nil)
 		comment.id = done.State.ID
 		return done.Repeated, err
 	})

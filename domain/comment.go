@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -8,15 +10,17 @@ import (
 
 // Comment is what a member says about a task.
 type Comment struct {
-	ID        uuid.UUID  `json:"id"`
-	TaskID    uuid.UUID  `json:"task_id"`
-	Body      string     `json:"body"`
-	CreatedBy uuid.UUID  `json:"created_by"`
-	CreatedAt time.Time  `json:"created_at"`
-	UpdatedAt time.Time  `json:"updated_at"`
-	DeletedAt *time.Time `json:"deleted_at"`
-	Version   int        `json:"version"`
-	Position  int64      `json:"position"`
+	ID         uuid.UUID   `json:"id"`
+	TaskID     uuid.UUID   `json:"task_id"`
+	ParentID   *uuid.UUID  `json:"parent_id"` // the comment that it answers
+	Body       string      `json:"body"`
+	MentionIDs []uuid.UUID `json:"mention_ids"` // the members who are mentioned in the body as @<id>
+	CreatedBy  uuid.UUID   `json:"created_by"`
+	CreatedAt  time.Time   `json:"created_at"`
+	UpdatedAt  time.Time   `json:"updated_at"`
+	DeletedAt  *time.Time  `json:"deleted_at"`
+	Version    int         `json:"version"`
+	Position   int64       `json:"position"`
 }
 
 // CommentStream names the stream of a comment.
@@ -25,11 +29,14 @@ func CommentStream(id uuid.UUID) string { return "comment-" + id.String() }
 // The events of a comment.
 type (
 	CommentCreated struct {
-		TaskID uuid.UUID `json:"task_id"`
-		Body   string    `json:"body"`
+		TaskID     uuid.UUID   `json:"task_id"`
+		ParentID   *uuid.UUID  `json:"parent_id,omitempty"`
+		Body       string      `json:"body"`
+		MentionIDs []uuid.UUID `json:"mention_ids,omitempty"`
 	}
 	CommentUpdated struct {
-		Body string `json:"body"`
+		Body       string      `json:"body"`
+		MentionIDs []uuid.UUID `json:"mention_ids,omitempty"` // all of them
 	}
 	CommentDeleted struct{}
 )
@@ -45,33 +52,58 @@ func (c *Comment) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case CommentCreated:
 		id, _ := StreamID("comment", r.Stream)
-		*c = Comment{ID: id, TaskID: e.TaskID, Body: e.Body, CreatedBy: r.Who(), CreatedAt: r.When()}
+		*c = Comment{ID: id, TaskID: e.TaskID, ParentID: e.ParentID, Body: e.Body, MentionIDs: list(e.MentionIDs), CreatedBy: r.Who(), CreatedAt: r.When()}
 	case CommentUpdated:
-		c.Body = e.Body
+		c.Body, c.MentionIDs = e.Body, list(e.MentionIDs)
 	case CommentDeleted:
 		c.DeletedAt = &r.At
 	}
 	c.UpdatedAt, c.Version, c.Position = r.At, r.Version, r.Position
 }
 
-// NewComment says something about a task.
-func NewComment(task uuid.UUID, body string) ([]Event, error) {
+// NewComment says something about a task, or answers another comment on it; nil for none. members are those of Mentioned who are members.
+func NewComment(task uuid.UUID, body string, answers *Comment, members []uuid.UUID) ([]Event, error) {
 	if err := checkText("/body", body, 1, MaxBody); err != nil {
 		return nil, err
 	}
-	return []Event{CommentCreated{TaskID: task, Body: body}}, nil
+	created := CommentCreated{TaskID: task, Body: body, MentionIDs: members}
+	if answers != nil {
+		if answers.TaskID != task || answers.DeletedAt != nil {
+			return nil, InvalidField("/parent_id", "must be a comment on the same task")
+		}
+		created.ParentID = &answers.ID
+	}
+	return []Event{created}, nil
 }
 
-// Edit changes the text; the same text gives no event.
-func (c Comment) Edit(body string) ([]Event, error) {
+// Edit changes the text; the same text gives no event. Whoever was mentioned before, and still is, stays so, member or not.
+func (c Comment) Edit(body string, members []uuid.UUID) ([]Event, error) {
 	if err := checkText("/body", body, 1, MaxBody); err != nil {
 		return nil, err
 	}
 	if body == c.Body {
 		return nil, nil
 	}
-	return []Event{CommentUpdated{Body: body}}, nil
+	var mentioned []uuid.UUID
+	for _, id := range Mentioned(body) {
+		if slices.Contains(members, id) || slices.Contains(c.MentionIDs, id) {
+			mentioned = append(mentioned, id)
+		}
+	}
+	return []Event{CommentUpdated{Body: body, MentionIDs: mentioned}}, nil
 }
 
-// Delete takes the comment away.
+var mention = regexp.MustCompile(`@([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})\b`)
+
+// Mentioned is whom a text mentions, each once: @ and the id of a member. A name is no mention: two people may have one, and it changes.
+func Mentioned(body string) (ids []uuid.UUID) {
+	for _, found := range mention.FindAllStringSubmatch(body, -1) {
+		if id := uuid.MustParse(found[1]); !slices.Contains(ids, id) && len(ids) < MaxPeople {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Delete takes the comment away. Its answers stay.
 func (c Comment) Delete() ([]Event, error) { return []Event{CommentDeleted{}}, nil }

@@ -39,13 +39,13 @@ func Range(into *[]Record, first, last int64) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position between $1 and $2 order by position`, first, last)
 }
 
-// Stream is the records of a stream, and those of others at some positions, up to a position and a moment, nil for any, the oldest
+// Streams is the records of streams, and those of others at some positions, up to a position and a moment, nil for any, the oldest
 // first.
-func Stream(into *[]Record, stream string, others []int64, upTo int64, until *time.Time) pg.Statement {
+func Streams(into *[]Record, streams []string, others []int64, upTo int64, until *time.Time) pg.Statement {
 	return pg.Rows(into, `select * from (
-			select `+recordColumns+` from event where stream = $1
-			union all select `+recordColumns+` from event where position = any($4) and stream <> $1) as story
-		where position <= $2 and ($3::timestamptz is null or at <= $3) order by position`, stream, upTo, until, others)
+			select `+recordColumns+` from event where stream = any($1::text[])
+			union all select `+recordColumns+` from event where position = any($4) and stream <> all($1::text[])) as story
+		where position <= $2 and ($3::timestamptz is null or at <= $3) order by position`, streams, upTo, until, others)
 }
 
 // Version is the query for the version of a stream; 0 for one that is not there.
@@ -65,9 +65,9 @@ type Baseline struct {
 
 const baselineColumns = `model, id, stream, version, position, state::text::bytea as state`
 
-// BaselineOf is the query for the baseline of one thing: no row when none of its events were pruned.
-func BaselineOf(into *[]Baseline, model string, id uuid.UUID) pg.Statement {
-	return pg.Rows(into, `select `+baselineColumns+` from baseline where model = $1 and id = $2`, model, id)
+// BaselinesOf is the query for the baselines of some things: no row for one of which no event was pruned.
+func BaselinesOf(into *[]Baseline, model string, ids []uuid.UUID) pg.Statement {
+	return pg.Rows(into, `select `+baselineColumns+` from baseline where model = $1 and id = any($2)`, model, ids)
 }
 
 // Baselines is the query for the baselines of all things of a model.

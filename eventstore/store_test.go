@@ -382,11 +382,15 @@ func TestReading(t *testing.T) {
 		query func(*[]eventstore.Record) pg.Statement
 		want  []int64
 	}{
-		"after":        {func(r *[]eventstore.Record) pg.Statement { return eventstore.After(r, 7) }, []int64{8, 9, 10}},
-		"range":        {func(r *[]eventstore.Record) pg.Statement { return eventstore.Range(r, 2, 3) }, []int64{2, 3}},
-		"stream":       {func(r *[]eventstore.Record) pg.Statement { return eventstore.Stream(r, "thing-1", nil, 10, nil) }, []int64{2, 4, 6, 8, 10}},
-		"stream as of": {func(r *[]eventstore.Record) pg.Statement { return eventstore.Stream(r, "thing-1", nil, 10, &middle) }, []int64{2, 4, 6}},
-		"newest":       {func(r *[]eventstore.Record) pg.Statement { return eventstore.Newest(r, eventstore.Filter{}, 3) }, []int64{10, 9, 8}},
+		"after": {func(r *[]eventstore.Record) pg.Statement { return eventstore.After(r, 7) }, []int64{8, 9, 10}},
+		"range": {func(r *[]eventstore.Record) pg.Statement { return eventstore.Range(r, 2, 3) }, []int64{2, 3}},
+		"stream": {func(r *[]eventstore.Record) pg.Statement {
+			return eventstore.Streams(r, []string{"thing-1"}, nil, 10, nil)
+		}, []int64{2, 4, 6, 8, 10}},
+		"stream as of": {func(r *[]eventstore.Record) pg.Statement {
+			return eventstore.Streams(r, []string{"thing-1"}, nil, 10, &middle)
+		}, []int64{2, 4, 6}},
+		"newest": {func(r *[]eventstore.Record) pg.Statement { return eventstore.Newest(r, eventstore.Filter{}, 3) }, []int64{10, 9, 8}},
 		"newest before": {func(r *[]eventstore.Record) pg.Statement {
 			return eventstore.Newest(r, eventstore.Filter{Before: 3}, 3)
 		}, []int64{2, 1}},

@@ -54,6 +54,7 @@ var glossary = map[string]word{
 	// people
 	"member_id":    {"The id of a member.", nil},
 	"member":       {"A member of the workspace.", nil},
+	"mention_ids":  {"The members whom the text mentions, as @ and the id.", nil},
 	"member_ids":   {"The ids of members.", nil},
 	"email":        {"An e-mail address. It is sealed at rest.", "ann@example.org"},
 	"full_name":    {"The name of the person, as mails greet them. It is sealed at rest.", "Ann Peeters"},
@@ -158,7 +159,6 @@ var glossary = map[string]word{
 	"EntryBody.who":    {"Who did it; null for Kluis itself.", map[string]any{"id": exampleID, "name": "Anna Peeters", "status": "active"}},
 	"data":             {"The event as it was written. Personal data is sealed.", nil},
 	"meta":             {"Where the request came from.", nil},
-	"changes":          {"The fields that changed.", nil},
 	"field":            {"The field that changed.", "status"},
 	"old":              {"What it was before; null when it was not there.", "open"},
 	"new":              {"What it is since; null when it is gone.", "done"},

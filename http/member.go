@@ -2,8 +2,8 @@ package http
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -205,14 +205,15 @@ func seesRate(by projections.Actor, member uuid.UUID) bool {
 }
 
 // memberHistory is a history without rates, for whoever is not shown them.
-func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[revision]], error) {
+func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[historyLine]], error) {
 	out, err := history(a, projections.Members)(ctx, by, in)
 	if err != nil || seesRate(by, in.ID) {
 		return out, err
 	}
 	for i := range out.Body.Items {
-		r := &out.Body.Items[i]
-		r.Changes = slices.DeleteFunc(r.Changes, func(c projections.FieldChange) bool { return c.Field == "hourly_rate_cents" })
+		if line := &out.Body.Items[i]; line.Field != nil && *line.Field == "hourly_rate_cents" {
+			line.Field, line.Old, line.New = nil, json.RawMessage("null"), json.RawMessage("null")
+		}
 	}
 	return out, nil
 }

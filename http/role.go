@@ -86,10 +86,10 @@ func role(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/roles/{id}/history", ID: "get-role-history", Tag: "role", Status: http.StatusOK,
 		Summary: "Who changed what of a role, when", Description: "Of a role that was deleted as well. A built-in role has no history.", Access: needs(domain.ReadRole)},
-		func(ctx context.Context, by projections.Actor, in *byRole) (*shows[page[revision]], error) {
+		func(ctx context.Context, by projections.Actor, in *byRole) (*shows[page[historyLine]], error) {
 			if _, builtIn := domain.BuiltInRole(in.ID); builtIn {
 				mark, err := a.Views.Fresh(ctx, by.Workspace)
-				return &shows[page[revision]]{seen(mark, 0), page[revision]{Items: []revision{}}}, err
+				return &shows[page[historyLine]]{seen(mark, 0), page[historyLine]{Items: []historyLine{}}}, err
 			}
 			id, err := ownRole(in.ID)
 			if err != nil {

@@ -2,7 +2,6 @@ package http
 
 import (
 	"context"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -54,14 +53,6 @@ type (
 		Shown
 		Body B
 	}
-
-	revision struct {
-		Version int                       `json:"version"`
-		At      time.Time                 `json:"at"`
-		Actor   *uuid.UUID                `json:"actor" doc:"The member who did it; null for Kluis itself."`
-		Type    string                    `json:"type"`
-		Changes []projections.FieldChange `json:"changes"`
-	}
 )
 
 // answered is a command's answer that shows the thing as the command left it.
@@ -100,18 +91,6 @@ func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by pr
 		return noun.ListAsOf(ctx, a.Views, by, pageOf(in), *at.Value)
 	}
 	return noun.List(ctx, a.Views, by, pageOf(in), nil)
-}
-
-// history answers who changed what in a thing, when, the oldest first.
-func history[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *ByID) (*shows[page[revision]], error) {
-	return func(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[revision]], error) {
-		revisions, mark, err := noun.History(ctx, a.Views, by, in.ID)
-		body := page[revision]{Items: make([]revision, len(revisions))}
-		for i, r := range revisions {
-			body.Items[i] = revision{r.Version, r.At, given(r.Actor), r.Type, r.Changes}
-		}
-		return &shows[page[revision]]{seen(mark, 0), body}, err
-	}
 }
 
 // given is an id that may be absent.

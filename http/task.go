@@ -64,7 +64,7 @@ func task(a *api) {
 	command(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Status: http.StatusOK,
 		Summary: "Change fields of a task", Access: needs(domain.UpdateTask)}, a.updateTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/history", ID: "get-task-history", Tag: "task", Status: http.StatusOK,
-		Summary: "Who changed what, when", Description: "Of a deleted task as well: who deleted it stands at the end.", Access: needs(domain.ReadTask)}, history(a, projections.Tasks))
+		Summary: "Who changed what, when", Description: "The story of a task: its comments and its time are in it, as far as the caller may see them. Of a deleted task as well: who deleted it stands at the end.", Access: needs(domain.ReadTask)}, history(a, projections.Tasks))
 
 	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Task], error)
 	for _, c := range []struct {

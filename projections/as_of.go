@@ -21,10 +21,8 @@ func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	if _, mark, err = n.GetGone(ctx, p, by, id); err != nil {
 		return state, mark, err
 	}
-	state, records, err := n.story(ctx, p, by.Workspace, id, mark.Position, &at)
-	for _, r := range records {
-		n.apply(&state, r)
-	}
+	stories, err := n.stories(ctx, p, by.Workspace, []uuid.UUID{id}, mark.Position, &at) // no further than what the caller may see was decided on
+	state = stories[id].end(n.Model)
 	if err == nil && (n.ID(state) == uuid.Nil || gone(state)) {
 		err = domain.Missing(n.name)
 	}
@@ -63,7 +61,7 @@ func (n *Noun[T]) ListAsOf(ctx context.Context, p *Projections, by Actor, page P
 func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, w pg.Workspace, upTo int64, at time.Time) (map[uuid.UUID]T, error) {
 	var stored []eventstore.Record
 	var pruned []eventstore.Baseline
-	if err := p.db.Read(ctx, w, eventstore.Baselines(&pruned, n.name), eventstore.Stream(&stored, n.stream(uuid.Nil), nil, upTo, &at)); err != nil {
+	if err := p.db.Read(ctx, w, eventstore.Baselines(&pruned, n.name), eventstore.Streams(&stored, []string{n.stream(uuid.Nil)}, nil, upTo, &at)); err != nil {
 		return nil, err
 	}
 	states := map[uuid.UUID]T{}

@@ -88,6 +88,11 @@ func Able(into *[]uuid.UUID, ids []uuid.UUID) pg.Statement {
 	return pg.Column(into, `select id from member where id = any($1) and status in ('active', 'invited', 'placeholder')`, ids)
 }
 
+// Mentionable is the query for those of ids who are members.
+func Mentionable(into *[]uuid.UUID, ids []uuid.UUID) pg.Statement {
+	return pg.Column(into, `select id from member where id = any($1) and status <> 'removed' order by array_position($1::uuid[], id)`, ids)
+}
+
 // MemberByID answers with a member, for Kluis itself.
 func (p *Projections) MemberByID(ctx context.Context, w pg.Workspace, id uuid.UUID) (domain.Member, error) {
 	m, _, err := get[domain.Member](ctx, p, w, "member", selectMember, id)

@@ -80,7 +80,7 @@ type Model[T any] struct {
 	id     func(T) uuid.UUID
 	shared bool // all rows have one stream
 
-	elsewhere string // SQL of the positions of what changes a row, $1, and is in another stream; empty when nothing does
+	elsewhere string // SQL of the positions of what changes some of the rows $1 and is in another stream; empty when nothing does
 
 	columns []string
 	selects string // rows by id
@@ -196,36 +196,60 @@ func (m *Model[T]) Changes(r domain.Record, id uuid.UUID) bool {
 
 // At gives the state that a thing had at a position of the log.
 func (m *Model[T]) At(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, position int64) (state T, err error) {
-	base, records, err := m.story(ctx, p, w, id, position, nil)
-	for _, r := range records {
-		m.apply(&base, r)
-	}
-	return base, err
+	stories, err := m.stories(ctx, p, w, []uuid.UUID{id}, position, nil)
+	return stories[id].end(m), err
 }
 
-// story is what the log has of one thing, up to a position and a moment (nil: any): the state that pruned events made, and the
-// records behind that, the oldest first.
-func (m *Model[T]) story(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, upTo int64, until *time.Time) (base T, records []domain.Record, err error) {
+// story is what the log has of one thing: the state that pruned events made, and the records behind that, the oldest first.
+type story[T any] struct {
+	base    T
+	records []domain.Record
+}
+
+// end is the state that a story comes to.
+func (s story[T]) end(m *Model[T]) T {
+	for _, r := range s.records {
+		m.apply(&s.base, r)
+	}
+	return s.base
+}
+
+// stories are those of some things, up to a position and a moment (nil: any).
+func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, upTo int64, until *time.Time) (map[uuid.UUID]story[T], error) {
 	var stored []eventstore.Record
 	var pruned []eventstore.Baseline
 	var others []int64
 	if m.elsewhere != "" {
 		//sqlcheck:allow a constant of the noun
-		if err := p.db.Read(ctx, w, pg.Collect(&others, pgx.RowTo[int64], m.elsewhere, id)); err != nil {
-			return base, nil, err
+		if err := p.db.Read(ctx, w, pg.Collect(&others, pgx.RowTo[int64], m.elsewhere, ids)); err != nil {
+			return nil, err
 		}
 	}
-	err = p.db.Read(ctx, w, eventstore.BaselineOf(&pruned, m.name, id), eventstore.Stream(&stored, m.stream(id), others, upTo, until))
+	all := make(map[uuid.UUID]story[T], len(ids))
+	var streams []string
+	for _, id := range ids {
+		all[id] = story[T]{}
+		streams = append(streams, m.stream(id))
+	}
+	err := p.db.Read(ctx, w, eventstore.BaselinesOf(&pruned, m.name, ids), eventstore.Streams(&stored, streams, others, upTo, until))
 	if err != nil {
-		return base, nil, err
+		return nil, err
 	}
-	if len(pruned) > 0 {
-		if err := json.Unmarshal(pruned[0].State, &base); err != nil {
-			return base, nil, fmt.Errorf("baseline of %s %s: %w", m.name, id, err)
+	for _, b := range pruned {
+		var s story[T]
+		if err := json.Unmarshal(b.State, &s.base); err != nil {
+			return nil, fmt.Errorf("baseline of %s %s: %w", m.name, b.ID, err)
+		}
+		all[b.ID] = s
+	}
+	records, err := Decode(stored)
+	for _, r := range records {
+		if s, asked := all[m.Row(r)]; asked {
+			s.records = append(s.records, r)
+			all[m.Row(r)] = s
 		}
 	}
-	records, err = Decode(stored)
-	return base, slices.DeleteFunc(records, func(r domain.Record) bool { return !m.Changes(r, id) }), err
+	return all, err
 }
 
 // page is the fold of one page of records.

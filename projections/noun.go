@@ -31,6 +31,9 @@ type Noun[T any] struct {
 	chosen      string // the condition on what a list has; its parameters are those of choose
 	next        int    // the number of the parameter behind those
 	filter      filter
+
+	parts  []part // the nouns whose things are told of in the stories of this one's
+	partOf string // the ids of the things that are told of in the story of another one, $4
 }
 
 // Sight says who sees a noun's things, in SQL. In it $2 is the member who asks, and columns carry the name of their table.
@@ -40,6 +43,7 @@ type Sight struct {
 	Project string            // the column with the id of the project in which a thing is; empty when things are in none, or in that of Within
 	Gone    string            // the column that is set once the thing is no more; empty when all that are there are shown
 	Within  *Within           // where the thing is seen only as far as another one is, and shown by scope own to those whose own that is
+	Told    *Within           // in whose story a thing is told of, which is seen for itself; those within another one are told of in any case
 	As      map[string]string // columns that are shown as what other things make of them at the moment {at}, not as they are stored
 }
 
@@ -50,15 +54,25 @@ type Within struct {
 	stream func(uuid.UUID) string
 	sight  Sight // its scope is $3
 	thing  thingOf
+	tell   func(part) // has things told of in its story
 }
 
 // within says that a thing belongs to the one of another noun whose id is in the column key.
 func within[T any](other *Noun[T], key string) *Within {
-	return &Within{table: other.name, key: key, stream: other.stream, sight: other.sight, thing: other.thing}
+	return &Within{table: other.name, key: key, stream: other.stream, sight: other.sight, thing: other.thing,
+		tell: func(p part) { other.parts = append(other.parts, p) }}
 }
 
 // visible are the things that a scope shows; scope is a parameter. It is what domain.Grants.Reaches says of reading.
 func (s Sight) visible(scope string) string {
+	if w := s.Within; w != nil {
+		return s.showed(scope) + " and " + w.sight.Gone + " is null"
+	}
+	return s.showed(scope)
+}
+
+// showed is visible for what was, too, whether the thing that it is within is gone or not.
+func (s Sight) showed(scope string) string {
 	own := s.Own
 	if s.Within != nil {
 		own += " or " + s.Within.sight.Own
@@ -68,7 +82,7 @@ func (s Sight) visible(scope string) string {
 		shown += " or " + scope + " = 'project' and " + s.inProject()
 	}
 	if w := s.Within; w != nil {
-		return "(" + shown + ") and " + w.sight.Gone + " is null and " + w.sight.visible("$3")
+		return "(" + shown + ") and " + w.sight.showed("$3")
 	}
 	return "(" + shown + ")"
 }
@@ -121,13 +135,20 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	}
 	filter := newFilter(m.name, l, 5)
 	chosen := "(" + gone + ") = $4 and " + visible + " and $2::uuid is not null and $3::text is not null" + filter.where
-	return &Noun[T]{
+	n := &Noun[T]{
 		Model: m, sight: s, show: show, lists: l, filter: filter, shown: shown, from: from, chosen: chosen, next: filter.next,
-		get:     "select " + shown + from + " where " + id + " = $4 and (not " + gone + " or $5) and " + visible + " and $2::uuid is not null and $3::text is not null",
+		get:     "select " + shown + from + " where " + id + " = $4 and ($5 or not " + gone + " and " + visible + ") and " + s.showed("$1") + " and $2::uuid is not null and $3::text is not null",
 		reached: "select " + id + from + " where " + visible + " and $2::uuid is not null and $3::text is not null",
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
 			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = any($4::uuid[]) and $2::uuid is not null and $3::text is not null",
 	}
+	for _, w := range []*Within{s.Within, s.Told} {
+		if w != nil {
+			n.partOf = "select " + id + from + " where " + w.key + " = $4 and " + s.showed("$1") + " and $2::uuid is not null and $3::text is not null order by " + id
+			w.tell(n)
+		}
+	}
+	return n
 }
 
 // nobody is the id of nothing.
@@ -229,19 +250,6 @@ func scanRow[T any](found pgx.CollectableRow) (row Row[T], err error) {
 	}
 	return row, found.Scan(append(into, &row.Visible, &row.Reach.Own, &row.Reach.InProject, &row.Gone, &row.At,
 		&row.WithinID, &row.WithinVersion, &row.ProjectID, &row.ProjectVersion)...)
-}
-
-// History answers with what happened to a thing that the actor may see, or saw, the oldest first.
-func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid.UUID) ([]Revision, Mark, error) {
-	_, mark, err := n.GetGone(ctx, p, by, id)
-	if err != nil {
-		return nil, mark, err
-	}
-	base, records, err := n.story(ctx, p, by.Workspace, id, mark.Position, nil) // no further than what the caller may see was decided on
-	if err != nil {
-		return nil, mark, err
-	}
-	return n.history(base, records), mark, nil
 }
 
 // Name is what the noun is called, and its table.

@@ -66,9 +66,9 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 			t.Errorf("who sees all, %s: %+v, %v", name, mark, err)
 		}
 	}
-	revisions, mark, err := Tasks.History(minute(t), p.Projections, ada, task)
-	if err != nil || len(revisions) != 2 || mark.Position != mark.Head-2 {
-		t.Errorf("the history goes beyond the mark %+v: %+v, %v", mark, revisions, err)
+	lines, mark, err := Tasks.History(minute(t), p.Projections, ada, task)
+	if err != nil || len(lines) == 0 || lines[len(lines)-1].Type != "comment.created" || mark.Position != mark.Head-2 {
+		t.Errorf("the history goes beyond the mark %+v: %+v, %v", mark, lines, err)
 	}
 	then, _, err := Tasks.AsOf(minute(t), p.Projections, ada, task, time.Now().Add(time.Hour))
 	if err != nil || then.Title != "to be seen" || then.Version != 2 {

@@ -117,7 +117,7 @@ func TestDrift(t *testing.T) {
 		`update task set position = position + 1`:                                               "[{task 20}]",
 		`delete from task where id = (select min(id::text)::uuid from task)`:                    "[{task 1}]",
 		`delete from comment`: "[{comment 20}]",
-		`insert into comment select gen_random_uuid(), task_id, body, created_by, created_at, updated_at, deleted_at, version, position from comment limit 3`: "[{comment 3}]",
+		`insert into comment select gen_random_uuid(), task_id, parent_id, body, mention_ids, created_by, created_at, updated_at, deleted_at, version, position from comment limit 3`: "[{comment 3}]",
 		`update member set role = 'viewer'`:                                      "[{member 1}]",
 		`update workspace set plan = 'enterprise'; delete from task`:             "[{workspace 1} {task 20}]",
 		`update checkpoint set roster = 0`:                                       "[{checkpoint 1}]",

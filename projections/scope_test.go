@@ -211,8 +211,8 @@ func TestNarrowScopesUseIndexes(t *testing.T) {
 		`insert into task (id, title, description, status, priority, assignee_ids, viewer_ids, tag_ids, relations, rank, project_id, created_by, created_at, updated_at, version, position)
 			select gen_random_uuid(), 'x', '', 'open', 'none', '{}', '{}', '{}', '[]', 'V', its.id, its.created_by, now(), now(), 1, 1
 			from project as its cross join generate_series(1, 10)`,
-		`insert into comment (id, task_id, body, created_by, created_at, updated_at, version, position)
-			select gen_random_uuid(), id, 'x', created_by, now(), now(), 1, 1 from task`,
+		`insert into comment (id, task_id, body, mention_ids, created_by, created_at, updated_at, version, position)
+			select gen_random_uuid(), id, 'x', '{}', created_by, now(), now(), 1, 1 from task`,
 		`insert into time_entry (id, member_id, amount_cents, start, billable, project_id, task_id, activity, created_by, created_at, updated_at, version, position)
 			select gen_random_uuid(), created_by, 0, now(), true, project_id, id, '', created_by, now(), now(), 1, 1 from task`,
 		`analyze time_entry`, `analyze project`, `analyze task`, `analyze comment`,

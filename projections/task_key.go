@@ -20,8 +20,8 @@ var TaskKeys = newModel("task_key", func(uuid.UUID) string { return "" },
 	(*domain.TaskKey).Apply,
 	func(k domain.TaskKey) uuid.UUID { return k.ID })
 
-// keyPositions are the records that gave a task its keys.
-const keyPositions = `select position from task_key where task_id = $1`
+// keyPositions are the records that gave tasks their keys.
+const keyPositions = `select position from task_key where task_id = any($1)`
 
 // TaskOfKey finds the task that answers to a key, whoever may see it: a query, or a command, of that task follows.
 func (p *Projections) TaskOfKey(ctx context.Context, by Actor, key string) (uuid.UUID, error) {

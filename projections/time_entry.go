@@ -14,7 +14,7 @@ import (
 // time also where one may not see the task, or no longer.
 var TimeEntries = newNoun(
 	newModel("time_entry", domain.TimeEntryStream, ofKind("time_entry"), (*domain.TimeEntry).Apply, func(t domain.TimeEntry) uuid.UUID { return t.ID }),
-	Sight{Read: domain.ReadTimeEntry, Own: `time_entry.member_id = $2`, Project: `time_entry.project_id`, Gone: `time_entry.deleted_at`},
+	Sight{Read: domain.ReadTimeEntry, Own: `time_entry.member_id = $2`, Project: `time_entry.project_id`, Gone: `time_entry.deleted_at`, Told: within(Tasks, `time_entry.task_id`)},
 	Lists{Filter: TimeFilter{}, Sorts: []Sorting{{Field: "start"}, {Field: "created_at"}, {Field: "updated_at"}}})
 
 // TimeFilter chooses time entries; what is zero chooses all. Between From and To are the entries of which a part is: no entry is

@@ -1,6 +1,7 @@
 package promises
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -100,23 +101,20 @@ func TestHistoryOfTheRoster(t *testing.T) {
 		}
 	}
 	ada.call(t, "DELETE", "/api/members/"+bob.id.String(), nil).want(t, 204)
-	type revision struct {
-		Type    string
-		Actor   uuid.UUID
-		Changes []struct {
-			Field    string
-			Old, New any
-		}
-	}
 	story := func(path string) (said []string) {
 		t.Helper()
-		a := ada.call(t, "GET", path+"/history", nil).want(t, 200)
-		for _, r := range decode[list[revision]](t, a).Items {
-			line := r.Type
-			for _, c := range r.Changes {
-				line += fmt.Sprintf(" %s:%v", c.Field, c.New)
+		lines := ada.story(t, path)
+		for i, line := range lines {
+			if i == 0 || line.Version != lines[i-1].Version {
+				said = append(said, line.Type)
 			}
-			said = append(said, line)
+			if line.Field != nil {
+				var value any
+				if err := json.Unmarshal(line.New, &value); err != nil {
+					t.Error(err)
+				}
+				said[len(said)-1] += fmt.Sprintf(" %s:%v", *line.Field, value)
+			}
 		}
 		return said
 	}

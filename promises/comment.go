@@ -2,6 +2,8 @@ package promises
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -15,14 +17,21 @@ var _ = bring(noun{
 		return decode[domain.Comment](t, x.call(t, "POST", at, object{"body": x.private()}).want(t, 201)).ID
 	},
 	bodies: map[string]func(x *tenant) object{
-		"create-comment": func(*tenant) object { return object{"body": "b"} },
-		"update-comment": func(*tenant) object { return object{"body": uuid.NewString()} },
+		"create-comment": func(x *tenant) object {
+			return object{"body": "ask @" + x.things["member"].String(), "parent_id": x.things["comment"]}
+		},
+		"update-comment": func(x *tenant) object { return object{"body": uuid.NewString() + " @" + x.things["member"].String()} },
 	},
 	rule: judgeComment,
 	races: map[string]race{
 		"a comment on what is deleted": func(t tester, x *tenant) (one, other request) {
 			task := x.newTask(t)
 			return request{"DELETE", taskPath(task), nil}, request{"POST", taskPath(task, "comments"), object{"body": "late"}}
+		},
+		"an answer to what is deleted": func(t tester, x *tenant) (one, other request) {
+			task := x.newTask(t)
+			comment := decode[domain.Comment](t, x.call(t, "POST", taskPath(task, "comments"), object{"body": "x"}).want(t, 201))
+			return request{"DELETE", "/api/comments/" + comment.ID.String(), nil}, request{"POST", taskPath(task, "comments"), object{"body": "late", "parent_id": comment.ID}}
 		},
 		"an edit on what is deleted": func(t tester, x *tenant) (one, other request) {
 			task := x.newTask(t)
@@ -33,19 +42,31 @@ var _ = bring(noun{
 })
 
 type judgedComment struct {
-	by, task uuid.UUID
-	deleted  bool
+	by, task  uuid.UUID
+	deleted   bool
+	mentioned []uuid.UUID
 }
 
 func judgeComment(o *oracle, e fact) error {
 	comments := the[uuid.UUID, judgedComment](o)
 	c := comments[e.id]
 	if created, ok := e.event.(domain.CommentCreated); ok {
-		comments[e.id] = &judgedComment{by: e.actor, task: created.TaskID}
-		return first(o.may(e.actor, domain.CreateComment, true), o.there(created.TaskID), when(c != nil, "it is there"))
+		comments[e.id] = &judgedComment{by: e.actor, task: created.TaskID, mentioned: created.MentionIDs}
+		var answers error
+		if p := created.ParentID; p != nil {
+			other := comments[*p]
+			answers = when(other == nil || other.deleted || other.task != created.TaskID, "it answers no comment on the task")
+		}
+		return first(answers, o.mentioned(nil, created.Body, created.MentionIDs), o.may(e.actor, domain.CreateComment, true), o.there(created.TaskID), when(c != nil, "it is there"))
 	}
 	if c == nil || c.deleted {
 		return fmt.Errorf("there is no such comment")
+	}
+	if edited, ok := e.event.(domain.CommentUpdated); ok {
+		err := o.mentioned(c.mentioned, edited.Body, edited.MentionIDs)
+		if c.mentioned = edited.MentionIDs; err != nil {
+			return err
+		}
 	}
 	p := domain.UpdateComment
 	if _, deleting := e.event.(domain.CommentDeleted); deleting {
@@ -55,4 +76,15 @@ func judgeComment(o *oracle, e fact) error {
 		return err
 	}
 	return o.may(e.actor, p, c.by == e.actor, the[uuid.UUID, judgedTask](o)[c.task].project)
+}
+
+// mentioned says whether those whom a comment mentions are in its text, and are members, or were mentioned before.
+func (o *oracle) mentioned(before []uuid.UUID, body string, ids []uuid.UUID) error {
+	for _, id := range ids {
+		who := o.people[id]
+		if member := who != nil && who.status != "removed"; !strings.Contains(body, "@"+id.String()) || !member && !slices.Contains(before, id) {
+			return fmt.Errorf("it mentions %s", id)
+		}
+	}
+	return nil
 }

@@ -76,8 +76,8 @@ func TestLifeOfAProject(t *testing.T) {
 	}
 	w.call(t, "PATCH", at, object{"status": "active"}).problem(t, 404, "project_not_found")
 	w.call(t, "POST", "/api/projects", object{"key": "WEB", "name": "Another"}).problem(t, 409, "key_taken")
-	events := decode[list[struct{ Type string }]](t, ada.call(t, "GET", web.path("history"), nil).want(t, 200)).Items
-	if len(events) != 9 || events[0].Type != "project.created" || events[8].Type != "project.deleted" {
+	events := types(ada.story(t, web.path()))
+	if len(events) != 9 || events[0] != "project.created" || events[8] != "project.deleted" {
 		t.Errorf("%+v", events)
 	}
 	ada.judge(t)

@@ -75,10 +75,8 @@ func TestLifeOfATag(t *testing.T) {
 		gone.send(t, ada).problem(t, 404, "tag_not_found")
 	}
 	var story []string
-	for _, r := range decode[list[projections.Revision]](t, ada.call(t, "GET", at+"/history", nil).want(t, 200)).Items {
-		for _, c := range r.Changes {
-			story = append(story, r.Type+" "+c.Field)
-		}
+	for _, line := range ada.story(t, at) {
+		story = append(story, line.Type+" "+*line.Field)
 	}
 	if diff := cmp.Diff([]string{"tag.created name", "tag.created colour", "tag.renamed name", "tag.recoloured colour", "tag.deleted deleted_at"}, story); diff != "" {
 		t.Error(diff)

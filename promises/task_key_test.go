@@ -86,18 +86,14 @@ func TestTasksMoveBetweenProjects(t *testing.T) {
 			t.Errorf("as of version %d: %s", k.Version, diff)
 		}
 	}
-	events := decode[list[struct {
-		Version int
-		Type    string
-		Changes []struct{ Field string }
-	}]](t, ada.call(t, "GET", "/api/tasks/WEB-1/history", nil).want(t, 200)).Items
-	for i, r := range events {
-		if r.Version != i+1 || !slices.ContainsFunc(r.Changes, func(c struct{ Field string }) bool { return c.Field == "key" }) {
-			t.Errorf("revision %d: %+v", i+1, r)
+	var keys []string
+	for _, line := range ada.story(t, "/api/tasks/WEB-1") {
+		if line.Field != nil && *line.Field == "key" {
+			keys = append(keys, string(line.New))
 		}
 	}
-	if len(events) != len(states) {
-		t.Errorf("%d revisions", len(events))
+	if fmt.Sprint(keys) != `["WEB-1" null "APP-1" null "WEB-2"]` && fmt.Sprint(keys) != `["WEB-1" null "APP-1" null null "WEB-2"]` {
+		t.Errorf("%v", keys)
 	}
 	// every path of a task takes a key, and a key shows no more than an id does
 	ada.call(t, "POST", "/api/tasks/WEB-1/comments", object{"body": "x"}).want(t, 201)

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/projections"
 )
 
 func TestLifeOfATimeEntry(t *testing.T) {
@@ -62,8 +61,8 @@ func TestLifeOfATimeEntry(t *testing.T) {
 		gone.send(t, ada).problem(t, 404, "time_entry_not_found")
 	}
 	var story []string
-	for _, r := range decode[list[projections.Revision]](t, ada.call(t, "GET", timePath(entry, "history"), nil).want(t, 200)).Items {
-		story = append(story, strings.TrimPrefix(r.Type, "time_entry."))
+	for _, what := range types(ada.story(t, timePath(entry))) {
+		story = append(story, strings.TrimPrefix(what, "time_entry."))
 	}
 	if diff := cmp.Diff(strings.Fields("created updated updated updated updated updated updated updated deleted"), story); diff != "" {
 		t.Error(diff)

@@ -1,7 +1,9 @@
 create table comment (
     id         uuid primary key,
     task_id    uuid not null,
+    parent_id  uuid, -- the comment that it answers
     body       text not null,
+    mention_ids uuid[] not null,
     created_by uuid not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,

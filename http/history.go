@@ -1,0 +1,88 @@
+package http
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/projections"
+)
+
+type (
+	historyLine struct {
+		At        time.Time       `json:"at" doc:"When it changed."`
+		Actor     *uuid.UUID      `json:"actor" doc:"The member who did it; null for Kluis itself."`
+		ActorName *string         `json:"actor_name" example:"Ann Peeters" doc:"The name of that member, who may have left since; null for Kluis itself, and for a person who was erased."`
+		Noun      string          `json:"noun" example:"task" doc:"What changed: the thing itself, or something that belongs to it, such as a comment of a task."`
+		ID        uuid.UUID       `json:"id" doc:"The id of what changed."`
+		Version   int             `json:"version" doc:"The version that it has since."`
+		Type      string          `json:"type" example:"task.updated" doc:"The type of the event."`
+		Field     *string         `json:"field" example:"title" doc:"The field that changed; null when the event changed none."`
+		Old       json.RawMessage `json:"old" example:"\"Paint the door\"" doc:"What it was, with names instead of ids where there are names; null for a field of a new thing."`
+		New       json.RawMessage `json:"new" example:"\"Paint the front door\"" doc:"What it is since."`
+	}
+)
+
+// history answers with the story of a thing, the oldest line first.
+func history[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *ByID) (*shows[page[historyLine]], error) {
+	return func(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[historyLine]], error) {
+		lines, mark, err := noun.History(ctx, a.Views, by, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		body := page[historyLine]{Items: make([]historyLine, len(lines))}
+		var ids []uuid.UUID
+		for _, line := range lines {
+			ids = append(append(ids, line.Actor), line.Change.IDs...)
+		}
+		names, err := a.names(ctx, by, ids)
+		for i, line := range lines {
+			body.Items[i] = showLine(line, names)
+		}
+		return &shows[page[historyLine]]{seen(mark, 0), body}, err
+	}
+}
+
+func showLine(line projections.Line, names map[uuid.UUID]string) historyLine {
+	shown := historyLine{At: line.At, Actor: given(line.Actor), Noun: line.Noun, ID: line.ID, Version: line.Version, Type: line.Type,
+		Old: json.RawMessage("null"), New: json.RawMessage("null")}
+	if name, known := names[line.Actor]; known {
+		shown.ActorName = &name
+	}
+	if c := line.Change; c.Field != "" {
+		shown.Field, shown.Old, shown.New = &c.Field, withNames(c.Old, c.IDs, names), withNames(c.New, c.IDs, names)
+	}
+	return shown
+}
+
+// withNames writes names in a JSON value where it has ids.
+func withNames(value json.RawMessage, ids []uuid.UUID, names map[uuid.UUID]string) json.RawMessage {
+	for _, id := range ids {
+		if name, known := names[id]; known {
+			quoted, _ := json.Marshal(name) // a string cannot fail
+			value = bytes.ReplaceAll(value, []byte(`"`+id.String()+`"`), quoted)
+		}
+	}
+	return value
+}
+
+// names is what people call those of ids that have a name which the caller may see: members, those who left among them, and tasks,
+// projects and tags, those that are deleted among them.
+func (a *api) names(ctx context.Context, by projections.Actor, ids []uuid.UUID) (map[uuid.UUID]string, error) {
+	named, members, err := a.Views.Names(ctx, by, ids)
+	if err != nil {
+		return nil, err
+	}
+	people, err := a.Commands.OpenMembers(ctx, by.Workspace, members)
+	names := make(map[uuid.UUID]string, len(named)+len(people))
+	for _, thing := range named {
+		names[thing.ID] = thing.Name
+	}
+	for id, person := range people {
+		names[id] = person.FullName
+	}
+	return names, err
+}

@@ -1,0 +1,171 @@
+package promises
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+)
+
+// told is a line of a story.
+type told struct {
+	At        time.Time
+	Actor     *uuid.UUID
+	ActorName *string `json:"actor_name"`
+	Noun      string
+	ID        uuid.UUID
+	Version   int
+	Type      string
+	Field     *string
+	Old, New  json.RawMessage
+}
+
+// String is the line as a test writes it.
+func (l told) String() string {
+	if l.Field == nil {
+		return l.Type
+	}
+	if strings.HasSuffix(*l.Field, "_at") {
+		return l.Type + " " + *l.Field
+	}
+	return fmt.Sprintf("%s %s %s > %s", l.Type, *l.Field, l.Old, l.New)
+}
+
+func (c *client) story(t tester, path string) []told {
+	t.Helper()
+	return decode[list[told]](t, c.call(t, "GET", path+"/history", nil).want(t, 200)).Items
+}
+
+// types are the types of the events of a story, each once.
+func types(story []told) (all []string) {
+	for i, line := range story {
+		if i == 0 || line.Version != story[i-1].Version || line.Type != story[i-1].Type || line.ID != story[i-1].ID {
+			all = append(all, line.Type)
+		}
+	}
+	return all
+}
+
+func asText(story []told) (all []string) {
+	for _, line := range story {
+		all = append(all, line.String())
+	}
+	return all
+}
+
+// The story of a task says who changed what, with names instead of ids, and tells of its comments and its time; also once the task, its
+// tag, and whoever changed it are gone. A new thing's empty fields are no news.
+func TestStoryOfATask(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	bob := ada.member(t, "manager")
+	web := ada.newProject(t, object{"key": "WEB", "name": "Website"})
+	tag, other := ada.newTag(t, "urgent"), ada.newTask(t, object{"title": "Other"})
+	task := bob.newTask(t, object{"title": "Paint", "project_id": web.ID, "assignee_ids": []uuid.UUID{bob.id}})
+	ada.call(t, "PATCH", taskPath(task), object{"title": "Paint it", "due_on": "2026-12-31", "tag_ids": []uuid.UUID{tag.ID}}).want(t, 200)
+	comment := decode[domain.Comment](t, bob.call(t, "POST", taskPath(task, "comments"), object{"body": "Two coats."}).want(t, 201))
+	ada.call(t, "PUT", taskPath(task, "relations", "blocks", other.ID), nil).want(t, 204)
+	bob.call(t, "PATCH", "/api/comments/"+comment.ID.String(), object{"body": "Three."}).want(t, 200)
+	bob.call(t, "POST", "/api/time-entries", object{"task_id": task.ID, "start": "2026-03-02T09:00:00Z", "minutes": 30}).want(t, 201)
+	bob.call(t, "DELETE", "/api/comments/"+comment.ID.String(), nil).want(t, 204)
+	ada.call(t, "DELETE", tagPath(tag), nil).want(t, 204)
+	ada.call(t, "DELETE", taskPath(task), nil).want(t, 204)
+	ada.call(t, "DELETE", "/api/members/"+bob.id.String(), nil).want(t, 204)
+	story := ada.story(t, taskPath(task))
+	name := string(must(json.Marshal(bob.name)))
+	want := []string{
+		`task.created title null > "Paint"`, `task.created status null > "open"`, `task.created priority null > "none"`,
+		`task.created project_id null > "Website"`, `task.created assignee_ids null > [` + name + `]`, `task.numbered key null > "WEB-1"`,
+		`task.updated title "Paint" > "Paint it"`, `task.updated due_on null > "2026-12-31"`, `task.tagged tag_ids [] > ["urgent"]`,
+		`comment.created task_id null > "WEB-1"`, `comment.created body null > "Two coats."`,
+		`task.related relations [] > [{"kind":"blocks","task_id":"Other"}]`,
+		`comment.updated body "Two coats." > "Three."`,
+	}
+	got := asText(story)
+	if diff := cmp.Diff(want, got[:min(len(got), len(want))]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(strings.Fields("task.created task.numbered task.updated task.tagged comment.created task.related comment.updated time_entry.created comment.deleted task.deleted"), types(story)); diff != "" {
+		t.Error(diff)
+	}
+	for _, line := range story {
+		by := map[bool]*client{true: bob, false: ada}[line.Noun != "task" || line.Version == 1]
+		if line.Actor == nil || *line.Actor != by.id || line.ActorName == nil || *line.ActorName != by.name {
+			t.Errorf("%s by %v %v", line, line.Actor, line.ActorName)
+		}
+	}
+	if diff := cmp.Diff([]string{"comment.created", "comment.updated", "comment.deleted"}, types(ada.story(t, "/api/comments/"+comment.ID.String()))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Nobody reads in a story what they may not see: neither what belongs to the thing, nor the names of others.
+func TestStoriesShowNoMoreThanTheirReadersMaySee(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	vic := ada.member(t, "viewer")
+	web, hidden := ada.newProject(t, object{"name": "secret project"}), ada.newTask(t, object{"title": "secret title"})
+	task := ada.newTask(t, object{"project_id": web.ID})
+	ada.call(t, "PUT", taskPath(task, "relations", "blocks", hidden.ID), nil).want(t, 204)
+	ada.call(t, "POST", "/api/time-entries", object{"task_id": task.ID, "start": "2026-03-02T09:00:00Z", "minutes": 30}).want(t, 201)
+	ada.call(t, "POST", taskPath(task, "comments"), object{"body": "for all who see the task"}).want(t, 201)
+	ada.call(t, "PUT", taskPath(task, "viewers", vic.id), nil).want(t, 204)
+	story := vic.story(t, taskPath(task))
+	for _, line := range asText(story) {
+		if strings.Contains(line, "secret") || strings.HasPrefix(line, "time_entry") {
+			t.Errorf("a viewer reads %s", line)
+		}
+	}
+	if !slices.Contains(types(story), "comment.created") {
+		t.Error("the comment is not in the story")
+	}
+	if all := strings.Join(asText(ada.story(t, taskPath(task))), "\n"); !strings.Contains(all, "secret project") || !strings.Contains(all, "secret title") || !strings.Contains(all, "time_entry.created") {
+		t.Errorf("an admin reads %s", all)
+	}
+}
+
+// Every noun is shown as it was, by one mechanism; who may see it is decided on what it is now.
+func TestThingsAsTheyWere(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	task := ada.newTask(t)
+	for noun, made := range map[string]struct {
+		path   string
+		change object
+	}{
+		"project": {ada.newProject(t).path(), object{"name": "other"}},
+		"comment": {"/api/comments/" + decode[domain.Comment](t, ada.call(t, "POST", taskPath(task, "comments"), object{"body": "one"}).want(t, 201)).ID.String(), object{"body": "other"}},
+		"time_entry": {"/api/time-entries/" + decode[domain.TimeEntry](t, ada.call(t, "POST", "/api/time-entries",
+			object{"start": "2026-03-02T09:00:00Z", "minutes": 30}).want(t, 201)).ID.String(), object{"activity": "other"}},
+	} {
+		first := ada.call(t, "GET", made.path, nil).want(t, 200)
+		at := decode[struct {
+			UpdatedAt time.Time `json:"updated_at"`
+		}](t, first).UpdatedAt
+		asOf := func(at time.Time) reply {
+			return ada.call(t, "GET", made.path+"?as_of="+url.QueryEscape(at.Format(time.RFC3339Nano)), nil)
+		}
+		time.Sleep(2 * time.Millisecond) // times are those of the log
+		ada.call(t, "PATCH", made.path, made.change).want(t, 200)
+		ada.call(t, "DELETE", made.path, nil).want(t, 204)
+		state := func(a reply) object { // without what is counted now
+			o := decode[object](t, a)
+			delete(o, "spent_minutes")
+			delete(o, "spent_cents")
+			return o
+		}
+		if was := asOf(at).want(t, 200); !cmp.Equal(state(was), state(first)) || was.header.Get("ETag") != first.header.Get("ETag") {
+			t.Errorf("%s: %s, and it was %s", noun, was.body, first.body)
+		}
+		asOf(at.Add(-time.Millisecond)).problem(t, 404, noun+"_not_found")
+		asOf(time.Now().Add(time.Hour)).problem(t, 404, noun+"_not_found")
+	}
+}
