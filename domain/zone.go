@@ -45,22 +45,16 @@ func Window(name string, now time.Time) Days {
 	return Days{}
 }
 
-// Begin is the first instant of the day in Brussels. The day must be one.
-func (d Date) Begin() time.Time {
-	day, err := time.ParseInLocation(time.DateOnly, string(d), Brussels)
+// Begin is the first instant of the day in Brussels, and End the first one behind it. The day must be one.
+func (d Date) Begin() time.Time { return d.after(0) }
+func (d Date) End() time.Time   { return d.after(1) }
+
+func (d Date) after(days int) time.Time {
+	day, err := time.Parse(time.DateOnly, string(d))
 	if err != nil {
 		panic("domain: " + err.Error()) // whoever asks has checked it
 	}
-	return day.UTC()
-}
-
-// Next is the day after.
-func (d Date) Next() Date {
-	day, err := time.Parse(time.DateOnly, string(d))
-	if err != nil {
-		panic("domain: " + err.Error())
-	}
-	return Date(day.AddDate(0, 0, 1).Format(time.DateOnly))
+	return time.Date(day.Year(), day.Month(), day.Day()+days, 0, 0, 0, 0, Brussels).UTC()
 }
 
 // localForms are those of a time without an offset.

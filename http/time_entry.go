@@ -76,7 +76,7 @@ func (a *api) timeFilter(ctx context.Context, by projections.Actor, c TimeChoice
 		f.From = &from
 	}
 	if c.To.Value != nil {
-		to := c.To.Value.Next().Begin()
+		to := c.To.Value.End()
 		f.To = &to
 	}
 	f.Project, err = a.projects(ctx, by, c.ProjectID)

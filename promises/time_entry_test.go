@@ -319,6 +319,12 @@ func TestTimeEntriesAreFiltered(t *testing.T) {
 			t.Errorf("%s: %s", query, diff)
 		}
 	}
+	for _, query := range []string{"from=0001-01-01", "to=9999-12-31", "from=9999-12-31&to=0001-01-01", "sort=-start", "sort=start,-created_at"} {
+		ada.call(t, "GET", "/api/time-entries?"+query, nil).want(t, 200)
+		if !strings.HasPrefix(query, "sort") {
+			ada.call(t, "GET", "/api/time-entries/totals?by=day&"+query, nil).want(t, 200)
+		}
+	}
 	for _, query := range []string{"from=2026-02-30", "to=yesterday", "running=perhaps", "member_id=x"} {
 		ada.call(t, "GET", "/api/time-entries?"+query, nil).want(t, 422)
 	}
