@@ -141,7 +141,7 @@ func (p *process) open(t *testing.T, log *slog.Logger, bound time.Duration) {
 	p.db = must(pg.Open(context.Background(), p.site.url, 12))
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
 	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
-		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), "file://"+p.site.blobs)), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept},
+		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept},
 		Sender:   must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
 		HTTP:     http.Options{Ready: p.db.Ready, Version: "test"},
 	}))
@@ -172,6 +172,14 @@ func (p *process) checkLog(t *testing.T) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
+}
+
+// blobURL is where the bytes of attachments are: in the folder, unless a test has another place for them.
+func (s *site) blobURL() string {
+	if strings.HasPrefix(s.blobs, "s3:") {
+		return s.blobs
+	}
+	return "file://" + s.blobs
 }
 
 func (s *site) secret(texts ...string) {

@@ -147,6 +147,15 @@ func TestHalfABlobIsNone(t *testing.T) {
 			if _, err := s.Open(t.Context(), key); !errors.Is(err, ErrMissing) {
 				t.Errorf("%d bytes: there is something: %v", size, err)
 			}
+			ctx, cancel := context.WithCancel(t.Context())
+			err = s.Put(ctx, key, func(w io.Writer) error {
+				_, err := w.Write(noise(size))
+				cancel()
+				return errors.Join(err, ctx.Err())
+			})
+			if _, missing := s.Open(t.Context(), key); !errors.Is(err, context.Canceled) || !errors.Is(missing, ErrMissing) {
+				t.Errorf("%d bytes, cancelled: %v, %v", size, err, missing)
+			}
 		}
 		if n, err := s.Sweep(t.Context(), time.Now().Add(time.Hour)); n != 0 || err != nil {
 			t.Errorf("%d were left unfinished, %v", n, err)
@@ -202,7 +211,7 @@ func TestKeysStayInside(t *testing.T) {
 func TestURLs(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"", "blobs", "/blobs", "file:blobs", "file://host/blobs", "file:///b?x=1", "s3://", "s3://b/prefix", "s3://key:secret@b", "s3://b?regio=x", "s3://b#x",
-		"http://b", "s3://b?use_path_style=maybe", "mem://", "file:///%zz"} {
+		"http://b", "s3://b?use_path_style=maybe", "s3://b?ssetype=AES256", "mem://", "file:///%zz"} {
 		if _, err := Open(t.Context(), bad); !errors.Is(err, ErrURL) {
 			t.Errorf("%q: %v", bad, err)
 		} else if err := Check(t.Context(), bad); !errors.Is(err, ErrURL) || strings.Contains(err.Error(), "secret") {
