@@ -232,6 +232,53 @@ func TestUploads(t *testing.T) {
 	}
 }
 
+// A file has as long as it takes while something comes, and no longer than the operation's time while nothing does.
+func TestSlowUploads(t *testing.T) {
+	const patience = 1500 * time.Millisecond
+	url, stop := serve(t, time.Second, func(a *api) {
+		registerPublic(a, operation{
+			Method: "POST", Path: "/upload", ID: "upload", Tag: "x", Summary: "Upload", Status: 200, Access: public, File: "file", BodyTimeout: patience,
+		}, func(ctx context.Context, _ *struct{}) (*noteOutput, error) {
+			_, content, err := fileOf(exchangeOf(ctx).parts, "file")
+			if err != nil {
+				return nil, err
+			}
+			n, err := io.Copy(io.Discard, content)
+			return note("%d bytes", n), err
+		})
+	})
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	upload := func(pause time.Duration) (status string, took time.Duration) {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		begun := time.Now()
+		fmt.Fprint(conn, "POST /upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 79\r\n\r\n"+
+			"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n")
+		go func() {
+			for _, part := range []string{"a", "b", "c", "d", "\r\n--x--\r\n"} {
+				time.Sleep(pause)
+				_, _ = io.WriteString(conn, part)
+			}
+		}()
+		answer, _ := io.ReadAll(conn)
+		status, _, _ = strings.Cut(string(answer), "\r\n")
+		return status, time.Since(begun)
+	}
+	if status, took := upload(patience / 3); !strings.Contains(status, " 200 ") || took < patience {
+		t.Errorf("%q after %s", status, took)
+	}
+	if status, _ := upload(3 * patience); !strings.Contains(status, " 408 ") {
+		t.Errorf("%q", status)
+	}
+}
+
 func TestConnectionLogHoldsNoAddresses(t *testing.T) {
 	log := &lockedBuffer{}
 	options := (&site{log: log}).options()

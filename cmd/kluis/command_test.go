@@ -50,7 +50,7 @@ func TestSettingsHelp(t *testing.T) {
 	help = strings.Join(strings.Fields(help), " ")
 	for setting, fallback := range map[string]string{
 		"KLUIS_LISTEN": "127.0.0.1:8080", "KLUIS_DATABASE_URL": "private Postgres", "KLUIS_DATA": "./data", "KLUIS_KEYS": "$KLUIS_DATA/keys",
-		"KLUIS_KEYS_INLINE": "", "KLUIS_SMTP_URL": "KLUIS_DATA/mail", "KLUIS_PUBLIC_URL": "http://$KLUIS_LISTEN", "KLUIS_TRUSTED_PROXIES": "", "KLUIS_LOG": "info",
+		"KLUIS_KEYS_INLINE": "", "KLUIS_SMTP_URL": "KLUIS_DATA/mail", "KLUIS_BLOB_URL": "KLUIS_DATA/blobs", "KLUIS_PUBLIC_URL": "http://$KLUIS_LISTEN", "KLUIS_TRUSTED_PROXIES": "", "KLUIS_LOG": "info",
 	} {
 		if !strings.Contains(help, "$"+setting) || !strings.Contains(help, fallback) {
 			t.Errorf("the help lacks %s, or its default %q:\n%s", setting, fallback, help)
@@ -102,6 +102,7 @@ func TestBadSettings(t *testing.T) {
 		"a database of another name":         {[]string{"KLUIS_DATABASE_URL=" + strings.Replace(url, "kluis_test", "nothing", 1)}, failure, "does not exist", ""},
 		"the superuser":                      {[]string{"KLUIS_DATABASE_URL=" + pgtest.Superuser(t, url)}, failure, "superuser", ""},
 		"a mail server that is none":         {[]string{"KLUIS_SMTP_URL=ftp://ann:verysecret@example.org"}, misuse, "KLUIS_SMTP_URL", "verysecret"},
+		"a place of files that is none":      {[]string{"KLUIS_BLOB_URL=s3://ann:verysecret@blobs"}, misuse, "KLUIS_BLOB_URL", "verysecret"},
 		"a data folder that is a file":       {[]string{"KLUIS_DATABASE_URL=", "KLUIS_DATA=" + file}, failure, file, ""},
 		"a sender of mails that is none":     {[]string{"KLUIS_MAIL_FROM=nobody"}, misuse, "KLUIS_MAIL_FROM", ""},
 		"a private Postgres at a plain file": {[]string{"KLUIS_DATABASE_URL=", "KLUIS_DATA=/dev/null"}, failure, "/dev/null", ""},

@@ -49,6 +49,10 @@ create view time_entry_view with (security_barrier) as
     from time_entry where deleted_at is null;
 comment on view time_entry_view is 'What was worked, without what people wrote about it; ended_at and minutes are null while a timer runs. day is the one on which it began, in Europe/Brussels. Money is in EUR cents.';
 
+create view attachment_view with (security_barrier) as
+    select id as attachment_id, task_id, size, type, created_by, created_at from attachment where deleted_at is null;
+comment on view attachment_view is 'The files of tasks, without their names. size is in bytes.';
+
 create view event_view with (security_barrier) as
     select position, id as event_id, stream, version, type, at, actor as member_id from event;
 comment on view event_view is 'The log, without what the events say: what happened to which thing, when, by whom; member_id is null for Kluis itself.';
