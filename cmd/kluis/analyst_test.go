@@ -119,7 +119,7 @@ func TestAnalystViewsStay(t *testing.T) {
 	acme := schema(t, super, "acme")
 	for _, sql := range []string{
 		`comment on schema ` + acme + `_views is 'of an older program'; drop view ` + acme + `_views.task_view`,
-		`drop table ` + acme + `.tag, ` + acme + `.task, ` + acme + `.project, ` + acme + `.comment, ` + acme + `.time_entry, ` + acme + `.member, ` + acme + `.event cascade`, // as before the restore of one workspace
+		`drop table ` + acme + `.tag, ` + acme + `.task, ` + acme + `.project, ` + acme + `.comment, ` + acme + `.attachment, ` + acme + `.time_entry, ` + acme + `.member, ` + acme + `.event cascade`, // as before the restore of one workspace
 	} {
 		keep := dump(t, h.superuserURL(t), "--schema="+acme)
 		if _, err := super.Exec(t.Context(), sql); err != nil {
