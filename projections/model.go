@@ -244,9 +244,10 @@ func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, 
 	}
 	records, err := Decode(stored)
 	for _, r := range records {
-		if s, asked := all[m.Row(r)]; asked {
+		id, changes := m.rowOf(r)
+		if s, asked := all[id]; asked && changes {
 			s.records = append(s.records, r)
-			all[m.Row(r)] = s
+			all[id] = s
 		}
 	}
 	return all, err
