@@ -49,11 +49,11 @@ type Importing struct {
 
 // ImportCounts is how far an import is.
 type ImportCounts struct {
-	Actions  int            // that were read
-	Played   map[string]int // now, by what they do
-	Repeated int            // that an earlier import had played
-	Rejected int
-	People   int // placeholders that were made
+	Actions  int            `json:"actions" doc:"That were read."`
+	Played   map[string]int `json:"played" doc:"That were played now, by what they do."`
+	Repeated int            `json:"repeated" doc:"That an earlier import, or an earlier try of this one, had played."`
+	Rejected int            `json:"rejected" doc:"That cannot be imported: see rejects."`
+	People   int            `json:"people" doc:"Placeholders that were made of people without an account."`
 }
 
 // importer is one import under way.

@@ -143,7 +143,8 @@ func (i Integration) Parts(member uuid.UUID) Parts {
 func (m Member) Parts(member uuid.UUID) Parts {
 	return partsOf(has{Oneself, m.ID == member})
 }
-func (OwnRole) Parts(uuid.UUID) Parts { return nil }
+func (i Import) Parts(member uuid.UUID) Parts { return creator(i.CreatedBy, member) }
+func (OwnRole) Parts(uuid.UUID) Parts         { return nil }
 
 func creator(of, member uuid.UUID) Parts { return partsOf(has{Creator, of == member}) }
 

@@ -38,6 +38,7 @@ var nouns = []func(*api){
 	comment,
 	timeEntry,
 	attachment,
+	importNoun,
 	integration,
 	token,
 	audit,

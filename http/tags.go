@@ -20,6 +20,7 @@ var tagWords = []struct{ name, about string }{
 	{"attachment", "Files of tasks: uploaded and downloaded as streams, stored encrypted, counted against the quota of the plan."},
 	{"time", "How long people worked on what, and what it costs."},
 	{"tag", "Labels on tasks: unique names, merged when there are two for one thing."},
+	{"import", "The history of another tracker, played here with its own times and authors."},
 	{"integration", "Accounts that the workspace has with other services."},
 	{"audit", "The log: everything that happened, in order, and proof that it was not changed."},
 	{"health", "Whether the server is well."},

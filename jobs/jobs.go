@@ -60,6 +60,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.follow(ctx) })
 	group.Go(func() error { return j.sendMails(ctx) })
 	group.Go(func() error { return j.sweep(ctx) })
+	group.Go(func() error { return j.runImports(ctx) })
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
 		group.Go(func() error { return j.growTrees(ctx) })

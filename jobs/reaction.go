@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -17,19 +18,29 @@ import (
 var reactions = []reaction{
 	on((*Jobs).inviteMember),
 	on((*Jobs).inviteMemberAgain),
+	onThing("import", (*Jobs).queueImport),
 }
 
 // reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the
 // login's, as [pg.Cross] has it. What it does elsewhere may happen twice.
 type reaction struct {
 	event string
-	run   func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.Event) error
+	run   func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, stream string, event domain.Event) error
 }
 
 func on[E domain.Event](run func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event E) error) reaction {
 	var zero E
-	return reaction{domain.TypeOf(zero), func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.Event) error {
+	return reaction{domain.TypeOf(zero), func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, _ string, event domain.Event) error {
 		return run(j, ctx, tx, w, event.(E))
+	}}
+}
+
+// onThing is on for an event of a thing of some kind, whose id is in the name of its stream.
+func onThing[E domain.Event](kind string, run func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, id uuid.UUID, event E) error) reaction {
+	var zero E
+	return reaction{domain.TypeOf(zero), func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, stream string, event domain.Event) error {
+		id, _ := domain.StreamID(kind, stream)
+		return run(j, ctx, tx, w, id, event.(E))
 	}}
 }
 
@@ -70,9 +81,10 @@ func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string) (positi
 func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) error {
 	return j.DB.Control(ctx, func(tx pgx.Tx) error {
 		var position int64
+		var stream string
 		var event domain.Event
 		err := pg.Cross(ctx, tx, w, func() (err error) {
-			position, event, err = next(ctx, tx, types)
+			position, stream, event, err = next(ctx, tx, types)
 			return err
 		})
 		if err != nil || event == nil {
@@ -82,7 +94,7 @@ func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) er
 			if r.event != domain.TypeOf(event) {
 				continue
 			}
-			if err := r.run(j, ctx, tx, w, event); err != nil {
+			if err := r.run(j, ctx, tx, w, stream, event); err != nil {
 				return fmt.Errorf("react to %s at position %d: %w", r.event, position, err)
 			}
 		}
@@ -96,23 +108,23 @@ func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) er
 }
 
 // next locks the reaction row and finds the event to react to; nil when somebody else has done so.
-func next(ctx context.Context, tx pgx.Tx, types []string) (position int64, event domain.Event, err error) {
+func next(ctx context.Context, tx pgx.Tx, types []string) (position int64, stream string, event domain.Event, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(`set local lock_timeout = '10s'`)
 	batch.Queue(`select position from reaction for update`).QueryRow(func(row pgx.Row) error { return row.Scan(&position) })
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return 0, nil, fmt.Errorf("lock the reactions: %w", err)
+		return 0, "", nil, fmt.Errorf("lock the reactions: %w", err)
 	}
 	var eventType string
 	var data json.RawMessage
-	err = tx.QueryRow(ctx, `select position, type, data from event where position > $1 and type = any($2) order by position limit 1`,
-		position, types).Scan(&position, &eventType, &data)
+	err = tx.QueryRow(ctx, `select position, stream, type, data from event where position > $1 and type = any($2) order by position limit 1`,
+		position, types).Scan(&position, &stream, &eventType, &data)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return position, nil, nil
+		return position, "", nil, nil
 	}
 	if err != nil {
-		return 0, nil, fmt.Errorf("look for the event behind position %d: %w", position, err)
+		return 0, "", nil, fmt.Errorf("look for the event behind position %d: %w", position, err)
 	}
 	event, err = domain.Decode(eventType, data)
-	return position, event, err
+	return position, stream, event, err
 }

@@ -34,6 +34,7 @@ var models = []model{
 	TimeEntries,
 	Attachments,
 	Storages,
+	Imports,
 	Integrations,
 	Tokens,
 	Search,

@@ -1,0 +1,213 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/blob"
+	"github.com/kluis-eu/kluis/internal/imports"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// MaxImport is the longest file of an import, in bytes; maxRejects is how many rejected lines are kept. What is beyond is counted.
+const (
+	MaxImport  = 1 << 30
+	maxRejects = 10_000
+)
+
+// RequestImport takes a file in, to be played in the background:
+//
+//  1. The file goes to the store of blobs, encrypted.
+//  2. The event is appended; its reaction puts the import into the queue (jobs/import.go).
+//  3. RunImport plays it, and takes the file away at the end.
+//
+// Killed between 1 and 2, a process leaves a file that nobody plays.
+func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.ImportRequested, content io.Reader) (Result[domain.Import], error) {
+	var none Result[domain.Import]
+	if err := allow(r.By, domain.CreateImport); err != nil {
+		return none, err
+	}
+	if err := domain.CheckImport(wanted); err != nil {
+		return none, err
+	}
+	id := uuid.Must(uuid.NewV7())
+	if r.By.Token != uuid.Nil {
+		wanted.TokenID = &r.By.Token
+	}
+	w := r.By.Workspace
+	sealer, err := c.sealer(ctx, w, id)
+	if err != nil {
+		return none, err
+	}
+	counted := &counting{from: content}
+	if err := c.putBlob(ctx, importKey(w, id), sealer, counted); counted.err != nil {
+		return none, counted.err // of the sender, whatever the store made of it
+	} else if err != nil {
+		return none, c.noBlobs(ctx, w, id, err)
+	}
+	wanted.Size = counted.size
+	done, err := create(ctx, c, r, projections.Imports, domain.CreateImport, id, func(*attempt) (creation, error) {
+		return creation{events: []domain.Event{wanted}}, nil
+	})
+	if _, refused := domain.Refusal(err); refused || err == nil && done.State.ID != id {
+		err = errors.Join(err, c.Blobs.Delete(context.WithoutCancel(ctx), importKey(w, id)))
+	}
+	return done, err
+}
+
+// counting counts what comes, up to what an import may have.
+type counting struct {
+	from io.Reader
+	size int64
+	err  error
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	if c.size += int64(n); c.size > MaxImport {
+		err = domain.Refuse(domain.TooLarge, "file_too_large", "an import has at most %d bytes: divide the file", MaxImport)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.err = err
+	}
+	return n, err
+}
+
+// importKey is the key of an import's file. It is none of an attachment.
+func importKey(w pg.Workspace, id uuid.UUID) string { return w.ID.String() + "/import-" + id.String() }
+
+// RunImport plays an import, from its start or on from where one was broken off. It is nil when the import is at its end, well or not.
+func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) error {
+	operator, err := c.Views.Operator(ctx, w)
+	if err != nil {
+		return err
+	}
+	i, _, err := projections.Imports.Get(ctx, c.Views, *operator, id)
+	if err != nil {
+		return err
+	}
+	if i.Status == domain.ImportWaiting {
+		counts, err := c.play(ctx, w, i)
+		var end domain.Event = domain.ImportFinished{Actions: counts.Actions, Rejected: counts.Rejected}
+		if err != nil {
+			refusal, refused := domain.Refusal(err)
+			_, out := pg.OutageOf(err)
+			if ctx.Err() != nil || out || refused && refusal.Kind == domain.Unavailable {
+				return err // once more, when that is over
+			}
+			c.Log.WarnContext(ctx, "an import failed", "workspace", w.ID, "import", id, "error", err.Error())
+			end = domain.ImportBroken{Reason: reasonOf(err)}
+		}
+		if err := c.endImport(ctx, *operator, id, end); err != nil {
+			return err
+		}
+	}
+	return c.Blobs.Delete(ctx, importKey(w, id))
+}
+
+// reasonOf is what a member is told of why an import failed: a refusal's words, and no other's.
+func reasonOf(err error) string {
+	if refusal, refused := domain.Refusal(err); refused {
+		return refusal.Error()
+	}
+	if ended, is := errors.AsType[*unreadableError](err); is {
+		return ended.Error()
+	}
+	return "an error that whoever runs Kluis finds in the log"
+}
+
+// unreadableError says that a file cannot be read further.
+type unreadableError struct{ error }
+
+func (c *Commands) endImport(ctx context.Context, operator projections.Actor, id uuid.UUID, end domain.Event) error {
+	r := Request{By: operator, renew: func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
+		return c.Views.Operator(ctx, operator.Workspace)
+	}}
+	_, err := changeOne(ctx, c, r, projections.Imports, domain.CreateImport, id, only(func(i domain.Import) ([]domain.Event, error) { return i.Finish(end), nil }))
+	return err
+}
+
+// play reads the file of an import, and says about once a second how far it is.
+func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (ImportCounts, error) {
+	var none ImportCounts
+	sealer, err := c.sealer(ctx, w, i.ID)
+	if err != nil {
+		return none, err
+	}
+	stored, err := c.Blobs.Open(ctx, importKey(w, i.ID))
+	if errors.Is(err, blob.ErrMissing) {
+		return none, domain.Refuse(domain.NotFound, "import_file_missing", "the file is not there any more: send it again")
+	}
+	if err != nil {
+		return none, c.noBlobs(ctx, w, i.ID, err)
+	}
+	defer stored.Close()
+	plain, size, err := sealer.Decrypt(stored)
+	if err != nil {
+		return none, fmt.Errorf("open the file of import %s: %w", i.ID, err)
+	}
+	by := projections.Actor{Workspace: w, Member: i.CreatedBy}
+	if i.TokenID != nil {
+		by.Token = *i.TokenID
+	}
+	told := &importTold{c: c, w: w, id: i.ID}
+	actions := imports.Read(io.NewSectionReader(plain, 0, size), imports.Options{Format: i.Format, Org: i.Org, Mapping: i.Mapping})
+	return c.Import(ctx, by, Origin{}, Importing{Source: i.Source, Actions: endsReadably(actions),
+		Progress: func(counts ImportCounts) { told.progress(ctx, counts) }, Rejected: told.reject})
+}
+
+// endsReadably marks the errors that a member is told: those of the file.
+func endsReadably(actions func(func(imports.Action, error) bool)) func(func(imports.Action, error) bool) {
+	return func(yield func(imports.Action, error) bool) {
+		for a, err := range actions {
+			if _, reject := errors.AsType[*imports.Reject](err); err != nil && !reject {
+				err = &unreadableError{err}
+			}
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+// importTold stores what is told of an import under way.
+type importTold struct {
+	c  *Commands
+	w  pg.Workspace
+	id uuid.UUID
+
+	mu      sync.Mutex
+	rejects []imports.Reject
+}
+
+func (t *importTold) reject(r imports.Reject) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rejects) < maxRejects {
+		t.rejects = append(t.rejects, r)
+	}
+}
+
+func (t *importTold) progress(ctx context.Context, counts ImportCounts) {
+	t.mu.Lock()
+	rejects := slices.Clone(t.rejects)
+	t.mu.Unlock()
+	slices.SortStableFunc(rejects, func(a, b imports.Reject) int { return a.Line - b.Line })
+	text, err := json.Marshal(counts)
+	lines, wrong := json.Marshal(append([]imports.Reject{}, rejects...))
+	if err = errors.Join(err, wrong); err == nil {
+		err = t.c.DB.Do(context.WithoutCancel(ctx), t.w, projections.StoreImportRun(t.id, projections.ImportRun{Counts: text, Rejects: lines}))
+	}
+	if err != nil {
+		t.c.Log.WarnContext(ctx, "how far an import is could not be stored", "import", t.id, "error", err.Error())
+	}
+}
