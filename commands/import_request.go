@@ -2,9 +2,11 @@ package commands
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"sync"
@@ -48,13 +50,20 @@ func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.I
 	if err != nil {
 		return none, err
 	}
-	counted := &counting{from: content}
+	counted := &counting{from: content, hash: sha256.New()}
 	if err := c.putBlob(ctx, importKey(w, id), sealer, counted); counted.err != nil {
 		return none, counted.err // of the sender, whatever the store made of it
 	} else if err != nil {
 		return none, c.noBlobs(ctx, w, id, err)
 	}
 	wanted.Size = counted.size
+	if r.Once != nil { // what is asked for is the file and what it is, too
+		asked, err := json.Marshal(wanted)
+		if err != nil {
+			return none, err
+		}
+		r.Once = &Once{Key: r.Once.Key, Fingerprint: sha256.Sum256(append(append(r.Once.Fingerprint[:], counted.hash.Sum(nil)...), asked...))}
+	}
 	done, err := create(ctx, c, r, projections.Imports, domain.CreateImport, id, func(*attempt) (creation, error) {
 		return creation{events: []domain.Event{wanted}}, nil
 	})
@@ -67,12 +76,14 @@ func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.I
 // counting counts what comes, up to what an import may have.
 type counting struct {
 	from io.Reader
+	hash hash.Hash
 	size int64
 	err  error
 }
 
 func (c *counting) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
+	c.hash.Write(p[:n])
 	if c.size += int64(n); c.size > MaxImport {
 		err = domain.Refuse(domain.TooLarge, "file_too_large", "an import has at most %d bytes: divide the file", MaxImport)
 	}

@@ -70,13 +70,13 @@ func (i *Import) Apply(r Record) {
 	case ImportRequested:
 		id, _ := StreamID("import", r.Stream)
 		*i = Import{ID: id, Format: e.Format, Source: e.Source, Org: e.Org, Mapping: e.Mapping, Size: e.Size, TokenID: e.TokenID, Status: ImportWaiting, CreatedBy: r.Actor, CreatedAt: r.At}
-		if i.Mapping == nil {
-			i.Mapping = map[string]string{}
-		}
 	case ImportFinished:
 		i.Status, i.FinishedAt = ImportDone, &r.At
 	case ImportBroken:
 		i.Status, i.Failure, i.FinishedAt = ImportFailed, e.Reason, &r.At
+	}
+	if i.Mapping == nil {
+		i.Mapping = map[string]string{}
 	}
 	i.UpdatedAt, i.Version, i.Position = r.At, r.Version, r.Position
 }

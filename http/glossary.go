@@ -42,6 +42,20 @@ var glossary = map[string]word{
 	"If-Range":             {"Of which content.", `"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`},
 	"If-None-Match":        {"What the caller has.", `"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`},
 
+	// imports
+	"format":                   {"What the file is.", "tracker"},
+	"source":                   {"Names where the file comes from.", "jira"},
+	"org":                      {"The organisation that is imported, of a tracker with several.", "o2"},
+	"mapping":                  {"Of a CSV: the field of each column.", map[string]any{"Summary": "title"}},
+	"failure":                  {"Why it failed.", ""},
+	"line":                     {"The line of the file, from 1; in a JSON document, the thing's number.", 8},
+	"actions":                  {"How many actions were read.", 2637},
+	"rejected":                 {"How many lines cannot be imported.", 1},
+	"repeated":                 {"How many had been imported before.", 0},
+	"people":                   {"How many placeholders were made.", 12},
+	"finished_at":              {"When it came to its end; null before.", nil},
+	"ImportRequested.token_id": {"The API token that it goes on with.", nil},
+
 	// parameters
 	"Idempotency-Key": {"Chosen by the caller.", "5f0c3f1e-paint-the-door"},
 	"limit":           {"How many items at most.", 50},

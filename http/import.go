@@ -17,7 +17,7 @@ type (
 		Format  string `query:"format" required:"true" enum:"tracker,jira,github,csv" doc:"What the file is: NDJSON of actions, the JSON of Jira's search or of GitHub's issues, or a CSV with a task a row."`
 		Source  string `query:"source" maxLength:"40" doc:"Names where the file comes from; left out, as the format. The same id of the same source is imported once, for ever."`
 		Org     string `query:"org" maxLength:"100" doc:"Of a tracker with several organisations, the one to import."`
-		Mapping string `query:"mapping" maxLength:"10000" doc:"Of a CSV: a JSON object that names the field of each column which is not called as one."`
+		Mapping string `query:"mapping" maxLength:"10000" example:"{\"Summary\": \"title\"}" doc:"Of a CSV: a JSON object that names the field of each column which is not called as one."`
 	}
 	importBody struct {
 		domain.Import

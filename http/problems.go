@@ -97,6 +97,7 @@ var problems = map[string]string{
 	// not now
 	"internal":                   "Something went wrong on the server. Tell whoever runs it the `request_id`.",
 	"unavailable":                "The server cannot answer at the moment. Ask again after `Retry-After`.",
+	"import_file_missing":        "The file of the import is not there any more. Send it again.",
 	"quota_exceeded":             "The files of the workspace have as many bytes as the plan allows. Delete attachments, or choose a larger plan.",
 	"attachment_content_missing": "The attachment is known, and its bytes are not there: it was deleted at this moment, or they are not in the backup that was put back.",
 	"attachments_unavailable":    "The place where the files are cannot be reached; all else works. Ask again after `Retry-After`.",

@@ -13,7 +13,7 @@ var _ = bring(noun{
 		return x.imports(t, `{"at":"2011-08-19T08:13:00Z","actor":"p1","do":"task.create","task":"T-1","title":"`+x.private()+`"}`).ID
 	},
 	bodies: map[string]func(x *tenant) object{
-		"request-import": func(*tenant) object { return object{"file": file{"a.ndjson", `{"at":"2011-08-19T08:13:00Z"}`}} },
+		"request-import": func(*tenant) object { return object{"file": file{"a.ndjson", uuid.NewString()}} },
 	},
 	rule:   judgeImport,
 	values: map[string][]string{"format": domain.ImportFormats},

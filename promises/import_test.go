@@ -1,0 +1,71 @@
+package promises
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/imports"
+)
+
+type apiImport struct {
+	domain.Import
+	Counts  commands.ImportCounts
+	Rejects []imports.Reject
+}
+
+// imported waits for the end of an import.
+func (c *client) imported(t tester, i domain.Import) (done apiImport) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		done = decode[apiImport](t, c.call(t, "GET", "/api/import/"+i.ID.String(), nil).want(t, 200))
+		if done.Status != domain.ImportWaiting {
+			return done
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the import does not end: %+v", done)
+		}
+	}
+}
+
+// A file that was taken in is played in the background, with what cannot be imported told by line; the log is right by the rule of every
+// noun, the read models are its folds, and the same file again changes nothing.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, true)[0]
+	ada := p.signUp(t)
+	var lines []string
+	for n := range 30 {
+		lines = append(lines, fmt.Sprintf(`{"at":"2020-01-01T00:%02d:00Z","actor":"p%d","do":"task.create","task":"T-%d","title":"Task %d","project":"Big project","kind":"bug","assignee":"p%d"}`, n, n%3, n, n, (n+1)%3),
+			fmt.Sprintf(`{"at":"2020-01-02T00:%02d:00Z","actor":"p%d","do":"comment.add","task":"T-%d","comment":"C-%d","body":"said"}`, n, n%3, n, n),
+			fmt.Sprintf(`{"at":"2020-01-03T00:%02d:00Z","actor":"p%d","do":"task.status","task":"T-%d","status":"closed"}`, n, n%3, n))
+	}
+	lines = append(lines, `{"at":"2020-01-04T00:00:00Z","actor":"p1","do":"task.status","task":"T-99","status":"closed"}`, `{"at":"2020-01-`)
+	text := strings.Join(lines, "\n")
+	done := ada.imported(t, ada.imports(t, text))
+	if done.Status != domain.ImportDone || done.Counts.Actions != 92 || done.Counts.Rejected != 2 || len(done.Rejects) != 2 || done.Rejects[0].Line != 91 || done.Rejects[1].Line != 92 || done.Counts.People != 3 {
+		t.Errorf("%+v", done)
+	}
+	tasks := pages[domain.Task](t, ada, "/api/tasks?status=done", 50)
+	if len(tasks) != 30 {
+		t.Fatalf("%d tasks", len(tasks))
+	}
+	ada.judge(t)
+	ada.noDrift(t)
+	before := len(ada.replay(t, 1))
+	if again := ada.imported(t, ada.imports(t, text)); again.Counts.Repeated != 90 || again.Counts.People != 0 {
+		t.Errorf("%+v", again)
+	}
+	if after := len(ada.replay(t, 1)); after != before+2 {
+		t.Errorf("%d records, then %d", before, after)
+	}
+	for query, why := range map[string]string{"format=xls": "no such format", "format=tracker&mapping=%7B%7D": "", "format=csv&mapping=x": "no JSON", "": "no format"} {
+		if a := ada.call(t, "POST", "/api/import?"+query, object{"file": file{"a", "b"}}); a.status != 422 && why != "" {
+			t.Errorf("%s: %d %s", why, a.status, a.body)
+		}
+	}
+	ada.member(t, "manager").call(t, "POST", "/api/import?format=tracker", object{"file": file{"a", "b"}}).want(t, 403)
+}
