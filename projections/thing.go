@@ -38,6 +38,8 @@ func ThingOf(r Record) Thing {
 }
 
 // titled has the queries for how things are called, by noun: those of a noun that is not here have their ids alone.
+//
+//nolint:gosec // names of columns, no credentials
 var titled = map[string]string{
 	"workspace":   `select id, name as title, '' as key from workspace where id = any($1)`,
 	"role":        `select id, name as title, '' as key from role where id = any($1)`,
@@ -46,6 +48,7 @@ var titled = map[string]string{
 	"tag":         `select id, name as title, '' as key from tag where id = any($1)`,
 	"comment":     `select id, left(body, 100) as title, '' as key from comment where id = any($1)`,
 	"integration": `select id, name as title, '' as key from integration where id = any($1)`,
+	"attachment":  `select id, name as title, '' as key from attachment where id = any($1)`,
 	"token":       `select id, name as title, '' as key from token where id = any($1)`,
 }
 
@@ -72,52 +75,21 @@ type Context struct {
 
 // Context looks up what records are about, in one round trip: things as they are now, those that are gone as well.
 func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Record) (Context, error) {
-	ids := map[string][]uuid.UUID{}
-	var positions, versions []int64
-	var streams, fields []string
-	for _, r := range records {
-		if r.Actor != nil {
-			ids["member"] = append(ids["member"], *r.Actor)
-		}
-		thing := ThingOf(r)
-		ids[thing.Noun] = append(ids[thing.Noun], thing.ID)
-		var data map[string]json.RawMessage
-		_ = json.Unmarshal(r.Data, &data)
-		for field, value := range data {
-			if noun := refers[field]; noun != "" {
-				ids[noun] = append(ids[noun], idsIn(value)...)
-			}
-			if Updates(r.Type) {
-				positions, versions = append(positions, r.Position), append(versions, int64(r.Version))
-				streams, fields = append(streams, r.Stream), append(fields, field)
-			}
-		}
-	}
-	c := Context{Things: map[uuid.UUID]Thing{}, Members: map[uuid.UUID]domain.Member{}, Before: map[int64]map[string]string{}}
+	ids, updated := named(records)
 	var members []domain.Member
 	query := []pg.Statement{pg.Rows(&members, `select `+memberColumns+` from member where id = any($1)`, ids["member"])}
-	found := map[string]*[]struct {
-		ID         uuid.UUID
-		Title, Key string
-	}{}
+	found := map[string]*[]calledRow{}
 	for noun, sql := range titled {
 		if len(ids[noun]) > 0 {
-			rows := new([]struct {
-				ID         uuid.UUID
-				Title, Key string
-			})
-			found[noun] = rows
-			query = append(query, pg.Rows(rows, sql, ids[noun])) //sqlcheck:allow one of those above
+			found[noun] = new([]calledRow)
+			query = append(query, pg.Rows(found[noun], sql, ids[noun])) //sqlcheck:allow one of those above
 		}
 	}
-	var before []struct {
-		Position int64
-		Field    string
-		Old      *string
+	var before []beforeRow
+	if updated.positions != nil {
+		query = append(query, pg.Rows(&before, selectBefore, updated.positions, updated.streams, updated.versions, updated.fields))
 	}
-	if positions != nil {
-		query = append(query, pg.Rows(&before, selectBefore, positions, streams, versions, fields))
-	}
+	c := Context{Things: map[uuid.UUID]Thing{}, Members: map[uuid.UUID]domain.Member{}, Before: map[int64]map[string]string{}}
 	if err := p.db.Read(ctx, w, query...); err != nil {
 		return c, err
 	}
@@ -138,6 +110,50 @@ func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Rec
 		}
 	}
 	return c, nil
+}
+
+// calledRow is how a thing is called.
+type calledRow struct {
+	ID         uuid.UUID
+	Title, Key string
+}
+
+// beforeRow is what a field was before.
+type beforeRow struct {
+	Position int64
+	Field    string
+	Old      *string
+}
+
+// updatedFields are fields of events that updated a thing, as arrays for one statement.
+type updatedFields struct {
+	positions       []int64
+	streams, fields []string
+	versions        []int
+}
+
+// named are the ids of what records are about and name, by noun, and the fields that they updated.
+func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields) {
+	ids = map[string][]uuid.UUID{}
+	for _, r := range records {
+		if r.Actor != nil {
+			ids["member"] = append(ids["member"], *r.Actor)
+		}
+		thing := ThingOf(r)
+		ids[thing.Noun] = append(ids[thing.Noun], thing.ID)
+		var data map[string]json.RawMessage
+		_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
+		for field, value := range data {
+			if noun := refers[field]; noun != "" {
+				ids[noun] = append(ids[noun], idsIn(value)...)
+			}
+			if Updates(r.Type) {
+				updated.positions, updated.versions = append(updated.positions, r.Position), append(updated.versions, r.Version)
+				updated.streams, updated.fields = append(updated.streams, r.Stream), append(updated.fields, field)
+			}
+		}
+	}
+	return ids, updated
 }
 
 // selectBefore finds, for fields of updated things, what the event before had that set the field: some way back, and no further.

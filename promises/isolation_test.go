@@ -78,6 +78,9 @@ func TestWorkspacesDoNotSeeEachOther(t *testing.T) {
 	}
 	asked := 0
 	for _, op := range sampled(t) {
+		if op.id == "export-audit-log" { // its filters are those of the list, and it takes another plan: TestAuditExport
+			continue
+		}
 		unknown := map[string]reply{}
 		ask := func(value string, check func(probe, reply)) {
 			for _, probe := range b.probes(t, op, value) {

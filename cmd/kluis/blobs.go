@@ -12,15 +12,15 @@ import (
 )
 
 // blobURL checks where the bytes of attachments are to be. The error shows no URL, which may hold a password.
-func (s serve) blobURL() (string, error) {
-	if s.BlobURL == "" {
-		folder, err := filepath.Abs(filepath.Join(s.Data, "blobs"))
+func (o outside) blobURL(data string) (string, error) {
+	if o.BlobURL == "" {
+		folder, err := filepath.Abs(filepath.Join(data, "blobs"))
 		return (&url.URL{Scheme: "file", Path: folder}).String(), err
 	}
-	if err := blob.Check(context.Background(), s.BlobURL); err != nil {
+	if err := blob.Check(context.Background(), o.BlobURL); err != nil {
 		return "", usageError{fmt.Errorf("KLUIS_BLOB_URL: %w", err)}
 	}
-	return s.BlobURL, nil
+	return o.BlobURL, nil
 }
 
 // openBlobs opens the store of blobs. One that cannot be reached keeps nobody from serving: attachments alone are not available until it can be.

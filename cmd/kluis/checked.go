@@ -40,7 +40,7 @@ func (s serve) check() (c checked, err error) {
 	if err := s.checkReach(); err != nil {
 		return c, err
 	}
-	if c.blobURL, err = s.blobURL(); err != nil {
+	if c.blobURL, err = s.blobURL(s.Data); err != nil {
 		return c, err
 	}
 	c.hasher, err = s.hasher()

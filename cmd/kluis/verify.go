@@ -20,7 +20,7 @@ import (
 // verify is `kluis verify`.
 type verify struct {
 	settings
-	keptIn
+	outside
 	Slug        string   `arg:"" optional:"" help:"The workspace; all of them when left out."`
 	File        string   `placeholder:"REPLAY" help:"Check what a replay served (- is the standard input), without any database."`
 	Checkpoint  []string `placeholder:"FILE" sep:"none" help:"A checkpoint that the log must have, besides those that Kluis keeps outside the database. May be repeated."`
@@ -33,11 +33,11 @@ func (v verify) Run(ctx context.Context, out outputs) error {
 	if v.File != "" && v.Slug != "" {
 		return usageError{errors.New("name a workspace, or a file with --file, not both")}
 	}
-	outside, err := v.outside(ctx)
+	places, err := v.places(ctx)
 	if err != nil {
 		return err
 	}
-	known, err := v.knownKeys(ctx, outside)
+	known, err := v.knownKeys(ctx, places)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (v verify) Run(ctx context.Context, out outputs) error {
 	}
 	found := 0
 	for _, e := range entries {
-		n, err := v.workspace(ctx, b, out, e, outside, known, given)
+		n, err := v.workspace(ctx, b, out, e, places, known, given)
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Slug, err)
 		}
@@ -81,9 +81,9 @@ func failed(found int) error {
 }
 
 // workspace verifies one workspace, and gives the number of findings.
-func (v verify) workspace(ctx context.Context, b *base, out outputs, e tenancy.Entry, outside *checkpoint.Kept, known keyring.PublicKeys, given []eventstore.Mark) (int, error) {
+func (v verify) workspace(ctx context.Context, b *base, out outputs, e tenancy.Entry, places *checkpoint.Kept, known keyring.PublicKeys, given []eventstore.Mark) (int, error) {
 	w := e.Workspace()
-	kept, findings, err := keptOf(ctx, outside, w, known)
+	kept, findings, err := keptOf(ctx, places, w, known)
 	if err != nil {
 		return 0, err
 	}
@@ -108,11 +108,11 @@ func foreign(mark eventstore.Mark) eventstore.Finding {
 
 // file verifies what a replay served.
 func (v verify) file(out outputs, given []eventstore.Mark) error {
-	in, close, err := v.replayed()
+	in, err := v.replayed()
 	if err != nil {
 		return err
 	}
-	defer close()
+	defer in.Close()
 	var w pg.Workspace
 	for _, mark := range given {
 		w.ID = mark.Origin.Workspace
@@ -124,15 +124,11 @@ func (v verify) file(out outputs, given []eventstore.Mark) error {
 	return failed(report(out.stdout, v.File, verdict))
 }
 
-func (v verify) replayed() (io.Reader, func() error, error) {
+func (v verify) replayed() (io.ReadCloser, error) {
 	if v.File == "-" {
-		return os.Stdin, func() error { return nil }, nil
+		return os.Stdin, nil
 	}
-	f, err := os.Open(v.File)
-	if err != nil {
-		return nil, nil, err
-	}
-	return f, f.Close, nil
+	return os.Open(v.File)
 }
 
 // report prints a verdict, and gives the number of findings.
@@ -152,7 +148,7 @@ func report(out io.Writer, what string, verdict eventstore.Verdict) int {
 }
 
 // knownKeys are the keys that verify: those of --key, of the key file, and those that were kept.
-func (v verify) knownKeys(ctx context.Context, outside *checkpoint.Kept) (known keyring.PublicKeys, err error) {
+func (v verify) knownKeys(ctx context.Context, places *checkpoint.Kept) (known keyring.PublicKeys, err error) {
 	for _, name := range v.VerifierKey {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -175,7 +171,7 @@ func (v verify) knownKeys(ctx context.Context, outside *checkpoint.Kept) (known 
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	kept, err := outside.Keys(ctx)
+	kept, err := places.Keys(ctx)
 	return known.With(kept), err
 }
 
@@ -198,17 +194,17 @@ func (v verify) given(known keyring.PublicKeys) (marks []eventstore.Mark, err er
 	return marks, nil
 }
 
-// outside is what Kluis keeps outside the database: nothing of it is looked at for a file.
-func (v verify) outside(ctx context.Context) (*checkpoint.Kept, error) {
+// places are where Kluis keeps checkpoints: they are not looked at for a file.
+func (v verify) places(ctx context.Context) (*checkpoint.Kept, error) {
 	if v.File != "" {
 		return &checkpoint.Kept{}, nil
 	}
-	return v.openKept(ctx, v.Data, true)
+	return v.keptThere(ctx, v.Data)
 }
 
 // keptOf are the checkpoints of a workspace that Kluis keeps outside the database. One that no known key has signed is a finding.
-func keptOf(ctx context.Context, outside *checkpoint.Kept, w pg.Workspace, known keyring.PublicKeys) (marks []eventstore.Mark, findings []eventstore.Finding, err error) {
-	all, err := outside.All(ctx, w.ID)
+func keptOf(ctx context.Context, places *checkpoint.Kept, w pg.Workspace, known keyring.PublicKeys) (marks []eventstore.Mark, findings []eventstore.Finding, err error) {
+	all, err := places.All(ctx, w.ID)
 	for _, text := range all {
 		c, err := checkpoint.Open(text, known)
 		switch {
