@@ -64,22 +64,15 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	var try *limit.Try
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var same []domain.Member
-		var inviter []projections.MemberRow
+		var inviter, placed []projections.MemberRow
 		var old []uuid.UUID
 		var roles []domain.OwnRole
-		var placed []projections.MemberRow
 		if err := a.look(ctx, projections.LoadMember(&placed, a.by, id), projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member),
 			projections.FindRole(&roles, wanted.Role)); err != nil {
 			return plan{}, err
 		}
-		if err := allowOn(a.by, domain.CreateMember, domain.Reach{}); err != nil {
+		if invited.Role, err = mayInvite(a.by, wanted, roles, placed); err != nil {
 			return plan{}, err
-		}
-		if invited.Role, err = mayGive(a.by, wanted.Role, roles); err != nil {
-			return plan{}, err
-		}
-		if wanted.PlaceholderID != nil && (len(placed) == 0 || placed[0].Status != domain.Placeholder) {
-			return plan{}, domain.InvalidField("/placeholder_id", "there is no such placeholder")
 		}
 		again, err := c.invitedBefore(ctx, w, same, old, wanted.Email, invited.Role)
 		if err != nil {
@@ -109,6 +102,21 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		return Result[domain.Member]{}, err
 	}
 	return result(ctx, c, r, projections.Members.Model, before, done, nil)
+}
+
+// mayInvite gives the id of the role that the person is to have. It refuses an inviter who may not invite, or lacks what the role grants, and a
+// placeholder that is none; role and placeholder were looked up.
+func mayInvite(by projections.Actor, wanted Invitation, roles []domain.OwnRole, placed []projections.MemberRow) (role string, err error) {
+	if err := allowOn(by, domain.CreateMember, domain.Reach{}); err != nil {
+		return "", err
+	}
+	if role, err = mayGive(by, wanted.Role, roles); err != nil {
+		return "", err
+	}
+	if wanted.PlaceholderID != nil && (len(placed) == 0 || placed[0].Status != domain.Placeholder) {
+		return "", domain.InvalidField("/placeholder_id", "there is no such placeholder")
+	}
+	return role, nil
 }
 
 // oldInvitations finds the member with an address whose invitation may be sent again.
