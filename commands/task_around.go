@@ -82,10 +82,11 @@ type around struct {
 	numbered  map[uuid.UUID]bool // those that came into a project by a wish before
 }
 
-// lookAround looks up, in one round trip, the projects, parents, people, tags, external ids and places that tasks are to have.
-func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error) {
-	f := &around{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
-	var parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID
+// mentioned are the ids of what wishes name.
+type mentioned struct{ parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID }
+
+// name gathers what wishes name, and begins with the tasks as the wishes have them.
+func (f *around) name(wishes []wish) (n mentioned) {
 	many := len(wishes) > 1               // what one needs may depend on those before it: it is looked up in any case
 	called := map[uuid.UUID]domain.Task{} // what tasks are called elsewhere, wish by wish
 	for _, w := range wishes {
@@ -95,29 +96,36 @@ func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error
 		}
 		moves := w.task.Moves(w.change) || many && w.change.ProjectID.Set
 		if moves || w.change.ParentID.Set {
-			parents = append(parents, some(w.task.ParentID, w.change.ParentID.Value)...)
+			n.parents = append(n.parents, some(w.task.ParentID, w.change.ParentID.Value)...)
 		}
 		if moves {
-			projects = append(projects, some(w.change.ProjectID.Value)...)
+			n.projects = append(n.projects, some(w.change.ProjectID.Value)...)
 		}
 		if w.made == nil && (moves || many && w.change.ParentID.Set) {
-			movers = append(movers, id)
+			n.movers = append(n.movers, id)
 		}
 		if w.change.AssigneeIDs != nil {
-			people = append(people, *w.change.AssigneeIDs...)
+			n.people = append(n.people, *w.change.AssigneeIDs...)
 		}
 		if w.change.TagIDs != nil {
-			tagged, tags = append(tagged, id), append(tags, *w.change.TagIDs...)
+			n.tagged, n.tags = append(n.tagged, id), append(n.tags, *w.change.TagIDs...)
 		}
 		if before, again := called[id]; again {
 			w.task.ExternalSource, w.task.ExternalID = before.ExternalSource, before.ExternalID
 		}
 		if _, will := w.external(); will != nil && (w.change.ExternalSource.Set || w.change.ExternalID.Set) {
-			externals = append(externals, will.Key())
+			n.externals = append(n.externals, will.Key())
 		}
 		called[id] = domain.Task{ExternalSource: after(w.task.ExternalSource, w.change.ExternalSource), ExternalID: after(w.task.ExternalID, w.change.ExternalID)}
-		anchors = append(anchors, some(w.change.Before, w.change.After)...)
+		n.anchors = append(n.anchors, some(w.change.Before, w.change.After)...)
 	}
+	return n
+}
+
+// lookAround looks up, in one round trip, the projects, parents, people, tags, external ids and places that tasks are to have.
+func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error) {
+	f := &around{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
+	n := f.name(wishes)
 	var below subtasks
 	var found struct {
 		above     []projections.Ancestor
@@ -132,13 +140,13 @@ func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error
 			asked = append(asked, statements...)
 		}
 	}
-	ask(movers, below.statements(a.by, movers)...)
-	ask(parents, projections.Ancestors(&found.above, a.by, parents))
-	ask(projects, projections.Projects.Load(&found.projects, a.by, unique(projects)...))
-	ask(people, projections.Able(&f.able, people))
-	ask(tagged, projections.FindTags(&found.tags, &f.tagged, tagged, tags)...)
-	ask(externals, projections.FindExternals(&found.externals, externals))
-	ask(anchors, projections.Anchors(&found.anchors, a.by, anchors))
+	ask(n.movers, below.statements(a.by, n.movers)...)
+	ask(n.parents, projections.Ancestors(&found.above, a.by, n.parents))
+	ask(n.projects, projections.Projects.Load(&found.projects, a.by, unique(n.projects)...))
+	ask(n.people, projections.Able(&f.able, n.people))
+	ask(n.tagged, projections.FindTags(&found.tags, &f.tagged, n.tagged, n.tags)...)
+	ask(n.externals, projections.FindExternals(&found.externals, n.externals))
+	ask(n.anchors, projections.Anchors(&found.anchors, a.by, n.anchors))
 	if asked != nil {
 		if err := a.look(ctx, asked...); err != nil {
 			return nil, err

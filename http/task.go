@@ -88,22 +88,6 @@ func task(a *api) {
 			return noContent(a.Commands.DeleteTask(ctx, r, in.ID))
 		})
 
-	type relation func(*commands.Commands, context.Context, commands.Request, uuid.UUID, string, uuid.UUID) (commands.Result[domain.Task], error)
-	for _, c := range []struct {
-		method, id, summary, description string
-		change                           relation
-	}{
-		{"PUT", "relate-task", "Relate a task to another one", "Both tasks show it: blocks is blocked_by at the other end, duplicates is duplicated_by, relates is relates. " +
-			"What blocks, or duplicates, makes no circle.", (*commands.Commands).RelateTask},
-		{"DELETE", "unrelate-task", "Take a relation off two tasks", "", (*commands.Commands).UnrelateTask},
-	} {
-		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/relations/{kind}/{other_id}", ID: c.id, Tag: "task", Status: http.StatusNoContent,
-			Summary: c.summary, Description: c.description, Access: needs(domain.UpdateTask)},
-			func(ctx context.Context, r commands.Request, in *taskRelation) (*written204, error) {
-				return noContent(c.change(a.Commands, ctx, r, in.ID, in.Kind, in.OtherID))
-			})
-	}
-
 	type person func(*commands.Commands, context.Context, commands.Request, uuid.UUID, uuid.UUID) (commands.Result[domain.Task], error)
 	for _, c := range []struct {
 		method, people, id, summary string
@@ -118,6 +102,25 @@ func task(a *api) {
 			Status: http.StatusNoContent, Summary: c.summary, Access: needs(domain.UpdateTask)},
 			func(ctx context.Context, r commands.Request, in *personal) (*written204, error) {
 				return noContent(c.change(a.Commands, ctx, r, in.ID, in.MemberID))
+			})
+	}
+	taskRelations(a)
+}
+
+func taskRelations(a *api) {
+	type relation func(*commands.Commands, context.Context, commands.Request, uuid.UUID, string, uuid.UUID) (commands.Result[domain.Task], error)
+	for _, c := range []struct {
+		method, id, summary, description string
+		change                           relation
+	}{
+		{"PUT", "relate-task", "Relate a task to another one", "Both tasks show it: blocks is blocked_by at the other end, duplicates is duplicated_by, relates is relates. " +
+			"What blocks, or duplicates, makes no circle.", (*commands.Commands).RelateTask},
+		{"DELETE", "unrelate-task", "Take a relation off two tasks", "", (*commands.Commands).UnrelateTask},
+	} {
+		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/relations/{kind}/{other_id}", ID: c.id, Tag: "task", Status: http.StatusNoContent,
+			Summary: c.summary, Description: c.description, Access: needs(domain.UpdateTask)},
+			func(ctx context.Context, r commands.Request, in *taskRelation) (*written204, error) {
+				return noContent(c.change(a.Commands, ctx, r, in.ID, in.Kind, in.OtherID))
 			})
 	}
 }
