@@ -20,7 +20,7 @@ LINT_VERSION := $(shell sed -n 's|.*github.com/golangci/golangci-lint/v2 \(v[^ ]
 # A linter built with an older Go refuses newer code, so the Go version is part of its name.
 LINT := .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell HOME='$(HOME)' go env GOVERSION 2>/dev/null)
 
-.PHONY: help run build demo test race lint chaos bench clean needs-go
+.PHONY: help run build demo test race lint client chaos bench clean needs-go
 
 help: ## print this list
 	@echo 'Kluis: make <target>'
@@ -59,6 +59,10 @@ $(LINT):
 	@echo 'building golangci-lint $(LINT_VERSION), once: a minute or two'
 	@mkdir -p .cache/bin
 	cd tools && go build -o '../$(LINT)' github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+client: needs-go ## make clients/typescript anew, of the schema of this program (needs npm)
+	go test -count=1 -run 'TestSchemaOfClients' ./http -write
+	cd clients/typescript && npm ci && npm run generate && npm run check
 
 chaos: needs-go ## two processes in trouble for FOR=10m: killed, stopped, cut off, read-only, with a wrong clock
 	KLUIS_CHAOS='$(FOR)' go test -count=1 -timeout 0 -run 'TestChaos$$' -v ./cmd/kluis

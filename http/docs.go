@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -79,12 +80,20 @@ func downgrade(doc *huma.OpenAPI) ([]byte, error) {
 	return json.Marshal(older)
 }
 
-// withoutContent takes out what JSON Schema says about texts that hold something else.
+// withoutContent puts the schema of a line in the place of what JSON Schema says about texts of lines, and leaves a reference alone: it
+// has nothing beside it in OpenAPI 3.0.
 func withoutContent(value any) {
 	switch v := value.(type) {
 	case map[string]any:
-		delete(v, "contentMediaType")
-		delete(v, "contentSchema")
+		line, lines := v["contentSchema"].(map[string]any)
+		if lines {
+			clear(v)
+			maps.Copy(v, line)
+		}
+		if ref, refers := v["$ref"].(string); refers {
+			clear(v)
+			v["$ref"] = ref
+		}
 		for _, inside := range v {
 			withoutContent(inside)
 		}

@@ -1,0 +1,3 @@
+export * from "./kluis.js";
+export * from "./replay.js";
+export * from "./transport.js";
