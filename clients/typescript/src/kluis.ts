@@ -31,7 +31,9 @@
  * ## Lists
  *
  * A list answers with `{"items": [...], "next_cursor": "..."}`. `limit` is 50 unless the caller says otherwise, and 200 at most. Send `next_cursor` back as `cursor`, with the same
- * filters and order, until it is null.
+ * filters and order, until it is null: a cursor fits no other list. Filters narrow each other; one that takes several values, comma separated, lets pass what has any of them.
+ * `sort=-due_on,rank` sorts by up to two fields, each with `-` for the other direction; `q` searches; `total=true` counts all. `consistency=eventual` answers without waiting for what was
+ * committed just before.
  *
  * ## Errors
  *
@@ -49,7 +51,7 @@
  * `GET /api/audit/events` lists the records of the log, the newest first, and `GET /api/audit/replay` all of them, the oldest first. The schema `RecordBody` has the payload of every type of event. A type, and a
  * field of a payload, is read for ever.
  *
- * OpenAPI spec version: dev
+ * OpenAPI spec version: test
  */
 import { transport } from './transport.js';
 
@@ -690,7 +692,20 @@ export interface ChangePasswordInputBody {
   password: string;
 }
 
-export interface Comment {
+export interface MentionBody {
+  /**
+     * null when the person was erased.
+     * @nullable
+     */
+  full_name: string | null;
+  /**
+     * The id of a member.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  member_id: string;
+}
+
+export interface CommentBody {
   /** The text. */
   body: string;
   /** When the thing was made. */
@@ -710,6 +725,19 @@ export interface Comment {
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
   id: string;
+  /**
+     * The members whom the text mentions, as @ and the id.
+     * @items.pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  mention_ids: string[];
+  /** Who is mentioned in the text, as @ and the id, by the name that they have now. */
+  mentions: MentionBody[];
+  /**
+     * The task of which it is a part; null when it is none.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  parent_id: string | null;
   /** The position in the workspace's log at which the thing last changed. */
   position: number;
   /**
@@ -729,6 +757,16 @@ export interface Comment {
 export interface CommentCreated {
   /** The text. */
   body: string;
+  /**
+     * The members whom the text mentions, as @ and the id.
+     * @nullable
+     */
+  mention_ids?: string[] | null;
+  /**
+     * The task of which it is a part; null when it is none.
+     * @nullable
+     */
+  parent_id?: string | null;
   /** The task that it belongs to. */
   task_id: string;
 }
@@ -848,7 +886,22 @@ export interface CommentDeletedRecord {
 
 export interface CommentFields {
   /**
-     * The text.
+     * @ and the id of a member mentions that member.
+     * @minLength 1
+     * @maxLength 65536
+     */
+  body: string;
+  /**
+     * The comment on the same task that this one answers.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  parent_id?: string | null;
+}
+
+export interface CommentPatch {
+  /**
+     * @ and the id of a member mentions that member.
      * @minLength 1
      * @maxLength 65536
      */
@@ -861,6 +914,11 @@ export interface CommentFields {
 export interface CommentUpdated {
   /** The text. */
   body: string;
+  /**
+     * The members whom the text mentions, as @ and the id.
+     * @nullable
+     */
+  mention_ids?: string[] | null;
 }
 
 /**
@@ -1001,15 +1059,6 @@ export interface ExportBody {
   records: EntryBody[];
 }
 
-export interface FieldChange {
-  /** The field that changed. */
-  field: string;
-  /** What it is since; null when it is gone. */
-  new: unknown;
-  /** What it was before; null when it was not there. */
-  old: unknown;
-}
-
 export interface ForgotInputBody {
   /**
      * What an earlier log-in of this member answered: with it, failures of others make no difference.
@@ -1041,6 +1090,374 @@ export const HealthBodyStatus = {
 export interface HealthBody {
   /** ok. */
   status: HealthBodyStatus;
+}
+
+export interface HistoryLine {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /**
+     * The name of that member, who may have left since; null for Kluis itself, and for a person who was erased.
+     * @nullable
+     */
+  actor_name: string | null;
+  /** When it changed. */
+  at: string;
+  /**
+     * The field that changed; null when the event changed none.
+     * @nullable
+     */
+  field: string | null;
+  /**
+     * The id of what changed.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** What it is since. */
+  new: unknown;
+  /** What changed: the thing itself, or something that belongs to it, such as a comment of a task. */
+  noun: string;
+  /** What it was, with names instead of ids where there are names; null for a field of a new thing. */
+  old: unknown;
+  /** The type of the event. */
+  type: string;
+  /** The version that it has since. */
+  version: number;
+}
+
+/**
+ * Of a CSV: the field of each column.
+ */
+export type ImportMapping = {[key: string]: string};
+
+export interface Import {
+  /** When the thing was made. */
+  created_at: string;
+  /**
+     * The member who made the thing.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  created_by: string;
+  /** Why it failed; empty when it did not. */
+  failure: string;
+  /**
+     * When it came to its end; null before.
+     * @nullable
+     */
+  finished_at: string | null;
+  /** What the file is. */
+  format: string;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** Of a CSV: the field of each column. */
+  mapping: ImportMapping;
+  /** Of a tracker with several organisations, the one that is imported; empty for all. */
+  org: string;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
+  /** Of the file, in bytes. */
+  size: number;
+  /** Names where the file comes from: together with an id of there it names a thing, so that nothing is imported twice. */
+  source: string;
+  /** waiting until all of it was read; then done, or failed. An import that failed can be sent again, and goes on. */
+  status: string;
+  /**
+     * The API token that asked for it, and that it goes on with: when it is revoked, the import ends.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  token_id: string | null;
+  /** When the thing last changed. */
+  updated_at: string;
+  /** How often the thing changed: what its ETag holds. */
+  version: number;
+}
+
+/**
+ * Of a CSV: the field of each column.
+ */
+export type ImportBodyMapping = {[key: string]: string};
+
+/**
+ * That were played now, by what they do.
+ */
+export type ImportCountsPlayed = {[key: string]: number};
+
+export interface ImportCounts {
+  /** That were read. */
+  actions: number;
+  /** Placeholders that were made of people without an account. */
+  people: number;
+  /** That were played now, by what they do. */
+  played: ImportCountsPlayed;
+  /** That cannot be imported: see rejects. */
+  rejected: number;
+  /** That an earlier import, or an earlier try of this one, had played. */
+  repeated: number;
+}
+
+export interface Reject {
+  /** The line of the file, from 1; in a JSON document, the thing's number. */
+  line: number;
+  /** Why, when not because of a wrong password. */
+  reason: string;
+}
+
+export interface ImportBody {
+  /** How far it is. */
+  counts: ImportCounts;
+  /** When the thing was made. */
+  created_at: string;
+  /**
+     * The member who made the thing.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  created_by: string;
+  /** Why it failed; empty when it did not. */
+  failure: string;
+  /**
+     * When it came to its end; null before.
+     * @nullable
+     */
+  finished_at: string | null;
+  /** What the file is. */
+  format: string;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** Of a CSV: the field of each column. */
+  mapping: ImportBodyMapping;
+  /** Of a tracker with several organisations, the one that is imported; empty for all. */
+  org: string;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
+  /** The lines that cannot be imported, and why; the first 10,000. */
+  rejects: Reject[];
+  /** Of the file, in bytes. */
+  size: number;
+  /** Names where the file comes from: together with an id of there it names a thing, so that nothing is imported twice. */
+  source: string;
+  /** waiting until all of it was read; then done, or failed. An import that failed can be sent again, and goes on. */
+  status: string;
+  /**
+     * The API token that asked for it, and that it goes on with: when it is revoked, the import ends.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  token_id: string | null;
+  /** When the thing last changed. */
+  updated_at: string;
+  /** How often the thing changed: what its ETag holds. */
+  version: number;
+}
+
+/**
+ * The payload of `import.failed`.
+ */
+export interface ImportBroken {
+  /** Why, when not because of a wrong password. */
+  reason: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ImportBrokenRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The network address that the request came from. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ImportBrokenRecordType = typeof ImportBrokenRecordType[keyof typeof ImportBrokenRecordType];
+
+
+export const ImportBrokenRecordType = {
+  importfailed: 'import.failed',
+} as const;
+
+/**
+ * `import.failed` with its place in the log.
+ */
+export interface ImportBrokenRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ImportBroken;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ImportBrokenRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ImportBrokenRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `import.finished`.
+ */
+export interface ImportFinished {
+  /** How many actions were read. */
+  actions: number;
+  /** How many lines cannot be imported. */
+  rejected: number;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ImportFinishedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The network address that the request came from. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ImportFinishedRecordType = typeof ImportFinishedRecordType[keyof typeof ImportFinishedRecordType];
+
+
+export const ImportFinishedRecordType = {
+  importfinished: 'import.finished',
+} as const;
+
+/**
+ * `import.finished` with its place in the log.
+ */
+export interface ImportFinishedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ImportFinished;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ImportFinishedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ImportFinishedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `import.requested`.
+ */
+export interface ImportRequested {
+  /** What the file is. */
+  format: string;
+  /** Of a CSV: the field of each column. */
+  mapping?: unknown;
+  /** The organisation that is imported, of a tracker with several. */
+  org?: string;
+  /** How many bytes it has. */
+  size: number;
+  /** Names where the file comes from. */
+  source: string;
+  /**
+     * The API token that it goes on with.
+     * @nullable
+     */
+  token_id?: string | null;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ImportRequestedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The network address that the request came from. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ImportRequestedRecordType = typeof ImportRequestedRecordType[keyof typeof ImportRequestedRecordType];
+
+
+export const ImportRequestedRecordType = {
+  importrequested: 'import.requested',
+} as const;
+
+/**
+ * `import.requested` with its place in the log.
+ */
+export interface ImportRequestedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ImportRequested;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ImportRequestedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ImportRequestedRecordType;
+  /** In the stream, from 1. */
+  version: number;
 }
 
 export interface Integration {
@@ -2796,9 +3213,9 @@ export interface PageAttachment {
   total?: number | null;
 }
 
-export interface PageComment {
+export interface PageCommentBody {
   /** What the page of the list has. */
-  items: Comment[];
+  items: CommentBody[];
   /**
      * The cursor of what follows; null at the end.
      * @nullable
@@ -2814,6 +3231,36 @@ export interface PageComment {
 export interface PageEntryBody {
   /** What the page of the list has. */
   items: EntryBody[];
+  /**
+     * The cursor of what follows; null at the end.
+     * @nullable
+     */
+  next_cursor: string | null;
+  /**
+     * How many there are in all, with total=true.
+     * @nullable
+     */
+  total?: number | null;
+}
+
+export interface PageHistoryLine {
+  /** What the page of the list has. */
+  items: HistoryLine[];
+  /**
+     * The cursor of what follows; null at the end.
+     * @nullable
+     */
+  next_cursor: string | null;
+  /**
+     * How many there are in all, with total=true.
+     * @nullable
+     */
+  total?: number | null;
+}
+
+export interface PageImport {
+  /** What the page of the list has. */
+  items: Import[];
   /**
      * The cursor of what follows; null at the end.
      * @nullable
@@ -2919,38 +3366,6 @@ export interface Project {
 export interface PageProject {
   /** What the page of the list has. */
   items: Project[];
-  /**
-     * The cursor of what follows; null at the end.
-     * @nullable
-     */
-  next_cursor: string | null;
-  /**
-     * How many there are in all, with total=true.
-     * @nullable
-     */
-  total?: number | null;
-}
-
-export interface Revision {
-  /**
-     * The member who did it; null for Kluis itself.
-     * @nullable
-     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
-     */
-  actor: string | null;
-  /** When it was committed, by the clock of the database. */
-  at: string;
-  /** The fields that changed. */
-  changes: FieldChange[];
-  /** The type of the event: a noun and what happened to it. */
-  type: string;
-  /** How often the thing changed: what its ETag holds. */
-  version: number;
-}
-
-export interface PageRevision {
-  /** What the page of the list has. */
-  items: Revision[];
   /**
      * The cursor of what follows; null at the end.
      * @nullable
@@ -7176,7 +7591,7 @@ export interface WorkspaceTimeRulesChangedRecord {
 /**
  * A record of the log, by the type of its event.
  */
-export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | MemberAddedRecord | MemberDeactivatedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoginFailedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
+export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | ImportBrokenRecord | ImportFinishedRecord | ImportRequestedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | MemberAddedRecord | MemberDeactivatedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoginFailedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
 
 export interface RecoveryRenewBody {
   /**
@@ -8065,6 +8480,92 @@ epoch?: number;
 follow?: boolean;
 };
 
+export type GetCommentParams = {
+/**
+ * The thing as it was at this instant.
+ */
+as_of?: string;
+};
+
+export type ListImportsParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+/**
+ * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * @maxItems 2
+ */
+sort?: ListImportsSortItem[];
+/**
+ * Count all that the list has: total.
+ */
+total?: boolean;
+/**
+ * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
+ */
+consistency?: ListImportsConsistency;
+};
+
+export type ListImportsSortItem = typeof ListImportsSortItem[keyof typeof ListImportsSortItem];
+
+
+export const ListImportsSortItem = {
+  created_at: 'created_at',
+  '-created_at': '-created_at',
+} as const;
+
+export type ListImportsConsistency = typeof ListImportsConsistency[keyof typeof ListImportsConsistency];
+
+
+export const ListImportsConsistency = {
+  eventual: 'eventual',
+} as const;
+
+export type RequestImportParams = {
+/**
+ * What the file is: NDJSON of actions, the JSON of Jira's search or of GitHub's issues, or a CSV with a task a row.
+ */
+format: RequestImportFormat;
+/**
+ * Names where the file comes from; left out, as the format. The same id of the same source is imported once, for ever.
+ * @maxLength 40
+ */
+source?: string;
+/**
+ * Of a tracker with several organisations, the one to import.
+ * @maxLength 100
+ */
+org?: string;
+/**
+ * Of a CSV: a JSON object that names the field of each column which is not called as one.
+ * @maxLength 10000
+ */
+mapping?: string;
+};
+
+export type RequestImportFormat = typeof RequestImportFormat[keyof typeof RequestImportFormat];
+
+
+export const RequestImportFormat = {
+  tracker: 'tracker',
+  jira: 'jira',
+  github: 'github',
+  csv: 'csv',
+} as const;
+
+export type RequestImportBody = {
+  /** The bytes. The file's name is that of the part (filename); folders in it are cut off. */
+  file: Blob | File;
+};
+
 export type ListIntegrationsParams = {
 /**
  * How many items at most.
@@ -8947,7 +9448,7 @@ export const getAttachmentContent = async (id: string, options?: Parameters<type
 
 
 export type getAttachmentHistoryResponse200 = {
-  data: PageRevision
+  data: PageHistoryLine
   status: 200
 }
 
@@ -9421,6 +9922,8 @@ export const getDeleteCommentUrl = (id: string,) => {
 }
 
 /**
+ * Answers to it stay, with its id as their parent_id.
+ *
  * Needs the permission `comment:delete`.
  * @summary Delete a comment
  */
@@ -9437,8 +9940,66 @@ export const deleteComment = async (id: string, options?: Parameters<typeof tran
 
 
 
+export type getCommentResponse200 = {
+  data: CommentBody
+  status: 200
+}
+
+export type getCommentResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getCommentResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getCommentResponseSuccess = (getCommentResponse200) & {
+  headers: Headers;
+};
+export type getCommentResponseError = (getCommentResponse4xx | getCommentResponseDefault) & {
+  headers: Headers;
+};
+
+export type getCommentResponse = (getCommentResponseSuccess | getCommentResponseError)
+
+export const getGetCommentUrl = (id: string,
+    params?: GetCommentParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/comments/${id}?${stringifiedParams}` : `/api/comments/${id}`
+}
+
+/**
+ * Needs the permission `comment:read`.
+ * @summary Get a comment, as it is or as it was
+ */
+export const getComment = async (id: string,
+    params?: GetCommentParams, options?: Parameters<typeof transport>[1]): Promise<getCommentResponse> => {
+
+  return transport<getCommentResponse>(getGetCommentUrl(id,params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
 export type updateCommentResponse200 = {
-  data: Comment
+  data: CommentBody
   status: 200
 }
 
@@ -9470,11 +10031,13 @@ export const getUpdateCommentUrl = (id: string,) => {
 }
 
 /**
+ * What it was before, its history tells.
+ *
  * Needs the permission `comment:update`.
  * @summary Change the text of a comment
  */
 export const updateComment = async (id: string,
-    commentFields: CommentFields, options?: Parameters<typeof transport>[1]): Promise<updateCommentResponse> => {
+    commentPatch: CommentPatch, options?: Parameters<typeof transport>[1]): Promise<updateCommentResponse> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -9495,7 +10058,273 @@ return transport<updateCommentResponse>(getUpdateCommentUrl(id),
     ...options,
     method: 'PATCH',
     headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
-    body: JSON.stringify(commentFields)
+    body: JSON.stringify(commentPatch)
+  }
+);}
+
+
+
+export type getCommentHistoryResponse200 = {
+  data: PageHistoryLine
+  status: 200
+}
+
+export type getCommentHistoryResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getCommentHistoryResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getCommentHistoryResponseSuccess = (getCommentHistoryResponse200) & {
+  headers: Headers;
+};
+export type getCommentHistoryResponseError = (getCommentHistoryResponse4xx | getCommentHistoryResponseDefault) & {
+  headers: Headers;
+};
+
+export type getCommentHistoryResponse = (getCommentHistoryResponseSuccess | getCommentHistoryResponseError)
+
+export const getGetCommentHistoryUrl = (id: string,) => {
+
+
+
+
+  return `/api/comments/${id}/history`
+}
+
+/**
+ * Of a deleted comment as well.
+ *
+ * Needs the permission `comment:read`.
+ * @summary Who changed what in a comment, when
+ */
+export const getCommentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getCommentHistoryResponse> => {
+
+  return transport<getCommentHistoryResponse>(getGetCommentHistoryUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type listImportsResponse200 = {
+  data: PageImport
+  status: 200
+}
+
+export type listImportsResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type listImportsResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type listImportsResponseSuccess = (listImportsResponse200) & {
+  headers: Headers;
+};
+export type listImportsResponseError = (listImportsResponse4xx | listImportsResponseDefault) & {
+  headers: Headers;
+};
+
+export type listImportsResponse = (listImportsResponseSuccess | listImportsResponseError)
+
+export const getListImportsUrl = (params?: ListImportsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/import?${stringifiedParams}` : `/api/import`
+}
+
+/**
+ * Needs the permission `import:read`.
+ * @summary List the imports
+ */
+export const listImports = async (params?: ListImportsParams, options?: Parameters<typeof transport>[1]): Promise<listImportsResponse> => {
+
+  return transport<listImportsResponse>(getListImportsUrl(params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type requestImportResponse202 = {
+  data: Import
+  status: 202
+}
+
+export type requestImportResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type requestImportResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 202 | HTTPStatusCode4xx>
+}
+
+export type requestImportResponseSuccess = (requestImportResponse202) & {
+  headers: Headers;
+};
+export type requestImportResponseError = (requestImportResponse4xx | requestImportResponseDefault) & {
+  headers: Headers;
+};
+
+export type requestImportResponse = (requestImportResponseSuccess | requestImportResponseError)
+
+export const getRequestImportUrl = (params: RequestImportParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/import?${stringifiedParams}` : `/api/import`
+}
+
+/**
+ * The file is played in the background, through the same rules that members are under, as the member who asks. Times and authors of there are facts of the events, beside the log's own; people without an account become placeholders, whom an invitation can give one (`placeholder_id`). What cannot be imported is rejected by line, and the rest goes on. The same file again changes nothing; one that goes further goes on from there.
+ *
+ * Needs the permission `import:create`.
+ * @summary Import what happened in another tracker
+ */
+export const requestImport = async (requestImportBody: RequestImportBody,
+    params: RequestImportParams, options?: Parameters<typeof transport>[1]): Promise<requestImportResponse> => {
+    const formData = new FormData();
+formData.append(`file`, requestImportBody.file);
+
+  return transport<requestImportResponse>(getRequestImportUrl(params),
+  {
+    ...options,
+    method: 'POST'
+    ,
+    body: formData
+  }
+);}
+
+
+
+export type getImportResponse200 = {
+  data: ImportBody
+  status: 200
+}
+
+export type getImportResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getImportResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getImportResponseSuccess = (getImportResponse200) & {
+  headers: Headers;
+};
+export type getImportResponseError = (getImportResponse4xx | getImportResponseDefault) & {
+  headers: Headers;
+};
+
+export type getImportResponse = (getImportResponseSuccess | getImportResponseError)
+
+export const getGetImportUrl = (id: string,) => {
+
+
+
+
+  return `/api/import/${id}`
+}
+
+/**
+ * Needs the permission `import:read`.
+ * @summary How far is an import?
+ */
+export const getImport = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportResponse> => {
+
+  return transport<getImportResponse>(getGetImportUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getImportHistoryResponse200 = {
+  data: PageHistoryLine
+  status: 200
+}
+
+export type getImportHistoryResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getImportHistoryResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getImportHistoryResponseSuccess = (getImportHistoryResponse200) & {
+  headers: Headers;
+};
+export type getImportHistoryResponseError = (getImportHistoryResponse4xx | getImportHistoryResponseDefault) & {
+  headers: Headers;
+};
+
+export type getImportHistoryResponse = (getImportHistoryResponseSuccess | getImportHistoryResponseError)
+
+export const getGetImportHistoryUrl = (id: string,) => {
+
+
+
+
+  return `/api/import/${id}/history`
+}
+
+/**
+ * Needs the permission `import:read`.
+ * @summary Who asked for an import, and how it ended
+ */
+export const getImportHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportHistoryResponse> => {
+
+  return transport<getImportHistoryResponse>(getGetImportHistoryUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
   }
 );}
 
@@ -10620,7 +11449,7 @@ export const deactivateMember = async (id: string, options?: Parameters<typeof t
 
 
 export type getMemberHistoryResponse200 = {
-  data: PageRevision
+  data: PageHistoryLine
   status: 200
 }
 
@@ -11417,7 +12246,7 @@ return transport<updateProjectResponse>(getUpdateProjectUrl(id),
 
 
 export type getProjectHistoryResponse200 = {
-  data: PageRevision
+  data: PageHistoryLine
   status: 200
 }
 
@@ -11864,7 +12693,7 @@ return transport<updateRoleResponse>(getUpdateRoleUrl(id),
 
 
 export type getRoleHistoryResponse200 = {
-  data: PageRevision
+  data: PageHistoryLine
   status: 200
 }
 
@@ -12422,7 +13251,7 @@ return transport<updateTagResponse>(getUpdateTagUrl(id),
 
 
 export type getTagHistoryResponse200 = {
-  data: PageRevision
+  data: PageHistoryLine
   status: 200
 }
 
@@ -13112,7 +13941,7 @@ formData.append(`file`, addAttachmentBody.file);
 
 
 export type listCommentsResponse200 = {
-  data: PageComment
+  data: PageCommentBody
   status: 200
 }
 
@@ -13152,6 +13981,8 @@ export const getListCommentsUrl = (id: string,
 }
 
 /**
+ * Answers are among them: parent_id says what they answer. sort=created_at begins with the oldest.
+ *
  * Needs the permission `comment:read`.
  * @summary List the comments on a task
  */
@@ -13170,7 +14001,7 @@ export const listComments = async (id: string,
 
 
 export type createCommentResponse201 = {
-  data: Comment
+  data: CommentBody
   status: 201
 }
 
@@ -13283,7 +14114,7 @@ export const completeTask = async (id: string, options?: Parameters<typeof trans
 
 
 export type getTaskHistoryResponse200 = {
-  data: PageRevision
+  data: PageHistoryLine
   status: 200
 }
 
@@ -13315,7 +14146,7 @@ export const getGetTaskHistoryUrl = (id: string,) => {
 }
 
 /**
- * Of a deleted task as well: who deleted it stands at the end.
+ * The story of a task: its comments and its time are in it, as far as the caller may see them. Of a deleted task as well: who deleted it stands at the end.
  *
  * Needs the permission `task:read`.
  * @summary Who changed what, when
@@ -14098,7 +14929,7 @@ return transport<updateTimeEntryResponse>(getUpdateTimeEntryUrl(id),
 
 
 export type getTimeEntryHistoryResponse200 = {
-  data: PageRevision
+  data: PageHistoryLine
   status: 200
 }
 
