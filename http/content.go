@@ -82,7 +82,7 @@ type remembering struct {
 
 func (r *remembering) Read(p []byte) (int, error) {
 	n, err := r.SectionReader.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // as io.Reader has it
+	if err != nil && err != io.EOF {
 		r.err = err
 	}
 	return n, err

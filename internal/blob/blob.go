@@ -54,7 +54,7 @@ type Item struct {
 var ErrMissing = errors.New("there is no such blob")
 
 // ErrURL says that a URL names no store.
-var ErrURL = errors.New("expected file:///folder or s3://bucket?endpoint=https://...&region=...")
+var ErrURL = errors.New("expected a URL such as file:///folder or s3://bucket?endpoint=https://s3.example.org&region=be")
 
 // Open opens the store that a URL names: file:///folder, or s3://bucket with the parameters endpoint and region and those of
 // [gocloud.dev/blob/s3blob.URLOpener]. Credentials for S3 come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), and never from

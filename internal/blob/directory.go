@@ -134,7 +134,7 @@ func (d *directory) Delete(_ context.Context, key string) error {
 func (d *directory) List(ctx context.Context, folder string, each func(Item) error) error {
 	return d.walk(ctx, folder, func(name string, info fs.FileInfo) error {
 		key := path.Join(folder, name)
-		if checkKey(key) != nil || !info.Mode().IsRegular() { // somebody else's
+		if !keyForm.MatchString(key) || !info.Mode().IsRegular() { // somebody else's
 			return nil
 		}
 		return each(Item{Key: key, Size: info.Size(), Modified: info.ModTime()})
@@ -153,10 +153,10 @@ func (d *directory) walk(ctx context.Context, folder string, each func(name stri
 	defer f.Close()
 	for {
 		entries, err := f.ReadDir(1000)
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return fmt.Errorf("list the folder of blobs %s: %w", folder, err)
 		}
 		for _, entry := range entries {

@@ -23,7 +23,7 @@ const version = "v1.8.0"
 // What the gateways of all tests take. They listen on loopback.
 const (
 	accessKey = "kluis-test"
-	secretKey = "kluis-test-secret"
+	secretKey = "kluis-test-secret" //nolint:gosec // of a server that lives as long as a test
 	bucket    = "blobs"
 )
 
