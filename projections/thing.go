@@ -47,7 +47,6 @@ var titled = map[string]string{
 	"task":        `select id, title, coalesce(key, '') as key from task where id = any($1)`,
 	"tag":         `select id, name as title, '' as key from tag where id = any($1)`,
 	"comment":     `select id, left(body, 100) as title, '' as key from comment where id = any($1)`,
-	"attachment":  `select id, name as title, '' as key from attachment where id = any($1)`,
 	"integration": `select id, name as title, '' as key from integration where id = any($1)`,
 	"attachment":  `select id, name as title, '' as key from attachment where id = any($1)`,
 	"token":       `select id, name as title, '' as key from token where id = any($1)`,
@@ -56,7 +55,7 @@ var titled = map[string]string{
 // refers says which noun a field of an event names by id.
 var refers = map[string]string{
 	"role": "role", "roles": "role", "member_id": "member", "assignee_ids": "member", "lead_id": "member",
-	"task_id": "task", "parent_id": "task", "project_id": "project", "tag_id": "tag", "tag_ids": "tag", "attachment_id": "attachment", "into_id": "tag",
+	"task_id": "task", "parent_id": "task", "project_id": "project", "tag_id": "tag", "tag_ids": "tag", "into_id": "tag",
 }
 
 // Refers is the noun that a field of an event names by id; empty for one that names none.
