@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -48,13 +47,7 @@ func (g analystGrant) Run(ctx context.Context, out outputs) error {
 		return errors.New("the database's URL cannot be parsed") // the parser's error would show the password
 	}
 	address.User = url.UserPassword(login, password)
-	query := address.Query()
-	for name := range query { // what only our driver knows, and libpq refuses
-		if strings.HasPrefix(name, "pool_") || strings.HasSuffix(name, "_cache_capacity") || name == "default_query_exec_mode" {
-			query.Del(name)
-		}
-	}
-	address.RawQuery = query.Encode()
+	address.RawQuery = forLibpq(address.Query()).Encode()
 	_, err = fmt.Fprintf(out.stdout, "%s\n", address)
 	fmt.Fprintf(out.stderr, "It reads the views of %s until %s; docs/analytics.md has them, and queries to begin with. It is shown this once: kluis analyst revoke %s takes it back.\n",
 		g.Workspace, until.UTC().Format(time.DateOnly), login)

@@ -126,7 +126,7 @@ func TestAnalystViewsStay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.HasPrefix(sql, "drop") {
-			restore(t, h.superuserURL(t), keep)
+			psql(t, h.superuserURL(t), keep)
 		}
 		h.must(t, "migrate")
 		if n := count(t, conn, "task_view"); n != 1 {

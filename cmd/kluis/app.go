@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,9 @@ import (
 // yet, and the rooms that need no keys.
 type base struct {
 	*app.Base
-	log     *slog.Logger
-	url     string           // of the database, with the login's password
-	private *pgserver.Server // nil when the database is somebody else's
+	log           *slog.Logger
+	url, ownerURL string           // of the database, with the logins' passwords: see settings
+	private       *pgserver.Server // nil when the database is somebody else's
 
 	setConfig string // what to do when everybody may call it
 }
@@ -52,7 +53,7 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 		}
 		url, ownerURL = b.private.URL("kluis"), b.private.AdminURL("kluis")
 	}
-	b.url = url
+	b.url, b.ownerURL = url, cmp.Or(ownerURL, url)
 	db, err := pg.Open(ctx, url, maxConns)
 	if errors.Is(err, pg.ErrURL) {
 		return b, usageError{err}

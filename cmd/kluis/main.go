@@ -62,6 +62,8 @@ type program struct {
 	Import    importFile `cmd:"" help:"Import what another tracker exported, through a running server. It can be run again: nothing is imported twice."`
 	Demo      demo       `cmd:"" help:"Play a file of actions through the HTTP API of a running server."`
 	Version   printer    `cmd:"" help:"Print the version."`
+	Backup    backup     `cmd:"" help:"Write a backup of everything but the keys into a folder, while Kluis serves."`
+	Restore   restore    `cmd:"" help:"Put a backup back into an empty database, and do what restored does."`
 }
 
 // outputs is where commands write.

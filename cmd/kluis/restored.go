@@ -24,6 +24,10 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 	if err := b.migrate(ctx); err != nil {
 		return err
 	}
+	return b.restored(ctx, out)
+}
+
+func (b *base) restored(ctx context.Context, out outputs) error {
 	if err := b.Tenancy.Heal(ctx); err != nil {
 		return err
 	}

@@ -42,8 +42,8 @@ func dump(t *testing.T, url string, flags ...string) []byte {
 	return out
 }
 
-// restore runs a dump as psql does by default: past what a server without our roles refuses.
-func restore(t *testing.T, url string, dump []byte) {
+// psql runs a dump as psql does by default: past what a server without our roles refuses.
+func psql(t *testing.T, url string, dump []byte) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool(t, "psql"), "-qX", url)
 	cmd.Stdin = bytes.NewReader(dump)
@@ -104,7 +104,7 @@ func TestDumpRestoreAlive(t *testing.T) {
 	s.stop(t)
 
 	server := elsewhere(t)
-	restore(t, server.SuperuserURL("kluis"), dump(t, h.superuserURL(t)))
+	psql(t, server.SuperuserURL("kluis"), dump(t, h.superuserURL(t)))
 	there := &home{data: h.data, env: []string{unlimited, "KLUIS_DATABASE_URL=" + server.URL("kluis"), "KLUIS_OWNER_URL=" + server.AdminURL("kluis"),
 		"KLUIS_KEYS=" + filepath.Join(h.data, "keys"), "KLUIS_SET_CONFIG=closed"}}
 	out := there.must(t, "restored")
@@ -149,7 +149,7 @@ func TestRestoreOneWorkspace(t *testing.T) {
 	if _, err := h.superuser(t).Exec(t.Context(), `drop schema `+name+` cascade`); err != nil {
 		t.Fatal(err)
 	}
-	restore(t, h.superuserURL(t), backup)
+	psql(t, h.superuserURL(t), backup)
 	h.must(t, "migrate")
 	s = h.serve(t)
 	ann, bob = ann.at(s), bob.at(s)

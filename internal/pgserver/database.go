@@ -36,7 +36,8 @@ func CreateDatabase(ctx context.Context, superuserURL, name, admin string) error
 	}
 	_, err = conn.Exec(ctx, `revoke all on schema public from public;
 		revoke execute on function pg_catalog.set_config(text, text, boolean) from public;
-		grant execute on function pg_catalog.set_config(text, text, boolean) to kluis, `+pgx.Identifier{admin}.Sanitize())
+		grant execute on function pg_catalog.set_config(text, text, boolean) to kluis;
+		grant execute on function pg_catalog.set_config(text, text, boolean) to `+pgx.Identifier{admin}.Sanitize()+` with grant option`)
 	if err != nil {
 		return fmt.Errorf("close schema public and set_config of database %s: %w", name, err)
 	}

@@ -127,7 +127,7 @@ const mayTake = `case when current_setting('server_version_num')::int >= 160000 
 // adopt gives everything that a stranger restored to an owner, schema by schema, the control schema last: broken off
 // anywhere, the next start begins anew. See kluis.adopt in migrations/control.
 func (t *Tenancy) adopt(ctx context.Context) error {
-	var owner, stranger string
+	var owner, stranger, admin string
 	var schemas []string
 	err := t.db.Admin(ctx, func(tx pgx.Tx) (err error) {
 		if err := lock(ctx, tx); err != nil {
@@ -140,17 +140,24 @@ func (t *Tenancy) adopt(ctx context.Context) error {
 		if schemas, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
 			return err
 		}
+		if err := tx.QueryRow(ctx, `select session_user`).Scan(&admin); err != nil {
+			return err
+		}
 		owner, err = newRoles(ctx, tx, 0)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	run := t.db.Control
+	if stranger == admin { // it restored the dump, so what it gives away is its own
+		run = t.db.Admin
+	}
 	for i, schema := range append(schemas, "kluis") {
 		if schema == "kluis" && i < len(schemas) {
 			continue // it is the last
 		}
-		err := t.db.Control(ctx, func(tx pgx.Tx) error {
+		err := run(ctx, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `select kluis.adopt($1, $2)`, schema, owner)
 			return err
 		})

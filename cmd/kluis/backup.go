@@ -1,0 +1,444 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/blob"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/pgserver"
+)
+
+// backup is `kluis backup`. A backup is a folder:
+//
+//	database.dump      what pg_dump makes of the database, in its own format
+//	blobs/<key>        the bytes of attachments, as they are stored: encrypted
+//	manifest.json      what the backup is of, where each log ended, and the SHA-256 of every file
+//
+// The dump and the ends of the logs are of one snapshot. Blobs are copied after it: none is ever changed, so all that the dump names
+// are there, unless they were deleted meanwhile.
+type backup struct {
+	settings
+	NoBlobs bool   `name:"no-blobs" help:"Leave the bytes of attachments out, as when the bucket keeps versions of its own."`
+	Folder  string `arg:"" help:"Where to write it: a folder that is not there, or empty."`
+}
+
+// manifest is what a backup says of itself.
+type manifest struct {
+	Format     int              `json:"format"` // 1
+	Kluis      string           `json:"kluis"`  // the version of the program
+	Postgres   int              `json:"postgres"` // the major version of the server, and at least that of pg_restore
+	At         time.Time        `json:"at"`
+	Workspaces []manifestLog    `json:"workspaces"`
+	Files      map[string]entry `json:"files"` // by path within the folder
+}
+
+// manifestLog is where the log of a workspace ended.
+type manifestLog struct {
+	ID       uuid.UUID `json:"id"`
+	Slug     string    `json:"slug"`
+	Position int64     `json:"position"`
+	Last     uuid.UUID `json:"last"` // the id of the event there
+}
+
+type entry struct {
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
+}
+
+const (
+	manifestFile = "manifest.json"
+	dumpFile     = "database.dump"
+	blobFolder   = "blobs"
+)
+
+func (k backup) Run(ctx context.Context, out outputs) error {
+	b, err := k.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := os.MkdirAll(k.Folder, 0o700); err != nil {
+		return err
+	}
+	if there, err := os.ReadDir(k.Folder); err != nil || len(there) > 0 {
+		return errors.Join(err, fmt.Errorf("%s is not empty: name a folder that is not there", k.Folder))
+	}
+	m := manifest{Format: 1, Kluis: version, At: time.Now().UTC(), Files: map[string]entry{}}
+	if err := k.dump(ctx, b, out, &m); err != nil {
+		return err
+	}
+	blobs := 0
+	if !k.NoBlobs {
+		if blobs, err = k.copyBlobs(ctx, out, &m); err != nil {
+			return err
+		}
+	}
+	text, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(k.Folder, manifestFile), append(text, '\n'), 0o600); err != nil { // last: without it there is no backup
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "%s: %d workspaces, %d blobs\nthe keys are not in it: keep a copy of them elsewhere, without them nothing sealed can be read\n", k.Folder, len(m.Workspaces), blobs)
+	return err
+}
+
+// dump runs pg_dump on a snapshot of which the ends of the logs are, too.
+func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) error {
+	address, major, err := b.adminURL(ctx)
+	if err != nil {
+		return err
+	}
+	m.Postgres = major
+	program, err := pgserver.Client(ctx, "pg_dump", major)
+	if err != nil {
+		return err
+	}
+	entries, err := b.tenancy.All(ctx)
+	if err != nil {
+		return err
+	}
+	owner, err := b.ownerMayDump(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.stderr, "dumping the database, with %d workspaces\n", len(entries))
+	return b.db.Admin(ctx, func(tx pgx.Tx) error {
+		var snapshot string
+		if _, err := tx.Exec(ctx, `set transaction isolation level repeatable read, read only`); err != nil {
+			return err
+		}
+		if err := pg.BecomeOwner(ctx, tx, "kluis"); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `select pg_export_snapshot()`).Scan(&snapshot); err != nil {
+			return err
+		}
+		for _, e := range entries {
+			ended := manifestLog{ID: e.ID, Slug: e.Slug}
+			//sqlcheck:allow a name made of the workspace's id
+			err := tx.QueryRow(ctx, `select position, last from `+e.Workspace().Schema()+`.head`).Scan(&ended.Position, &ended.Last)
+			if err != nil {
+				return fmt.Errorf("workspace %q: %w", e.Slug, err)
+			}
+			m.Workspaces = append(m.Workspaces, ended)
+		}
+		file := filepath.Join(k.Folder, dumpFile)
+		args := []string{"--schema=kluis", "--schema=kluis_jobs", "--schema=ws_*", "--format=custom", "--snapshot=" + snapshot, "--file=" + file}
+		if b.private == nil {
+			args = append(args, "--role="+owner)
+		}
+		if err := runClient(ctx, program, address, args...); err != nil {
+			return err
+		}
+		return m.add(k.Folder, dumpFile)
+	})
+}
+
+// copyBlobs copies the bytes of attachments.
+func (k backup) copyBlobs(ctx context.Context, out outputs, m *manifest) (n int, err error) {
+	store, err := blob.Open(ctx, k.blobs())
+	if err != nil {
+		return 0, err
+	}
+	for i, w := range m.Workspaces {
+		err := store.List(ctx, w.ID.String(), func(item blob.Item) error {
+			n++
+			name := blobFolder + "/" + item.Key
+			if err := copyBlob(ctx, store, item.Key, filepath.Join(k.Folder, filepath.FromSlash(name))); errors.Is(err, blob.ErrMissing) {
+				return nil // deleted since it was listed
+			} else if err != nil {
+				return err
+			}
+			return m.add(k.Folder, name)
+		})
+		if err != nil {
+			return n, fmt.Errorf("copy the blobs of workspace %q: %w", w.Slug, err)
+		}
+		if n > 0 {
+			fmt.Fprintf(out.stderr, "blobs of %d of %d workspaces: %d copied\n", i+1, len(m.Workspaces), n)
+		}
+	}
+	return n, nil
+}
+
+func copyBlob(ctx context.Context, store blob.Store, key, path string) error {
+	b, err := store.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, io.NewSectionReader(b, 0, b.Size()))
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// add notes a file that was written.
+func (m *manifest) add(folder, name string) error {
+	e, err := sum(filepath.Join(folder, filepath.FromSlash(name)))
+	m.Files[name] = e
+	return err
+}
+
+func sum(path string) (e entry, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return e, err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	e.Size, err = io.Copy(hash, file)
+	e.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	return e, err
+}
+
+// restore is `kluis restore`.
+type restore struct {
+	settings
+	Folder string `arg:"" help:"What kluis backup wrote."`
+}
+
+// Run puts a backup back:
+//
+//  1. Every file is compared with the manifest: of a backup that is damaged nothing is put back.
+//  2. The dump goes into an empty database, the blobs into the store.
+//  3. What `kluis restored` does: roles and grants, a new epoch of every log, an end to what the backup brought back alive.
+//  4. The logs end where the manifest says, and the keys open what is sealed.
+//
+// Broken off before the end it is begun anew, in another empty database.
+func (r restore) Run(ctx context.Context, out outputs) error {
+	m, err := readManifest(r.Folder)
+	if err != nil {
+		return err
+	}
+	keys, err := r.loadRestoredKeys()
+	if err != nil {
+		return err
+	}
+	b, err := r.open(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := r.putBack(ctx, b, m, out); err != nil {
+		return err
+	}
+	if err := r.putBlobsBack(ctx, m); err != nil {
+		return err
+	}
+	if err := b.migrate(ctx); err != nil {
+		return err
+	}
+	if err := b.compare(ctx, m); err != nil {
+		return err
+	}
+	if err := b.restored(ctx, out); err != nil {
+		return err
+	}
+	if err := b.checkKeys(ctx, keys); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "the backup of %s is in place: kluis serve\n", m.At.Format(time.RFC3339))
+	return err
+}
+
+// readManifest reads a backup's manifest, and compares every file with it.
+func readManifest(folder string) (m manifest, err error) {
+	text, err := os.ReadFile(filepath.Join(folder, manifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("there is no whole backup in %s: it has no %s", folder, manifestFile)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil || m.Format != 1 || m.Files[dumpFile] == (entry{}) {
+		return m, errors.Join(fmt.Errorf("%s in %s is not one that this program reads", manifestFile, folder), err)
+	}
+	for name, want := range m.Files {
+		if !filepath.IsLocal(name) {
+			return m, fmt.Errorf("the manifest names %q, which is outside of the backup", name)
+		}
+		got, err := sum(filepath.Join(folder, filepath.FromSlash(name)))
+		if err != nil || got != want {
+			return m, errors.Join(fmt.Errorf("%s is not what was backed up: nothing was put back", name), err)
+		}
+	}
+	return m, nil
+}
+
+// putBack runs pg_restore in a database that has nothing of Kluis. What it says of roles that are not there is no error: the roles are made afterwards.
+func (r restore) putBack(ctx context.Context, b *base, m manifest, out outputs) error {
+	var there bool
+	err := b.db.Admin(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select to_regnamespace('kluis') is not null`).Scan(&there)
+	})
+	if err != nil {
+		return err
+	}
+	if there {
+		return errors.New("there is a Kluis in this database already: a backup goes into an empty one (a private Postgres: name another folder in KLUIS_DATA)")
+	}
+	address, _, err := b.adminURL(ctx)
+	if err != nil {
+		return err
+	}
+	program, err := pgserver.Client(ctx, "pg_restore", m.Postgres)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out.stderr, "restoring the database")
+	err = runClient(ctx, program, address, "--no-owner", filepath.Join(r.Folder, dumpFile))
+	var failed *clientError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	for line := range strings.Lines(failed.said) {
+		if strings.Contains(line, "error: ") && !noRole.MatchString(line) {
+			return &clientError{program, line}
+		}
+	}
+	return nil
+}
+
+var noRole = regexp.MustCompile(`role "[^"]+" does not exist`)
+
+func (r restore) putBlobsBack(ctx context.Context, m manifest) error {
+	store, err := blob.Open(ctx, r.blobs())
+	if err != nil {
+		return err
+	}
+	for name := range m.Files {
+		key, is := strings.CutPrefix(name, blobFolder+"/")
+		if !is {
+			continue
+		}
+		err := store.Put(ctx, key, func(w io.Writer) error {
+			file, err := os.Open(filepath.Join(r.Folder, filepath.FromSlash(name)))
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			_, err = io.Copy(w, file)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("put back %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// compare looks whether every log ends where the manifest says, with the events that lead there.
+func (b *base) compare(ctx context.Context, m manifest) error {
+	return b.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		for _, w := range m.Workspaces {
+			var position, events int64
+			var last uuid.UUID
+			schema := "ws_" + strings.ReplaceAll(w.ID.String(), "-", "")
+			//sqlcheck:allow a name made of the workspace's id
+			err := tx.QueryRow(ctx, `select position, last, pruned + (select count(*) from `+schema+`.event) from `+schema+`.head`).Scan(&position, &last, &events)
+			if err != nil {
+				return fmt.Errorf("workspace %q: %w", w.Slug, err)
+			}
+			if position != w.Position || last != w.Last || events != position {
+				return fmt.Errorf("the log of %q ends at %d (event %s, %d events) and not at %d (event %s), as the manifest says", w.Slug, position, last, events, w.Position, w.Last)
+			}
+		}
+		return nil
+	})
+}
+
+// adminURL is the address of the login that reads and makes everything in the database, and Postgres' major version.
+func (b *base) adminURL(ctx context.Context) (address string, major int, err error) {
+	err = b.db.Admin(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select current_setting('server_version_num')::int / 10000`).Scan(&major)
+	})
+	if b.private != nil {
+		return b.private.SuperuserURL("kluis"), major, err
+	}
+	return b.ownerURL, major, err
+}
+
+// ownerMayDump lets the owner's role call set_config, which pg_dump does as that role, and gives its name.
+func (b *base) ownerMayDump(ctx context.Context) (owner string, err error) {
+	err = b.db.Admin(ctx, func(tx pgx.Tx) error {
+		if owner, err = pg.Owner(ctx, tx); err != nil || b.private != nil {
+			return err
+		}
+		const function = "pg_catalog.set_config(text, text, boolean)"
+		var may, mayGrant bool
+		if err := tx.QueryRow(ctx, `select has_function_privilege($1, $2, 'EXECUTE'), has_function_privilege($2, 'EXECUTE WITH GRANT OPTION')`, owner, function).Scan(&may, &mayGrant); err != nil || may {
+			return err
+		}
+		if !mayGrant {
+			return fmt.Errorf("pg_dump calls set_config as the role %[1]s, which may not: as a superuser, GRANT EXECUTE ON FUNCTION %[2]s TO %[1]s", owner, function)
+		}
+		//sqlcheck:allow a constant and a quoted name
+		_, err := tx.Exec(ctx, `grant execute on function `+function+` to `+pgx.Identifier{owner}.Sanitize())
+		return err
+	})
+	return owner, err
+}
+
+// clientError is what a client program of Postgres said when it failed.
+type clientError struct {
+	program string
+	said    string
+}
+
+func (e *clientError) Error() string {
+	return fmt.Sprintf("%s: %s", filepath.Base(e.program), strings.TrimSpace(e.said))
+}
+
+// runClient runs a client program on a database. The password goes through the environment: arguments are seen by everybody on the machine.
+func runClient(ctx context.Context, program, address string, args ...string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return errors.New("the database's URL cannot be parsed") // the parser's error would show the password
+	}
+	password, _ := u.User.Password()
+	u.User = url.User(u.User.Username())
+	u.RawQuery = forLibpq(u.Query()).Encode()
+	cmd := exec.CommandContext(ctx, program, append(args, "--dbname="+u.String())...)
+	cmd.Env = append(os.Environ(), "PGPASSWORD="+password)
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		return errors.Join(&clientError{program, said.String()}, err)
+	}
+	return nil
+}
+
+// forLibpq leaves out what only our driver knows of a URL's parameters, and what libpq refuses.
+func forLibpq(query url.Values) url.Values {
+	for name := range query {
+		if strings.HasPrefix(name, "pool_") || strings.HasSuffix(name, "_cache_capacity") || name == "default_query_exec_mode" {
+			query.Del(name)
+		}
+	}
+	return query
+}

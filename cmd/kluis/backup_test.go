@@ -1,0 +1,109 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kluis-eu/kluis/internal/pgserver"
+	"github.com/kluis-eu/kluis/internal/pgtest"
+)
+
+// there is an installation with nothing in it but the keys of another.
+func (h *home) there(t *testing.T, server *pgserver.Server) *home {
+	t.Helper()
+	data := t.TempDir()
+	keys, err := os.ReadFile(filepath.Join(h.data, "keys"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(data, "keys"), keys, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &home{data: data, env: []string{unlimited, "KLUIS_DATABASE_URL=" + server.URL("kluis"), "KLUIS_OWNER_URL=" + server.AdminURL("kluis"),
+		"KLUIS_KEYS=" + filepath.Join(data, "keys"), "KLUIS_SET_CONFIG=closed"}}
+}
+
+// A backup that was written while people work is whole, and put back on another server everything is as it was at one moment: the log,
+// the people, and what they read.
+func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	s.signUp(t, "other").task(t, "theirs")
+	kept := ann.task(t, "kept")
+	before := ann.want(t, http.StatusOK, "GET", "/api/audit/replay", "")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = ann.do("POST", "/api/tasks", `{"title": "meanwhile"}`)
+			}
+		}
+	}()
+	folder := filepath.Join(t.TempDir(), "backup")
+	out := h.must(t, "backup", folder)
+	close(stop)
+	<-stopped
+	if !strings.Contains(out, "2 workspaces") {
+		t.Error(out)
+	}
+	s.stop(t)
+	if status, _, stderr := h.run("backup", folder); status != failure || !strings.Contains(stderr, "not empty") {
+		t.Errorf("over a backup: %d %s", status, stderr)
+	}
+	if status, _, stderr := h.run("restore", folder); status != failure || !strings.Contains(stderr, "a Kluis in this database already") {
+		t.Errorf("over a Kluis: %d %s", status, stderr)
+	}
+
+	server := elsewhere(t)
+	there := h.there(t, server)
+	flip := func() { // a bit of the dump, or back
+
+		file, err := os.OpenFile(filepath.Join(folder, dumpFile), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		one := []byte{0}
+		if _, err := file.ReadAt(one, 1000); err != nil {
+			t.Fatal(err)
+		}
+		one[0] ^= 1
+		if _, err := file.WriteAt(one, 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip()
+	if status, _, stderr := there.run("restore", folder); status != failure || !strings.Contains(stderr, "nothing was put back") {
+		t.Errorf("a damaged one: %d %s", status, stderr)
+	}
+	flip()
+	if status, _, stderr := there.run("restore", t.TempDir()); status != failure || !strings.Contains(stderr, "no whole backup") {
+		t.Errorf("none: %d %s", status, stderr)
+	}
+	if out := there.must(t, "restore", folder); !strings.Contains(out, "2 workspaces: ended ") || !strings.Contains(out, "is in place") {
+		t.Error(out)
+	}
+	if out := there.must(t, "rebuild", "--check"); !strings.Contains(out, "2 workspaces: every read model is what the log makes of it") {
+		t.Error(out)
+	}
+	s = there.serve(t)
+	ann = ann.at(s)
+	var in struct{ Token string }
+	decode(t, ann.want(t, http.StatusOK, "POST", "/api/login", login).body, &in)
+	ann.token = in.Token
+	ann.want(t, http.StatusOK, "GET", "/api/tasks/"+kept, "")
+	after := ann.want(t, http.StatusOK, "GET", "/api/audit/replay?epoch=2", "")
+	if !strings.HasPrefix(string(after.body), string(before.body)) {
+		t.Error("the log is another one")
+	}
+	s.signUp(t, "third")
+}
