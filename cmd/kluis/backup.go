@@ -41,8 +41,8 @@ type backup struct {
 
 // manifest is what a backup says of itself.
 type manifest struct {
-	Format     int              `json:"format"` // 1
-	Kluis      string           `json:"kluis"`  // the version of the program
+	Format     int              `json:"format"`   // 1
+	Kluis      string           `json:"kluis"`    // the version of the program
 	Postgres   int              `json:"postgres"` // the major version of the server, and at least that of pg_restore
 	At         time.Time        `json:"at"`
 	Workspaces []manifestLog    `json:"workspaces"`

@@ -61,6 +61,18 @@ func Check(smtpURL, from string) error {
 	return err
 }
 
+// Reach tells whether the SMTP server of a URL takes the login, without sending anything. An empty URL is a folder, which is always there.
+func Reach(ctx context.Context, smtpURL string) error {
+	if smtpURL == "" {
+		return nil
+	}
+	srv, err := parseServer(smtpURL)
+	if err != nil {
+		return err
+	}
+	return srv.reach(ctx)
+}
+
 func parseSender(from string) (*mail.Address, error) {
 	sender, err := mail.ParseAddress(from)
 	if err == nil {

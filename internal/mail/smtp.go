@@ -80,18 +80,42 @@ func port(u *url.URL, login bool) (int, error) {
 func (s server) deliver(ctx context.Context, msg *gomail.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel() // closes the connection: go-mail leaves it open when logging in fails
-	options := append(s.options(msg), gomail.WithDialContextFunc(func(dialing context.Context, _, _ string) (net.Conn, error) {
-		return s.dial(dialing, ctx)
-	}))
-	client, err := gomail.NewClient(s.host, options...)
+	client, err := s.client(ctx, msg)
 	if err != nil {
-		return &SendError{Step: "connect", Reason: "the settings are not usable"}
+		return err
 	}
 	err = client.DialAndSendWithContext(ctx, msg)
 	if err == nil || msg.IsDelivered() { // taken is taken, however the goodbye went
 		return nil
 	}
 	return sendError(err)
+}
+
+// reach connects, logs in, and says goodbye. The error is a [*SendError].
+func (s server) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	client, err := s.client(ctx, gomail.NewMsg())
+	if err != nil {
+		return err
+	}
+	if err := client.DialWithContext(ctx); err != nil {
+		return sendError(err)
+	}
+	_ = client.Close() // what it was for is done
+	return nil
+}
+
+// client makes a client whose connection is closed when ctx ends.
+func (s server) client(ctx context.Context, msg *gomail.Msg) (*gomail.Client, error) {
+	options := append(s.options(msg), gomail.WithDialContextFunc(func(dialing context.Context, _, _ string) (net.Conn, error) {
+		return s.dial(dialing, ctx)
+	}))
+	client, err := gomail.NewClient(s.host, options...)
+	if err != nil {
+		return nil, &SendError{Step: "connect", Reason: "the settings are not usable"}
+	}
+	return client, nil
 }
 
 // dial connects within the first context, and closes the connection when the second ends.

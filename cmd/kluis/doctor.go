@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/blob"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pgserver"
+)
+
+// doctor is `kluis doctor`. It takes the settings of serve, looks at everything that serve would use, and changes nothing.
+type doctor struct{ serve }
+
+// finding is what a check found: nothing wrong, something to know, or something to mend.
+type finding struct {
+	grade grade
+	says  string
+	do    string // what to do about it; empty when nothing is
+}
+
+type grade int
+
+const (
+	good grade = iota
+	note
+	bad
+)
+
+func (g grade) String() string { return [...]string{"ok", "note", "BAD"}[g] }
+
+func fine(says string) finding            { return finding{says: says} }
+func broken(err error, do string) finding { return finding{bad, err.Error(), do} }
+
+// patient has what checks look at.
+type patient struct {
+	serve
+	b *base
+}
+
+// checkups are the checks, in the order in which a start would fail on them.
+var checkups = []struct {
+	of    string
+	check func(patient, context.Context) finding
+}{
+	{"Postgres", patient.postgres},
+	{"durability", patient.durability},
+	{"clock", patient.clock},
+	{"schema", patient.schema},
+	{"workspaces", patient.workspaces},
+	{"isolation", patient.isolation},
+	{"set_config", patient.setConfigRight},
+	{"keys", patient.keysOpen},
+	{"key file", patient.keyFile},
+	{"blobs", patient.blobStore},
+	{"mail", patient.mails},
+	{"public URL", patient.address},
+	{"backups", patient.backups},
+	{"disk", patient.disk},
+}
+
+func (d doctor) Run(ctx context.Context, out outputs) error {
+	if _, err := d.check(); err != nil {
+		return err
+	}
+	b, err := d.openThere(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	mend := 0
+	for _, c := range checkups {
+		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+		f := c.check(patient{d.serve, b}, limited)
+		cancel()
+		fmt.Fprintf(out.stdout, "%-5s %-11s %s\n", f.grade, c.of, f.says)
+		if f.do != "" {
+			fmt.Fprintf(out.stdout, "%17s %s\n", "->", f.do)
+		}
+		if f.grade == bad {
+			mend++
+		}
+	}
+	if mend > 0 {
+		return fmt.Errorf("%d of %d checks found something to mend", mend, len(checkups))
+	}
+	return nil
+}
+
+// ask reads one row in the control schema's transaction.
+func (p patient) ask(ctx context.Context, sql string, into ...any) error {
+	return p.b.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sql).Scan(into...) //sqlcheck:allow a constant of the caller
+	})
+}
+
+func (p patient) postgres(ctx context.Context) finding {
+	var version, encoding string
+	var number, roles int
+	err := p.ask(ctx, `select current_setting('server_version'), current_setting('server_version_num')::int, current_setting('server_encoding'), (select count(*) from pg_roles)`,
+		&version, &number, &encoding, &roles)
+	switch {
+	case err != nil:
+		return broken(err, "")
+	case number < 150000 || encoding != "UTF8":
+		return finding{bad, "Postgres " + version + ", " + encoding, "Kluis needs Postgres 15 or newer, and a database in UTF8"}
+	case number < 170000 && roles > 1000:
+		return finding{note, fmt.Sprintf("Postgres %s with %d roles", version, roles), "each new connection lists its roles: Postgres 17 or newer does that much faster"}
+	case p.b.private != nil:
+		return fine("a private Postgres " + version)
+	}
+	return fine("Postgres " + version)
+}
+
+func (p patient) durability(ctx context.Context) finding {
+	var fsync, pages string
+	if err := p.ask(ctx, `select current_setting('fsync'), current_setting('full_page_writes')`, &fsync, &pages); err != nil {
+		return broken(err, "")
+	}
+	if fsync != "on" || pages != "on" {
+		return finding{bad, "fsync is " + fsync + " and full_page_writes is " + pages, "turn both on: a crash of the machine loses what was acknowledged, or destroys the database"}
+	}
+	return fine("fsync and full_page_writes are on; an append is on disk before it is answered")
+}
+
+func (p patient) clock(ctx context.Context) finding {
+	var there time.Time
+	asked := time.Now()
+	if err := p.ask(ctx, `select clock_timestamp()`, &there); err != nil {
+		return broken(err, "")
+	}
+	apart := there.Sub(asked.Add(time.Since(asked) / 2)).Round(time.Millisecond)
+	if apart.Abs() > 5*time.Second {
+		return finding{bad, fmt.Sprintf("the clocks of this machine and of the database are %s apart", apart), "set both by NTP: limits and the ends of sessions are told by them"}
+	}
+	return fine(fmt.Sprintf("%s from the database's", apart))
+}
+
+func (p patient) schema(ctx context.Context) finding {
+	if err := p.b.tenancy.Serves(ctx); err != nil {
+		return broken(err, "kluis migrate, or a start, brings it to this program's shape")
+	}
+	return fine("the control schema has this program's shape, or a newer one")
+}
+
+func (p patient) workspaces(ctx context.Context) finding {
+	entries, err := p.b.tenancy.All(ctx)
+	if err != nil {
+		return broken(err, "")
+	}
+	behind, err := p.b.tenancy.Behind(ctx)
+	if err != nil {
+		return broken(err, "")
+	}
+	if behind > 0 {
+		return finding{note, fmt.Sprintf("%d of %d lack migrations, or have newer ones", behind, len(entries)), "kluis migrate status says which, and why"}
+	}
+	return fine(strconv.Itoa(len(entries)))
+}
+
+func (p patient) isolation(ctx context.Context) finding {
+	if err := p.b.tenancy.SelfTest(ctx); err != nil {
+		return broken(err, "")
+	}
+	return fine("no role, grant or membership lets one workspace reach another")
+}
+
+func (p patient) setConfigRight(ctx context.Context) finding {
+	open, run, err := p.b.tenancy.SetConfigOpen(ctx)
+	if err != nil {
+		return broken(err, "")
+	}
+	if open {
+		return finding{note, "everybody may call it in this database, so isolation rests on there being no SQL injection", "as a superuser: " + run}
+	}
+	return fine("only the logins may call it")
+}
+
+func (p patient) keysOpen(ctx context.Context) finding {
+	keys, err := keyring.Load(p.keysFile(), p.KeysInline)
+	if err != nil {
+		return broken(err, "put the copy of the keys back: without them nothing sealed can be read")
+	}
+	if err := p.b.checkKeys(ctx, keys); err != nil {
+		return broken(err, "these are not the keys of this database")
+	}
+	return fine(fmt.Sprintf("%d, and what is sealed opens", len(keys.IDs())))
+}
+
+func (p patient) keyFile(context.Context) finding {
+	if p.KeysInline != "" {
+		return fine("the keys are in the environment")
+	}
+	info, err := os.Stat(p.keysFile())
+	if err != nil {
+		return finding{note, err.Error(), ""} // the keys are looked at by themselves
+	}
+	if info.Mode()&fs.ModePerm&0o077 != 0 {
+		return finding{bad, fmt.Sprintf("%s has the mode %04o", p.keysFile(), info.Mode().Perm()), "chmod 600: others on this machine may read it"}
+	}
+	return finding{note, p.keysFile(), "is there a copy elsewhere? No backup has the keys"}
+}
+
+func (p patient) blobStore(ctx context.Context) finding {
+	store, err := blob.Open(ctx, p.blobs())
+	if err == nil {
+		err = store.Reach(ctx)
+	}
+	if err != nil {
+		return broken(err, "attachments are not available until KLUIS_BLOB_URL can be used")
+	}
+	return fine("the store of attachments can be used")
+}
+
+func (p patient) mails(ctx context.Context) finding {
+	if p.SMTPURL == "" {
+		return finding{note, "mails are written to files, because no SMTP server is set", "set KLUIS_SMTP_URL for anybody but yourself to get a code"}
+	}
+	if err := mail.Reach(ctx, p.SMTPURL); err != nil {
+		return broken(err, "look at KLUIS_SMTP_URL")
+	}
+	return fine("the SMTP server takes the login")
+}
+
+func (p patient) address(context.Context) finding {
+	url, err := p.publicURL()
+	switch {
+	case err != nil:
+		return broken(err, "")
+	case url == "":
+		return finding{note, "mails do not say where Kluis is", "set KLUIS_PUBLIC_URL"}
+	}
+	return fine(url)
+}
+
+func (p patient) backups(ctx context.Context) finding {
+	_, major, err := p.b.adminURL(ctx)
+	if err != nil {
+		return broken(err, "")
+	}
+	if _, err := pgserver.Client(ctx, "pg_dump", major); err != nil {
+		return finding{note, err.Error(), "kluis backup needs it"}
+	}
+	return fine("kluis backup has the pg_dump that it needs")
+}
+
+func (p patient) disk(context.Context) finding {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(p.Data, &s); err != nil {
+		return finding{note, p.Data + " is not there yet", ""}
+	}
+	free, of := s.Bavail*uint64(s.Bsize)>>20, s.Blocks*uint64(s.Bsize)>>20 //nolint:gosec // a size of a block is positive
+	text := fmt.Sprintf("%d of %d MiB are free in %s", free, of, p.Data)
+	if free < 1024 {
+		return finding{bad, text, "with a full disk nothing can be written, and all answers to commands are 503"}
+	}
+	return fine(text)
+}
