@@ -112,7 +112,7 @@ func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) err
 	if err != nil {
 		return err
 	}
-	entries, err := b.tenancy.All(ctx)
+	entries, err := b.Tenancy.All(ctx)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) err
 		return err
 	}
 	fmt.Fprintf(out.stderr, "dumping the database, with %d workspaces\n", len(entries))
-	return b.db.Admin(ctx, func(tx pgx.Tx) error {
+	return b.DB.Admin(ctx, func(tx pgx.Tx) error {
 		var snapshot string
 		if _, err := tx.Exec(ctx, `set transaction isolation level repeatable read, read only`); err != nil {
 			return err
@@ -293,7 +293,7 @@ func readManifest(folder string) (m manifest, err error) {
 // putBack runs pg_restore in a database that has nothing of Kluis. What it says of roles that are not there is no error: the roles are made afterwards.
 func (r restore) putBack(ctx context.Context, b *base, m manifest, out outputs) error {
 	var there bool
-	err := b.db.Admin(ctx, func(tx pgx.Tx) error {
+	err := b.DB.Admin(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select to_regnamespace('kluis') is not null`).Scan(&there)
 	})
 	if err != nil {
@@ -354,7 +354,7 @@ func (r restore) putBlobsBack(ctx context.Context, m manifest) error {
 
 // compare looks whether every log ends where the manifest says, with the events that lead there.
 func (b *base) compare(ctx context.Context, m manifest) error {
-	return b.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+	return b.DB.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		for _, w := range m.Workspaces {
 			var position, events int64
 			var last uuid.UUID
@@ -374,7 +374,7 @@ func (b *base) compare(ctx context.Context, m manifest) error {
 
 // adminURL is the address of the login that reads and makes everything in the database, and Postgres' major version.
 func (b *base) adminURL(ctx context.Context) (address string, major int, err error) {
-	err = b.db.Admin(ctx, func(tx pgx.Tx) error {
+	err = b.DB.Admin(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select current_setting('server_version_num')::int / 10000`).Scan(&major)
 	})
 	if b.private != nil {
@@ -385,7 +385,7 @@ func (b *base) adminURL(ctx context.Context) (address string, major int, err err
 
 // ownerMayDump lets the owner's role call set_config, which pg_dump does as that role, and gives its name.
 func (b *base) ownerMayDump(ctx context.Context) (owner string, err error) {
-	err = b.db.Admin(ctx, func(tx pgx.Tx) error {
+	err = b.DB.Admin(ctx, func(tx pgx.Tx) error {
 		if owner, err = pg.Owner(ctx, tx); err != nil || b.private != nil {
 			return err
 		}

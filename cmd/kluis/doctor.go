@@ -97,7 +97,7 @@ func (d doctor) Run(ctx context.Context, out outputs) error {
 
 // ask reads one row in the control schema's transaction.
 func (p patient) ask(ctx context.Context, sql string, into ...any) error {
-	return p.b.db.Control(ctx, func(tx pgx.Tx) error {
+	return p.b.DB.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, sql).Scan(into...) //sqlcheck:allow a constant of the caller
 	})
 }
@@ -145,18 +145,18 @@ func (p patient) clock(ctx context.Context) finding {
 }
 
 func (p patient) schema(ctx context.Context) finding {
-	if err := p.b.tenancy.Serves(ctx); err != nil {
+	if err := p.b.Tenancy.Serves(ctx); err != nil {
 		return broken(err, "kluis migrate, or a start, brings it to this program's shape")
 	}
 	return fine("the control schema has this program's shape, or a newer one")
 }
 
 func (p patient) workspaces(ctx context.Context) finding {
-	entries, err := p.b.tenancy.All(ctx)
+	entries, err := p.b.Tenancy.All(ctx)
 	if err != nil {
 		return broken(err, "")
 	}
-	behind, err := p.b.tenancy.Behind(ctx)
+	behind, err := p.b.Tenancy.Behind(ctx)
 	if err != nil {
 		return broken(err, "")
 	}
@@ -167,14 +167,14 @@ func (p patient) workspaces(ctx context.Context) finding {
 }
 
 func (p patient) isolation(ctx context.Context) finding {
-	if err := p.b.tenancy.SelfTest(ctx); err != nil {
+	if err := p.b.Tenancy.SelfTest(ctx); err != nil {
 		return broken(err, "")
 	}
 	return fine("no role, grant or membership lets one workspace reach another")
 }
 
 func (p patient) setConfigRight(ctx context.Context) finding {
-	open, run, err := p.b.tenancy.SetConfigOpen(ctx)
+	open, run, err := p.b.Tenancy.SetConfigOpen(ctx)
 	if err != nil {
 		return broken(err, "")
 	}
