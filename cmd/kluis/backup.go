@@ -35,6 +35,7 @@ import (
 // are there, unless they were deleted meanwhile.
 type backup struct {
 	settings
+	outside
 	NoBlobs bool   `name:"no-blobs" help:"Leave the bytes of attachments out, as when the bucket keeps versions of its own."`
 	Folder  string `arg:"" help:"Where to write it: a folder that is not there, or empty."`
 }
@@ -155,7 +156,7 @@ func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) err
 
 // copyBlobs copies the bytes of attachments.
 func (k backup) copyBlobs(ctx context.Context, out outputs, m *manifest) (n int, err error) {
-	store, err := blob.Open(ctx, k.blobs())
+	store, err := k.blobStore(ctx, k.Data)
 	if err != nil {
 		return 0, err
 	}
@@ -219,6 +220,7 @@ func sum(path string) (e entry, err error) {
 // restore is `kluis restore`.
 type restore struct {
 	settings
+	outside
 	Folder string `arg:"" help:"What kluis backup wrote."`
 }
 
@@ -327,7 +329,7 @@ func (r restore) putBack(ctx context.Context, b *base, m manifest, out outputs) 
 var noRole = regexp.MustCompile(`role "[^"]+" does not exist`)
 
 func (r restore) putBlobsBack(ctx context.Context, m manifest) error {
-	store, err := blob.Open(ctx, r.blobs())
+	store, err := r.blobStore(ctx, r.Data)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,15 @@ func (o outside) blobURL(data string) (string, error) {
 	return o.BlobURL, nil
 }
 
+// blobStore opens the store for a command that is over soon.
+func (o outside) blobStore(ctx context.Context, data string) (blob.Store, error) {
+	address, err := o.blobURL(data)
+	if err != nil {
+		return nil, err
+	}
+	return blob.Open(ctx, address)
+}
+
 // openBlobs opens the store of blobs. One that cannot be reached keeps nobody from serving: attachments alone are not available until it can be.
 func (c checked) openBlobs(ctx context.Context, log *slog.Logger) (blob.Store, error) {
 	store, err := blob.Open(ctx, c.blobURL)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/kluis-eu/kluis/internal/blob"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pgserver"
@@ -210,7 +209,7 @@ func (p patient) keyFile(context.Context) finding {
 }
 
 func (p patient) blobStore(ctx context.Context) finding {
-	store, err := blob.Open(ctx, p.blobs())
+	store, err := p.blobStore(ctx, p.Data)
 	if err == nil {
 		err = store.Reach(ctx)
 	}

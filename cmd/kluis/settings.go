@@ -21,7 +21,6 @@ type settings struct {
 	Data        string     `env:"KLUIS_DATA" default:"./data" help:"Folder of the private Postgres, keys, blobs, and outgoing mail of a first start."`
 	Keys        string     `env:"KLUIS_KEYS" placeholder:"FILE" help:"File of Fernet keys, one a line, the first encrypts; default $$KLUIS_DATA/keys."`
 	KeysInline  string     `name:"keys-inline" env:"KLUIS_KEYS_INLINE" placeholder:"KEYS" help:"The keys themselves, comma separated, instead of the file."`
-	BlobURL     string     `name:"blob-url" env:"KLUIS_BLOB_URL" placeholder:"URL" help:"Where the bytes of attachments are: file:///folder or s3://bucket?endpoint=...&region=...; default file://$$KLUIS_DATA/blobs."`
 	Log         slog.Level `env:"KLUIS_LOG" default:"info" help:"Level of the log: debug, info, warn or error. It is JSON lines on stderr."`
 }
 
@@ -35,15 +34,6 @@ func (s settings) keysFile() string {
 		return s.Keys
 	}
 	return filepath.Join(s.Data, "keys")
-}
-
-// blobs names the store of what is too large for the database.
-func (s settings) blobs() string {
-	folder, err := filepath.Abs(filepath.Join(s.Data, "blobs"))
-	if s.BlobURL != "" || err != nil {
-		return s.BlobURL
-	}
-	return "file://" + folder
 }
 
 // loadRestoredKeys loads the keys of a backup, which are not in it.
