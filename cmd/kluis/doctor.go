@@ -59,7 +59,7 @@ var checkups = []struct {
 	{"set_config", patient.setConfigRight},
 	{"keys", patient.keysOpen},
 	{"key file", patient.keyFile},
-	{"blobs", patient.blobStore},
+	{"blobs", patient.blobs},
 	{"mail", patient.mails},
 	{"public URL", patient.address},
 	{"backups", patient.backups},
@@ -208,7 +208,7 @@ func (p patient) keyFile(context.Context) finding {
 	return finding{note, p.keysFile(), "is there a copy elsewhere? No backup has the keys"}
 }
 
-func (p patient) blobStore(ctx context.Context) finding {
+func (p patient) blobs(ctx context.Context) finding {
 	store, err := p.blobStore(ctx, p.Data)
 	if err == nil {
 		err = store.Reach(ctx)
