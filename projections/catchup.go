@@ -173,6 +173,7 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait ti
 	var mark Mark
 	var records []domain.Record
 	err := tx.Run(ctx,
+		byKey(),
 		lockFor(wait),
 		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&mark.Position, &mark.Roster, &mark.Shape, &mark.Oldest),
 		pg.Exec(`select position from head`).Scan(&mark.Head),
@@ -205,6 +206,10 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait ti
 	telemetry.FoldLag.Observe(time.Since(records[0].At).Seconds())
 	return step{mark: mark, events: len(records)}, nil
 }
+
+// byKey has rows found by their keys from here on. Postgres plans each statement of a fold once, perhaps when a table is empty, and would go on
+// to read all of it for every page.
+func byKey() pg.Statement { return pg.Exec(`set local enable_seqscan = off`) }
 
 // lockFor bounds the wait for locks from here on by about d, and by a second: whoever waits longer asks again. A setting takes no
 // parameter.
