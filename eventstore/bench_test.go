@@ -3,8 +3,10 @@ package eventstore_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,32 +14,51 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // BenchmarkAppend compares appends with the rate of plain one-row-per-commit inserts, without any order or
-// check, through the same pool on the same server, in the same run: the two take turns, and the ratio is
+// check, through as many connections on the same server, in the same run: the two take turns, and the ratio is
 // the median of the rounds. Each append is a command as the program sends it: one event on a stream of its
-// own, and a guard on the roster.
+// own, and a guard on the roster. Over many workspaces each append is of one chosen at random: evenly, or as Zipf has it, so that
+// a few have most of them. KLUIS_BENCH_WORKSPACES is how many there are at most, 1000 unless set.
 func BenchmarkAppend(b *testing.B) {
 	f := newFixture(b)
-	plain := plainTable(b, f)
-	var workspaces []pg.Workspace
-	for range 256 {
-		w := f.workspace(b)
-		if _, err := f.store.Append(context.Background(), w, write("roster", 0, "founded")); err != nil {
-			b.Fatal(err)
-		}
-		workspaces = append(workspaces, w)
+	db, err := pg.Open(context.Background(), f.url, benchConns)
+	if err != nil {
+		b.Fatal(err)
 	}
-	for _, c := range []struct{ workspaces, writers int }{{1, 1}, {1, 32}, {1, 128}, {256, 256}} {
-		b.Run(fmt.Sprintf("workspaces=%d/writers=%d", c.workspaces, c.writers), func(b *testing.B) {
+	b.Cleanup(db.Close)
+	store := eventstore.New(db, eventstore.NewBell())
+	b.Cleanup(store.Close)
+	plain := plainTable(b, f)
+	most := 1000
+	if text := os.Getenv("KLUIS_BENCH_WORKSPACES"); text != "" {
+		most, _ = strconv.Atoi(text)
+	}
+	var workspaces []pg.Workspace
+	for _, c := range []struct {
+		workspaces, writers int
+		zipf                bool
+	}{{1, 1, false}, {1, 8, false}, {1, 32, false}, {1, 128, false}, {16, 16, false}, {256, 256, false}, {256, 256, true}, {1000, 256, false}, {1000, 256, true}} {
+		if c.workspaces > most {
+			continue
+		}
+		workspaces = append(workspaces, f.founded(b, c.workspaces-len(workspaces))...)
+		name := fmt.Sprintf("workspaces=%d/writers=%d", c.workspaces, c.writers)
+		if c.zipf {
+			name += "/zipf"
+		}
+		b.Run(name, func(b *testing.B) {
+			choose := chooser(c.workspaces, c.writers, c.zipf)
 			append := func(writer int) error {
 				a := write("task-"+uuid.NewString(), 0, "Something that somebody has to do before the end of the week")
 				a.Actor, a.Guards = uuid.New(), []eventstore.Guard{{Stream: "roster", Version: 1}}
-				_, err := f.store.Append(context.Background(), workspaces[writer%c.workspaces], a)
+				_, err := store.Append(context.Background(), workspaces[choose(writer)], a)
 				return err
 			}
 			for b.Loop() {
@@ -49,6 +70,42 @@ func BenchmarkAppend(b *testing.B) {
 			}
 		})
 	}
+}
+
+// benchConns are those of a process, for what is measured and for its baseline.
+const benchConns = 20
+
+// chooser gives the workspace of each writer's next append.
+func chooser(workspaces, writers int, zipf bool) func(writer int) int {
+	each := make([]func() int, writers)
+	for i := range each {
+		random := rand.New(rand.NewPCG(uint64(i), 1))
+		each[i] = func() int { return random.IntN(workspaces) }
+		if zipf {
+			z := rand.NewZipf(random, 1.1, 1, uint64(workspaces-1))
+			each[i] = func() int { return int(z.Uint64()) }
+		}
+	}
+	return func(writer int) int { return each[writer]() }
+}
+
+// founded makes n workspaces with a roster, a few at once.
+func (f *fixture) founded(b *testing.B, n int) []pg.Workspace {
+	b.Helper()
+	made := make([]pg.Workspace, max(n, 0))
+	var group errgroup.Group
+	group.SetLimit(4)
+	for i := range made {
+		group.Go(func() error {
+			made[i] = f.workspace(b)
+			_, err := f.store.Append(context.Background(), made[i], write("roster", 0, "founded"))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	return made
 }
 
 // plainTable gives the baseline: a table with the columns and the indexes of event.
@@ -63,7 +120,13 @@ func plainTable(b *testing.B, f *fixture) func(int) error {
 	}); err != nil {
 		b.Fatal(err)
 	}
-	pool := f.db.Pool()
+	config := f.db.Pool().Config()
+	config.MaxConns = benchConns
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
 	return func(int) error {
 		_, err := pool.Exec(ctx, `insert into plain.event (id, stream, version, type, at, actor, data) values ($1, $2, 1, 'thing.done', $3, $4, $5)`,
 			uuid.New(), "task-"+uuid.NewString(), time.Now(), uuid.New(), string(event("Something that somebody has to do before the end of the week").Data))
@@ -81,7 +144,7 @@ func compare(t testing.TB, writers int, a, b func(writer int) error) (ratio, rat
 	rate(t, writers, turn/2, a) // warm
 	rate(t, writers, turn/2, b)
 	var ratios, as, bs []float64
-	for range 5 {
+	for range 3 {
 		x, y := rate(t, writers, turn, a), rate(t, writers, turn, b)
 		ratios, as, bs = append(ratios, x/y), append(as, x), append(bs, y)
 	}

@@ -62,7 +62,7 @@ type process struct {
 }
 
 // newSite makes a migrated database without processes.
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	url := pgtest.Clone(t, "promises", func(url string) error {
 		db, err := pg.Open(context.Background(), url, 2)
@@ -99,13 +99,13 @@ func newProcesses(t *testing.T, n int, background bool) []*process {
 // patient is a bound on catching up that tests do not reach.
 const patient = 30 * time.Second
 
-func (s *site) newProcess(t *testing.T, background bool) *process {
+func (s *site) newProcess(t testing.TB, background bool) *process {
 	t.Helper()
 	return s.newBoundProcess(t, background, patient)
 }
 
 // newBoundProcess is newProcess with a bound on how long reads catch up.
-func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duration) *process {
+func (s *site) newBoundProcess(t testing.TB, background bool, bound time.Duration) *process {
 	t.Helper()
 	p := &process{site: s, log: &logBuffer{}, background: background}
 	log := slog.New(slog.NewJSONHandler(p.log, nil))
@@ -135,10 +135,13 @@ func (s *site) newBoundProcess(t *testing.T, background bool, bound time.Duratio
 	return p
 }
 
+// processConns are the connections of a process.
+const processConns = 12
+
 // open makes the program, with cheap passwords and without limits.
-func (p *process) open(t *testing.T, log *slog.Logger, bound time.Duration) {
+func (p *process) open(t testing.TB, log *slog.Logger, bound time.Duration) {
 	t.Helper()
-	p.db = must(pg.Open(context.Background(), p.site.url, 12))
+	p.db = must(pg.Open(context.Background(), p.site.url, processConns))
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
 	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
 		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept},
@@ -157,7 +160,7 @@ func must[T any](v T, err error) T {
 }
 
 // checkLog looks for what must never be in a log: failures that we do not know, and secrets.
-func (p *process) checkLog(t *testing.T) {
+func (p *process) checkLog(t testing.TB) {
 	t.Helper()
 	text := p.log.String()
 	for line := range strings.Lines(text) {
