@@ -295,3 +295,35 @@ func TestHolderIsKilled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Statements of a fold are planned once, maybe while the tables are empty; and still no page reads a whole table.
+func TestFoldsFindRowsByTheirKeys(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	by := p.found(t)
+	if _, err := p.CatchUp(t.Context(), by.Workspace); err != nil {
+		t.Fatal(err)
+	}
+	p.history(t, by, 4000) // of which pages change tasks of pages before
+	if mark, err := p.CatchUp(t.Context(), by.Workspace); err != nil || mark.Behind() != 0 {
+		t.Fatalf("%+v, %v", mark, err)
+	}
+	p.db.Lane(by.Workspace).Reset() // connections say what they did at their end
+	admin := p.superuser(t)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var byKey, all int64
+		if err := admin.QueryRow(t.Context(), `select coalesce(idx_tup_fetch, 0), seq_tup_read from pg_stat_user_tables where schemaname = $1 and relname = 'task'`,
+			by.Workspace.Schema()).Scan(&byKey, &all); err != nil {
+			t.Fatal(err)
+		}
+		if all > 0 {
+			t.Fatalf("%d rows were read in passing", all)
+		}
+		if byKey > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("no row was found by its key")
+		}
+	}
+}
