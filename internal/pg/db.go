@@ -131,6 +131,30 @@ func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 // Lane is the pool whose connections serve a workspace, and others that share them: for what counts or closes connections.
 func (db *DB) Lane(w Workspace) *pgxpool.Pool { return db.lane(w).pool }
 
+// Stat is what became of the connections of a process, those of the lanes and of the owner among them.
+type Stat struct {
+	Used, Idle, Max int32
+	Waits           int64         // transactions that had to wait for one since the start
+	Waited          time.Duration // all of them together
+}
+
+// Stat sums all pools.
+func (db *DB) Stat() (sum Stat) {
+	pools := []*pgxpool.Pool{db.pool}
+	if db.Separate() {
+		pools = append(pools, db.owner)
+	}
+	for _, l := range db.lanes {
+		pools = append(pools, l.pool)
+	}
+	for _, p := range pools {
+		s := p.Stat()
+		sum.Used, sum.Idle, sum.Max = sum.Used+s.AcquiredConns(), sum.Idle+s.IdleConns(), sum.Max+s.MaxConns()
+		sum.Waits, sum.Waited = sum.Waits+s.EmptyAcquireCount(), sum.Waited+s.EmptyAcquireWaitTime()
+	}
+	return sum
+}
+
 // Pooled tells whether a pooler in transaction mode stands between us and Postgres, where transactions are few.
 func (db *DB) Pooled() bool { return db.pooler }
 

@@ -68,7 +68,7 @@ func (s Statement) Queue(batch *pgx.Batch) { s.queue(batch, s.sql) }
 
 // queue adds the statement by its text, or by the name under which it is prepared.
 func (s Statement) queue(batch *pgx.Batch, name string) {
-	queued := batch.Queue(name, s.args...)
+	queued := batch.Queue(name, s.args...) //sqlcheck:allow the text that Exec and its like were given, or its name
 	if s.read != nil {
 		queued.Query(s.read)
 	}
