@@ -137,7 +137,9 @@ func (i *importer) run(ctx context.Context) error {
 			}
 		}()
 		for action, err := range i.Actions {
-			i.count(func(n *ImportCounts) { n.Actions++ })
+			if action.Do != imports.SayPerson { // that is nothing that was done
+				i.count(func(n *ImportCounts) { n.Actions++ })
+			}
 			if err == nil {
 				err = i.dispatch(ctx, action, queues)
 			}
@@ -266,9 +268,12 @@ func patiently(ctx context.Context, do func() error) error {
 
 // dispatch finds what an action needs, and hands it to a worker.
 func (i *importer) dispatch(ctx context.Context, a imports.Action, queues []chan job) error {
+	if _, known := i.people[a.By.Code]; known && a.Do == imports.SayPerson {
+		return unimportable("a line before is about the person %q: say before it who that is", a.By.Code)
+	}
 	j := job{Action: a}
 	var err error
-	if j.by, err = i.person(ctx, a.By, a); err != nil {
+	if j.by, err = i.person(ctx, a.By, a); err != nil || a.Do == imports.SayPerson {
 		return err
 	}
 	route := a.Task

@@ -124,6 +124,32 @@ func TestImportAgain(t *testing.T) {
 	}
 }
 
+// A line says who a code is: the member who has the address, however it is written, or a placeholder with the name. It is no action, and comes
+// before those of the person.
+func TestImportOfPeople(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	bob := ada.member(t, "member")
+	counts, rejects := ada.imports(t, fmt.Sprintf(`{"do":"person","actor":"p1","name":"Robert","email":%q}
+{"do":"person","actor":"p2","name":"Zoë","email":"nobody@one.example"}
+{"do":"person","actor":"p4","name":"Nobody's address","email":"@"}
+`, strings.ToUpper(bob.email))+history+`{"do":"person","actor":"p2","name":"Late"}`)
+	late := `16 not_importable: a line before is about the person "p2": say before it who that is`
+	if counts.Actions != 12 || counts.People != 2 || len(rejects) != 5 || !slices.Contains(rejects, late) {
+		t.Errorf("%+v, %q", counts, rejects)
+	}
+	tasks := ada.tasks(t)
+	if tasks["Parent"].CreatedBy != bob.id {
+		t.Errorf("%+v is not by %s", tasks["Parent"], bob.id)
+	}
+	author := ok2(projections.Members.Get(t.Context(), h.Views, ada.actor(t), tasks["Child"].CreatedBy))
+	people := ok(h.OpenMembers(t.Context(), ada.in, []domain.Member{author}))
+	if author.Status != domain.Placeholder || people[author.ID].FullName != "Zoë" {
+		t.Errorf("%+v, %+v", author, people)
+	}
+}
+
 // A placeholder whom somebody invites is the member who did all that.
 func TestPlaceholderIsClaimed(t *testing.T) {
 	t.Parallel()

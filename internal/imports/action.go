@@ -43,6 +43,7 @@ type Do string
 
 // What an action can do, and what it has besides At, By and Task.
 const (
+	SayPerson   Do = "person"       // nothing, and neither At nor Task: it says who By is, for the actions after it
 	CreateTask  Do = "task.create"  // Title and all that a task has
 	SetStatus   Do = "task.status"  // Status
 	AddComment  Do = "comment.add"  // ID, Body

@@ -28,6 +28,10 @@ func told(t *testing.T, text string, o Options) (lines []string) {
 				line += " " + name + "=" + value
 			}
 		}
+		if a.Do == SayPerson {
+			add("name", a.By.Name)
+			add("email", a.By.Email)
+		}
 		add("id", a.ID)
 		add("title", a.Title)
 		if a.Body != nil {
@@ -75,18 +79,23 @@ func TestTracker(t *testing.T) {
 {"at":7,"org":"a"}
 ` + "{\"org\":\"a\xff\"}\n" + `{"title":"` + strings.Repeat("x", maxLine) + `"}
 {"at":"2011-08-19T09:00:00Z","org":"a","actor":"p1","do":"comment.add","task":"T-1","comment":"C-1","body":""}
+{"org":"a","actor":"p3","do":"person","name":"Zoë","email":"zoe@a.example"}
+{"org":"a","do":"person","name":"Nobody"}
+{"org":"b","actor":"p3","do":"person","name":"Other org"}
 {"at":"2011-08-19T09:00:00Z","org":"a","actor":"p`
 	same(t, told(t, file, Options{Format: "tracker", Org: "a"}),
 		`1 2011-08-19T08:13:00Z task.create T-1 by p1 title=One assignee=p2 tags=bug|x estimate=60`,
 		`4 2011-08-19T08:15:00Z time.log T-1 by p1 start=2011-08-19T08:00:00Z minutes=15 activity=Misc`,
-		`5 rejected: what it does is "task.explode", and not one of task.create, task.status, comment.add, comment.edit, time.log`,
+		`5 rejected: what it does is "task.explode", and not one of person, task.create, task.status, comment.add, comment.edit, time.log`,
 		`6 rejected: comment.add needs "actor"`,
 		`7 rejected: the line is no JSON object of an action: a time is not one such as 2006-01-02T15:04:05Z`,
 		`8 rejected: the line is no JSON object of an action: Time.UnmarshalJSON: input is not a JSON string`,
 		`9 rejected: the line is not UTF-8`,
 		`10 rejected: the line is longer than 1048576 bytes`,
 		`11 2011-08-19T09:00:00Z comment.add T-1 by p1 id=C-1 body=""`,
-		`12 rejected: the line is no JSON object of an action: unexpected end of JSON input`,
+		`12 0001-01-01T00:00:00Z person  by p3 name=Zoë email=zoe@a.example`,
+		`13 rejected: person needs "actor"`,
+		`15 rejected: the line is no JSON object of an action: unexpected end of JSON input`,
 	)
 }
 

@@ -23,6 +23,9 @@ type trackerLine struct {
 	Do    Do        `json:"do"`
 	Task  string    `json:"task"`
 
+	Name  string `json:"name"`
+	Email string `json:"email"`
+
 	Title      string   `json:"title"`
 	Kind       string   `json:"kind"`
 	Project    string   `json:"project"`
@@ -103,7 +106,7 @@ func trackerAction(number int, line []byte, whole bool, org string) (a Action, i
 	if org != "" && t.Org != org {
 		return a, false, nil
 	}
-	a = Action{Line: number, At: t.At, By: Person{Code: t.Actor}, Do: t.Do, Task: t.Task, ID: t.Comment, Title: t.Title, Body: t.Body, Status: t.Status,
+	a = Action{Line: number, At: t.At, By: Person{t.Actor, t.Name, t.Email}, Do: t.Do, Task: t.Task, ID: t.Comment, Title: t.Title, Body: t.Body, Status: t.Status,
 		Priority: t.Priority, Project: t.Project, Parent: t.Parent, Tags: tags(append(append([]string{t.Kind}, t.Tags...), t.Components...)...),
 		Estimate: t.Estimate, Start: t.Start, Activity: t.Activity}
 	if t.Assignee != "" {
@@ -119,6 +122,10 @@ func trackerAction(number int, line []byte, whole bool, org string) (a Action, i
 func (a Action) check() *Reject {
 	lacks := ""
 	switch {
+	case a.Do == SayPerson:
+		if a.By.Code == "" {
+			lacks = "actor"
+		}
 	case a.Task == "":
 		lacks = "task"
 	case a.At.IsZero():
@@ -140,10 +147,10 @@ func (a Action) check() *Reject {
 		return rejected(a.Line, "%s needs %q", a.Do, lacks)
 	}
 	switch a.Do {
-	case CreateTask, SetStatus, AddComment, EditComment, LogTime:
+	case SayPerson, CreateTask, SetStatus, AddComment, EditComment, LogTime:
 		return nil
 	}
-	return rejected(a.Line, "what it does is %q, and not one of task.create, task.status, comment.add, comment.edit, time.log", a.Do)
+	return rejected(a.Line, "what it does is %q, and not one of person, task.create, task.status, comment.add, comment.edit, time.log", a.Do)
 }
 
 // unmarshalling says what is wrong without the name of a struct of ours.
