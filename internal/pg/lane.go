@@ -56,7 +56,7 @@ func newLanes(ctx context.Context, config *pgxpool.Config, pooler bool, n int) (
 
 // lane is the one that a workspace keeps to, by the random end of its id.
 func (db *DB) lane(w Workspace) *lane {
-	return db.lanes[binary.BigEndian.Uint32(w.ID[12:])%uint32(len(db.lanes))] //nolint:gosec // a handful
+	return db.lanes[binary.BigEndian.Uint32(w.ID[12:])%uint32(len(db.lanes))]
 }
 
 // acquire waits for a connection of the workspace's share. The caller gives it back.
