@@ -14,14 +14,14 @@ type demo struct {
 	URL     string `default:"http://127.0.0.1:8080" env:"KLUIS_PUBLIC_URL" help:"The running server."`
 	Data    string `env:"KLUIS_DATA" default:"./data" help:"Its data folder, for the codes in its outgoing mails."`
 	Mail    string `placeholder:"DIR" help:"The folder of its outgoing mails; default mail in --data."`
-	Workers int    `default:"8" help:"Requests under way at once."`
-	Allow   bool   `name:"allow-refusals" help:"Commands that the server refuses are listed all the same, and the exit status is 0."`
+	Workers int    `default:"8" help:"Requests, and imports, under way at once."`
+	Allow   bool   `name:"allow-refusals" help:"Lines that cannot be imported are listed all the same, and the exit status is 0."`
 }
 
 func (d demo) Run(ctx context.Context, out outputs) error {
 	if d.Mail == "" {
 		d.Mail = filepath.Join(d.Data, "mail")
 	}
-	_, err := play.Run(ctx, play.Options{URL: d.URL, File: d.File, In: os.Stdin, Mail: d.Mail, Out: out.stdout, Workers: d.Workers, Refusals: d.Allow})
+	_, err := play.Run(ctx, play.Options{URL: d.URL, File: d.File, In: os.Stdin, Mail: d.Mail, Out: out.stdout, Workers: d.Workers, Rejects: d.Allow})
 	return err
 }

@@ -63,7 +63,7 @@ type program struct {
 	Restored  restored   `cmd:"" help:"Run once after a backup was put back, before serve: a new epoch of every log begins, and sessions, API tokens, codes and mails of the backup end."`
 	Keys      keys       `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`
 	Import    importFile `cmd:"" help:"Import what another tracker exported, through a running server. It can be run again: nothing is imported twice."`
-	Demo      demo       `cmd:"" help:"Play a file of actions through the HTTP API of a running server."`
+	Demo      demo       `cmd:"" help:"Import a file of actions into a running server, as the workspaces and people in it, and count what is there."`
 	Version   printer    `cmd:"" help:"Print the version."`
 }
 

@@ -11,96 +11,76 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Found is what reading a workspace back gave, beside what was acknowledged.
-type Found struct {
-	Tasks, Comments             int      // that the server has
-	TasksWanted, CommentsWanted int      // that it acknowledged
-	Wrong                       []string // the first few differences
-}
-
-// maxWrong is how many differences of a workspace are told.
-const maxWrong = 5
-
+// listed is what the demo reads of a thing in a list.
 type listed struct {
-	ID     string `json:"id"`
-	Status string `json:"status"`
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`    // of a tag
+	Status   string    `json:"status"`  // of a task
+	TagIDs   []string  `json:"tag_ids"` // of a task
+	MemberID string    `json:"member_id"`
+	Start    time.Time `json:"start"`
+	Minutes  int       `json:"minutes"`
 }
 
-// check reads a workspace back through its lists, and compares it with what the server acknowledged: each task once,
-// with its status, each comment once, and nothing else.
-func (c *client) check(ctx context.Context, w *workspace) (f Found, err error) {
-	wanted := map[string]*task{}
-	for _, t := range w.tasks {
-		if t.id != "" {
-			wanted[t.id] = t
-			f.CommentsWanted += t.count
-		}
+// count counts what the lists of a workspace have.
+func (c *client) count(ctx context.Context, w *workspace) (counts, error) {
+	found := counts{}
+	tags, err := c.list(ctx, "/api/tags", w.admin.token)
+	if err != nil {
+		return nil, err
 	}
-	f.TasksWanted = len(wanted)
+	called := map[string]string{}
+	for _, tag := range tags {
+		called[tag.ID] = tag.Name
+	}
 	tasks, err := c.list(ctx, "/api/tasks", w.admin.token)
 	if err != nil {
-		return f, err
+		return nil, err
 	}
-	f.Tasks = len(tasks)
-	seen := map[string]bool{}
-	for _, t := range tasks {
-		switch known := wanted[t.ID]; {
-		case known == nil:
-			f.wrong("task %s is there, and was not acknowledged", t.ID)
-		case seen[t.ID]:
-			f.wrong("task %s is in the list twice", t.ID)
-		case known.status != t.Status:
-			f.wrong("task %s is %s, acknowledged was %s", t.ID, t.Status, known.status)
+	for _, task := range tasks {
+		found[what{"tasks", task.Status}]++
+		var names []string
+		for _, id := range task.TagIDs {
+			names = append(names, called[id])
 		}
-		seen[t.ID] = true
+		found.tags(names)
 	}
-	for id := range wanted {
-		if !seen[id] {
-			f.wrong("task %s was acknowledged, and is not there", id)
-		}
+	entries, err := c.list(ctx, "/api/time-entries", w.admin.token)
+	if err != nil {
+		return nil, err
 	}
-	return f, c.checkComments(ctx, w, wanted, &f)
+	codes := map[string]string{}
+	for code, person := range w.people {
+		codes[person.id] = code
+	}
+	for _, entry := range entries {
+		found.minutes(codes[entry.MemberID], entry.Start, entry.Minutes)
+	}
+	comments, err := c.countComments(ctx, w, tasks)
+	if comments > 0 {
+		found[what{"comments", ""}] = comments
+	}
+	return found, err
 }
 
-// checkComments reads the comments of every task, in turn as each of the members: one alone may be limited.
-func (c *client) checkComments(ctx context.Context, w *workspace, wanted map[string]*task, f *Found) error {
+// countComments reads the comments of every task, in turn as each of the members: one alone may be limited.
+func (c *client) countComments(ctx context.Context, w *workspace, tasks []listed) (int, error) {
 	tokens := []string{w.admin.token}
 	for _, p := range w.people {
 		tokens = append(tokens, p.token)
 	}
-	type count struct {
-		id          string
-		found, want int
-	}
-	counts := make(chan count, len(wanted))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * cap(c.slots))
-	var turn atomic.Int64
-	for id, t := range wanted {
+	var count atomic.Int64
+	for i, task := range tasks {
 		group.Go(func() error {
-			token := tokens[int(turn.Add(1))%len(tokens)]
-			comments, err := c.list(ctx, "/api/tasks/"+id+"/comments", token)
-			counts <- count{id, len(comments), t.count}
+			comments, err := c.list(ctx, "/api/tasks/"+task.ID+"/comments", tokens[i%len(tokens)])
+			count.Add(int64(len(comments)))
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	close(counts)
-	for n := range counts {
-		f.Comments += n.found
-		if n.found != n.want {
-			f.wrong("task %s has %d comments, acknowledged were %d", n.id, n.found, n.want)
-		}
-	}
-	return nil
-}
-
-func (f *Found) wrong(format string, args ...any) {
-	if len(f.Wrong) < maxWrong {
-		f.Wrong = append(f.Wrong, fmt.Sprintf(format, args...))
-	}
+	err := group.Wait()
+	return int(count.Load()), err
 }
 
 // list reads all pages of a list.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -17,10 +18,12 @@ type client struct {
 	http     *http.Client
 	slots    chan struct{} // held while a request is under way, and not while one waits to be sent again
 	patience time.Duration // how long a request is sent again before the demo gives up
-	tally    *tally
+
+	mu    sync.Mutex
+	again map[string]int // requests that were sent again, by the reason
 }
 
-func newClient(o Options, t *tally) *client {
+func newClient(o Options) *client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = o.Workers
 	return &client{
@@ -29,8 +32,14 @@ func newClient(o Options, t *tally) *client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		slots:    make(chan struct{}, o.Workers),
 		patience: o.Patience,
-		tally:    t,
+		again:    map[string]int{},
 	}
+}
+
+func (c *client) sentAgain(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again[why]++
 }
 
 // request is what is asked of the server.
@@ -47,8 +56,7 @@ type answer struct {
 	status   int
 	header   http.Header
 	body     []byte
-	took     time.Duration // of the attempt that was answered
-	attempts int           // how often it was sent
+	attempts int // how often it was sent
 }
 
 // send gives the server's answer, good or bad. While there is none, or one that says "later", it sends the request
@@ -81,7 +89,7 @@ func (c *client) send(ctx context.Context, r request) (answer, error) {
 		if r.once && a.status == 0 || wait > longestWait || time.Since(start)+wait > c.patience+turns {
 			return a, &unansweredError{r.method, r.path, wait, err}
 		}
-		c.tally.again(why)
+		c.sentAgain(why)
 		if err := sleep(ctx, wait); err != nil {
 			return a, err
 		}
@@ -126,7 +134,6 @@ func (c *client) try(ctx context.Context, r request, body []byte) (answer, error
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
-	start := time.Now()
 	response, err := c.http.Do(req)
 	if err != nil {
 		return answer{}, err
@@ -134,7 +141,6 @@ func (c *client) try(ctx context.Context, r request, body []byte) (answer, error
 	defer response.Body.Close()
 	a := answer{status: response.StatusCode, header: response.Header}
 	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	a.took = time.Since(start)
 	if err != nil { // broken off: as good as none
 		return answer{}, err
 	}

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +26,7 @@ func misbehaving(t *testing.T, patience time.Duration, answers ...func(http.Resp
 		answers[min(len(asked), len(answers))-1](w)
 	}))
 	t.Cleanup(server.Close)
-	return newClient(Options{URL: server.URL, Workers: 2, Patience: patience}, newTally()), func() []*http.Request {
+	return newClient(Options{URL: server.URL, Workers: 2, Patience: patience}), func() []*http.Request {
 		mu.Lock()
 		defer mu.Unlock()
 		return asked
@@ -67,8 +66,8 @@ func TestSentAgainWithTheSameKey(t *testing.T) {
 		t.Errorf("Retry-After was not waited for: %s", took)
 	}
 	for _, why := range []string{"connection lost", "503 busy", "409 idempotency_key_in_use", "502", "429 too_many_requests signup_ip"} {
-		if c.tally.Again[why] != 1 {
-			t.Errorf("%s: %v", why, c.tally.Again)
+		if c.again[why] != 1 {
+			t.Errorf("%s: %v", why, c.again)
 		}
 	}
 }
@@ -126,11 +125,11 @@ func TestRetryAfter(t *testing.T) {
 
 func TestNoKluis(t *testing.T) {
 	c, _ := misbehaving(t, time.Minute, says(200, "", ""))
-	if _, err := c.paths(t.Context()); err == nil || !strings.Contains(err.Error(), "is no Kluis") {
+	if err := c.isKluis(t.Context()); err == nil || !strings.Contains(err.Error(), "is no Kluis") {
 		t.Error(err)
 	}
 	c.base = "http://127.0.0.1:1"
-	if _, err := c.paths(t.Context()); err == nil || !strings.Contains(err.Error(), "make run") {
+	if err := c.isKluis(t.Context()); err == nil || !strings.Contains(err.Error(), "make run") {
 		t.Error(err)
 	}
 	for _, url := range []string{"", "127.0.0.1:8080", "ftp://x", "http://"} {
@@ -138,13 +137,4 @@ func TestNoKluis(t *testing.T) {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
-}
-
-func asJSON(t *testing.T, v any) string {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }

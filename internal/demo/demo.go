@@ -10,7 +10,11 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
+
+const maxWorkers = 1024
 
 // Options is what to play, and where.
 type Options struct {
@@ -19,18 +23,19 @@ type Options struct {
 	In       io.Reader     // read when File is "-"
 	Mail     string        // the folder into which the server writes its mails
 	Out      io.Writer     // progress and summary
-	Workers  int           // requests under way at once; 0 for 8
+	Workers  int           // requests under way at once; 0 for 8, at most 1024
 	Patience time.Duration // how long a request that gets no answer is sent again; 0 for two minutes
-	Refusals bool          // commands that the server refuses are no error
+	Rejects  bool          // lines that cannot be imported are no error
 }
 
-// ErrDiffers says that what was read back is not what was acknowledged.
-var ErrDiffers = errors.New("the server does not have what it acknowledged")
+// ErrDiffers says that the server's lists do not have what the file says.
+var ErrDiffers = errors.New("the server does not have what the file says")
 
-// ErrRefused says that the server refused commands of the file, and not rightly.
-var ErrRefused = errors.New("the server refused commands of the file: the summary lists them")
+// ErrRejected says that the import rejected lines of the file.
+var ErrRejected = errors.New("lines of the file cannot be imported: the summary lists them")
 
-// Run plays a file. It prints the summary that it gives, also of a run that breaks off in the middle. The file is checked first: nothing is sent of one that has a mistake.
+// Run plays a file. It prints the summary that it gives, also of a run that breaks off in the middle. The file is read first: nothing is sent of one in
+// which a line does not say whose it is.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := o.complete(); err != nil {
 		return Summary{}, err
@@ -44,10 +49,8 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	r := run{Options: o, file: file, plan: planned, tally: newTally()}
-	r.client = newClient(o, r.tally)
-	paths, err := r.client.paths(ctx)
-	if err != nil {
+	r := run{Options: o, file: file, plan: planned, client: newClient(o)}
+	if err := r.client.isKluis(ctx); err != nil {
 		return Summary{}, err
 	}
 	mails, err := openMailbox(o.Mail)
@@ -58,10 +61,10 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	defer stop()
 	go mails.watch(ctx)
 	r.stage = &stage{client: r.client, mailbox: mails}
-	err = r.perform(ctx, paths)
+	err = r.perform(ctx)
 	s := r.summary()
-	if err == nil && len(s.Refused) > 0 && !o.Refusals {
-		err = ErrRefused
+	if err == nil && s.Rejected > 0 && !o.Rejects {
+		err = ErrRejected
 	}
 	return s, errors.Join(err, s.print(o.Out))
 }
@@ -72,8 +75,8 @@ func (o *Options) complete() error {
 	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" {
 		return fmt.Errorf("%q is not the URL of a server, such as http://127.0.0.1:8080", o.URL)
 	}
-	if o.Workers < 0 || o.Workers > window {
-		return fmt.Errorf("%d requests at once: it must be between 1 and %d", o.Workers, window)
+	if o.Workers < 0 || o.Workers > maxWorkers {
+		return fmt.Errorf("%d requests at once: it must be between 1 and %d", o.Workers, maxWorkers)
 	}
 	if o.Workers == 0 {
 		o.Workers = 8
@@ -87,25 +90,21 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// paths asks the server what it has. This is the first request, and is not sent again: there may be no server.
-func (c *client) paths(ctx context.Context) (map[string]bool, error) {
+// isKluis asks the server what it has. This is the first request, and is not sent again: there may be no server.
+func (c *client) isKluis(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	a, err := c.try(ctx, request{method: "GET", path: "/api/schema/"}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("no server answers at %s (start one with `make run`): %w", c.base, err)
+		return fmt.Errorf("no server answers at %s (start one with `make run`): %w", c.base, err)
 	}
 	var schema struct {
 		Paths map[string]any `json:"paths"`
 	}
-	if a.status != http.StatusOK || json.Unmarshal(a.body, &schema) != nil || schema.Paths["/api/tasks"] == nil {
-		return nil, fmt.Errorf("what answers at %s is no Kluis: GET /api/schema/ gives status %d and no schema with /api/tasks", c.base, a.status)
+	if a.status != http.StatusOK || json.Unmarshal(a.body, &schema) != nil || schema.Paths["/api/import"] == nil {
+		return fmt.Errorf("what answers at %s is no Kluis: GET /api/schema/ gives status %d and no schema with /api/import", c.base, a.status)
 	}
-	paths := map[string]bool{}
-	for path := range schema.Paths {
-		paths[path] = true
-	}
-	return paths, nil
+	return nil
 }
 
 // run is one play from sign-up to check.
@@ -114,53 +113,66 @@ type run struct {
 	file       source
 	plan       plan
 	client     *client
-	tally      *tally
 	stage      *stage
 	workspaces []*workspace
-	took       time.Duration // of the actions alone
-	found      map[*workspace]Found
+	took       time.Duration // of the imports alone
 }
 
-func (r *run) perform(ctx context.Context, paths map[string]bool) error {
+func (r *run) perform(ctx context.Context) error {
 	fmt.Fprintf(r.Out, "Playing %s on %s: actions %s, workspaces %s, people %s\n",
 		r.file.name, r.URL, thousands(r.plan.actions), thousands(len(r.plan.orgs)), thousands(r.plan.people()))
-	byOrg := map[string]*workspace{}
 	for _, o := range r.plan.orgs { // all of them first: the server may limit how many there may be
 		w, err := r.stage.open(ctx, o)
 		if err != nil {
 			return err
 		}
 		r.workspaces = append(r.workspaces, w)
-		byOrg[o.name] = w
 	}
 	people := newProgress(r.Out, "people", r.plan.people())
 	defer people.stop()
 	for _, w := range r.workspaces {
-		if err := r.stage.gather(ctx, w, people.step); err != nil {
+		if err := r.stage.gather(ctx, w, people); err != nil {
 			return err
 		}
 	}
+	if err := r.importAll(ctx); err != nil {
+		return err
+	}
+	return r.compare(ctx)
+}
+
+// importAll imports the histories of all workspaces, several at once.
+func (r *run) importAll(ctx context.Context) error {
 	actions := newProgress(r.Out, "actions", r.plan.actions)
 	defer actions.stop()
 	start := time.Now()
-	p := player{client: r.client, tally: r.tally, paths: paths, workspaces: byOrg, each: actions.step}
-	err := p.play(ctx, r.file)
-	r.took = time.Since(start)
-	if err != nil {
-		return err
+	defer func() { r.took = time.Since(start) }()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(r.Workers)
+	for _, w := range r.workspaces {
+		group.Go(func() (err error) {
+			w.imported, err = r.importHistory(ctx, w, actions)
+			return err
+		})
 	}
-	return r.readBack(ctx)
+	return group.Wait()
 }
 
-func (r *run) readBack(ctx context.Context) (differs error) {
-	r.found = map[*workspace]Found{}
+// compare counts in the file and in the lists of each workspace.
+func (r *run) compare(ctx context.Context) (differs error) {
 	for _, w := range r.workspaces {
-		found, err := r.client.check(ctx, w)
+		rejected := map[int]bool{}
+		for _, reject := range w.rejects() {
+			rejected[reject.Line] = true
+		}
+		wanted, err := r.file.count(w.plan.name, rejected)
 		if err != nil {
+			return err
+		}
+		if w.found, err = r.client.count(ctx, w); err != nil {
 			return fmt.Errorf("org %q: %w", w.plan.name, err)
 		}
-		r.found[w] = found
-		if len(found.Wrong) > 0 {
+		if w.differences = wanted.differences(w.found); len(w.differences) > 0 {
 			differs = ErrDiffers
 		}
 	}

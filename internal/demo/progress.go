@@ -38,16 +38,17 @@ func newProgress(out io.Writer, what string, total int) *progress {
 	return p
 }
 
-// step says that one more is done.
-func (p *progress) step() {
+// add says that n more are done.
+func (p *progress) add(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done++
+	before := p.done
+	p.done += n
 	if p.bar != nil {
-		_ = p.bar.Add(1) // nothing depends on the bar
+		_ = p.bar.Add(n) // nothing depends on the bar
 		return
 	}
-	if tenth := p.done * 10 / p.total; tenth > (p.done-1)*10/p.total {
+	if tenth := p.done * 10 / p.total; tenth > before*10/p.total {
 		fmt.Fprintf(p.out, "%-8s %3d%%  %s of %s\n", p.what, tenth*10, thousands(p.done), thousands(p.total))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"strings"
 )
@@ -17,10 +18,10 @@ import (
 //go:embed sample.ndjson
 var sample string
 
-// source is a file that is read twice: once to check it, once to play it.
+// source is a file that is read several times: to know its people, to import it, and to count in it.
 type source struct {
 	name string
-	file io.ReadSeeker
+	file io.ReaderAt
 	end  func() error
 }
 
@@ -54,23 +55,41 @@ func setAside(in io.Reader) (s source, err error) {
 	return source{"standard input", file, end}, nil
 }
 
-// maxLine is the longest line in bytes. The server takes no texts that would need more.
+// maxLine is the longest line in bytes that is read; the import rejects shorter ones already.
 const maxLine = 8 << 20
 
-// actions reads the file from its beginning, a line at a time. An error, which names its line, is the last thing
-// it gives.
-func (s source) actions() iter.Seq2[action, error] {
-	return func(yield func(action, error) bool) {
-		if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-			yield(action{}, fmt.Errorf("%s: %w", s.name, err))
-			return
-		}
-		lines := bufio.NewScanner(s.file)
+// lines gives the lines of the file, empty ones too. An error is the last thing that it gives.
+func (s source) lines() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		lines := bufio.NewScanner(io.NewSectionReader(s.file, 0, math.MaxInt64))
 		lines.Buffer(make([]byte, 64<<10), maxLine)
 		n := 0
 		for lines.Scan() {
 			n++
-			text := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\ufeff")))
+			if !yield(bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\ufeff"))), nil) {
+				return
+			}
+		}
+		err := lines.Err()
+		if errors.Is(err, bufio.ErrTooLong) {
+			err = fmt.Errorf("longer than %d bytes", maxLine)
+		}
+		if err != nil {
+			yield(nil, s.wrong(n+1, err))
+		}
+	}
+}
+
+// actions gives what the lines are. An error, which names its line, is the last thing that it gives.
+func (s source) actions() iter.Seq2[action, error] {
+	return func(yield func(action, error) bool) {
+		n := 0
+		for text, err := range s.lines() {
+			n++
+			if err != nil {
+				yield(action{}, err)
+				return
+			}
 			if len(text) == 0 {
 				continue
 			}
@@ -83,11 +102,6 @@ func (s source) actions() iter.Seq2[action, error] {
 			if !yield(a, nil) {
 				return
 			}
-		}
-		if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-			yield(action{}, s.wrong(n+1, fmt.Errorf("longer than %d bytes", maxLine)))
-		} else if err != nil {
-			yield(action{}, s.wrong(n+1, err))
 		}
 	}
 }

@@ -13,33 +13,56 @@ import (
 
 // Summary is what a run did.
 type Summary struct {
-	Actions int // in the file
-	Counts
-	Took       time.Duration // of the actions, without sign-up, invitations and the check
-	P50, P99   time.Duration // from sending a command to its answer, without those that got none
+	Actions    int            // in the file
+	Played     map[string]int // by what they do
+	Repeated   int            // that were played by a try whose answer was lost
+	Rejected   int
+	Rejects    []Reject      // the first 10,000 of each org
+	Took       time.Duration // of the imports, without sign-up, invitations and the count
+	Again      map[string]int
 	Workspaces []Workspace
+}
+
+// Reject is a line of the file that cannot be imported, and why.
+type Reject struct {
+	Line   int
+	Reason string
 }
 
 // Workspace is one that was made. Its password is there because it is a demo's, and random.
 type Workspace struct {
-	Org, Slug       string
-	Members         int
-	Email, Password string // of the admin
-	Checked         bool   // Found is meant
-	Found           Found
+	Org, Slug                string
+	Members                  int
+	Email, Password          string // of the admin
+	Checked                  bool   // what follows is meant
+	Tasks, Comments, Minutes int    // that the server's lists have
+	Differences              []string
 }
 
-// Rate is in commands a second.
-func (s Summary) Rate() float64 { return float64(s.Sent) / max(s.Took.Seconds(), 1e-3) }
+// Rate is in actions a second.
+func (s Summary) Rate() float64 { return float64(s.played()) / max(s.Took.Seconds(), 1e-3) }
+
+func (s Summary) played() int {
+	n := s.Repeated
+	for _, of := range s.Played {
+		n += of
+	}
+	return n
+}
 
 func (r *run) summary() Summary {
-	s := Summary{Actions: r.plan.actions, Counts: r.tally.Counts, Took: r.took,
-		P50: r.tally.latencies.percentile(50), P99: r.tally.latencies.percentile(99)}
+	s := Summary{Actions: r.plan.actions, Played: map[string]int{}, Took: r.took, Again: r.client.again}
 	for _, w := range r.workspaces {
-		found, checked := r.found[w]
-		s.Workspaces = append(s.Workspaces, Workspace{Org: w.plan.name, Slug: w.slug(), Members: 1 + len(w.people),
-			Email: w.email("admin"), Password: w.password, Checked: checked, Found: found})
+		for do, n := range w.imported.Counts.Played {
+			s.Played[do] += n
+		}
+		s.Repeated += w.imported.Counts.Repeated
+		s.Rejected += w.imported.Counts.Rejected
+		s.Rejects = append(s.Rejects, w.rejects()...)
+		s.Workspaces = append(s.Workspaces, Workspace{Org: w.plan.name, Slug: w.slug(), Members: 1 + len(w.people), Email: w.email("admin"), Password: w.password,
+			Checked: w.found != nil, Tasks: w.found.total("tasks"), Comments: w.found.total("comments"), Minutes: w.found.total("minutes"), Differences: w.differences})
 	}
+	slices.SortFunc(s.Rejects, func(x, y Reject) int { return cmp.Compare(x.Line, y.Line) })
 	return s
 }
 
@@ -47,28 +70,21 @@ func (s Summary) print(out io.Writer) error {
 	b := &strings.Builder{}
 	t := tabwriter.NewWriter(b, 0, 0, 3, ' ', tabwriter.AlignRight)
 	row := func(what string, n int, rest string) { fmt.Fprintf(t, "%s\t%s\t  %s\n", what, thousands(n), rest) }
-	row("actions", s.Actions, "")
-	row("commands sent", s.Sent, fmt.Sprintf("in %s: %.0f a second, p50 %s, p99 %s",
-		s.Took.Round(time.Millisecond), s.Rate(), short(s.P50), short(s.P99)))
-	row("accepted", s.Accepted, "")
-	row("refused", len(s.Refused), "")
-	row("refused rightly", total(s.Rightly), "")
-	row("not yet there", total(s.NotYet), "")
-	row("not sent", total(s.NotSent), "")
-	if rest := s.Actions - s.Sent - total(s.NotYet) - total(s.NotSent); rest > 0 {
-		row("not reached", rest, "")
+	row("actions", s.Actions, fmt.Sprintf("in %s: %.0f a second", s.Took.Round(time.Millisecond), s.Rate()))
+	for _, do := range slices.Sorted(maps.Keys(s.Played)) {
+		row(do, s.Played[do], "")
 	}
+	if s.Repeated > 0 {
+		row("by a try before", s.Repeated, "")
+	}
+	row("rejected", s.Rejected, "")
 	t.Flush()
-	if len(s.Refused) > 0 {
-		fmt.Fprint(b, "\nRefused\n")
-		for _, r := range slices.SortedFunc(slices.Values(s.Refused), func(x, y Refusal) int { return cmp.Compare(x.Line, y.Line) }) {
+	if len(s.Rejects) > 0 {
+		fmt.Fprint(b, "\nRejected\n")
+		for _, r := range s.Rejects {
 			fmt.Fprintf(b, "  line %d: %s\n", r.Line, r.Reason)
 		}
 	}
-	part(b, "Refused rightly", s.Rightly)
-	part(b, "Not yet there", s.NotYet)
-	part(b, "Not sent", s.NotSent)
-	part(b, "Left out of actions, since there is no place for it yet", s.LeftOut)
 	if len(s.Again) > 0 {
 		fmt.Fprint(b, "\nSent again\n")
 		for _, why := range slices.Sorted(maps.Keys(s.Again)) {
@@ -80,47 +96,25 @@ func (s Summary) print(out io.Writer) error {
 	return err
 }
 
-// part prints kinds of actions, the most frequent first.
-func part(b *strings.Builder, title string, some map[string]Some) {
-	if len(some) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\n%s\n", title)
-	byCount := func(x, y string) int { return cmp.Or(some[y].Count-some[x].Count, strings.Compare(x, y)) }
-	for _, kind := range slices.SortedFunc(maps.Keys(some), byCount) {
-		k := some[kind]
-		fmt.Fprintf(b, "  %s: %s (%s)\n", kind, thousands(k.Count), where(k))
-	}
-}
-
-func where(s Some) string {
-	lines := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(s.Lines)), ", "), "[]")
-	switch {
-	case s.Count > len(s.Lines):
-		return "lines " + lines + ", ..."
-	case s.Count == 1:
-		return "line " + lines
-	}
-	return "lines " + lines
-}
+const shownDifferences = 5
 
 func (s Summary) printWorkspaces(b *strings.Builder) {
 	if len(s.Workspaces) == 0 {
 		return
 	}
-	fmt.Fprint(b, "\nRead back\n")
+	fmt.Fprint(b, "\nCounted on the server, and in the file: tasks by status and tag, comments, minutes by person and month\n")
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, w := range s.Workspaces {
 		if !w.Checked {
-			fmt.Fprintf(t, "  %s\t%s members\tnot read back: the run broke off\n", w.Org, thousands(w.Members))
+			fmt.Fprintf(t, "  %s\t%s members\tnot counted: the run broke off\n", w.Org, thousands(w.Members))
 			continue
 		}
 		verdict := "right"
-		if len(w.Found.Wrong) > 0 {
-			verdict = "WRONG: " + strings.Join(w.Found.Wrong, "; ")
+		if n := len(w.Differences); n > 0 {
+			verdict = fmt.Sprintf("WRONG in %d: %s", n, strings.Join(w.Differences[:min(n, shownDifferences)], "; "))
 		}
-		fmt.Fprintf(t, "  %s\t%s members\t%s of %s tasks\t%s of %s comments\t%s\n", w.Org, thousands(w.Members),
-			thousands(w.Found.Tasks), thousands(w.Found.TasksWanted), thousands(w.Found.Comments), thousands(w.Found.CommentsWanted), verdict)
+		fmt.Fprintf(t, "  %s\t%s members\t%s tasks\t%s comments\t%s minutes\t%s\n", w.Org, thousands(w.Members),
+			thousands(w.Tasks), thousands(w.Comments), thousands(w.Minutes), verdict)
 	}
 	t.Flush()
 	fmt.Fprint(b, "\nLook around: POST /api/login with {\"workspace\", \"email\", \"password\"}. The passwords were made for this run.\n")
@@ -129,15 +123,4 @@ func (s Summary) printWorkspaces(b *strings.Builder) {
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", w.Org, w.Slug, w.Email, w.Password)
 	}
 	t.Flush()
-}
-
-// short is a duration with two or three digits that count.
-func short(d time.Duration) string {
-	switch {
-	case d >= 10*time.Millisecond:
-		return d.Round(time.Millisecond).String()
-	case d >= time.Millisecond:
-		return d.Round(100 * time.Microsecond).String()
-	}
-	return d.Round(time.Microsecond).String()
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/internal/upload"
 )
 
 // workspace is an org of the file on the server.
@@ -15,10 +17,22 @@ type workspace struct {
 	plan *orgPlan
 	names
 	admin    *person
-	password string // the admin's; the only one that leaves this run
+	password string            // the admin's; the only one that leaves this run
+	locals   map[string]string // what is before the @ of each person's address
 	people   map[string]*person
 	inviting sync.Mutex // one at a time: each invitation moves the one stream that all rely on
-	tasks    map[string]*task
+
+	imported    upload.Import
+	found       counts   // in the lists of the server; nil when they were not read
+	differences []string // between the file and them
+}
+
+// rejects are the lines of the file that the import rejected.
+func (w *workspace) rejects() (all []Reject) {
+	for _, r := range w.imported.Rejects {
+		all = append(all, Reject{r.Line - len(w.locals), r.Reason})
+	}
+	return all
 }
 
 // person is a member.
@@ -64,7 +78,7 @@ func (s *stage) open(ctx context.Context, o *orgPlan) (*workspace, error) {
 }
 
 func (s *stage) signUp(ctx context.Context, o *orgPlan) (*workspace, error) {
-	w := &workspace{plan: o, names: newNames(o.name), password: random(20), people: map[string]*person{}, tasks: map[string]*task{}}
+	w := &workspace{plan: o, names: newNames(o.name), password: random(20), people: map[string]*person{}, locals: locals(o.people)}
 	email := w.email("admin")
 	var pending struct {
 		ID string `json:"signup_id"`
@@ -123,10 +137,10 @@ func (s *stage) invite(ctx context.Context, w *workspace, name, local string) (*
 }
 
 // gather invites all people of a workspace, several at once: hashing their passwords takes longest by far.
-func (s *stage) gather(ctx context.Context, w *workspace, each func()) error {
+func (s *stage) gather(ctx context.Context, w *workspace, people *progress) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(cap(s.client.slots))
-	for name, local := range locals(w.plan.people) {
+	for name, local := range w.locals {
 		group.Go(func() error {
 			p, err := s.invite(ctx, w, name, local)
 			if err != nil {
@@ -135,7 +149,7 @@ func (s *stage) gather(ctx context.Context, w *workspace, each func()) error {
 			w.inviting.Lock()
 			defer w.inviting.Unlock()
 			w.people[name] = p
-			each()
+			people.add(1)
 			return nil
 		})
 	}
