@@ -48,7 +48,7 @@ func TestHistory(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "there is no action in it", "\n\n": "there is no action in it",
-		line(task, "") + "\n" + "{": "file, line 2: not a JSON object",
+		line(task, "") + "\n" + "{":                              "file, line 2: not a JSON object",
 		line(task, `"title":"`+strings.Repeat("x", maxLine)+`"`): "line 1: longer than",
 	} {
 		if _, err := played(text).read(); err == nil || !strings.Contains(err.Error(), want) {
