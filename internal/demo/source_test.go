@@ -85,7 +85,10 @@ func TestSample(t *testing.T) {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	count := map[string]int{}
-	for a := range s.actions() {
+	for a, err := range s.actions() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		count[a.Do]++
 	}
 	for _, do := range []string{task, comment, "task.status", "comment.edit", "time.log"} {
