@@ -243,7 +243,7 @@ func (i *importer) key(do string, parts ...string) *Once {
 	case imports.CreateTask:
 		parts = parts[:1]
 	case imports.AddComment:
-		parts = parts[:2]
+		parts = parts[:min(2, len(parts))]
 	}
 	text := strings.Join(append([]string{"import", i.base.By.Workspace.ID.String(), i.Source, do}, parts...), "\x00")
 	return &Once{Key: sha256.Sum256([]byte(text)), Kept: true}
@@ -301,13 +301,10 @@ func (i *importer) dispatch(ctx context.Context, a imports.Action, queues []chan
 	}
 }
 
-func (i *importer) newTask(ctx context.Context, j *job) (err error) {
-	a := j.Action
-	if i.tasks[a.Task] != nil {
-		return unimportable("the task %q is there already", a.Task)
-	}
+// plainTask is the task of an action as far as it needs no other thing.
+func (i *importer) plainTask(a imports.Action) (wanted domain.TaskCreated, err error) {
 	source := i.Source
-	wanted := domain.TaskCreated{Title: cut(a.Title, domain.MaxTitle), EstimateMinutes: a.Estimate, ExternalSource: &source, ExternalID: &a.Task}
+	wanted = domain.TaskCreated{Title: cut(a.Title, domain.MaxTitle), EstimateMinutes: a.Estimate, ExternalSource: &source, ExternalID: &a.Task}
 	if a.Body != nil {
 		wanted.Description = *a.Body
 	}
@@ -319,9 +316,19 @@ func (i *importer) newTask(ctx context.Context, j *job) (err error) {
 		wanted.Status = "open"
 	}
 	if wanted.DueOn, err = day(a.DueOn); err != nil {
-		return err
+		return wanted, err
 	}
-	if wanted.StartOn, err = day(a.StartOn); err != nil {
+	wanted.StartOn, err = day(a.StartOn)
+	return wanted, err
+}
+
+func (i *importer) newTask(ctx context.Context, j *job) error {
+	a := j.Action
+	if i.tasks[a.Task] != nil {
+		return unimportable("the task %q is there already", a.Task)
+	}
+	wanted, err := i.plainTask(a)
+	if err != nil {
 		return err
 	}
 	if a.Project != "" {
