@@ -60,7 +60,8 @@ type ImportCounts struct {
 type importer struct {
 	Importing
 	c    *Commands
-	base Request
+	in   pg.Workspace
+	base Request // guarded by mu: its actor is read anew
 
 	people, projects, tags map[string]uuid.UUID
 	tasks, comments        map[string]*made
@@ -68,7 +69,6 @@ type importer struct {
 
 	mu     sync.Mutex
 	counts ImportCounts
-	told   time.Time
 }
 
 // made is a thing that an action makes.
@@ -91,8 +91,8 @@ func (m *made) wait(ctx context.Context) (uuid.UUID, error) {
 
 // Import plays what is to be imported. An error ends it: the same import again goes on from there.
 func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin, in Importing) (ImportCounts, error) {
-	i := &importer{Importing: in, c: c, people: map[string]uuid.UUID{}, projects: map[string]uuid.UUID{}, tags: map[string]uuid.UUID{},
-		tasks: map[string]*made{}, comments: map[string]*made{}, seed: maphash.MakeSeed(), counts: ImportCounts{Played: map[string]int{}}, told: time.Now()}
+	i := &importer{Importing: in, c: c, in: by.Workspace, people: map[string]uuid.UUID{}, projects: map[string]uuid.UUID{}, tags: map[string]uuid.UUID{},
+		tasks: map[string]*made{}, comments: map[string]*made{}, seed: maphash.MakeSeed(), counts: ImportCounts{Played: map[string]int{}}}
 	i.base = Request{By: by, Origin: from, renew: func(ctx context.Context, by projections.Actor) (*projections.Actor, error) {
 		return c.Views.Standing(ctx, by)
 	}}
@@ -102,8 +102,13 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 	if err := allow(i.base.By, domain.CreateImport); err != nil {
 		return i.counts, err
 	}
+	underWay, ended := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() { i.tellAgain(underWay) })
 	err := i.run(ctx)
-	i.tell(true)
+	ended()
+	telling.Wait()
+	i.tell()
 	return i.counts, err
 }
 
@@ -176,22 +181,32 @@ func (i *importer) rejects(line int, err error) error {
 
 func (i *importer) count(change func(*ImportCounts)) {
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	change(&i.counts)
-	i.mu.Unlock()
-	i.tell(false)
 }
 
-// tell says how far it is, when there was a while since it did.
-func (i *importer) tell(now bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.Progress == nil || !now && time.Since(i.told) < time.Second {
-		return
+// tellAgain says how far it is, once a second until ctx ends.
+func (i *importer) tellAgain(ctx context.Context) {
+	each := time.NewTicker(time.Second)
+	defer each.Stop()
+	for {
+		select {
+		case <-each.C:
+			i.tell()
+		case <-ctx.Done():
+			return
+		}
 	}
-	i.told = time.Now()
+}
+
+func (i *importer) tell() {
+	i.mu.Lock()
 	counts := i.counts
 	counts.Played = maps.Clone(counts.Played)
-	i.Progress(counts)
+	i.mu.Unlock()
+	if i.Progress != nil {
+		i.Progress(counts)
+	}
 }
 
 // work plays one action.
@@ -241,21 +256,22 @@ func (i *importer) request(a imports.Action, by uuid.UUID) Request {
 func (i *importer) key(do string, parts ...string) *Once {
 	switch imports.Do(do) {
 	case imports.CreateTask:
-		parts = parts[:1]
+		parts = parts[:min(1, len(parts))]
 	case imports.AddComment:
 		parts = parts[:min(2, len(parts))]
 	}
-	text := strings.Join(append([]string{"import", i.base.By.Workspace.ID.String(), i.Source, do}, parts...), "\x00")
+	text := strings.Join(append([]string{"import", i.in.ID.String(), i.Source, do}, parts...), "\x00")
 	return &Once{Key: sha256.Sum256([]byte(text)), Kept: true}
 }
 
 // patiently waits for a database that is away.
 func patiently(ctx context.Context, do func() error) error {
-	for end, pause := time.Now().Add(importPatience), 100*time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+	pause, waited := 100*time.Millisecond, time.Duration(0)
+	for {
 		err := do()
 		refusal, refused := domain.Refusal(err)
 		_, out := pg.OutageOf(err)
-		if err == nil || !out && !(refused && refusal.Kind == domain.Unavailable) || time.Now().After(end) {
+		if err == nil || !out && !(refused && refusal.Kind == domain.Unavailable) || waited > importPatience {
 			return err
 		}
 		select {
@@ -263,6 +279,7 @@ func patiently(ctx context.Context, do func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		waited, pause = waited+pause, min(2*pause, 5*time.Second)
 	}
 }
 
@@ -308,13 +325,8 @@ func (i *importer) plainTask(a imports.Action) (wanted domain.TaskCreated, err e
 	if a.Body != nil {
 		wanted.Description = *a.Body
 	}
-	var known bool
-	if wanted.Priority, known = imports.Priority(a.Priority); !known {
-		wanted.Priority = "none"
-	}
-	if wanted.Status, known = imports.Status(a.Status); !known {
-		wanted.Status = "open"
-	}
+	wanted.Priority, _ = imports.Priority(a.Priority) // one that is not known is none
+	wanted.Status, _ = imports.Status(a.Status)       // and open
 	if wanted.DueOn, err = day(a.DueOn); err != nil {
 		return wanted, err
 	}

@@ -49,7 +49,9 @@ func explainSchema(name string, s *huma.Schema) {
 		s.Description = schemaWords[name]
 	}
 	for field, property := range s.Properties {
-		explainField(name, field, property)
+		own := *property // fields of one type may share a schema
+		s.Properties[field] = &own
+		explainField(name, field, &own)
 	}
 	for _, inner := range slices.Concat(s.OneOf, s.AllOf, s.AnyOf) {
 		explainSchema(name, inner)

@@ -61,6 +61,8 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 }
 
 // fileOf gives the one file of a form as it comes: its name, and a reader that ends well only where the form does. Its errors are problems.
+//
+//nolint:unparam // every form has its file in the same field, so far
 func fileOf(parts *multipart.Reader, field string) (name string, content io.Reader, err error) {
 	part, err := parts.NextPart()
 	switch {

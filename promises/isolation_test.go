@@ -137,7 +137,7 @@ func TestTokensOpenOneWorkspace(t *testing.T) {
 	forged := b.as(graft(t, b.token, a.workspace.ID))
 	nowhere := b.as(graft(t, b.token, uuid.Must(uuid.NewV7())))
 	for _, op := range sampled(t) {
-		if op.method != "GET" || op.public() {
+		if op.method != "GET" || op.public() || op.id == "export-audit-log" { // which takes another plan: TestAuditExport
 			continue
 		}
 		target := op.at(b.ids(t, op)) + op.query()

@@ -225,7 +225,7 @@ func TestKeyOnEveryCommand(t *testing.T) {
 		if op.id == "update-policy" { // the first step towards a change of it
 			x.enrol(t)
 		}
-		first := x.askAtOnce(t, p, op, op.at(ids), body, key)
+		first := x.askAtOnce(t, p, op, op.at(ids)+op.query(), body, key)
 		if first.status/100 != 2 {
 			t.Errorf("%s: %d %s", op.id, first.status, first.body)
 			continue
@@ -233,7 +233,7 @@ func TestKeyOnEveryCommand(t *testing.T) {
 		stored := x.stored(t)
 		for i := range p {
 			y := x.on(p[i])
-			if again := y.call(t, op.method, op.at(ids), body, key); again.essence() != first.essence() {
+			if again := y.call(t, op.method, op.at(ids)+op.query(), body, key); again.essence() != first.essence() {
 				t.Errorf("%s: answered %s and later %s", op.id, first.essence(), again.essence())
 			}
 			for name, id := range ids {
@@ -245,10 +245,10 @@ func TestKeyOnEveryCommand(t *testing.T) {
 				y.call(t, op.method, op.at(changed), body, key).problem(t, 422, "idempotency_key_reused")
 			}
 			if op.Parameters.GetByInAndName("header", "If-Match") != nil {
-				y.call(t, op.method, op.at(ids), body, key, `If-Match: "1"`).problem(t, 422, "idempotency_key_reused")
+				y.call(t, op.method, op.at(ids)+op.query(), body, key, `If-Match: "1"`).problem(t, 422, "idempotency_key_reused")
 			}
 			if other != nil {
-				y.call(t, op.method, op.at(ids), other, key).problem(t, 422, "idempotency_key_reused")
+				y.call(t, op.method, op.at(ids)+op.query(), other, key).problem(t, 422, "idempotency_key_reused")
 			}
 		}
 		if after := x.stored(t); after != stored {

@@ -2,6 +2,7 @@ package promises
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,7 +24,8 @@ func TestLifeOfAProject(t *testing.T) {
 			t.Fatalf("%s: ETag %s, %s", a.what, a.header.Get("ETag"), a.body)
 		}
 		got := ada.call(t, "GET", made.path(), nil).want(t, 200)
-		if diff := cmp.Diff(string(a.body), string(got.body)); diff != "" || got.header.Get("ETag") != a.header.Get("ETag") {
+		shown := strings.Replace(string(got.body), `,"spent_minutes":0,"spent_cents":0`, "", 1) // which a command does not add up
+		if diff := cmp.Diff(string(a.body), shown); diff != "" || got.header.Get("ETag") != a.header.Get("ETag") {
 			t.Fatalf("%s: GET answers otherwise: %s", a.what, diff)
 		}
 		return made

@@ -45,7 +45,7 @@ func (w *world) happen(eventType string) {
 // begins tells whether a type of event is the one with which a thing begins.
 func (w *world) begins(n noun, eventType string) bool {
 	_, what, _ := strings.Cut(eventType, ".")
-	return slices.Contains([]string{"created", "connected", "invited", "added"}, what)
+	return slices.Contains([]string{"created", "connected", "invited", "added", "requested"}, what)
 }
 
 // one is a thing of a noun. It begins when there is none.
@@ -105,6 +105,12 @@ func (w *world) value(n noun, about uuid.UUID, name string, of reflect.Type) any
 			list = append(list, w.value(n, about, strings.TrimSuffix(name, "s"), of.Elem()))
 		}
 		return list
+	case reflect.Map: // of text by text
+		texts := map[string]any{}
+		for range rapid.IntRange(0, 3).Draw(w.T, "how many "+name) {
+			texts[w.text(name)] = w.value(n, about, name, of.Elem())
+		}
+		return texts
 	case reflect.Struct:
 		if inside, optional := of.FieldByName("Value"); optional { // domain.Optional
 			return w.value(n, about, name, inside.Type)

@@ -256,7 +256,7 @@ func (p patient) disk(context.Context) finding {
 	if err := syscall.Statfs(p.Data, &s); err != nil {
 		return finding{note, p.Data + " is not there yet", ""}
 	}
-	free, of := s.Bavail*uint64(s.Bsize)>>20, s.Blocks*uint64(s.Bsize)>>20 //nolint:gosec // a size of a block is positive
+	free, of := s.Bavail*uint64(s.Bsize)>>20, s.Blocks*uint64(s.Bsize)>>20
 	text := fmt.Sprintf("%d of %d MiB are free in %s", free, of, p.Data)
 	if free < 1024 {
 		return finding{bad, text, "with a full disk nothing can be written, and all answers to commands are 503"}

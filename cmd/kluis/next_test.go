@@ -21,7 +21,7 @@ type edit struct{ file, old, new string }
 // field more of a task; titles are folded with a mark behind them.
 var edits = []edit{
 	{"domain/task.go", `return []Event{TaskCompleted{}}, nil`, `return []Event{TaskCompleted{}, TaskTinted{Tint: "red"}}, nil`},
-	{"domain/task.go", "\tPosition        int64       `json:\"position\"`\n", "\tPosition        int64       `json:\"position\"`\n\tTint string `json:\"tint\"`\n"},
+	{"domain/task.go", "\tPosition        int64          `json:\"position\"`\n", "\tPosition        int64          `json:\"position\"`\n\tTint string `json:\"tint\"`\n"},
 	{"domain/task_event.go", "\tTaskRestored struct{}\n", "\tTaskRestored struct{}\n\tTaskTinted struct { Tint string `json:\"tint\"` }\n"},
 	{"domain/task_event.go", "\tregister[TaskRestored](\"task.restored\")\n", "\tregister[TaskRestored](\"task.restored\")\n\tregister[TaskTinted](\"task.tinted\")\n"},
 	{"domain/task_event.go", "\tcase TaskDeleted:\n", "\tcase TaskTinted:\n\t\tt.Tint = e.Tint\n\tcase TaskDeleted:\n"},

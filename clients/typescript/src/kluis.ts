@@ -409,7 +409,7 @@ export interface AttachmentAdded {
 export type AttachmentAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -468,7 +468,7 @@ export interface AttachmentDeleted { [key: string]: unknown }
 export type AttachmentDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -778,7 +778,7 @@ export interface CommentCreated {
 export type CommentCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -837,7 +837,7 @@ export interface CommentDeleted { [key: string]: unknown }
 export type CommentDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -928,7 +928,7 @@ export interface CommentUpdated {
 export type CommentUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -982,7 +982,7 @@ export interface CommentUpdatedRecord {
 export type EntryBodyMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1274,7 +1274,7 @@ export interface ImportBroken {
 export type ImportBrokenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1338,7 +1338,7 @@ export interface ImportFinished {
 export type ImportFinishedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1413,7 +1413,7 @@ export interface ImportRequested {
 export type ImportRequestedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1524,7 +1524,7 @@ export interface IntegrationConnected {
 export type IntegrationConnectedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1583,7 +1583,7 @@ export interface IntegrationDisconnected { [key: string]: unknown }
 export type IntegrationDisconnectedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1776,7 +1776,7 @@ export interface MemberAdded {
 export type MemberAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1838,7 +1838,7 @@ export interface MemberDeactivated {
 export type MemberDeactivatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -1952,7 +1952,7 @@ export interface MemberInvitedAgain {
 export type MemberInvitedAgainRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2006,7 +2006,7 @@ export interface MemberInvitedAgainRecord {
 export type MemberInvitedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2068,7 +2068,7 @@ export interface MemberJoined {
 export type MemberJoinedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2132,7 +2132,7 @@ export interface MemberLanguageChanged {
 export type MemberLanguageChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2196,7 +2196,7 @@ export interface MemberLocked {
 export type MemberLockedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2260,7 +2260,7 @@ export interface MemberLoggedIn {
 export type MemberLoggedInRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2324,7 +2324,7 @@ export interface MemberLoginFailed {
 export type MemberLoginFailedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2386,7 +2386,7 @@ export interface MemberPasswordChanged {
 export type MemberPasswordChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2448,7 +2448,7 @@ export interface MemberPasswordReset {
 export type MemberPasswordResetRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2524,7 +2524,7 @@ export interface MemberPlaced {
 export type MemberPlacedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2591,7 +2591,7 @@ export interface MemberRateChanged {
 export type MemberRateChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2653,7 +2653,7 @@ export interface MemberReactivated {
 export type MemberReactivatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2715,7 +2715,7 @@ export interface MemberRecoveryCodeUsed {
 export type MemberRecoveryCodeUsedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2777,7 +2777,7 @@ export interface MemberRecoveryCodesRenewed {
 export type MemberRecoveryCodesRenewedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2839,7 +2839,7 @@ export interface MemberRemoved {
 export type MemberRemovedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2903,7 +2903,7 @@ export interface MemberRoleChanged {
 export type MemberRoleChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -2965,7 +2965,7 @@ export interface MemberTwoFactorDisabled {
 export type MemberTwoFactorDisabledRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -3027,7 +3027,7 @@ export interface MemberTwoFactorEnabled {
 export type MemberTwoFactorEnabledRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -3089,7 +3089,7 @@ export interface MemberTwoFactorReset {
 export type MemberTwoFactorResetRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -3151,7 +3151,7 @@ export interface MemberUnlocked {
 export type MemberUnlockedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -3837,7 +3837,7 @@ export interface PolicyTwoFactorRequired {
 export type PolicyTwoFactorRequiredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -3931,7 +3931,7 @@ export interface ProjectArchived { [key: string]: unknown }
 export type ProjectArchivedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4019,7 +4019,7 @@ export interface ProjectCreated {
 export type ProjectCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4078,7 +4078,7 @@ export interface ProjectDeleted { [key: string]: unknown }
 export type ProjectDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4199,7 +4199,7 @@ export interface ProjectKeyTaken {
 export type ProjectKeyTakenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4261,7 +4261,7 @@ export interface ProjectMemberAdded {
 export type ProjectMemberAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4323,7 +4323,7 @@ export interface ProjectMemberRemoved {
 export type ProjectMemberRemovedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4436,7 +4436,7 @@ export interface ProjectReopened { [key: string]: unknown }
 export type ProjectReopenedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4596,7 +4596,7 @@ export interface ProjectUpdated {
 export type ProjectUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4686,7 +4686,7 @@ export const RoleCreatedRecordType = {
 export type RoleCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4748,7 +4748,7 @@ export const RoleDeletedRecordType = {
 export type RoleDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4824,7 +4824,7 @@ export const RoleGrantsChangedRecordType = {
 export type RoleGrantsChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4890,7 +4890,7 @@ export const RoleRenamedRecordType = {
 export type RoleRenamedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -4954,7 +4954,7 @@ export const StorageFreedRecordType = {
 export type StorageFreedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5018,7 +5018,7 @@ export const StorageTakenRecordType = {
 export type StorageTakenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5089,7 +5089,7 @@ export const TagCreatedRecordType = {
 export type TagCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5151,7 +5151,7 @@ export const TagDeletedRecordType = {
 export type TagDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5215,7 +5215,7 @@ export const TagMergedRecordType = {
 export type TagMergedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5282,7 +5282,7 @@ export const TagRecolouredRecordType = {
 export type TagRecolouredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5348,7 +5348,7 @@ export const TagRenamedRecordType = {
 export type TagRenamedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5410,7 +5410,7 @@ export const TaskAssignedRecordType = {
 export type TaskAssignedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5469,7 +5469,7 @@ export const TaskCompletedRecordType = {
 export type TaskCompletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5582,7 +5582,7 @@ export const TaskCreatedRecordType = {
 export type TaskCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5647,7 +5647,7 @@ export const TaskDeletedRecordType = {
 export type TaskDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5709,7 +5709,7 @@ export const TaskExternalFreedRecordType = {
 export type TaskExternalFreedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5771,7 +5771,7 @@ export const TaskExternalTakenRecordType = {
 export type TaskExternalTakenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5833,7 +5833,7 @@ export const TaskNumberedRecordType = {
 export type TaskNumberedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5895,7 +5895,7 @@ export const TaskRankedRecordType = {
 export type TaskRankedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -5959,7 +5959,7 @@ export const TaskRelatedRecordType = {
 export type TaskRelatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6021,7 +6021,7 @@ export const TaskReopenedRecordType = {
 export type TaskReopenedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6080,7 +6080,7 @@ export const TaskRestoredRecordType = {
 export type TaskRestoredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6142,7 +6142,7 @@ export const TaskSubtaskAddedRecordType = {
 export type TaskSubtaskAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6204,7 +6204,7 @@ export const TaskTaggedRecordType = {
 export type TaskTaggedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6266,7 +6266,7 @@ export const TaskUnassignedRecordType = {
 export type TaskUnassignedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6330,7 +6330,7 @@ export const TaskUnrelatedRecordType = {
 export type TaskUnrelatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6392,7 +6392,7 @@ export const TaskUntaggedRecordType = {
 export type TaskUntaggedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6507,7 +6507,7 @@ export const TaskUpdatedRecordType = {
 export type TaskUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6569,7 +6569,7 @@ export const TaskViewerAddedRecordType = {
 export type TaskViewerAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6631,7 +6631,7 @@ export const TaskViewerRemovedRecordType = {
 export type TaskViewerRemovedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6716,7 +6716,7 @@ export const TimeEntryCreatedRecordType = {
 export type TimeEntryCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6775,7 +6775,7 @@ export const TimeEntryDeletedRecordType = {
 export type TimeEntryDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6837,7 +6837,7 @@ export const TimeEntryPlacedRecordType = {
 export type TimeEntryPlacedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6920,7 +6920,7 @@ export const TimeEntryStartedRecordType = {
 export type TimeEntryStartedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -6982,7 +6982,7 @@ export const TimeEntryStoppedRecordType = {
 export type TimeEntryStoppedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7077,7 +7077,7 @@ export const TimeEntryUpdatedRecordType = {
 export type TimeEntryUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7155,7 +7155,7 @@ export const TokenCreatedRecordType = {
 export type TokenCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7214,7 +7214,7 @@ export const TokenRevokedRecordType = {
 export type TokenRevokedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7282,7 +7282,7 @@ export const WorkspaceCreatedRecordType = {
 export type WorkspaceCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7344,7 +7344,7 @@ export const WorkspacePlanChangedRecordType = {
 export type WorkspacePlanChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7406,7 +7406,7 @@ export const WorkspaceRenamedRecordType = {
 export type WorkspaceRenamedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7476,7 +7476,7 @@ export const WorkspaceRestoredRecordType = {
 export type WorkspaceRestoredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
@@ -7551,7 +7551,7 @@ export const WorkspaceTimeRulesChangedRecordType = {
 export type WorkspaceTimeRulesChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
-  /** The network address that the request came from. */
+  /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
 
