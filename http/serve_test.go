@@ -145,15 +145,17 @@ func TestIdleStreamsEndWell(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		line := make([]byte, len("{}\n")) // headers come at once: the server stops when the handler has written
+		_, err = io.ReadFull(response.Body, line)
 		if target != "/idle" {
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
 		}
-		body, err := io.ReadAll(response.Body)
+		rest, end := io.ReadAll(response.Body)
 		response.Body.Close()
-		if err != nil || string(body) != "{}\n" {
-			t.Errorf("%s: %q %v", target, body, err)
+		if errors.Join(err, end) != nil || string(line) != "{}\n" || len(rest) > 0 {
+			t.Errorf("%s: %q, %q, %v", target, line, rest, errors.Join(err, end))
 		}
 	}
 }
