@@ -104,7 +104,7 @@ func (k backup) Run(ctx context.Context, out outputs) error {
 
 // dump runs pg_dump on a snapshot of which the ends of the logs are, too.
 func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) error {
-	address, major, err := b.adminURL(ctx)
+	major, err := b.major(ctx)
 	if err != nil {
 		return err
 	}
@@ -143,11 +143,8 @@ func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) err
 			m.Workspaces = append(m.Workspaces, ended)
 		}
 		file := filepath.Join(k.Folder, dumpFile)
-		args := []string{"--schema=kluis", "--schema=kluis_jobs", "--schema=ws_*", "--format=custom", "--snapshot=" + snapshot, "--file=" + file}
-		if b.private == nil {
-			args = append(args, "--role="+owner)
-		}
-		if err := runClient(ctx, program, address, args...); err != nil {
+		err := runClient(ctx, program, b.ownerURL, "--schema=kluis", "--schema=kluis_jobs", "--schema=ws_*", "--format=custom", "--role="+owner, "--snapshot="+snapshot, "--file="+file)
+		if err != nil {
 			return err
 		}
 		return m.add(k.Folder, dumpFile)
@@ -304,16 +301,12 @@ func (r restore) putBack(ctx context.Context, b *base, m manifest, out outputs) 
 	if there {
 		return errors.New("there is a Kluis in this database already: a backup goes into an empty one (a private Postgres: name another folder in KLUIS_DATA)")
 	}
-	address, _, err := b.adminURL(ctx)
-	if err != nil {
-		return err
-	}
 	program, err := pgserver.Client(ctx, "pg_restore", m.Postgres)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out.stderr, "restoring the database")
-	err = runClient(ctx, program, address, "--no-owner", filepath.Join(r.Folder, dumpFile))
+	err = runClient(ctx, program, b.ownerURL, "--no-owner", filepath.Join(r.Folder, dumpFile))
 	var failed *clientError
 	if !errors.As(err, &failed) {
 		return err
@@ -374,21 +367,18 @@ func (b *base) compare(ctx context.Context, m manifest) error {
 	})
 }
 
-// adminURL is the address of the login that reads and makes everything in the database, and Postgres' major version.
-func (b *base) adminURL(ctx context.Context) (address string, major int, err error) {
+// major is Postgres' major version.
+func (b *base) major(ctx context.Context) (major int, err error) {
 	err = b.DB.Admin(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select current_setting('server_version_num')::int / 10000`).Scan(&major)
 	})
-	if b.private != nil {
-		return b.private.SuperuserURL("kluis"), major, err
-	}
-	return b.ownerURL, major, err
+	return major, err
 }
 
 // ownerMayDump lets the owner's role call set_config, which pg_dump does as that role, and gives its name.
 func (b *base) ownerMayDump(ctx context.Context) (owner string, err error) {
 	err = b.DB.Admin(ctx, func(tx pgx.Tx) error {
-		if owner, err = pg.Owner(ctx, tx); err != nil || b.private != nil {
+		if owner, err = pg.Owner(ctx, tx); err != nil {
 			return err
 		}
 		const function = "pg_catalog.set_config(text, text, boolean)"

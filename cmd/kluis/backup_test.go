@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -106,4 +107,67 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Error("the log is another one")
 	}
 	s.signUp(t, "third")
+}
+
+// A private Postgres is backed up and restored as any other, with the bytes of attachments. The logins of analysts are not in a backup, and
+// do not hinder it.
+func TestBackupOfAPrivatePostgres(t *testing.T) {
+	t.Parallel()
+	h := privateHome(t)
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	task := ann.task(t, "kept")
+	const form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nattached\r\n--b--\r\n"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/api/tasks/"+task+"/attachments", strings.NewReader(form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+	request.Header.Set("Authorization", "Bearer "+ann.token)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated {
+		t.Fatalf("attach: %d", answer.StatusCode)
+	}
+	var added struct{ ID string }
+	if err := json.NewDecoder(answer.Body).Decode(&added); err != nil {
+		t.Fatal(err)
+	}
+	h.must(t, "analyst", "grant", "acme")
+	folder := filepath.Join(t.TempDir(), "backup")
+	if out := h.must(t, "backup", folder); !strings.Contains(out, "1 workspaces") || strings.Contains(out, " 0 blobs") {
+		t.Error(out)
+	}
+	s.stop(t)
+
+	there := privateHome(t)
+	if err := os.MkdirAll(there.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := there.run("restore", folder); status != failure || !strings.Contains(stderr, "put the copy of the keys there first") {
+		t.Errorf("without the keys: %d %s", status, stderr)
+	}
+	keys, err := os.ReadFile(filepath.Join(h.data, "keys"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(there.data, "keys"), keys, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	there.must(t, "restore", folder)
+	s = there.serve(t)
+	ann = ann.at(s)
+	var in struct{ Token string }
+	decode(t, ann.want(t, http.StatusOK, "POST", "/api/login", login).body, &in)
+	ann.token = in.Token
+	ann.want(t, http.StatusOK, "GET", "/api/tasks/"+task, "")
+	if r := ann.want(t, http.StatusOK, "GET", "/api/attachments/"+added.ID+"/content", ""); string(r.body) != "attached" {
+		t.Errorf("%q came back", r.body)
+	}
+	ann.task(t, "new")
+	s.stop(t)
+	there.must(t, "analyst", "grant", "acme")
 }

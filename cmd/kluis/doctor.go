@@ -241,7 +241,7 @@ func (p patient) address(context.Context) finding {
 }
 
 func (p patient) backups(ctx context.Context) finding {
-	_, major, err := p.b.adminURL(ctx)
+	major, err := p.b.major(ctx)
 	if err != nil {
 		return broken(err, "")
 	}
