@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"maps"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,8 +40,7 @@ const importPatience = 2 * time.Minute
 
 // Importing is what to import.
 type Importing struct {
-	Source  string            // names where it comes from, such as "jira": with an id of there it names a thing
-	People  map[string]string // the e-mail addresses of members, by what the source calls them
+	Source  string // names where it comes from, such as "jira": with an id of there it names a thing
 	Actions iter.Seq2[imports.Action, error]
 
 	Progress func(ImportCounts)   // is told about once a second, and at the end
@@ -116,8 +116,8 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 type job struct {
 	imports.Action
 	by    uuid.UUID
-	task  *made
-	needs *made // the task above, or the comment
+	task  *made // that it is about
+	makes *made // what it makes, if others may wait for that
 	play  func(context.Context, Request) (repeated bool, err error)
 }
 
@@ -211,10 +211,8 @@ func (i *importer) tell() {
 
 // work plays one action.
 func (i *importer) work(ctx context.Context, j job) error {
-	if j.Do == imports.CreateTask {
-		defer close(j.task.done)
-	} else if made := i.makes(j); made != nil {
-		defer close(made.done)
+	if j.makes != nil {
+		defer close(j.makes.done)
 	}
 	r := i.request(j.Action, j.by)
 	repeated := false
@@ -235,32 +233,36 @@ func (i *importer) work(ctx context.Context, j job) error {
 	return nil
 }
 
-func (i *importer) makes(j job) *made {
-	if j.Do == imports.AddComment {
-		return j.needs
-	}
-	return nil
-}
-
 // request is a command at the original's time, by the original's author.
 func (i *importer) request(a imports.Action, by uuid.UUID) Request {
 	i.mu.Lock()
 	r := i.base
 	i.mu.Unlock()
 	r.Original = &domain.Original{At: a.At.UTC().Truncate(time.Microsecond), By: by}
-	r.Once = i.key(string(a.Do), a.Task, a.ID, a.At.UTC().Format(time.RFC3339Nano), a.Status, a.Start.UTC().Format(time.RFC3339Nano), a.By.Code)
+	r.Once = i.keyOf(a)
 	return r
 }
 
-// key names an action for ever. What a task or a comment is called over there names it, whatever else the line says by then.
-func (i *importer) key(do string, parts ...string) *Once {
-	switch imports.Do(do) {
+// keyOf names an action for ever: a task and a comment by what they are called over there, whatever else the line says by then, and
+// anything else by all that it says.
+func (i *importer) keyOf(a imports.Action) *Once {
+	switch a.Do {
 	case imports.CreateTask:
-		parts = parts[:min(1, len(parts))]
+		return i.key(string(a.Do), a.Task)
 	case imports.AddComment:
-		parts = parts[:min(2, len(parts))]
+		return i.key(string(a.Do), a.Task, a.ID)
 	}
-	text := strings.Join(append([]string{"import", i.in.ID.String(), i.Source, do}, parts...), "\x00")
+	said := a.At.UTC().Format(time.RFC3339Nano) + a.Start.UTC().Format(time.RFC3339Nano)
+	body := ""
+	if a.Body != nil {
+		body = *a.Body
+	}
+	return i.key(string(a.Do), a.Task, a.ID, said, a.By.Code, a.Status, strconv.Itoa(a.Minutes), a.Activity, body)
+}
+
+// key names something of the source for ever.
+func (i *importer) key(kind string, parts ...string) *Once {
+	text := strings.Join(append([]string{"import", i.in.ID.String(), i.Source, kind}, parts...), "\x00")
 	return &Once{Key: sha256.Sum256([]byte(text)), Kept: true}
 }
 
@@ -368,9 +370,8 @@ func (i *importer) newTask(ctx context.Context, j *job) error {
 	if a.Parent != "" && parent == nil {
 		return unimportable("no action before makes the task %q, which is above it", a.Parent)
 	}
-	j.task = &made{done: make(chan struct{})}
-	i.tasks[a.Task] = j.task
-	task := j.task
+	task := &made{done: make(chan struct{})}
+	i.tasks[a.Task], j.makes = task, task
 	j.play = func(ctx context.Context, r Request) (bool, error) {
 		if parent != nil {
 			id, err := parent.wait(ctx)
@@ -427,7 +428,7 @@ func (i *importer) addComment(j *job) error {
 		return done.Repeated, err
 	})
 	if err == nil {
-		i.comments[j.ID], j.needs = comment, comment
+		i.comments[j.ID], j.makes = comment, comment
 	}
 	return err
 }

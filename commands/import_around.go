@@ -42,11 +42,7 @@ func (i *importer) person(ctx context.Context, p imports.Person, a imports.Actio
 	if id, known := i.people[p.Code]; known {
 		return id, nil
 	}
-	email := p.Email
-	if given := i.People[p.Code]; given != "" {
-		email = given
-	}
-	id, err := i.memberWith(ctx, email)
+	id, err := i.memberWith(ctx, p.Email)
 	if err == nil && id == uuid.Nil {
 		if id, err = i.placeholder(ctx, p, a); err == nil {
 			err = i.refresh(ctx)
@@ -79,7 +75,7 @@ func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.
 	r := i.once("person", p.Code, a, i.base.By.Member)
 	r.Original = nil // it is the import that makes it
 	err = patiently(ctx, func() error {
-		done, err := i.c.PlaceMember(ctx, r, cut(firstOf(p.Name, p.Code), 200))
+		done, err := i.c.PlaceMember(ctx, r, placeholderName(p))
 		if id = done.State.ID; err == nil && !done.Repeated {
 			i.count(func(n *ImportCounts) { n.People++ })
 		}
@@ -88,13 +84,17 @@ func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.
 	return id, err
 }
 
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if strings.TrimSpace(text) != "" {
-			return text
+// placeholderName is what to call somebody: the name over there, what they are called there, or the words of that, whichever can be the
+// name of a member first. "bob.smith@example.org" is no such name, and "bob smith" is.
+func placeholderName(p imports.Person) string {
+	code, _, _ := strings.Cut(p.Code, "@")
+	words := strings.NewReplacer(".", " ", "/", " ").Replace(code)
+	for _, name := range []string{p.Name, p.Code, words} {
+		if name = cut(name, domain.MaxName); domain.CheckName("", name) == nil {
+			return name
 		}
 	}
-	return ""
+	return "Somebody"
 }
 
 // project gives the project of a name, with a key made of the name when it is not there.

@@ -103,6 +103,9 @@ func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 		return err
 	}
 	i, _, err := projections.Imports.Get(ctx, c.Views, *operator, id)
+	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound { // the log was put back to before it
+		return c.Blobs.Delete(ctx, importKey(w, id))
+	}
 	if err != nil {
 		return err
 	}

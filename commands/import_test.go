@@ -150,6 +150,39 @@ func TestImportOfPeople(t *testing.T) {
 	}
 }
 
+// Actions that differ in anything are several, also at one instant of one person; the same action twice is one.
+func TestImportOfLookAlikes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	log := func(minutes int, activity string) string {
+		return fmt.Sprintf(`{"at":"2011-08-19T09:00:00Z","actor":"p1","do":"time.log","task":"T-1","start":"2011-08-19T08:00:00Z","minutes":%d,"activity":%q}`+"\n", minutes, activity)
+	}
+	edit := func(body string) string {
+		return fmt.Sprintf(`{"at":"2011-08-19T09:00:00Z","actor":"p1","do":"comment.edit","task":"T-1","comment":"C-1","body":%q}`+"\n", body)
+	}
+	counts, rejects := ada.imports(t, `{"at":"2011-08-19T08:00:00Z","actor":"p1","do":"task.create","task":"T-1","title":"One"}
+{"at":"2011-08-19T08:01:00Z","actor":"p1","do":"comment.add","task":"T-1","comment":"C-1","body":"a"}
+`+log(10, "x")+log(20, "x")+log(20, "y")+log(20, "y")+edit("b")+edit("c")+edit("c"))
+	if counts.Played["time.log"] != 3 || counts.Played["comment.edit"] != 2 || counts.Repeated != 2 || len(rejects) > 0 {
+		t.Errorf("%+v %q", counts, rejects)
+	}
+}
+
+// Whatever people are called over there, a placeholder has a name that a member can have.
+func TestPlaceholderNames(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 300)
+	for _, c := range []struct{ name, code, want string }{
+		{"Bob Smith", "b1", "Bob Smith"}, {"", "b1", "b1"}, {"bob@example.org", "bob@example.org", "bob"}, {"", "bob.smith@example.org", "bob smith"},
+		{"bob.smith", "b1", "b1"}, {"https://evil.example", "x.io/zed", "x io zed"}, {"a\x00b", "\x01", "Somebody"}, {"", "", "Somebody"}, {long, "b1", long[:199] + "…"},
+	} {
+		if got := placeholderName(imports.Person{Name: c.name, Code: c.code}); got != c.want || domain.CheckName("", got) != nil {
+			t.Errorf("%q, %q: %q, want %q", c.name, c.code, got, c.want)
+		}
+	}
+}
+
 // A placeholder whom somebody invites is the member who did all that.
 func TestPlaceholderIsClaimed(t *testing.T) {
 	t.Parallel()

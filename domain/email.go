@@ -30,10 +30,13 @@ func forbidden(r rune) bool {
 // is the next word ("Dr.Smith").
 var link = regexp.MustCompile(`://|(?i:\bwww\.)|[\pL\pN-]\.(?:\p{Ll}{2,}|\p{Lu}{2,})`)
 
+// MaxName is the longest name of a person or an organisation, in code points.
+const MaxName = 200
+
 // CheckName refuses what cannot be the name of a person or an organisation. Names are mailed to strangers, so they
 // show what they hold, and lead nowhere.
 func CheckName(pointer, name string) error {
-	if err := checkText(pointer, name, 1, 200); err != nil {
+	if err := checkText(pointer, name, 1, MaxName); err != nil {
 		return err
 	}
 	if strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || Ignorable(r) }) {

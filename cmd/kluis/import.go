@@ -25,7 +25,7 @@ type importFile struct {
 	Source  string            `help:"Names where the file comes from, so that nothing is imported twice; default: the format."`
 	Org     string            `help:"Of a tracker with several organisations, the one to import."`
 	Mapping map[string]string `name:"column" placeholder:"NAME=FIELD" help:"Of a CSV: the field of a column; may be given for each. Fields: id, title, description, status, priority, project, parent, assignees, tags, start_on, due_on, estimate_minutes, created_at, created_by, completed_at."`
-	Rejects string            `placeholder:"FILE" help:"Where to write the lines that cannot be imported, and why; default: FILE.rejects."`
+	Rejects string            `placeholder:"FILE" help:"Where to write the lines that cannot be imported, and why; default: FILE.rejects, beside it; import.rejects for standard input."`
 }
 
 // Run ends with 1 when a line was rejected.
@@ -65,8 +65,12 @@ func (f importFile) Run(ctx context.Context, out outputs) error {
 		return nil
 	}
 	rejects := f.Rejects
-	if rejects == "" {
-		rejects = strings.TrimSuffix(filepath.Base(name), "-") + ".rejects"
+	switch {
+	case rejects != "":
+	case f.File == "-":
+		rejects = "import.rejects"
+	default:
+		rejects = f.File + ".rejects"
 	}
 	if err := writeRejects(rejects, done.Rejects); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -101,7 +102,7 @@ func csvActions(line int, columns, row []string) ([]Action, *Reject) {
 	}
 	a := Action{Line: line, Do: CreateTask, Task: values["id"], Title: values["title"], Status: values["status"], Priority: values["priority"],
 		Project: values["project"], Parent: values["parent"], StartOn: values["start_on"], DueOn: values["due_on"], Tags: tags(split(values["tags"])...),
-		By: Person{Code: firstOf(values["created_by"], "csv"), Name: firstOf(values["created_by"], "CSV"), Email: values["created_by"]}}
+		By: Person{Code: cmp.Or(values["created_by"], "csv"), Name: cmp.Or(values["created_by"], "CSV"), Email: values["created_by"]}}
 	if a.Task == "" {
 		a.Task = "row " + strconv.Itoa(line)
 	}

@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"iter"
@@ -57,7 +58,7 @@ type githubComment struct {
 func githubBy(people ...*githubPerson) Person {
 	for _, p := range people {
 		if p != nil && p.Login != "" {
-			return Person{Code: p.Login, Name: firstOf(p.Name, p.Login), Email: p.Email}
+			return Person{Code: p.Login, Name: cmp.Or(p.Name, p.Login), Email: p.Email}
 		}
 	}
 	return Person{Code: "ghost", Name: "Ghost (GitHub does not say)"}

@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -136,15 +137,7 @@ func (p *jiraPerson) person() Person {
 	if p == nil {
 		return Person{Code: "nobody", Name: "Nobody (Jira does not say)"}
 	}
-	return Person{Code: firstOf(p.AccountID, p.Name, p.Email, p.Display), Name: p.Display, Email: p.Email}
-}
-
-func firstOf(texts ...string) string {
-	i := slices.IndexFunc(texts, func(text string) bool { return text != "" })
-	if i < 0 {
-		return "unknown"
-	}
-	return texts[i]
+	return Person{Code: cmp.Or(p.AccountID, p.Name, p.Email, p.Display, "unknown"), Name: p.Display, Email: p.Email}
 }
 
 // jira reads a search's answer, several of them one after the other, a list of issues, or an issue a line.
