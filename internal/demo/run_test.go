@@ -183,7 +183,7 @@ func TestKilledServer(t *testing.T) {
 	killer.Go(func() {
 		for range kills {
 			k.kill()
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(time.Second) // longer than the client ever pauses, so that it meets a server that is away
 			k.start()
 		}
 	})
