@@ -127,3 +127,34 @@ func TestKept(t *testing.T) {
 		t.Errorf("nowhere: %v, %v", all, err)
 	}
 }
+
+// A second place that is named later gets what is kept once, too: a key and a checkpoint that the first one has already.
+func TestPlaceThatCameLater(t *testing.T) {
+	t.Parallel()
+	place := func() blob.Store {
+		store, err := blob.Open(t.Context(), "file://"+t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	}
+	first, second := place(), place()
+	ring := newRing(t)
+	c := checkpoint.Checkpoint{Origin: checkpoint.NewOrigin("https://kluis.example.org", id, 1), Size: 3}
+	for _, kept := range []*checkpoint.Kept{{Stores: []blob.Store{first}}, {Stores: []blob.Store{first, second}}} {
+		if err := kept.KeepKeys(t.Context(), ring.PublicKeys()); err != nil {
+			t.Fatal(err)
+		}
+		if err := kept.Keep(t.Context(), c, []byte("signed")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alone := &checkpoint.Kept{Stores: []blob.Store{second}}
+	keys, err := alone.Keys(t.Context())
+	if err != nil || len(keys) != len(ring.PublicKeys()) {
+		t.Errorf("%v, %v", keys, err)
+	}
+	if all, err := alone.All(t.Context(), id); err != nil || len(all) != 1 || string(all[0]) != "signed" {
+		t.Errorf("%q, %v", all, err)
+	}
+}

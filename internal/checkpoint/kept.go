@@ -50,19 +50,36 @@ func (k *Kept) KeepKeys(ctx context.Context, keys keyring.PublicKeys) error {
 	return nil
 }
 
-// putOnce leaves what is there.
+// putOnce leaves what is there. A place that came later, or that lost something, gets it.
 func (k *Kept) putOnce(ctx context.Context, key string, text []byte) error {
-	if there, err := k.get(ctx, key); err != nil || there != nil {
-		return err
+	for _, store := range k.Stores {
+		there, err := store.Open(ctx, key)
+		if err == nil {
+			_ = there.Close() // nothing was read
+			continue
+		}
+		if !errors.Is(err, blob.ErrMissing) {
+			return err
+		}
+		if err := put(ctx, store, key, text); err != nil {
+			return err
+		}
 	}
-	return k.put(ctx, key, text)
+	return nil
 }
 
 func (k *Kept) put(ctx context.Context, key string, text []byte) error {
 	for _, store := range k.Stores {
-		if err := store.Put(ctx, key, func(to io.Writer) error { _, err := to.Write(text); return err }); err != nil {
-			return fmt.Errorf("keep %s outside the database: %w", key, err)
+		if err := put(ctx, store, key, text); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func put(ctx context.Context, store blob.Store, key string, text []byte) error {
+	if err := store.Put(ctx, key, func(to io.Writer) error { _, err := to.Write(text); return err }); err != nil {
+		return fmt.Errorf("keep %s outside the database: %w", key, err)
 	}
 	return nil
 }
