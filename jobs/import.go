@@ -52,13 +52,18 @@ func (j *Jobs) runImports(ctx context.Context) error {
 	return group.Wait()
 }
 
-// nextImport plays an import that no process is at, if there is one.
+// nextImport plays an import that no process is at, if there is one: one at a time of a workspace, since two may be of the same things.
 func (j *Jobs) nextImport(ctx context.Context) (found bool, err error) {
 	var w pg.Workspace
 	var id uuid.UUID
 	err = j.DB.Control(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('imports'))`); err != nil { // so that nobody leases another one of the workspace
+			return err
+		}
 		return tx.QueryRow(ctx, `update kluis.import_queue set leased_until = now() + make_interval(secs => $1)
-			where import_id = (select import_id from kluis.import_queue where leased_until < now() order by import_id limit 1 for update skip locked)
+			where import_id = (select import_id from kluis.import_queue waiting where leased_until < now()
+				and not exists (select from kluis.import_queue leased where leased.workspace_id = waiting.workspace_id and leased.leased_until >= now())
+				order by import_id limit 1)
 			returning workspace_id, import_id`, importLease.Seconds()).Scan(&w.ID, &id)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -62,6 +62,13 @@ func TestImport(t *testing.T) {
 	if after := len(ada.replay(t, 1)); after != before+2 {
 		t.Errorf("%d records, then %d", before, after)
 	}
+	more := strings.ReplaceAll(text, "T-", "U-")
+	more = strings.ReplaceAll(more, "C-", "D-")
+	first, second := ada.imports(t, more), ada.imports(t, more) // twice at once
+	once, twice := ada.imported(t, first), ada.imported(t, second)
+	if once.Counts.Rejected != 2 || twice.Counts.Rejected != 2 || once.Counts.Repeated+twice.Counts.Repeated != 90 {
+		t.Errorf("%+v, then %+v", once, twice)
+	}
 	for query, why := range map[string]string{"format=xls": "no such format", "format=tracker&mapping=%7B%7D": "", "format=csv&mapping=x": "no JSON", "": "no format"} {
 		if a := ada.call(t, "POST", "/api/import?"+query, object{"file": file{"a", "b"}}); a.status != 422 && why != "" {
 			t.Errorf("%s: %d %s", why, a.status, a.body)
