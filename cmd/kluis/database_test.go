@@ -13,6 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgserver"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 	"github.com/kluis-eu/kluis/migrations"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // provisionMany makes workspaces with nothing in them, and leaves no connection behind.
@@ -27,6 +28,7 @@ func provisionMany(t *testing.T, url string, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	directory.Shape = projections.Shape // as the program has it: else the background rebuilds them all
 	nothing := func(pgx.Tx) error { return nil }
 	for range n {
 		id := uuid.Must(uuid.NewV7())
