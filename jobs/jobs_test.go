@@ -78,6 +78,40 @@ func TestRunSurvivesLostConnections(t *testing.T) {
 	}
 }
 
+// A process begins while the database takes nobody, as during a restart, and works when it does again.
+func TestRunBeginsWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	admin, err := pgx.Connect(t.Context(), pgtest.Superuser(t, p.url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	var name string
+	if err := admin.QueryRow(t.Context(), `select current_database()`).Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	takes := func(takes bool) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), `update pg_database set datallowconn = $1 where datname = $2`, takes, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	takes(false)
+	if _, err := admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
+		where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
+		t.Fatal(err)
+	}
+	p.run(t, p.Run)
+	until(t, "the first attempts have failed", func() bool { return strings.Count(p.log.String(), "mails cannot be sent yet") >= 2 })
+	takes(true)
+	ada := p.found(t, p.mailedCode)
+	until(t, "everything is caught up", func() bool {
+		head, checkpoint, reaction := p.positions(t, ada.Workspace)
+		return checkpoint == head && reaction == head && p.signals(t) == 0
+	})
+}
+
 // The read models can be left to their readers, while everything else goes on.
 func TestNoCatchUp(t *testing.T) {
 	t.Parallel()

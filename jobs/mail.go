@@ -45,15 +45,29 @@ func newMails(n Needs) (*river.Client[pgx.Tx], error) {
 	return client, nil
 }
 
-// sendMails sends mails until ctx ends.
+// sendMails sends mails until ctx ends. River looks once whether there is a database when it begins, and here it begins again until
+// there is one.
 func (j *Jobs) sendMails(ctx context.Context) error {
-	err := j.mails.Start(ctx)
-	if err != nil && ctx.Err() != nil {
-		return nil //nolint:nilerr // told to end before it had begun
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := j.mails.Start(ctx)
+		if err == nil {
+			<-j.mails.Stopped()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil // told to end before it had begun
+		}
+		j.Log.WarnContext(ctx, "mails cannot be sent yet", "again_in", pause.String(), "error", err.Error())
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("start the mail worker: %w", err)
-	}
-	<-j.mails.Stopped()
-	return nil
 }
+
+// firstPause is between the first two beginnings, and lastPause between any two at most.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
+)

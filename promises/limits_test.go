@@ -428,9 +428,17 @@ func TestDevices(t *testing.T) {
 		p.public().call(t, "POST", "/api/login", object{"workspace": ada.slug, "email": fmt.Sprint("x", i, "@people.example"), "password": "wrong"}).want(t, 401)
 	}
 	limited(t, ada.logIn(t, ada.password), "too_many_requests")
-	limited(t, logIn("x"+device[1:], ada.password), "too_many_requests")
+	limited(t, logIn(forge(device), ada.password), "too_many_requests")
 	logIn(device, ada.password).want(t, 200)
 	logIn(strings.Repeat("x", 101), ada.password).problem(t, 422, "invalid")
+}
+
+// forge changes a token's first character.
+func forge(token string) string {
+	if token[0] == 'x' {
+		return "y" + token[1:]
+	}
+	return "x" + token[1:]
 }
 
 // An invitation that others burnt is sent again, by who invited.
