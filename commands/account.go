@@ -62,7 +62,7 @@ func (c *Commands) nameOf(ctx context.Context, w pg.Workspace, m domain.Member) 
 	if err != nil {
 		return named{}, err
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	ws, _, err := c.Projections.GetWorkspace(ctx, w)
 	return name(ws.Slug, people[m.ID].Email), err // somebody who was erased has no address: nobody's name
 }
 
@@ -143,9 +143,9 @@ func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections
 	}
 	values["Minutes"] = strconv.Itoa(int(math.Ceil(time.Until(lock.Until).Minutes())))
 	c.mails.do(ctx, func(ctx context.Context) {
-		letter, err := c.letter(ctx, w, a, "locked", values)
+		message, err := c.mailTo(ctx, w, a, "locked", values)
 		if err == nil {
-			err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.post(ctx, tx, letter) })
+			err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.enqueue(ctx, tx, message) })
 		}
 		if err != nil {
 			c.Log.WarnContext(ctx, "a mail about a lock was not sent", "workspace", w.ID, "member", a.ID, "error", err.Error())
@@ -153,8 +153,8 @@ func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections
 	})
 }
 
-// letter writes a mail to a member, with values for the template besides the person's name and the workspace's.
-func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Account, template string, values map[string]string) (mail.Message, error) {
+// mailTo writes a mail to a member, with values for the template besides the person's name and the workspace's.
+func (c *Commands) mailTo(ctx context.Context, w pg.Workspace, a projections.Account, template string, values map[string]string) (mail.Message, error) {
 	key, err := c.Vault.Key(ctx, w, a.ID)
 	if err != nil {
 		return mail.Message{}, err
@@ -163,21 +163,21 @@ func (c *Commands) letter(ctx context.Context, w pg.Workspace, a projections.Acc
 	if err != nil {
 		return mail.Message{}, fmt.Errorf("open the personal data of member %s: %w", a.ID, err)
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	ws, _, err := c.Projections.GetWorkspace(ctx, w)
 	if err != nil {
 		return mail.Message{}, err
 	}
-	letter := mail.Message{Template: template, To: person.Email, Language: a.Language, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name, "URL": c.PublicURL}}
-	maps.Copy(letter.Values, values)
-	return letter, nil
+	message := mail.Message{Template: template, To: person.Email, Language: a.Language, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name, "URL": c.PublicURL}}
+	maps.Copy(message.Values, values)
+	return message, nil
 }
 
-// post asks for a mail in a transaction of the login. An address that no mail can go to gets none: what the mail is
+// enqueue asks for a mail in a transaction of the login. An address that no mail can go to gets none: what the mail is
 // about does not fail for that.
-func (c *Commands) post(ctx context.Context, tx pgx.Tx, letter mail.Message) error {
-	err := c.Outbox.Enqueue(ctx, tx, letter)
+func (c *Commands) enqueue(ctx context.Context, tx pgx.Tx, message mail.Message) error {
+	err := c.Outbox.Enqueue(ctx, tx, message)
 	if errors.Is(err, mail.ErrRefused) { // nothing was sent to the database yet
-		c.Log.WarnContext(ctx, "mail not sent", "template", letter.Template, "error", err.Error())
+		c.Log.WarnContext(ctx, "mail not sent", "template", message.Template, "error", err.Error())
 		return nil
 	}
 	return err

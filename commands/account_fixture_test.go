@@ -103,7 +103,7 @@ func (h *house) open(t testing.TB, keyFile string, s settings) *Commands {
 		s.slots = 2
 	}
 	c := New(Needs{
-		DB: db, Store: store, Views: projections.New(db, store, eventstore.NewBell(), 30*time.Second),
+		DB: db, Store: store, Projections: projections.New(db, store, eventstore.NewBell(), 30*time.Second),
 		Tenancy: ok(tenancy.New(db, migrations.Control, migrations.Workspace)), Keys: ring, Vault: vault.New(db, ring),
 		Hasher: ok(password.NewHasher(s.params, s.slots, 200)),
 		Outbox: mail.NewOutbox(jobs, func(plain []byte) (string, error) { return ring.Seal("kluis/mail", plain) }),

@@ -292,7 +292,7 @@ func TestUnlock(t *testing.T) {
 		t.Error(err)
 	}
 	grace.wantTypes(t, "login_failed", "login_failed", "login_failed", "login_failed", "login_failed", "locked", "unlocked", "logged_in")
-	m, mark, err := projections.Members.Get(t.Context(), h.Views, ada.actor(t), grace.id)
+	m, mark, err := projections.Members.Get(t.Context(), h.Projections, ada.actor(t), grace.id)
 	if err != nil || mark.Behind() != 0 || m.Version != done.State.Version || m.UpdatedAt != done.State.UpdatedAt {
 		t.Errorf("the member afterwards: %+v at %+v, %v", m, mark, err)
 	}
@@ -309,7 +309,7 @@ func TestActors(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.settle()
-	records, _, err := h.Views.ListRecords(t.Context(), ada.actor(t), projections.Filter{Stream: domain.AccountStream(ada.id)}, 10)
+	records, _, err := h.Projections.ListRecords(t.Context(), ada.actor(t), projections.Filter{Stream: domain.AccountStream(ada.id)}, 10)
 	if err != nil || len(records) != 2 {
 		t.Fatalf("%d, %v", len(records), err)
 	}

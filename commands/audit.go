@@ -40,7 +40,7 @@ type Audit struct {
 // ReadAudit resolves who did what records tell of, and to what. Names and what else is personal are opened for whoever may read the
 // members.
 func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records []projections.Record) (Audit, error) {
-	known, err := c.Views.Context(ctx, by.Workspace, records)
+	known, err := c.Projections.Context(ctx, by.Workspace, records)
 	if err != nil {
 		return Audit{}, err
 	}

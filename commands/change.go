@@ -158,7 +158,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		if err := stepAside(ctx, try); err != nil {
 			return effect{}, err
 		}
-		a := &attempt{views: c.Views, by: by, from: r.Origin, once: r.Once, was: r.Original}
+		a := &attempt{views: c.Projections, by: by, from: r.Origin, once: r.Once, was: r.Original}
 		p, err := decide(a)
 		if errors.Is(err, errUsed) {
 			return c.repeat(ctx, by, a.first[0])
@@ -237,10 +237,10 @@ func (a *attempt) behind(asked int64) bool {
 
 // catchUp brings the read models to the head and reads anew who asks.
 func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor) (projections.Actor, error) {
-	if _, err := c.Views.CatchUp(ctx, by.Workspace); err != nil {
+	if _, err := c.Projections.CatchUp(ctx, by.Workspace); err != nil {
 		return by, err
 	}
-	renew := c.Views.Again
+	renew := c.Projections.Again
 	if r.renew != nil {
 		renew = r.renew
 	}
@@ -318,7 +318,7 @@ func (c *Commands) repeat(ctx context.Context, by projections.Actor, first event
 	var records []domain.Record
 	var err error
 	if first.First <= first.Last {
-		records, err = c.Views.Range(ctx, by.Workspace, first.First, first.Last)
+		records, err = c.Projections.Range(ctx, by.Workspace, first.First, first.Last)
 	}
 	return effect{records: records, repeated: true, position: first.Last, answer: first.Answer}, err
 }
@@ -339,7 +339,7 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 		if len(done.records) > 0 {
 			upTo = done.records[0].Position - 1
 		}
-		if before, err = model.At(ctx, c.Views, r.By.Workspace, id, upTo); err != nil {
+		if before, err = model.At(ctx, c.Projections, r.By.Workspace, id, upTo); err != nil {
 			return Result[T]{}, err
 		}
 	}

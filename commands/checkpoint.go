@@ -209,7 +209,7 @@ func (c *Commands) Growth(ctx context.Context, w pg.Workspace, from, to int64) (
 // VerifierKeys are the keys that verify the checkpoints of a workspace, as note tools take them: those that sign now, then those
 // that no longer do.
 func (c *Commands) VerifierKeys(ctx context.Context, w pg.Workspace) (keys []string, err error) {
-	epoch, err := c.Views.Epoch(ctx, w)
+	epoch, err := c.Projections.Epoch(ctx, w)
 	if err != nil {
 		return nil, err
 	}

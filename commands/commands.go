@@ -24,18 +24,18 @@ import (
 
 // Needs is what commands stand on.
 type Needs struct {
-	DB      *pg.DB
-	Store   *eventstore.Store
-	Views   *projections.Projections
-	Tenancy *tenancy.Tenancy
-	Keys    *keyring.Keyring
-	Vault   *vault.Vault
-	Blobs   blob.Store // of the bytes of attachments
-	Hasher  *password.Hasher
-	Outbox  *mail.Outbox
-	Limits  *limit.Limits // nil: nothing is limited
-	Log     *slog.Logger
-	Region  string // where new workspaces live
+	DB          *pg.DB
+	Store       *eventstore.Store
+	Projections *projections.Projections
+	Tenancy     *tenancy.Tenancy
+	Keys        *keyring.Keyring
+	Vault       *vault.Vault
+	Blobs       blob.Store // of the bytes of attachments
+	Hasher      *password.Hasher
+	Outbox      *mail.Outbox
+	Limits      *limit.Limits // nil: nothing is limited
+	Log         *slog.Logger
+	Region      string // where new workspaces live
 
 	// Kept is where signed checkpoints lie outside the database; nil: nowhere, so that nobody would notice when the log goes back.
 	Kept *checkpoint.Kept

@@ -350,10 +350,10 @@ func TestInvitedAgainIsSomebodyNew(t *testing.T) {
 		}
 	}
 	me := ok(h.Authenticate(t.Context(), in.Token))
-	if _, _, err := projections.Tasks.Get(t.Context(), h.Views, me, task.ID); refusedAs(err) != "task_not_found" {
+	if _, _, err := projections.Tasks.Get(t.Context(), h.Projections, me, task.ID); refusedAs(err) != "task_not_found" {
 		t.Errorf("the task of the old one: %v", err)
 	}
-	if tokens, _, err := h.Views.ListTokens(t.Context(), me, projections.Page{Limit: 50}); err != nil || len(tokens) != 0 {
+	if tokens, _, err := h.Projections.ListTokens(t.Context(), me, projections.Page{Limit: 50}); err != nil || len(tokens) != 0 {
 		t.Errorf("the tokens of the old one: %v, %v", tokens, err)
 	}
 }
@@ -400,7 +400,7 @@ func TestOneAddressInvitedAtOnce(t *testing.T) {
 		if n := ada.count(t, `select count(*) from member_email`); n > round+2 {
 			t.Errorf("%d addresses after %d rounds", n, round+1)
 		}
-		if _, err := h.Views.CatchUp(t.Context(), ada.in); err != nil {
+		if _, err := h.Projections.CatchUp(t.Context(), ada.in); err != nil {
 			t.Fatal(err)
 		}
 		if n := ada.count(t, `select count(*) from member m left join member_email e on e.member_id = m.id where (m.status = 'removed') = (e.member_id is not null)`); n != 0 {

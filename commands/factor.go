@@ -85,9 +85,9 @@ func (c *Commands) findRecovery(ctx context.Context, w pg.Workspace, f *factor, 
 	return f, nil
 }
 
-// take uses the code up: for one of any number who show it at once, and while the second factor is still the one that
+// spend uses the code up: for one of any number who show it at once, and while the second factor is still the one that
 // it was compared with. The credential is locked by then.
-func (f *factor) take(taken *[]uuid.UUID) pg.Statement {
+func (f *factor) spend(taken *[]uuid.UUID) pg.Statement {
 	if f.mac != nil {
 		return pg.Column(taken, `delete from recovery_code where member_id = $1 and code = $2 and exists (select from two_factor
 			where member_id = $1 and secret = $3 and confirmed_at is not null) returning member_id`, f.member, f.mac, f.secret)
@@ -110,9 +110,9 @@ func lockCredential(member uuid.UUID) pg.Statement {
 	return pg.Exec(`select from credential where member_id = $1 for update`, member)
 }
 
-// hold begins a change of one's own account: the session with which it was asked for must still be there, and the password
+// lockSession begins a change of one's own account: the session with which it was asked for must still be there, and the password
 // the one that was read. Who ends sessions waits until the change is committed.
-func (s self) hold(ctx context.Context, tx pgx.Tx) error {
+func (s self) lockSession(ctx context.Context, tx pgx.Tx) error {
 	var alive, same []uuid.UUID
 	err := run(ctx, tx,
 		pg.Column(&alive, `select id from session where id = $1 and member_id = $2 and expires_at > now() for share`, s.session, s.ID),
@@ -149,7 +149,7 @@ func (c *Commands) self(ctx context.Context, by projections.Actor, from Origin) 
 	if !alive {
 		return self{}, ended()
 	}
-	account, err := c.Views.AccountByID(ctx, by.Workspace, by.Member)
+	account, err := c.Projections.AccountByID(ctx, by.Workspace, by.Member)
 	if err != nil {
 		return self{}, err
 	}
@@ -173,13 +173,13 @@ type wrongGuess struct {
 
 func (w wrongGuess) Unwrap() error { return w.error }
 
-// guess runs compare, which compares what the member shows. A wrongGuess counts as a failed login, since whoever found
+// compareLimited runs compare, which compares what the member shows. A wrongGuess counts as a failed login, since whoever found
 // an open session may guess here as well; it is counted before it is compared, apart from the log-ins of those who have
 // no session.
 //
 // What turned out right does not make the counter begin anew where logging in takes more than that: or who knows the
 // password could guess codes for ever, with a right password after each few.
-func (c *Commands) guess(ctx context.Context, me self, compare func() error) error {
+func (c *Commands) compareLimited(ctx context.Context, me self, compare func() error) error {
 	try, err := c.Limits.Try(ctx, me.who.counters(inSessions, loginLimits...))
 	if err != nil {
 		return tooMany(err)
@@ -200,7 +200,7 @@ func (c *Commands) guess(ctx context.Context, me self, compare func() error) err
 	return errors.Join(err, try.GiveBack(ctx, anew...))
 }
 
-// showPassword compares the member's password, for guess; pointer is where it stands in the request.
+// showPassword compares the member's password, for compareLimited; pointer is where it stands in the request.
 func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer string) error {
 	right, _, err := c.verify(ctx, me.from, &me.Account, plain)
 	if err == nil && !right {
@@ -209,7 +209,7 @@ func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer str
 	return err
 }
 
-// showCode compares a code, for guess.
+// showCode compares a code, for compareLimited.
 func (c *Commands) showCode(ctx context.Context, me self, code string) (*factor, error) {
 	shown, err := c.tryFactor(ctx, me.who, func() (*factor, error) { return c.findFactor(ctx, me.in, me.Account, code) })
 	if err == nil && shown == nil {
@@ -223,9 +223,9 @@ func usedCode() error {
 	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, or was used before: each is good once, and those of a device for a minute and a half")
 }
 
-// alter changes what lets a member in, records that, and asks for the mail that says so (unless the letter is the zero
+// changeCredential changes what lets a member in, records that, and asks for the mail that says so (unless the message is the zero
 // one), in one transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
-func (c *Commands) alter(ctx context.Context, n note, letter mail.Message, claim, after func(pgx.Tx) error, statements ...pg.Statement) error {
+func (c *Commands) changeCredential(ctx context.Context, n note, message mail.Message, claim, after func(pgx.Tx) error, statements ...pg.Statement) error {
 	record, err := c.noted(ctx, n)
 	if err != nil {
 		return err
@@ -254,10 +254,10 @@ func (c *Commands) alter(ctx context.Context, n note, letter mail.Message, claim
 		if err != nil {
 			return err
 		}
-		if err := after(tx); err != nil || letter.Template == "" {
+		if err := after(tx); err != nil || message.Template == "" {
 			return err
 		}
-		return c.post(ctx, tx, letter)
+		return c.enqueue(ctx, tx, message)
 	})
 	if err == nil {
 		c.Store.Appended(n.in, receipt)

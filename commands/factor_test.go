@@ -253,7 +253,7 @@ func TestTwoFactorsBrokenOff(t *testing.T) {
 		}
 		cancel()
 		// Out of the database, since this test forgets what it confirmed.
-		account := ok(h.Views.AccountByID(t.Context(), ada.in, ada.id))
+		account := ok(h.Projections.AccountByID(t.Context(), ada.in, ada.id))
 		d.secret = ok(ok(h.Vault.Key(t.Context(), ada.in, ada.id)).Open(secretField, account.TwoFactor))
 		code := d.code(t)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Duration(12+i%20*2)*time.Millisecond)

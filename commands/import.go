@@ -94,7 +94,7 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 	i := &importer{Importing: in, c: c, in: by.Workspace, people: map[string]uuid.UUID{}, projects: map[string]uuid.UUID{}, tags: map[string]uuid.UUID{},
 		tasks: map[string]*made{}, comments: map[string]*made{}, seed: maphash.MakeSeed(), counts: ImportCounts{Played: map[string]int{}}}
 	i.base = Request{By: by, Origin: from, renew: func(ctx context.Context, by projections.Actor) (*projections.Actor, error) {
-		return c.Views.Standing(ctx, by)
+		return c.Projections.Standing(ctx, by)
 	}}
 	if err := i.refresh(ctx); err != nil {
 		return i.counts, err

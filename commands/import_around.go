@@ -17,7 +17,7 @@ import (
 
 // refresh reads the importer's role anew: what the import makes moves the roster.
 func (i *importer) refresh(ctx context.Context) error {
-	by, err := i.c.Views.Standing(ctx, i.base.By)
+	by, err := i.c.Projections.Standing(ctx, i.base.By)
 	if err == nil && by == nil {
 		err = ended()
 	}
@@ -64,7 +64,7 @@ func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, err
 	if err != nil {
 		return uuid.Nil, err
 	}
-	account, err := i.c.Views.AccountByEmail(ctx, w, own.Hash(emailField, normal))
+	account, err := i.c.Projections.AccountByEmail(ctx, w, own.Hash(emailField, normal))
 	if err != nil || account == nil {
 		return uuid.Nil, err
 	}
@@ -176,7 +176,7 @@ func (i *importer) tag(ctx context.Context, name string, a imports.Action) (uuid
 
 func (i *importer) look(ctx context.Context, query pg.Statement) error {
 	return patiently(ctx, func() error {
-		_, err := i.c.Views.Fresh(ctx, i.base.By.Workspace, query)
+		_, err := i.c.Projections.Fresh(ctx, i.base.By.Workspace, query)
 		return err
 	})
 }

@@ -98,11 +98,11 @@ func importKey(w pg.Workspace, id uuid.UUID) string { return w.ID.String() + "/i
 
 // RunImport plays an import, from its start or on from where one was broken off. It is nil when the import is at its end, well or not.
 func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) error {
-	operator, err := c.Views.Operator(ctx, w)
+	operator, err := c.Projections.Operator(ctx, w)
 	if err != nil {
 		return err
 	}
-	i, _, err := projections.Imports.Get(ctx, c.Views, *operator, id)
+	i, _, err := projections.Imports.Get(ctx, c.Projections, *operator, id)
 	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound { // the log was put back to before it
 		return c.Blobs.Delete(ctx, importKey(w, id))
 	}
@@ -144,7 +144,7 @@ type unreadableError struct{ error }
 
 func (c *Commands) endImport(ctx context.Context, operator projections.Actor, id uuid.UUID, end domain.Event) error {
 	r := Request{By: operator, renew: func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
-		return c.Views.Operator(ctx, operator.Workspace)
+		return c.Projections.Operator(ctx, operator.Workspace)
 	}}
 	_, err := changeOne(ctx, c, r, projections.Imports, domain.CreateImport, id, only(func(i domain.Import) ([]domain.Event, error) { return i.Finish(end), nil }))
 	return err

@@ -42,7 +42,7 @@ func (p *person) imports(t testing.TB, text string) (counts ImportCounts, reject
 
 func (p *person) tasks(t testing.TB) map[string]domain.Task {
 	t.Helper()
-	rows := ok2(projections.Tasks.List(t.Context(), p.h.Views, p.actor(t), projections.Page{Limit: 50}, projections.TaskFilter{}))
+	rows := ok2(projections.Tasks.List(t.Context(), p.h.Projections, p.actor(t), projections.Page{Limit: 50}, projections.TaskFilter{}))
 	named := map[string]domain.Task{}
 	for _, task := range rows {
 		named[task.Title] = task
@@ -52,7 +52,7 @@ func (p *person) tasks(t testing.TB) map[string]domain.Task {
 
 func (p *person) log(t testing.TB) []domain.Record {
 	t.Helper()
-	return ok(p.h.Views.Range(t.Context(), p.in, 1, 1000))
+	return ok(p.h.Projections.Range(t.Context(), p.in, 1, 1000))
 }
 
 func ok2[T, M any](v T, _ M, err error) T { return ok(v, err) }
@@ -89,7 +89,7 @@ func TestImport(t *testing.T) {
 	if parent.CreatedBy == ada.id || parent.CreatedBy == child.CreatedBy || parent.AssigneeIDs[0] != child.CreatedBy {
 		t.Errorf("by %s, %s", parent.CreatedBy, child.CreatedBy)
 	}
-	author := ok2(projections.Members.Get(t.Context(), h.Views, ada.actor(t), parent.CreatedBy))
+	author := ok2(projections.Members.Get(t.Context(), h.Projections, ada.actor(t), parent.CreatedBy))
 	people := ok(h.OpenMembers(t.Context(), ada.in, []domain.Member{author}))
 	if author.Status != domain.Placeholder || people[author.ID].FullName != "p1" {
 		t.Errorf("%+v, %+v", author, people)
@@ -143,7 +143,7 @@ func TestImportOfPeople(t *testing.T) {
 	if tasks["Parent"].CreatedBy != bob.id {
 		t.Errorf("%+v is not by %s", tasks["Parent"], bob.id)
 	}
-	author := ok2(projections.Members.Get(t.Context(), h.Views, ada.actor(t), tasks["Child"].CreatedBy))
+	author := ok2(projections.Members.Get(t.Context(), h.Projections, ada.actor(t), tasks["Child"].CreatedBy))
 	people := ok(h.OpenMembers(t.Context(), ada.in, []domain.Member{author}))
 	if author.Status != domain.Placeholder || people[author.ID].FullName != "Zoë" {
 		t.Errorf("%+v, %+v", author, people)

@@ -39,7 +39,7 @@ func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	if err != nil {
 		return fmt.Errorf("open the name of member %s: %w", m.MemberID, err)
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	ws, _, err := c.Projections.GetWorkspace(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 
 // SendInvitationAgain is SendInvitation with another code, for a member who has not joined meanwhile.
 func (c *Commands) SendInvitationAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace, member uuid.UUID) error {
-	a, err := c.Views.AccountByID(ctx, w, member)
+	a, err := c.Projections.AccountByID(ctx, w, member)
 	if err != nil || a == nil || a.Status != domain.Invited {
 		return err
 	}
@@ -119,7 +119,7 @@ func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named,
 	if err != nil {
 		return Admitted{}, fmt.Errorf("store session: %w", err)
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	ws, _, err := c.Projections.GetWorkspace(ctx, w)
 	if err != nil {
 		return Admitted{}, err
 	}
@@ -133,7 +133,7 @@ func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code strin
 	if hash == "" {
 		return uuid.Nil, nil, badCode()
 	}
-	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	account, err := c.Projections.AccountByEmail(ctx, w, hash)
 	if err != nil {
 		return uuid.Nil, nil, err
 	}
@@ -184,7 +184,7 @@ func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member u
 
 func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID, from Origin) (Result[domain.Member], error) {
 	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
-		return c.Views.Newcomer(ctx, w, member)
+		return c.Projections.Newcomer(ctx, w, member)
 	}
 	by, err := renew(ctx, projections.Actor{})
 	if err != nil {

@@ -121,7 +121,7 @@ func shown[T any](ctx context.Context, c *Commands, r Request, n *projections.No
 	if n := len(done.records); n > 0 {
 		at = &done.records[n-1].At
 	}
-	made.State, err = n.Show(ctx, c.Views, r.By, made.State, at)
+	made.State, err = n.Show(ctx, c.Projections, r.By, made.State, at)
 	return made, err
 }
 

@@ -54,7 +54,7 @@ func (c *Commands) operate(ctx context.Context, w pg.Workspace, slug, email stri
 	if err != nil {
 		return Request{}, projections.Account{}, err
 	}
-	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	account, err := c.Projections.AccountByEmail(ctx, w, hash)
 	if err != nil {
 		return Request{}, projections.Account{}, err
 	}
@@ -62,7 +62,7 @@ func (c *Commands) operate(ctx context.Context, w pg.Workspace, slug, email stri
 		return Request{}, projections.Account{}, domain.Missing("member")
 	}
 	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
-		return c.Views.Operator(ctx, w)
+		return c.Projections.Operator(ctx, w)
 	}
 	by, err := renew(ctx, projections.Actor{})
 	if err != nil {

@@ -72,16 +72,16 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 	if err != nil || hash == "" {
 		return err
 	}
-	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	account, err := c.Projections.AccountByEmail(ctx, w, hash)
 	if err != nil {
 		return err
 	}
 	code := token.NewCode()
 	active := account != nil && account.Status == domain.Active
-	var letter mail.Message
+	var message mail.Message
 	if active {
 		minutes := strconv.Itoa(int(c.ResetCodeLife.Minutes()))
-		letter, err = c.letter(ctx, w, *account, "reset_code", map[string]string{"Code": code, "Minutes": minutes})
+		message, err = c.mailTo(ctx, w, *account, "reset_code", map[string]string{"Code": code, "Minutes": minutes})
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 		}
 		switch {
 		case active:
-			return c.post(ctx, tx, letter)
+			return c.enqueue(ctx, tx, message)
 		case account != nil && account.Status == domain.Invited:
 			return c.sendInvitation(ctx, tx, w, domain.MemberInvited{MemberID: account.ID, Email: account.Email, FullName: account.FullName, Language: account.Language}, true)
 		}
@@ -136,14 +136,14 @@ func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassw
 	if err != nil {
 		return err
 	}
-	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	account, err := c.Projections.AccountByEmail(ctx, w, hash)
 	if err != nil {
 		return err
 	}
 	if account == nil || account.Status != domain.Active {
 		return badCode()
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	ws, _, err := c.Projections.GetWorkspace(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -212,20 +212,20 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash string
 }
 
 // ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions and API
-// tokens. Wrong answers count as failed logins: see guess.
+// tokens. Wrong answers count as failed logins: see compareLimited.
 func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, from Origin, current, plain string) error {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
 		return err
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, me.in)
+	ws, _, err := c.Projections.GetWorkspace(ctx, me.in)
 	if err != nil {
 		return err
 	}
 	if err := checkPassword(plain, ws.Slug, ws.Name, me.who.email); err != nil {
 		return err
 	}
-	if err := c.guess(ctx, me, func() error { return c.showPassword(ctx, me, current, "/current") }); err != nil {
+	if err := c.compareLimited(ctx, me, func() error { return c.showPassword(ctx, me, current, "/current") }); err != nil {
 		return err
 	}
 	phc, err := c.hash(ctx, from, plain)
@@ -233,17 +233,17 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 		return err
 	}
 	return c.replacePassword(ctx, me.note(domain.MemberPasswordChanged{MemberID: me.ID}), me.Account, phc, by.Session,
-		func(tx pgx.Tx) error { return me.hold(ctx, tx) }, nothing)
+		func(tx pgx.Tx) error { return me.lockSession(ctx, tx) }, nothing)
 }
 
 // replacePassword stores a new password, ends all API tokens of the member and all sessions but keep, forgets a second
-// factor that was only proposed (by whoever had a session), and asks for the mail that says so: see alter.
+// factor that was only proposed (by whoever had a session), and asks for the mail that says so: see changeCredential.
 func (c *Commands) replacePassword(ctx context.Context, n note, a projections.Account, phc string, keep uuid.UUID, claim, after func(pgx.Tx) error) error {
-	letter, err := c.letter(ctx, n.in, a, "password_changed", nil)
+	message, err := c.mailTo(ctx, n.in, a, "password_changed", nil)
 	if err != nil {
 		return err
 	}
-	return c.alter(ctx, n, letter, claim, after, setPassword(a.ID, phc), endSessions(a.ID, keep), endTokens(a.ID), dropProposed(a.ID))
+	return c.changeCredential(ctx, n, message, claim, after, setPassword(a.ID, phc), endSessions(a.ID, keep), endTokens(a.ID), dropProposed(a.ID))
 }
 
 func setPassword(member uuid.UUID, phc string) pg.Statement {

@@ -52,5 +52,5 @@ func (c *Commands) showAgain(ctx context.Context, by projections.Actor, from Ori
 	if err != nil {
 		return err
 	}
-	return c.guess(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") })
+	return c.compareLimited(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") })
 }

@@ -173,7 +173,7 @@ func TestLastEnrolledAdmin(t *testing.T) {
 			way := []int{round % len(steps), round / len(steps) % len(steps)}[i]
 			return steps[way](h.process(i), Request{By: by[i]}, admins[1-i].id)
 		})
-		if _, err := h.Views.CatchUp(t.Context(), ada.in); err != nil {
+		if _, err := h.Projections.CatchUp(t.Context(), ada.in); err != nil {
 			t.Fatal(err)
 		}
 		able := ada.count(t, `select count(*) from member where role = 'admin' and status = 'active' and two_factor`)

@@ -91,11 +91,11 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 	if err := c.settleLogin(ctx, w, account, in.From, try, err); err != nil {
 		return Admitted{}, err
 	}
-	ws, _, err := c.Views.GetWorkspace(ctx, w)
+	ws, _, err := c.Projections.GetWorkspace(ctx, w)
 	if err != nil {
 		return Admitted{}, err
 	}
-	member, err := c.Views.MemberByID(ctx, w, account.ID)
+	member, err := c.Projections.MemberByID(ctx, w, account.ID)
 	if err != nil {
 		return Admitted{}, err
 	}
@@ -135,7 +135,7 @@ func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *proje
 		_, _, err = c.locate(ctx, who)
 		return w, nil, err
 	}
-	account, err := c.Views.AccountByEmail(ctx, w, hash)
+	account, err := c.Projections.AccountByEmail(ctx, w, hash)
 	return w, account, err
 }
 
@@ -173,7 +173,7 @@ func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *pro
 		if stored {
 			return session, nil
 		}
-		if account, err = c.Views.AccountByID(ctx, w, account.ID); err != nil {
+		if account, err = c.Projections.AccountByID(ctx, w, account.ID); err != nil {
 			return nil, err
 		}
 	}
@@ -209,7 +209,7 @@ func (c *Commands) storeSession(ctx context.Context, n note, s *newSession, a pr
 	var stored []time.Time
 	statements := []pg.Statement{lockCredential(a.ID)}
 	if shown != nil {
-		statements = append(statements, shown.take(&taken))
+		statements = append(statements, shown.spend(&taken))
 	}
 	statements = append(statements, s.insertFor(a, &stored), endOld(a.ID))
 	statements = append(statements, more...)

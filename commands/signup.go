@@ -163,11 +163,11 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 		return Admitted{}, newer(err)
 	}
 	c.Store.Appended(w, receipt)
-	ws, mark, err := c.Views.GetWorkspace(ctx, w)
+	ws, mark, err := c.Projections.GetWorkspace(ctx, w)
 	if err != nil {
 		return Admitted{}, fmt.Errorf("read the new workspace at %d: %w", mark.Position, err)
 	}
-	member, err := c.Views.MemberByID(ctx, w, f.member)
+	member, err := c.Projections.MemberByID(ctx, w, f.member)
 	if err != nil {
 		return Admitted{}, err
 	}

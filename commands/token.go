@@ -100,7 +100,7 @@ func endTokens(member uuid.UUID) pg.Statement {
 func (c *Commands) shown(ctx context.Context, t token.Parsed) (*projections.Actor, error) {
 	w := pg.Workspace{ID: t.Workspace}
 	if t.Kind == token.Personal {
-		return c.Views.ByToken(ctx, w, t.Digest)
+		return c.Projections.ByToken(ctx, w, t.Digest)
 	}
-	return c.Views.BySession(ctx, w, t.Digest)
+	return c.Projections.BySession(ctx, w, t.Digest)
 }

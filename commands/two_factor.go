@@ -33,7 +33,7 @@ func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, fro
 	if err := me.standing(by).Begin(); err != nil {
 		return Proposal{}, err
 	}
-	if err := c.guess(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") }); err != nil {
+	if err := c.compareLimited(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") }); err != nil {
 		return Proposal{}, err
 	}
 	var p Proposal
@@ -84,14 +84,14 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 		return nil, domain.Refuse(domain.Conflict, "two_factor_not_begun", "ask for a secret first: POST /api/me/two-factor")
 	}
 	var step int64
-	if err := c.guess(ctx, me, func() (err error) { step, err = c.showStep(ctx, me, proposed[0], code); return err }); err != nil {
+	if err := c.compareLimited(ctx, me, func() (err error) { step, err = c.showStep(ctx, me, proposed[0], code); return err }); err != nil {
 		return nil, err
 	}
 	codes, renew, err := c.newRecoveryCodes(ctx, me)
 	if err != nil {
 		return nil, err
 	}
-	letter, err := c.letter(ctx, me.in, me.Account, "two_factor_changed", map[string]string{"Change": "on"})
+	message, err := c.mailTo(ctx, me.in, me.Account, "two_factor_changed", map[string]string{"Change": "on"})
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 	})
 	n := me.note()
 	n.roster, n.decided = []domain.Event{domain.MemberTwoFactorEnabled{MemberID: me.ID}}, eventstore.Any
-	if err := c.alter(ctx, n, letter, claim, nothing, append(renew, endSessions(me.ID, by.Session))...); err != nil {
+	if err := c.changeCredential(ctx, n, message, claim, nothing, append(renew, endSessions(me.ID, by.Session))...); err != nil {
 		return nil, err
 	}
 	return codes, nil
@@ -125,7 +125,7 @@ func (c *Commands) showStep(ctx context.Context, me self, sealed, code string) (
 // at once, while the password is still the one that let the member in.
 func (s self) claims(ctx context.Context, take func(taken *[]uuid.UUID) pg.Statement) func(pgx.Tx) error {
 	return func(tx pgx.Tx) error {
-		if err := s.hold(ctx, tx); err != nil {
+		if err := s.lockSession(ctx, tx); err != nil {
 			return err
 		}
 		var taken []uuid.UUID
@@ -172,7 +172,7 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 		return nil, err
 	}
 	var shown *factor
-	if err := c.guess(ctx, me, func() (err error) { shown, err = c.showCode(ctx, me, code); return err }); err != nil {
+	if err := c.compareLimited(ctx, me, func() (err error) { shown, err = c.showCode(ctx, me, code); return err }); err != nil {
 		return nil, err
 	}
 	codes, renew, err := c.newRecoveryCodes(ctx, me)
@@ -180,7 +180,7 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 		return nil, err
 	}
 	n := me.note(shown.events(domain.MemberRecoveryCodesRenewed{MemberID: me.ID})...)
-	if err := c.alter(ctx, n, mail.Message{}, me.claims(ctx, shown.take), nothing, renew...); err != nil {
+	if err := c.changeCredential(ctx, n, mail.Message{}, me.claims(ctx, shown.spend), nothing, renew...); err != nil {
 		return nil, err
 	}
 	return codes, nil
@@ -197,7 +197,7 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 		return err
 	}
 	var shown *factor
-	err = c.guess(ctx, me, func() (err error) {
+	err = c.compareLimited(ctx, me, func() (err error) {
 		if err := c.showPassword(ctx, me, plain, "/password"); err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	if err != nil {
 		return err
 	}
-	letter, err := c.letter(ctx, me.in, me.Account, "two_factor_changed", map[string]string{"Change": "off"})
+	message, err := c.mailTo(ctx, me.in, me.Account, "two_factor_changed", map[string]string{"Change": "off"})
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	n.roster = []domain.Event{domain.MemberTwoFactorDisabled{MemberID: me.ID}}
 	for range maxAttempts {
 		n.decided = by.Roster
-		err = c.alter(ctx, n, letter, me.claims(ctx, shown.take), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID))
+		err = c.changeCredential(ctx, n, message, me.claims(ctx, shown.spend), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID))
 		if _, moved := errors.AsType[*eventstore.MovedError](err); !moved {
 			return err
 		}
@@ -270,13 +270,13 @@ func (c *Commands) resetTwoFactor(ctx context.Context, r Request, id uuid.UUID, 
 }
 
 func (c *Commands) tellOfReset(ctx context.Context, w pg.Workspace, member uuid.UUID) error {
-	account, err := c.Views.AccountByID(ctx, w, member)
+	account, err := c.Projections.AccountByID(ctx, w, member)
 	if err != nil || account == nil || account.Status != domain.Active {
 		return err
 	}
-	letter, err := c.letter(ctx, w, *account, "two_factor_changed", map[string]string{"Change": "reset"})
+	message, err := c.mailTo(ctx, w, *account, "two_factor_changed", map[string]string{"Change": "reset"})
 	if err != nil {
 		return err
 	}
-	return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.post(ctx, tx, letter) })
+	return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.enqueue(ctx, tx, message) })
 }

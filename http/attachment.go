@@ -38,10 +38,10 @@ func attachment(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/tasks/{id}/attachments", ID: "list-attachments", Tag: "attachment", Status: http.StatusOK,
 		Summary: "List the attachments of a task", Access: needs(domain.ReadAttachment)}, projections.Attachments, itself,
 		func(ctx context.Context, by projections.Actor, in *listingIn, page projections.Page) ([]domain.Attachment, projections.Mark, error) {
-			if _, mark, err := projections.Tasks.Get(ctx, a.Views, by, in.ID); err != nil {
+			if _, mark, err := projections.Tasks.Get(ctx, a.Projections, by, in.ID); err != nil {
 				return nil, mark, err
 			}
-			return projections.Attachments.List(ctx, a.Views, by, page, projections.AttachmentFilter{Task: &in.ID})
+			return projections.Attachments.List(ctx, a.Projections, by, page, projections.AttachmentFilter{Task: &in.ID})
 		})
 	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/attachments", ID: "add-attachment", Tag: "attachment", Status: http.StatusCreated, Made: "/api/attachments/{id}",
 		Summary: "Add a file to a task", Access: needs(domain.CreateAttachment), File: "file", MaxBody: domain.MaxFile + formRoom,
@@ -50,7 +50,7 @@ func attachment(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/attachments/{id}", ID: "get-attachment", Tag: "attachment", Status: http.StatusOK,
 		Summary: "Get what is known of an attachment", Access: needs(domain.ReadAttachment)},
 		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[domain.Attachment], error) {
-			return one(projections.Attachments.Get(ctx, a.Views, by, in.ID))
+			return one(projections.Attachments.Get(ctx, a.Projections, by, in.ID))
 		})
 	register(a, operation{Method: "GET", Path: "/api/attachments/{id}/content", ID: "get-attachment-content", Tag: "attachment", Status: http.StatusOK,
 		Summary: "Download an attachment, or a part of it", Access: needs(domain.ReadAttachment), Produces: "*/*", Parts: true,
@@ -78,7 +78,7 @@ func (a *api) addAttachment(ctx context.Context, r commands.Request, in *adding)
 }
 
 func (a *api) getContent(ctx context.Context, by projections.Actor, in *contentGet) (*contentShown, error) {
-	found, _, err := projections.Attachments.Get(ctx, a.Views, by, in.ID)
+	found, _, err := projections.Attachments.Get(ctx, a.Projections, by, in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,7 @@ func (a *api) listEntries(ctx context.Context, by projections.Actor, in *auditLi
 		return nil, err
 	}
 	f.Before = in.Cursor.After
-	records, mark, err := a.Views.ListRecords(ctx, by, f, in.Limit)
+	records, mark, err := a.Projections.ListRecords(ctx, by, f, in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func orNull(properties map[string]*huma.Schema, required ...string) *huma.Schema
 }
 
 func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay) (*replayed, error) {
-	epoch, err := a.Views.Epoch(ctx, by.Workspace)
+	epoch, err := a.Projections.Epoch(ctx, by.Workspace)
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +226,6 @@ func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay)
 			}
 			return w.Flush()
 		}
-		return a.Views.Replay(ctx, by, in.From, in.Follow, write, flush)
+		return a.Projections.Replay(ctx, by, in.From, in.Follow, write, flush)
 	})}, nil
 }

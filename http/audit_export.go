@@ -58,7 +58,7 @@ func (a *api) exportLog(ctx context.Context, by projections.Actor, in *exportAsk
 	if err != nil {
 		return nil, err
 	}
-	workspace, _, err := a.Views.GetWorkspace(ctx, by.Workspace)
+	workspace, _, err := a.Projections.GetWorkspace(ctx, by.Workspace)
 	if err == nil {
 		err = workspace.NeedPlan("business", "enterprise")
 	}
@@ -77,7 +77,7 @@ func (a *api) exportLog(ctx context.Context, by projections.Actor, in *exportAsk
 		Body: a.streamed(false, func(ctx context.Context, w *stream) error {
 			out := bufio.NewWriterSize(w, 1<<16)
 			write := exportWriters[in.Format](out, string(signed))
-			err := a.Views.Chosen(ctx, by, f, func(records []projections.Record) error {
+			err := a.Projections.Chosen(ctx, by, f, func(records []projections.Record) error {
 				var entries []entryBody
 				if in.Format != "ndjson" {
 					var err error

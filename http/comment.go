@@ -34,10 +34,10 @@ func comment(a *api) {
 		Summary: "List the comments on a task", Description: "Answers are among them: parent_id says what they answer. sort=created_at begins with the oldest.",
 		Access: needs(domain.ReadComment)}, projections.Comments, func(c commentBody) domain.Comment { return c.Comment },
 		func(ctx context.Context, by projections.Actor, in *listingIn, page projections.Page) ([]commentBody, projections.Mark, error) {
-			if _, mark, err := projections.Tasks.Get(ctx, a.Views, by, in.ID); err != nil {
+			if _, mark, err := projections.Tasks.Get(ctx, a.Projections, by, in.ID); err != nil {
 				return nil, mark, err
 			}
-			comments, mark, err := projections.Comments.List(ctx, a.Views, by, page, projections.CommentFilter{Task: &in.ID})
+			comments, mark, err := projections.Comments.List(ctx, a.Projections, by, page, projections.CommentFilter{Task: &in.ID})
 			if err != nil {
 				return nil, mark, err
 			}

@@ -29,7 +29,7 @@ type (
 // history answers with the story of a thing, the oldest line first.
 func history[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *ByID) (*shows[page[historyLine]], error) {
 	return func(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[historyLine]], error) {
-		lines, mark, err := noun.History(ctx, a.Views, by, in.ID)
+		lines, mark, err := noun.History(ctx, a.Projections, by, in.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +72,7 @@ func withNames(value json.RawMessage, ids []uuid.UUID, names map[uuid.UUID]strin
 // names is what people call those of ids that have a name which the caller may see: members, those who left among them, and tasks,
 // projects and tags, those that are deleted among them.
 func (a *api) names(ctx context.Context, by projections.Actor, ids []uuid.UUID) (map[uuid.UUID]string, error) {
-	named, members, err := a.Views.Names(ctx, by, ids)
+	named, members, err := a.Projections.Names(ctx, by, ids)
 	if err != nil {
 		return nil, err
 	}

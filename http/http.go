@@ -52,7 +52,7 @@ type Options struct {
 	// that a revoked session or a changed role counts at once. Errors are *domain.Error, or ours.
 	Authenticate func(ctx context.Context, bearer string) (projections.Actor, error)
 	Commands     *commands.Commands
-	Views        *projections.Projections
+	Projections  *projections.Projections
 	Ready        func(ctx context.Context) error // nil when requests can be served
 	Looks        []telemetry.Look                // what a scrape of the metrics shows besides those of the process
 	Log          *slog.Logger

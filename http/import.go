@@ -58,12 +58,12 @@ func importNoun(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/import", ID: "list-imports", Tag: "import", Status: http.StatusOK,
 		Summary: "List the imports", Access: needs(domain.ReadImport)}, projections.Imports, itself,
 		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]domain.Import, projections.Mark, error) {
-			return projections.Imports.List(ctx, a.Views, by, page, nil)
+			return projections.Imports.List(ctx, a.Projections, by, page, nil)
 		})
 	register(a, operation{Method: "GET", Path: "/api/import/{id}", ID: "get-import", Tag: "import", Status: http.StatusOK,
 		Summary: "How far is an import?", Access: needs(domain.ReadImport)},
 		func(ctx context.Context, by projections.Actor, in *ByID) (*importShown, error) {
-			i, mark, err := projections.Imports.Get(ctx, a.Views, by, in.ID)
+			i, mark, err := projections.Imports.Get(ctx, a.Projections, by, in.ID)
 			if err != nil {
 				return nil, err
 			}
@@ -76,7 +76,7 @@ func importNoun(a *api) {
 
 func (a *api) showImport(ctx context.Context, by projections.Actor, i domain.Import) (importBody, error) {
 	body := importBody{Import: i, Counts: commands.ImportCounts{Played: map[string]int{}}, Rejects: []imports.Reject{}}
-	run, err := a.Views.GetImportRun(ctx, by.Workspace, i.ID)
+	run, err := a.Projections.GetImportRun(ctx, by.Workspace, i.ID)
 	if err != nil || run == nil {
 		return body, err
 	}

@@ -158,11 +158,11 @@ func (a *api) inviteMember(ctx context.Context, r commands.Request, in *memberIn
 }
 
 func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meShown, error) {
-	m, mark, err := a.Views.GetSelf(ctx, by)
+	m, mark, err := a.Projections.GetSelf(ctx, by)
 	if err != nil {
 		return nil, err
 	}
-	w, _, err := a.Views.GetWorkspace(ctx, by.Workspace)
+	w, _, err := a.Projections.GetWorkspace(ctx, by.Workspace)
 	if err != nil {
 		return nil, err
 	}

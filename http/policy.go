@@ -37,7 +37,7 @@ func policy(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/policy", ID: "get-policy", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Get what the workspace asks of its members", Access: needs(domain.ReadWorkspace)},
 		func(ctx context.Context, by projections.Actor, _ *struct{}) (*policyShown, error) {
-			p, mark, err := a.Views.GetPolicy(ctx, by.Workspace)
+			p, mark, err := a.Projections.GetPolicy(ctx, by.Workspace)
 			return &policyShown{seen(mark, p.Version), showPolicy(p)}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/policy", ID: "update-policy", Tag: "workspace", Status: http.StatusOK,

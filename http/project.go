@@ -48,7 +48,7 @@ func project(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/projects", ID: "list-projects", Tag: "project", Status: http.StatusOK,
 		Summary: "List projects", Access: needs(domain.ReadProject)}, projections.Projects, itself,
 		func(ctx context.Context, by projections.Actor, in *projectList, page projections.Page) ([]domain.Project, projections.Mark, error) {
-			return projections.Projects.List(ctx, a.Views, by, page, projections.ProjectFilter{Status: in.Status, Key: in.Key,
+			return projections.Projects.List(ctx, a.Projections, by, page, projections.ProjectFilter{Status: in.Status, Key: in.Key,
 				Lead: in.LeadID.ids(), Member: in.MemberID.ids(), Creator: in.CreatedBy.Values, Since: in.UpdatedSince.Value})
 		})
 	command(a, operation{Method: "POST", Path: "/api/projects", ID: "create-project", Tag: "project", Status: http.StatusCreated,
@@ -63,9 +63,9 @@ func project(a *api) {
 			var mark projections.Mark
 			var err error
 			if in.AsOf.Value != nil {
-				project.Project, mark, err = projections.Projects.AsOf(ctx, a.Views, by, in.ID, *in.AsOf.Value)
+				project.Project, mark, err = projections.Projects.AsOf(ctx, a.Projections, by, in.ID, *in.AsOf.Value)
 			} else {
-				project, mark, err = a.Views.GetProject(ctx, by, in.ID)
+				project, mark, err = a.Projections.GetProject(ctx, by, in.ID)
 			}
 			return &shows[projections.ProjectSpent]{seen(mark, project.Version), project}, err
 		})

@@ -88,7 +88,7 @@ func role(a *api) {
 		Summary: "Who changed what of a role, when", Description: "Of a role that was deleted as well. A built-in role has no history.", Access: needs(domain.ReadRole)},
 		func(ctx context.Context, by projections.Actor, in *byRole) (*shows[page[historyLine]], error) {
 			if _, builtIn := domain.BuiltInRole(in.ID); builtIn {
-				mark, err := a.Views.Fresh(ctx, by.Workspace)
+				mark, err := a.Projections.Fresh(ctx, by.Workspace)
 				return &shows[page[historyLine]]{seen(mark, 0), page[historyLine]{Items: []historyLine{}}}, err
 			}
 			id, err := ownRole(in.ID)
@@ -113,7 +113,7 @@ func ownRole(id string) (uuid.UUID, error) {
 
 func (a *api) getRole(ctx context.Context, by projections.Actor, in *roleAsked) (*shows[roleBody], error) {
 	if role, builtIn := domain.BuiltInRole(in.ID); builtIn {
-		mark, err := a.Views.Fresh(ctx, by.Workspace)
+		mark, err := a.Projections.Fresh(ctx, by.Workspace)
 		return &shows[roleBody]{seen(mark, 0), roleBody{Role: role}}, err
 	}
 	id, err := ownRole(in.ID)

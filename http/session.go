@@ -61,7 +61,7 @@ func session(a *api) {
 }
 
 func (a *api) listSessions(ctx context.Context, by projections.Actor, _ *struct{}) (*sessionsShown, error) {
-	sessions, err := a.Views.ListSessions(ctx, by)
+	sessions, err := a.Projections.ListSessions(ctx, by)
 	body := page[sessionBody]{Items: make([]sessionBody, len(sessions))}
 	for i, s := range sessions {
 		body.Items[i] = sessionBody{s.ID, s.ID == by.Session, s.CreatedAt, s.UsedAt, s.ExpiresAt}

@@ -80,17 +80,17 @@ func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, pro
 // getAt answers with one thing, as it is or as it was at an instant.
 func getAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by projections.Actor, id uuid.UUID, at Instant) (T, projections.Mark, error) {
 	if at.Value != nil {
-		return noun.AsOf(ctx, a.Views, by, id, *at.Value)
+		return noun.AsOf(ctx, a.Projections, by, id, *at.Value)
 	}
-	return noun.Get(ctx, a.Views, by, id)
+	return noun.Get(ctx, a.Projections, by, id)
 }
 
 // listAt answers with the things of one stream, as they are or as they were at an instant, and with one more than asked for when there is more.
 func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by projections.Actor, in Listing[uuid.UUID], at Instant) ([]T, projections.Mark, error) {
 	if at.Value != nil {
-		return noun.ListAsOf(ctx, a.Views, by, pageOf(in), *at.Value)
+		return noun.ListAsOf(ctx, a.Projections, by, pageOf(in), *at.Value)
 	}
-	return noun.List(ctx, a.Views, by, pageOf(in), nil)
+	return noun.List(ctx, a.Projections, by, pageOf(in), nil)
 }
 
 // given is an id that may be absent.

@@ -38,7 +38,7 @@ func tag(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/tags", ID: "list-tags", Tag: "tag", Status: http.StatusOK,
 		Summary: "List the tags", Access: needs(domain.ReadTag)}, projections.Tags, func(t projections.TagUse) domain.Tag { return t.Tag },
 		func(ctx context.Context, by projections.Actor, _ *tagListing, page projections.Page) ([]projections.TagUse, projections.Mark, error) {
-			return a.Views.ListTags(ctx, by, page)
+			return a.Projections.ListTags(ctx, by, page)
 		})
 	command(a, operation{Method: "POST", Path: "/api/tags", ID: "create-tag", Tag: "tag", Status: http.StatusCreated,
 		Summary: "Make a tag", Access: needs(domain.CreateTag)},
@@ -48,7 +48,7 @@ func tag(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/tags/{id}", ID: "get-tag", Tag: "tag", Status: http.StatusOK,
 		Summary: "Get a tag", Access: needs(domain.ReadTag)},
 		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[projections.TagUse], error) {
-			tag, mark, err := a.Views.GetTag(ctx, by, in.ID)
+			tag, mark, err := a.Projections.GetTag(ctx, by, in.ID)
 			return &shows[projections.TagUse]{seen(mark, tag.Version), tag}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/tags/{id}", ID: "update-tag", Tag: "tag", Status: http.StatusOK,

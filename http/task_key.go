@@ -26,7 +26,7 @@ func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	}
 	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 	defer cancel()
-	id, err := a.Views.TaskOfKey(within, *x.actor, key)
+	id, err := a.Projections.TaskOfKey(within, *x.actor, key)
 	if err != nil {
 		refuse(ctx, err)
 		return

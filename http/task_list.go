@@ -40,7 +40,7 @@ func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList,
 	if err != nil {
 		return nil, projections.Mark{}, err
 	}
-	return a.Views.ListTasks(ctx, by, f, page)
+	return a.Projections.ListTasks(ctx, by, f, page)
 }
 
 func (a *api) taskFilter(ctx context.Context, by projections.Actor, in *taskList) (f projections.TaskFilter, err error) {
@@ -64,7 +64,7 @@ func (a *api) projects(ctx context.Context, by projections.Actor, r projectRefs)
 	if r.keys == nil {
 		return ids, nil
 	}
-	found, err := a.Views.ProjectsOfKeys(ctx, by, r.keys)
+	found, err := a.Projections.ProjectsOfKeys(ctx, by, r.keys)
 	ids.Any = append(append([]uuid.UUID{}, ids.Any...), found...) // never nil, or it would choose all
 	return ids, err
 }

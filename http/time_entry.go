@@ -94,7 +94,7 @@ func timeEntry(a *api) {
 				return nil, projections.Mark{}, err
 			}
 			filter.Running = in.Running.Value
-			return projections.TimeEntries.List(ctx, a.Views, by, page, filter)
+			return projections.TimeEntries.List(ctx, a.Projections, by, page, filter)
 		})
 	command(a, operation{Method: "POST", Path: "/api/time-entries", ID: "create-time-entry", Tag: "time", Status: http.StatusCreated,
 		Summary: "Write down time that was worked", Access: needs(domain.CreateTimeEntry),
@@ -125,7 +125,7 @@ func timeEntry(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/timer", ID: "get-timer", Tag: "time", Status: http.StatusOK,
 		Summary: "The caller's timer that runs", Access: needs(domain.ReadTimeEntry)},
 		func(ctx context.Context, by projections.Actor, _ *struct{}) (*shows[timer], error) {
-			running, mark, err := a.Views.GetTimer(ctx, by)
+			running, mark, err := a.Projections.GetTimer(ctx, by)
 			return &shows[timer]{seen(mark, 0), timer{running}}, err
 		})
 	command(a, operation{Method: "POST", Path: "/api/timer/start", ID: "start-timer", Tag: "time", Status: http.StatusCreated, Made: "/api/time-entries/{id}",

@@ -41,7 +41,7 @@ func timeTotalsOperation(a *api) {
 			if err != nil {
 				return nil, err
 			}
-			rows, mark, err := a.Views.TimeTotals(ctx, by, filter, in.From.Value, in.To.Value, in.By)
+			rows, mark, err := a.Projections.TimeTotals(ctx, by, filter, in.From.Value, in.To.Value, in.By)
 			body := timeTotals{Items: make([]timeTotal, len(rows))}
 			for i, row := range rows {
 				body.Items[i] = in.show(row)

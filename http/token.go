@@ -54,7 +54,7 @@ func token(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/tokens", ID: "list-tokens", Tag: "token", Status: http.StatusOK,
 		Summary: "List my API tokens, the newest first", Access: signedIn},
 		func(ctx context.Context, by projections.Actor, in *tokenList) (*tokensShown, error) {
-			rows, mark, err := a.Views.ListTokens(ctx, by, pageOf(in.Listing))
+			rows, mark, err := a.Projections.ListTokens(ctx, by, pageOf(in.Listing))
 			bodies := make([]TokenBody, len(rows))
 			for i, t := range rows {
 				bodies[i] = showToken(t.Token, t.UsedAt)

@@ -51,7 +51,7 @@ func workspace(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/workspace", ID: "get-workspace", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Get the workspace", Access: needs(domain.ReadWorkspace)},
 		func(ctx context.Context, by projections.Actor, _ *struct{}) (*workspaceShown, error) {
-			w, mark, err := a.Views.GetWorkspace(ctx, by.Workspace)
+			w, mark, err := a.Projections.GetWorkspace(ctx, by.Workspace)
 			return &workspaceShown{seen(mark, w.Version), showWorkspace(w)}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,

@@ -92,7 +92,7 @@ func (j *Jobs) sweepPage(ctx context.Context, blobs blob.Store, w pg.Workspace, 
 	for id := range page {
 		ids = append(ids, id)
 	}
-	found, err := j.Views.Needs(ctx, w, ids)
+	found, err := j.Projections.Needs(ctx, w, ids)
 	if err != nil {
 		return 0, err
 	}

@@ -98,8 +98,8 @@ func start(t *testing.T, url, keyFile string) *process {
 	p.store = eventstore.New(db, bell)
 	t.Cleanup(p.store.Close)
 	views := projections.New(db, p.store, bell, projections.Bound)
-	p.Jobs, err = New(Needs{DB: db, Bell: bell, Views: views, Sender: sender, Keys: keys, Log: log,
-		Commands: commands.New(commands.Needs{DB: db, Store: p.store, Views: views, Tenancy: directory, Keys: keys,
+	p.Jobs, err = New(Needs{DB: db, Bell: bell, Projections: views, Sender: sender, Keys: keys, Log: log,
+		Commands: commands.New(commands.Needs{DB: db, Store: p.store, Projections: views, Tenancy: directory, Keys: keys,
 			Vault: vault.New(db, keys), Hasher: hasher, Outbox: outbox, Log: log, Region: "be"})})
 	if err != nil {
 		t.Fatal(err)

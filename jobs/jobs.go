@@ -19,13 +19,13 @@ import (
 
 // Needs is what jobs stand on.
 type Needs struct {
-	DB       *pg.DB
-	Bell     *eventstore.Bell
-	Views    *projections.Projections
-	Commands *commands.Commands
-	Sender   *mail.Sender
-	Keys     *keyring.Keyring
-	Log      *slog.Logger
+	DB          *pg.DB
+	Bell        *eventstore.Bell
+	Projections *projections.Projections
+	Commands    *commands.Commands
+	Sender      *mail.Sender
+	Keys        *keyring.Keyring
+	Log         *slog.Logger
 
 	// NoCatchUp leaves the read models to whoever reads them. Reactions and mails go on.
 	NoCatchUp bool

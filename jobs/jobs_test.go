@@ -21,7 +21,7 @@ func TestRun(t *testing.T) {
 	stop := p.run(t, p.Run)
 	ada := p.found(t, p.mailedCode)
 	p.invite(t, ada, "grace@example.org")
-	ws, _, err := p.Views.GetWorkspace(t.Context(), ada.Workspace)
+	ws, _, err := p.Projections.GetWorkspace(t.Context(), ada.Workspace)
 	if err != nil {
 		t.Fatal(err)
 	}

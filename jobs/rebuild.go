@@ -32,7 +32,7 @@ func (j *Jobs) renew(ctx context.Context) error {
 	setbacks := map[pg.Workspace]setback{}
 	for {
 		pause := rebuildEvery
-		if outdated, err := j.Views.Outdated(ctx); err != nil || len(outdated) > 0 {
+		if outdated, err := j.Projections.Outdated(ctx); err != nil || len(outdated) > 0 {
 			j.renewAll(ctx, outdated, setbacks)
 			pause = rebuildAgain
 		}
@@ -69,7 +69,7 @@ func (j *Jobs) renewAll(ctx context.Context, outdated []pg.Workspace, setbacks m
 
 func (j *Jobs) renewOne(ctx context.Context, w pg.Workspace) error {
 	begun := time.Now()
-	events, err := j.Views.Renew(ctx, w, nil)
+	events, err := j.Projections.Renew(ctx, w, nil)
 	refusal, _ := domain.Refusal(err)
 	if errors.Is(err, projections.ErrRebuilding) || refusal != nil && refusal.Kind == domain.Unavailable { // another process's, or not yet
 		return nil

@@ -18,7 +18,7 @@ func (j *Jobs) follow(ctx context.Context) error {
 // again later.
 func (j *Jobs) handle(ctx context.Context, s eventstore.Signal) error {
 	if !j.NoCatchUp {
-		mark, err := j.Views.Fold(ctx, s.Workspace)
+		mark, err := j.Projections.Fold(ctx, s.Workspace)
 		if refusal, is := domain.Refusal(err); is && refusal.Kind == domain.Unavailable { // a newer process has to, or it lacks migrations
 			return fmt.Errorf("%w: %w", eventstore.ErrLeave, err)
 		}

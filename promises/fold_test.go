@@ -41,7 +41,7 @@ func TestRowsAreFolds(t *testing.T) {
 					r.Fatalf("%s: %v", write.Events[0].Type, err)
 				}
 			}
-			if _, err := p.views.CatchUp(t.Context(), at.workspace); err != nil {
+			if _, err := p.projections.CatchUp(t.Context(), at.workspace); err != nil {
 				r.Fatal(err)
 			}
 		}

@@ -184,7 +184,7 @@ func TestGeneratedRequests(t *testing.T) {
 		}
 	})
 	t.Log(outcomes)
-	p[0].does.Wait() // failed log-ins are recorded behind their answers
+	p[0].commands.Wait() // failed log-ins are recorded behind their answers
 	x.judge(t)
 	x.noDrift(t)
 }

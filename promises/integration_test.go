@@ -37,7 +37,7 @@ func TestIntegrations(t *testing.T) {
 	}
 	wish["access_token"] = "gho_Other"
 	ada.call(t, "POST", "/api/integrations", wish, "Idempotency-Key: one").problem(t, 422, "idempotency_key_reused")
-	if got, err := p[1].does.IntegrationSecrets(t.Context(), ada.workspace, made.ID); err != nil || got.Access != "gho_Secret1" || got.Refresh != "ghr_Secret2" {
+	if got, err := p[1].commands.IntegrationSecrets(t.Context(), ada.workspace, made.ID); err != nil || got.Access != "gho_Secret1" || got.Refresh != "ghr_Secret2" {
 		t.Errorf("opened %+v, %v", got, err)
 	}
 
@@ -95,7 +95,7 @@ func TestOrphanedSecrets(t *testing.T) {
 	if n := ada.secrets(t); n != 2 {
 		t.Errorf("%d secrets, want those of the two integrations", n)
 	}
-	if _, err := p.does.IntegrationSecrets(t.Context(), ada.workspace, one.ID); err != nil {
+	if _, err := p.commands.IntegrationSecrets(t.Context(), ada.workspace, one.ID); err != nil {
 		t.Error(err)
 	}
 }

@@ -87,7 +87,7 @@ func TestLanguageOfOldEvents(t *testing.T) {
 		Events: []eventstore.Event{{Type: "member.invited", Data: []byte(data)}}}}}); err != nil {
 		t.Fatal(err)
 	}
-	m, _, err := projections.Members.Get(t.Context(), p.views, must(p.does.Authenticate(t.Context(), ada.token)), old)
+	m, _, err := projections.Members.Get(t.Context(), p.projections, must(p.commands.Authenticate(t.Context(), ada.token)), old)
 	if err != nil || m.Language != "en" {
 		t.Errorf("%+v, %v", m, err)
 	}

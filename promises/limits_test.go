@@ -21,8 +21,8 @@ func newLimited(t *testing.T, n int, entries ...string) []*process {
 	t.Helper()
 	processes := newProcesses(t, n, false)
 	for _, p := range processes {
-		p.does.Limits = must(limit.Open(context.Background(), p.db, p.keys, must(limit.Parse(entries)), slog.New(slog.DiscardHandler)))
-		t.Cleanup(p.does.Wait)
+		p.commands.Limits = must(limit.Open(context.Background(), p.db, p.keys, must(limit.Parse(entries)), slog.New(slog.DiscardHandler)))
+		t.Cleanup(p.commands.Wait)
 	}
 	return processes
 }
@@ -139,7 +139,7 @@ func TestSameAnswers(t *testing.T) {
 			a := c.process.public().call(t, "POST", "/api/password/forgot", object{"workspace": c.slug, "email": c.email}).want(t, 202)
 			got = append(got, a.sameBytes(t))
 		}
-		p.does.Wait()
+		p.commands.Wait()
 		for range 7 {
 			a := c.process.public().call(t, "POST", "/api/password/reset",
 				object{"workspace": c.slug, "email": c.email, "code": "000000", "password": newPassword()})
@@ -174,7 +174,7 @@ func TestSameWork(t *testing.T) {
 		"login": func(c *client) { c.logIn(t, "a wrong password").want(t, 401) },
 		"forgot": func(c *client) {
 			p.public().call(t, "POST", "/api/password/forgot", object{"workspace": c.slug, "email": c.email}).want(t, 202)
-			p.does.Wait() // not what others wait for
+			p.commands.Wait() // not what others wait for
 		},
 		"reset": func(c *client) {
 			p.public().call(t, "POST", "/api/password/reset",
@@ -282,7 +282,7 @@ func TestUnlockMember(t *testing.T) {
 	}
 	limited(t, grace.logIn(t, grace.password), "locked") // the repeat ends no lock that was made since
 	ada.call(t, "POST", unlock, nil).want(t, 200)
-	p.does.Wait()
+	p.commands.Wait()
 	position := ada.call(t, "POST", unlock, nil).want(t, 200).position(t)
 	if again := ada.call(t, "POST", unlock, nil).want(t, 200).position(t); again != position {
 		t.Error("unlocking one that is not locked is an event")
@@ -402,7 +402,7 @@ func TestNamesAsTyped(t *testing.T) {
 		{"workspace": ada.slug, "email": " " + strings.ToUpper(ada.email) + " "},
 	} {
 		p.public().call(t, "POST", "/api/password/forgot", typed).want(t, 202)
-		p.does.Wait()
+		p.commands.Wait()
 		typed["password"] = ada.password
 		if p.public().call(t, "POST", "/api/login", typed).want(t, 200); p.code(t, "reset_code", ada.email) == "" {
 			t.Errorf("no mail for name %d", i)
@@ -460,7 +460,7 @@ func TestInvitedAgain(t *testing.T) {
 		t.Errorf("answered %s and later %s", a.essence(), again.essence())
 	}
 	if err := p.db.Control(t.Context(), func(tx pgx.Tx) error {
-		return p.does.SendInvitationAgain(t.Context(), tx, ada.workspace, eve.id)
+		return p.commands.SendInvitationAgain(t.Context(), tx, ada.workspace, eve.id)
 	}); err != nil {
 		t.Fatal(err)
 	}

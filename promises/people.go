@@ -154,7 +154,7 @@ func (c *client) react(t tester, invited uuid.UUID) {
 			continue
 		}
 		if err := c.db.Control(context.Background(), func(tx pgx.Tx) error {
-			return c.does.SendInvitation(context.Background(), tx, c.workspace, e)
+			return c.commands.SendInvitation(context.Background(), tx, c.workspace, e)
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func (c *client) alter(t tester, sql string) {
 // noDrift checks that the read models are what the log makes of them.
 func (c *client) noDrift(t tester) {
 	t.Helper()
-	drifts, err := c.views.Check(context.Background(), c.workspace, nil)
+	drifts, err := c.projections.Check(context.Background(), c.workspace, nil)
 	if err != nil || drifts != nil {
 		t.Errorf("drift: %v, %v", drifts, err)
 	}

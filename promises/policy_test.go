@@ -232,7 +232,7 @@ func TestPolicyOutlivesARebuild(t *testing.T) {
 		})
 	}
 	for i := range 6 {
-		if _, err := p[i%2].views.Rebuild(context.Background(), ada.workspace, nil); err != nil {
+		if _, err := p[i%2].projections.Rebuild(context.Background(), ada.workspace, nil); err != nil {
 			t.Error(err)
 		}
 	}

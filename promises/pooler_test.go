@@ -30,7 +30,7 @@ func TestThroughAPooler(t *testing.T) {
 	if n := len(pages[object](t, ada, "/api/tasks", 5)); n != len(tasks) {
 		t.Errorf("%d tasks, want %d", n, len(tasks))
 	}
-	if _, err := p.views.Rebuild(t.Context(), ada.workspace, nil); err != nil {
+	if _, err := p.projections.Rebuild(t.Context(), ada.workspace, nil); err != nil {
 		t.Error(err)
 	}
 	ada.noDrift(t)

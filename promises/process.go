@@ -47,18 +47,18 @@ type site struct {
 
 // process is one whole process.
 type process struct {
-	site       *site
-	url        string // of HTTP
-	db         *pg.DB
-	program    *app.Program
-	store      *eventstore.Store
-	views      *projections.Projections
-	does       *commands.Commands
-	jobs       *jobs.Jobs
-	keys       *keyring.Keyring
-	log        *logBuffer
-	background bool
-	stop       func()
+	site        *site
+	url         string // of HTTP
+	db          *pg.DB
+	program     *app.Program
+	store       *eventstore.Store
+	projections *projections.Projections
+	commands    *commands.Commands
+	jobs        *jobs.Jobs
+	keys        *keyring.Keyring
+	log         *logBuffer
+	background  bool
+	stop        func()
 }
 
 // newSite makes a migrated database without processes.
@@ -148,7 +148,7 @@ func (p *process) open(t testing.TB, log *slog.Logger, bound time.Duration) {
 		Sender:   must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
 		HTTP:     http.Options{Ready: p.db.Ready, Version: "test"},
 	}))
-	p.store, p.views, p.does, p.jobs = p.program.Store, p.program.Views, p.program.Commands, p.program.Jobs
+	p.store, p.projections, p.commands, p.jobs = p.program.Store, p.program.Projections, p.program.Commands, p.program.Jobs
 }
 
 // must is for what cannot fail in a test that is worth anything.

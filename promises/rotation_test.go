@@ -44,7 +44,7 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 				}
 				there.checkNames(t)
 				id := here.call(t, "POST", "/api/integrations", object{"provider": "x", "name": "x", "access_token": bob.password}).want(t, 201)
-				opened, err := there.does.IntegrationSecrets(context.Background(), admin.workspace, decode[domain.Integration](t, id).ID)
+				opened, err := there.commands.IntegrationSecrets(context.Background(), admin.workspace, decode[domain.Integration](t, id).ID)
 				if err != nil || opened.Access != bob.password {
 					t.Errorf("%+v, %v", opened, err)
 				}

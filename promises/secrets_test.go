@@ -220,7 +220,7 @@ func TestMovedValuesAreNotShown(t *testing.T) {
 			object{"provider": "x", "name": "x", "access_token": secret, "refresh_token": secret}).want(t, 201)).ID
 	}
 	one, two, far := connect(ada, "secret-one"), connect(ada, "secret-two"), connect(eve, "secret-far")
-	if got, err := quiet.does.IntegrationSecrets(t.Context(), ada.workspace, one); err != nil || got.Access != "secret-one" || got.Refresh != "secret-one" {
+	if got, err := quiet.commands.IntegrationSecrets(t.Context(), ada.workspace, one); err != nil || got.Access != "secret-one" || got.Refresh != "secret-one" {
 		t.Fatalf("%+v, %v", got, err)
 	}
 
@@ -235,14 +235,14 @@ func TestMovedValuesAreNotShown(t *testing.T) {
 	} {
 		alter("create temp table kept as select * from " + own + ".integration_secret")
 		alter("update "+own+".integration_secret set access_token = ("+from+") where integration_id = $1", one)
-		got, err := quiet.does.IntegrationSecrets(t.Context(), ada.workspace, one)
+		got, err := quiet.commands.IntegrationSecrets(t.Context(), ada.workspace, one)
 		if err == nil || got.Access != "" || got.Refresh != "" || strings.Contains(err.Error(), "secret-") {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 		alter("update " + own + ".integration_secret s set access_token = kept.access_token from kept where kept.integration_id = s.integration_id")
 		alter("drop table kept")
 	}
-	if got, err := quiet.does.IntegrationSecrets(t.Context(), ada.workspace, one); err != nil || got.Access != "secret-one" {
+	if got, err := quiet.commands.IntegrationSecrets(t.Context(), ada.workspace, one); err != nil || got.Access != "secret-one" {
 		t.Fatalf("put back: %+v, %v", got, err)
 	}
 
@@ -253,8 +253,8 @@ func TestMovedValuesAreNotShown(t *testing.T) {
 	} {
 		alter("update "+own+".member set full_name = ("+from+") where id = $1", bob.id)
 		before := len(quiet.log.String())
-		m := must(quiet.views.MemberByID(t.Context(), ada.workspace, bob.id))
-		people := must(quiet.does.OpenMembers(t.Context(), ada.workspace, []domain.Member{m}))
+		m := must(quiet.projections.MemberByID(t.Context(), ada.workspace, bob.id))
+		people := must(quiet.commands.OpenMembers(t.Context(), ada.workspace, []domain.Member{m}))
 		if person, there := people[bob.id]; there {
 			t.Errorf("the name of %s: %+v", name, person)
 		}
@@ -267,11 +267,11 @@ func TestMovedValuesAreNotShown(t *testing.T) {
 	ada.call(t, "POST", "/api/tasks", object{"title": "x"}, "User-Agent: agent-of-ada").want(t, 201)
 	moved := bob.call(t, "POST", "/api/tasks", object{"title": "x"}, "User-Agent: agent-of-bob").want(t, 201).position(t)
 	alter("update "+own+".event set meta = (select meta from "+own+".event where position = $1) where position = $2", moved-1, moved)
-	records, _, err := quiet.views.ListRecords(t.Context(), must(quiet.does.Authenticate(t.Context(), ada.token)), projections.Filter{Before: moved + 1}, 1)
+	records, _, err := quiet.projections.ListRecords(t.Context(), must(quiet.commands.Authenticate(t.Context(), ada.token)), projections.Filter{Before: moved + 1}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	origins := must(quiet.does.OpenOrigins(t.Context(), ada.workspace, records[:1]))
+	origins := must(quiet.commands.OpenOrigins(t.Context(), ada.workspace, records[:1]))
 	if origins[0].UserAgent != "" || origins[0].IP.IsValid() {
 		t.Errorf("shown: %+v", origins[0])
 	}

@@ -150,7 +150,7 @@ func TestLoginSaysTheSameWithACode(t *testing.T) {
 		}
 	}
 	accounts["active"].logInWith(t, accounts["active"].password, "123456").want(t, 200) // one that nobody asks for
-	p.does.Wait()
+	p.commands.Wait()
 }
 
 // A wrong code takes the account nearer to its lock: at log-in, or in sessions, where no stranger's failures count.

@@ -24,12 +24,12 @@ import (
 
 // Base is a database, in this program's shape or not yet, and what on it needs no keys.
 type Base struct {
-	Log     *slog.Logger
-	DB      *pg.DB
-	Tenancy *tenancy.Tenancy
-	Bell    *eventstore.Bell
-	Store   *eventstore.Store
-	Views   *projections.Projections
+	Log         *slog.Logger
+	DB          *pg.DB
+	Tenancy     *tenancy.Tenancy
+	Bell        *eventstore.Bell
+	Store       *eventstore.Store
+	Projections *projections.Projections
 }
 
 // On makes what stands on a database. Reads catch up for no longer than bound.
@@ -41,7 +41,7 @@ func On(db *pg.DB, log *slog.Logger, bound time.Duration) (*Base, error) {
 	}
 	b.Tenancy.Log, b.Tenancy.Shape, b.Tenancy.Views = log, projections.Shape, migrations.Analytics
 	b.Store = eventstore.New(db, b.Bell).Accept(domain.Types()...)
-	b.Views = projections.New(db, b.Store, b.Bell, bound)
+	b.Projections = projections.New(db, b.Store, b.Bell, bound)
 	return b, nil
 }
 
@@ -55,7 +55,7 @@ func (b *Base) Close() {
 // Commands makes the commands, with what is given: keys, a hasher, where checkpoints are kept, and what the operator has set. No
 // rules are no limits.
 func (b *Base) Commands(ctx context.Context, given commands.Needs, rules limit.Rules) (*commands.Commands, error) {
-	given.DB, given.Store, given.Views, given.Tenancy, given.Log = b.DB, b.Store, b.Views, b.Tenancy, b.Log
+	given.DB, given.Store, given.Projections, given.Tenancy, given.Log = b.DB, b.Store, b.Projections, b.Tenancy, b.Log
 	given.Vault = vault.New(b.DB, given.Keys)
 	var err error
 	if given.Outbox, err = jobs.NewOutbox(b.DB, given.Keys); err != nil {
@@ -87,23 +87,23 @@ type Given struct {
 
 // Program makes a process that serves.
 func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
-	does, err := b.Commands(ctx, given.Commands, given.Rules)
+	made, err := b.Commands(ctx, given.Commands, given.Rules)
 	if err != nil {
 		return nil, err
 	}
 	background, err := jobs.New(jobs.Needs{
-		DB: b.DB, Bell: b.Bell, Views: b.Views, Commands: does, Sender: given.Sender, Keys: given.Commands.Keys, Log: b.Log,
+		DB: b.DB, Bell: b.Bell, Projections: b.Projections, Commands: made, Sender: given.Sender, Keys: given.Commands.Keys, Log: b.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	o := given.HTTP
-	o.Authenticate, o.Commands, o.Views, o.Log = does.Authenticate, does, b.Views, b.Log
+	o.Authenticate, o.Commands, o.Projections, o.Log = made.Authenticate, made, b.Projections, b.Log
 	server, err := http.New(o)
 	if err != nil {
 		return nil, err
 	}
-	return &Program{Base: b, Commands: does, Jobs: background, Server: server}, nil
+	return &Program{Base: b, Commands: made, Jobs: background, Server: server}, nil
 }
 
 // Run serves until ctx ends, and finishes what is in flight. With background, what happens by itself happens here, too.

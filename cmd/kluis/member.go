@@ -61,11 +61,11 @@ func (m memberArgs) run(ctx context.Context, out outputs, done string, do func(*
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
-	does, err := b.Commands(ctx, commands.Needs{Keys: keys, PublicURL: m.PublicURL}, rules)
+	made, err := b.Commands(ctx, commands.Needs{Keys: keys, PublicURL: m.PublicURL}, rules)
 	if err != nil {
 		return err
 	}
-	if err := do(does, ctx, entry.Workspace(), entry.Slug, m.Email); err != nil {
+	if err := do(made, ctx, entry.Workspace(), entry.Slug, m.Email); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out.stdout, "%s of %s: %s\n", m.Email, entry.Slug, done)

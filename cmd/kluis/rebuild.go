@@ -34,7 +34,7 @@ func (r rebuild) Run(ctx context.Context, out outputs) error {
 	for _, entry := range entries {
 		progress := progress(out.stderr, entry.Slug)
 		if r.Check {
-			drifts, err := b.Views.Check(ctx, entry.Workspace(), progress)
+			drifts, err := b.Projections.Check(ctx, entry.Workspace(), progress)
 			if err != nil {
 				return fmt.Errorf("%s: %w", entry.Slug, err)
 			}
@@ -45,7 +45,7 @@ func (r rebuild) Run(ctx context.Context, out outputs) error {
 			continue
 		}
 		start := time.Now()
-		events, err := b.Views.Rebuild(ctx, entry.Workspace(), progress)
+		events, err := b.Projections.Rebuild(ctx, entry.Workspace(), progress)
 		if err != nil {
 			return fmt.Errorf("%s: %w", entry.Slug, err)
 		}

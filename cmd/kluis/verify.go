@@ -94,7 +94,7 @@ func (v verify) workspace(ctx context.Context, b *base, out outputs, e tenancy.E
 			findings = append(findings, foreign(mark))
 		}
 	}
-	verdict, err := b.Views.Verify(ctx, w, projections.Expected(w, kept, v.Epoch), !v.LogOnly, progress(out.stderr, e.Slug))
+	verdict, err := b.Projections.Verify(ctx, w, projections.Expected(w, kept, v.Epoch), !v.LogOnly, progress(out.stderr, e.Slug))
 	if err != nil {
 		return 0, err
 	}

@@ -48,7 +48,7 @@ func (s workspaceShow) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	w, mark, err := b.Views.GetWorkspace(ctx, entry.Workspace())
+	w, mark, err := b.Projections.GetWorkspace(ctx, entry.Workspace())
 	if err != nil {
 		return err
 	}
