@@ -187,3 +187,12 @@ func address(to string) (string, error) {
 	}
 	return ascii, nil
 }
+
+// Templates are the kinds of mails there are, and the values that each may have.
+func Templates() map[string][]string {
+	all := map[string][]string{}
+	for name, k := range kinds {
+		all[name] = slices.Concat(k.needs, k.takes)
+	}
+	return all
+}

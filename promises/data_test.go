@@ -1,0 +1,57 @@
+package promises
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/mail"
+)
+
+// Every column of every table, of the control schema and of a workspace, is in one category of data, and the registry names no other:
+// what is exported, told, erased and recorded follows from it.
+func TestEveryColumnHasACategory(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)[0]
+	ada := p.signUp(t)
+	for kind, schema := range map[domain.PlaceKind]string{domain.InControl: "kluis", domain.InWorkspace: ada.workspace.Schema()} {
+		var columns []string
+		rows, _ := p.db.Pool().Query(t.Context(), `select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+			where c.relnamespace = $1::text::regnamespace and c.relkind in ('r', 'p', 'v', 'm') and a.attnum > 0 and not a.attisdropped`, schema)
+		columns, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil || len(columns) == 0 {
+			t.Fatalf("%d columns, %v", len(columns), err)
+		}
+		for _, column := range columns {
+			table, field, _ := strings.Cut(column, ".")
+			if n := len(domain.CategoriesOf(kind, table, field)); n != 1 {
+				t.Errorf("%s of the table %s (%s) is in %d categories of domain/data_*.go, and belongs in one", field, table, kind, n)
+			}
+		}
+		for _, place := range domain.Places(kind) {
+			for _, field := range place.Fields {
+				if !slices.Contains(columns, place.Name+"."+field) {
+					t.Errorf("the table %s (%s) has no column %s", place.Name, kind, field)
+				}
+			}
+		}
+	}
+}
+
+// So is every value of every mail, and every kind of job.
+func TestEveryMailHasACategory(t *testing.T) {
+	t.Parallel()
+	for template, values := range mail.Templates() {
+		for _, value := range append(values, "To") {
+			if n := len(domain.CategoriesOf(domain.InMail, template, value)); n != 1 {
+				t.Errorf("%s of the mail %s is in %d categories, and belongs in one", value, template, n)
+			}
+		}
+	}
+	if n := len(domain.CategoriesOf(domain.InJobs, mail.Job{}.Kind(), "sealed")); n != 1 {
+		t.Errorf("the job that sends mails is in %d categories, and belongs in one", n)
+	}
+}
