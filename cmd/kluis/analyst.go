@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"text/tabwriter"
 	"time"
@@ -57,7 +58,14 @@ func (g analystGrant) Run(ctx context.Context, out outputs) error {
 type analystList struct{ settings }
 
 func (l analystList) Run(ctx context.Context, out outputs) error {
-	b, err := l.openMigrated(ctx, out.stderr)
+	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "WORKSPACE\tLOGIN\tUNTIL\tSTATUS")
+	err := l.each(ctx, outside{}, func(c cell) error { return c.listAnalysts(ctx, out, table) })
+	return errors.Join(err, table.Flush())
+}
+
+func (c cell) listAnalysts(ctx context.Context, out outputs, table io.Writer) error {
+	b, err := c.openMigrated(ctx, out.stderr)
 	if err != nil {
 		return err
 	}
@@ -66,8 +74,6 @@ func (l analystList) Run(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "WORKSPACE\tLOGIN\tUNTIL\tSTATUS")
 	for _, a := range analysts {
 		status := "open"
 		if !a.Open {
@@ -75,7 +81,7 @@ func (l analystList) Run(ctx context.Context, out outputs) error {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", a.Workspace, a.Login, a.Until.UTC().Format(time.DateOnly), status)
 	}
-	return table.Flush()
+	return nil
 }
 
 type analystRevoke struct {
@@ -84,12 +90,18 @@ type analystRevoke struct {
 }
 
 func (r analystRevoke) Run(ctx context.Context, out outputs) error {
-	b, err := r.openMigrated(ctx, out.stderr)
-	if err != nil {
+	revoked := false
+	err := r.each(ctx, outside{}, func(c cell) error {
+		b, err := c.openMigrated(ctx, out.stderr)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		err = b.Tenancy.RevokeAnalyst(ctx, r.Login)
+		revoked = revoked || err == nil
 		return err
-	}
-	defer b.close()
-	if err := b.Tenancy.RevokeAnalyst(ctx, r.Login); err != nil {
+	})
+	if err != nil && !revoked { // of several cells one has it
 		return err
 	}
 	_, err = fmt.Fprintf(out.stdout, "%s is revoked\n", r.Login)

@@ -70,6 +70,11 @@ const (
 )
 
 func (k backup) Run(ctx context.Context, out outputs) error {
+	c, err := k.only(k.outside)
+	if err != nil {
+		return err
+	}
+	k.settings, k.outside = c.settings, c.outside
 	b, err := k.openMigrated(ctx, out.stderr)
 	if err != nil {
 		return err
@@ -230,6 +235,11 @@ type restore struct {
 //
 // Broken off before the end it is begun anew, in another empty database.
 func (r restore) Run(ctx context.Context, out outputs) error {
+	c, err := r.only(r.outside)
+	if err != nil {
+		return err
+	}
+	r.settings, r.outside = c.settings, c.outside
 	m, err := readManifest(r.Folder)
 	if err != nil {
 		return err

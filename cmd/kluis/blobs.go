@@ -33,8 +33,8 @@ func (o outside) blobStore(ctx context.Context, data string) (blob.Store, error)
 }
 
 // openBlobs opens the store of blobs. One that cannot be reached keeps nobody from serving: attachments alone are not available until it can be.
-func (c checked) openBlobs(ctx context.Context, log *slog.Logger) (blob.Store, error) {
-	store, err := blob.Open(ctx, c.blobURL)
+func (c cell) openBlobs(ctx context.Context, log *slog.Logger) (blob.Store, error) {
+	store, err := c.blobStore(ctx, c.Data)
 	if err != nil {
 		return nil, fmt.Errorf("KLUIS_BLOB_URL: %w", err)
 	}

@@ -24,7 +24,7 @@ type checked struct {
 	rules     limit.Rules
 	hasher    *password.Hasher
 	publicURL string
-	blobURL   string
+	cells     []cell
 }
 
 func (s serve) check() (c checked, err error) {
@@ -40,8 +40,13 @@ func (s serve) check() (c checked, err error) {
 	if err := s.checkReach(); err != nil {
 		return c, err
 	}
-	if c.blobURL, err = s.blobURL(s.Data); err != nil {
+	if c.cells, err = s.cells(s.outside); err != nil {
 		return c, err
+	}
+	for _, in := range c.cells {
+		if _, err := in.blobURL(in.Data); err != nil {
+			return c, err
+		}
 	}
 	c.hasher, err = s.hasher()
 	return c, err

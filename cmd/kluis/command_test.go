@@ -49,7 +49,7 @@ func TestSettingsHelp(t *testing.T) {
 	_, help, _ := (&home{data: t.TempDir()}).run("serve", "--help")
 	help = strings.Join(strings.Fields(help), " ")
 	for setting, fallback := range map[string]string{
-		"KLUIS_LISTEN": "127.0.0.1:8080", "KLUIS_DATABASE_URL": "private Postgres", "KLUIS_DATA": "./data", "KLUIS_KEYS": "$KLUIS_DATA/keys",
+		"KLUIS_LISTEN": "127.0.0.1:8080", "KLUIS_DATABASE_URL": "private Postgres", "KLUIS_REGIONS": "be=", "KLUIS_DATA": "./data", "KLUIS_KEYS": "$KLUIS_DATA/keys",
 		"KLUIS_KEYS_INLINE": "", "KLUIS_SMTP_URL": "KLUIS_DATA/mail", "KLUIS_BLOB_URL": "KLUIS_DATA/blobs", "KLUIS_PUBLIC_URL": "http://$KLUIS_LISTEN", "KLUIS_TRUSTED_PROXIES": "", "KLUIS_LOG": "info",
 	} {
 		if !strings.Contains(help, "$"+setting) || !strings.Contains(help, fallback) {

@@ -70,6 +70,17 @@ func (d doctor) Run(ctx context.Context, out outputs) error {
 	if _, err := d.check(); err != nil {
 		return err
 	}
+	return d.each(ctx, d.outside, func(c cell) error {
+		if !c.alone {
+			fmt.Fprintf(out.stdout, "region %s\n", c.name)
+		}
+		d.settings, d.outside = c.settings, c.outside
+		return d.look(ctx, out)
+	})
+}
+
+// look looks at one cell.
+func (d doctor) look(ctx context.Context, out outputs) error {
 	b, err := d.openThere(ctx, out.stderr)
 	if err != nil {
 		return err

@@ -123,20 +123,25 @@ func unopened(c vault.Census) error {
 	return fmt.Errorf("%d sealed values do not open: damaged, moved, or under a key that is not here:\n  %s", len(c.Unopened), strings.Join(shown, "\n  "))
 }
 
-// withRotation opens the database and the keys, which must be there.
+// withRotation opens the database of each cell and the keys, which must be there.
 func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.Rotation) error) error {
-	b, err := s.openThere(ctx, out.stderr)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	ring, err := keyring.Load(s.keysFile(), s.KeysInline)
-	if err != nil {
-		return err
-	}
-	r := b.rotation(ring)
-	r.Progress = rotationProgress(out.stderr)
-	return do(r)
+	return s.each(ctx, outside{}, func(c cell) error {
+		b, err := c.openThere(ctx, out.stderr)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		ring, err := keyring.Load(s.keysFile(), s.KeysInline)
+		if err != nil {
+			return err
+		}
+		if !c.alone {
+			fmt.Fprintf(out.stdout, "region %s\n", c.name)
+		}
+		r := b.rotation(ring)
+		r.Progress = rotationProgress(out.stderr)
+		return do(r)
+	})
 }
 
 // rotation is one of all there is.

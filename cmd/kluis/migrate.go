@@ -17,29 +17,33 @@ type migrate struct {
 type migrateUp struct{ settings }
 
 func (m migrateUp) Run(ctx context.Context, out outputs) error {
-	b, err := m.open(ctx, out.stderr)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	if err := b.migrate(ctx); err != nil {
-		return err
-	}
-	return migrateStatus(m).print(ctx, b, out)
+	return m.each(ctx, outside{}, func(c cell) error {
+		b, err := c.open(ctx, out.stderr)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		if err := b.migrate(ctx); err != nil {
+			return err
+		}
+		return b.printStatus(ctx, out)
+	})
 }
 
 type migrateStatus struct{ settings }
 
 func (m migrateStatus) Run(ctx context.Context, out outputs) error {
-	b, err := m.openThere(ctx, out.stderr)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	return m.print(ctx, b, out)
+	return m.each(ctx, outside{}, func(c cell) error {
+		b, err := c.openThere(ctx, out.stderr)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		return b.printStatus(ctx, out)
+	})
 }
 
-func (m migrateStatus) print(ctx context.Context, b *base, out outputs) error {
+func (b *base) printStatus(ctx context.Context, out outputs) error {
 	status, err := b.Tenancy.Status(ctx)
 	if err != nil {
 		return err

@@ -16,7 +16,11 @@ type rebuild struct {
 }
 
 func (r rebuild) Run(ctx context.Context, out outputs) error {
-	b, err := r.openMigrated(ctx, out.stderr)
+	return r.eachOr(ctx, out, outside{}, r.Slug, func(c cell) error { return r.run(ctx, c, out) })
+}
+
+func (r rebuild) run(ctx context.Context, c cell, out outputs) error {
+	b, err := c.openMigrated(ctx, out.stderr)
 	if err != nil {
 		return err
 	}

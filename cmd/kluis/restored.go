@@ -16,7 +16,11 @@ import (
 type restored struct{ settings }
 
 func (r restored) Run(ctx context.Context, out outputs) error {
-	b, err := r.openThere(ctx, out.stderr)
+	c, err := r.only(outside{})
+	if err != nil {
+		return err
+	}
+	b, err := c.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -49,11 +50,15 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if set.publicURL == "" {
 		log.Warn("mails do not say where Kluis is, as the address served does not: set KLUIS_PUBLIC_URL", "listen", s.Listen)
 	}
-	keys, err := s.loadKeys(log)
+	if len(set.cells) > 1 {
+		return usageError{errors.New("KLUIS_REGIONS: several regions are not served yet")}
+	}
+	home := set.cells[0]
+	keys, err := home.loadKeys(log)
 	if err != nil {
 		return err
 	}
-	b, err := s.open(ctx, out.stderr)
+	b, err := home.open(ctx, out.stderr)
 	if err != nil {
 		return err
 	}
@@ -68,16 +73,16 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
-	blobs, err := set.openBlobs(ctx, b.Log)
+	blobs, err := home.openBlobs(ctx, b.Log)
 	if err != nil {
 		return err
 	}
-	kept, err := s.kept(ctx, blobs)
+	kept, err := home.kept(ctx, blobs)
 	if err != nil {
 		return err
 	}
 	program, err := b.Program(ctx, app.Given{
-		Commands: commands.Needs{Keys: keys, Blobs: blobs, Hasher: set.hasher, Region: "be", Kept: kept, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
+		Commands: commands.Needs{Keys: keys, Blobs: blobs, Hasher: set.hasher, Region: home.name, Kept: kept, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
 		Rules:    set.rules, Sender: sender,
 		HTTP: http.Options{Ready: b.ready, Looks: b.looks(set.hasher), TrustedProxies: set.trusted, Version: version},
 	})

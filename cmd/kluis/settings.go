@@ -18,6 +18,8 @@ type settings struct {
 	DatabaseURL string     `name:"database-url" env:"KLUIS_DATABASE_URL" placeholder:"URL" help:"A login made for Kluis; empty means a private Postgres in KLUIS_DATA."`
 	OwnerURL    string     `name:"owner-url" env:"KLUIS_OWNER_URL" placeholder:"URL" help:"A login of its own that makes roles and schemas, so that the one in KLUIS_DATABASE_URL need not; empty means that it does."`
 	SetConfig   string     `name:"set-config" env:"KLUIS_SET_CONFIG" enum:"closed,warn,public" default:"warn" help:"When everybody may call set_config in the database: closed refuses to start, warn says what to run, public says that one knows (a managed Postgres may not allow it)."`
+	Regions     string     `env:"KLUIS_REGIONS" default:"be=" placeholder:"NAME=URL,..." help:"Databases, each in a country of the European Economic Area, the home first: be=,de=postgres://...,de.blobs=s3://...; or the path of a file of such lines. A name is a country or a region of Amazon, Google or Microsoft; else NAME.place says where it is. NAME.blobs, NAME.owner and NAME.checkpoints are as KLUIS_BLOB_URL, KLUIS_OWNER_URL and KLUIS_CHECKPOINTS, which are the home's."`
+	Region      string     `placeholder:"NAME" help:"The one of KLUIS_REGIONS that the command is about; all of them when left out."`
 	Data        string     `env:"KLUIS_DATA" default:"./data" help:"Folder of the private Postgres, keys, blobs, and outgoing mail of a first start."`
 	Keys        string     `env:"KLUIS_KEYS" placeholder:"FILE" help:"File of Fernet keys, one a line, the first encrypts; default $$KLUIS_DATA/keys."`
 	KeysInline  string     `name:"keys-inline" env:"KLUIS_KEYS_INLINE" placeholder:"KEYS" help:"The keys themselves, comma separated, instead of the file."`

@@ -33,6 +33,17 @@ func (v verify) Run(ctx context.Context, out outputs) error {
 	if v.File != "" && v.Slug != "" {
 		return usageError{errors.New("name a workspace, or a file with --file, not both")}
 	}
+	if v.File != "" {
+		return v.check(ctx, out)
+	}
+	return v.eachOr(ctx, out, v.outside, v.Slug, func(c cell) error {
+		v.settings, v.outside = c.settings, c.outside
+		return v.check(ctx, out)
+	})
+}
+
+// check verifies a file, or the workspaces of a cell.
+func (v verify) check(ctx context.Context, out outputs) error {
 	places, err := v.places(ctx)
 	if err != nil {
 		return err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -20,21 +22,23 @@ type workspace struct {
 type workspaceList struct{ settings }
 
 func (l workspaceList) Run(ctx context.Context, out outputs) error {
-	b, err := l.openThere(ctx, out.stderr)
+	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SLUG\tID\tREGION\tSTATUS\tCREATED")
+	err := l.each(ctx, outside{}, func(c cell) error { return c.list(ctx, out, table) })
+	return errors.Join(err, table.Flush())
+}
+
+func (c cell) list(ctx context.Context, out outputs, table io.Writer) error {
+	b, err := c.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	entries, err := b.Tenancy.All(ctx)
-	if err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SLUG\tID\tREGION\tSTATUS\tCREATED")
 	for _, e := range entries {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.Slug, e.ID, e.Region, e.Status, e.CreatedAt.UTC().Format(time.RFC3339))
 	}
-	return table.Flush()
+	return err
 }
 
 type workspaceShow struct {
@@ -58,20 +62,6 @@ func (s workspaceShow) Run(ctx context.Context, out outputs) error {
 	return table.Flush()
 }
 
-// openWorkspace opens the database and finds a workspace in it.
-func (s settings) openWorkspace(ctx context.Context, out outputs, slug string) (*base, tenancy.Entry, error) {
-	b, err := s.openMigrated(ctx, out.stderr)
-	if err != nil {
-		return nil, tenancy.Entry{}, err
-	}
-	entry, err := b.Tenancy.BySlug(ctx, slug)
-	if err != nil {
-		b.close()
-		return nil, tenancy.Entry{}, err
-	}
-	return b, entry, nil
-}
-
 type workspaceHold struct {
 	settings
 	Slug string `arg:"" help:"The workspace."`
@@ -91,7 +81,7 @@ func (r workspaceRelease) Run(ctx context.Context, out outputs) error {
 }
 
 func (s settings) turn(ctx context.Context, out outputs, slug, is string, how func(*tenancy.Tenancy, context.Context, string) error) error {
-	b, err := s.openMigrated(ctx, out.stderr)
+	b, _, err := s.openWorkspace(ctx, out, slug)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kluis-eu/kluis/internal/tenancy"
+)
+
+// cell is what the settings say of one region: its database and its place for blobs, as if there were no other.
+type cell struct {
+	region
+	settings
+	outside
+}
+
+// cells are those of the settings, the home first; the one alone that --region names. They are read before anything is touched.
+func (s settings) cells(o outside) (all []cell, err error) {
+	regions, err := s.regions()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range regions {
+		c := cell{region: r, settings: s.at(r)}
+		if c.outside, err = o.at(r, s.Data); err != nil {
+			return nil, err
+		}
+		if err := c.checkPlaces(); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	if s.Region == "" {
+		return all, nil
+	}
+	i := slices.IndexFunc(all, func(c cell) bool { return c.name == strings.ToLower(s.Region) })
+	if i < 0 {
+		return nil, usageError{fmt.Errorf("--region: KLUIS_REGIONS names no region %s", s.Region)}
+	}
+	return all[i : i+1], nil
+}
+
+// at are the settings as they are for one region.
+func (s settings) at(r region) settings {
+	s.Region = r.name
+	if !r.home || r.database != "" {
+		s.DatabaseURL, s.OwnerURL = r.database, r.owner
+	}
+	return s
+}
+
+// at is where a region keeps what is not in its database. Without a word about it, blobs of a region besides the home are in a folder of its
+// own beside the home's; where the home's are in a bucket, the region must name its own: nothing of it is in another one's bucket.
+func (o outside) at(r region, data string) (outside, error) {
+	if r.home {
+		return outside{cmp.Or(r.blobs, o.BlobURL), cmp.Or(r.checkpoints, o.Checkpoints)}, nil
+	}
+	if r.blobs == "" {
+		if o.BlobURL != "" {
+			return o, usageError{fmt.Errorf("KLUIS_REGIONS: region %s has no place for blobs: name it with %s.blobs=...", r.name, r.name)}
+		}
+		folder, err := filepath.Abs(filepath.Join(data, "blobs-"+r.name))
+		if err != nil {
+			return o, err
+		}
+		r.blobs = (&url.URL{Scheme: "file", Path: folder}).String()
+	}
+	return outside{r.blobs, r.checkpoints}, nil
+}
+
+// each does something for each cell, or for the one that --region names. A cell that fails keeps no other from it.
+func (s settings) each(ctx context.Context, o outside, do func(c cell) error) error {
+	all, err := s.cells(o)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, c := range all {
+		err := do(c)
+		if err != nil && len(all) > 1 {
+			err = fmt.Errorf("region %s: %w", c.name, err)
+		}
+		if failed = append(failed, err); ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// eachOr is each, or the cell of a workspace alone when one is named.
+func (s settings) eachOr(ctx context.Context, out outputs, o outside, slug string, do func(c cell) error) error {
+	if slug == "" {
+		return s.each(ctx, o, do)
+	}
+	c, err := s.of(ctx, out, o, slug)
+	if err != nil {
+		return err
+	}
+	return do(c)
+}
+
+// only is the one cell that a command is about: there is no other, or --region names it.
+func (s settings) only(o outside) (cell, error) {
+	all, err := s.cells(o)
+	if err != nil {
+		return cell{}, err
+	}
+	if len(all) > 1 {
+		return cell{}, usageError{fmt.Errorf("there are %d regions: say with --region which one", len(all))}
+	}
+	return all[0], nil
+}
+
+// of is the cell of a workspace. Of several, those are asked that can be reached.
+func (s settings) of(ctx context.Context, out outputs, o outside, slug string) (cell, error) {
+	all, err := s.cells(o)
+	if err != nil {
+		return cell{}, err
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	var failed []error
+	for _, c := range all {
+		err := c.has(ctx, out, slug)
+		if err == nil {
+			return c, nil
+		}
+		if !errors.Is(err, tenancy.ErrUnknown) {
+			failed = append(failed, fmt.Errorf("region %s: %w", c.name, err))
+		}
+	}
+	if len(failed) > 0 {
+		return cell{}, errors.Join(failed...)
+	}
+	return cell{}, fmt.Errorf("workspace %q: %w, in any region", slug, tenancy.ErrUnknown)
+}
+
+// has is nil for a cell with the workspace.
+func (c cell) has(ctx context.Context, out outputs, slug string) error {
+	b, err := c.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	_, err = b.Tenancy.BySlug(ctx, slug)
+	return err
+}
+
+// openWorkspace opens the database of a workspace's cell and finds it there.
+func (s settings) openWorkspace(ctx context.Context, out outputs, slug string) (*base, tenancy.Entry, error) {
+	c, err := s.of(ctx, out, outside{}, slug)
+	if err != nil {
+		return nil, tenancy.Entry{}, err
+	}
+	b, err := c.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return nil, tenancy.Entry{}, err
+	}
+	entry, err := b.Tenancy.BySlug(ctx, slug)
+	if err != nil {
+		b.close()
+		return nil, tenancy.Entry{}, err
+	}
+	return b, entry, nil
+}
