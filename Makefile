@@ -46,13 +46,14 @@ race: needs-go ## run all tests under the race detector (needs a C compiler, tak
 	@echo 'testing $(PKG) under the race detector: all of it takes a quarter of an hour and more' >&2
 	go test -race -count=1 -timeout 45m $(TESTS) $(PKG)
 
-lint: needs-go $(LINT) ## check format, vet, .golangci.yml, and that no SQL is put together from strings
+lint: needs-go $(LINT) ## check format, vet, .golangci.yml, that no SQL is put together from strings, and that the API breaks no client
 	@echo 'checking format, vet, lint and SQL: a minute or two when nothing is in the caches' >&2
 	@cd tools && go test ./... && go build -o ../.cache/bin/sqlcheck ./sqlcheck
 	@failed=0; \
 	GOLANGCI_LINT_CACHE='$(CURDIR)/.cache/golangci-lint' $(LINT) run --allow-parallel-runners ./... || failed=1; \
 	(cd tools && GOLANGCI_LINT_CACHE='$(CURDIR)/.cache/golangci-lint' ../$(LINT) run --allow-parallel-runners ./...) || failed=1; \
 	go vet -vettool='$(CURDIR)/.cache/bin/sqlcheck' ./... || failed=1; \
+	tools/breaking.sh || failed=1; \
 	exit $$failed
 
 $(LINT):

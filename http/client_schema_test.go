@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -50,10 +51,47 @@ func TestToolsLikeTheSchema(t *testing.T) {
 	run(t, "node_modules/.bin/tsc", "-p", ".", "--noEmit")
 }
 
+// src/kluis.ts is what Orval makes of clients/openapi.json: `make client` again leaves no difference.
+func TestClientIsGenerated(t *testing.T) {
+	tools, err := filepath.Abs(clients + "typescript/node_modules")
+	if _, missing := os.Stat(tools + "/.bin/orval"); err != nil || missing != nil || testing.Short() {
+		t.Skip("the tools are not there: run `make client`")
+	}
+	again := t.TempDir()
+	for _, name := range []string{"openapi.json", "typescript/package.json", "typescript/orval.config.mjs", "typescript/tsconfig.json", "typescript/src/transport.ts"} {
+		text, err := os.ReadFile(clients + name)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(again, name)), 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(again, name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(tools, again+"/typescript/node_modules"); err != nil {
+		t.Fatal(err)
+	}
+	runIn(t, again+"/typescript", tools+"/.bin/orval", "--config", "orval.config.mjs")
+	want, err := os.ReadFile(clients + "typescript/src/kluis.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(again + "/typescript/src/kluis.ts"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("clients/typescript/src/kluis.ts is not the client of clients/openapi.json: run `make client` (%v)", err)
+	}
+}
+
 func run(t *testing.T, name string, args ...string) {
 	t.Helper()
+	runIn(t, clients+"typescript", name, args...)
+}
+
+func runIn(t *testing.T, folder, name string, args ...string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Dir = clients + "typescript"
+	cmd.Dir = folder
 	out, err := cmd.CombinedOutput()
 	if err != nil || bytes.Contains(out, []byte("problems hidden")) {
 		t.Errorf("%s %v: %v\n%.3000s", name, args, err, out)

@@ -47,7 +47,7 @@ type (
 		Problem *bulkProblem `json:"problem,omitempty" doc:"Why the operation was refused; absent when it was done."`
 	}
 	bulkProblem struct { // a problem without what is of the whole request
-		Type   string  `json:"type" format:"uri-reference" doc:"Names the kind of problem: /problems/ and its code."`
+		Type   string  `json:"type" format:"uri-reference" doc:"Names the kind of problem: /api/problems/ and its code."`
 		Title  string  `json:"title" doc:"The kind of problem, for a person."`
 		Detail string  `json:"detail" doc:"What is wrong this time, for a person."`
 		Code   string  `json:"code" doc:"The kind of problem, for a program. Stable." example:"task_not_found"`

@@ -55,7 +55,7 @@ func (j *Jobs) sendMails(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return nil // told to end before it had begun
+			return nil //nolint:nilerr // told to end before it had begun
 		}
 		j.Log.WarnContext(ctx, "mails cannot be sent yet", "again_in", pause.String(), "error", err.Error())
 		select {

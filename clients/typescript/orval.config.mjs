@@ -9,6 +9,7 @@ export default {
       override: {
         mutator: { path: "src/transport.ts", name: "transport", extension: ".js" },
         useDates: false,
+        fetch: { forceSuccessResponse: true }, // the transport throws whatever is not a success
       },
     },
   },

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	play "github.com/kluis-eu/kluis/internal/demo"
+	play "github.com/kluis-eu/kluis/cmd/demo"
 )
 
 // demo is `kluis demo [FILE]`.

@@ -9308,8 +9308,6 @@ export type deleteAttachmentResponseError = (deleteAttachmentResponse4xx | delet
   headers: Headers;
 };
 
-export type deleteAttachmentResponse = (deleteAttachmentResponseSuccess | deleteAttachmentResponseError)
-
 export const getDeleteAttachmentUrl = (id: string,) => {
 
 
@@ -9324,9 +9322,9 @@ export const getDeleteAttachmentUrl = (id: string,) => {
  * Needs the permission `attachment:delete`.
  * @summary Delete an attachment
  */
-export const deleteAttachment = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteAttachmentResponse> => {
+export const deleteAttachment = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteAttachmentResponseSuccess> => {
 
-  return transport<deleteAttachmentResponse>(getDeleteAttachmentUrl(id),
+  return transport<deleteAttachmentResponseSuccess>(getDeleteAttachmentUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -9359,8 +9357,6 @@ export type getAttachmentResponseError = (getAttachmentResponse4xx | getAttachme
   headers: Headers;
 };
 
-export type getAttachmentResponse = (getAttachmentResponseSuccess | getAttachmentResponseError)
-
 export const getGetAttachmentUrl = (id: string,) => {
 
 
@@ -9373,9 +9369,9 @@ export const getGetAttachmentUrl = (id: string,) => {
  * Needs the permission `attachment:read`.
  * @summary Get what is known of an attachment
  */
-export const getAttachment = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentResponse> => {
+export const getAttachment = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentResponseSuccess> => {
 
-  return transport<getAttachmentResponse>(getGetAttachmentUrl(id),
+  return transport<getAttachmentResponseSuccess>(getGetAttachmentUrl(id),
   {
     ...options,
     method: 'GET'
@@ -9418,8 +9414,6 @@ export type getAttachmentContentResponseError = (getAttachmentContentResponse304
   headers: Headers;
 };
 
-export type getAttachmentContentResponse = (getAttachmentContentResponseSuccess | getAttachmentContentResponseError)
-
 export const getGetAttachmentContentUrl = (id: string,) => {
 
 
@@ -9434,9 +9428,9 @@ export const getGetAttachmentContentUrl = (id: string,) => {
  * Needs the permission `attachment:read`.
  * @summary Download an attachment, or a part of it
  */
-export const getAttachmentContent = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentContentResponse> => {
+export const getAttachmentContent = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentContentResponseSuccess> => {
 
-  return transport<getAttachmentContentResponse>(getGetAttachmentContentUrl(id),
+  return transport<getAttachmentContentResponseSuccess>(getGetAttachmentContentUrl(id),
   {
     ...options,
     method: 'GET'
@@ -9469,8 +9463,6 @@ export type getAttachmentHistoryResponseError = (getAttachmentHistoryResponse4xx
   headers: Headers;
 };
 
-export type getAttachmentHistoryResponse = (getAttachmentHistoryResponseSuccess | getAttachmentHistoryResponseError)
-
 export const getGetAttachmentHistoryUrl = (id: string,) => {
 
 
@@ -9483,9 +9475,9 @@ export const getGetAttachmentHistoryUrl = (id: string,) => {
  * Needs the permission `attachment:read`.
  * @summary Who added and deleted an attachment, when
  */
-export const getAttachmentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentHistoryResponse> => {
+export const getAttachmentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentHistoryResponseSuccess> => {
 
-  return transport<getAttachmentHistoryResponse>(getGetAttachmentHistoryUrl(id),
+  return transport<getAttachmentHistoryResponseSuccess>(getGetAttachmentHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -9518,8 +9510,6 @@ export type getAuditCheckpointResponseError = (getAuditCheckpointResponse4xx | g
   headers: Headers;
 };
 
-export type getAuditCheckpointResponse = (getAuditCheckpointResponseSuccess | getAuditCheckpointResponseError)
-
 export const getGetAuditCheckpointUrl = () => {
 
 
@@ -9534,9 +9524,9 @@ export const getGetAuditCheckpointUrl = () => {
  * Needs the permission `audit:read`.
  * @summary Get a signed checkpoint of the log as it is now
  */
-export const getAuditCheckpoint = async ( options?: Parameters<typeof transport>[1]): Promise<getAuditCheckpointResponse> => {
+export const getAuditCheckpoint = async ( options?: Parameters<typeof transport>[1]): Promise<getAuditCheckpointResponseSuccess> => {
 
-  return transport<getAuditCheckpointResponse>(getGetAuditCheckpointUrl(),
+  return transport<getAuditCheckpointResponseSuccess>(getGetAuditCheckpointUrl(),
   {
     ...options,
     method: 'GET'
@@ -9569,8 +9559,6 @@ export type getAuditConsistencyResponseError = (getAuditConsistencyResponse4xx |
   headers: Headers;
 };
 
-export type getAuditConsistencyResponse = (getAuditConsistencyResponseSuccess | getAuditConsistencyResponseError)
-
 export const getGetAuditConsistencyUrl = (params: GetAuditConsistencyParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -9592,9 +9580,9 @@ export const getGetAuditConsistencyUrl = (params: GetAuditConsistencyParams,) =>
  * Needs the permission `audit:read`.
  * @summary Get the proof that the log only grew between two sizes
  */
-export const getAuditConsistency = async (params: GetAuditConsistencyParams, options?: Parameters<typeof transport>[1]): Promise<getAuditConsistencyResponse> => {
+export const getAuditConsistency = async (params: GetAuditConsistencyParams, options?: Parameters<typeof transport>[1]): Promise<getAuditConsistencyResponseSuccess> => {
 
-  return transport<getAuditConsistencyResponse>(getGetAuditConsistencyUrl(params),
+  return transport<getAuditConsistencyResponseSuccess>(getGetAuditConsistencyUrl(params),
   {
     ...options,
     method: 'GET'
@@ -9627,8 +9615,6 @@ export type listAuditEventsResponseError = (listAuditEventsResponse4xx | listAud
   headers: Headers;
 };
 
-export type listAuditEventsResponse = (listAuditEventsResponseSuccess | listAuditEventsResponseError)
-
 export const getListAuditEventsUrl = (params?: ListAuditEventsParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -9648,9 +9634,9 @@ export const getListAuditEventsUrl = (params?: ListAuditEventsParams,) => {
  * Needs the permission `audit:read`.
  * @summary List the records of the log with who did it, what it is about, and in words, the newest first
  */
-export const listAuditEvents = async (params?: ListAuditEventsParams, options?: Parameters<typeof transport>[1]): Promise<listAuditEventsResponse> => {
+export const listAuditEvents = async (params?: ListAuditEventsParams, options?: Parameters<typeof transport>[1]): Promise<listAuditEventsResponseSuccess> => {
 
-  return transport<listAuditEventsResponse>(getListAuditEventsUrl(params),
+  return transport<listAuditEventsResponseSuccess>(getListAuditEventsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -9693,8 +9679,6 @@ export type exportAuditLogResponseError = (exportAuditLogResponse4xx | exportAud
   headers: Headers;
 };
 
-export type exportAuditLogResponse = (exportAuditLogResponseSuccess | exportAuditLogResponseError)
-
 export const getExportAuditLogUrl = (params: ExportAuditLogParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -9716,9 +9700,9 @@ export const getExportAuditLogUrl = (params: ExportAuditLogParams,) => {
  * Needs the permission `audit:read`.
  * @summary Export the log as CSV, JSON or NDJSON, the oldest first
  */
-export const exportAuditLog = async (params: ExportAuditLogParams, options?: Parameters<typeof transport>[1]): Promise<exportAuditLogResponse> => {
+export const exportAuditLog = async (params: ExportAuditLogParams, options?: Parameters<typeof transport>[1]): Promise<exportAuditLogResponseSuccess> => {
 
-  return transport<exportAuditLogResponse>(getExportAuditLogUrl(params),
+  return transport<exportAuditLogResponseSuccess>(getExportAuditLogUrl(params),
   {
     ...options,
     method: 'GET'
@@ -9751,8 +9735,6 @@ export type getAuditProofResponseError = (getAuditProofResponse4xx | getAuditPro
   headers: Headers;
 };
 
-export type getAuditProofResponse = (getAuditProofResponseSuccess | getAuditProofResponseError)
-
 export const getGetAuditProofUrl = (position: number,) => {
 
 
@@ -9767,9 +9749,9 @@ export const getGetAuditProofUrl = (position: number,) => {
  * Needs the permission `audit:read`.
  * @summary Get the proof that a record is in the log
  */
-export const getAuditProof = async (position: number, options?: Parameters<typeof transport>[1]): Promise<getAuditProofResponse> => {
+export const getAuditProof = async (position: number, options?: Parameters<typeof transport>[1]): Promise<getAuditProofResponseSuccess> => {
 
-  return transport<getAuditProofResponse>(getGetAuditProofUrl(position),
+  return transport<getAuditProofResponseSuccess>(getGetAuditProofUrl(position),
   {
     ...options,
     method: 'GET'
@@ -9802,8 +9784,6 @@ export type replayAuditLogResponseError = (replayAuditLogResponse4xx | replayAud
   headers: Headers;
 };
 
-export type replayAuditLogResponse = (replayAuditLogResponseSuccess | replayAuditLogResponseError)
-
 export const getReplayAuditLogUrl = (params?: ReplayAuditLogParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -9825,9 +9805,9 @@ export const getReplayAuditLogUrl = (params?: ReplayAuditLogParams,) => {
  * Needs the permission `audit:read`.
  * @summary Replay the log, one record a line, the oldest first
  */
-export const replayAuditLog = async (params?: ReplayAuditLogParams, options?: Parameters<typeof transport>[1]): Promise<replayAuditLogResponse> => {
+export const replayAuditLog = async (params?: ReplayAuditLogParams, options?: Parameters<typeof transport>[1]): Promise<replayAuditLogResponseSuccess> => {
 
-  return transport<replayAuditLogResponse>(getReplayAuditLogUrl(params),
+  return transport<replayAuditLogResponseSuccess>(getReplayAuditLogUrl(params),
   {
     ...options,
     method: 'GET'
@@ -9860,8 +9840,6 @@ export type getAuditVerifierKeysResponseError = (getAuditVerifierKeysResponse4xx
   headers: Headers;
 };
 
-export type getAuditVerifierKeysResponse = (getAuditVerifierKeysResponseSuccess | getAuditVerifierKeysResponseError)
-
 export const getGetAuditVerifierKeysUrl = () => {
 
 
@@ -9876,9 +9854,9 @@ export const getGetAuditVerifierKeysUrl = () => {
  * Needs the permission `audit:read`.
  * @summary Get the keys that verify checkpoints
  */
-export const getAuditVerifierKeys = async ( options?: Parameters<typeof transport>[1]): Promise<getAuditVerifierKeysResponse> => {
+export const getAuditVerifierKeys = async ( options?: Parameters<typeof transport>[1]): Promise<getAuditVerifierKeysResponseSuccess> => {
 
-  return transport<getAuditVerifierKeysResponse>(getGetAuditVerifierKeysUrl(),
+  return transport<getAuditVerifierKeysResponseSuccess>(getGetAuditVerifierKeysUrl(),
   {
     ...options,
     method: 'GET'
@@ -9911,8 +9889,6 @@ export type deleteCommentResponseError = (deleteCommentResponse4xx | deleteComme
   headers: Headers;
 };
 
-export type deleteCommentResponse = (deleteCommentResponseSuccess | deleteCommentResponseError)
-
 export const getDeleteCommentUrl = (id: string,) => {
 
 
@@ -9927,9 +9903,9 @@ export const getDeleteCommentUrl = (id: string,) => {
  * Needs the permission `comment:delete`.
  * @summary Delete a comment
  */
-export const deleteComment = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteCommentResponse> => {
+export const deleteComment = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteCommentResponseSuccess> => {
 
-  return transport<deleteCommentResponse>(getDeleteCommentUrl(id),
+  return transport<deleteCommentResponseSuccess>(getDeleteCommentUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -9962,8 +9938,6 @@ export type getCommentResponseError = (getCommentResponse4xx | getCommentRespons
   headers: Headers;
 };
 
-export type getCommentResponse = (getCommentResponseSuccess | getCommentResponseError)
-
 export const getGetCommentUrl = (id: string,
     params?: GetCommentParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -9985,9 +9959,9 @@ export const getGetCommentUrl = (id: string,
  * @summary Get a comment, as it is or as it was
  */
 export const getComment = async (id: string,
-    params?: GetCommentParams, options?: Parameters<typeof transport>[1]): Promise<getCommentResponse> => {
+    params?: GetCommentParams, options?: Parameters<typeof transport>[1]): Promise<getCommentResponseSuccess> => {
 
-  return transport<getCommentResponse>(getGetCommentUrl(id,params),
+  return transport<getCommentResponseSuccess>(getGetCommentUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -10020,8 +9994,6 @@ export type updateCommentResponseError = (updateCommentResponse4xx | updateComme
   headers: Headers;
 };
 
-export type updateCommentResponse = (updateCommentResponseSuccess | updateCommentResponseError)
-
 export const getUpdateCommentUrl = (id: string,) => {
 
 
@@ -10037,7 +10009,7 @@ export const getUpdateCommentUrl = (id: string,) => {
  * @summary Change the text of a comment
  */
 export const updateComment = async (id: string,
-    commentPatch: CommentPatch, options?: Parameters<typeof transport>[1]): Promise<updateCommentResponse> => {
+    commentPatch: CommentPatch, options?: Parameters<typeof transport>[1]): Promise<updateCommentResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10053,7 +10025,7 @@ export const updateComment = async (id: string,
     }
     return headers;
   };
-return transport<updateCommentResponse>(getUpdateCommentUrl(id),
+return transport<updateCommentResponseSuccess>(getUpdateCommentUrl(id),
   {
     ...options,
     method: 'PATCH',
@@ -10086,8 +10058,6 @@ export type getCommentHistoryResponseError = (getCommentHistoryResponse4xx | get
   headers: Headers;
 };
 
-export type getCommentHistoryResponse = (getCommentHistoryResponseSuccess | getCommentHistoryResponseError)
-
 export const getGetCommentHistoryUrl = (id: string,) => {
 
 
@@ -10102,9 +10072,9 @@ export const getGetCommentHistoryUrl = (id: string,) => {
  * Needs the permission `comment:read`.
  * @summary Who changed what in a comment, when
  */
-export const getCommentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getCommentHistoryResponse> => {
+export const getCommentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getCommentHistoryResponseSuccess> => {
 
-  return transport<getCommentHistoryResponse>(getGetCommentHistoryUrl(id),
+  return transport<getCommentHistoryResponseSuccess>(getGetCommentHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -10137,8 +10107,6 @@ export type listImportsResponseError = (listImportsResponse4xx | listImportsResp
   headers: Headers;
 };
 
-export type listImportsResponse = (listImportsResponseSuccess | listImportsResponseError)
-
 export const getListImportsUrl = (params?: ListImportsParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -10158,9 +10126,9 @@ export const getListImportsUrl = (params?: ListImportsParams,) => {
  * Needs the permission `import:read`.
  * @summary List the imports
  */
-export const listImports = async (params?: ListImportsParams, options?: Parameters<typeof transport>[1]): Promise<listImportsResponse> => {
+export const listImports = async (params?: ListImportsParams, options?: Parameters<typeof transport>[1]): Promise<listImportsResponseSuccess> => {
 
-  return transport<listImportsResponse>(getListImportsUrl(params),
+  return transport<listImportsResponseSuccess>(getListImportsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -10193,8 +10161,6 @@ export type requestImportResponseError = (requestImportResponse4xx | requestImpo
   headers: Headers;
 };
 
-export type requestImportResponse = (requestImportResponseSuccess | requestImportResponseError)
-
 export const getRequestImportUrl = (params: RequestImportParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -10217,11 +10183,11 @@ export const getRequestImportUrl = (params: RequestImportParams,) => {
  * @summary Import what happened in another tracker
  */
 export const requestImport = async (requestImportBody: RequestImportBody,
-    params: RequestImportParams, options?: Parameters<typeof transport>[1]): Promise<requestImportResponse> => {
+    params: RequestImportParams, options?: Parameters<typeof transport>[1]): Promise<requestImportResponseSuccess> => {
     const formData = new FormData();
 formData.append(`file`, requestImportBody.file);
 
-  return transport<requestImportResponse>(getRequestImportUrl(params),
+  return transport<requestImportResponseSuccess>(getRequestImportUrl(params),
   {
     ...options,
     method: 'POST'
@@ -10254,8 +10220,6 @@ export type getImportResponseError = (getImportResponse4xx | getImportResponseDe
   headers: Headers;
 };
 
-export type getImportResponse = (getImportResponseSuccess | getImportResponseError)
-
 export const getGetImportUrl = (id: string,) => {
 
 
@@ -10268,9 +10232,9 @@ export const getGetImportUrl = (id: string,) => {
  * Needs the permission `import:read`.
  * @summary How far is an import?
  */
-export const getImport = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportResponse> => {
+export const getImport = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportResponseSuccess> => {
 
-  return transport<getImportResponse>(getGetImportUrl(id),
+  return transport<getImportResponseSuccess>(getGetImportUrl(id),
   {
     ...options,
     method: 'GET'
@@ -10303,8 +10267,6 @@ export type getImportHistoryResponseError = (getImportHistoryResponse4xx | getIm
   headers: Headers;
 };
 
-export type getImportHistoryResponse = (getImportHistoryResponseSuccess | getImportHistoryResponseError)
-
 export const getGetImportHistoryUrl = (id: string,) => {
 
 
@@ -10317,9 +10279,9 @@ export const getGetImportHistoryUrl = (id: string,) => {
  * Needs the permission `import:read`.
  * @summary Who asked for an import, and how it ended
  */
-export const getImportHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportHistoryResponse> => {
+export const getImportHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportHistoryResponseSuccess> => {
 
-  return transport<getImportHistoryResponse>(getGetImportHistoryUrl(id),
+  return transport<getImportHistoryResponseSuccess>(getGetImportHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -10352,8 +10314,6 @@ export type listIntegrationsResponseError = (listIntegrationsResponse4xx | listI
   headers: Headers;
 };
 
-export type listIntegrationsResponse = (listIntegrationsResponseSuccess | listIntegrationsResponseError)
-
 export const getListIntegrationsUrl = (params?: ListIntegrationsParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -10373,9 +10333,9 @@ export const getListIntegrationsUrl = (params?: ListIntegrationsParams,) => {
  * Needs the permission `integration:read`.
  * @summary List the integrations
  */
-export const listIntegrations = async (params?: ListIntegrationsParams, options?: Parameters<typeof transport>[1]): Promise<listIntegrationsResponse> => {
+export const listIntegrations = async (params?: ListIntegrationsParams, options?: Parameters<typeof transport>[1]): Promise<listIntegrationsResponseSuccess> => {
 
-  return transport<listIntegrationsResponse>(getListIntegrationsUrl(params),
+  return transport<listIntegrationsResponseSuccess>(getListIntegrationsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -10408,8 +10368,6 @@ export type connectIntegrationResponseError = (connectIntegrationResponse4xx | c
   headers: Headers;
 };
 
-export type connectIntegrationResponse = (connectIntegrationResponseSuccess | connectIntegrationResponseError)
-
 export const getConnectIntegrationUrl = () => {
 
 
@@ -10422,7 +10380,7 @@ export const getConnectIntegrationUrl = () => {
  * Needs the permission `integration:create`.
  * @summary Connect the workspace to another service
  */
-export const connectIntegration = async (integrationFields: IntegrationFields, options?: Parameters<typeof transport>[1]): Promise<connectIntegrationResponse> => {
+export const connectIntegration = async (integrationFields: IntegrationFields, options?: Parameters<typeof transport>[1]): Promise<connectIntegrationResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10438,7 +10396,7 @@ export const connectIntegration = async (integrationFields: IntegrationFields, o
     }
     return headers;
   };
-return transport<connectIntegrationResponse>(getConnectIntegrationUrl(),
+return transport<connectIntegrationResponseSuccess>(getConnectIntegrationUrl(),
   {
     ...options,
     method: 'POST',
@@ -10471,8 +10429,6 @@ export type disconnectIntegrationResponseError = (disconnectIntegrationResponse4
   headers: Headers;
 };
 
-export type disconnectIntegrationResponse = (disconnectIntegrationResponseSuccess | disconnectIntegrationResponseError)
-
 export const getDisconnectIntegrationUrl = (id: string,) => {
 
 
@@ -10487,9 +10443,9 @@ export const getDisconnectIntegrationUrl = (id: string,) => {
  * Needs the permission `integration:delete`.
  * @summary Disconnect from another service
  */
-export const disconnectIntegration = async (id: string, options?: Parameters<typeof transport>[1]): Promise<disconnectIntegrationResponse> => {
+export const disconnectIntegration = async (id: string, options?: Parameters<typeof transport>[1]): Promise<disconnectIntegrationResponseSuccess> => {
 
-  return transport<disconnectIntegrationResponse>(getDisconnectIntegrationUrl(id),
+  return transport<disconnectIntegrationResponseSuccess>(getDisconnectIntegrationUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -10522,8 +10478,6 @@ export type acceptInvitationResponseError = (acceptInvitationResponse4xx | accep
   headers: Headers;
 };
 
-export type acceptInvitationResponse = (acceptInvitationResponseSuccess | acceptInvitationResponseError)
-
 export const getAcceptInvitationUrl = () => {
 
 
@@ -10536,7 +10490,7 @@ export const getAcceptInvitationUrl = () => {
  * A code is good for 7 days, for 5 attempts, and once; `/api/password/forgot` mails another. A wrong one counts as a failed log-in of the network that it comes from: 20 in 15 minutes.
  * @summary Join a workspace, with the code from the mail
  */
-export const acceptInvitation = async (acceptInputBody: AcceptInputBody, options?: Parameters<typeof transport>[1]): Promise<acceptInvitationResponse> => {
+export const acceptInvitation = async (acceptInputBody: AcceptInputBody, options?: Parameters<typeof transport>[1]): Promise<acceptInvitationResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10552,7 +10506,7 @@ export const acceptInvitation = async (acceptInputBody: AcceptInputBody, options
     }
     return headers;
   };
-return transport<acceptInvitationResponse>(getAcceptInvitationUrl(),
+return transport<acceptInvitationResponseSuccess>(getAcceptInvitationUrl(),
   {
     ...options,
     method: 'POST',
@@ -10585,8 +10539,6 @@ export type logInResponseError = (logInResponse4xx | logInResponseDefault) & {
   headers: Headers;
 };
 
-export type logInResponse = (logInResponseSuccess | logInResponseError)
-
 export const getLogInUrl = () => {
 
 
@@ -10599,7 +10551,7 @@ export const getLogInUrl = () => {
  * After 5 wrong passwords within 15 minutes the account is locked for 15 minutes, then for 30, then for 60 each time, and after 20 in a day for the rest of it. A new password (`/api/password/forgot`) or an admin unlocks it. Failures count apart for a device that shows its `device`, for each network from which the member logged in within 30 days, and for all others together: so nobody locks the member out. Whether there is such an account makes no difference to the answer. Where two factors are on, a right password without a code is answered with 401 `code_required`, with a wrong or used one with 401 `bad_code`; a wrong code counts like a wrong password.
  * @summary Open a session
  */
-export const logIn = async (loginInputBody: LoginInputBody, options?: Parameters<typeof transport>[1]): Promise<logInResponse> => {
+export const logIn = async (loginInputBody: LoginInputBody, options?: Parameters<typeof transport>[1]): Promise<logInResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10615,7 +10567,7 @@ export const logIn = async (loginInputBody: LoginInputBody, options?: Parameters
     }
     return headers;
   };
-return transport<logInResponse>(getLogInUrl(),
+return transport<logInResponseSuccess>(getLogInUrl(),
   {
     ...options,
     method: 'POST',
@@ -10648,8 +10600,6 @@ export type logOutResponseError = (logOutResponse4xx | logOutResponseDefault) & 
   headers: Headers;
 };
 
-export type logOutResponse = (logOutResponseSuccess | logOutResponseError)
-
 export const getLogOutUrl = () => {
 
 
@@ -10662,9 +10612,9 @@ export const getLogOutUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary End this session
  */
-export const logOut = async ( options?: Parameters<typeof transport>[1]): Promise<logOutResponse> => {
+export const logOut = async ( options?: Parameters<typeof transport>[1]): Promise<logOutResponseSuccess> => {
 
-  return transport<logOutResponse>(getLogOutUrl(),
+  return transport<logOutResponseSuccess>(getLogOutUrl(),
   {
     ...options,
     method: 'POST'
@@ -10697,8 +10647,6 @@ export type getMeResponseError = (getMeResponse4xx | getMeResponseDefault) & {
   headers: Headers;
 };
 
-export type getMeResponse = (getMeResponseSuccess | getMeResponseError)
-
 export const getGetMeUrl = () => {
 
 
@@ -10711,9 +10659,9 @@ export const getGetMeUrl = () => {
  * Any active member may.
  * @summary Who am I, and what may I do?
  */
-export const getMe = async ( options?: Parameters<typeof transport>[1]): Promise<getMeResponse> => {
+export const getMe = async ( options?: Parameters<typeof transport>[1]): Promise<getMeResponseSuccess> => {
 
-  return transport<getMeResponse>(getGetMeUrl(),
+  return transport<getMeResponseSuccess>(getGetMeUrl(),
   {
     ...options,
     method: 'GET'
@@ -10746,8 +10694,6 @@ export type updateMeResponseError = (updateMeResponse4xx | updateMeResponseDefau
   headers: Headers;
 };
 
-export type updateMeResponse = (updateMeResponseSuccess | updateMeResponseError)
-
 export const getUpdateMeUrl = () => {
 
 
@@ -10760,7 +10706,7 @@ export const getUpdateMeUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary Choose the language of the mails to me
  */
-export const updateMe = async (mePatchBody: MePatchBody, options?: Parameters<typeof transport>[1]): Promise<updateMeResponse> => {
+export const updateMe = async (mePatchBody: MePatchBody, options?: Parameters<typeof transport>[1]): Promise<updateMeResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10776,7 +10722,7 @@ export const updateMe = async (mePatchBody: MePatchBody, options?: Parameters<ty
     }
     return headers;
   };
-return transport<updateMeResponse>(getUpdateMeUrl(),
+return transport<updateMeResponseSuccess>(getUpdateMeUrl(),
   {
     ...options,
     method: 'PATCH',
@@ -10809,8 +10755,6 @@ export type beginTwoFactorResponseError = (beginTwoFactorResponse4xx | beginTwoF
   headers: Headers;
 };
 
-export type beginTwoFactorResponse = (beginTwoFactorResponseSuccess | beginTwoFactorResponseError)
-
 export const getBeginTwoFactorUrl = () => {
 
 
@@ -10825,7 +10769,7 @@ export const getBeginTwoFactorUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary Ask for a secret, to turn on two factors
  */
-export const beginTwoFactor = async (twoFactorBeginBody: TwoFactorBeginBody, options?: Parameters<typeof transport>[1]): Promise<beginTwoFactorResponse> => {
+export const beginTwoFactor = async (twoFactorBeginBody: TwoFactorBeginBody, options?: Parameters<typeof transport>[1]): Promise<beginTwoFactorResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10841,7 +10785,7 @@ export const beginTwoFactor = async (twoFactorBeginBody: TwoFactorBeginBody, opt
     }
     return headers;
   };
-return transport<beginTwoFactorResponse>(getBeginTwoFactorUrl(),
+return transport<beginTwoFactorResponseSuccess>(getBeginTwoFactorUrl(),
   {
     ...options,
     method: 'POST',
@@ -10874,8 +10818,6 @@ export type confirmTwoFactorResponseError = (confirmTwoFactorResponse4xx | confi
   headers: Headers;
 };
 
-export type confirmTwoFactorResponse = (confirmTwoFactorResponseSuccess | confirmTwoFactorResponseError)
-
 export const getConfirmTwoFactorUrl = () => {
 
 
@@ -10890,7 +10832,7 @@ export const getConfirmTwoFactorUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary Turn on two factors, with a first code
  */
-export const confirmTwoFactor = async (twoFactorCodeBody: TwoFactorCodeBody, options?: Parameters<typeof transport>[1]): Promise<confirmTwoFactorResponse> => {
+export const confirmTwoFactor = async (twoFactorCodeBody: TwoFactorCodeBody, options?: Parameters<typeof transport>[1]): Promise<confirmTwoFactorResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10906,7 +10848,7 @@ export const confirmTwoFactor = async (twoFactorCodeBody: TwoFactorCodeBody, opt
     }
     return headers;
   };
-return transport<confirmTwoFactorResponse>(getConfirmTwoFactorUrl(),
+return transport<confirmTwoFactorResponseSuccess>(getConfirmTwoFactorUrl(),
   {
     ...options,
     method: 'POST',
@@ -10939,8 +10881,6 @@ export type disableTwoFactorResponseError = (disableTwoFactorResponse4xx | disab
   headers: Headers;
 };
 
-export type disableTwoFactorResponse = (disableTwoFactorResponseSuccess | disableTwoFactorResponseError)
-
 export const getDisableTwoFactorUrl = () => {
 
 
@@ -10955,7 +10895,7 @@ export const getDisableTwoFactorUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary Turn off two factors
  */
-export const disableTwoFactor = async (twoFactorDisableBody: TwoFactorDisableBody, options?: Parameters<typeof transport>[1]): Promise<disableTwoFactorResponse> => {
+export const disableTwoFactor = async (twoFactorDisableBody: TwoFactorDisableBody, options?: Parameters<typeof transport>[1]): Promise<disableTwoFactorResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -10971,7 +10911,7 @@ export const disableTwoFactor = async (twoFactorDisableBody: TwoFactorDisableBod
     }
     return headers;
   };
-return transport<disableTwoFactorResponse>(getDisableTwoFactorUrl(),
+return transport<disableTwoFactorResponseSuccess>(getDisableTwoFactorUrl(),
   {
     ...options,
     method: 'POST',
@@ -11004,8 +10944,6 @@ export type renewRecoveryCodesResponseError = (renewRecoveryCodesResponse4xx | r
   headers: Headers;
 };
 
-export type renewRecoveryCodesResponse = (renewRecoveryCodesResponseSuccess | renewRecoveryCodesResponseError)
-
 export const getRenewRecoveryCodesUrl = () => {
 
 
@@ -11020,7 +10958,7 @@ export const getRenewRecoveryCodesUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary Get new recovery codes
  */
-export const renewRecoveryCodes = async (recoveryRenewBody: RecoveryRenewBody, options?: Parameters<typeof transport>[1]): Promise<renewRecoveryCodesResponse> => {
+export const renewRecoveryCodes = async (recoveryRenewBody: RecoveryRenewBody, options?: Parameters<typeof transport>[1]): Promise<renewRecoveryCodesResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -11036,7 +10974,7 @@ export const renewRecoveryCodes = async (recoveryRenewBody: RecoveryRenewBody, o
     }
     return headers;
   };
-return transport<renewRecoveryCodesResponse>(getRenewRecoveryCodesUrl(),
+return transport<renewRecoveryCodesResponseSuccess>(getRenewRecoveryCodesUrl(),
   {
     ...options,
     method: 'POST',
@@ -11069,8 +11007,6 @@ export type listMembersResponseError = (listMembersResponse4xx | listMembersResp
   headers: Headers;
 };
 
-export type listMembersResponse = (listMembersResponseSuccess | listMembersResponseError)
-
 export const getListMembersUrl = (params?: ListMembersParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -11090,9 +11026,9 @@ export const getListMembersUrl = (params?: ListMembersParams,) => {
  * Needs the permission `member:read`.
  * @summary List the members, the newest first
  */
-export const listMembers = async (params?: ListMembersParams, options?: Parameters<typeof transport>[1]): Promise<listMembersResponse> => {
+export const listMembers = async (params?: ListMembersParams, options?: Parameters<typeof transport>[1]): Promise<listMembersResponseSuccess> => {
 
-  return transport<listMembersResponse>(getListMembersUrl(params),
+  return transport<listMembersResponseSuccess>(getListMembersUrl(params),
   {
     ...options,
     method: 'GET'
@@ -11125,8 +11061,6 @@ export type inviteMemberResponseError = (inviteMemberResponse4xx | inviteMemberR
   headers: Headers;
 };
 
-export type inviteMemberResponse = (inviteMemberResponseSuccess | inviteMemberResponseError)
-
 export const getInviteMemberUrl = () => {
 
 
@@ -11141,7 +11075,7 @@ export const getInviteMemberUrl = () => {
  * Needs the permission `member:create`.
  * @summary Invite a person
  */
-export const inviteMember = async (memberInviteBody: MemberInviteBody, options?: Parameters<typeof transport>[1]): Promise<inviteMemberResponse> => {
+export const inviteMember = async (memberInviteBody: MemberInviteBody, options?: Parameters<typeof transport>[1]): Promise<inviteMemberResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -11157,7 +11091,7 @@ export const inviteMember = async (memberInviteBody: MemberInviteBody, options?:
     }
     return headers;
   };
-return transport<inviteMemberResponse>(getInviteMemberUrl(),
+return transport<inviteMemberResponseSuccess>(getInviteMemberUrl(),
   {
     ...options,
     method: 'POST',
@@ -11190,8 +11124,6 @@ export type removeMemberResponseError = (removeMemberResponse4xx | removeMemberR
   headers: Headers;
 };
 
-export type removeMemberResponse = (removeMemberResponseSuccess | removeMemberResponseError)
-
 export const getRemoveMemberUrl = (id: string,) => {
 
 
@@ -11204,9 +11136,9 @@ export const getRemoveMemberUrl = (id: string,) => {
  * Needs the permission `member:delete`.
  * @summary End a membership, or take an invitation back
  */
-export const removeMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<removeMemberResponse> => {
+export const removeMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<removeMemberResponseSuccess> => {
 
-  return transport<removeMemberResponse>(getRemoveMemberUrl(id),
+  return transport<removeMemberResponseSuccess>(getRemoveMemberUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -11239,8 +11171,6 @@ export type getMemberResponseError = (getMemberResponse4xx | getMemberResponseDe
   headers: Headers;
 };
 
-export type getMemberResponse = (getMemberResponseSuccess | getMemberResponseError)
-
 export const getGetMemberUrl = (id: string,
     params?: GetMemberParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -11262,9 +11192,9 @@ export const getGetMemberUrl = (id: string,
  * @summary Get a member
  */
 export const getMember = async (id: string,
-    params?: GetMemberParams, options?: Parameters<typeof transport>[1]): Promise<getMemberResponse> => {
+    params?: GetMemberParams, options?: Parameters<typeof transport>[1]): Promise<getMemberResponseSuccess> => {
 
-  return transport<getMemberResponse>(getGetMemberUrl(id,params),
+  return transport<getMemberResponseSuccess>(getGetMemberUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -11297,8 +11227,6 @@ export type updateMemberResponseError = (updateMemberResponse4xx | updateMemberR
   headers: Headers;
 };
 
-export type updateMemberResponse = (updateMemberResponseSuccess | updateMemberResponseError)
-
 export const getUpdateMemberUrl = (id: string,) => {
 
 
@@ -11312,7 +11240,7 @@ export const getUpdateMemberUrl = (id: string,) => {
  * @summary Give a member another role, or another hourly rate
  */
 export const updateMember = async (id: string,
-    memberPatchBody: MemberPatchBody, options?: Parameters<typeof transport>[1]): Promise<updateMemberResponse> => {
+    memberPatchBody: MemberPatchBody, options?: Parameters<typeof transport>[1]): Promise<updateMemberResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -11328,7 +11256,7 @@ export const updateMember = async (id: string,
     }
     return headers;
   };
-return transport<updateMemberResponse>(getUpdateMemberUrl(id),
+return transport<updateMemberResponseSuccess>(getUpdateMemberUrl(id),
   {
     ...options,
     method: 'PATCH',
@@ -11361,8 +11289,6 @@ export type explainAccessResponseError = (explainAccessResponse4xx | explainAcce
   headers: Headers;
 };
 
-export type explainAccessResponse = (explainAccessResponseSuccess | explainAccessResponseError)
-
 export const getExplainAccessUrl = (id: string,
     params: ExplainAccessParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -11386,9 +11312,9 @@ export const getExplainAccessUrl = (id: string,
  * @summary Explain what a member may do with a thing, and why
  */
 export const explainAccess = async (id: string,
-    params: ExplainAccessParams, options?: Parameters<typeof transport>[1]): Promise<explainAccessResponse> => {
+    params: ExplainAccessParams, options?: Parameters<typeof transport>[1]): Promise<explainAccessResponseSuccess> => {
 
-  return transport<explainAccessResponse>(getExplainAccessUrl(id,params),
+  return transport<explainAccessResponseSuccess>(getExplainAccessUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -11421,8 +11347,6 @@ export type deactivateMemberResponseError = (deactivateMemberResponse4xx | deact
   headers: Headers;
 };
 
-export type deactivateMemberResponse = (deactivateMemberResponseSuccess | deactivateMemberResponseError)
-
 export const getDeactivateMemberUrl = (id: string,) => {
 
 
@@ -11435,9 +11359,9 @@ export const getDeactivateMemberUrl = (id: string,) => {
  * Needs the permission `member:update`.
  * @summary Keep a member out, at once
  */
-export const deactivateMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deactivateMemberResponse> => {
+export const deactivateMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deactivateMemberResponseSuccess> => {
 
-  return transport<deactivateMemberResponse>(getDeactivateMemberUrl(id),
+  return transport<deactivateMemberResponseSuccess>(getDeactivateMemberUrl(id),
   {
     ...options,
     method: 'POST'
@@ -11470,8 +11394,6 @@ export type getMemberHistoryResponseError = (getMemberHistoryResponse4xx | getMe
   headers: Headers;
 };
 
-export type getMemberHistoryResponse = (getMemberHistoryResponseSuccess | getMemberHistoryResponseError)
-
 export const getGetMemberHistoryUrl = (id: string,) => {
 
 
@@ -11486,9 +11408,9 @@ export const getGetMemberHistoryUrl = (id: string,) => {
  * Needs the permission `member:read`.
  * @summary Who changed what about a member, when
  */
-export const getMemberHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getMemberHistoryResponse> => {
+export const getMemberHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getMemberHistoryResponseSuccess> => {
 
-  return transport<getMemberHistoryResponse>(getGetMemberHistoryUrl(id),
+  return transport<getMemberHistoryResponseSuccess>(getGetMemberHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -11521,8 +11443,6 @@ export type reactivateMemberResponseError = (reactivateMemberResponse4xx | react
   headers: Headers;
 };
 
-export type reactivateMemberResponse = (reactivateMemberResponseSuccess | reactivateMemberResponseError)
-
 export const getReactivateMemberUrl = (id: string,) => {
 
 
@@ -11535,9 +11455,9 @@ export const getReactivateMemberUrl = (id: string,) => {
  * Needs the permission `member:update`.
  * @summary Let a deactivated member in again
  */
-export const reactivateMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<reactivateMemberResponse> => {
+export const reactivateMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<reactivateMemberResponseSuccess> => {
 
-  return transport<reactivateMemberResponse>(getReactivateMemberUrl(id),
+  return transport<reactivateMemberResponseSuccess>(getReactivateMemberUrl(id),
   {
     ...options,
     method: 'POST'
@@ -11570,8 +11490,6 @@ export type resetTwoFactorResponseError = (resetTwoFactorResponse4xx | resetTwoF
   headers: Headers;
 };
 
-export type resetTwoFactorResponse = (resetTwoFactorResponseSuccess | resetTwoFactorResponseError)
-
 export const getResetTwoFactorUrl = (id: string,) => {
 
 
@@ -11586,9 +11504,9 @@ export const getResetTwoFactorUrl = (id: string,) => {
  * Needs the permission `member:update`, with a session and not with an API token.
  * @summary Turn off the two factors of a member who has lost the device
  */
-export const resetTwoFactor = async (id: string, options?: Parameters<typeof transport>[1]): Promise<resetTwoFactorResponse> => {
+export const resetTwoFactor = async (id: string, options?: Parameters<typeof transport>[1]): Promise<resetTwoFactorResponseSuccess> => {
 
-  return transport<resetTwoFactorResponse>(getResetTwoFactorUrl(id),
+  return transport<resetTwoFactorResponseSuccess>(getResetTwoFactorUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -11621,8 +11539,6 @@ export type unlockMemberResponseError = (unlockMemberResponse4xx | unlockMemberR
   headers: Headers;
 };
 
-export type unlockMemberResponse = (unlockMemberResponseSuccess | unlockMemberResponseError)
-
 export const getUnlockMemberUrl = (id: string,) => {
 
 
@@ -11637,9 +11553,9 @@ export const getUnlockMemberUrl = (id: string,) => {
  * Needs the permission `member:update`.
  * @summary End the lock of a member's account
  */
-export const unlockMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<unlockMemberResponse> => {
+export const unlockMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<unlockMemberResponseSuccess> => {
 
-  return transport<unlockMemberResponse>(getUnlockMemberUrl(id),
+  return transport<unlockMemberResponseSuccess>(getUnlockMemberUrl(id),
   {
     ...options,
     method: 'POST'
@@ -11672,8 +11588,6 @@ export type changePasswordResponseError = (changePasswordResponse4xx | changePas
   headers: Headers;
 };
 
-export type changePasswordResponse = (changePasswordResponseSuccess | changePasswordResponseError)
-
 export const getChangePasswordUrl = () => {
 
 
@@ -11688,7 +11602,7 @@ export const getChangePasswordUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary Choose a new password, with the one there is
  */
-export const changePassword = async (changePasswordInputBody: ChangePasswordInputBody, options?: Parameters<typeof transport>[1]): Promise<changePasswordResponse> => {
+export const changePassword = async (changePasswordInputBody: ChangePasswordInputBody, options?: Parameters<typeof transport>[1]): Promise<changePasswordResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -11704,7 +11618,7 @@ export const changePassword = async (changePasswordInputBody: ChangePasswordInpu
     }
     return headers;
   };
-return transport<changePasswordResponse>(getChangePasswordUrl(),
+return transport<changePasswordResponseSuccess>(getChangePasswordUrl(),
   {
     ...options,
     method: 'POST',
@@ -11737,8 +11651,6 @@ export type forgetPasswordResponseError = (forgetPasswordResponse4xx | forgetPas
   headers: Headers;
 };
 
-export type forgetPasswordResponse = (forgetPasswordResponseSuccess | forgetPasswordResponseError)
-
 export const getForgetPasswordUrl = () => {
 
 
@@ -11751,7 +11663,7 @@ export const getForgetPasswordUrl = () => {
  * A mail with a 6-digit code goes to the address if an active member has it, or one who is invited, at most 5 times an hour and 10 times a day. The answer does not tell.
  * @summary Ask for a new password
  */
-export const forgetPassword = async (forgotInputBody: ForgotInputBody, options?: Parameters<typeof transport>[1]): Promise<forgetPasswordResponse> => {
+export const forgetPassword = async (forgotInputBody: ForgotInputBody, options?: Parameters<typeof transport>[1]): Promise<forgetPasswordResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -11767,7 +11679,7 @@ export const forgetPassword = async (forgotInputBody: ForgotInputBody, options?:
     }
     return headers;
   };
-return transport<forgetPasswordResponse>(getForgetPasswordUrl(),
+return transport<forgetPasswordResponseSuccess>(getForgetPasswordUrl(),
   {
     ...options,
     method: 'POST',
@@ -11800,8 +11712,6 @@ export type resetPasswordResponseError = (resetPasswordResponse4xx | resetPasswo
   headers: Headers;
 };
 
-export type resetPasswordResponse = (resetPasswordResponseSuccess | resetPasswordResponseError)
-
 export const getResetPasswordUrl = () => {
 
 
@@ -11814,7 +11724,7 @@ export const getResetPasswordUrl = () => {
  * A code is good for 15 minutes, for 5 attempts, and once. All sessions and API tokens end, and the account is unlocked. A wrong code counts as a failed log-in of the network that it comes from: 20 in 15 minutes.
  * @summary Choose a new password, with the code from the mail
  */
-export const resetPassword = async (resetInputBody: ResetInputBody, options?: Parameters<typeof transport>[1]): Promise<resetPasswordResponse> => {
+export const resetPassword = async (resetInputBody: ResetInputBody, options?: Parameters<typeof transport>[1]): Promise<resetPasswordResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -11830,7 +11740,7 @@ export const resetPassword = async (resetInputBody: ResetInputBody, options?: Pa
     }
     return headers;
   };
-return transport<resetPasswordResponse>(getResetPasswordUrl(),
+return transport<resetPasswordResponseSuccess>(getResetPasswordUrl(),
   {
     ...options,
     method: 'POST',
@@ -11863,8 +11773,6 @@ export type getPolicyResponseError = (getPolicyResponse4xx | getPolicyResponseDe
   headers: Headers;
 };
 
-export type getPolicyResponse = (getPolicyResponseSuccess | getPolicyResponseError)
-
 export const getGetPolicyUrl = () => {
 
 
@@ -11877,9 +11785,9 @@ export const getGetPolicyUrl = () => {
  * Needs the permission `workspace:read`.
  * @summary Get what the workspace asks of its members
  */
-export const getPolicy = async ( options?: Parameters<typeof transport>[1]): Promise<getPolicyResponse> => {
+export const getPolicy = async ( options?: Parameters<typeof transport>[1]): Promise<getPolicyResponseSuccess> => {
 
-  return transport<getPolicyResponse>(getGetPolicyUrl(),
+  return transport<getPolicyResponseSuccess>(getGetPolicyUrl(),
   {
     ...options,
     method: 'GET'
@@ -11912,8 +11820,6 @@ export type updatePolicyResponseError = (updatePolicyResponse4xx | updatePolicyR
   headers: Headers;
 };
 
-export type updatePolicyResponse = (updatePolicyResponseSuccess | updatePolicyResponseError)
-
 export const getUpdatePolicyUrl = () => {
 
 
@@ -11928,7 +11834,7 @@ export const getUpdatePolicyUrl = () => {
  * Needs the permission `workspace:update`, with a session and not with an API token.
  * @summary Change what the workspace asks of its members
  */
-export const updatePolicy = async (policyUpdateBody: PolicyUpdateBody, options?: Parameters<typeof transport>[1]): Promise<updatePolicyResponse> => {
+export const updatePolicy = async (policyUpdateBody: PolicyUpdateBody, options?: Parameters<typeof transport>[1]): Promise<updatePolicyResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -11944,7 +11850,7 @@ export const updatePolicy = async (policyUpdateBody: PolicyUpdateBody, options?:
     }
     return headers;
   };
-return transport<updatePolicyResponse>(getUpdatePolicyUrl(),
+return transport<updatePolicyResponseSuccess>(getUpdatePolicyUrl(),
   {
     ...options,
     method: 'PATCH',
@@ -11977,8 +11883,6 @@ export type listProjectsResponseError = (listProjectsResponse4xx | listProjectsR
   headers: Headers;
 };
 
-export type listProjectsResponse = (listProjectsResponseSuccess | listProjectsResponseError)
-
 export const getListProjectsUrl = (params?: ListProjectsParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -11998,9 +11902,9 @@ export const getListProjectsUrl = (params?: ListProjectsParams,) => {
  * Needs the permission `project:read`.
  * @summary List projects
  */
-export const listProjects = async (params?: ListProjectsParams, options?: Parameters<typeof transport>[1]): Promise<listProjectsResponse> => {
+export const listProjects = async (params?: ListProjectsParams, options?: Parameters<typeof transport>[1]): Promise<listProjectsResponseSuccess> => {
 
-  return transport<listProjectsResponse>(getListProjectsUrl(params),
+  return transport<listProjectsResponseSuccess>(getListProjectsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -12033,8 +11937,6 @@ export type createProjectResponseError = (createProjectResponse4xx | createProje
   headers: Headers;
 };
 
-export type createProjectResponse = (createProjectResponseSuccess | createProjectResponseError)
-
 export const getCreateProjectUrl = () => {
 
 
@@ -12047,7 +11949,7 @@ export const getCreateProjectUrl = () => {
  * Needs the permission `project:create`.
  * @summary Create a project
  */
-export const createProject = async (projectFields: ProjectFields, options?: Parameters<typeof transport>[1]): Promise<createProjectResponse> => {
+export const createProject = async (projectFields: ProjectFields, options?: Parameters<typeof transport>[1]): Promise<createProjectResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -12063,7 +11965,7 @@ export const createProject = async (projectFields: ProjectFields, options?: Para
     }
     return headers;
   };
-return transport<createProjectResponse>(getCreateProjectUrl(),
+return transport<createProjectResponseSuccess>(getCreateProjectUrl(),
   {
     ...options,
     method: 'POST',
@@ -12096,8 +11998,6 @@ export type deleteProjectResponseError = (deleteProjectResponse4xx | deleteProje
   headers: Headers;
 };
 
-export type deleteProjectResponse = (deleteProjectResponseSuccess | deleteProjectResponseError)
-
 export const getDeleteProjectUrl = (id: string,) => {
 
 
@@ -12110,9 +12010,9 @@ export const getDeleteProjectUrl = (id: string,) => {
  * Needs the permission `project:delete`.
  * @summary Delete a project; its key is never given again
  */
-export const deleteProject = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteProjectResponse> => {
+export const deleteProject = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteProjectResponseSuccess> => {
 
-  return transport<deleteProjectResponse>(getDeleteProjectUrl(id),
+  return transport<deleteProjectResponseSuccess>(getDeleteProjectUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -12145,8 +12045,6 @@ export type getProjectResponseError = (getProjectResponse4xx | getProjectRespons
   headers: Headers;
 };
 
-export type getProjectResponse = (getProjectResponseSuccess | getProjectResponseError)
-
 export const getGetProjectUrl = (id: string,
     params?: GetProjectParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -12168,9 +12066,9 @@ export const getGetProjectUrl = (id: string,
  * @summary Get a project, as it is or as it was
  */
 export const getProject = async (id: string,
-    params?: GetProjectParams, options?: Parameters<typeof transport>[1]): Promise<getProjectResponse> => {
+    params?: GetProjectParams, options?: Parameters<typeof transport>[1]): Promise<getProjectResponseSuccess> => {
 
-  return transport<getProjectResponse>(getGetProjectUrl(id,params),
+  return transport<getProjectResponseSuccess>(getGetProjectUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -12203,8 +12101,6 @@ export type updateProjectResponseError = (updateProjectResponse4xx | updateProje
   headers: Headers;
 };
 
-export type updateProjectResponse = (updateProjectResponseSuccess | updateProjectResponseError)
-
 export const getUpdateProjectUrl = (id: string,) => {
 
 
@@ -12218,7 +12114,7 @@ export const getUpdateProjectUrl = (id: string,) => {
  * @summary Change fields of a project, archive it or open it again
  */
 export const updateProject = async (id: string,
-    projectPatch: ProjectPatch, options?: Parameters<typeof transport>[1]): Promise<updateProjectResponse> => {
+    projectPatch: ProjectPatch, options?: Parameters<typeof transport>[1]): Promise<updateProjectResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -12234,7 +12130,7 @@ export const updateProject = async (id: string,
     }
     return headers;
   };
-return transport<updateProjectResponse>(getUpdateProjectUrl(id),
+return transport<updateProjectResponseSuccess>(getUpdateProjectUrl(id),
   {
     ...options,
     method: 'PATCH',
@@ -12267,8 +12163,6 @@ export type getProjectHistoryResponseError = (getProjectHistoryResponse4xx | get
   headers: Headers;
 };
 
-export type getProjectHistoryResponse = (getProjectHistoryResponseSuccess | getProjectHistoryResponseError)
-
 export const getGetProjectHistoryUrl = (id: string,) => {
 
 
@@ -12281,9 +12175,9 @@ export const getGetProjectHistoryUrl = (id: string,) => {
  * Needs the permission `project:read`.
  * @summary Who changed what in a project, when
  */
-export const getProjectHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getProjectHistoryResponse> => {
+export const getProjectHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getProjectHistoryResponseSuccess> => {
 
-  return transport<getProjectHistoryResponse>(getGetProjectHistoryUrl(id),
+  return transport<getProjectHistoryResponseSuccess>(getGetProjectHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -12316,8 +12210,6 @@ export type removeProjectMemberResponseError = (removeProjectMemberResponse4xx |
   headers: Headers;
 };
 
-export type removeProjectMemberResponse = (removeProjectMemberResponseSuccess | removeProjectMemberResponseError)
-
 export const getRemoveProjectMemberUrl = (id: string,
     memberId: string,) => {
 
@@ -12332,9 +12224,9 @@ export const getRemoveProjectMemberUrl = (id: string,
  * @summary Take a member off a project
  */
 export const removeProjectMember = async (id: string,
-    memberId: string, options?: Parameters<typeof transport>[1]): Promise<removeProjectMemberResponse> => {
+    memberId: string, options?: Parameters<typeof transport>[1]): Promise<removeProjectMemberResponseSuccess> => {
 
-  return transport<removeProjectMemberResponse>(getRemoveProjectMemberUrl(id,memberId),
+  return transport<removeProjectMemberResponseSuccess>(getRemoveProjectMemberUrl(id,memberId),
   {
     ...options,
     method: 'DELETE'
@@ -12367,8 +12259,6 @@ export type addProjectMemberResponseError = (addProjectMemberResponse4xx | addPr
   headers: Headers;
 };
 
-export type addProjectMemberResponse = (addProjectMemberResponseSuccess | addProjectMemberResponseError)
-
 export const getAddProjectMemberUrl = (id: string,
     memberId: string,) => {
 
@@ -12383,9 +12273,9 @@ export const getAddProjectMemberUrl = (id: string,
  * @summary Make a member one of a project
  */
 export const addProjectMember = async (id: string,
-    memberId: string, options?: Parameters<typeof transport>[1]): Promise<addProjectMemberResponse> => {
+    memberId: string, options?: Parameters<typeof transport>[1]): Promise<addProjectMemberResponseSuccess> => {
 
-  return transport<addProjectMemberResponse>(getAddProjectMemberUrl(id,memberId),
+  return transport<addProjectMemberResponseSuccess>(getAddProjectMemberUrl(id,memberId),
   {
     ...options,
     method: 'PUT'
@@ -12418,8 +12308,6 @@ export type listRolesResponseError = (listRolesResponse4xx | listRolesResponseDe
   headers: Headers;
 };
 
-export type listRolesResponse = (listRolesResponseSuccess | listRolesResponseError)
-
 export const getListRolesUrl = (params?: ListRolesParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -12439,9 +12327,9 @@ export const getListRolesUrl = (params?: ListRolesParams,) => {
  * Needs the permission `role:read`.
  * @summary List the roles: those of the workspace's own, the newest first, then the built-in ones
  */
-export const listRoles = async (params?: ListRolesParams, options?: Parameters<typeof transport>[1]): Promise<listRolesResponse> => {
+export const listRoles = async (params?: ListRolesParams, options?: Parameters<typeof transport>[1]): Promise<listRolesResponseSuccess> => {
 
-  return transport<listRolesResponse>(getListRolesUrl(params),
+  return transport<listRolesResponseSuccess>(getListRolesUrl(params),
   {
     ...options,
     method: 'GET'
@@ -12474,8 +12362,6 @@ export type createRoleResponseError = (createRoleResponse4xx | createRoleRespons
   headers: Headers;
 };
 
-export type createRoleResponse = (createRoleResponseSuccess | createRoleResponseError)
-
 export const getCreateRoleUrl = () => {
 
 
@@ -12490,7 +12376,7 @@ export const getCreateRoleUrl = () => {
  * Needs the permission `role:create`.
  * @summary Make a role of the workspace's own
  */
-export const createRole = async (roleFields: RoleFields, options?: Parameters<typeof transport>[1]): Promise<createRoleResponse> => {
+export const createRole = async (roleFields: RoleFields, options?: Parameters<typeof transport>[1]): Promise<createRoleResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -12506,7 +12392,7 @@ export const createRole = async (roleFields: RoleFields, options?: Parameters<ty
     }
     return headers;
   };
-return transport<createRoleResponse>(getCreateRoleUrl(),
+return transport<createRoleResponseSuccess>(getCreateRoleUrl(),
   {
     ...options,
     method: 'POST',
@@ -12539,8 +12425,6 @@ export type deleteRoleResponseError = (deleteRoleResponse4xx | deleteRoleRespons
   headers: Headers;
 };
 
-export type deleteRoleResponse = (deleteRoleResponseSuccess | deleteRoleResponseError)
-
 export const getDeleteRoleUrl = (id: string,) => {
 
 
@@ -12555,9 +12439,9 @@ export const getDeleteRoleUrl = (id: string,) => {
  * Needs the permission `role:delete`.
  * @summary Delete a role that nobody has
  */
-export const deleteRole = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteRoleResponse> => {
+export const deleteRole = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteRoleResponseSuccess> => {
 
-  return transport<deleteRoleResponse>(getDeleteRoleUrl(id),
+  return transport<deleteRoleResponseSuccess>(getDeleteRoleUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -12590,8 +12474,6 @@ export type getRoleResponseError = (getRoleResponse4xx | getRoleResponseDefault)
   headers: Headers;
 };
 
-export type getRoleResponse = (getRoleResponseSuccess | getRoleResponseError)
-
 export const getGetRoleUrl = (id: string,
     params?: GetRoleParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -12613,9 +12495,9 @@ export const getGetRoleUrl = (id: string,
  * @summary Get a role
  */
 export const getRole = async (id: string,
-    params?: GetRoleParams, options?: Parameters<typeof transport>[1]): Promise<getRoleResponse> => {
+    params?: GetRoleParams, options?: Parameters<typeof transport>[1]): Promise<getRoleResponseSuccess> => {
 
-  return transport<getRoleResponse>(getGetRoleUrl(id,params),
+  return transport<getRoleResponseSuccess>(getGetRoleUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -12648,8 +12530,6 @@ export type updateRoleResponseError = (updateRoleResponse4xx | updateRoleRespons
   headers: Headers;
 };
 
-export type updateRoleResponse = (updateRoleResponseSuccess | updateRoleResponseError)
-
 export const getUpdateRoleUrl = (id: string,) => {
 
 
@@ -12665,7 +12545,7 @@ export const getUpdateRoleUrl = (id: string,) => {
  * @summary Rename a role of the workspace's own, or change what it grants
  */
 export const updateRole = async (id: string,
-    rolePatch: RolePatch, options?: Parameters<typeof transport>[1]): Promise<updateRoleResponse> => {
+    rolePatch: RolePatch, options?: Parameters<typeof transport>[1]): Promise<updateRoleResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -12681,7 +12561,7 @@ export const updateRole = async (id: string,
     }
     return headers;
   };
-return transport<updateRoleResponse>(getUpdateRoleUrl(id),
+return transport<updateRoleResponseSuccess>(getUpdateRoleUrl(id),
   {
     ...options,
     method: 'PATCH',
@@ -12714,8 +12594,6 @@ export type getRoleHistoryResponseError = (getRoleHistoryResponse4xx | getRoleHi
   headers: Headers;
 };
 
-export type getRoleHistoryResponse = (getRoleHistoryResponseSuccess | getRoleHistoryResponseError)
-
 export const getGetRoleHistoryUrl = (id: string,) => {
 
 
@@ -12730,9 +12608,9 @@ export const getGetRoleHistoryUrl = (id: string,) => {
  * Needs the permission `role:read`.
  * @summary Who changed what of a role, when
  */
-export const getRoleHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getRoleHistoryResponse> => {
+export const getRoleHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getRoleHistoryResponseSuccess> => {
 
-  return transport<getRoleHistoryResponse>(getGetRoleHistoryUrl(id),
+  return transport<getRoleHistoryResponseSuccess>(getGetRoleHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -12765,8 +12643,6 @@ export type listSessionsResponseError = (listSessionsResponse4xx | listSessionsR
   headers: Headers;
 };
 
-export type listSessionsResponse = (listSessionsResponseSuccess | listSessionsResponseError)
-
 export const getListSessionsUrl = () => {
 
 
@@ -12779,9 +12655,9 @@ export const getListSessionsUrl = () => {
  * Any active member may.
  * @summary List my sessions
  */
-export const listSessions = async ( options?: Parameters<typeof transport>[1]): Promise<listSessionsResponse> => {
+export const listSessions = async ( options?: Parameters<typeof transport>[1]): Promise<listSessionsResponseSuccess> => {
 
-  return transport<listSessionsResponse>(getListSessionsUrl(),
+  return transport<listSessionsResponseSuccess>(getListSessionsUrl(),
   {
     ...options,
     method: 'GET'
@@ -12814,8 +12690,6 @@ export type endSessionResponseError = (endSessionResponse4xx | endSessionRespons
   headers: Headers;
 };
 
-export type endSessionResponse = (endSessionResponseSuccess | endSessionResponseError)
-
 export const getEndSessionUrl = (id: string,) => {
 
 
@@ -12828,9 +12702,9 @@ export const getEndSessionUrl = (id: string,) => {
  * Any active member may, with a session and not with an API token.
  * @summary End one of my sessions
  */
-export const endSession = async (id: string, options?: Parameters<typeof transport>[1]): Promise<endSessionResponse> => {
+export const endSession = async (id: string, options?: Parameters<typeof transport>[1]): Promise<endSessionResponseSuccess> => {
 
-  return transport<endSessionResponse>(getEndSessionUrl(id),
+  return transport<endSessionResponseSuccess>(getEndSessionUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -12863,8 +12737,6 @@ export type signUpResponseError = (signUpResponse4xx | signUpResponseDefault) & 
   headers: Headers;
 };
 
-export type signUpResponse = (signUpResponseSuccess | signUpResponseError)
-
 export const getSignUpUrl = () => {
 
 
@@ -12877,7 +12749,7 @@ export const getSignUpUrl = () => {
  * A mail with a 6-digit code, good for 15 minutes, goes to the address.
  * @summary Ask for a workspace
  */
-export const signUp = async (signupInputBody: SignupInputBody, options?: Parameters<typeof transport>[1]): Promise<signUpResponse> => {
+export const signUp = async (signupInputBody: SignupInputBody, options?: Parameters<typeof transport>[1]): Promise<signUpResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -12893,7 +12765,7 @@ export const signUp = async (signupInputBody: SignupInputBody, options?: Paramet
     }
     return headers;
   };
-return transport<signUpResponse>(getSignUpUrl(),
+return transport<signUpResponseSuccess>(getSignUpUrl(),
   {
     ...options,
     method: 'POST',
@@ -12926,8 +12798,6 @@ export type verifySignupResponseError = (verifySignupResponse4xx | verifySignupR
   headers: Headers;
 };
 
-export type verifySignupResponse = (verifySignupResponseSuccess | verifySignupResponseError)
-
 export const getVerifySignupUrl = () => {
 
 
@@ -12940,7 +12810,7 @@ export const getVerifySignupUrl = () => {
  * The caller becomes its first admin.
  * @summary Make the workspace, with the code from the mail
  */
-export const verifySignup = async (verifyInputBody: VerifyInputBody, options?: Parameters<typeof transport>[1]): Promise<verifySignupResponse> => {
+export const verifySignup = async (verifyInputBody: VerifyInputBody, options?: Parameters<typeof transport>[1]): Promise<verifySignupResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -12956,7 +12826,7 @@ export const verifySignup = async (verifyInputBody: VerifyInputBody, options?: P
     }
     return headers;
   };
-return transport<verifySignupResponse>(getVerifySignupUrl(),
+return transport<verifySignupResponseSuccess>(getVerifySignupUrl(),
   {
     ...options,
     method: 'POST',
@@ -12989,8 +12859,6 @@ export type listTagsResponseError = (listTagsResponse4xx | listTagsResponseDefau
   headers: Headers;
 };
 
-export type listTagsResponse = (listTagsResponseSuccess | listTagsResponseError)
-
 export const getListTagsUrl = (params?: ListTagsParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -13010,9 +12878,9 @@ export const getListTagsUrl = (params?: ListTagsParams,) => {
  * Needs the permission `tag:read`.
  * @summary List the tags
  */
-export const listTags = async (params?: ListTagsParams, options?: Parameters<typeof transport>[1]): Promise<listTagsResponse> => {
+export const listTags = async (params?: ListTagsParams, options?: Parameters<typeof transport>[1]): Promise<listTagsResponseSuccess> => {
 
-  return transport<listTagsResponse>(getListTagsUrl(params),
+  return transport<listTagsResponseSuccess>(getListTagsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -13045,8 +12913,6 @@ export type createTagResponseError = (createTagResponse4xx | createTagResponseDe
   headers: Headers;
 };
 
-export type createTagResponse = (createTagResponseSuccess | createTagResponseError)
-
 export const getCreateTagUrl = () => {
 
 
@@ -13059,7 +12925,7 @@ export const getCreateTagUrl = () => {
  * Needs the permission `tag:create`.
  * @summary Make a tag
  */
-export const createTag = async (tagFields: TagFields, options?: Parameters<typeof transport>[1]): Promise<createTagResponse> => {
+export const createTag = async (tagFields: TagFields, options?: Parameters<typeof transport>[1]): Promise<createTagResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -13075,7 +12941,7 @@ export const createTag = async (tagFields: TagFields, options?: Parameters<typeo
     }
     return headers;
   };
-return transport<createTagResponse>(getCreateTagUrl(),
+return transport<createTagResponseSuccess>(getCreateTagUrl(),
   {
     ...options,
     method: 'POST',
@@ -13108,8 +12974,6 @@ export type deleteTagResponseError = (deleteTagResponse4xx | deleteTagResponseDe
   headers: Headers;
 };
 
-export type deleteTagResponse = (deleteTagResponseSuccess | deleteTagResponseError)
-
 export const getDeleteTagUrl = (id: string,) => {
 
 
@@ -13124,9 +12988,9 @@ export const getDeleteTagUrl = (id: string,) => {
  * Needs the permission `tag:delete`.
  * @summary Delete a tag
  */
-export const deleteTag = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteTagResponse> => {
+export const deleteTag = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteTagResponseSuccess> => {
 
-  return transport<deleteTagResponse>(getDeleteTagUrl(id),
+  return transport<deleteTagResponseSuccess>(getDeleteTagUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -13159,8 +13023,6 @@ export type getTagResponseError = (getTagResponse4xx | getTagResponseDefault) & 
   headers: Headers;
 };
 
-export type getTagResponse = (getTagResponseSuccess | getTagResponseError)
-
 export const getGetTagUrl = (id: string,) => {
 
 
@@ -13173,9 +13035,9 @@ export const getGetTagUrl = (id: string,) => {
  * Needs the permission `tag:read`.
  * @summary Get a tag
  */
-export const getTag = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTagResponse> => {
+export const getTag = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTagResponseSuccess> => {
 
-  return transport<getTagResponse>(getGetTagUrl(id),
+  return transport<getTagResponseSuccess>(getGetTagUrl(id),
   {
     ...options,
     method: 'GET'
@@ -13208,8 +13070,6 @@ export type updateTagResponseError = (updateTagResponse4xx | updateTagResponseDe
   headers: Headers;
 };
 
-export type updateTagResponse = (updateTagResponseSuccess | updateTagResponseError)
-
 export const getUpdateTagUrl = (id: string,) => {
 
 
@@ -13223,7 +13083,7 @@ export const getUpdateTagUrl = (id: string,) => {
  * @summary Give a tag another name or colour
  */
 export const updateTag = async (id: string,
-    tagPatch: TagPatch, options?: Parameters<typeof transport>[1]): Promise<updateTagResponse> => {
+    tagPatch: TagPatch, options?: Parameters<typeof transport>[1]): Promise<updateTagResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -13239,7 +13099,7 @@ export const updateTag = async (id: string,
     }
     return headers;
   };
-return transport<updateTagResponse>(getUpdateTagUrl(id),
+return transport<updateTagResponseSuccess>(getUpdateTagUrl(id),
   {
     ...options,
     method: 'PATCH',
@@ -13272,8 +13132,6 @@ export type getTagHistoryResponseError = (getTagHistoryResponse4xx | getTagHisto
   headers: Headers;
 };
 
-export type getTagHistoryResponse = (getTagHistoryResponseSuccess | getTagHistoryResponseError)
-
 export const getGetTagHistoryUrl = (id: string,) => {
 
 
@@ -13288,9 +13146,9 @@ export const getGetTagHistoryUrl = (id: string,) => {
  * Needs the permission `tag:read`.
  * @summary Who changed what of a tag, when
  */
-export const getTagHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTagHistoryResponse> => {
+export const getTagHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTagHistoryResponseSuccess> => {
 
-  return transport<getTagHistoryResponse>(getGetTagHistoryUrl(id),
+  return transport<getTagHistoryResponseSuccess>(getGetTagHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -13323,8 +13181,6 @@ export type mergeTagResponseError = (mergeTagResponse4xx | mergeTagResponseDefau
   headers: Headers;
 };
 
-export type mergeTagResponse = (mergeTagResponseSuccess | mergeTagResponseError)
-
 export const getMergeTagUrl = (id: string,) => {
 
 
@@ -13340,7 +13196,7 @@ export const getMergeTagUrl = (id: string,) => {
  * @summary Merge a tag into another one
  */
 export const mergeTag = async (id: string,
-    tagMerge: TagMerge, options?: Parameters<typeof transport>[1]): Promise<mergeTagResponse> => {
+    tagMerge: TagMerge, options?: Parameters<typeof transport>[1]): Promise<mergeTagResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -13356,7 +13212,7 @@ export const mergeTag = async (id: string,
     }
     return headers;
   };
-return transport<mergeTagResponse>(getMergeTagUrl(id),
+return transport<mergeTagResponseSuccess>(getMergeTagUrl(id),
   {
     ...options,
     method: 'POST',
@@ -13389,8 +13245,6 @@ export type listTasksResponseError = (listTasksResponse4xx | listTasksResponseDe
   headers: Headers;
 };
 
-export type listTasksResponse = (listTasksResponseSuccess | listTasksResponseError)
-
 export const getListTasksUrl = (params?: ListTasksParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -13412,9 +13266,9 @@ export const getListTasksUrl = (params?: ListTasksParams,) => {
  * Needs the permission `task:read`.
  * @summary List tasks
  */
-export const listTasks = async (params?: ListTasksParams, options?: Parameters<typeof transport>[1]): Promise<listTasksResponse> => {
+export const listTasks = async (params?: ListTasksParams, options?: Parameters<typeof transport>[1]): Promise<listTasksResponseSuccess> => {
 
-  return transport<listTasksResponse>(getListTasksUrl(params),
+  return transport<listTasksResponseSuccess>(getListTasksUrl(params),
   {
     ...options,
     method: 'GET'
@@ -13447,8 +13301,6 @@ export type createTaskResponseError = (createTaskResponse4xx | createTaskRespons
   headers: Headers;
 };
 
-export type createTaskResponse = (createTaskResponseSuccess | createTaskResponseError)
-
 export const getCreateTaskUrl = () => {
 
 
@@ -13461,7 +13313,7 @@ export const getCreateTaskUrl = () => {
  * Needs the permission `task:create`.
  * @summary Create a task
  */
-export const createTask = async (taskFields: TaskFields, options?: Parameters<typeof transport>[1]): Promise<createTaskResponse> => {
+export const createTask = async (taskFields: TaskFields, options?: Parameters<typeof transport>[1]): Promise<createTaskResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -13477,7 +13329,7 @@ export const createTask = async (taskFields: TaskFields, options?: Parameters<ty
     }
     return headers;
   };
-return transport<createTaskResponse>(getCreateTaskUrl(),
+return transport<createTaskResponseSuccess>(getCreateTaskUrl(),
   {
     ...options,
     method: 'POST',
@@ -13510,8 +13362,6 @@ export type bulkTasksResponseError = (bulkTasksResponse4xx | bulkTasksResponseDe
   headers: Headers;
 };
 
-export type bulkTasksResponse = (bulkTasksResponseSuccess | bulkTasksResponseError)
-
 export const getBulkTasksUrl = () => {
 
 
@@ -13526,7 +13376,7 @@ export const getBulkTasksUrl = () => {
  * Needs the permission `task:update`.
  * @summary Create and update many tasks
  */
-export const bulkTasks = async (bulkTasksBody: BulkTasks, options?: Parameters<typeof transport>[1]): Promise<bulkTasksResponse> => {
+export const bulkTasks = async (bulkTasksBody: BulkTasks, options?: Parameters<typeof transport>[1]): Promise<bulkTasksResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -13542,7 +13392,7 @@ export const bulkTasks = async (bulkTasksBody: BulkTasks, options?: Parameters<t
     }
     return headers;
   };
-return transport<bulkTasksResponse>(getBulkTasksUrl(),
+return transport<bulkTasksResponseSuccess>(getBulkTasksUrl(),
   {
     ...options,
     method: 'POST',
@@ -13575,8 +13425,6 @@ export type deleteTaskResponseError = (deleteTaskResponse4xx | deleteTaskRespons
   headers: Headers;
 };
 
-export type deleteTaskResponse = (deleteTaskResponseSuccess | deleteTaskResponseError)
-
 export const getDeleteTaskUrl = (id: string,) => {
 
 
@@ -13591,9 +13439,9 @@ export const getDeleteTaskUrl = (id: string,) => {
  * Needs the permission `task:delete`.
  * @summary Delete a task and all below it
  */
-export const deleteTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteTaskResponse> => {
+export const deleteTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteTaskResponseSuccess> => {
 
-  return transport<deleteTaskResponse>(getDeleteTaskUrl(id),
+  return transport<deleteTaskResponseSuccess>(getDeleteTaskUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -13626,8 +13474,6 @@ export type getTaskResponseError = (getTaskResponse4xx | getTaskResponseDefault)
   headers: Headers;
 };
 
-export type getTaskResponse = (getTaskResponseSuccess | getTaskResponseError)
-
 export const getGetTaskUrl = (id: string,
     params?: GetTaskParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -13649,9 +13495,9 @@ export const getGetTaskUrl = (id: string,
  * @summary Get a task, as it is or as it was
  */
 export const getTask = async (id: string,
-    params?: GetTaskParams, options?: Parameters<typeof transport>[1]): Promise<getTaskResponse> => {
+    params?: GetTaskParams, options?: Parameters<typeof transport>[1]): Promise<getTaskResponseSuccess> => {
 
-  return transport<getTaskResponse>(getGetTaskUrl(id,params),
+  return transport<getTaskResponseSuccess>(getGetTaskUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -13684,8 +13530,6 @@ export type updateTaskResponseError = (updateTaskResponse4xx | updateTaskRespons
   headers: Headers;
 };
 
-export type updateTaskResponse = (updateTaskResponseSuccess | updateTaskResponseError)
-
 export const getUpdateTaskUrl = (id: string,) => {
 
 
@@ -13699,7 +13543,7 @@ export const getUpdateTaskUrl = (id: string,) => {
  * @summary Change fields of a task
  */
 export const updateTask = async (id: string,
-    taskPatch: TaskPatch, options?: Parameters<typeof transport>[1]): Promise<updateTaskResponse> => {
+    taskPatch: TaskPatch, options?: Parameters<typeof transport>[1]): Promise<updateTaskResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -13715,7 +13559,7 @@ export const updateTask = async (id: string,
     }
     return headers;
   };
-return transport<updateTaskResponse>(getUpdateTaskUrl(id),
+return transport<updateTaskResponseSuccess>(getUpdateTaskUrl(id),
   {
     ...options,
     method: 'PATCH',
@@ -13748,8 +13592,6 @@ export type unassignTaskResponseError = (unassignTaskResponse4xx | unassignTaskR
   headers: Headers;
 };
 
-export type unassignTaskResponse = (unassignTaskResponseSuccess | unassignTaskResponseError)
-
 export const getUnassignTaskUrl = (id: string,
     memberId: string,) => {
 
@@ -13764,9 +13606,9 @@ export const getUnassignTaskUrl = (id: string,
  * @summary Take a task off a member
  */
 export const unassignTask = async (id: string,
-    memberId: string, options?: Parameters<typeof transport>[1]): Promise<unassignTaskResponse> => {
+    memberId: string, options?: Parameters<typeof transport>[1]): Promise<unassignTaskResponseSuccess> => {
 
-  return transport<unassignTaskResponse>(getUnassignTaskUrl(id,memberId),
+  return transport<unassignTaskResponseSuccess>(getUnassignTaskUrl(id,memberId),
   {
     ...options,
     method: 'DELETE'
@@ -13799,8 +13641,6 @@ export type assignTaskResponseError = (assignTaskResponse4xx | assignTaskRespons
   headers: Headers;
 };
 
-export type assignTaskResponse = (assignTaskResponseSuccess | assignTaskResponseError)
-
 export const getAssignTaskUrl = (id: string,
     memberId: string,) => {
 
@@ -13815,9 +13655,9 @@ export const getAssignTaskUrl = (id: string,
  * @summary Give a task to a member
  */
 export const assignTask = async (id: string,
-    memberId: string, options?: Parameters<typeof transport>[1]): Promise<assignTaskResponse> => {
+    memberId: string, options?: Parameters<typeof transport>[1]): Promise<assignTaskResponseSuccess> => {
 
-  return transport<assignTaskResponse>(getAssignTaskUrl(id,memberId),
+  return transport<assignTaskResponseSuccess>(getAssignTaskUrl(id,memberId),
   {
     ...options,
     method: 'PUT'
@@ -13850,8 +13690,6 @@ export type listAttachmentsResponseError = (listAttachmentsResponse4xx | listAtt
   headers: Headers;
 };
 
-export type listAttachmentsResponse = (listAttachmentsResponseSuccess | listAttachmentsResponseError)
-
 export const getListAttachmentsUrl = (id: string,
     params?: ListAttachmentsParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -13873,9 +13711,9 @@ export const getListAttachmentsUrl = (id: string,
  * @summary List the attachments of a task
  */
 export const listAttachments = async (id: string,
-    params?: ListAttachmentsParams, options?: Parameters<typeof transport>[1]): Promise<listAttachmentsResponse> => {
+    params?: ListAttachmentsParams, options?: Parameters<typeof transport>[1]): Promise<listAttachmentsResponseSuccess> => {
 
-  return transport<listAttachmentsResponse>(getListAttachmentsUrl(id,params),
+  return transport<listAttachmentsResponseSuccess>(getListAttachmentsUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -13908,8 +13746,6 @@ export type addAttachmentResponseError = (addAttachmentResponse4xx | addAttachme
   headers: Headers;
 };
 
-export type addAttachmentResponse = (addAttachmentResponseSuccess | addAttachmentResponseError)
-
 export const getAddAttachmentUrl = (id: string,) => {
 
 
@@ -13925,11 +13761,11 @@ export const getAddAttachmentUrl = (id: string,) => {
  * @summary Add a file to a task
  */
 export const addAttachment = async (id: string,
-    addAttachmentBody: AddAttachmentBody, options?: Parameters<typeof transport>[1]): Promise<addAttachmentResponse> => {
+    addAttachmentBody: AddAttachmentBody, options?: Parameters<typeof transport>[1]): Promise<addAttachmentResponseSuccess> => {
     const formData = new FormData();
 formData.append(`file`, addAttachmentBody.file);
 
-  return transport<addAttachmentResponse>(getAddAttachmentUrl(id),
+  return transport<addAttachmentResponseSuccess>(getAddAttachmentUrl(id),
   {
     ...options,
     method: 'POST'
@@ -13962,8 +13798,6 @@ export type listCommentsResponseError = (listCommentsResponse4xx | listCommentsR
   headers: Headers;
 };
 
-export type listCommentsResponse = (listCommentsResponseSuccess | listCommentsResponseError)
-
 export const getListCommentsUrl = (id: string,
     params?: ListCommentsParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -13987,9 +13821,9 @@ export const getListCommentsUrl = (id: string,
  * @summary List the comments on a task
  */
 export const listComments = async (id: string,
-    params?: ListCommentsParams, options?: Parameters<typeof transport>[1]): Promise<listCommentsResponse> => {
+    params?: ListCommentsParams, options?: Parameters<typeof transport>[1]): Promise<listCommentsResponseSuccess> => {
 
-  return transport<listCommentsResponse>(getListCommentsUrl(id,params),
+  return transport<listCommentsResponseSuccess>(getListCommentsUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -14022,8 +13856,6 @@ export type createCommentResponseError = (createCommentResponse4xx | createComme
   headers: Headers;
 };
 
-export type createCommentResponse = (createCommentResponseSuccess | createCommentResponseError)
-
 export const getCreateCommentUrl = (id: string,) => {
 
 
@@ -14037,7 +13869,7 @@ export const getCreateCommentUrl = (id: string,) => {
  * @summary Comment on a task
  */
 export const createComment = async (id: string,
-    commentFields: CommentFields, options?: Parameters<typeof transport>[1]): Promise<createCommentResponse> => {
+    commentFields: CommentFields, options?: Parameters<typeof transport>[1]): Promise<createCommentResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -14053,7 +13885,7 @@ export const createComment = async (id: string,
     }
     return headers;
   };
-return transport<createCommentResponse>(getCreateCommentUrl(id),
+return transport<createCommentResponseSuccess>(getCreateCommentUrl(id),
   {
     ...options,
     method: 'POST',
@@ -14086,8 +13918,6 @@ export type completeTaskResponseError = (completeTaskResponse4xx | completeTaskR
   headers: Headers;
 };
 
-export type completeTaskResponse = (completeTaskResponseSuccess | completeTaskResponseError)
-
 export const getCompleteTaskUrl = (id: string,) => {
 
 
@@ -14100,9 +13930,9 @@ export const getCompleteTaskUrl = (id: string,) => {
  * Needs the permission `task:update`.
  * @summary Make a task done
  */
-export const completeTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<completeTaskResponse> => {
+export const completeTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<completeTaskResponseSuccess> => {
 
-  return transport<completeTaskResponse>(getCompleteTaskUrl(id),
+  return transport<completeTaskResponseSuccess>(getCompleteTaskUrl(id),
   {
     ...options,
     method: 'POST'
@@ -14135,8 +13965,6 @@ export type getTaskHistoryResponseError = (getTaskHistoryResponse4xx | getTaskHi
   headers: Headers;
 };
 
-export type getTaskHistoryResponse = (getTaskHistoryResponseSuccess | getTaskHistoryResponseError)
-
 export const getGetTaskHistoryUrl = (id: string,) => {
 
 
@@ -14151,9 +13979,9 @@ export const getGetTaskHistoryUrl = (id: string,) => {
  * Needs the permission `task:read`.
  * @summary Who changed what, when
  */
-export const getTaskHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTaskHistoryResponse> => {
+export const getTaskHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTaskHistoryResponseSuccess> => {
 
-  return transport<getTaskHistoryResponse>(getGetTaskHistoryUrl(id),
+  return transport<getTaskHistoryResponseSuccess>(getGetTaskHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -14186,8 +14014,6 @@ export type unrelateTaskResponseError = (unrelateTaskResponse4xx | unrelateTaskR
   headers: Headers;
 };
 
-export type unrelateTaskResponse = (unrelateTaskResponseSuccess | unrelateTaskResponseError)
-
 export const getUnrelateTaskUrl = (id: string,
     kind: 'blocks' | 'duplicates' | 'relates',
     otherId: string,) => {
@@ -14204,9 +14030,9 @@ export const getUnrelateTaskUrl = (id: string,
  */
 export const unrelateTask = async (id: string,
     kind: 'blocks' | 'duplicates' | 'relates',
-    otherId: string, options?: Parameters<typeof transport>[1]): Promise<unrelateTaskResponse> => {
+    otherId: string, options?: Parameters<typeof transport>[1]): Promise<unrelateTaskResponseSuccess> => {
 
-  return transport<unrelateTaskResponse>(getUnrelateTaskUrl(id,kind,otherId),
+  return transport<unrelateTaskResponseSuccess>(getUnrelateTaskUrl(id,kind,otherId),
   {
     ...options,
     method: 'DELETE'
@@ -14239,8 +14065,6 @@ export type relateTaskResponseError = (relateTaskResponse4xx | relateTaskRespons
   headers: Headers;
 };
 
-export type relateTaskResponse = (relateTaskResponseSuccess | relateTaskResponseError)
-
 export const getRelateTaskUrl = (id: string,
     kind: 'blocks' | 'duplicates' | 'relates',
     otherId: string,) => {
@@ -14259,9 +14083,9 @@ export const getRelateTaskUrl = (id: string,
  */
 export const relateTask = async (id: string,
     kind: 'blocks' | 'duplicates' | 'relates',
-    otherId: string, options?: Parameters<typeof transport>[1]): Promise<relateTaskResponse> => {
+    otherId: string, options?: Parameters<typeof transport>[1]): Promise<relateTaskResponseSuccess> => {
 
-  return transport<relateTaskResponse>(getRelateTaskUrl(id,kind,otherId),
+  return transport<relateTaskResponseSuccess>(getRelateTaskUrl(id,kind,otherId),
   {
     ...options,
     method: 'PUT'
@@ -14294,8 +14118,6 @@ export type reopenTaskResponseError = (reopenTaskResponse4xx | reopenTaskRespons
   headers: Headers;
 };
 
-export type reopenTaskResponse = (reopenTaskResponseSuccess | reopenTaskResponseError)
-
 export const getReopenTaskUrl = (id: string,) => {
 
 
@@ -14308,9 +14130,9 @@ export const getReopenTaskUrl = (id: string,) => {
  * Needs the permission `task:update`.
  * @summary Make a task that is done or cancelled open again
  */
-export const reopenTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<reopenTaskResponse> => {
+export const reopenTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<reopenTaskResponseSuccess> => {
 
-  return transport<reopenTaskResponse>(getReopenTaskUrl(id),
+  return transport<reopenTaskResponseSuccess>(getReopenTaskUrl(id),
   {
     ...options,
     method: 'POST'
@@ -14343,8 +14165,6 @@ export type restoreTaskResponseError = (restoreTaskResponse4xx | restoreTaskResp
   headers: Headers;
 };
 
-export type restoreTaskResponse = (restoreTaskResponseSuccess | restoreTaskResponseError)
-
 export const getRestoreTaskUrl = (id: string,) => {
 
 
@@ -14357,9 +14177,9 @@ export const getRestoreTaskUrl = (id: string,) => {
  * Needs the permission `task:delete`.
  * @summary Bring a deleted task back, with those below it that were deleted with it
  */
-export const restoreTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<restoreTaskResponse> => {
+export const restoreTask = async (id: string, options?: Parameters<typeof transport>[1]): Promise<restoreTaskResponseSuccess> => {
 
-  return transport<restoreTaskResponse>(getRestoreTaskUrl(id),
+  return transport<restoreTaskResponseSuccess>(getRestoreTaskUrl(id),
   {
     ...options,
     method: 'POST'
@@ -14392,8 +14212,6 @@ export type untagTaskResponseError = (untagTaskResponse4xx | untagTaskResponseDe
   headers: Headers;
 };
 
-export type untagTaskResponse = (untagTaskResponseSuccess | untagTaskResponseError)
-
 export const getUntagTaskUrl = (id: string,
     tagId: string,) => {
 
@@ -14408,9 +14226,9 @@ export const getUntagTaskUrl = (id: string,
  * @summary Take a tag off a task
  */
 export const untagTask = async (id: string,
-    tagId: string, options?: Parameters<typeof transport>[1]): Promise<untagTaskResponse> => {
+    tagId: string, options?: Parameters<typeof transport>[1]): Promise<untagTaskResponseSuccess> => {
 
-  return transport<untagTaskResponse>(getUntagTaskUrl(id,tagId),
+  return transport<untagTaskResponseSuccess>(getUntagTaskUrl(id,tagId),
   {
     ...options,
     method: 'DELETE'
@@ -14443,8 +14261,6 @@ export type tagTaskResponseError = (tagTaskResponse4xx | tagTaskResponseDefault)
   headers: Headers;
 };
 
-export type tagTaskResponse = (tagTaskResponseSuccess | tagTaskResponseError)
-
 export const getTagTaskUrl = (id: string,
     tagId: string,) => {
 
@@ -14459,9 +14275,9 @@ export const getTagTaskUrl = (id: string,
  * @summary Give a task a tag
  */
 export const tagTask = async (id: string,
-    tagId: string, options?: Parameters<typeof transport>[1]): Promise<tagTaskResponse> => {
+    tagId: string, options?: Parameters<typeof transport>[1]): Promise<tagTaskResponseSuccess> => {
 
-  return transport<tagTaskResponse>(getTagTaskUrl(id,tagId),
+  return transport<tagTaskResponseSuccess>(getTagTaskUrl(id,tagId),
   {
     ...options,
     method: 'PUT'
@@ -14494,8 +14310,6 @@ export type removeTaskViewerResponseError = (removeTaskViewerResponse4xx | remov
   headers: Headers;
 };
 
-export type removeTaskViewerResponse = (removeTaskViewerResponseSuccess | removeTaskViewerResponseError)
-
 export const getRemoveTaskViewerUrl = (id: string,
     memberId: string,) => {
 
@@ -14510,9 +14324,9 @@ export const getRemoveTaskViewerUrl = (id: string,
  * @summary Take a member off the viewers of a task
  */
 export const removeTaskViewer = async (id: string,
-    memberId: string, options?: Parameters<typeof transport>[1]): Promise<removeTaskViewerResponse> => {
+    memberId: string, options?: Parameters<typeof transport>[1]): Promise<removeTaskViewerResponseSuccess> => {
 
-  return transport<removeTaskViewerResponse>(getRemoveTaskViewerUrl(id,memberId),
+  return transport<removeTaskViewerResponseSuccess>(getRemoveTaskViewerUrl(id,memberId),
   {
     ...options,
     method: 'DELETE'
@@ -14545,8 +14359,6 @@ export type addTaskViewerResponseError = (addTaskViewerResponse4xx | addTaskView
   headers: Headers;
 };
 
-export type addTaskViewerResponse = (addTaskViewerResponseSuccess | addTaskViewerResponseError)
-
 export const getAddTaskViewerUrl = (id: string,
     memberId: string,) => {
 
@@ -14561,9 +14373,9 @@ export const getAddTaskViewerUrl = (id: string,
  * @summary Let a member see a task
  */
 export const addTaskViewer = async (id: string,
-    memberId: string, options?: Parameters<typeof transport>[1]): Promise<addTaskViewerResponse> => {
+    memberId: string, options?: Parameters<typeof transport>[1]): Promise<addTaskViewerResponseSuccess> => {
 
-  return transport<addTaskViewerResponse>(getAddTaskViewerUrl(id,memberId),
+  return transport<addTaskViewerResponseSuccess>(getAddTaskViewerUrl(id,memberId),
   {
     ...options,
     method: 'PUT'
@@ -14596,8 +14408,6 @@ export type listTimeEntriesResponseError = (listTimeEntriesResponse4xx | listTim
   headers: Headers;
 };
 
-export type listTimeEntriesResponse = (listTimeEntriesResponseSuccess | listTimeEntriesResponseError)
-
 export const getListTimeEntriesUrl = (params?: ListTimeEntriesParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -14619,9 +14429,9 @@ export const getListTimeEntriesUrl = (params?: ListTimeEntriesParams,) => {
  * Needs the permission `time_entry:read`.
  * @summary List time entries
  */
-export const listTimeEntries = async (params?: ListTimeEntriesParams, options?: Parameters<typeof transport>[1]): Promise<listTimeEntriesResponse> => {
+export const listTimeEntries = async (params?: ListTimeEntriesParams, options?: Parameters<typeof transport>[1]): Promise<listTimeEntriesResponseSuccess> => {
 
-  return transport<listTimeEntriesResponse>(getListTimeEntriesUrl(params),
+  return transport<listTimeEntriesResponseSuccess>(getListTimeEntriesUrl(params),
   {
     ...options,
     method: 'GET'
@@ -14654,8 +14464,6 @@ export type createTimeEntryResponseError = (createTimeEntryResponse4xx | createT
   headers: Headers;
 };
 
-export type createTimeEntryResponse = (createTimeEntryResponseSuccess | createTimeEntryResponseError)
-
 export const getCreateTimeEntryUrl = () => {
 
 
@@ -14670,7 +14478,7 @@ export const getCreateTimeEntryUrl = () => {
  * Needs the permission `time_entry:create`.
  * @summary Write down time that was worked
  */
-export const createTimeEntry = async (timeFields: TimeFields, options?: Parameters<typeof transport>[1]): Promise<createTimeEntryResponse> => {
+export const createTimeEntry = async (timeFields: TimeFields, options?: Parameters<typeof transport>[1]): Promise<createTimeEntryResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -14686,7 +14494,7 @@ export const createTimeEntry = async (timeFields: TimeFields, options?: Paramete
     }
     return headers;
   };
-return transport<createTimeEntryResponse>(getCreateTimeEntryUrl(),
+return transport<createTimeEntryResponseSuccess>(getCreateTimeEntryUrl(),
   {
     ...options,
     method: 'POST',
@@ -14719,8 +14527,6 @@ export type getTimeTotalsResponseError = (getTimeTotalsResponse4xx | getTimeTota
   headers: Headers;
 };
 
-export type getTimeTotalsResponse = (getTimeTotalsResponseSuccess | getTimeTotalsResponseError)
-
 export const getGetTimeTotalsUrl = (params?: GetTimeTotalsParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -14742,9 +14548,9 @@ export const getGetTimeTotalsUrl = (params?: GetTimeTotalsParams,) => {
  * Needs the permission `time_entry:read`.
  * @summary How much time was worked
  */
-export const getTimeTotals = async (params?: GetTimeTotalsParams, options?: Parameters<typeof transport>[1]): Promise<getTimeTotalsResponse> => {
+export const getTimeTotals = async (params?: GetTimeTotalsParams, options?: Parameters<typeof transport>[1]): Promise<getTimeTotalsResponseSuccess> => {
 
-  return transport<getTimeTotalsResponse>(getGetTimeTotalsUrl(params),
+  return transport<getTimeTotalsResponseSuccess>(getGetTimeTotalsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -14777,8 +14583,6 @@ export type deleteTimeEntryResponseError = (deleteTimeEntryResponse4xx | deleteT
   headers: Headers;
 };
 
-export type deleteTimeEntryResponse = (deleteTimeEntryResponseSuccess | deleteTimeEntryResponseError)
-
 export const getDeleteTimeEntryUrl = (id: string,) => {
 
 
@@ -14791,9 +14595,9 @@ export const getDeleteTimeEntryUrl = (id: string,) => {
  * Needs the permission `time_entry:delete`.
  * @summary Delete a time entry
  */
-export const deleteTimeEntry = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteTimeEntryResponse> => {
+export const deleteTimeEntry = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteTimeEntryResponseSuccess> => {
 
-  return transport<deleteTimeEntryResponse>(getDeleteTimeEntryUrl(id),
+  return transport<deleteTimeEntryResponseSuccess>(getDeleteTimeEntryUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -14826,8 +14630,6 @@ export type getTimeEntryResponseError = (getTimeEntryResponse4xx | getTimeEntryR
   headers: Headers;
 };
 
-export type getTimeEntryResponse = (getTimeEntryResponseSuccess | getTimeEntryResponseError)
-
 export const getGetTimeEntryUrl = (id: string,
     params?: GetTimeEntryParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -14849,9 +14651,9 @@ export const getGetTimeEntryUrl = (id: string,
  * @summary Get a time entry, as it is or as it was
  */
 export const getTimeEntry = async (id: string,
-    params?: GetTimeEntryParams, options?: Parameters<typeof transport>[1]): Promise<getTimeEntryResponse> => {
+    params?: GetTimeEntryParams, options?: Parameters<typeof transport>[1]): Promise<getTimeEntryResponseSuccess> => {
 
-  return transport<getTimeEntryResponse>(getGetTimeEntryUrl(id,params),
+  return transport<getTimeEntryResponseSuccess>(getGetTimeEntryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -14884,8 +14686,6 @@ export type updateTimeEntryResponseError = (updateTimeEntryResponse4xx | updateT
   headers: Headers;
 };
 
-export type updateTimeEntryResponse = (updateTimeEntryResponseSuccess | updateTimeEntryResponseError)
-
 export const getUpdateTimeEntryUrl = (id: string,) => {
 
 
@@ -14901,7 +14701,7 @@ export const getUpdateTimeEntryUrl = (id: string,) => {
  * @summary Change fields of a time entry
  */
 export const updateTimeEntry = async (id: string,
-    timePatch: TimePatch, options?: Parameters<typeof transport>[1]): Promise<updateTimeEntryResponse> => {
+    timePatch: TimePatch, options?: Parameters<typeof transport>[1]): Promise<updateTimeEntryResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -14917,7 +14717,7 @@ export const updateTimeEntry = async (id: string,
     }
     return headers;
   };
-return transport<updateTimeEntryResponse>(getUpdateTimeEntryUrl(id),
+return transport<updateTimeEntryResponseSuccess>(getUpdateTimeEntryUrl(id),
   {
     ...options,
     method: 'PATCH',
@@ -14950,8 +14750,6 @@ export type getTimeEntryHistoryResponseError = (getTimeEntryHistoryResponse4xx |
   headers: Headers;
 };
 
-export type getTimeEntryHistoryResponse = (getTimeEntryHistoryResponseSuccess | getTimeEntryHistoryResponseError)
-
 export const getGetTimeEntryHistoryUrl = (id: string,) => {
 
 
@@ -14966,9 +14764,9 @@ export const getGetTimeEntryHistoryUrl = (id: string,) => {
  * Needs the permission `time_entry:read`.
  * @summary Who changed what in a time entry, when
  */
-export const getTimeEntryHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTimeEntryHistoryResponse> => {
+export const getTimeEntryHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTimeEntryHistoryResponseSuccess> => {
 
-  return transport<getTimeEntryHistoryResponse>(getGetTimeEntryHistoryUrl(id),
+  return transport<getTimeEntryHistoryResponseSuccess>(getGetTimeEntryHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -15001,8 +14799,6 @@ export type getTimerResponseError = (getTimerResponse4xx | getTimerResponseDefau
   headers: Headers;
 };
 
-export type getTimerResponse = (getTimerResponseSuccess | getTimerResponseError)
-
 export const getGetTimerUrl = () => {
 
 
@@ -15015,9 +14811,9 @@ export const getGetTimerUrl = () => {
  * Needs the permission `time_entry:read`.
  * @summary The caller's timer that runs
  */
-export const getTimer = async ( options?: Parameters<typeof transport>[1]): Promise<getTimerResponse> => {
+export const getTimer = async ( options?: Parameters<typeof transport>[1]): Promise<getTimerResponseSuccess> => {
 
-  return transport<getTimerResponse>(getGetTimerUrl(),
+  return transport<getTimerResponseSuccess>(getGetTimerUrl(),
   {
     ...options,
     method: 'GET'
@@ -15050,8 +14846,6 @@ export type startTimerResponseError = (startTimerResponse4xx | startTimerRespons
   headers: Headers;
 };
 
-export type startTimerResponse = (startTimerResponseSuccess | startTimerResponseError)
-
 export const getStartTimerUrl = () => {
 
 
@@ -15066,7 +14860,7 @@ export const getStartTimerUrl = () => {
  * Needs the permission `time_entry:create`.
  * @summary Start a timer, now
  */
-export const startTimer = async (timerFields?: TimerFields, options?: Parameters<typeof transport>[1]): Promise<startTimerResponse> => {
+export const startTimer = async (timerFields?: TimerFields, options?: Parameters<typeof transport>[1]): Promise<startTimerResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -15082,7 +14876,7 @@ export const startTimer = async (timerFields?: TimerFields, options?: Parameters
     }
     return headers;
   };
-return transport<startTimerResponse>(getStartTimerUrl(),
+return transport<startTimerResponseSuccess>(getStartTimerUrl(),
   {
     ...options,
     method: 'POST',
@@ -15115,8 +14909,6 @@ export type stopTimerResponseError = (stopTimerResponse4xx | stopTimerResponseDe
   headers: Headers;
 };
 
-export type stopTimerResponse = (stopTimerResponseSuccess | stopTimerResponseError)
-
 export const getStopTimerUrl = () => {
 
 
@@ -15131,7 +14923,7 @@ export const getStopTimerUrl = () => {
  * Needs the permission `time_entry:update`.
  * @summary Stop the caller's timer
  */
-export const stopTimer = async (timerEnd?: TimerEnd, options?: Parameters<typeof transport>[1]): Promise<stopTimerResponse> => {
+export const stopTimer = async (timerEnd?: TimerEnd, options?: Parameters<typeof transport>[1]): Promise<stopTimerResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -15147,7 +14939,7 @@ export const stopTimer = async (timerEnd?: TimerEnd, options?: Parameters<typeof
     }
     return headers;
   };
-return transport<stopTimerResponse>(getStopTimerUrl(),
+return transport<stopTimerResponseSuccess>(getStopTimerUrl(),
   {
     ...options,
     method: 'POST',
@@ -15180,8 +14972,6 @@ export type listTokensResponseError = (listTokensResponse4xx | listTokensRespons
   headers: Headers;
 };
 
-export type listTokensResponse = (listTokensResponseSuccess | listTokensResponseError)
-
 export const getListTokensUrl = (params?: ListTokensParams,) => {
   const normalizedParams = new URLSearchParams();
 
@@ -15201,9 +14991,9 @@ export const getListTokensUrl = (params?: ListTokensParams,) => {
  * Any active member may.
  * @summary List my API tokens, the newest first
  */
-export const listTokens = async (params?: ListTokensParams, options?: Parameters<typeof transport>[1]): Promise<listTokensResponse> => {
+export const listTokens = async (params?: ListTokensParams, options?: Parameters<typeof transport>[1]): Promise<listTokensResponseSuccess> => {
 
-  return transport<listTokensResponse>(getListTokensUrl(params),
+  return transport<listTokensResponseSuccess>(getListTokensUrl(params),
   {
     ...options,
     method: 'GET'
@@ -15236,8 +15026,6 @@ export type createTokenResponseError = (createTokenResponse4xx | createTokenResp
   headers: Headers;
 };
 
-export type createTokenResponse = (createTokenResponseSuccess | createTokenResponseError)
-
 export const getCreateTokenUrl = () => {
 
 
@@ -15252,7 +15040,7 @@ export const getCreateTokenUrl = () => {
  * Any active member may, with a session and not with an API token.
  * @summary Make an API token
  */
-export const createToken = async (tokenCreateBody: TokenCreateBody, options?: Parameters<typeof transport>[1]): Promise<createTokenResponse> => {
+export const createToken = async (tokenCreateBody: TokenCreateBody, options?: Parameters<typeof transport>[1]): Promise<createTokenResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -15268,7 +15056,7 @@ export const createToken = async (tokenCreateBody: TokenCreateBody, options?: Pa
     }
     return headers;
   };
-return transport<createTokenResponse>(getCreateTokenUrl(),
+return transport<createTokenResponseSuccess>(getCreateTokenUrl(),
   {
     ...options,
     method: 'POST',
@@ -15301,8 +15089,6 @@ export type revokeTokenResponseError = (revokeTokenResponse4xx | revokeTokenResp
   headers: Headers;
 };
 
-export type revokeTokenResponse = (revokeTokenResponseSuccess | revokeTokenResponseError)
-
 export const getRevokeTokenUrl = (id: string,) => {
 
 
@@ -15315,9 +15101,9 @@ export const getRevokeTokenUrl = (id: string,) => {
  * Any active member may, with a session and not with an API token.
  * @summary Revoke one of my API tokens
  */
-export const revokeToken = async (id: string, options?: Parameters<typeof transport>[1]): Promise<revokeTokenResponse> => {
+export const revokeToken = async (id: string, options?: Parameters<typeof transport>[1]): Promise<revokeTokenResponseSuccess> => {
 
-  return transport<revokeTokenResponse>(getRevokeTokenUrl(id),
+  return transport<revokeTokenResponseSuccess>(getRevokeTokenUrl(id),
   {
     ...options,
     method: 'DELETE'
@@ -15350,8 +15136,6 @@ export type getWorkspaceResponseError = (getWorkspaceResponse4xx | getWorkspaceR
   headers: Headers;
 };
 
-export type getWorkspaceResponse = (getWorkspaceResponseSuccess | getWorkspaceResponseError)
-
 export const getGetWorkspaceUrl = () => {
 
 
@@ -15364,9 +15148,9 @@ export const getGetWorkspaceUrl = () => {
  * Needs the permission `workspace:read`.
  * @summary Get the workspace
  */
-export const getWorkspace = async ( options?: Parameters<typeof transport>[1]): Promise<getWorkspaceResponse> => {
+export const getWorkspace = async ( options?: Parameters<typeof transport>[1]): Promise<getWorkspaceResponseSuccess> => {
 
-  return transport<getWorkspaceResponse>(getGetWorkspaceUrl(),
+  return transport<getWorkspaceResponseSuccess>(getGetWorkspaceUrl(),
   {
     ...options,
     method: 'GET'
@@ -15399,8 +15183,6 @@ export type updateWorkspaceResponseError = (updateWorkspaceResponse4xx | updateW
   headers: Headers;
 };
 
-export type updateWorkspaceResponse = (updateWorkspaceResponseSuccess | updateWorkspaceResponseError)
-
 export const getUpdateWorkspaceUrl = () => {
 
 
@@ -15413,7 +15195,7 @@ export const getUpdateWorkspaceUrl = () => {
  * Needs the permission `workspace:update`.
  * @summary Rename the workspace, change its plan or the rules of its time
  */
-export const updateWorkspace = async (workspacePatch: WorkspacePatch, options?: Parameters<typeof transport>[1]): Promise<updateWorkspaceResponse> => {
+export const updateWorkspace = async (workspacePatch: WorkspacePatch, options?: Parameters<typeof transport>[1]): Promise<updateWorkspaceResponseSuccess> => {
 
     const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
     if (!h) return {};
@@ -15429,7 +15211,7 @@ export const updateWorkspace = async (workspacePatch: WorkspacePatch, options?: 
     }
     return headers;
   };
-return transport<updateWorkspaceResponse>(getUpdateWorkspaceUrl(),
+return transport<updateWorkspaceResponseSuccess>(getUpdateWorkspaceUrl(),
   {
     ...options,
     method: 'PATCH',
@@ -15462,8 +15244,6 @@ export type getHealthResponseError = (getHealthResponse4xx | getHealthResponseDe
   headers: Headers;
 };
 
-export type getHealthResponse = (getHealthResponseSuccess | getHealthResponseError)
-
 export const getGetHealthUrl = () => {
 
 
@@ -15476,9 +15256,9 @@ export const getGetHealthUrl = () => {
  * Is the process alive?.
  * @summary Is the process alive?
  */
-export const getHealth = async ( options?: Parameters<typeof transport>[1]): Promise<getHealthResponse> => {
+export const getHealth = async ( options?: Parameters<typeof transport>[1]): Promise<getHealthResponseSuccess> => {
 
-  return transport<getHealthResponse>(getGetHealthUrl(),
+  return transport<getHealthResponseSuccess>(getGetHealthUrl(),
   {
     ...options,
     method: 'GET'
@@ -15511,8 +15291,6 @@ export type getMetricsResponseError = (getMetricsResponse4xx | getMetricsRespons
   headers: Headers;
 };
 
-export type getMetricsResponse = (getMetricsResponseSuccess | getMetricsResponseError)
-
 export const getGetMetricsUrl = () => {
 
 
@@ -15525,9 +15303,9 @@ export const getGetMetricsUrl = () => {
  * They name no workspace, person or address. Only clients in a loopback, private or link-local network are answered; for others there is nothing here.
  * @summary The metrics of the process, for Prometheus
  */
-export const getMetrics = async ( options?: Parameters<typeof transport>[1]): Promise<getMetricsResponse> => {
+export const getMetrics = async ( options?: Parameters<typeof transport>[1]): Promise<getMetricsResponseSuccess> => {
 
-  return transport<getMetricsResponse>(getGetMetricsUrl(),
+  return transport<getMetricsResponseSuccess>(getGetMetricsUrl(),
   {
     ...options,
     method: 'GET'
@@ -15560,8 +15338,6 @@ export type getReadinessResponseError = (getReadinessResponse4xx | getReadinessR
   headers: Headers;
 };
 
-export type getReadinessResponse = (getReadinessResponseSuccess | getReadinessResponseError)
-
 export const getGetReadinessUrl = () => {
 
 
@@ -15574,9 +15350,9 @@ export const getGetReadinessUrl = () => {
  * Can the process serve requests?.
  * @summary Can the process serve requests?
  */
-export const getReadiness = async ( options?: Parameters<typeof transport>[1]): Promise<getReadinessResponse> => {
+export const getReadiness = async ( options?: Parameters<typeof transport>[1]): Promise<getReadinessResponseSuccess> => {
 
-  return transport<getReadinessResponse>(getGetReadinessUrl(),
+  return transport<getReadinessResponseSuccess>(getGetReadinessUrl(),
   {
     ...options,
     method: 'GET'

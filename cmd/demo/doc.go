@@ -1,6 +1,6 @@
 // Package demo fills a running server with the history of a file, as an admin of each organisation in it would.
 //
-// The file is NDJSON, one action a line, oldest first, as internal/imports reads it. Each org in it becomes a workspace that the demo signs up
+// The file is NDJSON, one action a line, oldest first, as `kluis import` reads it. Each org in it becomes a workspace that the demo signs up
 // for, and its people members, who are invited and accept with the code from their mail. Then the admin imports the lines of the org, and
 // the demo counts in the file what the server must have, and in the server's lists what it has.
 //
