@@ -52,6 +52,7 @@ type home struct {
 	data    string
 	env     []string
 	program string // another build than the one that is tested
+	super   string // the URL of the superuser, where that is not the tests' own server's
 }
 
 // with is the same home for another build.
@@ -374,6 +375,9 @@ func (b *safeBuffer) String() string {
 // superuserURL is how the test gets into a home's database as the superuser.
 func (h *home) superuserURL(t *testing.T) string {
 	t.Helper()
+	if h.super != "" {
+		return h.super
+	}
 	for _, e := range h.env {
 		if url, shared := strings.CutPrefix(e, "KLUIS_DATABASE_URL="); shared {
 			return pgtest.Superuser(t, url)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,7 @@ type DB struct {
 	owner  *pgxpool.Pool // of the login that may take the owner role: the same pool, unless SeparateOwner was called
 	pooler bool          // a pooler in transaction mode stands between us and Postgres
 	gate   Gate          // nil: every workspace may be opened
+	left   atomic.Int64  // when all connections were given up last, in ns since the epoch: see leave
 }
 
 // Gate refuses a workspace that must not be opened at the moment. It is asked before every transaction in a workspace, so it
@@ -37,7 +39,8 @@ var ErrURL = errors.New("KLUIS_DATABASE_URL cannot be parsed: expected postgres:
 // UTF8 is refused. conns is how many connections there are at most: two fifths for what is no workspace's, the rest in
 // lanes; with fewer than 8 it is one lane, and a few more.
 func Open(ctx context.Context, url string, conns int32) (*DB, error) {
-	config, pooler, err := configure(ctx, url)
+	db := &DB{}
+	config, pooler, err := db.configure(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +49,7 @@ func Open(ctx context.Context, url string, conns int32) (*DB, error) {
 	}
 	ofPool, lanes := split(conns)
 	config.MaxConns = ofPool
-	db := &DB{pooler: pooler}
+	db.pooler = pooler
 	if db.pool, err = connect(ctx, config); err != nil {
 		return nil, err
 	}
@@ -64,7 +67,7 @@ const ownerConns = 6
 // SeparateOwner has Own, Admin and their like use connections of a login of their own from here on, so that the serving
 // login need neither be a member of the owner role nor make roles. It is called before the DB is used.
 func (db *DB) SeparateOwner(ctx context.Context, url string) error {
-	config, _, err := configure(ctx, url)
+	config, _, err := db.configure(ctx, url)
 	if err != nil {
 		return fmt.Errorf("the owner's login: %w", err)
 	}
@@ -78,12 +81,12 @@ func (db *DB) SeparateOwner(ctx context.Context, url string) error {
 }
 
 // configure is how connections to url are made.
-func configure(ctx context.Context, url string) (config *pgxpool.Config, pooler bool, err error) {
+func (db *DB) configure(ctx context.Context, url string) (config *pgxpool.Config, pooler bool, err error) {
 	config, err = pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, false, ErrURL
 	}
-	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	db.follow(config.ConnConfig)
 	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive, Control: control}).DialContext
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
@@ -115,13 +118,10 @@ func connect(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error)
 
 // Close gives every connection back and waits for those in use.
 func (db *DB) Close() {
-	for _, l := range db.lanes {
-		l.pool.Close()
+	pools := db.pools()
+	for i := range pools {
+		pools[len(pools)-1-i].Close()
 	}
-	if db.owner != db.pool {
-		db.owner.Close()
-	}
-	db.pool.Close()
 }
 
 // Pool is the pool for what is no workspace's, for libraries that keep to the control schema (River, Watermill). Workspace
@@ -140,6 +140,16 @@ type Stat struct {
 
 // Stat sums all pools.
 func (db *DB) Stat() (sum Stat) {
+	for _, p := range db.pools() {
+		s := p.Stat()
+		sum.Used, sum.Idle, sum.Max = sum.Used+s.AcquiredConns(), sum.Idle+s.IdleConns(), sum.Max+s.MaxConns()
+		sum.Waits, sum.Waited = sum.Waits+s.EmptyAcquireCount(), sum.Waited+s.EmptyAcquireWaitTime()
+	}
+	return sum
+}
+
+// pools are all there are.
+func (db *DB) pools() []*pgxpool.Pool {
 	pools := []*pgxpool.Pool{db.pool}
 	if db.Separate() {
 		pools = append(pools, db.owner)
@@ -147,12 +157,7 @@ func (db *DB) Stat() (sum Stat) {
 	for _, l := range db.lanes {
 		pools = append(pools, l.pool)
 	}
-	for _, p := range pools {
-		s := p.Stat()
-		sum.Used, sum.Idle, sum.Max = sum.Used+s.AcquiredConns(), sum.Idle+s.IdleConns(), sum.Max+s.MaxConns()
-		sum.Waits, sum.Waited = sum.Waits+s.EmptyAcquireCount(), sum.Waited+s.EmptyAcquireWaitTime()
-	}
-	return sum
+	return pools
 }
 
 // Pooled tells whether a pooler in transaction mode stands between us and Postgres, where transactions are few.
@@ -220,6 +225,7 @@ func (db *DB) Ready(ctx context.Context) error {
 		return tx.QueryRow(ctx, `select current_setting('transaction_read_only')::boolean`).Scan(&readOnly)
 	})
 	if err == nil && readOnly {
+		db.leave()
 		err = ErrReadOnly
 	}
 	return err

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/pgserver"
+)
+
+// servers are a primary and its standby, as the packages of a distribution have them.
+type servers struct {
+	primary, standby *pgserver.Server
+	folder           string // of the primary
+}
+
+// newServers makes a primary with a database for Kluis, and a standby that follows it. While synchronous, each commit is answered
+// when the standby has it.
+func newServers(t *testing.T, synchronous bool) *servers {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kluis-pair-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // root's Postgres is another user
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p := &servers{folder: filepath.Join(dir, "a")}
+	p.primary = startServer(t, p.folder)
+	if err := p.primary.CreateDatabase(t.Context(), "kluis"); err != nil {
+		t.Fatal(err)
+	}
+	p.allowReplication(t)
+	there := filepath.Join(dir, "b")
+	p.copyTo(t, there)
+	p.standby = startServer(t, there)
+	if synchronous {
+		query(t, p.primary, `alter system set synchronous_standby_names = '*'`)
+		query(t, p.primary, `select pg_reload_conf()`)
+	}
+	want := map[bool]string{true: "sync", false: "async"}[synchronous]
+	until(t, "the standby follows", func() bool {
+		return query(t, p.primary, `select coalesce(max(sync_state), '') from pg_stat_replication where state = 'streaming'`) == want
+	})
+	return p
+}
+
+func startServer(t *testing.T, folder string) *pgserver.Server {
+	t.Helper()
+	s, err := pgserver.Start(t.Context(), folder, pgserver.Options{Unwatched: true, Settings: map[string]string{"shared_buffers": "32MB"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// allowReplication lets a standby in, which a private Postgres never has.
+func (p *servers) allowReplication(t *testing.T) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(p.folder, "cluster", "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("local replication all scram-sha-256\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	query(t, p.primary, `select pg_reload_conf()`)
+}
+
+// copyTo makes a folder of a standby.
+func (p *servers) copyTo(t *testing.T, folder string) {
+	t.Helper()
+	program, err := pgserver.Client(t.Context(), "pg_basebackup", 15)
+	if err != nil {
+		t.Skip(err)
+	}
+	passwords, err := os.ReadFile(filepath.Join(p.folder, "passwords"))
+	if err == nil {
+		err = os.MkdirAll(folder, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "passwords"), passwords, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "--pgdata="+filepath.Join(folder, "cluster"), "--write-recovery-conf", "--checkpoint=fast",
+		"--dbname="+p.primary.SuperuserURL("postgres"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// query asks a server as its superuser for one value, or nothing.
+func query(t *testing.T, s *pgserver.Server, sql string) (value string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.SuperuserURL("kluis"))
+	if err != nil {
+		conn, err = pgx.Connect(t.Context(), s.SuperuserURL("postgres"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			t.Fatal(err)
+		}
+		value = fmt.Sprint(values...)
+	}
+	if rows.Err() != nil {
+		t.Fatalf("%s: %v", sql, rows.Err())
+	}
+	return value
+}
+
+// kill is kill -9 of the primary.
+func (p *servers) kill(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.folder, "cluster", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fence has the primary live on, and take no changes.
+func (p *servers) fence(t *testing.T) {
+	t.Helper()
+	query(t, p.primary, `alter system set default_transaction_read_only = on`)
+	query(t, p.primary, `select pg_reload_conf()`)
+}
+
+func (p *servers) promote(t *testing.T) {
+	t.Helper()
+	if promoted := query(t, p.standby, `select pg_promote()`); promoted != "true" {
+		t.Fatalf("pg_promote: %s", promoted)
+	}
+}
+
+// home has both servers in its URLs.
+func (p *servers) home(t *testing.T) *home {
+	t.Helper()
+	both := func(a, b string) string {
+		u, v := parsed(t, a), parsed(t, b)
+		u.RawQuery = url.Values{"host": {u.Query().Get("host") + "," + v.Query().Get("host")}, "port": {u.Query().Get("port") + "," + v.Query().Get("port")},
+			"target_session_attrs": {"read-write"}}.Encode()
+		return u.String()
+	}
+	h := &home{data: filepath.Join(t.TempDir(), "data"), super: p.standby.SuperuserURL("kluis")}
+	if err := os.MkdirAll(h.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := keyring.Create(filepath.Join(h.data, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	h.env = []string{unlimited, "KLUIS_KEYS=" + filepath.Join(h.data, "keys"), "KLUIS_DATABASE_URL=" + both(p.primary.URL("kluis"), p.standby.URL("kluis")),
+		"KLUIS_OWNER_URL=" + both(p.primary.AdminURL("kluis"), p.standby.AdminURL("kluis"))}
+	return h
+}
+
+func parsed(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// A primary fails over to its synchronous standby while 16 clients write: Kluis goes on by itself, and nothing acknowledged is lost. The
+// old primary is dead, or lives on and takes no changes: then no connection stays with it.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*servers, *testing.T){"the primary is killed": (*servers).kill, "the primary is fenced": (*servers).fence} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newServers(t, true)
+			h := p.home(t)
+			s := h.serve(t)
+			ann := s.signUp(t, "acme")
+			l := press(ann, s, 16, "failover")
+			until(t, "the load runs", func() bool { return l.acknowledged() > 100 })
+			end(p, t)
+			p.promote(t)
+			promoted, before := time.Now(), l.acknowledged()
+			until(t, "commands are acknowledged again", func() bool { return l.acknowledged() > before+50 })
+			t.Logf("acknowledging again %s after the promotion", time.Since(promoted).Round(time.Millisecond))
+			l.end()
+			s.ready(t)
+			l.check(t, h.titles(t, "acme"))
+			for answer := range l.seen {
+				if !strings.HasPrefix(answer, "503 ") {
+					t.Errorf("%d answers were %s", l.seen[answer], answer)
+				}
+			}
+			if out := h.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model is what the log makes of it") {
+				t.Error(out)
+			}
+			s.signUp(t, "other") // mails and roles, by the second login, go on as well
+			if name == "the primary is fenced" {
+				until(t, "no connection is left with the old primary, but those that only listen", func() bool {
+					return query(t, p.primary, `select count(*) from pg_stat_activity where usename like 'kluis%' and query not ilike 'listen%'`) == "0"
+				})
+			}
+		})
+	}
+}

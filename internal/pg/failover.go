@@ -1,0 +1,68 @@
+package pg
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A failover makes another server the primary, by another of the hosts in the URL, or by the same name:
+//
+//  1. The old primary is gone: its connections break, and the next ones are made to the host that is the primary now. Until there is
+//     one, requests are Unreachable.
+//  2. The old primary lives on and takes no changes any more. It tells whoever writes (25006, read_only_sql_transaction). That
+//     connection is closed, as if it had been lost, and so are all others: whoever only reads would go on to read there what is old.
+//
+// Nothing acknowledged is lost when the new primary was a synchronous standby, since a commit is answered when the standby has
+// it. What an asynchronous one lacks is found out by who appends next: see the event store.
+
+// connectPatience is how long making a connection may take, on all hosts together.
+const connectPatience = acquirePatience
+
+// follow has connections go to the primary among the hosts, and away from one that is none any more. A URL of several hosts
+// that does not say what is looked for (target_session_attrs) looks for the primary: a database whose operator wants no changes for a
+// while can be read then.
+func (db *DB) follow(config *pgx.ConnConfig) {
+	n := hosts(config)
+	config.ConnectTimeout = connectPatience / time.Duration(n)
+	if n > 1 && config.ValidateConnect == nil {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
+	keeps := config.OnPgError
+	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		if err.Code == ReadOnly {
+			db.leave()
+			return false
+		}
+		return keeps(conn, err)
+	}
+}
+
+// hosts counts the servers of a URL. A host is in it twice where TLS is tried first.
+func hosts(config *pgx.ConnConfig) int {
+	type address struct {
+		host string
+		port uint16
+	}
+	all := map[address]bool{{config.Host, config.Port}: true}
+	for _, f := range config.Fallbacks {
+		all[address{f.Host, f.Port}] = true
+	}
+	return len(all)
+}
+
+// leavePause is between two times that all connections are given up: a primary that was told to take no changes is no other
+// one a moment later.
+const leavePause = time.Second
+
+// leave gives up every connection: those in use as soon as they are given back.
+func (db *DB) leave() {
+	now, last := time.Now().UnixNano(), db.left.Load()
+	if time.Duration(now-last) < leavePause || !db.left.CompareAndSwap(last, now) || db.owner == nil {
+		return
+	}
+	for _, p := range db.pools() {
+		p.Reset()
+	}
+}
