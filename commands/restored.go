@@ -31,12 +31,32 @@ func Restored(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Work
 		if err != nil {
 			return fmt.Errorf("end what the backup brought back: %w", err)
 		}
-		write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{done}, nil)
-		if err != nil {
-			return err
-		}
-		_, err = store.AppendIn(ctx, tx.Run, w, eventstore.Append{Writes: []eventstore.Write{write}})
-		return err
+		return tell(ctx, tx, store, w, done)
 	})
 	return done, err
+}
+
+// tell appends the event of a new epoch.
+func tell(ctx context.Context, tx *pg.Tx, store *eventstore.Store, w pg.Workspace, begun domain.WorkspaceRestored) error {
+	write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{begun}, nil)
+	if err != nil {
+		return err
+	}
+	_, err = store.AppendIn(ctx, tx.Run, w, eventstore.Append{Writes: []eventstore.Write{write}})
+	return err
+}
+
+// WentBack begins a new epoch of a log that went back while Kluis was running, unless another process has: an asynchronous standby
+// became the primary, and lacks what was committed last. Sessions and tokens go on: what ended in the last moments before is alive
+// again, as are the passwords and roles of then, and the log says so to whoever runs Kluis.
+func WentBack(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Workspace, lost *eventstore.WentBackError) error {
+	return db.InAsOwner(ctx, w, func(tx *pg.Tx) error {
+		var begun []int
+		err := tx.Run(ctx, pg.Column(&begun, `update head set epoch = epoch + 1 where epoch = $1 returning epoch`, lost.Epoch),
+			pg.Exec(`update reaction set position = greatest(reaction.position, head.position) from head`))
+		if err != nil || len(begun) == 0 {
+			return err
+		}
+		return tell(ctx, tx, store, w, domain.WorkspaceRestored{Epoch: begun[0]})
+	})
 }

@@ -58,8 +58,9 @@ type (
 		TimeOverlap      *bool          `json:"time_overlap,omitempty"`
 		TimeLockedBefore Optional[Date] `json:"time_locked_before,omitzero"`
 	}
-	// WorkspaceRestored says that the log was put back to what a backup had. What followed that is gone; from here on the log
-	// is another one, of the next epoch. What the backup brought back alive has ended, by number.
+	// WorkspaceRestored says that the log was put back to what an older copy had: a backup, or a standby that lacked the last
+	// moments. What followed that is gone; from here on the log is another one, of the next epoch. What a backup brought back alive has
+	// ended, by number.
 	WorkspaceRestored struct {
 		Epoch         int `json:"epoch"`
 		Sessions      int `json:"sessions"`

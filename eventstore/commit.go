@@ -28,6 +28,9 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 	if err != nil {
 		return 0, err
 	}
+	if w.store.began != nil {
+		w.seen = w.log.head()
+	}
 	for _, v := range verdicts {
 		v.request.finish(v.receipt, v.err)
 		last = max(last, v.receipt.Last)
@@ -49,7 +52,7 @@ func (w *writer) recall(batch []*request) []verdict {
 // look judges a batch by the log, whose head it locks, and stores what it accepts in the same transaction: in two round trips.
 func (w *writer) look(ctx context.Context, batch []*request) (verdicts []verdict, err error) {
 	err = w.store.db.In(ctx, w.workspace, func(tx *pg.Tx) error {
-		found, err := look(ctx, tx.Run, batch)
+		found, err := look(ctx, tx.Run, w.seen, batch)
 		if err != nil {
 			return err
 		}
@@ -163,7 +166,7 @@ func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append)
 		return Receipt{}, err
 	}
 	batch := []*request{{append: a, ids: a.newIDs()}}
-	found, err := look(ctx, run, batch)
+	found, err := look(ctx, run, head{}, batch)
 	if err != nil {
 		return Receipt{}, err
 	}

@@ -198,6 +198,17 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("the log has a gap: position %d should come next, and %d comes", e.Want, e.Got)
 }
 
+// WentBackError says that nothing was stored: the log lacks an event that was its last one. A standby without it became the primary, or
+// an older copy was put back while the process went on.
+type WentBackError struct {
+	Epoch    int
+	Had, Has int64 // the last position that was stored, and the last that there is
+}
+
+func (e *WentBackError) Error() string {
+	return fmt.Sprintf("the log went back: what was stored at position %d of epoch %d is not there any more, and the log ends at %d", e.Had, e.Epoch, e.Has)
+}
+
 // UnknownTypeError says that an event was refused because nobody could read it back.
 type UnknownTypeError struct{ Type string }
 

@@ -12,13 +12,14 @@ import (
 type head struct {
 	position int64
 	last     uuid.UUID
+	epoch    int
 }
 
 func (s *state) head() head {
 	if s == nil {
 		return head{}
 	}
-	return head{s.position, s.last}
+	return head{s.position, s.last, s.epoch}
 }
 
 // store gives the statements for what was accepted: nil for nothing. The one that stores events gives their time in

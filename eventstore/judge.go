@@ -9,7 +9,8 @@ import (
 type state struct {
 	position int64
 	last     uuid.UUID // the event at position
-	pruned   bool
+	epoch    int
+	pruned   int64
 	versions map[string]int // of the streams looked at so far
 }
 
@@ -28,7 +29,7 @@ func (s *state) knows(batch []*request) bool {
 			return false
 		}
 		for _, w := range r.append.Writes {
-			if _, known := s.versions[w.Stream]; !known && (w.Expected != 0 || s.pruned) {
+			if _, known := s.versions[w.Stream]; !known && (w.Expected != 0 || s.pruned > 0) {
 				return false
 			}
 		}

@@ -29,12 +29,13 @@ type keyRow struct {
 const clockSlack = 5 * time.Minute
 
 // look locks the head row, then reads what the batch relies on: whoever held the lock before has committed.
-func look(ctx context.Context, run Run, batch []*request) (lookup, error) {
+// A log without the event that was its last one is a WentBackError, unless another epoch says so.
+func look(ctx context.Context, run Run, seen head, batch []*request) (lookup, error) {
 	log := &state{versions: map[string]int{}}
 	var ahead float64
 	var streams []string
 	var keys [][]byte
-	var tried []int64
+	tried := []int64{seen.position}
 	for _, r := range batch {
 		for _, w := range r.append.Writes {
 			streams = append(streams, w.Stream)
@@ -55,7 +56,7 @@ func look(ctx context.Context, run Run, batch []*request) (lookup, error) {
 	var keyRows []keyRow
 	var stored []Record
 	err := run(ctx,
-		pg.Exec(lockHead).Scan(&log.position, &log.last, &log.pruned, &ahead),
+		pg.Exec(lockHead).Scan(&log.position, &log.last, &log.epoch, &log.pruned, &ahead),
 		pg.Rows(&versions, selectVersions, streams),
 		pg.Rows(&keyRows, selectKeys, keys, KeyLife.Seconds()),
 		pg.Rows(&stored, selectPositions, tried),
@@ -76,6 +77,9 @@ func look(ctx context.Context, run Run, batch []*request) (lookup, error) {
 	for _, r := range stored {
 		found.stored[r.Position] = r
 	}
+	if there := found.stored[seen.position]; log.epoch == seen.epoch && seen.position > log.pruned && there.ID != seen.last {
+		return lookup{}, &WentBackError{Epoch: seen.epoch, Had: seen.position, Has: log.position}
+	}
 	return found, nil
 }
 
@@ -85,7 +89,7 @@ type streamRow struct {
 }
 
 const (
-	lockHead       = `select position, last, pruned > 0, extract(epoch from at - clock_timestamp())::float8 from head for update`
+	lockHead       = `select position, last, epoch, pruned, extract(epoch from at - clock_timestamp())::float8 from head for update`
 	selectVersions = `select s.stream, ` + versionOf + ` as version from unnest($1::text[]) as s (stream)`
 	selectKeys     = `select key, fingerprint, first, last, coalesce(answer::text, '') as answer, at < now() - make_interval(secs => $2) as expired
 		from dedupe where key = any($1::bytea[])`

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +100,44 @@ func TestTheLogGoesBack(t *testing.T) {
 	f.must(t, w, write("thing-3", 3, "x"))
 	if n := len(f.log(t, w)); n != 6 {
 		t.Errorf("%d events, want 6", n)
+	}
+}
+
+// Another epoch begins, once, before anything is appended to a log that went back: also when others went on from there, and in a process
+// that has not appended for a while. Whoever knows nothing of what was lost goes on.
+func TestAnEpochBeginsWhenTheLogWentBack(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	other := process(t, f.url)
+	w := f.workspace(t)
+	var told []eventstore.WentBackError
+	fails := true
+	for _, p := range []*fixture{f, other} {
+		p.store.OnBack(func(_ context.Context, _ pg.Workspace, lost *eventstore.WentBackError) error {
+			if fails = !fails; !fails {
+				return io.EOF // the connection broke, the first time
+			}
+			told = append(told, *lost)
+			f.superuser(t, w, `update head set epoch = epoch + 1`)
+			return nil
+		})
+	}
+	f.must(t, w, write("thing-1", 0, "x"))
+	other.must(t, w, write("thing-1", 1, "x"))
+	f.must(t, w, write("thing-1", 2, "x"))
+	f.superuser(t, w, `delete from event where position > 1; update head set position = 1, last = (select id from event where position = 1)`)
+	process(t, f.url).must(t, w, write("thing-2", 0, "x"))
+	f.moved(t, w, write("thing-3", 0, "x"))
+	other.must(t, w, write("thing-3", 0, "x"))
+	f.must(t, w, write("thing-3", 1, "x"))
+	if want := []eventstore.WentBackError{{Epoch: 1, Had: 3, Has: 2}}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+	if n := len(f.log(t, w)); n != 4 {
+		t.Errorf("%d events, want 4", n)
+	}
+	if _, err := f.store.EachOf(t.Context(), w, 1, 1, func(eventstore.Record) error { return nil }); !errors.Is(err, eventstore.ErrOtherEpoch) {
+		t.Errorf("reading the first epoch: %v", err)
 	}
 }
 

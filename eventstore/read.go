@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -140,16 +141,27 @@ func LookHead(into *Head) pg.Statement {
 	return pg.Exec(`select position, pruned, epoch from head`).Scan(&into.Position, &into.Pruned, &into.Epoch)
 }
 
+// ErrOtherEpoch says that a log is not the one that was being read: it went back, and what was read may not be in it.
+var ErrOtherEpoch = errors.New("another epoch of the log has begun")
+
 // Each gives every record of a workspace from a position on to fn, the oldest first, in constant memory; from the first that is
 // left, when those before were pruned. It reads what is committed when it gets there, and ends at the head. A log that lacks an
 // event is a GapError.
 func (s *Store) Each(ctx context.Context, w pg.Workspace, from int64, fn func(Record) error) (next int64, err error) {
+	return s.EachOf(ctx, w, 0, from, fn)
+}
+
+// EachOf is Each of one epoch, 0 for whichever it is: a log that is in another one is ErrOtherEpoch, before anything of it is given.
+func (s *Store) EachOf(ctx context.Context, w pg.Workspace, epoch int, from int64, fn func(Record) error) (next int64, err error) {
 	next = max(from, 1)
 	for {
 		var records []Record
 		var head Head
 		if err := s.db.Read(ctx, w, LookHead(&head), After(&records, next-1)); err != nil {
 			return next, err
+		}
+		if epoch != 0 && head.Epoch != epoch {
+			return next, ErrOtherEpoch
 		}
 		next = max(next, head.Pruned+1)
 		for _, r := range records {

@@ -15,8 +15,10 @@ type Store struct {
 	db    *pg.DB
 	bell  *Bell
 	types map[string]bool // those that are accepted; nil for all
+	began func(context.Context, pg.Workspace, *WentBackError) error
 
 	mu      sync.Mutex
+	seen    map[uuid.UUID]head    // where the logs ended when this process appended last, of those without a writer
 	writers map[uuid.UUID]*writer // of the workspaces that are being written to
 	closed  bool
 	running sync.WaitGroup
@@ -24,7 +26,13 @@ type Store struct {
 
 // New makes a store on db. Appends ring bell once they are committed.
 func New(db *pg.DB, bell *Bell) *Store {
-	return &Store{db: db, bell: bell, writers: map[uuid.UUID]*writer{}}
+	return &Store{db: db, bell: bell, writers: map[uuid.UUID]*writer{}, seen: map[uuid.UUID]head{}}
+}
+
+// OnBack has begin called when a log turns out to lack what this process knows to have been its end: begin begins another epoch of it, unless
+// somebody else has. It is called before the store is used.
+func (s *Store) OnBack(begin func(context.Context, pg.Workspace, *WentBackError) error) {
+	s.began = begin
 }
 
 // Accept has the store refuse every event whose type is none of these. What cannot be read back would stop every reader of
@@ -77,7 +85,7 @@ func (s *Store) enqueue(w pg.Workspace, r *request) error {
 	}
 	wr := s.writers[w.ID]
 	if wr == nil {
-		wr = &writer{store: s, workspace: w, more: make(chan struct{}, 1)}
+		wr = &writer{store: s, workspace: w, more: make(chan struct{}, 1), seen: s.seen[w.ID]}
 		s.writers[w.ID] = wr
 		s.running.Add(1)
 		go wr.run()

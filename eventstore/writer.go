@@ -47,6 +47,7 @@ type writer struct {
 	more      chan struct{} // holds one element when waiting may have grown
 	waiting   []*request    // guarded by store.mu
 	log       *state        // what this writer knows of the log; nil when it has to look
+	seen      head          // where the log ended when this process appended last; nothing where nobody wants to know
 }
 
 func (w *writer) wake() {
@@ -86,6 +87,7 @@ func (w *writer) next() []*request {
 		w.waiting = w.waiting[n:]
 		if n == 0 && (last || w.store.closed) {
 			delete(w.store.writers, w.workspace.ID)
+			w.store.seen[w.workspace.ID] = w.seen
 			w.store.mu.Unlock()
 			return nil
 		}
@@ -130,6 +132,13 @@ func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 		}
 		w.log = nil // whatever it was: look
 		outage, out := pg.OutageOf(err)
+		if back, is := errors.AsType[*WentBackError](err); is {
+			failed := w.wentBack(ctx, back)
+			if failed == nil {
+				return w.answer(batch, moved)
+			}
+			err = errors.Join(err, failed)
+		}
 		switch {
 		case errors.Is(err, errMoved), known && pg.Is(err, pg.UniqueViolation):
 		case errors.As(err, new(*ClockError)):
@@ -142,6 +151,22 @@ func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 			time.Sleep(retryPause)
 		}
 	}
+}
+
+// wentBack has another epoch of the log begin, since nobody may take what follows for what was lost. Until it has begun nothing is
+// appended, and afterwards what waited is to be decided anew.
+func (w *writer) wentBack(ctx context.Context, lost *WentBackError) error {
+	err := w.store.began(ctx, w.workspace, lost)
+	if err == nil {
+		w.seen = head{}
+	}
+	return err
+}
+
+// moved says of a request that everything it relied on may be another.
+func moved(r *request) error {
+	w := r.append.Writes[0]
+	return &MovedError{Stream: w.Stream, Expected: w.Expected}
 }
 
 // answer gives every request of a batch an error.

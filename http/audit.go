@@ -226,6 +226,6 @@ func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay)
 			}
 			return w.Flush()
 		}
-		return a.Projections.Replay(ctx, by, in.From, in.Follow, write, flush)
+		return a.Projections.Replay(ctx, by, epoch, in.From, in.Follow, write, flush)
 	})}, nil
 }

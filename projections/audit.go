@@ -64,8 +64,8 @@ const heartbeat = 5 * time.Second
 // Replay gives the records of the workspace from a position on to fn, the oldest first, in constant memory.
 // With follow it goes on as new ones are committed, until ctx ends or the actor may read the log no more: of what
 // is committed after the replay was asked for, nothing beyond a change of the roster is shown before it is
-// known that the actor still may. flush is called whenever there is nothing more for the moment.
-func (p *Projections) Replay(ctx context.Context, by Actor, from int64, follow bool, fn func(Record) error, flush func() error) error {
+// known that the actor still may. It ends when another epoch of the log begins. flush is called whenever there is nothing more for the moment.
+func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int64, follow bool, fn func(Record) error, flush func() error) error {
 	asked, err := p.Look(ctx, by.Workspace)
 	if err != nil {
 		return err
@@ -84,7 +84,10 @@ func (p *Projections) Replay(ctx context.Context, by Actor, from int64, follow b
 	}
 	for {
 		rung := p.bell.Of(by.Workspace)
-		next, err := p.store.Each(ctx, by.Workspace, from, show)
+		next, err := p.store.EachOf(ctx, by.Workspace, epoch, from, show)
+		if follow && errors.Is(err, eventstore.ErrOtherEpoch) {
+			return flush() // whoever goes on from here is told so
+		}
 		moved := errors.Is(err, errRoster)
 		if moved {
 			next++ // it was shown

@@ -41,8 +41,19 @@ func On(db *pg.DB, log *slog.Logger, bound time.Duration) (*Base, error) {
 	}
 	b.Tenancy.Log, b.Tenancy.Shape, b.Tenancy.Views = log, projections.Shape, migrations.Analytics
 	b.Store = eventstore.New(db, b.Bell).Accept(domain.Types()...)
+	b.Store.OnBack(b.wentBack)
 	b.Projections = projections.New(db, b.Store, b.Bell, bound)
 	return b, nil
+}
+
+// wentBack is called when the log of a workspace lacks what this process has committed to it.
+func (b *Base) wentBack(ctx context.Context, w pg.Workspace, lost *eventstore.WentBackError) error {
+	err := commands.WentBack(ctx, b.DB, b.Store, w, lost)
+	if err == nil {
+		b.Log.ErrorContext(ctx, "the log of a workspace went back, and another epoch of it has begun: docs/operations.md says what to look at after a failover",
+			"workspace", w.ID, "had", lost.Had, "has", lost.Has, "epoch", lost.Epoch)
+	}
+	return err
 }
 
 // Close ends appends first, then the pool.

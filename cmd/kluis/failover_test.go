@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -238,4 +240,84 @@ func TestFailover(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An asynchronous standby that lacks what was committed last becomes the primary: the next command notices, whatever it is, and
+// another epoch of the log begins. Who follows the log is told, and what is appended afterwards goes on from what there is.
+func TestFailoverThatLosesTheEnd(t *testing.T) {
+	t.Parallel()
+	p := newServers(t, false)
+	h := p.home(t)
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	kept := ann.task(t, "kept")
+	until(t, "the standby has all", func() bool {
+		return query(t, p.primary, `select bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication`) == "true"
+	})
+	query(t, p.standby, `alter system set primary_conninfo = ''`)
+	query(t, p.standby, `select pg_reload_conf()`)
+	until(t, "the standby is cut off", func() bool { return query(t, p.primary, `select count(*) from pg_stat_replication`) == "0" })
+	lost := ann.task(t, "lost")
+	followed := follow(t, ann)
+	until(t, "the follower has what will be lost", func() bool { return strings.Contains(followed.text(), `"title":"lost"`) })
+	p.kill(t)
+	p.promote(t)
+	ann.want(t, http.StatusOK, "GET", "/api/tasks/"+kept, "")
+	ann.want(t, http.StatusNotFound, "GET", "/api/tasks/"+lost, "")
+	again := ann.task(t, "again")
+	until(t, "the follower's answer ends", followed.over)
+	if strings.Contains(followed.text(), `"title":"again"`) {
+		t.Errorf("the follower was shown what followed something else: %s", followed.text())
+	}
+	if r := ann.want(t, http.StatusConflict, "GET", "/api/audit/replay?epoch=1&from=4", ""); !strings.Contains(string(r.body), "log_restored") {
+		t.Errorf("%s", r.body)
+	}
+	ann.want(t, http.StatusOK, "GET", "/api/tasks/"+again, "")
+	ann.want(t, http.StatusOK, "GET", "/api/audit/checkpoint", "")
+	if titles := h.titles(t, "acme"); titles["kept"] != 1 || titles["again"] != 1 || titles["lost"] != 0 {
+		t.Errorf("%v", titles)
+	}
+	if replayed := h.must(t, "replay", "acme"); strings.Count(replayed, `"type":"workspace.restored"`) != 1 {
+		t.Errorf("not one epoch has begun:\n%s", replayed)
+	}
+	if !strings.Contains(s.log.String(), "the log of a workspace went back") {
+		t.Error("the log of the server does not say so")
+	}
+}
+
+// followed is a replay that goes on.
+type followed struct {
+	safeBuffer
+	ended chan struct{}
+}
+
+func (f *followed) text() string { return f.String() }
+
+func (f *followed) over() bool {
+	select {
+	case <-f.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func follow(t *testing.T, c *client) *followed {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+"/api/audit/replay?follow=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	response, err := c.http.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &followed{ended: make(chan struct{})}
+	go func() {
+		defer close(f.ended)
+		defer response.Body.Close()
+		_, _ = io.Copy(f, response.Body) // it ends with the answer, or the test
+	}()
+	return f
 }
