@@ -79,6 +79,9 @@ func newSite(t testing.TB) *site {
 		}
 		return mail.Migrate(context.Background(), db)
 	})
+	if os.Getenv("KLUIS_TEST_BOUNCER") != "" { // everything through PgBouncer in transaction mode
+		url = pgtest.Bouncer(t, url, 20)
+	}
 	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), blobs: t.TempDir(), kept: &checkpoint.Kept{Stores: []blob.Store{must(blob.Open(context.Background(), "file://"+t.TempDir()))}}}
 	if err := keyring.Create(s.keyFile); err != nil {
 		t.Fatal(err)
