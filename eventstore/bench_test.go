@@ -19,13 +19,15 @@ import (
 
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
 // BenchmarkAppend compares appends with the rate of plain one-row-per-commit inserts, without any order or
 // check, through as many connections on the same server, in the same run: the two take turns, and the ratio is
 // the median of the rounds. Each append is a command as the program sends it: one event on a stream of its
 // own, and a guard on the roster. Over many workspaces each append is of one chosen at random: evenly, or as Zipf has it, so that
-// a few have most of them. KLUIS_BENCH_WORKSPACES is how many there are at most, 1000 unless set.
+// a few have most of them. go-us and pg-us are the processor time of one, and of one plain insert: what a loaded machine disturbs
+// least. KLUIS_BENCH_WORKSPACES is how many there are at most, 1000 unless set.
 func BenchmarkAppend(b *testing.B) {
 	f := newFixture(b)
 	db, err := pg.Open(context.Background(), f.url, benchConns)
@@ -62,7 +64,7 @@ func BenchmarkAppend(b *testing.B) {
 				return err
 			}
 			for b.Loop() {
-				ratio, ours, theirs := compare(b, c.writers, append, plain)
+				ratio, ours, theirs := compareCPU(b, f.url, c.writers, append, plain)
 				b.ReportMetric(ours, "appends/s")
 				b.ReportMetric(theirs, "inserts/s")
 				b.ReportMetric(ratio, "x")
@@ -137,15 +139,45 @@ func plainTable(b *testing.B, f *fixture) func(int) error {
 // compare lets a and b take turns, and gives the median ratio of their rates, and their median rates.
 func compare(t testing.TB, writers int, a, b func(writer int) error) (ratio, rateA, rateB float64) {
 	t.Helper()
+	return compareBy(t, func(do func(int) error, turn time.Duration) float64 { return rate(t, writers, turn, do) }, a, b)
+}
+
+// compareCPU is compare, and reports the processor time of each as well, in microseconds for one: of this process, and of Postgres.
+func compareCPU(b *testing.B, url string, writers int, ours, theirs func(writer int) error) (ratio, rateOurs, rateTheirs float64) {
+	b.Helper()
+	var of [2]struct{ n, self, postgres float64 }
+	i := 0
+	defer func() {
+		for i, name := range []string{"", "plain-"} {
+			b.ReportMetric(of[i].self/of[i].n, name+"go-us")
+			b.ReportMetric(of[i].postgres/of[i].n, name+"pg-us")
+		}
+	}()
+	return compareBy(b, func(do func(int) error, turn time.Duration) float64 {
+		spent := &of[i%2]
+		i++
+		self, postgres := pgtest.CPU(b, url)
+		start := time.Now()
+		rate := rate(b, writers, turn, do)
+		spent.n += rate * time.Since(start).Seconds()
+		selfAfter, postgresAfter := pgtest.CPU(b, url)
+		spent.self += float64((selfAfter - self).Microseconds())
+		spent.postgres += float64((postgresAfter - postgres).Microseconds())
+		return rate
+	}, ours, theirs)
+}
+
+func compareBy(t testing.TB, rate func(do func(int) error, turn time.Duration) float64, a, b func(writer int) error) (ratio, rateA, rateB float64) {
+	t.Helper()
 	turn := 2 * time.Second
 	if text := os.Getenv("KLUIS_BENCH_TURN"); text != "" {
 		turn, _ = time.ParseDuration(text)
 	}
-	rate(t, writers, turn/2, a) // warm
-	rate(t, writers, turn/2, b)
+	rate(a, turn/2) // warm
+	rate(b, turn/2)
 	var ratios, as, bs []float64
 	for range 3 {
-		x, y := rate(t, writers, turn, a), rate(t, writers, turn, b)
+		x, y := rate(a, turn), rate(b, turn)
 		ratios, as, bs = append(ratios, x/y), append(as, x), append(bs, y)
 	}
 	return median(ratios), median(as), median(bs)

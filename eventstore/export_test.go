@@ -54,8 +54,8 @@ func Look(ctx context.Context, conn *pgx.Conn) (Cost, error) {
 
 // AppendWithin appends as a writer with other patience does: until ctx ends.
 func (s *Store) AppendWithin(ctx context.Context, w pg.Workspace, a Append) error {
-	r := &request{append: a, ids: a.newIDs(), done: make(chan struct{})}
+	r := &request{append: a, ids: a.newIDs(), turn: make(chan turn, 1)}
 	(&writer{store: s, workspace: w}).writeWithin(ctx, []*request{r})
-	<-r.done
+	<-r.turn
 	return r.err
 }

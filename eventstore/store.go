@@ -3,7 +3,9 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -21,7 +23,7 @@ type Store struct {
 	seen    map[uuid.UUID]head    // where the logs ended when this process appended last, of those without a writer
 	writers map[uuid.UUID]*writer // of the workspaces that are being written to
 	closed  bool
-	running sync.WaitGroup
+	running sync.WaitGroup // appends that were taken on
 }
 
 // New makes a store on db. Appends ring bell once they are committed.
@@ -49,9 +51,6 @@ func (s *Store) Accept(types ...string) *Store {
 func (s *Store) Close() {
 	s.mu.Lock()
 	s.closed = true
-	for _, w := range s.writers {
-		w.wake()
-	}
 	s.mu.Unlock()
 	s.running.Wait()
 }
@@ -69,33 +68,45 @@ func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, 
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, err
 	}
-	r := &request{append: a, ids: a.newIDs(), done: make(chan struct{})}
-	if err := s.enqueue(w, r); err != nil {
+	r := &request{append: a, ids: a.newIDs(), turn: make(chan turn, 1)}
+	wr, first, err := s.enqueue(w, r)
+	if err != nil {
 		return Receipt{}, err
 	}
-	<-r.done
+	defer s.running.Done()
+	if first {
+		wr.lead()
+	} else if <-r.turn == answered {
+		return r.receipt, r.err
+	} else {
+		runtime.Gosched() // those whom the last leader answered may have more: let them come along
+		wr.lead()
+	}
+	<-r.turn // it was among those that it stored
 	return r.receipt, r.err
 }
 
-func (s *Store) enqueue(w pg.Workspace, r *request) error {
+// enqueue gives a request to the writer of its workspace, and tells whether it is the one that leads.
+func (s *Store) enqueue(w pg.Workspace, r *request) (wr *writer, first bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return fmt.Errorf("the event store is closed")
+		return nil, false, fmt.Errorf("the event store is closed")
 	}
-	wr := s.writers[w.ID]
+	wr = s.writers[w.ID]
 	if wr == nil {
-		wr = &writer{store: s, workspace: w, more: make(chan struct{}, 1), seen: s.seen[w.ID]}
+		wr = &writer{store: s, workspace: w, seen: s.seen[w.ID]}
+		wr.idle = time.AfterFunc(linger, wr.leave)
 		s.writers[w.ID] = wr
-		s.running.Add(1)
-		go wr.run()
 	}
 	if len(wr.waiting) >= maxWaiting {
-		return &BusyError{Waiting: len(wr.waiting)}
+		return nil, false, &BusyError{Waiting: len(wr.waiting)}
 	}
+	s.running.Add(1)
 	wr.waiting = append(wr.waiting, r)
-	wr.wake()
-	return nil
+	first = !wr.led
+	wr.led = true
+	return wr, first, nil
 }
 
 // check refuses what a caller must never ask for.

@@ -3,7 +3,6 @@ package eventstore
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,89 +14,87 @@ import (
 const (
 	maxBatch   = 512              // commands in one transaction
 	maxWeight  = 8 << 20          // bytes of events in one transaction
-	linger     = 5 * time.Second  // how long a writer waits for more before it ends
+	linger     = 5 * time.Second  // how long a writer is kept that nobody needs
 	patience   = 20 * time.Second // for one transaction, and for finding out what became of a lost one
 	retryPause = 50 * time.Millisecond
 )
 
-// request is an append on its way. Its owner is Append until it is queued, then the writer, and Append
-// again once done is closed.
+// request is an append on its way. Its owner is Append until it is queued, then the writer's leader, and Append again once it is
+// answered.
 type request struct {
 	append  Append
 	ids     []uuid.UUID // of the events, in order
 	tried   int64       // the position that its first event was sent with, 0 if it never was
 	receipt Receipt
 	err     error
-	done    chan struct{}
+	turn    chan turn // holds one element
 }
+
+// turn says what an Append that waits does next.
+type turn bool
+
+const (
+	lead     turn = true
+	answered turn = false
+)
 
 func (r *request) finish(receipt Receipt, err error) {
 	if err == nil && !receipt.Repeated {
 		telemetry.Appended.Add(float64(len(receipt.Records)))
 	}
 	r.receipt, r.err = receipt, err
-	close(r.done)
+	r.turn <- answered
 }
 
-// writer is the one goroutine of this process that appends to a workspace, while there is something to
-// append. Other processes have theirs: the database keeps them in order, the goroutine makes one fast.
+// writer appends to a workspace, while there is something to append. Other processes have theirs: the database keeps
+// them in order, the writer makes one fast.
+//
+//  1. The first Append that comes leads: it stores what waits, its own among that.
+//  2. Those that come meanwhile wait.
+//  3. When the leader has answered what it stored, the first of those that wait leads.
+//
+// So there is no goroutine between an Append and the database.
 type writer struct {
 	store     *Store
 	workspace pg.Workspace
-	more      chan struct{} // holds one element when waiting may have grown
-	waiting   []*request    // guarded by store.mu
-	log       *state        // what this writer knows of the log; nil when it has to look
-	seen      head          // where the log ended when this process appended last; nothing where nobody wants to know
+	led       bool        // guarded by store.mu, as is waiting
+	waiting   []*request  // the first is to lead when nobody does
+	idle      *time.Timer // ends the writer
+	log       *state      // the leader's: what this writer knows of the log; nil when it has to look
+	seen      head        // where the log ended when this process appended last; nothing where nobody wants to know
 }
 
-func (w *writer) wake() {
-	select {
-	case w.more <- struct{}{}:
-	default:
+// lead stores what waits, and has another lead when more has come.
+func (w *writer) lead() {
+	batch := w.take()
+	telemetry.BatchAppends.Observe(float64(len(batch)))
+	w.store.bell.Ring(w.workspace, w.write(batch))
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if w.led = len(w.waiting) > 0; w.led {
+		w.waiting[0].turn <- lead
+	} else {
+		w.idle.Reset(linger)
 	}
 }
 
-func (w *writer) run() {
-	defer w.store.running.Done()
-	for {
-		batch := w.next()
-		if batch == nil {
-			return
-		}
-		telemetry.BatchAppends.Observe(float64(len(batch)))
-		w.store.bell.Ring(w.workspace, w.write(batch))
-	}
+// take takes what waits: the leader's own append is the first.
+func (w *writer) take() []*request {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	n := batchSize(w.waiting)
+	batch := w.waiting[:n:n]
+	w.waiting = w.waiting[n:]
+	return batch
 }
 
-// next takes what is waiting; nil when nothing came for a while and the writer has left the list.
-func (w *writer) next() []*request {
-	idle := time.NewTimer(linger)
-	defer idle.Stop()
-	for {
-		last := false
-		select {
-		case <-w.more:
-		case <-idle.C:
-			last = true
-		}
-		runtime.Gosched() // those whom the last batch answered may have more: let them come along
-		w.store.mu.Lock()
-		n := batchSize(w.waiting)
-		batch := w.waiting[:n:n]
-		w.waiting = w.waiting[n:]
-		if n == 0 && (last || w.store.closed) {
-			delete(w.store.writers, w.workspace.ID)
-			w.store.seen[w.workspace.ID] = w.seen
-			w.store.mu.Unlock()
-			return nil
-		}
-		if len(w.waiting) > 0 {
-			w.wake()
-		}
-		w.store.mu.Unlock()
-		if n > 0 {
-			return batch
-		}
+// leave ends the writer when nobody needs it.
+func (w *writer) leave() {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if !w.led {
+		delete(w.store.writers, w.workspace.ID)
+		w.store.seen[w.workspace.ID] = w.seen
 	}
 }
 

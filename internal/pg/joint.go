@@ -84,12 +84,12 @@ func (l *lane) together(ctx context.Context, p *part) error {
 		if lead = o.lead; !lead {
 			return o.err
 		}
+		runtime.Gosched() // those whom the last transaction answered may have more: let them come along
 	}
 }
 
 // lead does what is waiting, and has another lead when more has come.
 func (l *lane) lead(ctx context.Context) {
-	runtime.Gosched() // those whom the last transaction answered may have more: let them come along
 	l.mu.Lock()
 	n := min(len(l.waiting), mostParts)
 	parts := slices.Clone(l.waiting[:n])
