@@ -167,7 +167,7 @@ func (c *Commands) mailTo(ctx context.Context, w pg.Workspace, a projections.Acc
 	if err != nil {
 		return mail.Message{}, err
 	}
-	message := mail.Message{Template: template, To: person.Email, Language: a.Language, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name, "URL": c.PublicURL}}
+	message := mail.Message{Of: mail.Recipient{Workspace: w.ID, Member: a.ID}, Template: template, To: person.Email, Language: a.Language, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name, "URL": c.PublicURL}}
 	maps.Copy(message.Values, values)
 	return message, nil
 }

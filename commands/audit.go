@@ -66,6 +66,9 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 	a := Audit{People: map[uuid.UUID]Who{}, Things: known.Things}
 	for _, m := range members {
 		who := Who{ID: m.ID, Name: names[m.ID].FullName, Status: m.Status}
+		if m.ErasedAt != nil {
+			delete(keys, m.ID) // which may still be open here
+		}
 		if _, there := keys[m.ID]; !there {
 			who.Status = Erased
 		}
@@ -73,6 +76,9 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 		a.Things[m.ID] = projections.Thing{Noun: "member", ID: m.ID, Title: who.Name}
 	}
 	for i, r := range records {
+		if known.Members[metaSubject(r)].ErasedAt != nil {
+			origins[i] = Origin{}
+		}
 		e := Entry{Record: r, Origin: origins[i], About: projections.ThingOf(r), Before: known.Before[r.Position]}
 		if thing, there := a.Things[e.About.ID]; there {
 			e.About = thing

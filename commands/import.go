@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -19,6 +18,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/imports"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -61,7 +61,8 @@ type importer struct {
 	Importing
 	c    *Commands
 	in   pg.Workspace
-	base Request // guarded by mu: its actor is read anew
+	own  vault.Key // the workspace's
+	base Request   // guarded by mu: its actor is read anew
 
 	people, projects, tags map[string]uuid.UUID
 	tasks, comments        map[string]*made
@@ -96,6 +97,10 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 	i.base = Request{By: by, Origin: from, renew: func(ctx context.Context, by projections.Actor) (*projections.Actor, error) {
 		return c.Projections.Standing(ctx, by)
 	}}
+	var err error
+	if i.own, err = c.Vault.Key(ctx, by.Workspace, by.Workspace.ID); err != nil {
+		return i.counts, err
+	}
 	if err := i.refresh(ctx); err != nil {
 		return i.counts, err
 	}
@@ -105,7 +110,7 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 	underWay, ended := context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	telling.Go(func() { i.tellAgain(underWay) })
-	err := i.run(ctx)
+	err = i.run(ctx)
 	ended()
 	telling.Wait()
 	i.tell()
@@ -239,13 +244,13 @@ func (i *importer) request(a imports.Action, by uuid.UUID) Request {
 	r := i.base
 	i.mu.Unlock()
 	r.Original = &domain.Original{At: a.At.UTC().Truncate(time.Microsecond), By: by}
-	r.Once = i.keyOf(a)
+	r.Once = i.keyOf(a, by)
 	return r
 }
 
 // keyOf names an action for ever: a task and a comment by what they are called over there, whatever else the line says by then, and
-// anything else by all that it says.
-func (i *importer) keyOf(a imports.Action) *Once {
+// anything else by all that it says, and by the member who did it.
+func (i *importer) keyOf(a imports.Action, by uuid.UUID) *Once {
 	switch a.Do {
 	case imports.CreateTask:
 		return i.key(string(a.Do), a.Task)
@@ -257,13 +262,13 @@ func (i *importer) keyOf(a imports.Action) *Once {
 	if a.Body != nil {
 		body = *a.Body
 	}
-	return i.key(string(a.Do), a.Task, a.ID, said, a.By.Code, a.Status, strconv.Itoa(a.Minutes), a.Activity, body)
+	return i.key(string(a.Do), a.Task, a.ID, said, by.String(), a.Status, strconv.Itoa(a.Minutes), a.Activity, body)
 }
 
-// key names something of the source for ever.
+// key names something of the source for ever. It is a keyed hash: a plain one of somebody's address could be tried out.
 func (i *importer) key(kind string, parts ...string) *Once {
 	text := strings.Join(append([]string{"import", i.in.ID.String(), i.Source, kind}, parts...), "\x00")
-	return &Once{Key: sha256.Sum256([]byte(text)), Kept: true}
+	return &Once{Key: [32]byte(i.own.MAC("import", text)), Kept: true}
 }
 
 // patiently waits for a database that is away.

@@ -64,7 +64,7 @@ func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	if !stored {
 		return nil
 	}
-	return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "invitation_code", To: address, Language: m.Language,
+	return c.Outbox.Enqueue(ctx, tx, mail.Message{Of: mail.Recipient{Workspace: w.ID, Member: m.MemberID}, Template: "invitation_code", To: address, Language: m.Language,
 		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})
 }
 

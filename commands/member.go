@@ -323,7 +323,7 @@ func (c *Commands) OpenMembers(ctx context.Context, w pg.Workspace, members []do
 	people := make(map[uuid.UUID]Person, len(members))
 	for _, m := range members {
 		key, there := keys[m.ID]
-		if !there {
+		if !there || m.ErasedAt != nil {
 			continue
 		}
 		person, err := openPerson(key, m)

@@ -29,18 +29,19 @@ var Languages = []string{English, "fr", "nl"}
 
 // Member is a person's account inside one workspace.
 type Member struct {
-	ID              uuid.UUID `json:"id"`
-	Email           Personal  `json:"email"`
-	FullName        Personal  `json:"full_name"`
-	Role            string    `json:"role"` // a built-in's name, or the id of an own one
-	Status          string    `json:"status"`
-	Language        string    `json:"language"`          // one of Languages
-	TwoFactor       bool      `json:"two_factor"`        // logging in takes a code
-	HourlyRateCents *int      `json:"hourly_rate_cents"` // of EUR: before that of a project, and of the workspace
-	CreatedAt       time.Time `json:"created_at"`
-	UpdatedAt       time.Time `json:"updated_at"`
-	Version         int       `json:"version"` // of the roster, when the member last changed
-	Position        int64     `json:"position"`
+	ID              uuid.UUID  `json:"id"`
+	Email           Personal   `json:"email"`
+	FullName        Personal   `json:"full_name"`
+	Role            string     `json:"role"` // a built-in's name, or the id of an own one
+	Status          string     `json:"status"`
+	Language        string     `json:"language"`          // one of Languages
+	TwoFactor       bool       `json:"two_factor"`        // logging in takes a code
+	HourlyRateCents *int       `json:"hourly_rate_cents"` // of EUR: before that of a project, and of the workspace
+	ErasedAt        *time.Time `json:"erased_at"`         // since then nobody can read who it was
+	CreatedAt       time.Time  `json:"created_at"`
+	UpdatedAt       time.Time  `json:"updated_at"`
+	Version         int        `json:"version"` // of the roster, when the member last changed
+	Position        int64      `json:"position"`
 }
 
 // The events of the roster.
@@ -94,6 +95,10 @@ type (
 	MemberRemoved struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
+	// MemberErased ends a membership, and destroys the key of everything personal that was ever written of it.
+	MemberErased struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
 )
 
 // Member gives the member that an event of the roster is about.
@@ -108,6 +113,7 @@ func (e MemberRateChanged) Member() uuid.UUID     { return e.MemberID }
 func (e MemberDeactivated) Member() uuid.UUID     { return e.MemberID }
 func (e MemberReactivated) Member() uuid.UUID     { return e.MemberID }
 func (e MemberRemoved) Member() uuid.UUID         { return e.MemberID }
+func (e MemberErased) Member() uuid.UUID          { return e.MemberID }
 
 func init() {
 	register[MemberAdded]("member.added")
@@ -121,6 +127,7 @@ func init() {
 	register[MemberDeactivated]("member.deactivated")
 	register[MemberReactivated]("member.reactivated")
 	register[MemberRemoved]("member.removed")
+	register[MemberErased]("member.erased")
 }
 
 // MemberOf gives the member that a record of the roster changes.
@@ -159,6 +166,8 @@ func (m *Member) Apply(r Record) {
 		m.Status = Deactivated
 	case MemberRemoved:
 		m.Status = Removed
+	case MemberErased:
+		*m = Member{ID: m.ID, Role: m.Role, Status: Removed, Language: English, CreatedAt: m.CreatedAt, ErasedAt: &r.At}
 	}
 	m.UpdatedAt, m.Version, m.Position = r.At, r.Version, r.Position
 }
@@ -251,6 +260,18 @@ func (m Member) Remove(otherAdmins int) ([]Event, error) {
 		return nil, err
 	}
 	return []Event{MemberRemoved{MemberID: m.ID}}, nil
+}
+
+// Erase makes somebody unknown whom a member was: one who is here, who was invited, who left, or a placeholder. What they did stays.
+// otherAdmins as for ChangeRole.
+func (m Member) Erase(otherAdmins int) ([]Event, error) {
+	if m.ErasedAt != nil {
+		return nil, nil
+	}
+	if err := m.mayStepDown(otherAdmins); err != nil {
+		return nil, err
+	}
+	return []Event{MemberErased{MemberID: m.ID}}, nil
 }
 
 // mayStepDown holds promise 5: a workspace always has an active admin. Invited and deactivated admins do not count, nor

@@ -15,16 +15,17 @@ import (
 
 type (
 	memberBody struct {
-		ID              uuid.UUID `json:"id"`
-		Email           *string   `json:"email" doc:"null when the person was erased, or is a placeholder."`
-		FullName        *string   `json:"full_name" doc:"null when the person was erased."`
-		Role            string    `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one."`
-		Status          string    `json:"status" enum:"invited,active,deactivated,removed,placeholder" doc:"placeholder: a person of an imported history, without an account."`
-		HourlyRateCents *int      `json:"hourly_rate_cents" doc:"EUR cents. null also for a caller who may not change the member, and is somebody else."`
-		Language        string    `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
-		CreatedAt       time.Time `json:"created_at"`
-		UpdatedAt       time.Time `json:"updated_at"`
-		Version         int       `json:"version" doc:"Of the roster, when this member last changed."`
+		ID              uuid.UUID  `json:"id"`
+		Email           *string    `json:"email" doc:"null when the person was erased, or is a placeholder."`
+		FullName        *string    `json:"full_name" doc:"null when the person was erased."`
+		Role            string     `json:"role" example:"member" doc:"The name of a built-in role, or the id of an own one."`
+		Status          string     `json:"status" enum:"invited,active,deactivated,removed,placeholder" doc:"placeholder: a person of an imported history, without an account."`
+		HourlyRateCents *int       `json:"hourly_rate_cents" doc:"EUR cents. null also for a caller who may not change the member, and is somebody else."`
+		ErasedAt        *time.Time `json:"erased_at" doc:"Since when nobody can read who it was; null of anybody else."`
+		Language        string     `json:"language" enum:"en,fr,nl" doc:"In which mails to the member are written."`
+		CreatedAt       time.Time  `json:"created_at"`
+		UpdatedAt       time.Time  `json:"updated_at"`
+		Version         int        `json:"version" doc:"Of the roster, when this member last changed."`
 	}
 	memberInvite struct {
 		Idempotent
@@ -126,6 +127,11 @@ func member(a *api) {
 		func(ctx context.Context, r commands.Request, in *memberCommand) (*written204, error) {
 			return noContent(a.Commands.RemoveMember(ctx, r, in.ID))
 		})
+	command(a, operation{Method: "POST", Path: "/api/members/{id}/erase", ID: "erase-member", Tag: "member", Status: http.StatusOK,
+		Summary: "Erase a person, for good", Access: needs(domain.DeleteMember).inSession(),
+		Description: "Ends the membership of a member, an invited person, or a placeholder, as a DELETE does, and makes whoever it was unknown, also of somebody who left before: " +
+			"the key is destroyed under which name, address, IP addresses and devices are sealed, in all events and rows. What the person did stays, as done by somebody who was erased; " +
+			"what others wrote about them is theirs. It cannot be undone, also not by restoring a backup: the ledger of erasures is outside of the database."}, a.eraseMember)
 	type change func(*commands.Commands, context.Context, commands.Request, uuid.UUID) (commands.Result[domain.Member], error)
 	for _, c := range []struct {
 		name, summary string
@@ -154,6 +160,11 @@ func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberL
 
 func (a *api) inviteMember(ctx context.Context, r commands.Request, in *memberInvite) (*memberWritten, error) {
 	done, err := a.Commands.InviteMember(ctx, r, commands.Invitation(in.Body))
+	return a.memberAnswer(ctx, r, done, err)
+}
+
+func (a *api) eraseMember(ctx context.Context, r commands.Request, in *memberCommand) (*memberWritten, error) {
+	done, err := a.Commands.EraseMember(ctx, r, in.ID)
 	return a.memberAnswer(ctx, r, done, err)
 }
 
@@ -226,7 +237,7 @@ func (a *api) showMembers(ctx context.Context, by projections.Actor, members []d
 	}
 	bodies := make([]memberBody, len(members))
 	for i, m := range members {
-		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
+		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, ErasedAt: m.ErasedAt, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
 		if seesRate(by, m.ID) {
 			bodies[i].HourlyRateCents = m.HourlyRateCents
 		}

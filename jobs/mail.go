@@ -35,7 +35,9 @@ func newMails(n Needs) (*river.Client[pgx.Tx], error) {
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
 	config.Workers = river.NewWorkers()
 	open := func(token string) ([]byte, error) { return n.Keys.Open(mailPurpose, token) }
-	if err := river.AddWorkerSafely(config.Workers, mail.NewWorker(n.Sender, open)); err != nil {
+	worker := mail.NewWorker(n.Sender, open)
+	worker.Gone = n.Commands.MailIsFutile
+	if err := river.AddWorkerSafely(config.Workers, worker); err != nil {
 		return nil, fmt.Errorf("make the mail worker: %w", err)
 	}
 	client, err := river.NewClient(riverpgxv5.New(n.DB.Pool()), config)

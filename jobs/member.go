@@ -23,6 +23,11 @@ func (j *Jobs) inviteMemberAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace,
 	return j.invitation(ctx, w, event.MemberID, j.Commands.SendInvitationAgain(ctx, tx, w, event.MemberID))
 }
 
+// eraseMember does what follows an erasure, unless the command has.
+func (j *Jobs) eraseMember(ctx context.Context, _ pgx.Tx, w pg.Workspace, event domain.MemberErased) error {
+	return j.Commands.FinishErasure(ctx, w, event.MemberID)
+}
+
 // invitation passes over what trying again would not help.
 func (j *Jobs) invitation(ctx context.Context, w pg.Workspace, member uuid.UUID, err error) error {
 	if errors.Is(err, vault.ErrErased) || errors.Is(err, mail.ErrRefused) {

@@ -18,6 +18,7 @@ import (
 var reactions = []reaction{
 	on((*Jobs).inviteMember),
 	on((*Jobs).inviteMemberAgain),
+	on((*Jobs).eraseMember),
 	onThing("import", (*Jobs).queueImport),
 }
 

@@ -17,18 +17,20 @@ var Members = newNoun(
 	Sight{Read: domain.ReadMember, Own: `member.id = $2`, Gone: `nullif(member.status <> 'removed', true)`}, Lists{})
 
 const (
-	memberColumns = `id, email, full_name, role, status, language, two_factor, hourly_rate_cents, created_at, updated_at, version, position`
+	memberColumns = `id, email, full_name, role, status, language, two_factor, hourly_rate_cents, erased_at, created_at, updated_at, version, position`
 	selectMember  = `select ` + memberColumns + ` from member where id = $1 and status <> 'removed'`
 	// ableAdmin is which members are admins who can act: where two factors are asked of admins, those who have them on.
 	ableAdmin  = `role = 'admin' and status = 'active' and (two_factor or not ` + askedRoles + ` && array['admin', 'all'])`
-	loadMember = `select ` + memberColumns + `,
+	loadMember = loadAnybody + ` and status <> 'removed'`
+	// loadAnybody is loadMember, also of who left.
+	loadAnybody = `select ` + memberColumns + `,
 			$1 = 'all' or $1 = 'own' and id = $2 as visible,
 			(select count(*) from member where ` + ableAdmin + ` and id <> $3) as other_admins,
 			` + askedRoles + ` as two_factor_roles,
 			role_name, role_grants
 		from member left join lateral (select name as role_name, grants as role_grants from role as own
 			where own.id = case when length(member.role) = 36 then member.role::uuid end) as own on true
-		where id = $3 and status <> 'removed'`
+		where id = $3`
 )
 
 // GetSelf answers with the actor's own membership, whatever the role.
@@ -65,6 +67,11 @@ func CountEnrolledAdmins(into *int) pg.Statement {
 // LoadMember is the query for a decision on a member.
 func LoadMember(into *[]MemberRow, by Actor, id uuid.UUID) pg.Statement {
 	return pg.Rows(into, loadMember, by.Scope(domain.ReadMember), by.Member, id)
+}
+
+// LoadAnybody is LoadMember, also of somebody who left, or was erased.
+func LoadAnybody(into *[]MemberRow, by Actor, id uuid.UUID) pg.Statement {
+	return pg.Rows(into, loadAnybody, by.Scope(domain.ReadMember), by.Member, id)
 }
 
 // MembersByEmail is the query for who has an address, by its keyed hash: one member at most, because

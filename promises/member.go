@@ -74,6 +74,8 @@ func (o *oracle) member(actor, subject uuid.UUID, event domain.Event) error {
 		return first(admin, when(who.status != "active", "the member is not active"))
 	case domain.MemberReactivated:
 		return first(admin, when(who.status != "deactivated", "the member is not deactivated"))
+	case domain.MemberErased:
+		return o.may(actor, domain.DeleteMember, true)
 	case domain.MemberRemoved:
 		return first(o.may(actor, domain.DeleteMember, true), when(who.status == "removed", "it is so already"))
 	}
@@ -107,6 +109,8 @@ func (r roster) apply(e domain.Event) {
 		r[e.MemberID].role = e.Role
 	case domain.MemberDeactivated:
 		r[e.MemberID].status = "deactivated"
+	case domain.MemberErased:
+		r[e.MemberID].status = "removed"
 	case domain.MemberRemoved:
 		r[e.MemberID].status = "removed"
 	}

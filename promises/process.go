@@ -38,6 +38,7 @@ type site struct {
 	url     string
 	keyFile string
 	kept    *checkpoint.Kept
+	keptIn  string // the folder of kept
 	blobs   string // the folder of the bytes of attachments
 
 	mu        sync.Mutex
@@ -82,7 +83,8 @@ func newSite(t testing.TB) *site {
 	if os.Getenv("KLUIS_TEST_BOUNCER") != "" { // everything through PgBouncer in transaction mode
 		url = pgtest.Bouncer(t, url, 20)
 	}
-	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), blobs: t.TempDir(), kept: &checkpoint.Kept{Stores: []blob.Store{must(blob.Open(context.Background(), "file://"+t.TempDir()))}}}
+	s := &site{url: url, keyFile: filepath.Join(t.TempDir(), "keys"), keptIn: t.TempDir(), blobs: t.TempDir()}
+	s.kept = &checkpoint.Kept{Stores: []blob.Store{must(blob.Open(context.Background(), "file://"+s.keptIn))}}
 	if err := keyring.Create(s.keyFile); err != nil {
 		t.Fatal(err)
 	}

@@ -219,6 +219,27 @@ func (l *Limits) Full(ctx context.Context, counters ...Counter) (full bool, err 
 	return full, nil
 }
 
+// Forget forgets all that was counted of some subjects, in a transaction of the login.
+func (l *Limits) Forget(ctx context.Context, tx pgx.Tx, subjects ...string) error {
+	if l == nil {
+		return nil
+	}
+	var names []string
+	var hashes [][]byte
+	for name := range Defaults() {
+		for _, subject := range subjects {
+			names, hashes = append(names, name), append(hashes, l.subject(Counter{Name: name, Subject: subject}))
+		}
+	}
+	for _, subject := range subjects {
+		names, hashes = append(names, known), append(hashes, l.subject(Counter{Name: known, Subject: subject}))
+	}
+	if _, err := tx.Exec(ctx, `delete from kluis.counter where (name, subject) in (select * from unnest($1::text[], $2::bytea[]))`, names, hashes); err != nil {
+		return fmt.Errorf("forget what was counted: %w", err)
+	}
+	return nil
+}
+
 // Clear makes the counters begin anew in all circles, and ends their locks, in a transaction of the login. It leaves those
 // alone that were hit after until; the zero time is never.
 func (l *Limits) Clear(ctx context.Context, tx pgx.Tx, until time.Time, counters ...Counter) error {

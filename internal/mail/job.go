@@ -15,6 +15,7 @@ import (
 // Job is one mail to send, as it is stored in River's table: the whole message is one sealed token.
 type Job struct {
 	Sealed string `json:"sealed"`
+	Recipient
 }
 
 // Kind is the name of the job in the table.
@@ -50,7 +51,7 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 	if err != nil {
 		return fmt.Errorf("enqueue mail: seal: %w", err)
 	}
-	if _, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed}, &river.InsertOpts{MaxAttempts: maxAttempts}); err != nil {
+	if _, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed, Recipient: m.Of}, &river.InsertOpts{MaxAttempts: maxAttempts}); err != nil {
 		return fmt.Errorf("enqueue mail: %w", err)
 	}
 	return nil
@@ -61,6 +62,9 @@ type Worker struct {
 	river.WorkerDefaults[Job]
 	sender *Sender
 	open   func(string) ([]byte, error)
+
+	// Gone tells whether somebody was erased, and empties the job then; nil: nobody ever is.
+	Gone func(ctx context.Context, job int64, to Recipient) (bool, error)
 }
 
 // NewWorker makes the worker for jobs of kind "mail". open is the opposite of the outbox's seal.
@@ -96,6 +100,15 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 			panic(fmt.Sprintf("mail: %T", v)) // River stores the value, which may hold anything; the trace stays
 		}
 	}()
+	if w.Gone != nil && job.Args.Member != uuid.Nil {
+		gone, err := w.Gone(ctx, job.ID, job.Args.Recipient)
+		if err != nil {
+			return errors.New("it cannot be told whether the recipient was erased")
+		}
+		if gone {
+			return river.JobCancel(errors.New("the recipient was erased"))
+		}
+	}
 	m, err := w.message(job)
 	if err != nil {
 		return w.giveUp(ctx, job, "unknown", err)

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/google/uuid"
 	"golang.org/x/net/idna"
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
@@ -25,6 +26,9 @@ type Message struct {
 	// and this is how the second copy can be recognised. At most 64 letters, digits and hyphens. [Outbox.Enqueue] chooses one when
 	// it is empty.
 	ID string `json:"id"`
+	// Of says to which member of which workspace it goes, in clear; the zero Recipient to somebody who is none. A mail to somebody who was
+	// erased meanwhile is not sent.
+	Of Recipient `json:"-"`
 	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed" or
 	// "locked".
 	Template string `json:"template"`
@@ -47,6 +51,12 @@ type Message struct {
 	// Values are one line of at most 200 characters: line breaks and other control characters become a space, what turns the
 	// direction of the text is dropped, and the rest is cut off.
 	Values map[string]string `json:"values"`
+}
+
+// Recipient is a member to whom a mail goes.
+type Recipient struct {
+	Workspace uuid.UUID `json:"workspace,omitzero"`
+	Member    uuid.UUID `json:"member,omitzero"`
 }
 
 // A kind is what the program knows of a template. The words are in texts/.

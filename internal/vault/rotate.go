@@ -147,7 +147,7 @@ var (
 	}, {
 		name: Places[2], first: "0",
 		page: `select id::text, args ->> 'sealed' as sealed from kluis_jobs.river_job
-			where kind = 'mail' and id > $1::text::bigint order by river_job.id limit $2`,
+			where kind = 'mail' and args ? 'sealed' and id > $1::text::bigint order by river_job.id limit $2`,
 		rewrap: `update kluis_jobs.river_job set args = jsonb_set(args, '{sealed}', to_jsonb(new.sealed))
 			from unnest($1::text[], $2::text[], $3::text[]) as new (id, was, sealed)
 			where river_job.id = new.id::bigint and args ->> 'sealed' = new.was`,

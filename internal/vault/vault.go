@@ -59,6 +59,25 @@ func (v *Vault) NewKey(w pg.Workspace, id uuid.UUID) (Key, pg.Statement, error) 
 	return Key{workspace: w, subject: id, key: key}, insert, nil
 }
 
+// Destroy destroys the data key of a member, once the statement has run, which it does behind the event that erases the member: else
+// Postgres leaves the key. Forget follows.
+func Destroy(member uuid.UUID) pg.Statement {
+	return pg.Exec(`delete from data_key where subject = $1`, member)
+}
+
+// Forget forgets an open key. Other processes do within a minute.
+func (v *Vault) Forget(w pg.Workspace, id uuid.UUID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.open, subject{w.ID, id})
+}
+
+// There looks whether a subject has a data key at this moment, whatever is remembered.
+func (v *Vault) There(ctx context.Context, w pg.Workspace, id uuid.UUID) (there bool, err error) {
+	err = v.db.Read(ctx, w, pg.Exec(`select exists (select from data_key where subject = $1)`, id).Scan(&there))
+	return there, err
+}
+
 // Key opens the data key of one subject.
 func (v *Vault) Key(ctx context.Context, w pg.Workspace, id uuid.UUID) (Key, error) {
 	keys, err := v.Keys(ctx, w, []uuid.UUID{id})

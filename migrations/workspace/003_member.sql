@@ -8,6 +8,7 @@ create table member (
     language   text not null, -- of mails
     two_factor boolean not null, -- what codes are compared with is in a table of its own
     hourly_rate_cents bigint,
+    erased_at  timestamptz, -- since then nobody can read who it was
     created_at timestamptz not null,
     updated_at timestamptz not null,
     version    integer not null,
