@@ -31,7 +31,7 @@ var dataOfPeople = []Category{
 		Retention: "name and address until the member is erased, or the workspace; what happened to the account " + asTheLog,
 		Measures:  []string{bySealing, "an address is found by a keyed hash, which no event holds"},
 		Places: []Place{
-			table("member", "id email full_name role status language two_factor hourly_rate_cents created_at updated_at version position").about("id").sealed("email full_name").ends(Ended),
+			table("member", "id email full_name role status language two_factor hourly_rate_cents erased_at created_at updated_at version position").about("id").sealed("email full_name").ends(Ended),
 			table("member_email", "member_id hash").about("member_id").secret("hash").ends(Deleted),
 			event("member.added", "member_id email full_name role language").about("member_id").sealed("email full_name").ends(Ended),
 			event("member.invited", "member_id email full_name role language").about("member_id").sealed("email full_name").ends(Ended),
@@ -44,6 +44,7 @@ var dataOfPeople = []Category{
 			event("member.deactivated", "member_id").about("member_id"),
 			event("member.reactivated", "member_id").about("member_id"),
 			event("member.removed", "member_id").about("member_id"),
+			event("member.erased", "member_id").about("member_id"),
 		},
 	},
 	{
@@ -125,7 +126,7 @@ var dataOfPeople = []Category{
 		Retention:  "until it is sent, then one hour; a mail that cannot be sent for a day at most",
 		Measures:   []string{"encrypted at rest under keys outside the database while it waits", "no text that members wrote is in it"},
 		Places: []Place{
-			job("mail", "sealed").sealed("sealed").secret("sealed").ends(Expires),
+			job("mail", "sealed workspace member").about("member").sealed("sealed").secret("sealed").within("workspace").ends(Deleted),
 			mailed("signup_code", "To Name Workspace Code Minutes URL"),
 			mailed("invitation_code", "To Name Workspace Inviter Slug Code Days URL"),
 			mailed("reset_code", "To Name Workspace Code Minutes URL"),

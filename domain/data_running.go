@@ -41,6 +41,7 @@ var dataOfRunning = []Category{
 			table("head", "single position last at epoch pruned"),
 			table("tree", "single size"),
 			table("tile", "id hashes"),
+			files("the ledger of erasures, beside the checkpoints"),
 			files("checkpoints outside the database (KLUIS_DATA/checkpoints, KLUIS_CHECKPOINTS)"),
 		},
 	},

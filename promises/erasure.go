@@ -14,7 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/domain"
 )
 
 // found is where a text is.
@@ -113,20 +113,24 @@ func (c *client) ledgered(t tester) bool {
 	return must(c.site.kept.Erasure(context.Background(), c.workspace.ID, c.id)) != nil
 }
 
-// rowsOf counts the rows of the workspace's tables that are of a member, by the tables' columns.
-func (c *client) rowsOf(t tester, columns map[string]string) map[string]int {
+// rowsOf counts the rows about a member that the registry of data says are deleted with the member.
+func (c *client) rowsOf(t tester) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
-	for table, column := range columns {
-		var n int
-		err := c.db.Own(context.Background(), c.workspace.Schema(), func(tx pgx.Tx) error {
-			return tx.QueryRow(context.Background(), fmt.Sprintf(`select count(*) from %s where %s = $1`, table, column), c.id).Scan(&n)
-		})
-		if err != nil && !pg.Is(err, pg.UndefinedTable) {
-			t.Fatal(err)
+	for _, place := range domain.Places(domain.InWorkspace) {
+		if place.Ending != domain.Deleted {
+			continue
 		}
-		if n > 0 {
-			counts[table] = n
+		for _, column := range place.About {
+			var n int
+			if err := c.db.Own(context.Background(), c.workspace.Schema(), func(tx pgx.Tx) error {
+				return tx.QueryRow(context.Background(), fmt.Sprintf(`select count(*) from %s where %s = $1`, place.Name, column), c.id).Scan(&n)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if n > 0 {
+				counts[place.Name] += n
+			}
 		}
 	}
 	return counts

@@ -214,7 +214,7 @@ func TestKeyOnEveryCommand(t *testing.T) {
 			continue
 		}
 		x := shared
-		if op.method == "DELETE" || op.id == "merge-tag" { // the thing is gone then
+		if op.method == "DELETE" || op.id == "merge-tag" || op.id == "erase-member" { // the thing is gone then
 			x = p[0].newTenant(t)
 		}
 		ids, key := x.ids(t, op), "Idempotency-Key: "+op.id
