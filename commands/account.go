@@ -28,8 +28,8 @@ import (
 // counted under its name does not depend on that: so it is limited and locked just like one that is there.
 type named struct{ slug, email string }
 
-// name brings a name, as somebody typed it, into the form in which it is compared. What is no e-mail address becomes one
-// that nobody has.
+// name brings a name, as somebody typed it, into the form in which it is compared. A text that is no e-mail address becomes an
+// address that nobody has.
 func name(slug, email string) named {
 	email = strings.TrimSpace(email)
 	normal, err := checkEmail("/email", email)
@@ -66,8 +66,8 @@ func (c *Commands) nameOf(ctx context.Context, w pg.Workspace, m domain.Member) 
 	return name(ws.Slug, people[m.ID].Email), err // somebody who was erased has no address: nobody's name
 }
 
-// note is something that happened to an account. It is not decided on anything. What changed something is recorded in the
-// transaction that changed it.
+// note is something that happened to an account. It is not decided on anything. A change is recorded in its own
+// transaction.
 type note struct {
 	in     pg.Workspace
 	member uuid.UUID

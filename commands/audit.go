@@ -98,7 +98,7 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 	return a, nil
 }
 
-// openData opens what is personal in the data of an event about a member. What does not open is left as it is.
+// openData opens what is personal in the data of an event about a member. Values that do not open are left as they are.
 func openData(key vault.Key, data json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(data, &fields) != nil {

@@ -58,7 +58,7 @@ func (c *Commands) noBlobs(ctx context.Context, w pg.Workspace, id uuid.UUID, er
 	return errors.Join(refusal, err)
 }
 
-// dropBlob takes the bytes of an attachment away that is not there. What fails here is for the job that sweeps.
+// dropBlob takes the bytes of an attachment away that is not there. A failure is left to the job that sweeps.
 func (c *Commands) dropBlob(ctx context.Context, w pg.Workspace, id uuid.UUID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()

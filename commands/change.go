@@ -43,7 +43,7 @@ type Result[T any] struct {
 // maxAttempts bounds how often a command decides. Each further attempt is on fresher read models.
 const maxAttempts = 30
 
-// attempt is one try at deciding. What decide reads goes through look, in one round trip.
+// attempt is one try at deciding. All reads of decide go through look, in one round trip.
 type attempt struct {
 	views *projections.Projections
 	by    projections.Actor

@@ -12,7 +12,7 @@ type draft struct {
 	guards map[string]int
 }
 
-// write adds events to a stream, which is at a version, or at any. What comes later for the same stream follows.
+// write adds events to a stream, which is at a version, or at any. Later events of the same stream follow.
 func (d *draft) write(stream string, version int, events ...domain.Event) {
 	d.writes = added(d.writes, write{stream, version, events})
 }

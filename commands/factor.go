@@ -19,8 +19,8 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// What a member shows who has a session, or asks for one: comparing it, counting that, and changing what it is compared
-// with.
+// This file compares the codes and passwords that a member shows, counts the attempts, and changes the stored side of the
+// comparison.
 
 // The fields of two factors under a member's data key. The codes are good for years, so they are hashed with that key,
 // which outlives a rotation of the keyring.
@@ -111,7 +111,7 @@ func lockCredential(member uuid.UUID) pg.Statement {
 }
 
 // lockSession begins a change of one's own account: the session with which it was asked for must still be there, and the password
-// the one that was read. Who ends sessions waits until the change is committed.
+// the one that was read. An end of sessions waits until the change is committed.
 func (s self) lockSession(ctx context.Context, tx pgx.Tx) error {
 	var alive, same []uuid.UUID
 	err := run(ctx, tx,
@@ -177,7 +177,7 @@ func (w wrongGuess) Unwrap() error { return w.error }
 // an open session may guess here as well; it is counted before it is compared, apart from the log-ins of those who have
 // no session.
 //
-// What turned out right does not make the counter begin anew where logging in takes more than that: or who knows the
+// A right password does not make the counter begin anew where logging in takes a code as well: else somebody with the
 // password could guess codes for ever, with a right password after each few.
 func (c *Commands) compareLimited(ctx context.Context, me self, compare func() error) error {
 	try, err := c.Limits.Try(ctx, me.who.counters(inSessions, loginLimits...))

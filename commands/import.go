@@ -27,7 +27,7 @@ import (
 //
 //  1. One goroutine reads the actions in their order. People, projects and tags that are not there yet it makes at once.
 //  2. Each action goes to one of several workers: all that is about one task to the same, but for time, which goes by the member who
-//     worked. What needs a task that is still being made waits for that one. All that an action waits for stands before it in the file, so no
+//     worked. An action on a task that is still being made waits for the task. All that an action waits for stands before it in the file, so no
 //     two wait for each other.
 //  3. Every command has a key made of the source and the id over there, which is remembered for ever. So an action that is played once more
 //     changes nothing and gives what it gave the first time: an import that was broken off begins from the start again.

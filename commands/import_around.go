@@ -13,7 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// What actions are about besides tasks: people, projects and tags. The goroutine that reads makes those that are not there.
+// Besides tasks, actions are about people, projects and tags. The goroutine that reads makes those that are not there.
 
 // refresh reads the importer's role anew: what the import makes moves the roster.
 func (i *importer) refresh(ctx context.Context) error {

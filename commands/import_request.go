@@ -20,7 +20,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// MaxImport is the longest file of an import, in bytes; maxRejects is how many rejected lines are kept. What is beyond is counted.
+// MaxImport is the longest file of an import, in bytes; maxRejects is how many rejected lines are kept. Further ones are only counted.
 const (
 	MaxImport  = 1 << 30
 	maxRejects = 10_000

@@ -79,7 +79,7 @@ func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID
 	return pg.Exec(`insert into integration_secret (integration_id, access_token, refresh_token) values ($1, $2, $3)`, id, access, refresh), nil
 }
 
-// DisconnectIntegration ends an integration and then destroys its tokens: not before it is decided. Who asks again, after a
+// DisconnectIntegration ends an integration and then destroys its tokens: not before it is decided. A second request, after a
 // crash in between, destroys them then.
 func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Integration], error) {
 	gone := false

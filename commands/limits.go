@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// What is counted of an account: failed log-ins, wrong codes of its second factor, and codes for a new password. The first
+// The limits of an account count failed log-ins, wrong codes of its second factor, and codes for a new password. The first
 // count for the circle in which somebody tries (see limit.Circles), or for those who have a session; so does the last.
 var (
 	loginLimits  = []string{limit.LoginAccount, limit.LoginDay, limit.LoginRun}

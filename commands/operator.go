@@ -8,8 +8,8 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// What whoever operates Kluis does for a workspace that cannot help itself: its only admin is locked out, has lost the
-// device, or is gone. It goes the way of every command, and stands in the log as done by Kluis itself: without an actor.
+// The commands of the operator are for a workspace that cannot help itself: its only admin is locked out, has lost the
+// device, or is gone. They go the way of every command, and stand in the log as done by Kluis itself: without an actor.
 
 // OperatorUnlock ends the lock of the account with an address. Outside of the log it forgets the failures anyway.
 func (c *Commands) OperatorUnlock(ctx context.Context, w pg.Workspace, slug, email string) error {

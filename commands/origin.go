@@ -78,8 +78,8 @@ func (o Origin) seal(key vault.Key) (json.RawMessage, error) {
 	return json.Marshal(m)
 }
 
-// OpenOrigins opens the metadata of records, for who may read the log: one for each record. What was erased, or does
-// not open, is left out; the latter is logged.
+// OpenOrigins opens the metadata of records, for who may read the log: one for each record. Erased metadata is left out, and so is metadata
+// that does not open, which is logged.
 func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []projections.Record) ([]Origin, error) {
 	subjects := make([]uuid.UUID, len(records))
 	for i, r := range records {

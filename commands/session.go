@@ -45,8 +45,8 @@ func (s *newSession) insert() pg.Statement {
 }
 
 // insertFor stores the session only while the password that was compared is still the member's, and their second factor
-// the one that was asked for, or still none. Who changes either locks the credential first and ends the sessions then;
-// behind lockCredential, no session outlives what opened it.
+// the one that was asked for, or still none. A change of either locks the credential first and ends the sessions then;
+// behind lockCredential, no session outlives the password that opened it.
 func (s *newSession) insertFor(a projections.Account, stored *[]time.Time) pg.Statement {
 	return pg.Column(stored, `insert into session (id, member_id, digest, expires_at)
 		select $2::uuid, member_id, $4::bytea, `+sessionEnd+` from credential where member_id = $3 and password = $5
@@ -57,7 +57,7 @@ func (s *newSession) insertFor(a projections.Account, stored *[]time.Time) pg.St
 // errWrong says that a password was compared and is not the account's, or that there is no such account.
 var errWrong = domain.Refuse(domain.Unauthenticated, "bad_credentials", "workspace, e-mail address or password is wrong")
 
-// What is said behind a right password, when the account has two factors.
+// The answers to a right password, when the account has two factors.
 var (
 	errNoCode    = domain.Refuse(domain.Unauthenticated, "code_required", "two factors are on: log in with a code from your device, or a recovery code")
 	errWrongCode = domain.Refuse(domain.Unauthenticated, "bad_code", "the code is wrong, or was used before: wait for the next one")
@@ -71,7 +71,7 @@ type Credentials struct {
 	From                       Origin
 }
 
-// Login opens a session. Who is not known gets the same answer, after the same work, as who is.
+// Login opens a session. An unknown address gets the same answer, after the same work, as a known one.
 //
 // The attempt is reserved before the password is compared: see tryLogin. A wrong password stays counted; a right one takes
 // its attempt back, and all others in the same circle with it. So of any number of wrong ones at once as many are compared

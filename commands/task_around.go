@@ -200,7 +200,7 @@ func byID[T, V any](rows []T, entry func(T) (uuid.UUID, V)) map[uuid.UUID]V {
 	return m
 }
 
-// grant decides on one wish. What it gives is all that the wish takes, in the task's own stream first.
+// grant decides on one wish, and gives all events that the wish takes, those of the task's own stream first.
 func (f *around) grant(w wish) (draft, error) {
 	var d draft
 	events, err := f.events(w)
@@ -312,8 +312,8 @@ func (f *around) move(d *draft, w wish, project *uuid.UUID) error {
 	return found.State.NewTasks()
 }
 
-// takeAlong gives all tasks below one, in the order in which they were made. The caller must have the permission on each. What has come
-// under each is guarded, so that none is left behind.
+// takeAlong gives all tasks below one, in the order in which they were made. The caller must have the permission on each. The list
+// of subtasks of each is guarded, so that none is left behind.
 func (f *around) takeAlong(d *draft, above uuid.UUID, p domain.Permission) (along []domain.Task, err error) {
 	under := map[uuid.UUID][]projections.Row[domain.Task]{}
 	for _, row := range f.tasks {

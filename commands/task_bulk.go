@@ -31,8 +31,8 @@ type TaskOutcome struct {
 }
 
 // BulkTasks makes and changes many tasks, each as CreateTask and UpdateTask would, in the order of the operations and in one append.
-// An operation sees what those before it did. With atomic, either all are done or none; else each has an outcome of its own. What the
-// decision is made on is looked up in two round trips, whatever the number of operations.
+// An operation sees what those before it did. With atomic, either all are done or none; else each has an outcome of its own. The
+// decision looks things up in two round trips, whatever the number of operations.
 func (c *Commands) BulkTasks(ctx context.Context, r Request, atomic bool, operations []TaskOperation) (Result[[]TaskOutcome], error) {
 	ids := make([]uuid.UUID, len(operations))
 	for i := range ids {

@@ -16,7 +16,7 @@ import (
 //  2. Each finds the time free, and appends an event to that stream, at that version, along with its entry.
 //  3. One of them is stored. The other one catches up, looks again, and finds the time taken.
 //
-// What makes an entry shorter, stops a timer or deletes an entry takes no time: such a command appends nothing there. Where entries may
+// A command that makes an entry shorter, stops a timer or deletes an entry takes no time, and appends nothing there. Where entries may
 // overlap the order is the same, so that one timer runs and the rule may change at any moment.
 
 // TimeFields are what a member says of time that is written down; zero values are left out.
@@ -176,7 +176,7 @@ func placeTime(ctx context.Context, a *attempt, made *creation, member, entry uu
 
 // lookAtWork looks up the task and the project that time is to be of, when the actor may do p there; is is the work of before, nil for a
 // new entry. It fills in the project of the task, and the rate in another project than that of before. It gives guards on what both were
-// read from. What one works oneself is one's own in whatever task or project one may see.
+// read from. A member's own work is the member's own in every task or project that the member may see.
 func lookAtWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, is *domain.Work, projectGiven bool, basis projections.TimeBasis,
 ) (guards []eventstore.Guard, err error) {
 	if is != nil && same(w.TaskID, is.TaskID) && same(w.ProjectID, is.ProjectID) {

@@ -20,7 +20,7 @@ type Grant struct {
 	Scope    Scope  `json:"scope" example:"project" doc:"How far it reaches: every thing, those in projects of which one is a member and one's own, one's own, nothing. A resource has all, and may have others."`
 }
 
-// Grants is what a role may do. What is not granted is denied.
+// Grants are the rights of a role. A right that is not granted is denied.
 type Grants []Grant
 
 // Scope gives how far p reaches; None when it is not granted, and for a grant over a scope that the resource does not have.

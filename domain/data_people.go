@@ -1,6 +1,6 @@
 package domain
 
-// Who the data are of.
+// The subjects of the data.
 const (
 	ofMembers   = "members of the workspace: employees, and guests whom the workspace invites"
 	ofStrangers = "people who ask for an account, or for a code"

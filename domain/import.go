@@ -39,7 +39,7 @@ type Import struct {
 // ImportStream names the stream of an import.
 func ImportStream(id uuid.UUID) string { return "import-" + id.String() }
 
-// The events of an import. What it makes says so itself: see Original.
+// The events of an import. The things that it makes say so themselves: see Original.
 type (
 	ImportRequested struct {
 		Format  string            `json:"format"`

@@ -83,7 +83,7 @@ func NewIntegration(e IntegrationConnected) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// CheckSecret refuses what cannot be a token of an integration. What it says does not show any of it.
+// CheckSecret refuses a text that cannot be a token of an integration. The error does not show any of the text.
 func CheckSecret(pointer, secret string) error {
 	if secret == "" || len(secret) > MaxSecret {
 		return InvalidField(pointer, "must have 1 to %d bytes", MaxSecret)

@@ -74,7 +74,7 @@ func (p Parts) Reach() Reach {
 	return Reach{Own: own, InProject: slices.Contains(p, ProjectMember)}
 }
 
-// WithParts is the state of a thing, which says what a member has to do with it. What comes of the project in which the thing is, is not
+// WithParts is the state of a thing, which says what a member has to do with it. The parts that come of the thing's project are not
 // in the state.
 type WithParts interface {
 	Parts(member uuid.UUID) Parts

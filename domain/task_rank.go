@@ -6,7 +6,7 @@ import "strings"
 // anywhere with one event, of that task alone (fractional indexing: Figma, "Realtime Editing of Ordered Sequences", 2017).
 //
 // Every rank ends in the ten digits that are the task's own. They are made of the position at which the task was created, so that no
-// two tasks have one rank, whatever races, and a new task comes behind all others. What stands before them says where the task was put.
+// two tasks have one rank, whatever races, and a new task comes behind all others. The digits before them say where the task was put.
 const (
 	rankDigits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" // in the order of their bytes
 	rankOwn    = 10

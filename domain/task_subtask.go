@@ -2,8 +2,8 @@ package domain
 
 import "github.com/google/uuid"
 
-// TaskSubtasks counts what has come under a task. What takes all tasks below one along (into another project, into the trash) guards the
-// stream of each: a subtask that comes at the same instant moves it, and those who make subtasks do not wait for each other.
+// TaskSubtasks counts what has come under a task. A command that takes all tasks below one along (into another project, into the trash) guards the
+// stream of each: a subtask that comes at the same instant moves that stream, and makers of subtasks do not wait for each other.
 type TaskSubtasks struct {
 	ID       uuid.UUID `json:"id"` // of the task above
 	Version  int       `json:"version"`

@@ -61,7 +61,7 @@ func (d Date) after(days int) time.Time {
 var localForms = []string{"2006-01-02T15:04:05", "2006-01-02T15:04"}
 
 // ParseInstant reads an instant as people write it: with an offset (RFC 3339), or without one, by the clock of Brussels. It gives
-// whole seconds of UTC. What was skipped or came twice when the clocks were changed is refused without an offset.
+// whole seconds of UTC. A local time that was skipped or came twice when the clocks were changed is refused without an offset.
 func ParseInstant(pointer, text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)
 	for _, form := range localForms {

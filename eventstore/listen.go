@@ -29,7 +29,7 @@ const (
 // Connect joins the bell to those of the other processes on the same database, until ctx ends. It returns
 // an error only when the bell is connected already.
 //
-// What is rung here is told to the others after the commit, on a connection of the pool: a NOTIFY inside
+// Rings are told to the other processes after the commit, on a connection of the pool: a NOTIFY inside
 // the append would make all appends of the server wait for each other. Rings that come close together make
 // one NOTIFY. It listens on a connection of its own, beside the pool, which asks nothing while nothing
 // happens. Behind PgBouncer in transaction mode a LISTEN hears nothing; then those who wait find out when

@@ -149,7 +149,7 @@ const putBack = `with workspace as (select from kluis.workspace where id = $1 an
 	update kluis.signal set position = $4, attempts = attempts + 1, not_before = clock_timestamp() + make_interval(secs => $5)
 	where workspace_id = $1 and id = $3 and exists (select from workspace)`
 
-// What the metadata of a message says when its handler failed, or left it to another process.
+// Keys in the metadata of a message whose handler failed, or left it to another process.
 const (
 	failed = "failed"
 	left   = "left"

@@ -37,8 +37,8 @@ func (s *Store) OnBack(begin func(context.Context, pg.Workspace, *WentBackError)
 	s.began = begin
 }
 
-// Accept has the store refuse every event whose type is none of these. What cannot be read back would stop every reader of
-// its workspace for ever. It is called before the store is used.
+// Accept has the store refuse every event whose type is none of these. An event that cannot be read back would stop every reader of
+// its workspace for ever. Accept is called before the store is used.
 func (s *Store) Accept(types ...string) *Store {
 	s.types = map[string]bool{}
 	for _, t := range types {

@@ -28,7 +28,7 @@ func (f Finding) String() string {
 // FindingKind says what somebody did to a log.
 type FindingKind string
 
-// What can be wrong with a log.
+// The kinds of findings.
 const (
 	Changed   FindingKind = "changed"
 	Missing   FindingKind = "missing"

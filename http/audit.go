@@ -71,7 +71,7 @@ type (
 		Stream string   `query:"stream" maxLength:"100" doc:"Only records of this stream."`
 		From   Instant  `query:"from" doc:"Only records at or after this instant."`
 		To     Instant  `query:"to" doc:"Only records at or before this instant."`
-		Text   string   `query:"text" maxLength:"200" doc:"Only events that have this text in their data, whatever the case of its letters. What is sealed is not found." example:"door"`
+		Text   string   `query:"text" maxLength:"200" doc:"Only events that have this text in their data, whatever the case of its letters. Sealed text is not found." example:"door"`
 	}
 	// Told says in which language the log is told.
 	Told struct {

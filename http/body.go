@@ -128,7 +128,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 // 1e30 for an int. A JSON pointer follows. faultOf reads it; huma passes only texts on.
 const mismatch = "does not fit at "
 
-// jsonFormat encodes and decodes bodies. What it decodes has passed checkJSON.
+// jsonFormat encodes and decodes bodies. A body that it decodes has passed checkJSON.
 var jsonFormat = huma.Format{
 	Marshal: func(w io.Writer, v any) error {
 		enc := json.NewEncoder(w)

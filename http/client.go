@@ -21,7 +21,7 @@ func clientOf(ctx context.Context) netip.Addr { return exchangeOf(ctx).client }
 func agentOf(ctx context.Context) string { return exchangeOf(ctx).agent }
 
 // clientAddress is the peer's, unless the peer is a proxy that we trust: then it is the right-most address
-// of X-Forwarded-For that is not a trusted proxy's. What stands left of that was written by whoever asked.
+// of X-Forwarded-For that is not a trusted proxy's. The entries to its left were written by the caller.
 // Where the list cannot be read, the proxy that passed it on is the client. Forwarded and X-Real-IP never count.
 func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	client := parseHop(r.RemoteAddr)

@@ -36,7 +36,7 @@ func recordSchema(schemas map[string]*huma.Schema) {
 	schemas["RecordBody"] = records
 }
 
-// payload is the schema of an event. What an older version of the program wrote may lack any field that this one writes, so that
+// payload is the schema of an event. An event of an older version of the program may lack any field that this one writes, so that
 // only the test of the payloads in domain/testdata says which are always there.
 func payload(of reflect.Type) *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}

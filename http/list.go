@@ -22,7 +22,7 @@ type Listing[K any] struct {
 // Sorted is for the input of a list of a noun, which lists completes.
 type Sorted struct {
 	Listing[projections.After]
-	Sort        []string `query:"sort" maxItems:"2" doc:"Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first." example:"-updated_at"`
+	Sort        []string `query:"sort" maxItems:"2" doc:"Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first." example:"-updated_at"`
 	Total       bool     `query:"total" doc:"Count all that the list has: total."`
 	Consistency string   `query:"consistency" enum:"eventual" doc:"eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything."`
 }

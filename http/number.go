@@ -7,7 +7,7 @@ import (
 )
 
 // plainIntegers writes the integers of a JSON text as Go reads them: in JSON, and in JSON Schema (2020-12, 6.1.1), 90.0 and
-// 9e1 are the integer 90, and some languages write them so. What is no integer of at most 18 digits stays as it is.
+// 9e1 are the integer 90, and some languages write them so. Other numbers stay as they are, and so do integers of more than 18 digits.
 // data has passed checkJSON.
 func plainIntegers(data []byte) []byte {
 	if !bytes.ContainsAny(data, ".eE") {

@@ -21,7 +21,7 @@ func (optional[T]) Schema(r huma.Registry) *huma.Schema {
 
 func (optional[T]) inner() reflect.Type { return reflect.TypeFor[T]() }
 
-// nullable is a field that may be absent, and that null clears. What the domain wants is its Optional.
+// nullable is a field that may be absent, and that null clears. The domain takes its Optional.
 type nullable[T any] struct{ domain.Optional[T] }
 
 // Schema is huma.SchemaProvider.

@@ -93,8 +93,8 @@ func codedProblem(status int, code, detail string) *problem {
 	return &problem{Type: problemPath + code, Title: title, Status: status, Detail: detail, Code: code}
 }
 
-// problemOf turns any error into what the caller may see of it. What is neither a refusal nor a problem is an outage of the
-// database, or ours: it goes to the log, and the caller learns the request id.
+// problemOf turns any error into what the caller may see of it. Any other error than a refusal or a problem is an outage of the
+// database, or a bug: the error goes to the log, and the caller learns the request id.
 func problemOf(ctx context.Context, err error) *problem {
 	x := exchangeOf(ctx)
 	p := translate(ctx, x, err)

@@ -15,7 +15,7 @@ import (
 type (
 	roleFields struct {
 		Name   string         `json:"name" minLength:"1" maxLength:"100" example:"contractor" doc:"Unique, without regard to case, spaces and Unicode form; none of a built-in role."`
-		Grants []domain.Grant `json:"grants" maxItems:"200" doc:"What the role may do: at most what you may do yourself. What is not granted is denied."`
+		Grants []domain.Grant `json:"grants" maxItems:"200" doc:"The rights of the role, at most your own. A right that is not granted is denied."`
 	}
 	rolePatch struct {
 		Name   optional[string]         `json:"name,omitzero" minLength:"1" maxLength:"100"`

@@ -21,7 +21,7 @@ const (
 )
 
 // Serve answers the requests of l until ctx is done. Then it takes no new ones, ends streams, lets what is
-// in flight finish, and returns nil. What has not finished after Options.Grace is cut off, and is the error.
+// in flight finish, and returns nil. A request that has not finished after Options.Grace is cut off, and is the error.
 // A Server serves once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{

@@ -15,7 +15,7 @@ type (
 	signupInput struct {
 		Body struct {
 			Workspace struct {
-				Slug string `json:"slug" minLength:"3" maxLength:"63" pattern:"^[a-z0-9]([a-z0-9-]*)[a-z0-9]$" doc:"Lower-case letters, digits and inner hyphens. What members log in to."`
+				Slug string `json:"slug" minLength:"3" maxLength:"63" pattern:"^[a-z0-9]([a-z0-9-]*)[a-z0-9]$" doc:"Lower-case letters, digits and inner hyphens. Members log in to it."`
 				Name string `json:"name" minLength:"1" maxLength:"200"`
 			} `json:"workspace"`
 			Email    string `json:"email" format:"email" maxLength:"254"`

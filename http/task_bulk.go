@@ -12,8 +12,8 @@ import (
 )
 
 type (
-	// bulkTask has the fields of a new task and of a change. What they may hold is judged operation by operation, so that one wrong
-	// value refuses one operation: the schema says of values what makes the whole request unreadable.
+	// bulkTask has the fields of a new task and of a change. Values are judged operation by operation, so that a wrong
+	// value refuses one operation: the schema has only those rules that make the whole request unreadable.
 	bulkTask struct {
 		Title           optional[string]      `json:"title,omitzero" doc:"1 to 500 characters; required to create a task." example:"Paint the door"`
 		Description     optional[string]      `json:"description,omitzero" doc:"Up to 65,536 characters."`

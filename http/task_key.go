@@ -15,7 +15,7 @@ const taskPath = "/api/tasks/{id}"
 
 var taskKey = regexp.MustCompile(`^[A-Z]{2,10}-[1-9][0-9]{0,8}$`)
 
-// taskKeys lets a key such as WEB-12 stand in a path where the id of a task does. What a key means never changes, so it is looked up
+// taskKeys lets a key such as WEB-12 stand in a path where the id of a task does. The meaning of a key never changes, so the key is looked up
 // before anything is decided. A key of a task that the caller may not see goes on as the task's id, and ends where that one does.
 func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	c, x := humaecho.UnwrapV4(ctx), exchangeOf(ctx.Context())

@@ -86,7 +86,7 @@ func (j *Jobs) sweepWorkspace(ctx context.Context, blobs blob.Store, w pg.Worksp
 	return swept, look()
 }
 
-// sweepPage takes away those blobs that no attachment has. What no event knows is left alone until it is old: its event may be about to come.
+// sweepPage takes away those blobs that no attachment has. A blob that no event knows is left alone until it is old: its event may be about to come.
 func (j *Jobs) sweepPage(ctx context.Context, blobs blob.Store, w pg.Workspace, page map[uuid.UUID]blob.Item, before time.Time) (swept int, err error) {
 	ids := make([]uuid.UUID, 0, len(page))
 	for id := range page {

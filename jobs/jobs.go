@@ -48,7 +48,7 @@ func New(n Needs) (*Jobs, error) {
 	return &Jobs{Needs: n, reactions: reactions, mails: mails}, nil
 }
 
-// patience is for what is being worked on when the end comes. What takes longer is broken off, and done
+// patience is how long work may go on when the end comes. Longer work is broken off, and done
 // again by the next process.
 const patience = 10 * time.Second
 

@@ -23,7 +23,7 @@ var reactions = []reaction{
 }
 
 // reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the
-// login's, as [pg.Cross] has it. What it does elsewhere may happen twice.
+// login's, as [pg.Cross] has it. Its effects elsewhere may happen twice.
 type reaction struct {
 	event string
 	run   func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, stream string, event domain.Event) error

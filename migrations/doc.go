@@ -6,7 +6,7 @@
 // released is never changed: a change is a new file.
 //
 // At a deploy the older version serves beside the newer one, from what the newer one has migrated, and goes on alone when the newer
-// one is rolled back. So a file only adds (expand): tables, and columns that have a default or may be null. What a version no longer
+// one is rolled back. So a file only adds (expand): tables, and columns that have a default or may be null. A column that a version no longer
 // uses is taken away by a file of a later release (contract), when nobody runs the older one any more. A column is renamed by adding
 // another. A file that needs locks gets each within two seconds or gives way, and is tried again: a change of a large table is several
 // small files.

@@ -124,7 +124,7 @@ func waitFor(ctx context.Context, done <-chan struct{}, long time.Duration) erro
 	}
 }
 
-// fly catches up until end. Who holds the checkpoint may be stuck: then it tries again until then.
+// fly catches up, and tries again until end: the holder of the checkpoint may be stuck.
 func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (Mark, error) {
 	for {
 		var done step

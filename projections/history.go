@@ -47,8 +47,8 @@ type part interface {
 	told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, upTo int64) ([]Line, error)
 }
 
-// History answers with the story of a thing that the actor may see, or saw, the oldest first. What belongs to the thing is in its story,
-// as far as the actor may see it: deleted things, too.
+// History answers with the story of a thing that the actor may see, or saw, the oldest first. Things that belong to it are in its story,
+// deleted ones too, as far as the actor may see them.
 func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid.UUID) ([]Line, Mark, error) {
 	_, mark, err := n.GetGone(ctx, p, by, id)
 	if err != nil {

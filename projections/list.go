@@ -30,7 +30,7 @@ type Sorting struct {
 	Values []string // all that the field can have, in their order, when that is what is compared
 }
 
-// What has no value comes behind everything that has one, and before it when the list is sorted the other way.
+// Rows without a value come behind all rows with one, and before them when the list is sorted the other way.
 const (
 	noDay  = `coalesce(@, 'infinity'::date)`
 	asText = `@ collate "C"`

@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Noun is a read model of things that members work with. Who may see which of them is one predicate, and the queries for one thing,
+// Noun is a read model of things that members work with. One predicate says which of them a caller may see. The queries for one thing,
 // for a list and for a decision are made of it, once, of constants and of the names in our own struct.
 type Noun[T any] struct {
 	*Model[T]

@@ -8,7 +8,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Who may see what: a scope is compiled into every query as two parameters, $1 the scope and $2 the
+// The sight of the caller, a scope, is compiled into every query as two parameters, $1 the scope and $2 the
 // member, so that the text of a query stays constant. Each noun has one predicate, its "own": the rows that
 // scope own reaches, and "visible" around it: list, get, history and commands all use that one.
 

@@ -18,7 +18,7 @@ var Tags = newNoun(
 	Sight{Read: domain.ReadTag, Own: `tag.created_by = $2`, Gone: `tag.deleted_at`},
 	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "name_key", By: asText}}, Search: found("tag")})
 
-// Tags that were merged or deleted stay in the tasks that had them. What they are now is one join: a merge leaves every tag one
+// Tags that were merged or deleted stay in the tasks that had them. One join finds the tag that each is now: a merge leaves every tag one
 // step from the tag that is there.
 const (
 	tagNow = ` tag as old join tag as now on now.id = coalesce(old.merged_into, old.id) and now.deleted_at is null `

@@ -40,8 +40,8 @@ var timeKeys = []struct{ by, column, cast, entry, shown string }{
 // MaxTotals is how many totals are answered at once.
 const MaxTotals = 10_000
 
-// Nearly every entry is of one day. One that is of several is cut at midnight in Brussels. What was worked up to a midnight is rounded as
-// the whole entry is, and a part is the difference between two of these: so the parts of an entry add up to it, in minutes and in cents.
+// Nearly every entry is of one day. An entry of several days is cut at midnight in Brussels. The work up to a midnight is rounded as
+// the whole entry is, and a part is the difference between two such sums: so the parts of an entry add up to it, in minutes and in cents.
 const cutAtMidnight = ` cross join lateral (select day::date, upto - before as minutes, case when time_entry.billable
 			then (upto * coalesce(time_entry.hourly_rate_cents, 0) + 30) / 60 - (before * coalesce(time_entry.hourly_rate_cents, 0) + 30) / 60 else 0 end as cents
 		from generate_series(time_entry.first_day::timestamp, (time_entry."end" at time zone 'Europe/Brussels') - interval '1 microsecond', '1 day') as day, lateral (select

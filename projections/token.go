@@ -10,7 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Tokens is the read model of the personal API tokens. What a token shown is compared with is not here: see ByToken.
+// Tokens is the read model of the personal API tokens. Its hash, which a shown token is compared with, is not here: see ByToken.
 var Tokens = newModel("token", domain.TokenStream,
 	ofKind("token"),
 	(*domain.Token).Apply,

@@ -43,7 +43,7 @@ func roleNames() (names []string) {
 	return names
 }
 
-// judgeMember is the rule of the roster. What happens to accounts is judged no further than that it happens to a member.
+// judgeMember is the rule of the roster. Events of accounts are judged no further than that each is of a member.
 func judgeMember(o *oracle, e fact) error {
 	about, ok := e.event.(interface{ Member() uuid.UUID })
 	if !ok {

@@ -178,7 +178,7 @@ func (b *base) close() {
 }
 
 // ready tells whether requests can be served: the database answers, takes changes, and what all workspaces share has this program's
-// shape, or a newer one. What a single workspace lacks makes it unavailable alone.
+// shape, or a newer one. A single workspace that lacks something is unavailable alone.
 func (b *base) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

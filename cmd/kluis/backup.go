@@ -230,7 +230,7 @@ type restore struct {
 //
 //  1. Every file is compared with the manifest: of a backup that is damaged nothing is put back.
 //  2. The dump goes into an empty database, the blobs into the store.
-//  3. What `kluis restored` does: roles and grants, a new epoch of every log, an end to what the backup brought back alive.
+//  3. The steps of `kluis restored`: roles and grants, a new epoch of every log, an end to what the backup brought back alive.
 //  4. The logs end where the manifest says, and the keys open what is sealed.
 //
 // Broken off before the end it is begun anew, in another empty database.
@@ -299,7 +299,7 @@ func readManifest(folder string) (m manifest, err error) {
 	return m, nil
 }
 
-// putBack runs pg_restore in a database that has nothing of Kluis. What it says of roles that are not there is no error: the roles are made afterwards.
+// putBack runs pg_restore in a database that has nothing of Kluis. A complaint about a missing role is no error: the roles are made afterwards.
 func (r restore) putBack(ctx context.Context, b *base, m manifest, out outputs) error {
 	var there bool
 	err := b.DB.Admin(ctx, func(tx pgx.Tx) error {

@@ -12,7 +12,7 @@ import (
 // read alone, that no chunk can be moved, and that one cut off shows. The 16 bytes from which the key of a blob is derived (HKDF) are random, and
 // stand in the blob's header as somebody sealed them who knows what the blob is.
 
-// Sealer seals the key of one blob. What the blob is has to be part of what is sealed: then a blob under another's key does not open.
+// Sealer seals the key of one blob. The identity of the blob has to be part of the sealed text: then a blob under another's key does not open.
 type Sealer struct {
 	Seal func(key string) (sealed string, err error)
 	Open func(sealed string) (key string, err error)

@@ -41,7 +41,7 @@ type Action struct {
 // Do is what an action does.
 type Do string
 
-// What an action can do, and what it has besides At, By and Task.
+// The kinds of actions, with their fields besides At, By and Task.
 const (
 	SayPerson   Do = "person"       // nothing, and neither At nor Task: it says who By is, for the actions after it
 	CreateTask  Do = "task.create"  // Title and all that a task has

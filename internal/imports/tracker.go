@@ -45,7 +45,7 @@ type trackerLine struct {
 	Activity string    `json:"activity"`
 }
 
-// tracker reads NDJSON, an action a line, of one organisation or all. What a line has besides is facts that Kluis has no place for:
+// tracker reads NDJSON, an action a line, of one organisation or all. The other fields of a line are facts that Kluis has no place for:
 // why a status was set, who inferred it, breaks.
 func tracker(from io.Reader, org string) iter.Seq2[Action, error] {
 	return func(yield func(Action, error) bool) {

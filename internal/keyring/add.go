@@ -80,7 +80,7 @@ func lockFile(path string) (unlock func() error, err error) {
 	}
 }
 
-// replace writes text under another name and renames that to path. What path points at afterwards is on disk.
+// replace writes text under another name and renames that to path. Afterwards the file at path is on disk.
 func replace(path, text string) error {
 	before, err := os.Stat(path)
 	if err != nil {

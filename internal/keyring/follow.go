@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A keyring that came out of a file follows it. Who is about to seal reads the file when nobody has for LookEvery, and who
+// A keyring that came out of a file follows it. A caller about to seal reads the file when nobody has for LookEvery, and a caller that
 // meets something that does not open reads it at once. So of several processes with one file, each opens what another
 // sealed with a key that it has not seen yet; and LookEvery after a new first key is there, none seals with an older one.
 //

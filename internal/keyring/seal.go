@@ -22,7 +22,7 @@ var (
 	ErrPurpose = errors.New("sealed value is for something else")
 )
 
-// What a Fernet token consists of, in bytes: version, timestamp, IV, ciphertext (whole AES blocks, at least one), HMAC.
+// The parts of a Fernet token, in bytes: version, timestamp, IV, ciphertext (whole AES blocks, at least one), HMAC.
 const (
 	fernetVersion  = 0x80
 	fernetOverhead = 1 + 8 + aes.BlockSize + sha256.Size

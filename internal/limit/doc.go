@@ -3,7 +3,7 @@
 // A limit is "at most so many in any window of so long" (rule.go), for a subject such as a network (subject.go). Hits are
 // counted exactly, whatever the number of requests and processes, in one table of the control schema (counter.go): one round
 // trip that commits by itself, before the request does what is limited, so that no failure of the request takes its
-// count along. What is compared, such as a password, is a Try (try.go): only a failure stays counted. The limit of logins
+// count along. A comparison, such as of a password, is a Try (try.go): only a failure stays counted. The limit of logins
 // to an account locks it for a while.
 //
 // Name and workspace of an account are public, so a count for the account alone would let anybody lock its owner out.

@@ -38,7 +38,7 @@ func (l *Limits) network(account string, from netip.Addr) Counter {
 }
 
 // Circles are those in which somebody may try an account, the one with the best title first: of a device that the account
-// knows, of a network from which it was used lately, or of strangers (""). What strangers do fills no circle but theirs.
+// knows, of a network from which it was used lately, or of strangers (""). Attempts of strangers fill no circle but theirs.
 func (l *Limits) Circles(ctx context.Context, account string, from netip.Addr, device string) (circles []string, err error) {
 	if l == nil {
 		return []string{""}, nil

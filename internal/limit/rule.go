@@ -39,7 +39,7 @@ type Rule struct {
 	Span time.Duration
 }
 
-// Rules are the limits in force, by name. What has no rule is not limited.
+// Rules are the limits in force, by name. A name without a rule is not limited.
 type Rules map[string]Rule
 
 // Defaults are the limits that are in force unless a setting says otherwise.
@@ -66,7 +66,7 @@ func Defaults() Rules {
 	}
 }
 
-// What a setting may ask for. A subject costs 8 bytes for each of its hits in the window.
+// The bounds of a setting. A subject costs 8 bytes for each of its hits in the window.
 const (
 	mostMost     = 1_000_000
 	shortestSpan = time.Second

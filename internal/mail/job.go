@@ -132,7 +132,7 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 	return err
 }
 
-// message opens the job. What the keyring or the JSON decoder says stays here.
+// message opens the job. The texts of the keyring and of the JSON decoder stay here.
 func (w *Worker) message(job *river.Job[Job]) (Message, error) {
 	plain, err := w.open(job.Args.Sealed)
 	if err != nil {

@@ -59,7 +59,7 @@ func Migrate(ctx context.Context, db *pg.DB) error {
 // again in a new transaction. One transaction for all steps is impossible before Postgres 17, because step 6 uses a value that
 // step 4 adds to an enum ("unsafe use of new value").
 //
-// What a newer version of the program has migrated stays as it is: River keeps its tables such that the version before goes on.
+// Tables that a newer version of the program has migrated stay as they are: River keeps its tables such that the version before goes on.
 func advance(ctx context.Context, tx pgx.Tx, login string) (more bool, err error) {
 	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{Schema: Schema, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 // ErrMalformed says that a stored string is no Argon2id hash, or one whose cost is out of bounds.
 var ErrMalformed = errors.New("stored password hash is malformed")
 
-// What Hash makes: 128 bits of salt and a 256-bit hash, as RFC 9106 recommends.
+// The sizes of a hash that Hash makes: 128 bits of salt and a 256-bit hash, as RFC 9106 recommends.
 const (
 	saltSize = 16
 	hashSize = 32
 )
 
-// What parse takes from other programs, in bytes.
+// The sizes that parse takes from other programs, in bytes.
 const (
 	minSalt, maxSalt = 8, 64
 	minHash, maxHash = 16, 64

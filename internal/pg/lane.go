@@ -94,7 +94,7 @@ func release(conn *pgxpool.Conn) {
 	conn.Release()
 }
 
-// names are those under which statements are prepared on a connection, by workspace and text. What is no workspace's, as of the
+// names are those under which statements are prepared on a connection, by workspace and text. A statement of no workspace, as of the
 // owner, has uuid.Nil, and Postgres plans it anew for each search_path.
 type names struct {
 	of    map[uuid.UUID]map[string]string

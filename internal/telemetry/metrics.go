@@ -15,7 +15,7 @@ func init() {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
-// What clients notice.
+// Requests, as clients notice them.
 var (
 	// Requests counts answers, by the operation's method and route, and the status.
 	Requests = factory.NewCounterVec(prometheus.CounterOpts{
@@ -32,7 +32,7 @@ var (
 	Streams = factory.NewGauge(prometheus.GaugeOpts{Name: "kluis_http_streams", Help: "Streams that are being followed."})
 )
 
-// What commands do.
+// Commands.
 var (
 	// Commands counts commands, by what became of them: done, nothing (a no-op), repeated (by its Idempotency-Key), refused, failed.
 	Commands = factory.NewCounterVec(prometheus.CounterOpts{
@@ -45,7 +45,7 @@ var (
 	})
 )
 
-// What the log and the read models do.
+// The log and the read models.
 var (
 	// Appended counts events, and BatchAppends is how many commands one transaction stores.
 	Appended     = factory.NewCounter(prometheus.CounterOpts{Name: "kluis_events_appended_total", Help: "Events stored."})

@@ -71,8 +71,8 @@ const (
 
 // Admit lets a workspace be opened that has the migrations of this program, and gives them to one that lacks some. It is a pg.Gate.
 //
-// What is known to be current costs nothing. The first touch of another costs one query; when the workspace is behind it is
-// migrated, once however many ask, and who asks waits for that a moment. What fails, or takes longer, is a LackingError: this one
+// A workspace that is known to be current costs nothing. The first touch of another costs one query; when the workspace is behind it is
+// migrated, once however many ask, and who asks waits for that a moment. A migration that fails, or takes longer, is a LackingError: this one
 // workspace is not available. It is tried again after a pause that doubles.
 func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	s, err := t.touch(ctx, w, lacks)

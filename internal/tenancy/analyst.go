@@ -32,7 +32,7 @@ type Analyst struct {
 	Open      bool      // false while the workspace is on hold
 }
 
-// What one analyst may take of the server. The time is a default of the session, against mistakes: a login may set it otherwise.
+// The share of the server that one analyst may take. The time is a default of the session, against mistakes: a login may set it otherwise.
 const (
 	analystConnections = 4
 	analystSettings    = `statement_timeout = '60s'; idle_in_transaction_session_timeout = '5min'; default_transaction_read_only = on`

@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Who may do what is said once, by the lines of migrations that begin with "grant" or "revoke". They are run again where
+// Rights in the database are said once, by the lines of migrations that begin with "grant" or "revoke". They are run again where
 // something of it is missing, as after a restore.
 
 // access is those lines of some files, which may be run any number of times.

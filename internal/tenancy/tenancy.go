@@ -72,7 +72,7 @@ func (t *Tenancy) All(ctx context.Context) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' order by id`)
 }
 
-// BySlug finds a workspace that was not erased; ErrUnknown when there is none. What is on hold is closed: see pg.Closed.
+// BySlug finds a workspace that was not erased; ErrUnknown when there is none. One that is on hold is closed: see pg.Closed.
 func (t *Tenancy) BySlug(ctx context.Context, slug string) (Entry, error) {
 	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' and slug = $1`, slug)
 	if err == nil && len(entries) == 0 {

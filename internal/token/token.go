@@ -3,7 +3,7 @@
 // A bearer token is a prefix that says its kind and base64url (no padding) of 52 bytes: the workspace's id (16), a
 // random secret (32), and a CRC-32 (IEEE, big-endian) over the prefix and those 48. The prefix lets secret scanners
 // find tokens that leaked; the workspace's id says where to look, so no URL carries it; the checksum lets mistyped
-// and made-up tokens be refused without asking the database. What is stored is the SHA-256 of the whole token: the
+// and made-up tokens be refused without asking the database. The database has the SHA-256 of the whole token: the
 // secret has 256 random bits, so a fast hash without salt is enough.
 package token
 

@@ -1,6 +1,6 @@
 // Package totp is codes from a device (RFC 6238, as all authenticator apps have them: SHA-1, 6 digits, 30 seconds).
 //
-// Each code belongs to a step, the number of its 30 seconds since 1970. Who stores the step of the last code that was
+// Each code belongs to a step, the number of its 30 seconds since 1970. A caller that stores the step of the last code that was
 // accepted, and accepts only later ones, accepts no code twice (RFC 6238, section 5.2). Count attempts before comparing.
 package totp
 

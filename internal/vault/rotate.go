@@ -16,7 +16,7 @@ import (
 )
 
 // Rotation moves everything that is sealed directly under the keyring to its first key: data keys, sign-ups and mails
-// that wait. What is sealed under a data key stays as it is, so no event is ever rewritten.
+// that wait. Values sealed under a data key stay as they are, so no event is ever rewritten.
 //
 // It needs no memory: a value tells by itself under which key it is, so a rotation that was killed goes on where it
 // stopped. A value is replaced only while it is still the one that was read, so several rotations, and all that the

@@ -20,7 +20,7 @@ import (
 
 const version = "v1.8.0"
 
-// What the gateways of all tests take. They listen on loopback.
+// The settings of the gateways of all tests. They listen on loopback.
 const (
 	accessKey = "kluis-test"
 	secretKey = "kluis-test-secret" //nolint:gosec // of a server that lives as long as a test
