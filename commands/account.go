@@ -36,8 +36,11 @@ func name(slug, email string) named {
 	if err != nil {
 		normal = "\x00" + strings.ToLower(email)
 	}
-	return named{strings.ToLower(norm.NFKC.String(strings.TrimSpace(slug))), normal}
+	return named{Slug(slug), normal}
 }
+
+// Slug brings the name of a workspace, as somebody typed it, into the form in which it is compared.
+func Slug(typed string) string { return strings.ToLower(norm.NFKC.String(strings.TrimSpace(typed))) }
 
 // locate finds the workspace of a name, and the keyed hash of its address there; "" when there is no such workspace.
 func (c *Commands) locate(ctx context.Context, n named) (w pg.Workspace, hash string, err error) {

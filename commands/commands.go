@@ -37,6 +37,9 @@ type Needs struct {
 	Log         *slog.Logger
 	Region      string // where new workspaces live
 
+	// Home gives the commands of the home's cell, which counts sign-ups; nil: these are they.
+	Home func() (*Commands, error)
+
 	// Kept is where signed checkpoints lie outside the database; nil: nowhere, so that nobody would notice when the log goes back.
 	Kept *checkpoint.Kept
 

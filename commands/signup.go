@@ -66,7 +66,11 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 	if taken {
 		return uuid.Nil, slugTaken()
 	}
-	err = c.Limits.Take(ctx, append(limit.Network(limit.SignupIP, s.From.IP), limit.Counter{Name: limit.SignupDomain, Subject: limit.Organisation(normal)})...)
+	home, err := c.home()
+	if err != nil {
+		return uuid.Nil, err
+	}
+	err = home.Limits.Take(ctx, append(limit.Network(limit.SignupIP, s.From.IP), limit.Counter{Name: limit.SignupDomain, Subject: limit.Organisation(normal)})...)
 	if err != nil {
 		return uuid.Nil, tooMany(err)
 	}
@@ -97,6 +101,22 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 			Values: map[string]string{"Name": s.FullName, "Workspace": s.Name, "Code": code, "URL": c.PublicURL}})
 	})
 	return id, err
+}
+
+// home is the cell that counts sign-ups, for all: or each region would let as many through.
+func (c *Commands) home() (*Commands, error) {
+	if c.Home == nil {
+		return c, nil
+	}
+	return c.Home()
+}
+
+// HasSignup tells whether a sign-up waits here for its code.
+func (c *Commands) HasSignup(ctx context.Context, id uuid.UUID) (waits bool, err error) {
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select exists (select from kluis.signup where id = $1)`, id).Scan(&waits)
+	})
+	return waits, err
 }
 
 func (c *Commands) checkSignup(s Signup) (normal string, err error) {
@@ -141,7 +161,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 	if err != nil {
 		return Admitted{}, err
 	}
-	w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
+	w := pg.Workspace{ID: id} // the sign-up's: tried again, it is the same workspace that claims the slug
 	f, err := c.foundation(w, p, from)
 	if err != nil {
 		return Admitted{}, err
@@ -184,10 +204,7 @@ func newer(err error) error {
 
 // whoTook tells apart another sign-up, which was quicker, and this one, whose code came twice.
 func (c *Commands) whoTook(ctx context.Context, id uuid.UUID) error {
-	var waits bool
-	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select exists (select from kluis.signup where id = $1)`, id).Scan(&waits)
-	})
+	waits, err := c.HasSignup(ctx, id)
 	if err == nil && !waits {
 		return badCode()
 	}

@@ -95,6 +95,9 @@ func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
 
 // identify finds out who asks and whether their role has what the rule needs.
 func (a *api) identify(ctx huma.Context, rule access) error {
+	if err := astray(ctx.Context()); err != nil {
+		return err
+	}
 	x := exchangeOf(ctx.Context())
 	token, ok := bearer(requestOf(ctx).Header)
 	if !ok {

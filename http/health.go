@@ -23,6 +23,13 @@ type healthBody struct {
 
 type healthOutput struct{ Body healthBody }
 
+type readyBody struct {
+	Status  string            `json:"status" enum:"ok,degraded" doc:"degraded: a region cannot be served, and the others can."`
+	Regions map[string]string `json:"regions,omitempty" doc:"Of a server of several regions: ok, or the code of the problem with which requests for workspaces there are answered."`
+}
+
+type readyOutput struct{ Body readyBody }
+
 // health registers what a supervisor asks. Liveness touches nothing: a slow database must not get the
 // process killed.
 func health(a *api) {
@@ -36,6 +43,7 @@ func health(a *api) {
 	registerPublic(a, operation{
 		Method: http.MethodGet, Path: readyPath, ID: "get-readiness", Tag: "health", Status: http.StatusOK,
 		Summary: "Can the process serve requests?", Access: public,
+		Description: "A server of several regions says so as long as one of them can be served.",
 	}, readiness(a))
 
 	registerPublic(a, operation{
@@ -51,7 +59,7 @@ func metrics(a *api) func(context.Context, *struct{}) (*Streamed, error) {
 		if client := clientOf(ctx); !client.IsLoopback() && !client.IsPrivate() && !client.IsLinkLocalUnicast() {
 			return nil, newProblem(http.StatusNotFound)
 		}
-		text, err := telemetry.Text(ctx, a.Looks...)
+		text, err := telemetry.Text(ctx, a.looks()...)
 		return &Streamed{a.streamed(false, func(_ context.Context, w *stream) error {
 			_, err := w.Write(text)
 			return err
@@ -59,20 +67,37 @@ func metrics(a *api) func(context.Context, *struct{}) (*Streamed, error) {
 	}
 }
 
-func readiness(a *api) func(context.Context, *struct{}) (*healthOutput, error) {
-	return func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+func (a *api) looks() []telemetry.Look {
+	if a.Cells != nil {
+		return a.Cells.Looks()
+	}
+	return a.Looks
+}
+
+func readiness(a *api) func(context.Context, *struct{}) (*readyOutput, error) {
+	return func(ctx context.Context, _ *struct{}) (*readyOutput, error) {
 		if a.stopping.Err() != nil {
 			return nil, domain.Refuse(domain.Unavailable, "stopping", "the server is stopping")
 		}
-		err := a.Ready(ctx)
-		if _, outage := pg.OutageOf(err); outage {
-			return nil, fmt.Errorf("not ready: %w", err)
+		if a.Cells != nil {
+			return a.readyCells(ctx)
 		}
-		if err != nil {
-			x := exchangeOf(ctx)
-			x.log.WarnContext(ctx, "not ready", "request_id", x.id, "error", err.Error())
-			return nil, domain.Refuse(domain.Unavailable, "not_ready", "the server is not ready to serve requests")
+		if err := a.Ready(ctx); err != nil {
+			return nil, notReady(ctx, err)
 		}
-		return &healthOutput{healthBody{"ok"}}, nil
+		return &readyOutput{readyBody{Status: "ok"}}, nil
 	}
+}
+
+// notReady is what a caller learns of why requests cannot be served.
+func notReady(ctx context.Context, err error) error {
+	if _, outage := pg.OutageOf(err); outage {
+		return fmt.Errorf("not ready: %w", err)
+	}
+	if _, said := domain.Refusal(err); said {
+		return err
+	}
+	x := exchangeOf(ctx)
+	x.log.WarnContext(ctx, "not ready", "request_id", x.id, "error", err.Error())
+	return domain.Refuse(domain.Unavailable, "not_ready", "the server is not ready to serve requests")
 }

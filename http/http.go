@@ -55,6 +55,7 @@ type Options struct {
 	Projections  *projections.Projections
 	Ready        func(ctx context.Context) error // nil when requests can be served
 	Looks        []telemetry.Look                // what a scrape of the metrics shows besides those of the process
+	Cells        Cells                           // of a process that serves several regions; nil: this is the only one
 	Log          *slog.Logger
 	// TrustedProxies are the peers whose X-Forwarded-For counts. Empty: nobody's.
 	TrustedProxies []netip.Prefix
@@ -94,9 +95,6 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func newServer(o Options, nouns []func(*api)) (*Server, error) {
 	if o.Authenticate == nil || o.Ready == nil || o.Log == nil {
 		return nil, errors.New("http: Authenticate, Ready and Log must be given")
-	}
-	if o.Grace == 0 {
-		o.Grace = 20 * time.Second
 	}
 	setHuma()
 	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, breath: breath,

@@ -39,6 +39,10 @@ func password(a *api) {
 		Description: "A mail with a 6-digit code goes to the address if an active member has it, or one who is invited, at most 5 times an hour and 10 times a day. The answer does not tell.",
 		Access:      public},
 		func(ctx context.Context, in *forgotInput) (*struct{}, error) {
+			a, err := a.ofSlug(ctx, in.Body.Workspace)
+			if err != nil {
+				return nil, err
+			}
 			return nil, a.Commands.ForgotPassword(ctx, commands.Forgotten{Workspace: in.Body.Workspace, Email: in.Body.Email, Device: in.Body.Device, From: originOf(ctx)})
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/password/reset", ID: "reset-password", Tag: "account", Status: http.StatusNoContent,
@@ -48,6 +52,10 @@ func password(a *api) {
 		Access: public},
 		func(ctx context.Context, in *resetInput) (*struct{}, error) {
 			b := in.Body
+			a, err := a.ofSlug(ctx, b.Workspace)
+			if err != nil {
+				return nil, err
+			}
 			return nil, a.Commands.ResetPassword(ctx, commands.NewPassword{Workspace: b.Workspace, Email: b.Email, Code: b.Code, Password: b.Password, Device: b.Device, From: originOf(ctx)})
 		})
 	register(a, operation{Method: "POST", Path: "/api/password/change", ID: "change-password", Tag: "account", Status: http.StatusNoContent,

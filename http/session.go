@@ -44,6 +44,10 @@ func session(a *api) {
 		Access: public},
 		func(ctx context.Context, in *loginInput) (*admittedOutput, error) {
 			b := in.Body
+			a, err := a.ofSlug(ctx, b.Workspace)
+			if err != nil {
+				return nil, err
+			}
 			return a.admit(ctx)(a.Commands.Login(ctx, commands.Credentials{Workspace: b.Workspace, Email: b.Email, Password: b.Password, Code: b.Code, Device: b.Device, From: originOf(ctx)}))
 		})
 	register(a, operation{Method: "POST", Path: "/api/logout", ID: "log-out", Tag: "account", Status: http.StatusNoContent,

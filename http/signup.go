@@ -22,7 +22,7 @@ type (
 			FullName string `json:"full_name" minLength:"1" maxLength:"200"`
 			Password string `json:"password" minLength:"8" maxLength:"1024"`
 			Plan     string `json:"plan,omitempty" enum:"free,pro,business,enterprise"`
-			Region   string `json:"region,omitempty"`
+			Region   string `json:"region,omitempty" doc:"Where the workspace is kept, all of it: one of those that whoever runs this server offers. Left out: the home region."`
 			Language string `json:"language,omitempty" enum:"en,fr,nl" doc:"Of the mails to you. Left out: English."`
 		}
 	}
@@ -62,6 +62,10 @@ func signup(a *api) {
 		Summary: "Ask for a workspace", Description: "A mail with a 6-digit code, good for 15 minutes, goes to the address.", Access: public},
 		func(ctx context.Context, in *signupInput) (*signupOutput, error) {
 			b, out := in.Body, &signupOutput{}
+			a, err := a.inRegion(b.Region)
+			if err != nil {
+				return nil, err
+			}
 			id, err := a.Commands.SignUp(ctx, commands.Signup{Slug: b.Workspace.Slug, Name: b.Workspace.Name,
 				Email: b.Email, FullName: b.FullName, Password: b.Password, Plan: b.Plan, Region: b.Region, Language: b.Language, From: originOf(ctx)})
 			out.Body.SignupID = id
@@ -70,6 +74,10 @@ func signup(a *api) {
 	registerPublic(a, operation{Method: "POST", Path: "/api/signup/verify", ID: "verify-signup", Tag: "account", Status: http.StatusCreated, Made: "/api/me",
 		Summary: "Make the workspace, with the code from the mail", Description: "The caller becomes its first admin.", Access: public},
 		func(ctx context.Context, in *verifyInput) (*admittedOutput, error) {
+			a, err := a.ofSignup(ctx, in.Body.SignupID)
+			if err != nil {
+				return nil, err
+			}
 			return a.admit(ctx)(a.Commands.VerifySignup(ctx, originOf(ctx), in.Body.SignupID, in.Body.Code))
 		})
 	registerPublic(a, operation{Method: "POST", Path: "/api/invitations/accept", ID: "accept-invitation", Tag: "account", Status: http.StatusCreated, Made: "/api/me",
@@ -78,6 +86,10 @@ func signup(a *api) {
 		Access:      public},
 		func(ctx context.Context, in *acceptInput) (*admittedOutput, error) {
 			b := in.Body
+			a, err := a.ofSlug(ctx, b.Workspace)
+			if err != nil {
+				return nil, err
+			}
 			return a.admit(ctx)(a.Commands.AcceptInvitation(ctx, originOf(ctx), b.Workspace, b.Email, b.Code, b.Password))
 		})
 }

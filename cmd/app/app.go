@@ -15,6 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/jobs"
@@ -86,6 +87,9 @@ type Program struct {
 	Commands *commands.Commands
 	Jobs     *jobs.Jobs
 	Server   *http.Server
+
+	ready func(context.Context) error
+	looks []telemetry.Look
 }
 
 // Given is what a program is given besides its database.
@@ -94,10 +98,16 @@ type Given struct {
 	Rules    limit.Rules
 	Sender   *mail.Sender
 	HTTP     http.Options
+	Cells    *Cells // that the program is one of; nil: it is alone
 }
 
 // Program makes a process that serves.
 func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
+	if given.Cells != nil {
+		if err := given.Cells.join(ctx, b, &given); err != nil {
+			return nil, err
+		}
+	}
 	made, err := b.Commands(ctx, given.Commands, given.Rules)
 	if err != nil {
 		return nil, err
@@ -114,7 +124,7 @@ func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{Base: b, Commands: made, Jobs: background, Server: server}, nil
+	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, looks: o.Looks}, nil
 }
 
 // Run serves until ctx ends, and finishes what is in flight. With background, what happens by itself happens here, too.
@@ -122,6 +132,13 @@ func (p *Program) Run(ctx context.Context, listener net.Listener, background boo
 	defer p.Commands.Wait()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Server.Serve(ctx, listener) })
+	group.Go(func() error { return p.beside(ctx, background) })
+	return group.Wait()
+}
+
+// beside is what happens beside serving.
+func (p *Program) beside(ctx context.Context, background bool) error {
+	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Tenancy.Keep(ctx) })
 	if background {
 		group.Go(func() error { return p.Jobs.Run(ctx) })

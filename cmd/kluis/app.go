@@ -27,7 +27,8 @@ type base struct {
 	url, ownerURL string           // of the database, with the logins' passwords: see settings
 	private       *pgserver.Server // nil when the database is somebody else's
 
-	setConfig string // what to do when everybody may call it
+	setConfig    string // what to do when everybody may call it
+	region, home string // which one the database is, and which one lists the slugs of all
 }
 
 // maxConns is how many connections one process uses at most. More do not make two cores faster.
@@ -36,7 +37,7 @@ const maxConns = 20
 // open is for what makes a database where there is none: serve and migrate.
 func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err error) {
 	log := s.logger(stderr)
-	b = &base{log: log, setConfig: s.SetConfig}
+	b = &base{log: log, setConfig: s.SetConfig, region: s.Region, home: s.home}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -110,6 +111,9 @@ func (b *base) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := b.Tenancy.SelfTest(ctx); err != nil {
+		return err
+	}
+	if err := b.Tenancy.Belong(ctx, b.region, b.home); err != nil {
 		return err
 	}
 	return b.checkSetConfig(ctx)

@@ -26,6 +26,7 @@ func (s settings) cells(o outside) (all []cell, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.home = regions[0].name
 	for _, r := range regions {
 		c := cell{region: r, settings: s.at(r)}
 		if c.outside, err = o.at(r, s.Data); err != nil {
@@ -49,7 +50,7 @@ func (s settings) cells(o outside) (all []cell, err error) {
 // at are the settings as they are for one region.
 func (s settings) at(r region) settings {
 	s.Region = r.name
-	if !r.home || r.database != "" {
+	if !r.first || r.database != "" {
 		s.DatabaseURL, s.OwnerURL = r.database, r.owner
 	}
 	return s
@@ -58,7 +59,7 @@ func (s settings) at(r region) settings {
 // at is where a region keeps what is not in its database. Without a word about it, blobs of a region besides the home are in a folder of its
 // own beside the home's; where the home's are in a bucket, the region must name its own: nothing of it is in another one's bucket.
 func (o outside) at(r region, data string) (outside, error) {
-	if r.home {
+	if r.first {
 		return outside{cmp.Or(r.blobs, o.BlobURL), cmp.Or(r.checkpoints, o.Checkpoints)}, nil
 	}
 	if r.blobs == "" {

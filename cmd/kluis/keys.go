@@ -161,19 +161,24 @@ func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
 
 // followKeys takes up what changes in the key file until ctx ends. A key that is taken out while something is sealed with
 // it stays in use, and the log says so at once: at the next start it would be too late.
-func (b *base) followKeys(ctx context.Context, ring *keyring.Keyring) {
+func (o *bases) followKeys(ctx context.Context, ring *keyring.Keyring) {
 	ring.Follow(ctx, func(err error) {
 		if err != nil {
-			b.Log.ErrorContext(ctx, "the key file has changed and is not as it must be: going on with the keys of before", "keys", ring, "error", err.Error())
+			o.log.ErrorContext(ctx, "the key file has changed and is not as it must be: going on with the keys of before", "keys", ring, "error", err.Error())
 			return
 		}
-		b.Log.InfoContext(ctx, "the key file has changed", "keys", ring)
+		o.log.InfoContext(ctx, "the key file has changed", "keys", ring)
 	}, func(ctx context.Context, left *keyring.Keyring) error {
-		census, err := b.rotation(left).Count(ctx)
-		if err != nil {
-			return err
+		for _, b := range o.opened() {
+			census, err := b.rotation(left).Count(ctx)
+			if err != nil {
+				return err
+			}
+			if err := unopened(census); err != nil {
+				return err
+			}
 		}
-		return unopened(census)
+		return nil
 	})
 }
 

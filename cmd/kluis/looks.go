@@ -12,27 +12,32 @@ import (
 )
 
 // looks are what a scrape of the metrics shows besides the counters of the rooms.
-func (b *base) looks(hasher *password.Hasher) []telemetry.Look {
-	return []telemetry.Look{
-		func(context.Context) ([]telemetry.Gauge, error) { return b.own(hasher), nil },
-		b.shared,
-	}
+func (b *base) looks() []telemetry.Look {
+	return []telemetry.Look{{Find: b.own}, {Find: b.shared}}
 }
 
-// own is what this process knows without asking.
-func (b *base) own(hasher *password.Hasher) []telemetry.Gauge {
+// ofProcess is what the process knows of itself.
+func ofProcess(hasher *password.Hasher) telemetry.Look {
+	return telemetry.Look{Find: func(context.Context) ([]telemetry.Gauge, error) {
+		running, waiting := hasher.Load()
+		return []telemetry.Gauge{
+			{Name: "kluis_build_info", Help: "1, with the version.", Labels: prometheus.Labels{"version": version}, Value: 1},
+			{Name: "kluis_password_hashes", Help: "Password hashes that run, and that wait for a slot.", Labels: prometheus.Labels{"state": "running"}, Value: float64(running)},
+			{Name: "kluis_password_hashes", Help: "Password hashes that run, and that wait for a slot.", Labels: prometheus.Labels{"state": "waiting"}, Value: float64(waiting)},
+		}, nil
+	}}
+}
+
+// own is what this process knows of the database without asking.
+func (b *base) own(context.Context) ([]telemetry.Gauge, error) {
 	pool := b.DB.Stat()
-	running, waiting := hasher.Load()
 	return []telemetry.Gauge{
-		{Name: "kluis_build_info", Help: "1, with the version.", Labels: prometheus.Labels{"version": version}, Value: 1},
 		{Name: "kluis_pool_connections", Help: "Connections to the database.", Labels: prometheus.Labels{"state": "used"}, Value: float64(pool.Used)},
 		{Name: "kluis_pool_connections", Help: "Connections to the database.", Labels: prometheus.Labels{"state": "idle"}, Value: float64(pool.Idle)},
 		{Name: "kluis_pool_connections_max", Help: "Connections that there may be.", Value: float64(pool.Max)},
 		{Name: "kluis_pool_waits", Help: "Transactions that waited for a connection since the start.", Value: float64(pool.Waits)},
 		{Name: "kluis_pool_wait_seconds", Help: "How long they waited, all together.", Value: pool.Waited.Seconds()},
-		{Name: "kluis_password_hashes", Help: "Password hashes that run, and that wait for a slot.", Labels: prometheus.Labels{"state": "running"}, Value: float64(running)},
-		{Name: "kluis_password_hashes", Help: "Password hashes that run, and that wait for a slot.", Labels: prometheus.Labels{"state": "waiting"}, Value: float64(waiting)},
-	}
+	}, nil
 }
 
 // shared is what all processes of the installation share, from the control schema.

@@ -16,7 +16,7 @@ import (
 // region is one of KLUIS_REGIONS: a database and a place for blobs, with the country that both are in.
 type region struct {
 	name        string
-	home        bool   // it is the first
+	first       bool   // it is the home
 	alone       bool   // there is no other
 	country     string // ISO 3166-1 alpha-2
 	database    string // empty: KLUIS_DATABASE_URL, or the private Postgres
@@ -71,7 +71,7 @@ func parseRegions(text string) (all []region, err error) {
 		case key == "" && n >= 0:
 			return nil, fmt.Errorf("there are two regions %s", name)
 		case key == "":
-			all = append(all, region{name: name, home: len(all) == 0, database: value})
+			all = append(all, region{name: name, first: len(all) == 0, database: value})
 			continue
 		case n < 0:
 			return nil, fmt.Errorf("%s.%s comes before %s=, which names the region's database", name, key, name)
@@ -104,7 +104,7 @@ func completeRegions(all []region) error {
 			return fmt.Errorf("region %s: %w", r.name, err)
 		}
 		r.country = in
-		if !r.home && r.database == "" {
+		if !r.first && r.database == "" {
 			return fmt.Errorf("region %s names no database: only the first one, the home, may leave that to KLUIS_DATABASE_URL", r.name)
 		}
 	}

@@ -21,10 +21,10 @@ func TestRegions(t *testing.T) {
 			t.Fatalf("%s: %d regions, %v", from, len(all), err)
 		}
 		be, de := all[0], all[1]
-		if be.name != "be" || !be.home || be.country != "BE" || be.DatabaseURL != "postgres://home/kluis" || be.OwnerURL != "postgres://admin@home/kluis" || be.BlobURL != "" {
+		if be.name != "be" || !be.first || be.country != "BE" || be.DatabaseURL != "postgres://home/kluis" || be.OwnerURL != "postgres://admin@home/kluis" || be.BlobURL != "" {
 			t.Errorf("the home is %+v", be)
 		}
-		if de.name != "frankfurt" || de.home || de.country != "DE" || de.DatabaseURL != "postgres://kluis:pw@h1:5432,h2:5432/kluis?target_session_attrs=read-write" || de.OwnerURL != "" || de.BlobURL != "s3://blobs?region=eu-central-1" {
+		if de.name != "frankfurt" || de.first || de.country != "DE" || de.DatabaseURL != "postgres://kluis:pw@h1:5432,h2:5432/kluis?target_session_attrs=read-write" || de.OwnerURL != "" || de.BlobURL != "s3://blobs?region=eu-central-1" {
 			t.Errorf("the other one is %+v", de)
 		}
 	}

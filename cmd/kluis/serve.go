@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/http"
 	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // serve is `kluis serve`.
@@ -50,54 +54,99 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if set.publicURL == "" {
 		log.Warn("mails do not say where Kluis is, as the address served does not: set KLUIS_PUBLIC_URL", "listen", s.Listen)
 	}
-	if len(set.cells) > 1 {
-		return usageError{errors.New("KLUIS_REGIONS: several regions are not served yet")}
-	}
-	home := set.cells[0]
-	keys, err := home.loadKeys(log)
+	keys, err := set.cells[0].loadKeys(log)
 	if err != nil {
 		return err
 	}
-	b, err := home.open(ctx, out.stderr)
+	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, log)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	if err := b.begin(ctx); err != nil {
-		return err
+	opened := &bases{log: log, stderr: out.stderr}
+	defer opened.close()
+	cells := make([]app.Cell, len(set.cells))
+	for i, c := range set.cells {
+		cells[i] = app.Cell{Region: c.name, Open: func(ctx context.Context, all *app.Cells) (*app.Program, error) {
+			return opened.program(ctx, c, app.Given{
+				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
+				Rules:    set.rules, Sender: sender, Cells: all,
+				HTTP: http.Options{TrustedProxies: set.trusted, Version: version},
+			})
+		}}
 	}
-	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, b.Log)
-	if err != nil {
-		return err
-	}
-	if err := b.checkKeys(ctx, keys); err != nil {
-		return err
-	}
-	blobs, err := home.openBlobs(ctx, b.Log)
-	if err != nil {
-		return err
-	}
-	kept, err := home.kept(ctx, blobs)
-	if err != nil {
-		return err
-	}
-	program, err := b.Program(ctx, app.Given{
-		Commands: commands.Needs{Keys: keys, Blobs: blobs, Hasher: set.hasher, Region: home.name, Kept: kept, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
-		Rules:    set.rules, Sender: sender,
-		HTTP: http.Options{Ready: b.ready, Looks: b.looks(set.hasher), TrustedProxies: set.trusted, Version: version},
-	})
-	if err != nil {
+	all := app.NewCells(log, ofProcess(set.hasher), cells...)
+	if err := all.OpenAll(ctx, settled); err != nil {
 		return err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
 	if err != nil {
 		return fmt.Errorf("KLUIS_LISTEN: %w", err)
 	}
-	b.Log.Info("serving", "address", "http://"+listener.Addr().String(), "docs", "http://"+listener.Addr().String()+"/api/docs/", "version", version)
+	log.Info("serving", "address", "http://"+listener.Addr().String(), "docs", "http://"+listener.Addr().String()+"/api/docs/", "version", version)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return program.Run(ctx, listener, s.Background) })
-	group.Go(func() error { b.followKeys(ctx, keys); return nil })
+	group.Go(func() error { return all.Run(ctx, listener, s.Background) })
+	group.Go(func() error { opened.followKeys(ctx, keys); return nil })
 	begin()
-	defer b.Log.Info("stopped")
+	defer log.Info("stopped")
 	return group.Wait()
+}
+
+// settled tells of an error that no waiting mends, so that it refuses a start whatever the other regions are.
+func settled(err error) bool {
+	_, outage := pg.OutageOf(err)
+	return !outage
+}
+
+// bases are the databases of a server's regions, as they are opened.
+type bases struct {
+	log    *slog.Logger
+	stderr io.Writer
+
+	mu  sync.Mutex
+	all []*base
+}
+
+// program opens a cell and makes what serves it.
+func (o *bases) program(ctx context.Context, c cell, given app.Given) (p *app.Program, err error) {
+	b, err := c.open(ctx, o.stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if err := b.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.checkKeys(ctx, given.Commands.Keys); err != nil {
+		return nil, err
+	}
+	if given.Commands.Blobs, err = c.openBlobs(ctx, o.log); err != nil {
+		return nil, err
+	}
+	if given.Commands.Kept, err = c.kept(ctx, given.Commands.Blobs); err != nil {
+		return nil, err
+	}
+	given.HTTP.Ready, given.HTTP.Looks = b.ready, b.looks()
+	if p, err = b.Program(ctx, given); err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.all = append(o.all, b)
+	return p, nil
+}
+
+func (o *bases) opened() []*base {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.all)
+}
+
+func (o *bases) close() {
+	for _, b := range o.opened() {
+		b.close()
+	}
 }

@@ -23,6 +23,7 @@ type settings struct {
 	Data        string     `env:"KLUIS_DATA" default:"./data" help:"Folder of the private Postgres, keys, blobs, and outgoing mail of a first start."`
 	Keys        string     `env:"KLUIS_KEYS" placeholder:"FILE" help:"File of Fernet keys, one a line, the first encrypts; default $$KLUIS_DATA/keys."`
 	KeysInline  string     `name:"keys-inline" env:"KLUIS_KEYS_INLINE" placeholder:"KEYS" help:"The keys themselves, comma separated, instead of the file."`
+	home        string     // the first of the regions
 	Log         slog.Level `env:"KLUIS_LOG" default:"info" help:"Level of the log: debug, info, warn or error. It is JSON lines on stderr."`
 }
 

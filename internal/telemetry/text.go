@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,8 +25,11 @@ type Gauge struct {
 	Value      float64
 }
 
-// Look gives numbers as they are now. After an error they are left out.
-type Look func(ctx context.Context) ([]Gauge, error)
+// Look finds numbers as they are now. After an error they are left out.
+type Look struct {
+	Region string // of a process that serves several: a label of its numbers
+	Find   func(ctx context.Context) ([]Gauge, error)
+}
 
 // Text is a scrape: the metrics of the process, and what looks find.
 func Text(ctx context.Context, looks ...Look) ([]byte, error) {
@@ -46,16 +51,46 @@ func Text(ctx context.Context, looks ...Look) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
+// lookAll looks at everything at once: a region that does not answer keeps no other out of the scrape.
 func lookAll(ctx context.Context, looks []Look) (all []Gauge) {
-	up := 1.0
-	for _, look := range looks {
-		gauges, err := look(ctx)
-		if err != nil {
-			up = 0
-		}
-		all = append(all, gauges...)
+	found, failed := make([][]Gauge, len(looks)), make([]error, len(looks))
+	var looking sync.WaitGroup
+	for i, look := range looks {
+		looking.Go(func() { found[i], failed[i] = look.Find(ctx) })
 	}
-	return append(all, Gauge{Name: "kluis_up", Help: "Whether the database answered this scrape.", Value: up})
+	looking.Wait()
+	up := map[string]float64{}
+	for i, look := range looks {
+		if _, seen := up[look.Region]; !seen {
+			up[look.Region] = 1
+		}
+		if failed[i] != nil {
+			up[look.Region] = 0
+		}
+		for _, gauge := range found[i] {
+			all = append(all, gauge.of(look.Region))
+		}
+	}
+	switch {
+	case len(looks) == 0:
+		up[""] = 1
+	case len(up) > 1: // the process itself is always there
+		delete(up, "")
+	}
+	for region, value := range up {
+		all = append(all, Gauge{Name: "kluis_up", Help: "Whether the database answered this scrape.", Value: value}.of(region))
+	}
+	return all
+}
+
+// of is the gauge as that of a region.
+func (g Gauge) of(region string) Gauge {
+	if region != "" {
+		labels := prometheus.Labels{"region": region}
+		maps.Copy(labels, g.Labels)
+		g.Labels = labels
+	}
+	return g
 }
 
 // collected makes a prometheus.Collector of what was found. Which metrics there are is not known before, so it is unchecked.

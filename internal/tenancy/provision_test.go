@@ -98,7 +98,7 @@ func TestSlugsAreNotReused(t *testing.T) {
 	db, admin := open(t, url, 2), superuser(t, url)
 	d := directory(t, db)
 	w := provision(t, d)
-	exec(t, admin, `update kluis.workspace set status = 'erased', slug = 'gone'`)
+	exec(t, admin, `update kluis.workspace set status = 'erased', slug = 'gone'; update kluis.place set slug = 'gone'`)
 	if _, err := d.BySlug(minute(t), "gone"); !errors.Is(err, tenancy.ErrUnknown) {
 		t.Errorf("an erased workspace by its slug: %v", err)
 	}

@@ -20,6 +20,9 @@ type Tenancy struct {
 	Shape int          // of this program's folds, for new workspaces
 	Views string       // the text that makes the views of analysts
 
+	// Home gives the cell with the list of all slugs; nil: this one is it.
+	Home func() (*Tenancy, error)
+
 	db            *pg.DB
 	controlLine   []migration
 	workspaceLine []migration
@@ -84,10 +87,17 @@ func (t *Tenancy) BySlug(ctx context.Context, slug string) (Entry, error) {
 	return entries[0], nil
 }
 
-// SlugTaken tells whether a slug is or was in use.
+// SlugTaken tells whether a slug is or was in use, in whatever cell.
 func (t *Tenancy) SlugTaken(ctx context.Context, slug string) (bool, error) {
-	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where slug = $1`, slug)
-	return len(entries) > 0, err
+	home, err := t.home()
+	if err != nil {
+		return false, err
+	}
+	_, err = home.RegionOf(ctx, uuid.Nil, slug)
+	if errors.Is(err, ErrUnknown) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Behind tells how many workspaces have other migrations than this program.
@@ -122,10 +132,17 @@ var (
 
 // Provision makes a workspace: directory entry, role, schema, tables, and whatever found adds to them. It is one
 // transaction: killed anywhere, the workspace is whole or absent. It is the owner's from found on, in the workspace's
-// schema; for after, which may touch the control schema, no schema is on its path.
+// schema; for after, which may touch the control schema, no schema is on its path. In a cell that is not the home, the slug is claimed there before.
 func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region string, found, after func(tx pgx.Tx) error) error {
 	e := Entry{ID: id, Slug: slug, Region: region, Status: active, Version: len(t.workspaceLine)}
-	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
+	home, err := t.home()
+	if err == nil && home != t {
+		err = home.db.Control(ctx, func(tx pgx.Tx) error { return claim(ctx, tx, e, false) })
+	}
+	if err != nil {
+		return fmt.Errorf("take the slug of workspace %s: %w", id, err)
+	}
+	err = t.db.Admin(ctx, func(tx pgx.Tx) error {
 		if err := t.build(ctx, tx, e); err != nil {
 			return err
 		}
@@ -139,6 +156,12 @@ func (t *Tenancy) Provision(ctx context.Context, id uuid.UUID, slug, region stri
 	})
 	if err != nil {
 		return fmt.Errorf("provision workspace %s: %w", id, err)
+	}
+	if home != t { // not done, it is done by Settle
+		_ = home.db.Control(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `update kluis.place set settled = true where id = $1`, id)
+			return err
+		})
 	}
 	return nil
 }
@@ -181,6 +204,9 @@ func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, e Entry) error {
 		e.ID, e.Slug, e.Region, e.Status, e.Version, hashes(t.workspaceLine), t.Shape)
 	if pg.Is(err, pg.UniqueViolation) {
 		return ErrSlugTaken
+	}
+	if err == nil && t.Home == nil {
+		err = claim(ctx, tx, e, true)
 	}
 	if err != nil {
 		return err

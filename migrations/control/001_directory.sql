@@ -24,3 +24,23 @@ create table signup (
 );
 create index on signup (expires_at);
 grant select, insert, update, delete on signup to :login;
+
+-- Which region this database is, and which one has the list of slugs: its own, when it is the home of the installation.
+create table cell (
+    single boolean primary key default true check (single),
+    region text not null,
+    home   text not null
+);
+grant select on cell to :login;
+
+-- In the home alone: the region of every workspace of the installation. So a slug is one workspace's whatever the region, for ever,
+-- and whoever has a slug or a token finds the cell. A row comes before its workspace in another cell, and is settled once that is there.
+create table place (
+    id         uuid primary key,
+    slug       text not null unique,
+    region     text not null,
+    settled    boolean not null,
+    claimed_at timestamptz not null default now()
+);
+create index on place (region) where not settled;
+grant select, insert, update, delete on place to :login;

@@ -1,0 +1,376 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/telemetry"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/internal/token"
+)
+
+// Cell is a region of a process: a database with a whole program on it.
+type Cell struct {
+	Region string
+	// Open makes what the program stands on, and the program, which knows the cells. It is called again until it succeeds.
+	Open func(ctx context.Context, cells *Cells) (*Program, error)
+}
+
+// Cells are the regions of one process, the home first. The program of a cell that could not be opened is not there yet. All of them serve the
+// same operations, and every request goes to the cell of its workspace; nothing of a workspace is in another cell but its id, slug and
+// region in the home's list.
+type Cells struct {
+	log     *slog.Logger
+	process telemetry.Look // what the process knows of itself
+	cells   []Cell
+	alone   bool // there is one cell, and no workspace in another: written before Run
+
+	mu       sync.RWMutex
+	programs map[string]*Program // by region: those that are open
+	known    sync.Map            // regions, by the id of a workspace
+}
+
+// NewCells makes cells, none of which is open yet.
+func NewCells(log *slog.Logger, process telemetry.Look, cells ...Cell) *Cells {
+	return &Cells{log: log, process: process, cells: cells, programs: map[string]*Program{}}
+}
+
+// OpenAll opens all cells that can be opened. Its error is why none could, or why one must not be served at all: fatal tells which that is.
+func (c *Cells) OpenAll(ctx context.Context, fatal func(error) bool) error {
+	failed := make([]error, len(c.cells))
+	var opening sync.WaitGroup
+	for i, cell := range c.cells {
+		opening.Go(func() { failed[i] = c.open(ctx, cell) })
+	}
+	opening.Wait()
+	for _, err := range failed {
+		if err != nil && fatal(err) {
+			return err
+		}
+	}
+	if !slices.Contains(failed, nil) {
+		return errors.Join(failed...)
+	}
+	for i, err := range failed {
+		if err != nil {
+			c.log.ErrorContext(ctx, "a region cannot be reached: what is there is not available until it can be, and all else is", "region", c.cells[i].Region, "error", err.Error())
+		}
+	}
+	return nil
+}
+
+// lookForVanished says which regions with workspaces are not among the settings. A cell is alone when there is no other, and never was.
+func (c *Cells) lookForVanished(ctx context.Context, home *tenancy.Tenancy) error {
+	regions, err := home.Regions(ctx)
+	if err != nil {
+		return err
+	}
+	c.alone = len(c.cells) == 1
+	for region, n := range regions {
+		if !slices.Contains(c.regions(), region) {
+			c.alone = false
+			c.log.ErrorContext(ctx, "KLUIS_REGIONS does not name a region that has workspaces: they are not available until it does", "region", region, "workspaces", n)
+		}
+	}
+	return nil
+}
+
+// regions are the names of all cells.
+func (c *Cells) regions() []string {
+	names := make([]string, len(c.cells))
+	for i, cell := range c.cells {
+		names[i] = cell.Region
+	}
+	return names
+}
+
+func (c *Cells) open(ctx context.Context, cell Cell) error {
+	p, err := cell.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.programs[cell.Region] = p
+	return nil
+}
+
+// join has a program that is being made know the other cells.
+func (c *Cells) join(ctx context.Context, b *Base, given *Given) error {
+	if given.Commands.Region == c.cells[0].Region {
+		if err := c.lookForVanished(ctx, b.Tenancy); err != nil {
+			return err
+		}
+		if c.alone {
+			given.HTTP.Looks = append(given.HTTP.Looks, c.process)
+			return nil
+		}
+		given.HTTP.Cells = c
+		return nil
+	}
+	given.HTTP.Cells = c
+	b.Tenancy.Home = func() (*tenancy.Tenancy, error) {
+		home, err := c.Home()
+		if err != nil {
+			return nil, err
+		}
+		return home.Tenancy, nil
+	}
+	given.Commands.Home = func() (*commands.Commands, error) {
+		home, err := c.Home()
+		if err != nil {
+			return nil, err
+		}
+		return home.Commands, nil
+	}
+	return nil
+}
+
+// Run serves until ctx ends, as Program.Run does. Cells that are not open are tried again.
+func (c *Cells) Run(ctx context.Context, listener net.Listener, background bool) error {
+	if c.alone {
+		p, err := c.Home()
+		if err != nil {
+			return err
+		}
+		return p.Run(ctx, listener, background)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return http.ServeCells(ctx, listener, c, http.Options{Log: c.log}) })
+	for _, cell := range c.cells {
+		group.Go(func() error {
+			if !c.opened(ctx, cell) {
+				return nil
+			}
+			p, _ := c.program(cell.Region)
+			defer p.Commands.Wait()
+			group, ctx := errgroup.WithContext(ctx)
+			group.Go(func() error { return p.beside(ctx, background) })
+			group.Go(func() error { return c.settle(ctx, p) })
+			return group.Wait()
+		})
+	}
+	return group.Wait()
+}
+
+// longestPause is between two tries to open a cell.
+const longestPause = 30 * time.Second
+
+// opened waits until a cell is open; false at the end of ctx.
+func (c *Cells) opened(ctx context.Context, cell Cell) bool {
+	for pause := time.Second; ; pause = min(2*pause, longestPause) {
+		if _, err := c.program(cell.Region); err == nil {
+			return true
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false
+		}
+		if err := c.open(ctx, cell); err != nil && ctx.Err() == nil {
+			c.log.WarnContext(ctx, "a region still cannot be opened", "region", cell.Region, "error", err.Error())
+		} else if err == nil {
+			c.log.InfoContext(ctx, "a region is open", "region", cell.Region)
+		}
+	}
+}
+
+// settleEvery is how often the home's list is brought in line with a cell.
+const settleEvery = 10 * time.Minute
+
+func (c *Cells) settle(ctx context.Context, p *Program) error {
+	for {
+		if err := p.Tenancy.Settle(ctx); err != nil && ctx.Err() == nil {
+			c.log.WarnContext(ctx, "the home's list of workspaces was not compared with a region's", "error", err.Error())
+		}
+		select {
+		case <-time.After(settleEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// unavailable says that a cell cannot be reached, or that its region is not among the settings any more.
+func unavailable() error {
+	refusal := domain.Refuse(domain.Unavailable, "region_unavailable", "the region of the workspace cannot be reached at the moment")
+	refusal.RetryAfter = 5 * time.Second
+	return refusal
+}
+
+// program is that of a region.
+func (c *Cells) program(region string) (*Program, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if p := c.programs[region]; p != nil {
+		return p, nil
+	}
+	return nil, unavailable()
+}
+
+// Home is the program of the home's cell.
+func (c *Cells) Home() (*Program, error) { return c.program(c.cells[0].Region) }
+
+// Open is http.Cells'.
+func (c *Cells) Open() (servers []*http.Server) {
+	for _, cell := range c.cells {
+		if p, err := c.program(cell.Region); err == nil {
+			servers = append(servers, p.Server)
+		}
+	}
+	return servers
+}
+
+// In is http.Cells'.
+func (c *Cells) In(region string) (*http.Server, error) {
+	if region == "" {
+		return c.server(c.Home())
+	}
+	if !slices.Contains(c.regions(), region) {
+		return nil, domain.InvalidField("/region", "must be one of %s", strings.Join(c.regions(), ", "))
+	}
+	return c.server(c.program(region))
+}
+
+func (c *Cells) server(p *Program, err error) (*http.Server, error) {
+	if err != nil {
+		return nil, err
+	}
+	return p.Server, nil
+}
+
+// OfToken is http.Cells'.
+func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error) {
+	shown, err := token.Parse(bearer)
+	if err != nil {
+		return c.Open()[0], nil //nolint:nilerr // which says so
+	}
+	id := shown.Workspace
+	if region, known := c.known.Load(id); known {
+		return c.server(c.program(region.(string)))
+	}
+	region, err := c.look(ctx, id, "")
+	if err != nil {
+		return nil, err
+	}
+	if region != "" {
+		c.known.Store(id, region)
+	}
+	return c.server(c.found(region))
+}
+
+// OfSlug is http.Cells'.
+func (c *Cells) OfSlug(ctx context.Context, slug string) (*http.Server, error) {
+	region, err := c.look(ctx, uuid.Nil, commands.Slug(slug))
+	if err != nil {
+		return nil, err
+	}
+	return c.server(c.found(region))
+}
+
+func (c *Cells) found(region string) (*Program, error) {
+	if region == "" {
+		return c.Home()
+	}
+	return c.program(region)
+}
+
+// OfSignup is http.Cells'. All cells are asked: where somebody signs up, who that is stays.
+func (c *Cells) OfSignup(ctx context.Context, id uuid.UUID) (*http.Server, error) {
+	var failed error
+	for _, cell := range c.cells {
+		p, err := c.program(cell.Region)
+		if err == nil {
+			var waits bool
+			if waits, err = asked(ctx, func(ctx context.Context) (bool, error) { return p.Commands.HasSignup(ctx, id) }); waits {
+				return p.Server, nil
+			}
+		}
+		if err != nil {
+			failed = unavailable()
+		}
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return c.In("")
+}
+
+// lookPatience is how long a cell may take to say where a workspace is.
+const lookPatience = 2 * time.Second
+
+func asked[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	return ask(ctx)
+}
+
+// look finds the region of a workspace: "" when there is none in any. The home's list is asked; while the home cannot be, every other cell is
+// whether it has the workspace.
+func (c *Cells) look(ctx context.Context, id uuid.UUID, slug string) (region string, err error) {
+	home, err := c.Home()
+	if err == nil {
+		region, err = asked(ctx, func(ctx context.Context) (string, error) { return home.Tenancy.RegionOf(ctx, id, slug) })
+	}
+	if errors.Is(err, tenancy.ErrUnknown) {
+		return "", nil
+	}
+	if err == nil {
+		return region, nil
+	}
+	for _, cell := range c.cells[1:] {
+		p, err := c.program(cell.Region)
+		if err != nil {
+			continue
+		}
+		if there, err := asked(ctx, func(ctx context.Context) (bool, error) { return p.Tenancy.Has(ctx, id, slug) }); err == nil && there {
+			return cell.Region, nil
+		}
+	}
+	return "", unavailable()
+}
+
+// Ready is http.Cells'.
+func (c *Cells) Ready(ctx context.Context) []http.Readiness {
+	states := make([]http.Readiness, len(c.cells))
+	var asking sync.WaitGroup
+	for i, cell := range c.cells {
+		asking.Go(func() {
+			p, err := c.program(cell.Region)
+			if err == nil {
+				err = p.ready(ctx)
+			}
+			states[i] = http.Readiness{Region: cell.Region, Err: err}
+		})
+	}
+	asking.Wait()
+	return states
+}
+
+// Looks is http.Cells'.
+func (c *Cells) Looks() []telemetry.Look {
+	looks := []telemetry.Look{c.process}
+	for _, cell := range c.cells {
+		p, err := c.program(cell.Region)
+		if err != nil {
+			looks = append(looks, telemetry.Look{Region: cell.Region, Find: func(context.Context) ([]telemetry.Gauge, error) { return nil, err }})
+			continue
+		}
+		for _, look := range p.looks {
+			looks = append(looks, telemetry.Look{Region: cell.Region, Find: look.Find})
+		}
+	}
+	return looks
+}

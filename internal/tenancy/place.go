@@ -1,0 +1,142 @@
+package tenancy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// An installation may have several cells: databases, each of which is one region's. One of them is the home, whose table place says where every
+// workspace is.
+
+// OtherCellError says that a database is another region's than the settings say, or has another home.
+type OtherCellError struct{ Region, Home, SaidRegion, SaidHome string }
+
+func (e *OtherCellError) Error() string {
+	return fmt.Sprintf("this database is that of region %s with the home %s, and KLUIS_REGIONS says region %s with the home %s: the home is named first, and no region changes its name",
+		e.Region, e.Home, e.SaidRegion, e.SaidHome)
+}
+
+// Belong makes the database that of a region, the first time; from then on another one is an OtherCellError.
+func (t *Tenancy) Belong(ctx context.Context, region, home string) error {
+	is := OtherCellError{SaidRegion: region, SaidHome: home}
+	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `insert into cell (region, home) values ($1, $2) on conflict do nothing`, region, home); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `select region, home from cell`).Scan(&is.Region, &is.Home)
+	})
+	if err != nil {
+		return fmt.Errorf("look up which region the database is: %w", err)
+	}
+	if is.Region != region || is.Home != home {
+		return &is
+	}
+	return nil
+}
+
+// home is where the slugs of all cells are.
+func (t *Tenancy) home() (*Tenancy, error) {
+	if t.Home == nil {
+		return t, nil
+	}
+	return t.Home()
+}
+
+// RegionOf finds the region of a workspace by its id or its slug; the other one is empty. ErrUnknown when there is none.
+func (t *Tenancy) RegionOf(ctx context.Context, id uuid.UUID, slug string) (region string, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select region from kluis.place where id = $1 or slug = $2`, id, slug).Scan(&region)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", ErrUnknown
+	}
+	return region, err
+}
+
+// Has tells whether a workspace is in this cell.
+func (t *Tenancy) Has(ctx context.Context, id uuid.UUID, slug string) (there bool, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where (id = $1 or slug = $2) and status <> 'erased')`, id, slug).Scan(&there)
+	})
+	return there, err
+}
+
+// Regions are those in which workspaces are, by the number of workspaces; of the home.
+func (t *Tenancy) Regions(ctx context.Context) (regions map[string]int, err error) {
+	regions = map[string]int{}
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select region, count(*)::int from kluis.place where settled group by region`)
+		var region string
+		var n int
+		_, err := pgx.ForEachRow(rows, []any{&region, &n}, func() error { regions[region] = n; return nil })
+		return err
+	})
+	return regions, err
+}
+
+const insertPlace = `insert into kluis.place (id, slug, region, settled) values ($1, $2, $3, $4)`
+
+// claim takes a slug for a workspace that is about to be made in a cell; again, when an earlier try was broken off. tx is the home's.
+func claim(ctx context.Context, tx pgx.Tx, e Entry, settled bool) error {
+	tag, err := tx.Exec(ctx, insertPlace+` on conflict (id) do update set slug = excluded.slug where place.slug = excluded.slug and not place.settled`, e.ID, e.Slug, e.Region, settled)
+	if pg.Is(err, pg.UniqueViolation) || err == nil && tag.RowsAffected() == 0 {
+		return ErrSlugTaken
+	}
+	return err
+}
+
+// claimLife is how long a sign-up may take to make its workspace behind a claim. It takes seconds.
+const claimLife = time.Hour
+
+// Settle brings the home's list in line with this cell, whose processes may have been killed between a claim and a workspace:
+//
+//  1. Claims that are old enough that nobody works on them any more, and have no workspace here, end: their slugs are free.
+//  2. What is here and the home does not know, as after a restore of the home, is made known.
+//
+// A slug that another workspace has in the home is an error: one of both databases was put back from another moment.
+func (t *Tenancy) Settle(ctx context.Context) error {
+	home, err := t.home()
+	if err != nil || home == t {
+		return err
+	}
+	var region string
+	var here []Entry
+	var claims []uuid.UUID
+	if err := t.db.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select region from kluis.cell`).Scan(&region) }); err != nil {
+		return err
+	}
+	err = home.db.Control(ctx, func(tx pgx.Tx) error { // before the look at what is here: whatever is made later is no old claim
+		rows, _ := tx.Query(ctx, `select id from kluis.place where region = $1 and not settled and claimed_at < now() - make_interval(secs => $2)`, region, claimLife.Seconds())
+		claims, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if here, err = t.query(ctx, `select `+columns+` from kluis.workspace`); err != nil {
+		return err
+	}
+	ids, slugs := make([]uuid.UUID, len(here)), make([]string, len(here))
+	for i, e := range here {
+		ids[i], slugs[i] = e.ID, e.Slug
+	}
+	err = home.db.Control(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `delete from kluis.place where id = any($1) and not settled and not id = any($2)`, claims, ids); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `insert into kluis.place (id, slug, region, settled) select id, slug, $3, true from unnest($1::uuid[], $2::text[]) as here (id, slug)
+			on conflict (id) do update set settled = true where not place.settled`, ids, slugs, region)
+		return err
+	})
+	if pg.Is(err, pg.UniqueViolation) {
+		return fmt.Errorf("a workspace of region %s has a slug that another one has in the home: one of the two databases was put back from another moment: %w", region, withoutValues(err))
+	}
+	return err
+}
