@@ -640,7 +640,7 @@ export interface BulkProblem {
   errors?: Fault[];
   /** The kind of problem, for a person. */
   title: string;
-  /** Names the kind of problem: /problems/ and its code. */
+  /** Names the kind of problem: /api/problems/ and its code. */
   type: string;
 }
 
@@ -4643,6 +4643,29 @@ export interface ProjectUpdatedRecord {
   version: number;
 }
 
+/**
+ * Of a server of several regions: ok, or the code of the problem with which requests for workspaces there are answered.
+ */
+export type ReadyBodyRegions = {[key: string]: string};
+
+/**
+ * degraded: a region cannot be served, and the others can.
+ */
+export type ReadyBodyStatus = typeof ReadyBodyStatus[keyof typeof ReadyBodyStatus];
+
+
+export const ReadyBodyStatus = {
+  ok: 'ok',
+  degraded: 'degraded',
+} as const;
+
+export interface ReadyBody {
+  /** Of a server of several regions: ok, or the code of the problem with which requests for workspaces there are answered. */
+  regions?: ReadyBodyRegions;
+  /** degraded: a region cannot be served, and the others can. */
+  status: ReadyBodyStatus;
+}
+
 export type RoleCreatedGrantsItem = {
   /** What may be done. */
   action: string;
@@ -7726,7 +7749,7 @@ export interface SignupInputBody {
   password: string;
   /** The plan of the workspace, which says how long its log is kept. */
   plan?: SignupInputBodyPlan;
-  /** Where the data of the workspace is kept. */
+  /** Where the workspace is kept, all of it: one of those that whoever runs this server offers. Left out: the home region. */
   region?: string;
   workspace: WorkspaceStruct;
 }
@@ -15317,7 +15340,7 @@ export const getMetrics = async ( options?: Parameters<typeof transport>[1]): Pr
 
 
 export type getReadinessResponse200 = {
-  data: HealthBody
+  data: ReadyBody
   status: 200
 }
 
@@ -15347,7 +15370,7 @@ export const getGetReadinessUrl = () => {
 }
 
 /**
- * Can the process serve requests?.
+ * A server of several regions says so as long as one of them can be served.
  * @summary Can the process serve requests?
  */
 export const getReadiness = async ( options?: Parameters<typeof transport>[1]): Promise<getReadinessResponseSuccess> => {
