@@ -344,7 +344,10 @@ func TestCells(t *testing.T) {
 				t.Errorf("the metrics without %s:\n%s", x.dead, scrape)
 			}
 			c.region[x.dead].network.join(t)
-			until(t, x.dead+" is back", func() bool { r, err := x.gone.do("GET", "/api/tasks", ""); return err == nil && r.status == http.StatusOK })
+			until(t, x.dead+" is back", func() bool {
+				r, err := x.gone.do("GET", "/api/tasks", "")
+				return err == nil && r.status == http.StatusOK
+			})
 		}
 		if status, regions := s.readyz(t); status != http.StatusOK || regions["be"] != "ok" || regions["de"] != "ok" {
 			t.Errorf("with both: ready %d, %v", status, regions)
@@ -374,7 +377,10 @@ func TestCells(t *testing.T) {
 				t.Errorf("the log does not say that %s is away", x.dead)
 			}
 			c.region[x.dead].network.join(t)
-			until(t, x.dead+" is there", func() bool { r, err := gone.do("GET", "/api/tasks", ""); return err == nil && r.status == http.StatusOK })
+			until(t, x.dead+" is there", func() bool {
+				r, err := gone.do("GET", "/api/tasks", "")
+				return err == nil && r.status == http.StatusOK
+			})
 			if status := s.stop(t); status != success {
 				t.Errorf("it ended with %d", status)
 			}
@@ -426,4 +432,3 @@ func dumped(t *testing.T, s *cellServer) string {
 	}
 	return string(text)
 }
-

@@ -185,8 +185,11 @@ func (t *Tenancy) MayProvision(ctx context.Context) error {
 }
 
 // build makes everything that is not of the workspace's founders. The directory entry comes late, and tells whether the
-// slug is taken: only the owner may write it.
+// slug is taken: only the owner may write it. Of two who make the same workspace at once, the second one waits, and finds the slug taken.
 func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, e Entry) error {
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, "provision "+e.ID.String()); err != nil {
+		return err
+	}
 	name, err := t.tenant(ctx, tx, e)
 	if err != nil {
 		return err
