@@ -48,6 +48,32 @@ func (c *Commands) OperatorMakeAdmin(ctx context.Context, w pg.Workspace, slug, 
 	return err
 }
 
+// OperatorPlan puts a workspace on a plan, with a retention that was agreed; nil: what the plan says.
+func (c *Commands) OperatorPlan(ctx context.Context, w pg.Workspace, plan string, retention *domain.Retention) (domain.Workspace, error) {
+	return c.operateWorkspace(ctx, w, func(w domain.Workspace) ([]domain.Event, error) { return w.AgreePlan(plan, retention) })
+}
+
+// OperatorHold has everything of a workspace kept, whatever its plan says.
+func (c *Commands) OperatorHold(ctx context.Context, w pg.Workspace, reason string) error {
+	_, err := c.operateWorkspace(ctx, w, func(w domain.Workspace) ([]domain.Event, error) { return w.PlaceHold(reason) })
+	return err
+}
+
+// OperatorUnhold ends that.
+func (c *Commands) OperatorUnhold(ctx context.Context, w pg.Workspace) error {
+	_, err := c.operateWorkspace(ctx, w, domain.Workspace.LiftHold)
+	return err
+}
+
+func (c *Commands) operateWorkspace(ctx context.Context, w pg.Workspace, decide func(domain.Workspace) ([]domain.Event, error)) (domain.Workspace, error) {
+	r, err := c.operator(ctx, w)
+	if err != nil {
+		return domain.Workspace{}, err
+	}
+	done, err := c.changeWorkspace(ctx, r, decide)
+	return done.State, err
+}
+
 // operate begins such a command, on the member with an address.
 func (c *Commands) operate(ctx context.Context, w pg.Workspace, slug, email string) (Request, projections.Account, error) {
 	_, hash, err := c.locate(ctx, name(slug, email))
@@ -61,12 +87,18 @@ func (c *Commands) operate(ctx context.Context, w pg.Workspace, slug, email stri
 	if account == nil {
 		return Request{}, projections.Account{}, domain.Missing("member")
 	}
+	r, err := c.operator(ctx, w)
+	return r, *account, err
+}
+
+// operator is the request of Kluis itself.
+func (c *Commands) operator(ctx context.Context, w pg.Workspace) (Request, error) {
 	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
 		return c.Projections.Operator(ctx, w)
 	}
 	by, err := renew(ctx, projections.Actor{})
 	if err != nil {
-		return Request{}, projections.Account{}, err
+		return Request{}, err
 	}
-	return Request{By: *by, renew: renew}, *account, nil
+	return Request{By: *by, renew: renew}, nil
 }

@@ -133,6 +133,7 @@ var dataOfPeople = []Category{
 			mailed("password_changed", "To Name Workspace URL"),
 			mailed("two_factor_changed", "To Name Workspace Change URL"),
 			mailed("locked", "To Name Workspace Minutes Known URL"),
+			mailed("retention_shortened", "To Name Workspace Plan Until Days URL"),
 			files("mails of an installation without a mail server (KLUIS_DATA/mail)"),
 		},
 	},

@@ -19,6 +19,7 @@ const (
 	TooLarge                        // what is sent has more bytes than are taken (413)
 	TooMany                         // a limit was reached; RetryAfter says for how long (429)
 	Unavailable                     // not now, through no fault of the caller (503)
+	Gone                            // it was there, and is no more (410)
 )
 
 // Error is a refusal that may be shown to the caller. Any other error is ours and says nothing to the outside.
@@ -28,7 +29,8 @@ type Error struct {
 	Detail     string  // one sentence for a person, without secrets
 	Fields     []Field // what is wrong where, for Invalid
 	RetryAfter time.Duration
-	Limit      string // the limit that was reached, as KLUIS_LIMITS has it; "" for TooMany of another kind
+	Horizon    *Horizon // how far back there is something, for Gone
+	Limit      string   // the limit that was reached, as KLUIS_LIMITS has it; "" for TooMany of another kind
 }
 
 // Field is one thing that is wrong with a request.

@@ -32,10 +32,16 @@ type Workspace struct {
 	HourlyRateCents  *int      `json:"hourly_rate_cents"`  // of EUR, where neither the member nor the project has one
 	TimeOverlap      bool      `json:"time_overlap"`       // entries of one member may overlap
 	TimeLockedBefore *Date     `json:"time_locked_before"` // nothing that began before this day, as it begins in Brussels, changes
-	CreatedAt        time.Time `json:"created_at"`
-	UpdatedAt        time.Time `json:"updated_at"`
-	Version          int       `json:"version"`
-	Position         int64     `json:"position"`
+
+	RetentionSeconds *int       `json:"retention_seconds"` // for how long events are kept, as agreed; nil: as the plan says
+	EarlierSeconds   *int       `json:"earlier_seconds"`   // and before the plan went down; nil: for ever
+	EarlierUntil     *time.Time `json:"earlier_until"`     // when that ends to be in force; nil: it is not
+	LegalHold        bool       `json:"legal_hold"`        // nothing is pruned
+
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Version   int       `json:"version"`
+	Position  int64     `json:"position"`
 }
 
 // The events of a workspace.
@@ -50,8 +56,14 @@ type (
 		Name string `json:"name"`
 	}
 	WorkspacePlanChanged struct {
-		Plan string `json:"plan"`
+		Plan             string `json:"plan"`
+		RetentionSeconds *int   `json:"retention_seconds,omitempty"` // as agreed; nil: as the plan says
 	}
+	// WorkspaceHoldPlaced has everything kept, whatever the plan says: a legal hold.
+	WorkspaceHoldPlaced struct {
+		Reason string `json:"reason,omitempty"`
+	}
+	WorkspaceHoldLifted struct{}
 	// WorkspaceTimeRulesChanged holds only the rules that changed.
 	WorkspaceTimeRulesChanged struct {
 		HourlyRateCents  Optional[int]  `json:"hourly_rate_cents,omitzero"`
@@ -74,6 +86,8 @@ func init() {
 	register[WorkspaceCreated]("workspace.created")
 	register[WorkspaceRenamed]("workspace.renamed")
 	register[WorkspacePlanChanged]("workspace.plan_changed")
+	register[WorkspaceHoldPlaced]("workspace.hold_placed")
+	register[WorkspaceHoldLifted]("workspace.hold_lifted")
 	register[WorkspaceTimeRulesChanged]("workspace.time_rules_changed")
 	register[WorkspaceRestored]("workspace.restored")
 }
@@ -87,7 +101,11 @@ func (w *Workspace) Apply(r Record) {
 	case WorkspaceRenamed:
 		w.Name = e.Name
 	case WorkspacePlanChanged:
-		w.Plan = e.Plan
+		w.changePlan(e, r.At)
+	case WorkspaceHoldPlaced:
+		w.LegalHold = true
+	case WorkspaceHoldLifted:
+		w.LegalHold = false
 	case WorkspaceTimeRulesChanged:
 		w.setTimeRules(e)
 	}

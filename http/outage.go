@@ -19,7 +19,7 @@ var outages = map[pg.Outage]struct {
 	pg.Busy:        {"the database did not get to it in time", time.Second},
 	pg.ReadOnlyNow: {"the database takes no changes at the moment; what is stored can be read", 10 * time.Second},
 	pg.Full:        {"the database has no room for more at the moment", 30 * time.Second},
-	pg.Closed:      {"the workspace is on hold", time.Minute},
+	pg.Closed:      {"the workspace is closed", time.Minute},
 	pg.ClockWrong:  {"the database's clock is wrong: what is stored can be read", 30 * time.Second},
 }
 

@@ -29,6 +29,8 @@ type problem struct {
 	Limit     string  `json:"limit,omitempty" doc:"The limit that was reached, by the name that whoever runs Kluis can set it by." example:"signup_ip"`
 	Errors    []fault `json:"errors,omitempty" doc:"What is wrong where."`
 
+	Horizon *domain.Horizon `json:"horizon,omitempty" doc:"How far back the log goes, when what was asked for is before that: the position of the last record that was pruned, and its time. There is everything behind it."`
+
 	retryAfter time.Duration
 }
 
@@ -71,6 +73,7 @@ var kindStatus = map[domain.Kind]int{
 	domain.TooLarge:        http.StatusRequestEntityTooLarge,
 	domain.TooMany:         http.StatusTooManyRequests,
 	domain.Unavailable:     http.StatusServiceUnavailable,
+	domain.Gone:            http.StatusGone,
 }
 
 // newProblem is what there is to say about a status alone.
@@ -127,7 +130,7 @@ func translate(ctx context.Context, x *exchange, err error) *problem {
 
 func (x *exchange) refused(e *domain.Error) *problem {
 	p := codedProblem(kindStatus[e.Kind], e.Code, e.Detail)
-	p.retryAfter, p.Limit = e.RetryAfter, e.Limit
+	p.retryAfter, p.Limit, p.Horizon = e.RetryAfter, e.Limit, e.Horizon
 	in := "body"
 	if x.method == http.MethodGet || x.method == http.MethodDelete {
 		in = "query"

@@ -51,6 +51,9 @@ var problems = map[string]string{
 	"client_closed_request":  "The caller left before the answer.",
 
 	// what the state does not allow
+	"pruned":               "What was asked for is before the horizon: those records were deleted, as the plan of the workspace says. `horizon` says how far back the log goes.",
+	"held_already":         "There is a legal hold on the workspace already.",
+	"not_held":             "There is no legal hold on the workspace.",
 	"last_admin":           "A workspace always has an active admin who can act. Make somebody else admin first.",
 	"slug_taken":           "Another workspace has this name. Choose another.",
 	"email_taken":          "A member has this e-mail address already.",
@@ -114,7 +117,7 @@ var problems = map[string]string{
 	"database_full":              "The database has no room. Whoever runs Kluis has to make some.",
 	"database_clock":             "The clock of the database is wrong by far. Whoever runs Kluis has to set it right.",
 	"region_unavailable":         "The region where the workspace is kept cannot be reached by this server at the moment, or is not among those that it serves. Nothing of it is anywhere else. Ask again after `Retry-After`.",
-	"workspace_on_hold":          "The workspace is on hold: whoever runs Kluis can say why.",
+	"workspace_closed":           "The workspace is closed: whoever runs Kluis can say why.",
 	"checkpoints_unavailable":    "Checkpoints cannot be kept at the moment, so none is signed. Ask again after `Retry-After`.",
 	"not_ready":                  "The server is not ready to serve requests.",
 	"stopping":                   "The server is stopping. Ask another one, or again in a moment.",

@@ -22,9 +22,18 @@ type (
 		HourlyRateCents  *int         `json:"hourly_rate_cents" doc:"EUR cents, for time of members, and of projects, that have no rate of their own."`
 		TimeOverlap      bool         `json:"time_overlap" doc:"Whether time entries of one member may overlap."`
 		TimeLockedBefore *domain.Date `json:"time_locked_before" doc:"Time that began before this day, as it begins in Brussels, is neither written down, nor changed, nor deleted."`
-		CreatedAt        time.Time    `json:"created_at"`
-		UpdatedAt        time.Time    `json:"updated_at"`
-		Version          int          `json:"version"`
+		LegalHold        bool         `json:"legal_hold" doc:"Whether nothing of the log is pruned, whatever the plan says. Whoever runs Kluis places and lifts a legal hold."`
+
+		AuditRetentionDays *float64   `json:"audit_retention_days" example:"90" doc:"For how many days the log is kept, by what is in force; null: for ever."`
+		AuditRetentionNext *retention `json:"audit_retention_next,omitempty" doc:"What will be in force instead, 30 days after the plan went down; left out when that is nothing else."`
+
+		CreatedAt time.Time `json:"created_at"`
+		UpdatedAt time.Time `json:"updated_at"`
+		Version   int       `json:"version"`
+	}
+	retention struct {
+		From time.Time `json:"from" doc:"From when on."`
+		Days *float64  `json:"days" example:"90" doc:"For how many days the log is kept then."`
 	}
 	workspacePatch struct {
 		Name             optional[string]      `json:"name,omitzero" minLength:"1" maxLength:"200"`
@@ -55,7 +64,8 @@ func workspace(a *api) {
 			return &workspaceShown{seen(mark, w.Version), showWorkspace(w)}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,
-		Summary: "Rename the workspace, change its plan or the rules of its time", Access: needs(domain.UpdateWorkspace)},
+		Summary: "Rename the workspace, change its plan or the rules of its time", Access: needs(domain.UpdateWorkspace),
+		Description: "When the plan goes down, the log is kept as long as before for 30 more days, and the admins get a mail. What is pruned then, no plan brings back."},
 		func(ctx context.Context, r commands.Request, in *workspaceUpdate) (*workspaceWritten, error) {
 			b := in.Body
 			done, err := a.Commands.UpdateWorkspace(ctx, r, domain.WorkspaceChange{Name: b.Name.Value, Plan: b.Plan.Value,
@@ -65,5 +75,11 @@ func workspace(a *api) {
 }
 
 func showWorkspace(w domain.Workspace) workspaceBody {
-	return workspaceBody{w.ID, w.Slug, w.Name, w.Plan, w.Region, w.HourlyRateCents, w.TimeOverlap, w.TimeLockedBefore, w.CreatedAt, w.UpdatedAt, w.Version}
+	now := time.Now()
+	body := workspaceBody{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Region: w.Region, HourlyRateCents: w.HourlyRateCents, TimeOverlap: w.TimeOverlap,
+		TimeLockedBefore: w.TimeLockedBefore, LegalHold: w.LegalHold, AuditRetentionDays: w.Retention(now).Days(), CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, Version: w.Version}
+	if w.EarlierUntil != nil && w.Retention(*w.EarlierUntil) != w.Retention(now) {
+		body.AuditRetentionNext = &retention{w.EarlierUntil.UTC(), w.Retention(*w.EarlierUntil).Days()}
+	}
+	return body
 }

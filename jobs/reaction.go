@@ -20,6 +20,7 @@ var reactions = []reaction{
 	on((*Jobs).inviteMemberAgain),
 	on((*Jobs).eraseMember),
 	onThing("import", (*Jobs).queueImport),
+	on((*Jobs).changePlan),
 }
 
 // reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the

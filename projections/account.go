@@ -37,6 +37,12 @@ func (p *Projections) AccountByID(ctx context.Context, w pg.Workspace, member uu
 	return p.account(ctx, w, selectAccount+`m.id = $1`, member)
 }
 
+// Admins finds the accounts of the active admins.
+func (p *Projections) Admins(ctx context.Context, w pg.Workspace) (admins []Account, err error) {
+	_, err = p.freshRoster(ctx, w, pg.Rows(&admins, selectAccount+`m.role = 'admin' and m.status = 'active' order by m.id`))
+	return admins, err
+}
+
 func (p *Projections) account(ctx context.Context, w pg.Workspace, sql string, key any) (*Account, error) {
 	var rows []Account
 	_, err := p.freshRoster(ctx, w, pg.Rows(&rows, sql, key))

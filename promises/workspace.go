@@ -28,6 +28,11 @@ var _ = bring(noun{
 			return when(e.Position != 1, "it is there")
 		case domain.WorkspacePlanChanged:
 			o.plan = event.Plan
+			if e.actor == uuid.Nil {
+				return nil // whoever operates Kluis
+			}
+		case domain.WorkspaceHoldPlaced, domain.WorkspaceHoldLifted:
+			return when(e.actor != uuid.Nil, "the actor is a member")
 		case domain.WorkspaceRestored:
 			return when(e.actor != uuid.Nil, "the actor is a member")
 		case domain.WorkspaceTimeRulesChanged:

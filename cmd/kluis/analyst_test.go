@@ -79,12 +79,12 @@ func TestAnalyst(t *testing.T) {
 		t.Errorf("list: %s", out)
 	}
 
-	h.must(t, "workspace", "hold", "acme")
+	h.must(t, "workspace", "close", "acme")
 	denied(t, conn, `select count(*) from `+acme+`_views.task_view`)
 	if n := count(t, theirs, "task_view"); n != 1 {
 		t.Errorf("the neighbour sees %d tasks", n)
 	}
-	h.must(t, "workspace", "release", "acme")
+	h.must(t, "workspace", "open", "acme")
 	if n := count(t, conn, "task_view"); n != 1 {
 		t.Errorf("%d tasks after the release", n)
 	}

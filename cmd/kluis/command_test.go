@@ -17,17 +17,14 @@ import (
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	h := &home{data: filepath.Join(t.TempDir(), "data")}
-	for _, command := range []string{"", "serve", "migrate", "migrate up", "migrate status", "workspace", "workspace list", "workspace show", "member", "member unlock", "member reset-two-factor", "member make-admin",
+	for _, command := range []string{"", "serve", "migrate", "migrate up", "migrate status", "workspace", "workspace list", "workspace show", "workspace plan", "workspace hold", "workspace unhold", "workspace close", "workspace open", "member", "member unlock", "member reset-two-factor", "member make-admin",
 		"replay", "verify", "rebuild", "keys", "keys new", "keys rotate", "keys status", "demo", "version"} {
 		status, stdout, stderr := h.run(append(strings.Fields(command), "--help")...)
 		if status != success || stderr != "" || !strings.Contains(stdout, "Usage: kluis "+command) || len(strings.Split(stdout, "\n")) < 5 {
 			t.Errorf("kluis %s --help: status %d, stdout %q, stderr %q", command, status, stdout, stderr)
 		}
 	}
-	if _, help, _ := h.run("--help"); strings.Contains(help, "plan") {
-		t.Errorf("there is no command for plans yet:\n%s", help)
-	}
-	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing", "member unlock acme", "member nothing",
+	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing", "workspace plan acme gold", "workspace plan acme pro --retention=9d", "workspace plan acme enterprise --retention=soon", "member unlock acme", "member nothing",
 		"rebuild --chek x", "verify a b", "verify a --file b", "verify --checkpoints=nonsense", "replay x --from=y", "serve --log=loud", "serve --trusted-proxies=everybody", "serve --listen=nonsense", "serve --listen=127.0.0.1:99999", "serve --listen=::1:8080",
 		"serve --smtp-url=http://foo", "serve --smtp-url=smtp://", "serve --mail-from=nobody", "migrate nothing", "serve --limits=nothing=1/1h"} {
 		status, stdout, stderr := h.run(strings.Fields(wrong)...)

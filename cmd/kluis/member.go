@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/kluis-eu/kluis/commands"
-	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -49,18 +48,11 @@ func (m memberArgs) run(ctx context.Context, out outputs, done string, do func(*
 	if err != nil {
 		return usageError{fmt.Errorf("KLUIS_LIMITS: %w", err)}
 	}
-	keys, err := keyring.Load(m.keysFile(), m.KeysInline)
-	if err != nil {
-		return err
-	}
-	b, entry, err := m.openWorkspace(ctx, out, m.Workspace)
+	b, entry, keys, err := m.openKeyed(ctx, out, m.Workspace)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	if err := b.checkKeys(ctx, keys); err != nil {
-		return err
-	}
 	made, err := b.Commands(ctx, commands.Needs{Keys: keys, PublicURL: m.PublicURL}, rules)
 	if err != nil {
 		return err

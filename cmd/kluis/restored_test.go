@@ -162,34 +162,34 @@ func TestRestoreOneWorkspace(t *testing.T) {
 	}
 }
 
-// A workspace on hold is served by nobody from the next request on, whatever connection has served it before; its
-// neighbours go on, and it does when it is released.
-func TestHold(t *testing.T) {
+// A workspace that was closed is served by nobody from the next request on, whatever connection has served it before; its
+// neighbours go on, and it does when it is opened.
+func TestClosed(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
 	one, two := h.serve(t), h.serve(t)
 	ann, bob := one.signUp(t, "acme"), one.signUp(t, "other")
 	kept := ann.task(t, "kept")
 	ann.at(two).want(t, http.StatusOK, "GET", "/api/tasks/"+kept, "")
-	h.must(t, "workspace", "hold", "acme")
+	h.must(t, "workspace", "close", "acme")
 	for _, s := range []*server{one, two} {
 		for _, ask := range [][3]string{{"GET", "/api/tasks/" + kept, ""}, {"POST", "/api/tasks", `{"title": "no"}`}, {"GET", "/api/audit/replay", ""}, {"POST", "/api/login", login}} {
 			r := ann.at(s).want(t, http.StatusServiceUnavailable, ask[0], ask[1], ask[2])
-			if !strings.Contains(string(r.body), "workspace_on_hold") || r.header.Get("Retry-After") == "" {
+			if !strings.Contains(string(r.body), "workspace_closed") || r.header.Get("Retry-After") == "" {
 				t.Errorf("%v: %s %v", ask, r.body, r.header)
 			}
 		}
 		bob.at(s).task(t, "undisturbed")
 	}
-	if out := h.must(t, "workspace", "list"); !strings.Contains(out, "on_hold") {
+	if out := h.must(t, "workspace", "list"); !strings.Contains(out, "closed") {
 		t.Error(out)
 	}
 	h.must(t, "migrate") // a start does not open it
 	ann.want(t, http.StatusServiceUnavailable, "GET", "/api/me", "")
-	if status, _, stderr := h.run("workspace", "hold", "acme"); status != failure || !strings.Contains(stderr, "on_hold") {
-		t.Errorf("held twice: %d %s", status, stderr)
+	if status, _, stderr := h.run("workspace", "close", "acme"); status != failure || !strings.Contains(stderr, "closed") {
+		t.Errorf("closed twice: %d %s", status, stderr)
 	}
-	h.must(t, "workspace", "release", "acme")
+	h.must(t, "workspace", "open", "acme")
 	ann.want(t, http.StatusOK, "GET", "/api/tasks/"+kept, "")
 	ann.task(t, "yes")
 }

@@ -11,12 +11,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// workspace is `kluis workspace list|show|hold|release`.
+// workspace is `kluis workspace list|show|plan|hold|unhold|close|open`.
 type workspace struct {
-	List    workspaceList    `cmd:"" help:"List the workspaces, the oldest first."`
-	Show    workspaceShow    `cmd:"" help:"Show one workspace."`
-	Hold    workspaceHold    `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is released. Nothing of it is changed."`
-	Release workspaceRelease `cmd:"" help:"Open a workspace that is on hold."`
+	List   workspaceList   `cmd:"" help:"List the workspaces, the oldest first."`
+	Show   workspaceShow   `cmd:"" help:"Show one workspace."`
+	Plan   workspacePlan   `cmd:"" help:"Put a workspace on a plan: free, pro, business or enterprise. The plan says for how long events are kept; when it goes down, what was in force holds for 30 more days, and the admins get a mail."`
+	Hold   workspaceHold   `cmd:"" help:"Place a legal hold: nothing of the workspace's log is pruned, whatever its plan says, until the hold is lifted."`
+	Unhold workspaceUnhold `cmd:"" help:"Lift a legal hold."`
+	Close  workspaceClose  `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is opened again. Nothing of it is changed."`
+	Open   workspaceOpen   `cmd:"" help:"Open a workspace that was closed."`
 }
 
 type workspaceList struct{ settings }
@@ -57,27 +60,27 @@ func (s workspaceShow) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "slug\t%s\nname\t%s\nid\t%s\nplan\t%s\nregion\t%s\ncreated\t%s\nmigrations\t%d\nhead\t%d\nread models\t%d (%d behind)\n",
-		w.Slug, w.Name, w.ID, w.Plan, w.Region, w.CreatedAt.UTC().Format(time.RFC3339), entry.Version, mark.Head, mark.Position, mark.Behind())
+	fmt.Fprintf(table, "slug\t%s\nname\t%s\nid\t%s\nplan\t%s\nretention\t%s\nregion\t%s\ncreated\t%s\nmigrations\t%d\nhead\t%d\nread models\t%d (%d behind)\n",
+		w.Slug, w.Name, w.ID, w.Plan, kept(w, time.Now()), w.Region, w.CreatedAt.UTC().Format(time.RFC3339), entry.Version, mark.Head, mark.Position, mark.Behind())
 	return table.Flush()
 }
 
-type workspaceHold struct {
+type workspaceClose struct {
 	settings
 	Slug string `arg:"" help:"The workspace."`
 }
 
-func (h workspaceHold) Run(ctx context.Context, out outputs) error {
-	return h.turn(ctx, out, h.Slug, "on hold", (*tenancy.Tenancy).Hold)
+func (c workspaceClose) Run(ctx context.Context, out outputs) error {
+	return c.turn(ctx, out, c.Slug, "closed", (*tenancy.Tenancy).CloseWorkspace)
 }
 
-type workspaceRelease struct {
+type workspaceOpen struct {
 	settings
 	Slug string `arg:"" help:"The workspace."`
 }
 
-func (r workspaceRelease) Run(ctx context.Context, out outputs) error {
-	return r.turn(ctx, out, r.Slug, "open", (*tenancy.Tenancy).Release)
+func (o workspaceOpen) Run(ctx context.Context, out outputs) error {
+	return o.turn(ctx, out, o.Slug, "open", (*tenancy.Tenancy).OpenWorkspace)
 }
 
 func (s settings) turn(ctx context.Context, out outputs, slug, is string, how func(*tenancy.Tenancy, context.Context, string) error) error {

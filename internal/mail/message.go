@@ -29,8 +29,8 @@ type Message struct {
 	// Of says to which member of which workspace it goes, in clear; the zero Recipient to somebody who is none. A mail to somebody who was
 	// erased meanwhile is not sent.
 	Of Recipient `json:"-"`
-	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed" or
-	// "locked".
+	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed",
+	// "locked" or "retention_shortened".
 	Template string `json:"template"`
 	// To is one address, without a display name: "ada@example.org". Its domain may be international.
 	To string `json:"to"`
@@ -44,7 +44,8 @@ type Message struct {
 	//	Change     of two factors: "on", "off" or "reset"; needed there
 	//	Name       of the person written to, for the greeting; optional
 	//	Minutes    how long a code, or a lock, lasts; "15" when missing
-	//	Days       how long an invitation lasts; "7" when missing
+	//	Days       how long an invitation lasts, "7" when missing; how long a log is kept, needed there
+	//	Plan, Until   the plan of a workspace whose log is to be kept for less long, and the day from which on; needed there
 	//	URL        where to go with it; optional
 	//	Inviter, Slug   of an invitation: who sent it, and the workspace's slug; optional
 	//
@@ -94,6 +95,11 @@ var kinds = map[string]kind{
 		needs:  []string{"Workspace", "Change"},
 		takes:  []string{"Name", "URL"},
 		useful: 24 * time.Hour,
+	},
+	"retention_shortened": {
+		needs:  []string{"Workspace", "Plan", "Until", "Days"},
+		takes:  []string{"Name", "URL"},
+		useful: 7 * 24 * time.Hour,
 	},
 	"locked": {
 		needs:  []string{"Workspace"},

@@ -13,7 +13,7 @@ func whole(template string) Message {
 	all := map[string]string{
 		"Workspace": "Bakkerij Ømer & Zonen", "Code": "048213", "Name": "Zoë", "Minutes": "10", "Days": "3",
 		"Inviter": "Jan Peeters", "Slug": "omer", "URL": "https://kluis.example.eu",
-		"Change": "on",
+		"Change": "on", "Plan": "free", "Until": "2026-12-27",
 	}
 	m := Message{Template: template, To: "zoe@example.org", Values: map[string]string{}}
 	for _, name := range append(slices.Clone(kinds[template].needs), kinds[template].takes...) {

@@ -66,7 +66,7 @@ const (
 	Busy        Outage = "database_busy"        // no connection, or a lock or an answer, in time
 	ReadOnlyNow Outage = "database_read_only"   // a standby, or a primary told so
 	Full        Outage = "database_full"        // no room on its disk, or in its memory
-	Closed      Outage = "workspace_on_hold"    // no login may take the workspace's role: it is on hold, or being erased
+	Closed      Outage = "workspace_closed"     // no login may take the workspace's role: it is closed, or being erased
 	ClockWrong  Outage = "database_clock"       // behind what it said before, by far: see eventstore.ClockError
 )
 

@@ -148,8 +148,8 @@ func TestOneOfThemFails(t *testing.T) {
 	}
 }
 
-// A workspace on hold is refused alone.
-func TestOneOfThemIsOnHold(t *testing.T) {
+// A workspace that is closed is refused alone.
+func TestOneOfThemIsClosed(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 4, directly)
 	role := c.all[1].Schema()

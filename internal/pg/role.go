@@ -12,7 +12,7 @@ import (
 const enterAsOwner = `select set_config('search_path', $1, true),
 	set_config('role', coalesce((select pg_catalog.pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = 'kluis'), '(the owner of schema kluis)'), true)`
 
-// closedError says that the login may not take a workspace's role. Postgres says so itself, so a hold is in force at once and
+// closedError says that the login may not take a workspace's role. Postgres says so itself, so closing is in force at once and
 // in every process.
 type closedError struct{ error }
 

@@ -29,7 +29,7 @@ type Analyst struct {
 	Login     string
 	Workspace string    // its slug
 	Until     time.Time // when the password ends
-	Open      bool      // false while the workspace is on hold
+	Open      bool      // false while the workspace is closed
 }
 
 // The share of the server that one analyst may take. The time is a default of the session, against mistakes: a login may set it otherwise.

@@ -52,7 +52,7 @@ type Entry struct {
 	ID        uuid.UUID
 	Slug      string
 	Region    string
-	Status    string // active, on_hold, erasing, erased
+	Status    string // active, closed, erasing, erased
 	Version   int    // the last migration that it has
 	CreatedAt time.Time
 }
@@ -70,12 +70,12 @@ func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' order by id limit nullif($1, 0)`, limit)
 }
 
-// All gives every workspace that was not erased, the oldest first, on hold or not.
+// All gives every workspace that was not erased, the oldest first, closed or not.
 func (t *Tenancy) All(ctx context.Context) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' order by id`)
 }
 
-// BySlug finds a workspace that was not erased; ErrUnknown when there is none. One that is on hold is closed: see pg.Closed.
+// BySlug finds a workspace that was not erased; ErrUnknown when there is none. One that is closed cannot be opened: see pg.Closed.
 func (t *Tenancy) BySlug(ctx context.Context, slug string) (Entry, error) {
 	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' and slug = $1`, slug)
 	if err == nil && len(entries) == 0 {

@@ -4,11 +4,12 @@ create table workspace (
     id         uuid primary key,
     slug       text not null unique,
     region     text not null,
-    status     text not null check (status in ('active', 'on_hold', 'erasing', 'erased')),
+    status     text not null check (status in ('active', 'closed', 'erasing', 'erased')),
     version    integer not null, -- the last file of migrations/workspace that it has
     hashes     text[] not null, -- of the files up to each one: a program that knows fewer can compare those that it knows
     failure    text, -- why the next file failed, the last time that it was tried
     shape      integer not null, -- of the fold by which every row of its read models was derived, or an older one: see checkpoint
+    retained_at timestamptz not null default now(), -- when what is older than its plan says was last looked for
     created_at timestamptz not null default now()
 );
 grant select, insert, update on workspace to :login;

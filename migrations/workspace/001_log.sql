@@ -23,12 +23,14 @@ create table head (
     last     uuid not null,             -- the id of the event there: the same position of another past is told apart
     at       timestamptz not null,
     epoch    integer not null default 1, -- one more after each restore
-    pruned   bigint not null default 0   -- up to here the events are gone, and in baseline is what they made
+    pruned   bigint not null default 0, -- up to here the events are gone, or going, and in baseline is what they made: nobody reads them
+    pruned_at timestamptz                -- the time of the one there
 );
 insert into head (position, last, at) values (0, '00000000-0000-0000-0000-000000000000', 'epoch');
 grant select, update on head to :role;
 
--- What the events that were pruned have made: the state of each thing, and so the version of each stream.
+-- What the events that were pruned have made: the state of each thing, and so the version of each stream. A row counts when its position is
+-- one of those that are pruned, and the last of those of its thing.
 create table baseline (
     model    text not null,    -- the read model; empty for a stream that makes none
     id       uuid not null,
@@ -36,7 +38,7 @@ create table baseline (
     version  integer not null, -- of the stream, when the state was made
     position bigint not null,
     state    json not null,
-    primary key (model, id)
+    primary key (model, id, position)
 );
 create index on baseline (stream);
 grant select on baseline to :role;

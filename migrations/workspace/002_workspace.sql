@@ -7,6 +7,10 @@ create table workspace (
     hourly_rate_cents  bigint,
     time_overlap       boolean not null,
     time_locked_before date, -- a day in Brussels
+    retention_seconds  bigint,
+    earlier_seconds    bigint,
+    earlier_until      timestamptz,
+    legal_hold         boolean not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     version    integer not null,

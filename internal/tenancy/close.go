@@ -9,15 +9,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Hold closes a workspace: no login may take its role any more, so Postgres refuses the next transaction of whatever
+// CloseWorkspace closes a workspace: no login may take its role any more, so Postgres refuses the next transaction of whatever
 // process, as pg.Closed. One that has begun goes on to its end. Analysts read nothing any more. Nothing of the workspace is changed.
-func (t *Tenancy) Hold(ctx context.Context, slug string) error {
-	return t.turn(ctx, slug, active, "on_hold", func(name string) string { return "revoke " + name + " from " + t.login() })
+func (t *Tenancy) CloseWorkspace(ctx context.Context, slug string) error {
+	return t.turn(ctx, slug, active, "closed", func(name string) string { return "revoke " + name + " from " + t.login() })
 }
 
-// Release opens a workspace that was on hold.
-func (t *Tenancy) Release(ctx context.Context, slug string) error {
-	return t.turn(ctx, slug, "on_hold", active, func(name string) string { return "grant " + name + " to " + t.login() })
+// OpenWorkspace opens a workspace that was closed.
+func (t *Tenancy) OpenWorkspace(ctx context.Context, slug string) error {
+	return t.turn(ctx, slug, "closed", active, func(name string) string { return "grant " + name + " to " + t.login() })
 }
 
 func (t *Tenancy) turn(ctx context.Context, slug, from, to string, sql func(name string) string) error {
