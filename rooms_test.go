@@ -295,7 +295,7 @@ func TestSameNounSameFileNameFinds(t *testing.T) {
 	tree := fstest.MapFS{
 		"migrations/workspace/001_task.sql": {}, "migrations/workspace/4-tag.sql": {}, "migrations/workspace/readme.md": {},
 		"domain/task.go": {}, "commands/task.go": {}, "http/task.go": {}, "projections/tasks.go": {},
-		"migrations/workspace/003_log.sql": {}, "http/log.go": {},
+		"migrations/workspace/003_log.sql": {}, "domain/log.go": {}, "http/log.go": {},
 	}
 	missing, nouns, err := missingNouns(tree)
 	if err != nil {

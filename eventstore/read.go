@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -29,15 +30,21 @@ const (
 	PageEnds = ` and position <= $3 order by position limit $1) as weighed)`
 )
 
+// Records up to the horizon are gone, or going: nobody reads them.
+const (
+	horizon = `(select pruned from head)`
+	behind4 = `greatest($4, ` + horizon + `)`
+)
+
 // After is the page of records behind a position, the oldest first.
 func After(into *[]Record, position int64) pg.Statement {
-	return pg.Rows(into, `select `+recordColumns+` from event where position > $4 and position <= `+PageEnd+`$4`+PageEnds+` order by position`,
+	return pg.Rows(into, `select `+recordColumns+` from event where position > `+behind4+` and position <= `+PageEnd+behind4+PageEnds+` order by position`,
 		PageEvents, PageBytes, int64(math.MaxInt64), position)
 }
 
-// Range is the records from first to last.
+// Range is the records from first to last, as far as they are there.
 func Range(into *[]Record, first, last int64) pg.Statement {
-	return pg.Rows(into, `select `+recordColumns+` from event where position between $1 and $2 order by position`, first, last)
+	return pg.Rows(into, `select `+recordColumns+` from event where position between $1 and $2 and position > `+horizon+` order by position`, first, last)
 }
 
 // Streams is the records of streams, and those of others at some positions, up to a position and a moment, nil for any, the oldest
@@ -46,7 +53,7 @@ func Streams(into *[]Record, streams []string, others []int64, upTo int64, until
 	return pg.Rows(into, `select * from (
 			select `+recordColumns+` from event where stream = any($1::text[])
 			union all select `+recordColumns+` from event where position = any($4) and stream <> all($1::text[])) as story
-		where position <= $2 and ($3::timestamptz is null or at <= $3) order by position`, streams, upTo, until, others)
+		where position > `+horizon+` and position <= $2 and ($3::timestamptz is null or at <= $3) order by position`, streams, upTo, until, others)
 }
 
 // Version is the query for the version of a stream; 0 for one that is not there.
@@ -64,16 +71,25 @@ type Baseline struct {
 	State    []byte // the state as JSON
 }
 
-const baselineColumns = `model, id, stream, version, position, state::text::bytea as state`
+const (
+	selectBaselines = `select distinct on (id) model, id, stream, version, position, state::text::bytea as state from baseline where model = $1 and position <= `
+	lastBaseline    = ` order by id, position desc`
+)
 
 // BaselinesOf is the query for the baselines of some things: no row for one of which no event was pruned.
 func BaselinesOf(into *[]Baseline, model string, ids []uuid.UUID) pg.Statement {
-	return pg.Rows(into, `select `+baselineColumns+` from baseline where model = $1 and id = any($2)`, model, ids)
+	return pg.Rows(into, selectBaselines+horizon+` and id = any($2)`+lastBaseline, model, ids)
 }
 
 // Baselines is the query for the baselines of all things of a model.
 func Baselines(into *[]Baseline, model string) pg.Statement {
-	return pg.Rows(into, `select `+baselineColumns+` from baseline where model = $1`, model)
+	return pg.Rows(into, selectBaselines+horizon+lastBaseline, model)
+}
+
+// BaselinesAt is a page of the baselines of a model as they are, or will be, when the records up to a position are gone: those of at most so
+// many things, behind the one with an id.
+func BaselinesAt(into *[]Baseline, model string, position int64, after uuid.UUID, limit int) pg.Statement {
+	return pg.Rows(into, selectBaselines+`$2 and id > $3`+lastBaseline+` limit $4`, model, position, after, limit)
 }
 
 // Filter chooses records; zero values choose all. From and To are instants, both inclusive.
@@ -114,7 +130,7 @@ const chosen = ` from event
 		  and ($6::bigint = 0 or position < $6)
 		  and ($7 = '' or strpos(lower(data::text), lower($7)) > 0)
 		  and (not $8 or stream = any($9) and (stream = any($10) or exists (select from unnest($11::text[]) f where data ->> f = $12)))
-		  and position > $13
+		  and position > greatest($13, ` + horizon + `)
 		  and ($14::bigint = 0 or position <= $14)`
 
 // Newest is the records that a filter chooses, the newest first.
@@ -131,30 +147,52 @@ func Oldest(into *[]Record, f Filter) pg.Statement {
 
 // Head is where a log begins and ends.
 type Head struct {
-	Position int64 // the last
-	Pruned   int64 // the last of those that are gone by policy
-	Epoch    int   // one more after each restore
+	Position int64      // the last
+	Pruned   int64      // the last of those that are gone by policy
+	PrunedAt *time.Time // and its time; nil when none are
+	Epoch    int        // one more after each restore
 }
 
 // LookHead is the query for the head.
 func LookHead(into *Head) pg.Statement {
-	return pg.Exec(`select position, pruned, epoch from head`).Scan(&into.Position, &into.Pruned, &into.Epoch)
+	return pg.Exec(`select position, pruned, pruned_at, epoch from head`).Scan(&into.Position, &into.Pruned, &into.PrunedAt, &into.Epoch)
 }
 
 // ErrOtherEpoch says that a log is not the one that was being read: it went back, and what was read may not be in it.
 var ErrOtherEpoch = errors.New("another epoch of the log has begun")
 
-// Each gives every record of a workspace from a position on to fn, the oldest first, in constant memory; from the first that is
-// left, when those before were pruned. It reads what is committed when it gets there, and ends at the head. A log that lacks an
-// event is a GapError.
+// PrunedError says that records that were asked for are gone by policy.
+type PrunedError struct {
+	UpTo int64
+	At   time.Time // of the last of them
+}
+
+func (e *PrunedError) Error() string {
+	return fmt.Sprintf("the records up to position %d, of %s, were pruned", e.UpTo, e.At.UTC().Format(time.RFC3339))
+}
+
+// Wants is a PrunedError when a record is gone by policy.
+func (h Head) Wants(position int64) error {
+	if position > h.Pruned {
+		return nil
+	}
+	e := &PrunedError{UpTo: h.Pruned}
+	if h.PrunedAt != nil {
+		e.At = *h.PrunedAt
+	}
+	return e
+}
+
+// Each gives every record of a workspace from a position on to fn, the oldest first, in constant memory; with 0 from the first that is
+// left. It reads what is committed when it gets there, and ends at the head. A log that lacks an event is a GapError, and one that was
+// pruned beyond where Each is a PrunedError.
 func (s *Store) Each(ctx context.Context, w pg.Workspace, from int64, fn func(Record) error) (next int64, err error) {
 	return s.EachOf(ctx, w, 0, from, fn)
 }
 
 // EachOf is Each of one epoch, 0 for whichever it is: a log that is in another one is ErrOtherEpoch, before anything of it is given.
 func (s *Store) EachOf(ctx context.Context, w pg.Workspace, epoch int, from int64, fn func(Record) error) (next int64, err error) {
-	next = max(from, 1)
-	for {
+	for next = from; ; {
 		var records []Record
 		var head Head
 		if err := s.db.Read(ctx, w, LookHead(&head), After(&records, next-1)); err != nil {
@@ -163,7 +201,12 @@ func (s *Store) EachOf(ctx context.Context, w pg.Workspace, epoch int, from int6
 		if epoch != 0 && head.Epoch != epoch {
 			return next, ErrOtherEpoch
 		}
-		next = max(next, head.Pruned+1)
+		if next == 0 {
+			next = head.Pruned + 1
+		}
+		if err := head.Wants(next); err != nil {
+			return next, err
+		}
 		for _, r := range records {
 			if r.Position != next {
 				return next, &GapError{Want: next, Got: r.Position}

@@ -180,7 +180,7 @@ func (p *process) hold(t testing.TB, w pg.Workspace) (release func()) {
 func (p *process) log(t rapid.TB, w pg.Workspace) []domain.Record {
 	t.Helper()
 	var stored []eventstore.Record
-	if _, err := p.store.Each(context.Background(), w, 1, func(r eventstore.Record) error {
+	if _, err := p.store.Each(context.Background(), w, 0, func(r eventstore.Record) error {
 		stored = append(stored, r)
 		return nil
 	}); err != nil {

@@ -178,7 +178,7 @@ func (p *process) answers(t *testing.T, by Actor) map[string]string {
 		}
 		answers["as of"] += jsonOf(t, then)
 	}
-	if _, err := p.store.Each(context.Background(), by.Workspace, 1, func(r eventstore.Record) error {
+	if _, err := p.store.Each(context.Background(), by.Workspace, 0, func(r eventstore.Record) error {
 		answers["replay"] += string(r.AppendLine(nil)) + "\n"
 		return nil
 	}); err != nil {

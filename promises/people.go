@@ -168,7 +168,7 @@ func (c *client) react(t tester, invited uuid.UUID) {
 func (c *client) log(t tester) (records []eventstore.Record) {
 	t.Helper()
 	ctx := context.Background()
-	if _, err := c.store.Each(ctx, c.workspace, 1, func(r eventstore.Record) error {
+	if _, err := c.store.Each(ctx, c.workspace, 0, func(r eventstore.Record) error {
 		records = append(records, r)
 		return nil
 	}); err != nil {
