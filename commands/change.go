@@ -65,7 +65,11 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
 		query = append(query, eventstore.FindKey(&a.first, *a.once))
 	}
-	if a.mark == nil {
+	switch {
+	case a.mark != nil:
+	case projections.Claimed(ctx): // which says more
+		a.alive = true
+	default:
 		query = append(query, projections.Alive(&a.alive, a.by))
 	}
 	mark, err := a.views.Look(ctx, a.by.Workspace, query...)
@@ -256,6 +260,9 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 }
 
 func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, error) {
+	if projections.Claimed(ctx) {
+		return effect{}, errors.New("a command that looked at nothing stores nothing for a caller who is not known yet")
+	}
 	if len(p.events) == 0 {
 		p.with = nil
 	}

@@ -44,7 +44,7 @@ func comment(a *api) {
 			bodies, err := a.showComments(ctx, by, comments)
 			return bodies, mark, err
 		})
-	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Status: http.StatusCreated, Made: "/api/comments/{id}",
+	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Looks: true, Status: http.StatusCreated, Made: "/api/comments/{id}",
 		Summary: "Comment on a task", Access: needs(domain.CreateComment)},
 		func(ctx context.Context, r commands.Request, in *creatingIn[commentFields]) (*wrote[commentBody], error) {
 			done, err := a.Commands.CreateComment(ctx, r, in.ID, in.Body.Body, in.Body.ParentID)
@@ -63,13 +63,13 @@ func comment(a *api) {
 			}
 			return &shows[commentBody]{found.Shown, bodies[0]}, nil
 		})
-	command(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Looks: true, Status: http.StatusOK,
 		Summary: "Change the text of a comment", Description: "What it was before, its history tells.", Access: needs(domain.UpdateComment)},
 		func(ctx context.Context, r commands.Request, in *changing[commentPatch]) (*wrote[commentBody], error) {
 			done, err := a.Commands.EditComment(ctx, r, in.ID, in.Body.Body)
 			return a.commentAnswer(ctx, r, done, err)
 		})
-	command(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Looks: true, Status: http.StatusNoContent,
 		Summary: "Delete a comment", Description: "Answers to it stay, with its id as their parent_id.", Access: needs(domain.DeleteComment)},
 		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
 			return noContent(a.Commands.DeleteComment(ctx, r, in.ID))

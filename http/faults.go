@@ -22,6 +22,9 @@ const (
 // handler does. Its texts hold the submitted values, so they are rebuilt here and never passed on.
 func humaProblem(ctx context.Context, status int, message string, errs []error) *problem {
 	x := exchangeOf(ctx)
+	if refused := x.known(); refused != nil {
+		return problemOf(ctx, refused)
+	}
 	var p *problem
 	switch {
 	case x.tooLarge:

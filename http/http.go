@@ -51,12 +51,15 @@ type Options struct {
 	// Authenticate tells whose bearer token this is. It is called on every request that is not public, so
 	// that a revoked session or a changed role counts at once. Errors are *domain.Error, or ours.
 	Authenticate func(ctx context.Context, bearer string) (projections.Actor, error)
-	Commands     *commands.Commands
-	Projections  *projections.Projections
-	Ready        func(ctx context.Context) error // nil when requests can be served
-	Looks        []telemetry.Look                // what a scrape of the metrics shows besides those of the process
-	Cells        Cells                           // of a process that serves several regions; nil: this is the only one
-	Log          *slog.Logger
+	// Recognise gives what this process knew of the token, to be made good on the way; nil when it has to be asked first. It may
+	// be absent.
+	Recognise   func(bearer string) *projections.Claim
+	Commands    *commands.Commands
+	Projections *projections.Projections
+	Ready       func(ctx context.Context) error // nil when requests can be served
+	Looks       []telemetry.Look                // what a scrape of the metrics shows besides those of the process
+	Cells       Cells                           // of a process that serves several regions; nil: this is the only one
+	Log         *slog.Logger
 	// TrustedProxies are the peers whose X-Forwarded-For counts. Empty: nobody's.
 	TrustedProxies []netip.Prefix
 	Version        string        // of the program, for the schema

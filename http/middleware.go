@@ -36,6 +36,8 @@ type exchange struct {
 	client   netip.Addr
 	agent    string
 	actor    *projections.Actor // set by identify; nil for the public
+	claim    *projections.Claim // that it is still the actor, until that is known
+	prove    func() error       // set by identify: finds out who asks, in a round trip of its own, and whether they may
 	header   http.Header        // of the answer
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
 	parts    *multipart.Reader  // set by body.go: a multipart body, to be read once

@@ -28,6 +28,7 @@ type operation struct {
 	MaxBody     int64         // bytes; 0 means 1 MiB
 	BodyTimeout time.Duration // to send the body; 0 means 30 s
 	File        string        // the field of a multipart body that is a file, which the handler reads as it comes (upload.go)
+	Looks       bool          // a command that decides on one look before it does anything: see projections.Claim
 	Made        string        // where the thing is that a 201 is about, such as "/api/comments/{id}"; empty: below Path, by the id in the answer
 	Produces    string        // the media type of an answer that is a function (stream.go)
 	Parts       bool          // such an answer can be had in parts (content.go)
@@ -46,6 +47,7 @@ const (
 	maxBodyKey     = "max body"
 	bodyTimeoutKey = "body timeout"
 	producesKey    = "produces"
+	looksKey       = "looks"
 	bearerScheme   = "bearer"
 
 	defaultMaxBody = 1 << 20
@@ -64,12 +66,25 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, b
 		if x.actor == nil { // authorise let nobody through without one
 			return nil, newProblem(http.StatusForbidden)
 		}
-		if l, is := any(in).(interface{ bind(list string) error }); is {
-			if err := l.bind(x.list(*x.actor)); err != nil {
+		answer := func(ctx context.Context) (*O, error) {
+			if l, is := any(in).(interface{ bind(list string) error }); is {
+				if err := l.bind(x.list(*x.actor)); err != nil {
+					return nil, err
+				}
+			}
+			return handle(ctx, *x.actor, in)
+		}
+		if claim := x.claim; claim != nil {
+			out, err := answer(projections.Claiming(ctx, claim))
+			if claim.Held() {
+				x.claim = nil
+				return out, err
+			}
+			if err := x.prove(); err != nil { // and the answer is thrown away
 				return nil, err
 			}
 		}
-		return handle(ctx, *x.actor, in)
+		return answer(ctx)
 	})
 }
 
@@ -171,6 +186,7 @@ func (op operation) describe(a *api) huma.Operation {
 		Description:   op.Access.explain(op.Description),
 		Metadata: map[string]any{
 			accessKey: op.Access, maxBodyKey: op.MaxBody, bodyTimeoutKey: op.BodyTimeout, producesKey: op.Produces,
+			looksKey: op.Looks || op.Method == http.MethodGet && op.Produces == "",
 		},
 		Extensions:   op.Access.extensions(),
 		Security:     op.Access.security(),

@@ -100,6 +100,9 @@ func codedProblem(status int, code, detail string) *problem {
 // database, or a bug: the error goes to the log, and the caller learns the request id.
 func problemOf(ctx context.Context, err error) *problem {
 	x := exchangeOf(ctx)
+	if refused := x.known(); refused != nil {
+		err = refused
+	}
 	p := translate(ctx, x, err)
 	p.RequestID = x.id
 	return p

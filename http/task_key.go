@@ -24,6 +24,10 @@ func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		return
 	}
+	if err := x.known(); err != nil {
+		refuse(ctx, err)
+		return
+	}
 	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 	defer cancel()
 	id, err := a.Projections.TaskOfKey(within, *x.actor, key)

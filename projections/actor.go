@@ -50,17 +50,44 @@ type actorRow struct {
 	TwoFactorRoles []string // of whom the policy asks them
 }
 
+// shownBy is how an actor is found by the token that is shown, and how its last use is noted.
+type shownBy struct {
+	sql   string
+	args  []any
+	touch string // of the id
+	id    func(Actor) uuid.UUID
+}
+
+func bySession(digest [32]byte) shownBy {
+	return shownBy{sql: `select s.id as session, ` + noToken + `, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, ` + secondFactor + `, s.used_at < now() - make_interval(secs => $2) as touch
+		from session s join member m on m.id = s.member_id` + ofMember + `
+		where s.digest = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $3)`,
+		args:  []any{digest[:], touchAfter.Seconds(), SessionIdle.Seconds()},
+		touch: `update session set used_at = now() where id = $1`, id: func(a Actor) uuid.UUID { return a.Session }}
+}
+
+func byTokenDigest(digest [32]byte) shownBy {
+	return shownBy{sql: byToken + `t.digest = $1`, args: []any{digest[:], touchAfter.Seconds()},
+		touch: `update token_secret set used_at = now() where token_id = $1`, id: func(a Actor) uuid.UUID { return a.Token }}
+}
+
 // BySession finds who shows a token with this digest. nil when the session is unknown or has ended, or
 // when the member is not active. The roster it is read from is never stale.
 func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
-	actor, touch, err := p.actor(ctx, w, `select s.id as session, `+noToken+`, m.id as member, m.role, m.status, r.name as role_name, r.grants as role_grants, `+secondFactor+`, s.used_at < now() - make_interval(secs => $2) as touch
-		from session s join member m on m.id = s.member_id`+ofMember+`
-		where s.digest = $1 and s.expires_at > now() and s.used_at > now() - make_interval(secs => $3)`,
-		digest[:], touchAfter.Seconds(), SessionIdle.Seconds())
-	if err != nil || actor == nil || !touch {
-		return actor, err
+	return p.shown(ctx, w, digest, bySession(digest))
+}
+
+// shown finds who shows a token, remembers it (see Claim), and notes the last use.
+func (p *Projections) shown(ctx context.Context, w pg.Workspace, digest [32]byte, by shownBy) (*Actor, error) {
+	actor, row, err := p.actor(ctx, w, by.sql, by.args...)
+	if err != nil || actor == nil {
+		return nil, err
 	}
-	return actor, p.touch(ctx, w, `update session set used_at = now() where id = $1`, actor.Session)
+	p.knowns.keep(digest, known{*actor, row, by})
+	if !row.Touch {
+		return actor, nil
+	}
+	return actor, p.touch(ctx, w, by.touch, by.id(*actor)) //sqlcheck:allow one of the two above
 }
 
 // touch notes a last use. When nothing can be written at the moment nothing is noted, and reading goes on.
@@ -83,11 +110,7 @@ const (
 // ByToken finds who shows a personal API token with this digest. nil when it is unknown, was revoked or has expired,
 // or when the member is not active. It depends on the roster and on no other read model, so it is never stale.
 func (p *Projections) ByToken(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
-	actor, touch, err := p.actor(ctx, w, byToken+`t.digest = $1`, digest[:], touchAfter.Seconds())
-	if err != nil || actor == nil || !touch {
-		return actor, err
-	}
-	return actor, p.touch(ctx, w, `update token_secret set used_at = now() where token_id = $1`, actor.Token)
+	return p.shown(ctx, w, digest, byTokenDigest(digest))
 }
 
 // Again reads the actor anew, after the roster moved: nil when the member may no longer act, or the session or token
@@ -103,15 +126,15 @@ func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
 	return actor, err
 }
 
-func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, args ...any) (*Actor, bool, error) {
+func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, args ...any) (*Actor, actorRow, error) {
 	var rows []actorRow
 	mark, err := p.freshRoster(ctx, w, pg.Rows(&rows, sql, args...))
 	if err != nil || len(rows) == 0 || rows[0].Status != domain.Active {
-		return nil, false, err
+		return nil, actorRow{}, err
 	}
 	role, known := roleOfMember(rows[0].Role, rows[0].RoleName, rows[0].RoleGrants)
 	if !known {
-		return nil, false, nil // a role that is not there grants nothing
+		return nil, actorRow{}, nil // a role that is not there grants nothing
 	}
 	actor := &Actor{Workspace: w, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, TwoFactor: rows[0].standing(),
 		Session: rows[0].Session, Token: rows[0].Token}
@@ -121,7 +144,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if actor.Token != uuid.Nil {
 		actor.Role.Grants = rows[0].Grants.Intersect(actor.Role.Grants)
 	}
-	return actor, rows[0].Touch, nil
+	return actor, rows[0], nil
 }
 
 // Alive is the query for whether what the actor came with is still good. A newcomer came with nothing that can end.

@@ -28,6 +28,8 @@ type Projections struct {
 
 	mu      sync.Mutex
 	flights map[uuid.UUID]*flight // the catch-ups under way in this process
+
+	knowns knowns
 }
 
 // Bound is the default of how long a read catches up before it answers with what there is.

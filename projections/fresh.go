@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -33,10 +34,14 @@ func (m *Mark) look() []pg.Statement {
 }
 
 // Look runs a query on the read models as they are: one snapshot, one round trip. It is enough to accept
-// a command on, because the append guards what was read.
+// a command on, because the append guards what was read. The first Look of a request makes good what its caller claims.
 func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	var m Mark
-	err := p.db.Read(ctx, w, append(m.look(), query...)...)
+	claim := claimIn(ctx)
+	err := p.db.Read(ctx, w, slices.Concat(m.look(), claim.query(), query)...)
+	if err == nil {
+		err = p.judge(ctx, claim, m)
+	}
 	return m, err
 }
 

@@ -20,6 +20,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
+
+	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
 // BenchmarkHTTP compares requests to a whole process with the floor: a bare echo handler that looks a session up and then selects
@@ -66,7 +68,7 @@ func BenchmarkHTTP(b *testing.B) {
 						if workspaces > 1 {
 							against = ""
 						}
-						measure(b, p.url, against, op, workspaces, clients)
+						measure(b, p, against, op, workspaces, clients)
 					}
 				})
 			}
@@ -83,19 +85,23 @@ type operation struct {
 
 // measure reports the rate at ours over so many workspaces, and its ratio: to the floor's, or, without one, to its own in the first
 // workspace alone.
-func measure(b *testing.B, ours, floor string, op operation, workspaces, clients int) {
+//
+// go-us and pg-us are the processor time of a request, in microseconds: of this process, which is the client as well, and of
+// Postgres. A loaded machine disturbs them least.
+func measure(b *testing.B, p *process, floor string, op operation, workspaces, clients int) {
 	b.Helper()
 	other, name := floor, "floor"
 	others := workspaces
 	if floor == "" {
-		other, name, others = ours, "one", 1
+		other, name, others = p.url, "one", 1
 	}
-	requests(b, ours, op, workspaces, clients) // warm
+	requests(b, p.url, op, workspaces, clients) // warm
 	var ratios, rates, otherRates []float64
 	var slow, otherSlow []time.Duration
+	var spent, otherSpent processor
 	for range 3 {
-		rate, p99 := requests(b, ours, op, workspaces, clients)
-		otherRate, otherP99 := requests(b, other, op, others, clients)
+		rate, p99 := spent.during(b, p, func() (float64, time.Duration, int) { return requests(b, p.url, op, workspaces, clients) })
+		otherRate, otherP99 := otherSpent.during(b, p, func() (float64, time.Duration, int) { return requests(b, other, op, others, clients) })
 		ratios, rates, otherRates = append(ratios, rate/otherRate), append(rates, rate), append(otherRates, otherRate)
 		slow, otherSlow = append(slow, p99), append(otherSlow, otherP99)
 	}
@@ -104,7 +110,26 @@ func measure(b *testing.B, ours, floor string, op operation, workspaces, clients
 	b.ReportMetric(middle(otherRates), name+"/s")
 	b.ReportMetric(middle(slow).Seconds()*1000, "p99-ms")
 	b.ReportMetric(middle(otherSlow).Seconds()*1000, name+"-p99-ms")
+	b.ReportMetric(spent.ours/spent.n, "go-us")
+	b.ReportMetric(spent.postgres/spent.n, "pg-us")
+	b.ReportMetric(otherSpent.ours/otherSpent.n, name+"-go-us")
+	b.ReportMetric(otherSpent.postgres/otherSpent.n, name+"-pg-us")
 	b.ReportMetric(0, "ns/op")
+}
+
+// processor is the processor time of n requests, in microseconds.
+type processor struct{ n, ours, postgres float64 }
+
+// during counts what do takes.
+func (c *processor) during(b *testing.B, p *process, do func() (rate float64, p99 time.Duration, n int)) (rate float64, p99 time.Duration) {
+	b.Helper()
+	ours, postgres := pgtest.CPU(b, p.db.Pool().Config().ConnString())
+	rate, p99, n := do()
+	oursAfter, postgresAfter := pgtest.CPU(b, p.db.Pool().Config().ConnString())
+	c.n += float64(n)
+	c.ours += float64((oursAfter - ours).Microseconds())
+	c.postgres += float64((postgresAfter - postgres).Microseconds())
+	return rate, p99
 }
 
 func middle[T float64 | time.Duration](values []T) T {
@@ -113,7 +138,7 @@ func middle[T float64 | time.Duration](values []T) T {
 }
 
 // requests lets clients ask for one turn, each the next workspace after each answer.
-func requests(b *testing.B, url string, op operation, workspaces, clients int) (rate float64, p99 time.Duration) {
+func requests(b *testing.B, url string, op operation, workspaces, clients int) (rate float64, p99 time.Duration, n int) {
 	b.Helper()
 	turn := 2 * time.Second
 	if text := os.Getenv("KLUIS_BENCH_TURN"); text != "" {
@@ -146,7 +171,7 @@ func requests(b *testing.B, url string, op operation, workspaces, clients int) (
 		b.Fatal("no answers")
 	}
 	slices.Sort(all)
-	return float64(len(all)) / time.Since(begun).Seconds(), all[len(all)*99/100]
+	return float64(len(all)) / time.Since(begun).Seconds(), all[len(all)*99/100], len(all)
 }
 
 func send(transport *http.Transport, url string, op operation, workspace int) error {

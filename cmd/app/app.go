@@ -119,7 +119,8 @@ func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
 		return nil, err
 	}
 	o := given.HTTP
-	o.Authenticate, o.Commands, o.Projections, o.Log = made.Authenticate, made, b.Projections, b.Log
+	o.Authenticate, o.Recognise = made.Authenticate, made.Recognise
+	o.Commands, o.Projections, o.Log = made, b.Projections, b.Log
 	server, err := http.New(o)
 	if err != nil {
 		return nil, err
