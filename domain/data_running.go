@@ -9,6 +9,8 @@ var dataOfRunning = []Category{
 		Retention: "until the workspace is erased; its id and its short name for ever, so that neither is ever given to somebody else",
 		Measures:  []string{byMerkle},
 		Places: []Place{
+			control("cell", "single region home"),
+			control("place", "id slug region settled claimed_at").within("id"),
 			control("workspace", "id slug region status version hashes failure shape retained_at created_at").within("id"),
 			table("workspace", "id slug name plan region hourly_rate_cents time_overlap time_locked_before retention_seconds earlier_seconds earlier_until legal_hold created_at updated_at version position"),
 			table("policy", "id two_factor_roles updated_at version position"),
