@@ -12,6 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/blob"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/delivery"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
@@ -35,7 +36,8 @@ type Needs struct {
 	Outbox      *mail.Outbox
 	Limits      *limit.Limits // nil: nothing is limited
 	Log         *slog.Logger
-	Region      string // where new workspaces live
+	Region      string            // where new workspaces live
+	Outside     *delivery.Outside // to receivers; nil: the public internet alone
 
 	// Home gives the commands of the home's cell, which counts sign-ups; nil: these are they.
 	Home func() (*Commands, error)
@@ -69,6 +71,9 @@ func New(n Needs) *Commands {
 	}
 	if n.Kept == nil {
 		n.Kept = &checkpoint.Kept{}
+	}
+	if n.Outside == nil {
+		n.Outside = delivery.NewOutside()
 	}
 	c := &Commands{Needs: n}
 	c.now = c.clock

@@ -18,6 +18,7 @@ type creation struct {
 	version  int     // of the stream, when it is not the thing's own
 	with     []write // to further streams, in the same append
 	guarding []eventstore.Guard
+	also     []pg.Statement // in the transaction that stores the events
 }
 
 // create is for every command that makes a thing of its own. decide gets what also looked up in the same round trip.
@@ -33,7 +34,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 			return plan{}, err
 		}
 		made, err := decide(a)
-		return plan{stream: n.Stream(id), version: made.version, events: made.events, with: made.with, guarding: made.guarding}, err
+		return plan{stream: n.Stream(id), version: made.version, events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 	})
 	return shown(ctx, c, r, n, none, done, err)
 }
@@ -56,7 +57,7 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 		}
 		made, err := decide(a, row.State)
 		made.guarding = append(append(made.guarding, within.Guards(row, a.by, p)...), eventstore.Guard{Stream: within.Stream(other), Version: row.At})
-		return plan{stream: n.Stream(id), events: made.events, with: made.with, guarding: made.guarding}, err
+		return plan{stream: n.Stream(id), events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 	})
 	return shown(ctx, c, r, n, none, done, err)
 }
@@ -108,7 +109,7 @@ func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.
 	}
 	made, err := decide(a, before)
 	made.guarding = append(made.guarding, n.Guards(row, a.by, p)...)
-	return before, plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding}, err
+	return before, plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 }
 
 // shown is result for a noun: the thing as a query showed it when the command was done, also when the same command comes again.

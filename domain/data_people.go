@@ -132,6 +132,7 @@ var dataOfPeople = []Category{
 			mailed("reset_code", "To Name Workspace Code Minutes URL"),
 			mailed("password_changed", "To Name Workspace URL"),
 			mailed("two_factor_changed", "To Name Workspace Change URL"),
+			mailed("receiver_stopped", "To Name Workspace Receiver Reason URL"),
 			mailed("locked", "To Name Workspace Minutes Known URL"),
 			mailed("retention_shortened", "To Name Workspace Plan Until Days URL"),
 			files("mails of an installation without a mail server (KLUIS_DATA/mail)"),

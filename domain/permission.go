@@ -56,6 +56,10 @@ var (
 	ReadIntegration   = permit(all, all, off, off, off, off, "integration", "read")
 	CreateIntegration = permit(all, off, off, off, off, off, "integration", "create")
 	DeleteIntegration = permit(all, off, off, off, off, off, "integration", "delete")
+	ReadReceiver      = permit(all, off, off, off, off, off, "receiver", "read")
+	CreateReceiver    = permit(all, off, off, off, off, off, "receiver", "create")
+	UpdateReceiver    = permit(all, off, off, off, off, off, "receiver", "update")
+	DeleteReceiver    = permit(all, off, off, off, off, off, "receiver", "delete")
 )
 
 // permit names a permission and gives it to the built-in roles, the mightiest first.

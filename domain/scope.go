@@ -36,6 +36,7 @@ var Scopes = map[string][]Scope{
 	"import":      {All},
 	"time_entry":  {All, InProject, Own}, // own: what one worked oneself
 	"integration": {All, Own},
+	"receiver":    {All},
 }
 
 // beyond tells whether s reaches things that other does not.

@@ -237,3 +237,23 @@ func FindKey(into *[]Found, k Key) pg.Statement {
 	return pg.Rows(into, `select first, last, fingerprint = $2 as same, coalesce(answer::text, '') as answer from dedupe
 		where key = $1 and at >= now() - make_interval(secs => $3)`, k.Key[:], k.Fingerprint[:], KeyLife.Seconds())
 }
+
+// stretch is how many positions Next looks through at once.
+const stretch = 10_000
+
+// Next is the records of some types, nil for all, behind a position, the oldest first: at most so many, and about so many bytes, one at
+// least if there is one in the stretch of the log that is looked through. Without any, whoever asks goes on behind that: see Beyond.
+func Next(into *[]Record, position int64, types []string, events, bytes int) pg.Statement {
+	return pg.Rows(into, `select `+recordColumns+` from event where position = any(array(select position from (
+			select position, sum(size + 300) over (order by position) - size - 300 as before from (select position, size from event
+				where position > $1 and position <= $1 + $5 and ($2::text[] is null or type = any($2)) order by position limit $3) as chosen) as weighed
+		where before < $4)) order by position`, position, types, events, bytes, stretch)
+}
+
+// Beyond is where to go on when Next has given records from behind a position, or none.
+func Beyond(position int64, records []Record, head int64) int64 {
+	if n := len(records); n > 0 {
+		return records[n-1].Position
+	}
+	return min(position+stretch, head)
+}

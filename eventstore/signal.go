@@ -35,6 +35,7 @@ type Signal struct {
 //  4. The rows that the message stands for are deleted; after a failure the oldest stays, with its id.
 //  5. The commit lets go of the lock. When the process dies before, all rows are still there, and the lock is not.
 type signalTable struct {
+	unused
 	found func() // somebody else may look while this is handled
 
 	mu   sync.Mutex
@@ -171,17 +172,3 @@ func (*signalTable) AckMessageQuery(_ string, row wsql.Row, _ string) wsql.Query
 func pause(attempts int) time.Duration {
 	return min(200*time.Millisecond<<min(attempts, 10), time.Minute)
 }
-
-func (*signalTable) SubscribeIsolationLevel() sql.IsolationLevel { return sql.LevelReadCommitted }
-
-// The rest is not used: appends insert signals, migrations make their table, and nothing is published here.
-
-func (*signalTable) InsertQuery(string, message.Messages) (wsql.Query, error) {
-	return wsql.Query{}, errors.New("signals are inserted by appends")
-}
-func (*signalTable) NextOffsetQuery(string, string) wsql.Query { return wsql.Query{} }
-func (*signalTable) ConsumedMessageQuery(string, wsql.Row, string, []byte) wsql.Query {
-	return wsql.Query{}
-}
-func (*signalTable) SchemaInitializingQueries(string) []wsql.Query        { return nil }
-func (*signalTable) BeforeSubscribingQueries(string, string) []wsql.Query { return nil }

@@ -56,6 +56,28 @@ var glossary = map[string]word{
 	"finished_at":              {"When it came to its end; null before.", nil},
 	"ImportRequested.token_id": {"The API token that it goes on with.", nil},
 
+	// receivers
+	"Receiver.kind":          {"What the system is, and how events go there.", "webhook"},
+	"ReceiverBody.kind":      {"What the system is, and how events go there.", "webhook"},
+	"ReceiverMade.kind":      {"What the system is, and how events go there.", "webhook"},
+	"ReceiverFields.kind":    {"What the system is, and how events go there.", "webhook"},
+	"ReceiverCreated.kind":   {"What the system is, and how events go there.", "webhook"},
+	"url":                    {"Where events go. It holds no secret.", "https://receiver.example/kluis"},
+	"types":                  {"The types of the events that go there, task.* for all of a noun; none for all.", []any{"task.*"}},
+	"subject":                {"Of NATS: what events are published to, with their type behind it.", "kluis.events"},
+	"opened":                 {"Whether names, e-mail and network addresses are sent opened.", false},
+	"ca":                     {"Certificates in PEM of the authorities that the receiver's certificate is from; empty for those that the server trusts.", ""},
+	"credentials":            {"What Kluis shows to the receiver; in an event, whether there were other ones.", "Splunk 11111111-2222-3333-4444-555555555555"},
+	"Receiver.reason":        {"Why Kluis has stopped it; empty when it has not.", "failing"},
+	"ReceiverBody.reason":    {"Why Kluis has stopped it; empty when it has not.", "failing"},
+	"ReceiverMade.reason":    {"Why Kluis has stopped it; empty when it has not.", "failing"},
+	"ReceiverStopped.reason": {"Why Kluis has stopped it; empty when it has not.", "failing"},
+	"secret_no":              {"How many secrets it has had. The last one signs.", 1},
+	"secret_until":           {"Until then the secret before signs as well; null when it never had another one.", nil},
+	"starts_after":           {"The position behind which it started the last time.", 128},
+	"starts":                 {"How often it started: once, and once more with each replay.", 1},
+	"resumed_at":             {"Since when delivery is tried: failures of before do not count.", nil},
+
 	// parameters
 	"Idempotency-Key": {"Chosen by the caller.", "5f0c3f1e-paint-the-door"},
 	"limit":           {"How many items at most.", 50},

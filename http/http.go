@@ -40,6 +40,7 @@ var nouns = []func(*api){
 	attachment,
 	importNoun,
 	integration,
+	receiver,
 	token,
 	audit,
 	logCheckpoint,
@@ -83,6 +84,7 @@ type api struct {
 
 	followers atOnce        // answers that follow the log
 	uploads   atOnce        // bodies that are files
+	tests     atOnce        // messages to receivers
 	quiet     quiet         // about outages
 	breath    time.Duration // shorter in tests
 }
@@ -101,7 +103,8 @@ func newServer(o Options, nouns []func(*api)) (*Server, error) {
 	}
 	setHuma()
 	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, breath: breath,
-		followers: atOnce{most: maxFollowers, what: "follow the log"}, uploads: atOnce{most: maxUploads, inAll: maxAllUploads, what: "upload files"}}
+		followers: atOnce{most: maxFollowers, what: "follow the log"}, uploads: atOnce{most: maxUploads, inAll: maxAllUploads, what: "upload files"},
+		tests: atOnce{most: maxTests, inAll: maxAllTests, what: "test receivers"}}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.echo.HTTPErrorHandler = answerError
 	a.echo.Use(a.observe, recoverPanics, secure, storableTarget)

@@ -68,6 +68,8 @@ var problems = map[string]string{
 	"key_taken":            "Another project has this key, or had it. A key is never given again: choose another.",
 	"project_archived":     "An archived project takes no new work. Open it again first.",
 	"project_has_tasks":    "A project with tasks cannot be deleted. Move or delete them, or archive the project.",
+	"too_many_receivers":   "The workspace has as many receivers as it can have. Delete another one first.",
+	"receiver_unsigned":    "Only webhooks are signed. Change the credentials of another receiver with `PATCH`.",
 	"tag_name_taken":       "There is a tag with this name. Choose another, or merge the two.",
 	"too_many_merged":      "Too many tags were merged into this one. Merge the other way round.",
 	"too_many_people":      "The thing has as many members as it can have.",

@@ -22,6 +22,7 @@ var tagWords = []struct{ name, about string }{
 	{"tag", "Labels on tasks: unique names, merged when there are two for one thing."},
 	{"import", "The history of another tracker, played here with its own times and authors."},
 	{"integration", "Accounts that the workspace has with other services."},
+	{"receiver", "Systems outside to which events go as they are committed: webhooks, SIEMs, NATS."},
 	{"audit", "The log: everything that happened, in order, and proof that it was not changed."},
 	{"health", "Whether the server is well."},
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"golang.org/x/sync/errgroup"
@@ -37,6 +38,8 @@ type Jobs struct {
 	reactions []reaction
 	mails     *river.Client[pgx.Tx]
 	moved     moved
+	dues      *eventstore.Dues
+	underWay  underWay
 }
 
 // New makes jobs; Run runs them.
@@ -45,7 +48,8 @@ func New(n Needs) (*Jobs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Jobs{Needs: n, reactions: reactions, mails: mails}, nil
+	return &Jobs{Needs: n, reactions: reactions, mails: mails, dues: eventstore.NewDues(n.DB, n.Log),
+		underWay: underWay{of: map[uuid.UUID]int{}, failed: map[uuid.UUID]int{}}}, nil
 }
 
 // patience is how long work may go on when the end comes. Longer work is broken off, and done
@@ -61,6 +65,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.sendMails(ctx) })
 	group.Go(func() error { return j.sweep(ctx) })
 	group.Go(func() error { return j.runImports(ctx) })
+	group.Go(func() error { return j.runDeliveries(ctx) })
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
 		group.Go(func() error { return j.growTrees(ctx) })

@@ -12,6 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // reactions is everything that an event sets off.
@@ -21,6 +22,10 @@ var reactions = []reaction{
 	on((*Jobs).eraseMember),
 	onThing("import", (*Jobs).queueImport),
 	on((*Jobs).changePlan),
+	onThing("receiver", (*Jobs).receiverResumed),
+	onThing("receiver", (*Jobs).receiverUpdated),
+	onThing("receiver", (*Jobs).receiverReplayed),
+	onThing("receiver", (*Jobs).receiverStopped),
 }
 
 // reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the
@@ -54,12 +59,13 @@ func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
 		types = append(types, r.event)
 	}
 	for {
-		position, head, err := j.pass(ctx, s.Workspace, types)
+		var receivers []uuid.UUID
+		position, head, err := j.pass(ctx, s.Workspace, types, projections.ActiveReceivers(&receivers))
 		if err != nil {
 			return fmt.Errorf("pass the events of workspace %s: %w", s.Workspace.ID, err)
 		}
 		if position >= min(s.Position, head) {
-			return nil
+			return j.pushReceivers(ctx, s.Workspace, receivers)
 		}
 		if err := j.reactNext(ctx, s.Workspace, types); err != nil {
 			return fmt.Errorf("react in workspace %s behind position %d: %w", s.Workspace.ID, position, err)
@@ -68,13 +74,13 @@ func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
 }
 
 // pass moves the reaction row to the head when nothing up to there sets off anything, which is nearly always: one
-// round trip. It gives the positions of the row and of the head.
-func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string) (position, head int64, err error) {
-	err = j.DB.Do(ctx, w,
+// round trip, in which it also asks what it is given. It gives the positions of the row and of the head.
+func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string, also ...pg.Statement) (position, head int64, err error) {
+	err = j.DB.Do(ctx, w, append(also,
 		pg.Exec(`update reaction set position = head.position from head
 			where head.position > reaction.position and not exists (select from event
 				where event.position > reaction.position and event.position <= head.position and type = any($1))`, types),
-		pg.Exec(`select reaction.position, head.position from reaction, head`).Scan(&position, &head))
+		pg.Exec(`select reaction.position, head.position from reaction, head`).Scan(&position, &head))...)
 	return position, head, err
 }
 

@@ -36,6 +36,7 @@ var models = []model{
 	Storages,
 	Imports,
 	Integrations,
+	Receivers,
 	Tokens,
 	Search,
 }

@@ -48,6 +48,7 @@ var titled = map[string]string{
 	"tag":         `select id, name as title, '' as key from tag where id = any($1)`,
 	"comment":     `select id, left(body, 100) as title, '' as key from comment where id = any($1)`,
 	"integration": `select id, name as title, '' as key from integration where id = any($1)`,
+	"receiver":    `select id, name as title, '' as key from receiver where id = any($1)`,
 	"attachment":  `select id, name as title, '' as key from attachment where id = any($1)`,
 	"token":       `select id, name as title, '' as key from token where id = any($1)`,
 }

@@ -192,7 +192,9 @@ var keyless = map[string]string{
 	"begin-two-factor":     "its secret is shown once, and a later one takes its place",
 	"confirm-two-factor":   "recovery codes are shown once, and the second time it is on",
 	"renew-recovery-codes": "recovery codes are shown once, and a code is good once",
-	"disable-two-factor":   "the second time it is off",
+	"test-receiver":        "it changes nothing, and whoever asks again wants another message",
+
+	"disable-two-factor": "the second time it is off",
 }
 
 // Every command takes a key, says so in the schema, and heeds it: the second answer is the first, with no effect, also

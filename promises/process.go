@@ -18,6 +18,7 @@ import (
 	"github.com/kluis-eu/kluis/http"
 	"github.com/kluis-eu/kluis/internal/blob"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/delivery"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/password"
@@ -38,8 +39,9 @@ type site struct {
 	url     string
 	keyFile string
 	kept    *checkpoint.Kept
-	keptIn  string // the folder of kept
-	blobs   string // the folder of the bytes of attachments
+	keptIn  string            // the folder of kept
+	blobs   string            // the folder of the bytes of attachments
+	outside *delivery.Outside // the way to receivers; nil: the public internet alone
 
 	mu        sync.Mutex
 	processes []*process
@@ -149,7 +151,7 @@ func (p *process) open(t testing.TB, log *slog.Logger, bound time.Duration) {
 	p.db = must(pg.Open(context.Background(), p.site.url, processConns))
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
 	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
-		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept},
+		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept, Outside: p.site.outside},
 		Sender:   must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
 		HTTP:     http.Options{Ready: p.db.Ready, Version: "test"},
 	}))

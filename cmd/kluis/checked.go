@@ -21,6 +21,7 @@ import (
 // makes no sense is a wrong use.
 type checked struct {
 	trusted   []netip.Prefix
+	receivers []netip.Prefix
 	rules     limit.Rules
 	hasher    *password.Hasher
 	publicURL string
@@ -28,7 +29,10 @@ type checked struct {
 }
 
 func (s serve) check() (c checked, err error) {
-	if c.trusted, err = s.TrustedProxies.prefixes(); err != nil {
+	if c.trusted, err = s.TrustedProxies.prefixes("KLUIS_TRUSTED_PROXIES"); err != nil {
+		return c, err
+	}
+	if c.receivers, err = s.ReceiverNetworks.prefixes("KLUIS_RECEIVER_NETWORKS"); err != nil {
 		return c, err
 	}
 	if c.rules, err = s.rules(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/cmd/app"
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/http"
+	"github.com/kluis-eu/kluis/internal/delivery"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -25,15 +26,16 @@ type serve struct {
 	settings
 	outside
 
-	Listen         string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
-	PublicURL      string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN, or nothing when that is any address or port."`
-	SMTPURL        string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
-	MailFrom       string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
-	TrustedProxies proxies       `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
-	Limits         []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, login_day=20/24h, login_run=100/720h, factor_day=20/24h, factor_run=100/720h, code_run=100/720h, forgot_ip=60/1h, reset_account=5/1h, reset_account_day=10/24h, invite_email=5/24h, invite_member=200/1h, invite_workspace=500/24h, language=10/1h, api_member=600/1m."`
-	ResetCodeLife  time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is good: 1m to 15m; strict is 10m."`
-	Argon2         string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"The cost of a password hash (Argon2id), memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. As many run at once as there are cores. Who logs in gets a new hash when it changes."`
-	Background     bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`
+	Listen           string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
+	PublicURL        string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN, or nothing when that is any address or port."`
+	SMTPURL          string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
+	MailFrom         string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
+	TrustedProxies   networks      `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
+	ReceiverNetworks networks      `name:"receiver-networks" env:"KLUIS_RECEIVER_NETWORKS" placeholder:"CIDR,..." help:"Networks that receivers may be in besides the public internet: loopback and private addresses are refused without. To these, and to no other, also goes what is not encrypted."`
+	Limits           []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, login_day=20/24h, login_run=100/720h, factor_day=20/24h, factor_run=100/720h, code_run=100/720h, forgot_ip=60/1h, reset_account=5/1h, reset_account_day=10/24h, invite_email=5/24h, invite_member=200/1h, invite_workspace=500/24h, language=10/1h, api_member=600/1m."`
+	ResetCodeLife    time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is good: 1m to 15m; strict is 10m."`
+	Argon2           string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"The cost of a password hash (Argon2id), memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. As many run at once as there are cores. Who logs in gets a new hash when it changes."`
+	Background       bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`
 }
 
 func (s serve) Run(ctx context.Context, out outputs) error {
@@ -68,8 +70,9 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	for i, c := range set.cells {
 		cells[i] = app.Cell{Region: c.name, Open: func(ctx context.Context, all *app.Cells) (*app.Program, error) {
 			return opened.program(ctx, c, app.Given{
-				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL},
-				Rules:    set.rules, Sender: sender, Cells: all,
+				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
+					Outside: delivery.NewOutside(set.receivers...)},
+				Rules: set.rules, Sender: sender, Cells: all,
 				HTTP: http.Options{TrustedProxies: set.trusted, Version: version},
 			})
 		}}

@@ -81,17 +81,18 @@ func (s settings) loadKeys(log *slog.Logger) (*keyring.Keyring, error) {
 	return keys, err
 }
 
-// proxies are the networks whose forwarding headers count.
-type proxies []string
+// networks are given as CIDR.
+type networks []string
 
-func (p proxies) prefixes() ([]netip.Prefix, error) {
-	all := make([]netip.Prefix, len(p))
-	for i, text := range p {
+// prefixes reads the networks of a setting.
+func (n networks) prefixes(setting string) ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, len(n))
+	for i, text := range n {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("KLUIS_TRUSTED_PROXIES: %q is no network such as 10.0.0.0/8", text)}
+			return nil, usageError{fmt.Errorf("%s: %q is no network such as 10.0.0.0/8", setting, text)}
 		}
-		all[i] = prefix
+		all[i] = prefix.Masked()
 	}
 	return all, nil
 }

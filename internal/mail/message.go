@@ -29,7 +29,7 @@ type Message struct {
 	// Of says to which member of which workspace it goes, in clear; the zero Recipient to somebody who is none. A mail to somebody who was
 	// erased meanwhile is not sent.
 	Of Recipient `json:"-"`
-	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed",
+	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed", "receiver_stopped",
 	// "locked" or "retention_shortened".
 	Template string `json:"template"`
 	// To is one address, without a display name: "ada@example.org". Its domain may be international.
@@ -42,6 +42,7 @@ type Message struct {
 	//	Code       needed by the codes
 	//	Known      of a lock: not empty when whoever failed knows the password; optional
 	//	Change     of two factors: "on", "off" or "reset"; needed there
+	//	Receiver, Reason   of a receiver that was stopped: its id, and "gone" or "failing"; needed there
 	//	Name       of the person written to, for the greeting; optional
 	//	Minutes    how long a code, or a lock, lasts; "15" when missing
 	//	Days       how long an invitation lasts, "7" when missing; how long a log is kept, needed there
@@ -100,6 +101,11 @@ var kinds = map[string]kind{
 		needs:  []string{"Workspace", "Plan", "Until", "Days"},
 		takes:  []string{"Name", "URL"},
 		useful: 7 * 24 * time.Hour,
+	},
+	"receiver_stopped": {
+		needs:  []string{"Workspace", "Receiver", "Reason"},
+		takes:  []string{"Name", "URL"},
+		useful: 24 * time.Hour,
 	},
 	"locked": {
 		needs:  []string{"Workspace"},

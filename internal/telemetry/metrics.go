@@ -60,3 +60,19 @@ var (
 		Buckets: []float64{.005, .02, .1, .5, 2, 10, 60, 600},
 	})
 )
+
+// What goes out to receivers. kind is that of the receiver: webhook, siem_https, siem_syslog or nats.
+var (
+	// Delivered counts events that receivers took, and DeliveryFailures attempts that failed.
+	Delivered        = factory.NewCounterVec(prometheus.CounterOpts{Name: "kluis_deliveries_total", Help: "Events that receivers took, by kind of receiver."}, []string{"kind"})
+	DeliveryFailures = factory.NewCounterVec(prometheus.CounterOpts{Name: "kluis_delivery_failures_total", Help: "Attempts to deliver that failed, by kind of receiver."}, []string{"kind"})
+
+	// DeliveryLag is how old the first event of a batch is when it was taken.
+	DeliveryLag = factory.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "kluis_delivery_lag_seconds", Help: "Age of the first event of a batch in seconds, by the clocks of the database and of this process, when a receiver has taken it.",
+		Buckets: []float64{.005, .02, .1, .5, 2, 10, 60, 600, 3600},
+	}, []string{"kind"})
+
+	// Deliveries is how many receivers this process delivers to.
+	Deliveries = factory.NewGauge(prometheus.GaugeOpts{Name: "kluis_deliveries", Help: "Receivers that this process delivers to at the moment, those whose next event it waits for among them."})
+)

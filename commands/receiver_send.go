@@ -1,0 +1,124 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/delivery"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Outgoing are records as they go to a receiver: each the line that replay serves and that the Merkle tree is over, unless the receiver
+// wants opened what is sealed. epoch is that of the log.
+func (c *Commands) Outgoing(ctx context.Context, w pg.Workspace, r domain.Receiver, epoch int, records []projections.Record) ([]delivery.Event, error) {
+	if r.Opened {
+		var err error
+		if records, err = c.opened(ctx, w, records); err != nil {
+			return nil, err
+		}
+	}
+	events := make([]delivery.Event, len(records))
+	for i, record := range records {
+		events[i] = delivery.Event{ID: fmt.Sprintf("%s_%d_%d", w.ID, epoch, record.Position), Type: record.Type, At: record.At, Line: record.AppendLine(nil)}
+	}
+	return events, nil
+}
+
+// opened gives records as an admin reads them.
+func (c *Commands) opened(ctx context.Context, w pg.Workspace, records []projections.Record) ([]projections.Record, error) {
+	admin, err := c.Projections.Operator(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	audit, err := c.ReadAudit(ctx, *admin, records)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]projections.Record, len(records))
+	for i, e := range audit.Entries {
+		all[i] = e.Record
+		all[i].Meta = nil
+		from := map[string]string{}
+		if e.Origin.IP.IsValid() {
+			from["ip"] = e.Origin.IP.String()
+		}
+		if e.Origin.UserAgent != "" {
+			from["user_agent"] = e.Origin.UserAgent
+		}
+		if len(from) > 0 {
+			all[i].Meta, _ = json.Marshal(from) // texts cannot fail
+		}
+	}
+	return all, nil
+}
+
+// Tried is what came of a test of a receiver.
+type Tried struct {
+	Delivered bool
+	Error     string // why not; nothing of a path, a body or a secret
+	Took      time.Duration
+}
+
+// TestReceiver sends a message to a receiver that is no event of the log: its type is receiver.test, and it has no position. When it is
+// taken, what waits for the receiver after failures is tried at once.
+func (c *Commands) TestReceiver(ctx context.Context, by projections.Actor, id uuid.UUID) (Tried, error) {
+	if err := allow(by, domain.UpdateReceiver); err != nil {
+		return Tried{}, err
+	}
+	receiver, _, err := projections.Receivers.Get(ctx, c.Projections, by, id)
+	if err != nil {
+		return Tried{}, err
+	}
+	now, err := c.now(ctx)
+	if err != nil {
+		return Tried{}, err
+	}
+	sender, err := c.OpenReceiver(ctx, by.Workspace, receiver, now)
+	if err != nil {
+		return Tried{}, err
+	}
+	defer sender.Close()
+	line, err := json.Marshal(map[string]any{"type": "receiver.test", "at": now.UTC(), "data": map[string]any{"receiver_id": id}})
+	if err != nil {
+		return Tried{}, err
+	}
+	begun := time.Now()
+	_, err = sender.Send(ctx, []delivery.Event{{ID: fmt.Sprintf("%s_test_%s", by.Workspace.ID, uuid.Must(uuid.NewV7())), Type: "receiver.test", At: now, Line: line}})
+	tried := Tried{Delivered: err == nil, Took: time.Since(begun)}
+	if err != nil {
+		tried.Error = delivery.Explain(err)
+		return tried, nil
+	}
+	return tried, c.DB.Control(ctx, func(tx pgx.Tx) error { return eventstore.DueNow(ctx, tx, id) })
+}
+
+// MailAdmins asks for a mail to each active admin, in a transaction of the login. One who was erased gets none.
+func (c *Commands) MailAdmins(ctx context.Context, tx pgx.Tx, w pg.Workspace, template string, values map[string]string) error {
+	admins, err := c.Projections.Admins(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, admin := range admins {
+		message, err := c.mailTo(ctx, w, admin, template, values)
+		if errors.Is(err, vault.ErrErased) {
+			continue
+		}
+		if err == nil {
+			err = c.enqueue(ctx, tx, message)
+		}
+		if err != nil {
+			return fmt.Errorf("mail admin %s: %w", admin.ID, err)
+		}
+	}
+	return nil
+}

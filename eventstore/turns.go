@@ -1,0 +1,149 @@
+package eventstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+const rest = 20 * time.Millisecond // between two rings that are heeded: appends in a row make one catch-up
+
+// turns is Watermill's router on watermill-sql's subscribers, of which each looks for work in a table when it has its turn. A turn
+// comes with a ring, or a while after the last one: an idle process costs one look at a time, whatever the number of subscribers.
+//
+// A subscriber keeps a connection of the pool, in the transaction in which it looked, while its handler works, so there are few.
+type turns struct {
+	db    *pg.DB
+	log   *slog.Logger
+	what  string                 // is looked for
+	rung  func() <-chan struct{} // a channel that is closed at the next ring
+	every time.Duration          // how often to look when there is no ring
+	slots int
+	grace time.Duration // for handlers at work when the end comes
+
+	turn   chan struct{} // holds one element when somebody is to look
+	parked chan struct{} // one element for each subscriber that looks no more
+	ending <-chan struct{}
+	ended  <-chan struct{}
+	down   atomic.Bool // the last look failed
+}
+
+func newTurns(db *pg.DB, log *slog.Logger, what string, rung func() <-chan struct{}, every time.Duration, slots int) turns {
+	return turns{db: db, log: log, what: what, rung: rung, every: every, slots: slots, grace: 10 * time.Second,
+		turn: make(chan struct{}, 1), parked: make(chan struct{}, slots)}
+}
+
+// table tells watermill-sql how to take work and what becomes of it.
+type table interface {
+	wsql.SchemaAdapter
+	wsql.OffsetsAdapter
+}
+
+// run has handle called for what is found in table, on connections that begin begins, until ctx ends. Then it takes no more, gives the
+// handlers at work a few seconds, ends their contexts, and returns. It runs once.
+func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks, handle message.NoPublishHandlerFunc) error {
+	work, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	s.ending, s.ended = ctx.Done(), work.Done()
+	log := watermill.NewSlogLoggerWithLevelMapping(s.log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.grace}, log)
+	if err != nil {
+		return fmt.Errorf("make the router of %s: %w", s.what, err)
+	}
+	db := stdlib.OpenDBFromPool(s.db.Pool())
+	defer func() { _ = db.Close() }() // the pool stays open
+	never := 24 * time.Hour           // the library refuses 0
+	for i := range s.slots {
+		// Each has a subscriber of its own, since closing one is not safe for several at once.
+		subscriber, err := wsql.NewSubscriber(begin(db), wsql.SubscriberConfig{
+			SchemaAdapter: table, OffsetsAdapter: table, BackoffManager: s, AckDeadline: &never}, log)
+		if err != nil {
+			return fmt.Errorf("make a subscriber to %s: %w", s.what, err)
+		}
+		router.AddConsumerHandler(fmt.Sprintf("%s-%d", s.what, i), s.what, subscriber, handle)
+	}
+	go s.giveTurns()
+	go func() {
+		defer end()
+		s.awaitHandlers()
+	}()
+	return router.Run(work)
+}
+
+// giveTurns has somebody look at each ring, and every so often.
+func (s *turns) giveTurns() {
+	rung := s.rung()
+	for {
+		select {
+		case <-rung:
+		case <-time.After(s.every):
+		case <-s.ending:
+			return
+		}
+		rung = s.rung() // before the look: what it does not see rings
+		s.pass()
+		time.Sleep(rest)
+	}
+}
+
+// pass gives a turn to whoever waits for one, or will.
+func (s *turns) pass() {
+	select {
+	case s.turn <- struct{}{}:
+	default:
+	}
+}
+
+// awaitHandlers returns when the end has come and nobody is at work, or when their grace is over.
+func (s *turns) awaitHandlers() {
+	<-s.ending
+	grace := time.After(s.grace)
+	for range s.slots {
+		select {
+		case <-s.parked:
+		case <-grace:
+			return
+		}
+	}
+}
+
+// HandleError is watermill-sql's BackoffManager: a subscriber calls it after each look, and looks again when it returns.
+// A handler that is done asks for one more look, because signals that its workspace got meanwhile could not be taken.
+func (s *turns) HandleError(_ watermill.LoggerAdapter, none bool, err error) time.Duration {
+	select {
+	case <-s.ending:
+		s.park()
+		return 0
+	default:
+	}
+	if was := s.down.Swap(err != nil); err != nil && !was {
+		s.log.Warn(s.what+"s cannot be read, trying again", "error", err.Error())
+	}
+	if !none && err == nil {
+		time.AfterFunc(rest, s.pass)
+	}
+	select {
+	case <-s.turn:
+	case <-s.ending:
+		s.park()
+	}
+	return 0
+}
+
+func (s *turns) park() {
+	select {
+	case s.parked <- struct{}{}:
+	default:
+	}
+	<-s.ended
+}

@@ -1,0 +1,286 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/delivery"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Delivery to one receiver, under a lease that nobody else has meanwhile:
+//
+//  1. The cursor in the workspace's schema gets a new holder, so that whoever lost the lease moves it no more.
+//  2. A page of events behind the cursor is read, and sent, in order. Killed here, the process leaves the cursor, and the next one sends the
+//     same events again, under the same ids: each at least once, and none before an earlier one was taken.
+//  3. The cursor is moved, in the round trip that reads the next page.
+//  4. After a failure the receiver is left alone for a while, which grows. After one that lasted too long, or a 410, it is stopped.
+//  5. When there is nothing more, whoever delivers waits a little for the next event, and then gives the lease back.
+
+const (
+	pageEvents = 500
+	pageBytes  = 256 << 10
+	renewAfter = 5 * time.Second  // how old a lease becomes before it is renewed
+	lingerFor  = 10 * time.Second // how long the next event is waited for
+	lastBreath = 2 * time.Second  // what is being sent at the end of the process has so long
+	backOff    = 5 * time.Second  // after the first failure
+	maxBackOff = time.Hour
+
+	ourBackOff     = 5 * time.Second // when it is not the receiver's fault
+	refusedBackOff = time.Minute     // when the workspace is on hold, or a newer program's
+)
+
+// errLost says that another process has the receiver.
+var errLost = errors.New("the lease is lost")
+
+// delivering is a delivery under way.
+type delivering struct {
+	*Jobs
+	due    eventstore.Due
+	cursor projections.Cursor
+
+	receiver domain.Receiver // as the sender was made for
+	types    []string
+	sender   delivery.Sender
+	position int64 // of the cursor, as far as it is known
+	failures int
+	renewed  time.Time
+
+	signsUntil *time.Time // until then the sender signs with two secrets; nil: with one
+}
+
+// deliver delivers what there is to a receiver that is due. At the end of ctx it takes on no more, and at the end of sending it breaks off.
+func (j *Jobs) deliver(ctx, sending context.Context, due eventstore.Due) {
+	d := &delivering{Jobs: j, due: due, cursor: projections.Cursor{Receiver: due.Receiver, Holder: due.Lease}, failures: due.Failures, renewed: time.Now()}
+	defer d.close()
+	err := d.run(ctx, sending)
+	var failed *sendError
+	switch {
+	case err == nil || errors.Is(err, errLost):
+		return
+	case errors.As(err, &failed):
+		err = d.fail(context.WithoutCancel(ctx), failed)
+	case ctx.Err() != nil: // the next process goes on
+		err = d.dues.PutBack(context.WithoutCancel(ctx), due, d.failures, 0)
+	}
+	if err == nil {
+		return
+	}
+	pause := ourBackOff
+	if _, refused := domain.Refusal(err); refused { // the workspace is not served at the moment
+		pause = refusedBackOff
+	} else if ctx.Err() == nil {
+		j.Log.WarnContext(ctx, "delivery to a receiver was broken off, and goes on later", "workspace", due.Workspace.ID, "receiver", due.Receiver, "error", err.Error())
+	}
+	if err := d.dues.PutBack(context.WithoutCancel(ctx), due, d.failures, pause); err != nil && ctx.Err() == nil {
+		j.Log.WarnContext(ctx, "a receiver could not be put back: it goes on when its lease runs out", "workspace", due.Workspace.ID, "receiver", due.Receiver, "error", err.Error())
+	}
+}
+
+// sendError is a failure of the receiver, or on the way to it. taken are the events that it took before.
+type sendError struct {
+	error
+	taken    int
+	position int64 // of the last of those
+}
+
+func (e *sendError) Unwrap() error { return e.error }
+
+func (d *delivering) run(ctx, sending context.Context) error {
+	before := []pg.Statement{d.cursor.Claim()}
+	idle := time.Now()
+	for ctx.Err() == nil {
+		if err := d.renew(ctx); err != nil {
+			return err
+		}
+		rung := d.Bell.Of(d.due.Workspace) // before the look: what it does not see rings
+		next, err := d.Projections.NextToDeliver(ctx, d.due.Workspace, d.cursor, d.position, d.types, d.limit(), pageBytes, before...)
+		if before = nil; err != nil {
+			return err
+		}
+		if next.Active() && d.outdated(next) {
+			if err := d.prepare(ctx, next); err != nil {
+				return err
+			}
+			continue
+		}
+		if next.Active() {
+			taken, err := d.send(sending, next)
+			if err != nil {
+				return err
+			}
+			if beyond := eventstore.Beyond(d.position, next.Records[:taken], next.Head.Position); beyond > d.position {
+				before = append(before, d.cursor.Sent(beyond, taken))
+				d.position, idle = beyond, time.Now()
+				continue
+			}
+			if d.await(ctx, rung, idle) {
+				continue
+			}
+		}
+		if done, err := d.dues.Done(ctx, d.due); done || err != nil {
+			return err
+		}
+	}
+	return errors.Join(ctx.Err(), d.note(ctx, before))
+}
+
+// note stores how far delivery is, at the end of the process.
+func (d *delivering) note(ctx context.Context, before []pg.Statement) error {
+	if len(before) == 0 {
+		return nil
+	}
+	return d.DB.Do(context.WithoutCancel(ctx), d.due.Workspace, before...)
+}
+
+// limit is how many events are read at once: none while it is not known which, and one to see whether a receiver is well again.
+func (d *delivering) limit() int {
+	switch {
+	case d.sender == nil:
+		return 0
+	case d.failures > 0:
+		return 1
+	}
+	return pageEvents
+}
+
+// renew keeps the lease.
+func (d *delivering) renew(ctx context.Context) error {
+	if time.Since(d.renewed) < renewAfter {
+		return nil
+	}
+	begun := time.Now()
+	kept, err := d.dues.Renew(ctx, d.due)
+	if err == nil && !kept {
+		err = errLost
+	}
+	d.renewed = begun
+	return err
+}
+
+// outdated tells whether what was read was read for other settings, or for another place in the log, than there are.
+func (d *delivering) outdated(next projections.ToDeliver) bool {
+	return d.sender == nil || next.Receiver.Version != d.receiver.Version || next.Position != d.position || d.expired(next.Now)
+}
+
+// expired tells whether the secret before the last one signs no more.
+func (d *delivering) expired(now time.Time) bool {
+	return d.signsUntil != nil && !now.Before(*d.signsUntil)
+}
+
+// prepare makes the sender for the settings as they are.
+func (d *delivering) prepare(ctx context.Context, next projections.ToDeliver) (err error) {
+	d.position = next.Position
+	if d.sender != nil && next.Receiver.Version == d.receiver.Version && !d.expired(next.Now) {
+		return nil
+	}
+	d.close()
+	d.receiver, d.signsUntil = next.Receiver, nil
+	if until := d.receiver.SecretUntil; until != nil && next.Now.Before(*until) {
+		d.signsUntil = until
+	}
+	if d.types, err = d.receiver.EventTypes(); err != nil { // of a newer version of the program
+		return domain.ErrNewer
+	}
+	d.sender, err = d.Commands.OpenReceiver(ctx, d.due.Workspace, d.receiver, next.Now)
+	return err
+}
+
+func (d *delivering) close() {
+	if d.sender != nil {
+		d.sender.Close()
+		d.sender = nil
+	}
+}
+
+// send sends what was read, and gives how many events were taken.
+func (d *delivering) send(ctx context.Context, next projections.ToDeliver) (taken int, err error) {
+	if len(next.Records) == 0 {
+		return 0, nil
+	}
+	events, err := d.Commands.Outgoing(ctx, d.due.Workspace, d.receiver, next.Head.Epoch, next.Records)
+	if err != nil {
+		return 0, err
+	}
+	taken, err = d.sender.Send(ctx, events)
+	telemetry.Delivered.WithLabelValues(d.receiver.Kind).Add(float64(taken))
+	if taken > 0 {
+		d.failures = 0
+		telemetry.DeliveryLag.WithLabelValues(d.receiver.Kind).Observe(time.Since(events[0].At).Seconds())
+	}
+	if err != nil && ctx.Err() == nil {
+		telemetry.DeliveryFailures.WithLabelValues(d.receiver.Kind).Inc()
+		failed := &sendError{error: err, taken: taken}
+		if taken > 0 {
+			failed.position = next.Records[taken-1].Position
+		}
+		return taken, failed
+	}
+	return taken, err
+}
+
+// await waits for a ring, as long as it is worth waiting.
+func (d *delivering) await(ctx context.Context, rung <-chan struct{}, idle time.Time) bool {
+	for time.Since(idle) < lingerFor && !d.underWay.crowded() {
+		select {
+		case <-rung:
+			return true
+		case <-ctx.Done():
+			return true
+		case <-time.After(time.Second):
+		}
+		if d.renew(ctx) != nil {
+			return true // the next look says what is wrong
+		}
+	}
+	return false
+}
+
+// fail notes a failure, and stops the receiver or has it left alone for a while.
+func (d *delivering) fail(ctx context.Context, failed *sendError) error {
+	pause := max(backOffAfter(d.failures), min(delivery.RetryAfter(failed.error), maxBackOff))
+	d.failures++
+	var statements []pg.Statement
+	if failed.taken > 0 {
+		statements = append(statements, d.cursor.Sent(failed.position, failed.taken))
+	}
+	var long bool
+	err := d.DB.Do(ctx, d.due.Workspace, append(statements, d.cursor.Failed(&long, delivery.Explain(failed.error), pause, d.receiver.ResumedAt))...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // another process is the holder
+	}
+	if err != nil {
+		return err
+	}
+	reason := ""
+	switch {
+	case delivery.Gone(failed.error):
+		reason = domain.ReceiverGone
+	case long:
+		reason = domain.ReceiverFails
+	default:
+		return d.dues.PutBack(ctx, d.due, d.failures, pause)
+	}
+	if err := d.Commands.StopReceiver(ctx, d.due.Workspace, d.due.Receiver, reason); err != nil {
+		return err
+	}
+	if done, err := d.dues.Done(ctx, d.due); done || err != nil {
+		return err
+	}
+	return d.dues.PutBack(ctx, d.due, 0, 0) // whoever takes it finds that it is stopped, or not any more
+}
+
+// backOffAfter is how long a receiver is left alone that failed so often before, give or take a tenth, so that many that failed together
+// do not come back together.
+func backOffAfter(failures int) time.Duration {
+	pause := min(backOff<<min(failures, 20), maxBackOff)
+	return pause - pause/10 + rand.N(pause/5) //nolint:gosec // spreads load, guards nothing
+}
