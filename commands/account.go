@@ -105,9 +105,9 @@ func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err 
 	return a, nil
 }
 
-// noteFor is how long what is recorded with its own transaction waits for what noteLater still has of the account, so that
+// notePatience is how long what is recorded with its own transaction waits for what noteLater still has of the account, so that
 // the log has both in their order. It takes a few milliseconds when all is well.
-const noteFor = 100 * time.Millisecond
+const notePatience = 100 * time.Millisecond
 
 // noteLater records beside the answer to the request: of a wrong password the time of the answer does not tell
 // whether there is such an account. The log of this process says what could not be recorded.

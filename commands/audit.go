@@ -76,7 +76,7 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 		a.Things[m.ID] = projections.Thing{Noun: "member", ID: m.ID, Title: who.Name}
 	}
 	for i, r := range records {
-		if known.Members[metaSubject(r)].ErasedAt != nil {
+		if known.Members[metaSubject(by.Workspace, r)].ErasedAt != nil {
 			origins[i] = Origin{}
 		}
 		e := Entry{Record: r, Origin: origins[i], About: projections.ThingOf(r), Before: known.Before[r.Position]}

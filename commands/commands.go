@@ -48,6 +48,9 @@ type Needs struct {
 	// PublicURL is where people reach Kluis, for mails and the names of logs: whatever the headers of a request say. Empty: mails do not say.
 	PublicURL string
 
+	// SecurityWindow is for how long incidents that are alike are counted before the log tells of them once more; 0: it tells of none.
+	SecurityWindow time.Duration
+
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 }
@@ -57,9 +60,11 @@ type Commands struct {
 	Needs
 	now     func(context.Context) (time.Time, error) // the database's: what ends, ends by that one clock
 	running sync.Map                                 // the idempotency keys of the commands under way in this process
-	notes   chains                                   // events of accounts
+	notes   queues                                   // events of accounts
 	mails   later                                    // mails that an answer must not wait for
 	signed  signedLogs
+
+	incidents incidents // what the security stream tells of
 
 	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
 }
@@ -77,6 +82,7 @@ func New(n Needs) *Commands {
 	}
 	c := &Commands{Needs: n}
 	c.now = c.clock
+	c.incidents.window, c.incidents.record = n.SecurityWindow, c.recordIncident
 	return c
 }
 

@@ -45,7 +45,7 @@ func TestNothingAfterTheSession(t *testing.T) {
 	if _, err := h.RevokeToken(t.Context(), bySession, made.State.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Logout(t.Context(), bySession.By); err != nil {
+	if err := h.Logout(t.Context(), bySession.By, Origin{}); err != nil {
 		t.Fatal(err)
 	}
 	head := ada.count(t, `select position from head`)

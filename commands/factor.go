@@ -230,7 +230,7 @@ func (c *Commands) changeCredential(ctx context.Context, n note, message mail.Me
 	if err != nil {
 		return err
 	}
-	c.notes.wait(n.member, noteFor)
+	c.notes.wait(n.member, notePatience)
 	var receipt eventstore.Receipt
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
 		err := pg.Cross(ctx, tx, n.in, func() (err error) {

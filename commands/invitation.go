@@ -86,8 +86,9 @@ func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, emai
 	if err := checkPassword(plain, slug, "", email); err != nil {
 		return Admitted{}, err
 	}
-	err = c.tryMailed(ctx, from, func() error {
-		in, err = c.acceptInvitation(ctx, from, name(slug, email), code, plain)
+	who := name(slug, email)
+	err = c.tryMailed(ctx, who, from, "accept-invitation", func() error {
+		in, err = c.acceptInvitation(ctx, from, who, code, plain)
 		return err
 	})
 	return in, err

@@ -61,10 +61,17 @@ func (c *Commands) Wait() {
 	go func() {
 		c.notes.running.Wait()
 		c.mails.running.Wait()
+		c.incidents.soon.running.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), laterPatience)
+		defer cancel()
+		c.incidents.sweep(ctx)
 		close(done)
 	}()
 	select {
 	case <-done:
 	case <-time.After(laterPatience):
+	}
+	if n := c.incidents.left(); n > 0 {
+		c.Log.Warn("refusals, failed log-ins or reads of the log were not recorded", "count", n)
 	}
 }

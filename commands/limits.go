@@ -81,14 +81,16 @@ func (c *Commands) tryFactor(ctx context.Context, who named, compare func() (*fa
 }
 
 // tryMailed does what takes a code from a mail. It counts first, as a login that failed, for the networks that it came from:
-// whoever tries codes of many accounts is as limited as whoever tries passwords. Only a code that was wrong counts.
-func (c *Commands) tryMailed(ctx context.Context, from Origin, do func() error) error {
+// whoever tries codes of many accounts is as limited as whoever tries passwords. Only a code that was wrong counts. The log has it under the name
+// of the operation.
+func (c *Commands) tryMailed(ctx context.Context, who named, from Origin, operation string, do func() error) error {
 	try, err := c.Limits.Try(ctx, limit.Network(limit.LoginIP, from.IP))
 	if err != nil {
 		return tooMany(err)
 	}
 	err = do()
 	if r, refused := domain.Refusal(err); refused && r.Code == badCodeName {
+		c.noteStranger(ctx, who, from, operation, badCodeName)
 		_, settled := try.Failed(context.WithoutCancel(ctx))
 		return errors.Join(err, settled)
 	}

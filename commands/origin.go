@@ -16,7 +16,7 @@ import (
 )
 
 // Origin is where a request came from. It is personal data: with every record that came of the request it is stored
-// sealed, under the data key of the actor; of who tries to get into an account, under that member's.
+// sealed, under the data key of the actor; of who tries to get into an account, under that member's, and into none, under the workspace's.
 type Origin struct {
 	IP        netip.Addr // not valid when the peer has none (a Unix socket)
 	UserAgent string     // empty when the client sent none
@@ -34,7 +34,7 @@ type sealedOrigin struct {
 	UserAgent string `json:"user_agent,omitempty"`
 }
 
-// sealOrigin makes the metadata of records by a member, or about a member's account. Somebody who was erased has none.
+// sealOrigin makes the metadata of records by a member, or about a member's account, or the workspace's own. Somebody who was erased has none.
 func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.UUID, o Origin) (json.RawMessage, error) {
 	if o == (Origin{}) {
 		return nil, nil
@@ -50,9 +50,12 @@ func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.U
 }
 
 // metaSubject is under whose data key the metadata of a record is.
-func metaSubject(r projections.Record) (subject uuid.UUID) {
+func metaSubject(w pg.Workspace, r projections.Record) (subject uuid.UUID) {
 	if r.Actor != nil {
 		return *r.Actor
+	}
+	if r.Stream == domain.SecurityStream {
+		return w.ID
 	}
 	account, _ := domain.StreamID("account", r.Stream)
 	return account
@@ -83,7 +86,7 @@ func (o Origin) seal(key vault.Key) (json.RawMessage, error) {
 func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []projections.Record) ([]Origin, error) {
 	subjects := make([]uuid.UUID, len(records))
 	for i, r := range records {
-		subjects[i] = metaSubject(r)
+		subjects[i] = metaSubject(w, r)
 	}
 	keys, err := c.Vault.Keys(ctx, w, unique(subjects))
 	if err != nil {

@@ -124,7 +124,7 @@ func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
 	if err := checkPassword(n.Password, who.slug, "", who.email); err != nil {
 		return err
 	}
-	return c.tryMailed(ctx, n.From, func() error { return c.resetPassword(ctx, who, n) })
+	return c.tryMailed(ctx, who, n.From, "reset-password", func() error { return c.resetPassword(ctx, who, n) })
 }
 
 func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassword) error {

@@ -79,6 +79,17 @@ type Credentials struct {
 // right password alone takes back its own attempt and no others: or who knows it could guess codes for ever.
 func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) {
 	who := name(in.Workspace, in.Email)
+	admitted, err := c.login(ctx, who, in)
+	if r, refused := domain.Refusal(err); refused && r.Code == "locked" {
+		c.noteStranger(ctx, who, in.From, logIn, r.Code)
+	}
+	return admitted, err
+}
+
+// logIn is the name of the operation, for the log.
+const logIn = "log-in"
+
+func (c *Commands) login(ctx context.Context, who named, in Credentials) (Admitted, error) {
 	try, err := c.tryLogin(ctx, who, client{in.From, in.Device})
 	if err != nil {
 		return Admitted{}, tooMany(err)
@@ -119,8 +130,12 @@ func (c *Commands) settleLogin(ctx context.Context, w pg.Workspace, a *projectio
 		return errors.Join(ended, try.GiveBack(ctx))
 	}
 	lock, err := try.Failed(ctx)
-	if err == nil && a != nil {
+	switch {
+	case err != nil:
+	case a != nil:
 		c.noteFailed(ctx, w, *a, from, lock, reason)
+	case w != pg.Workspace{}:
+		c.incidents.note(incident{in: w, kind: loginFailed, operation: logIn, code: errWrong.Code}, from, uuid.Nil)
 	}
 	return errors.Join(ended, err)
 }
@@ -204,7 +219,7 @@ func (c *Commands) storeSession(ctx context.Context, n note, s *newSession, a pr
 	if err != nil {
 		return false, err
 	}
-	c.notes.wait(a.ID, noteFor)
+	c.notes.wait(a.ID, notePatience)
 	var taken []uuid.UUID
 	var stored []time.Time
 	statements := []pg.Statement{lockCredential(a.ID)}
@@ -251,19 +266,46 @@ func (c *Commands) verify(ctx context.Context, from Origin, account *projections
 }
 
 // Logout ends the session that the actor came with.
-func (c *Commands) Logout(ctx context.Context, by projections.Actor) error {
-	return c.DB.Do(ctx, by.Workspace, pg.Exec(`delete from session where id = $1`, by.Session))
+func (c *Commands) Logout(ctx context.Context, by projections.Actor, from Origin) error {
+	_, err := c.endSession(ctx, by, from, by.Session, domain.MemberLoggedOut{MemberID: by.Member, SessionID: by.Session})
+	return err
 }
 
 // EndSession ends one of the actor's own sessions.
-func (c *Commands) EndSession(ctx context.Context, by projections.Actor, id uuid.UUID) error {
-	var ended []uuid.UUID
-	err := c.DB.Do(ctx, by.Workspace,
-		pg.Column(&ended, `delete from session where id = $1 and member_id = $2 returning id`, id, by.Member))
-	if err == nil && len(ended) == 0 {
+func (c *Commands) EndSession(ctx context.Context, by projections.Actor, from Origin, id uuid.UUID) error {
+	event := domain.Event(domain.MemberSessionEnded{MemberID: by.Member, SessionID: id})
+	if id == by.Session {
+		event = domain.MemberLoggedOut{MemberID: by.Member, SessionID: id}
+	}
+	was, err := c.endSession(ctx, by, from, id, event)
+	if err == nil && !was {
 		return domain.Missing("session")
 	}
 	return err
+}
+
+// endSession ends a session of the actor's and records that in one transaction. It says whether there was one.
+func (c *Commands) endSession(ctx context.Context, by projections.Actor, from Origin, id uuid.UUID, event domain.Event) (was bool, err error) {
+	record, err := c.noted(ctx, note{in: by.Workspace, member: by.Member, actor: by.Member, from: from, events: []domain.Event{event}})
+	if err != nil {
+		return false, err
+	}
+	c.notes.wait(by.Member, notePatience)
+	var ended []uuid.UUID
+	var receipt eventstore.Receipt
+	err = c.DB.In(ctx, by.Workspace, func(tx *pg.Tx) error {
+		err := tx.Run(ctx, pg.Column(&ended, `delete from session where id = $1 and member_id = $2 returning id`, id, by.Member))
+		if err != nil || len(ended) == 0 {
+			return err
+		}
+		receipt, err = c.Store.AppendIn(ctx, tx.Run, by.Workspace, record)
+		return err
+	})
+	if err != nil || len(ended) == 0 {
+		return false, err
+	}
+	c.Store.Appended(by.Workspace, receipt)
+	return true, nil
 }
 
 // Authenticate finds who shows a token: an Unauthenticated refusal when nobody does, a TooMany when the member asks too

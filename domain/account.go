@@ -23,6 +23,25 @@ type (
 		MemberID uuid.UUID `json:"member_id"`
 		Reason   string    `json:"reason,omitempty"` // CodeWrong or CodeMissing
 	}
+	// MemberLoginRefused is a log-in that was refused without a comparison, because the account was locked, or a wrong code from a mail: as
+	// many as there were within a minute, see SecurityStream.
+	MemberLoginRefused struct {
+		MemberID  uuid.UUID `json:"member_id"`
+		Operation string    `json:"operation"` // its id in the schema of the API
+		Code      string    `json:"code"`      // of the problem
+		Count     int       `json:"count"`
+	}
+	// MemberLoggedOut is a session that was ended with itself.
+	MemberLoggedOut struct {
+		MemberID  uuid.UUID `json:"member_id"`
+		SessionID uuid.UUID `json:"session_id"`
+	}
+	// MemberSessionEnded is a session that the member ended from another one. What ends all of them at once, such as a new password, says
+	// so by itself.
+	MemberSessionEnded struct {
+		MemberID  uuid.UUID `json:"member_id"`
+		SessionID uuid.UUID `json:"session_id"`
+	}
 	// MemberLocked keeps out of the account, until an instant, whoever comes from where too many wrong passwords or codes came
 	// from: strangers, a network, a device, or sessions.
 	MemberLocked struct {
@@ -52,6 +71,9 @@ const (
 func init() {
 	register[MemberLoggedIn]("member.logged_in")
 	register[MemberLoginFailed]("member.login_failed")
+	register[MemberLoginRefused]("member.login_refused")
+	register[MemberLoggedOut]("member.logged_out")
+	register[MemberSessionEnded]("member.session_ended")
 	register[MemberLocked]("member.locked")
 	register[MemberUnlocked]("member.unlocked")
 	register[MemberPasswordReset]("member.password_reset")

@@ -87,6 +87,7 @@ func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		return
 	}
+	defer a.noteRefusals(ctx)
 	if err := a.identify(ctx, rule); err != nil {
 		refuse(ctx, err)
 		return
@@ -109,14 +110,16 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 		defer cancel()
 		actor, err := a.Authenticate(within, token)
 		tellRoom(ctx, actor.Room)
-		x.claim, x.actor = nil, nil
+		x.claim, x.actor, x.refusals = nil, nil, nil
+		if actor.Member != uuid.Nil { // also with an error: of a member who asks too often
+			x.actor = &actor
+		}
 		if err != nil {
 			return err
 		}
 		if actor.Member == uuid.Nil || actor.Workspace.ID == uuid.Nil {
 			return errors.New("http: Authenticate gave no error and no member")
 		}
-		x.actor = &actor
 		return rule.admit(actor)
 	}
 	if claim := a.recognise(ctx.Operation(), token); claim != nil && rule.admit(claim.Actor) == nil {

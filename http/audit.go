@@ -114,6 +114,7 @@ func (a *api) listEntries(ctx context.Context, by projections.Actor, in *auditLi
 	if err != nil {
 		return nil, err
 	}
+	a.Commands.NoteLogRead(by, originOf(ctx), "list-audit-events")
 	name, told := wordsFor(in.AcceptLanguage)
 	bodies, err := a.tell(ctx, by, told, records)
 	return &entriesShown{seen(mark, 0), name, "Accept-Language", paged(bodies, in.Listing, func(e entryBody) int64 { return e.Position })}, err
@@ -207,6 +208,7 @@ func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay)
 			return nil, err
 		}
 	}
+	a.Commands.NoteLogRead(by, originOf(ctx), "replay-audit-log")
 	return &replayed{Epoch: epoch, Body: a.streamed(in.Follow, func(ctx context.Context, w *stream) error {
 		lines := bufio.NewWriterSize(w, 1<<16)
 		var line []byte

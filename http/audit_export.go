@@ -69,6 +69,7 @@ func (a *api) exportLog(ctx context.Context, by projections.Actor, in *exportAsk
 	if err != nil {
 		return nil, err
 	}
+	a.Commands.NoteLogExported(by, originOf(ctx), "export-audit-log")
 	f.After, f.UpTo = in.After, max(at.Size, 1) // nothing is at 0, which would be no bound
 	name, told := wordsFor(in.AcceptLanguage)
 	return &exported{

@@ -30,6 +30,16 @@ var glossary = map[string]word{
 	"Project.key":           {"The beginning of the keys of its tasks: 2 to 10 capitals, never given again.", "WEB"},
 	"ProjectFields.key":     {"The beginning of the keys of its tasks: 2 to 10 capitals, never given again.", "WEB"},
 
+	// what was refused, and who read the log
+	"SecurityAccessDenied.code": {"The code of the problem that the caller got.", "forbidden"},
+	"SecurityLoginFailed.code":  {"The code of the problem that the caller got.", "bad_credentials"},
+	"MemberLoginRefused.code":   {"The code of the problem that the caller got.", "locked"},
+	"count":                     {"How often it was: alike ones within a minute are one event, besides the first.", 12},
+	"operation":                 {"What was asked for, by its operationId in the schema.", "get-task"},
+	"noun":                      {"What kind of thing was asked for.", "task"},
+	"thing_ids":                 {"The things that were asked for, ten at most.", nil},
+	"token_id":                  {"The API token that the caller came with; absent for a session.", nil},
+
 	// files
 	"Attachment.type":      {"The media type that the first bytes look like.", "application/pdf"},
 	"AttachmentAdded.type": {"The media type that the first bytes look like.", "application/pdf"},

@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -38,6 +39,7 @@ type exchange struct {
 	actor    *projections.Actor // set by identify; nil for the public
 	claim    *projections.Claim // that it is still the actor, until that is known
 	prove    func() error       // set by identify: finds out who asks, in a round trip of its own, and whether they may
+	refusals []*domain.Error    // that the caller was answered with: of a bulk request as many as there were
 	header   http.Header        // of the answer
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
 	parts    *multipart.Reader  // set by body.go: a multipart body, to be read once

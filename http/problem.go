@@ -132,6 +132,7 @@ func translate(ctx context.Context, x *exchange, err error) *problem {
 }
 
 func (x *exchange) refused(e *domain.Error) *problem {
+	x.refusals = append(x.refusals, e)
 	p := codedProblem(kindStatus[e.Kind], e.Code, e.Detail)
 	p.retryAfter, p.Limit, p.Horizon = e.RetryAfter, e.Limit, e.Horizon
 	in := "body"

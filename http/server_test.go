@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
@@ -49,6 +50,7 @@ func (s *site) options() Options {
 	return Options{
 		Authenticate: authenticate,
 		Ready:        func(context.Context) error { return s.ready },
+		Commands:     commands.New(commands.Needs{}),
 		Log:          slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Version:      "test",
 	}

@@ -53,14 +53,14 @@ func session(a *api) {
 	register(a, operation{Method: "POST", Path: "/api/logout", ID: "log-out", Tag: "account", Status: http.StatusNoContent,
 		Summary: "End this session", Access: withSession},
 		func(ctx context.Context, by projections.Actor, _ *struct{}) (*struct{}, error) {
-			return nil, a.Commands.Logout(ctx, by)
+			return nil, a.Commands.Logout(ctx, by, originOf(ctx))
 		})
 	register(a, operation{Method: "GET", Path: "/api/sessions", ID: "list-sessions", Tag: "account", Status: http.StatusOK,
 		Summary: "List my sessions", Access: signedIn}, a.listSessions)
 	register(a, operation{Method: "DELETE", Path: "/api/sessions/{id}", ID: "end-session", Tag: "account", Status: http.StatusNoContent,
 		Summary: "End one of my sessions", Access: withSession},
 		func(ctx context.Context, by projections.Actor, in *ByID) (*struct{}, error) {
-			return nil, a.Commands.EndSession(ctx, by, in.ID)
+			return nil, a.Commands.EndSession(ctx, by, originOf(ctx), in.ID)
 		})
 }
 

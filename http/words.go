@@ -103,6 +103,8 @@ func (t *teller) part(name string) string {
 		return t.entry.Type
 	case "changes":
 		return t.changes()
+	case "things":
+		return t.things()
 	}
 	return t.value(name, t.data[name])
 }
@@ -134,6 +136,21 @@ func (t *teller) thing(thing projections.Thing) string {
 		return t.Nouns[thing.Noun]
 	}
 	return strings.ReplaceAll(thing.Noun, "_", " ")
+}
+
+// things are those that a request was about which was refused.
+func (t *teller) things() string {
+	var all []string
+	for _, asked := range projections.AskedFor(t.data) {
+		if known, there := t.audit.Things[asked.ID]; there {
+			asked = known
+		}
+		all = append(all, t.thing(asked))
+	}
+	if all == nil {
+		return t.Nothing
+	}
+	return strings.Join(all, ", ")
 }
 
 func (t *teller) quote(text string) string { return t.Quotes[0] + text + t.Quotes[1] }

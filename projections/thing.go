@@ -29,12 +29,25 @@ func ThingOf(r Record) Thing {
 	}
 	var data map[string]json.RawMessage
 	_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
+	if asked := AskedFor(data); len(asked) == 1 {
+		return asked[0]
+	}
 	for _, field := range []string{noun + "_id", "entry_id"} {
 		if json.Unmarshal(data[field], &thing.ID) == nil && thing.ID != uuid.Nil {
 			break
 		}
 	}
 	return thing
+}
+
+// AskedFor is the things that an event of the security stream says were asked for; none for the data of any other event.
+func AskedFor(data map[string]json.RawMessage) (things []Thing) {
+	var noun string
+	_ = json.Unmarshal(data["noun"], &noun)
+	for _, id := range idsIn(data["thing_ids"]) {
+		things = append(things, Thing{Noun: noun, ID: id})
+	}
+	return things
 }
 
 // titled has the queries for how things are called, by noun: those of a noun that is not here have their ids alone.
@@ -56,7 +69,7 @@ var titled = map[string]string{
 // refers says which noun a field of an event names by id.
 var refers = map[string]string{
 	"role": "role", "roles": "role", "member_id": "member", "assignee_ids": "member", "lead_id": "member",
-	"task_id": "task", "parent_id": "task", "project_id": "project", "tag_id": "tag", "tag_ids": "tag", "into_id": "tag",
+	"task_id": "task", "parent_id": "task", "project_id": "project", "tag_id": "tag", "tag_ids": "tag", "into_id": "tag", "token_id": "token",
 }
 
 // Refers is the noun that a field of an event names by id; empty for one that names none.
@@ -144,6 +157,9 @@ func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields)
 		ids[thing.Noun] = append(ids[thing.Noun], thing.ID)
 		var data map[string]json.RawMessage
 		_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
+		for _, asked := range AskedFor(data) {
+			ids[asked.Noun] = append(ids[asked.Noun], asked.ID)
+		}
 		for field, value := range data {
 			if noun := refers[field]; noun != "" {
 				ids[noun] = append(ids[noun], idsIn(value)...)

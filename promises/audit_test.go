@@ -233,6 +233,7 @@ func TestReplay(t *testing.T) {
 // entry is a record with what is known of it.
 type entry struct {
 	record
+	Meta  struct{ IP string }
 	Who   *struct{ ID, Name, Status string }
 	About struct{ Noun, ID, Title, Key string }
 	Text  string

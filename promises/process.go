@@ -43,6 +43,10 @@ type site struct {
 	blobs   string            // the folder of the bytes of attachments
 	outside *delivery.Outside // the way to receivers; nil: the public internet alone
 
+	// window is that of the security stream. Where it is 0 nobody counts what is refused and who reads the log: the log has what a
+	// test does, and no more.
+	window time.Duration
+
 	mu        sync.Mutex
 	processes []*process
 	secrets   []string // what no log may hold
@@ -151,7 +155,7 @@ func (p *process) open(t testing.TB, log *slog.Logger, bound time.Duration) {
 	p.db = must(pg.Open(context.Background(), p.site.url, processConns))
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
 	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
-		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept, Outside: p.site.outside},
+		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept, Outside: p.site.outside, SecurityWindow: p.site.window},
 		Sender:   must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
 		HTTP:     http.Options{Ready: p.db.Ready, Version: "test"},
 	}))

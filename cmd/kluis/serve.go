@@ -71,7 +71,8 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 		cells[i] = app.Cell{Region: c.name, Open: func(ctx context.Context, all *app.Cells) (*app.Program, error) {
 			return opened.program(ctx, c, app.Given{
 				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
-					Outside: delivery.NewOutside(set.receivers...)},
+					SecurityWindow: commands.SecurityWindow,
+					Outside:        delivery.NewOutside(set.receivers...)},
 				Rules: set.rules, Sender: sender, Cells: all,
 				HTTP: http.Options{TrustedProxies: set.trusted, Version: version},
 			})

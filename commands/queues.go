@@ -1,0 +1,67 @@
+package commands
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// queues does what an answer must not wait for: for each key one after the other, in the order in which it came; what is
+// slow for one key holds up no other.
+type queues struct {
+	mu      sync.Mutex
+	last    map[uuid.UUID]chan struct{} // closed when the last thing of a key is done
+	waiting int
+	running sync.WaitGroup
+}
+
+// do takes fn, which gets the values of ctx but not its end, or says that there is no room.
+func (q *queues) do(ctx context.Context, key uuid.UUID, fn func(context.Context)) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting >= laterWaiting {
+		return false
+	}
+	if q.last == nil {
+		q.last = map[uuid.UUID]chan struct{}{}
+	}
+	before, done := q.last[key], make(chan struct{})
+	q.last[key] = done
+	q.waiting++
+	q.running.Go(func() {
+		defer q.end(key, done)
+		if before != nil {
+			<-before
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterPatience)
+		defer cancel()
+		fn(ctx)
+	})
+	return true
+}
+
+func (q *queues) end(key uuid.UUID, done chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting--
+	if q.last[key] == done {
+		delete(q.last, key)
+	}
+	close(done)
+}
+
+// wait waits until what was taken for a key so far is done, but no longer than most.
+func (q *queues) wait(key uuid.UUID, most time.Duration) {
+	q.mu.Lock()
+	last := q.last[key]
+	q.mu.Unlock()
+	if last == nil {
+		return
+	}
+	select {
+	case <-last:
+	case <-time.After(most):
+	}
+}
