@@ -98,6 +98,40 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 	return a, nil
 }
 
+// sealedAs is what personal fields of events are sealed for.
+var sealedAs = map[string]string{"email": emailField, "full_name": nameField}
+
+// personal are the types of events in which something is sealed.
+var personal = func() map[string]domain.Place {
+	all := map[string]domain.Place{}
+	for _, place := range domain.Places(domain.InEvents) {
+		if len(place.Sealed) > 0 {
+			all[place.Name] = place
+		}
+	}
+	return all
+}()
+
+// sealedIn gives what is sealed in the data of a record, by field, and under whose data key; nil for nothing.
+func sealedIn(r projections.Record) (member uuid.UUID, sealed map[string]string) {
+	place, is := personal[r.Type]
+	if !is {
+		return uuid.Nil, nil
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(r.Data, &fields) != nil || json.Unmarshal(fields[place.About[0]], &member) != nil {
+		return uuid.Nil, nil
+	}
+	sealed = map[string]string{}
+	for _, name := range place.Sealed {
+		var token string
+		if json.Unmarshal(fields[name], &token) == nil && token != "" {
+			sealed[name] = token
+		}
+	}
+	return member, sealed
+}
+
 // openData opens what is personal in the data of an event about a member. Values that do not open are left as they are.
 func openData(key vault.Key, data json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage
@@ -105,12 +139,12 @@ func openData(key vault.Key, data json.RawMessage) json.RawMessage {
 		return data
 	}
 	opened := false
-	for name, sealedAs := range map[string]string{"email": emailField, "full_name": nameField} {
+	for name, as := range sealedAs {
 		var sealed string
 		if json.Unmarshal(fields[name], &sealed) != nil || sealed == "" {
 			continue
 		}
-		plain, err := key.Open(sealedAs, sealed)
+		plain, err := key.Open(as, sealed)
 		if err != nil {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,9 +30,31 @@ func (c *Commands) putBlob(ctx context.Context, key string, sealer blob.Sealer, 
 	})
 }
 
+// What the names of blobs begin with in the folder of a workspace, by what they are of.
+const (
+	AttachmentBlob = ""
+	importBlob     = "import-"
+	exportBlob     = "export-"
+)
+
+// BlobKinds are all of them, those of no prefix last: the places of domain.Data that are blobs. Others are left alone.
+var BlobKinds = []string{importBlob, exportBlob, AttachmentBlob}
+
+// ParseBlobKey tells what a blob of a workspace is of.
+func ParseBlobKey(w pg.Workspace, key string) (kind string, id uuid.UUID, known bool) {
+	name, ours := strings.CutPrefix(key, w.ID.String()+"/")
+	for _, kind := range BlobKinds {
+		if text, is := strings.CutPrefix(name, kind); is && ours {
+			id, err := uuid.Parse(text)
+			return kind, id, err == nil && id.String() == text
+		}
+	}
+	return "", uuid.Nil, false
+}
+
 // BlobKey is the key under which the bytes of an attachment are stored. It says nothing about them.
 func BlobKey(w pg.Workspace, attachment uuid.UUID) string {
-	return w.ID.String() + "/" + attachment.String()
+	return w.ID.String() + "/" + AttachmentBlob + attachment.String()
 }
 
 // sealer seals the key of an attachment's bytes under the data key of the workspace. The workspace and the attachment are part of what is sealed.
@@ -92,28 +115,37 @@ func (b *watched) ReadAt(p []byte, offset int64) (int, error) {
 
 // OpenAttachment opens the bytes of an attachment, which the caller may read, until ctx ends. A part that is damaged is an error when it is read.
 func (c *Commands) OpenAttachment(ctx context.Context, w pg.Workspace, a domain.Attachment) (Content, error) {
-	sealer, err := c.sealer(ctx, w, a.ID)
-	if err != nil {
-		return Content{}, err
-	}
-	opened, err := c.Blobs.Open(ctx, BlobKey(w, a.ID))
+	content, err := c.openBlob(ctx, w, BlobKey(w, a.ID), a.ID, a.Size)
 	if errors.Is(err, blob.ErrMissing) {
 		c.Log.WarnContext(ctx, "the bytes of an attachment are missing: it was deleted just now, or they were lost", "workspace", w.ID, "attachment", a.ID)
 		return Content{}, domain.Refuse(domain.NotFound, "attachment_content_missing", "the bytes of the attachment are not there: it was deleted, or they are not in the backup that was put back")
 	}
+	return content, err
+}
+
+// openBlob opens the blob of a thing, which must have so many plain bytes. The error is blob.ErrMissing when there is none.
+func (c *Commands) openBlob(ctx context.Context, w pg.Workspace, key string, id uuid.UUID, bytes int64) (Content, error) {
+	sealer, err := c.sealer(ctx, w, id)
 	if err != nil {
-		return Content{}, c.noBlobs(ctx, w, a.ID, err)
+		return Content{}, err
+	}
+	opened, err := c.Blobs.Open(ctx, key)
+	if errors.Is(err, blob.ErrMissing) {
+		return Content{}, err
+	}
+	if err != nil {
+		return Content{}, c.noBlobs(ctx, w, id, err)
 	}
 	stored := &watched{Blob: opened}
 	plain, size, err := sealer.Decrypt(stored)
-	if err == nil && size != a.Size {
-		err = fmt.Errorf("it has %d bytes, and should have %d", size, a.Size)
+	if err == nil && size != bytes {
+		err = fmt.Errorf("it has %d bytes, and should have %d", size, bytes)
 	}
 	if stored.err != nil {
-		return Content{}, errors.Join(c.noBlobs(ctx, w, a.ID, stored.err), stored.Close())
+		return Content{}, errors.Join(c.noBlobs(ctx, w, id, stored.err), stored.Close())
 	}
 	if err != nil { // somebody changed what is stored
-		return Content{}, errors.Join(fmt.Errorf("attachment %s: %w", a.ID, err), stored.Close())
+		return Content{}, errors.Join(fmt.Errorf("blob %s: %w", key, err), stored.Close())
 	}
 	return Content{io.NewSectionReader(plain, 0, size), stored}, nil
 }

@@ -56,6 +56,10 @@ type (
 	MemberPasswordReset struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
+	// MemberDataExported gives somebody all that there is about the member: the actor is the member, or an admin.
+	MemberDataExported struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
 	// MemberPasswordChanged is a new password by somebody who knew the old one.
 	MemberPasswordChanged struct {
 		MemberID uuid.UUID `json:"member_id"`
@@ -77,5 +81,6 @@ func init() {
 	register[MemberLocked]("member.locked")
 	register[MemberUnlocked]("member.unlocked")
 	register[MemberPasswordReset]("member.password_reset")
+	register[MemberDataExported]("member.data_exported")
 	register[MemberPasswordChanged]("member.password_changed")
 }

@@ -53,6 +53,8 @@ var (
 	ReadAudit         = permit(all, off, off, off, all, off, "audit", "read")
 	ReadImport        = permit(all, off, off, off, off, off, "import", "read")
 	CreateImport      = permit(all, off, off, off, off, off, "import", "create")
+	ReadExport        = permit(all, off, off, off, off, off, "export", "read")
+	CreateExport      = permit(all, off, off, off, off, off, "export", "create")
 	ReadIntegration   = permit(all, all, off, off, off, off, "integration", "read")
 	CreateIntegration = permit(all, off, off, off, off, off, "integration", "create")
 	DeleteIntegration = permit(all, off, off, off, off, off, "integration", "delete")

@@ -34,6 +34,7 @@ var Scopes = map[string][]Scope{
 	"attachment":  {All, InProject, Own},
 	"tag":         {All, Own},
 	"import":      {All},
+	"export":      {All},
 	"time_entry":  {All, InProject, Own}, // own: what one worked oneself
 	"integration": {All, Own},
 	"receiver":    {All},
@@ -145,6 +146,7 @@ func (m Member) Parts(member uuid.UUID) Parts {
 	return partsOf(has{Oneself, m.ID == member})
 }
 func (i Import) Parts(member uuid.UUID) Parts { return creator(i.CreatedBy, member) }
+func (x Export) Parts(member uuid.UUID) Parts { return creator(x.CreatedBy, member) }
 func (OwnRole) Parts(uuid.UUID) Parts         { return nil }
 
 func creator(of, member uuid.UUID) Parts { return partsOf(has{Creator, of == member}) }

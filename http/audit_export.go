@@ -11,12 +11,12 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/sheet"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -218,15 +218,7 @@ func (e entryBody) row() []string {
 	row := []string{strconv.FormatInt(e.Position, 10), e.At.Format(time.RFC3339Nano), e.Type, e.Text, actor, who.Name, who.Status, e.About.Noun, about, e.About.Key, e.About.Title,
 		meta.IP, meta.UserAgent, e.Stream, strconv.Itoa(e.Version), e.ID.String(), string(bytes.TrimSpace(e.Data))}
 	for i, cell := range row {
-		row[i] = noFormula(cell)
+		row[i] = sheet.Cell(cell)
 	}
 	return row
-}
-
-// noFormula keeps a spreadsheet from taking a text for a formula (OWASP, CSV Injection).
-func noFormula(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(cell)[0]) {
-		return "'" + cell
-	}
-	return cell
 }

@@ -87,6 +87,14 @@ var glossary = map[string]word{
 	"starts_after":           {"The position behind which it started the last time.", 128},
 	"starts":                 {"How often it started: once, and once more with each replay.", 1},
 	"resumed_at":             {"Since when delivery is tried: failures of before do not count.", nil},
+	// exports
+	"export_id":            {"The id of the export.", nil},
+	"ExportFinished.up_to": {"The position of the log at which the workspace is written.", 2637},
+	"rows":                 {"Written so far, of all tables.", 1200},
+	"events":               {"Written so far.", 2637},
+	"files":                {"Files of tasks, written so far.", 12},
+	"bytes":                {"Written so far.", 1048576},
+	"progress":             {"How far it is.", nil},
 
 	// parameters
 	"Idempotency-Key": {"Chosen by the caller.", "5f0c3f1e-paint-the-door"},

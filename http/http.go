@@ -39,6 +39,7 @@ var nouns = []func(*api){
 	timeEntry,
 	attachment,
 	importNoun,
+	export,
 	integration,
 	receiver,
 	token,

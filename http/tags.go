@@ -20,6 +20,7 @@ var tagWords = []struct{ name, about string }{
 	{"attachment", "Files of tasks: uploaded and downloaded as streams, stored encrypted, counted against the quota of the plan."},
 	{"time", "How long people worked on what, and what it costs."},
 	{"tag", "Labels on tasks: unique names, merged when there are two for one thing."},
+	{"export", "Everything that the workspace has, in one file."},
 	{"import", "The history of another tracker, played here with its own times and authors."},
 	{"integration", "Accounts that the workspace has with other services."},
 	{"receiver", "Systems outside to which events go as they are committed: webhooks, SIEMs, NATS."},

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +20,7 @@ const (
 	sweepPage  = 500            // blobs that are looked up at once
 )
 
-// sweep takes away what no attachment needs, until ctx ends. Several processes may be at it: what is gone is gone.
+// sweep takes away what nothing needs, until ctx ends. Several processes may be at it: what is gone is gone.
 func (j *Jobs) sweep(ctx context.Context) error {
 	for {
 		select {
@@ -30,16 +30,16 @@ func (j *Jobs) sweep(ctx context.Context) error {
 		}
 		swept, err := j.SweepBlobs(ctx, time.Now().Add(-sweepAge))
 		if err != nil && ctx.Err() == nil {
-			j.Log.WarnContext(ctx, "what no attachment needs could not be swept", "error", err.Error())
+			j.Log.WarnContext(ctx, "what nothing needs could not be swept", "error", err.Error())
 		}
 		if swept > 0 {
-			j.Log.InfoContext(ctx, "swept what no attachment needs", "blobs", swept)
+			j.Log.InfoContext(ctx, "swept what nothing needs", "blobs", swept)
 		}
 	}
 }
 
-// SweepBlobs takes away what no attachment needs: uploads that were begun before a moment and never finished, blobs from before it that no event
-// knows, and at once those of attachments that were deleted. Blobs of workspaces that the directory does not have are left alone. A workspace that
+// SweepBlobs takes away what nothing needs: uploads that were begun before a moment and never finished, blobs from before it that no event
+// knows, files of imports and exports that have ended, and at once those of attachments that were deleted and of exports that expired. Blobs of workspaces that the directory does not have are left alone. A workspace that
 // fails keeps no other from being swept; the error is that of the first.
 func (j *Jobs) SweepBlobs(ctx context.Context, before time.Time) (swept int, first error) {
 	blobs := j.Commands.Blobs
@@ -62,7 +62,10 @@ func (j *Jobs) SweepBlobs(ctx context.Context, before time.Time) (swept int, fir
 }
 
 func (j *Jobs) sweepWorkspace(ctx context.Context, blobs blob.Store, w pg.Workspace, before time.Time) (swept int, err error) {
-	page := map[uuid.UUID]blob.Item{}
+	if err := j.Commands.ExpireExports(ctx, w); err != nil {
+		return 0, err
+	}
+	page := map[uuid.UUID]sweepable{}
 	look := func() error {
 		n, err := j.sweepPage(ctx, blobs, w, page, before)
 		swept += n
@@ -70,12 +73,11 @@ func (j *Jobs) sweepWorkspace(ctx context.Context, blobs blob.Store, w pg.Worksp
 		return err
 	}
 	err = blobs.List(ctx, w.ID.String(), func(item blob.Item) error {
-		_, name, _ := strings.Cut(item.Key, "/")
-		id, err := uuid.Parse(name)
-		if err != nil || commands.BlobKey(w, id) != item.Key { // none of ours
-			return nil //nolint:nilerr // it is left alone
+		kind, id, known := commands.ParseBlobKey(w, item.Key)
+		if !known { // none of ours: it is left alone
+			return nil
 		}
-		if page[id] = item; len(page) < sweepPage {
+		if page[id] = (sweepable{item, kind}); len(page) < sweepPage {
 			return nil
 		}
 		return look()
@@ -86,21 +88,36 @@ func (j *Jobs) sweepWorkspace(ctx context.Context, blobs blob.Store, w pg.Worksp
 	return swept, look()
 }
 
-// sweepPage takes away those blobs that no attachment has. A blob that no event knows is left alone until it is old: its event may be about to come.
-func (j *Jobs) sweepPage(ctx context.Context, blobs blob.Store, w pg.Workspace, page map[uuid.UUID]blob.Item, before time.Time) (swept int, err error) {
-	ids := make([]uuid.UUID, 0, len(page))
-	for id := range page {
-		ids = append(ids, id)
+// sweepable is a blob, and what it is of.
+type sweepable struct {
+	blob.Item
+	kind string
+}
+
+// sweepPage takes away those blobs that nothing has. A blob that no event knows is left alone until it is old: its event may be about to come.
+func (j *Jobs) sweepPage(ctx context.Context, blobs blob.Store, w pg.Workspace, page map[uuid.UUID]sweepable, before time.Time) (swept int, err error) {
+	var attachments, others []uuid.UUID
+	for id, item := range page {
+		if item.kind == commands.AttachmentBlob {
+			attachments = append(attachments, id)
+		} else {
+			others = append(others, id)
+		}
 	}
-	found, err := j.Projections.Needs(ctx, w, ids)
+	needs, err := j.Projections.Needs(ctx, w, attachments)
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range ids {
-		if found[id].Kept || !found[id].Gone && !page[id].Modified.Before(before) {
+	waiting, err := j.Projections.Waiting(ctx, w, others)
+	if err != nil {
+		return 0, err
+	}
+	for id, item := range page {
+		kept := needs[id].Kept || slices.Contains(waiting, id)
+		if kept || !needs[id].Gone && !item.Modified.Before(before) {
 			continue
 		}
-		if err := blobs.Delete(ctx, page[id].Key); err != nil {
+		if err := blobs.Delete(ctx, item.Key); err != nil {
 			return swept, err
 		}
 		swept++

@@ -6,7 +6,8 @@
 //	rebuild.go    read models of an older version are derived anew
 //	reaction.go   reactions happen once for each event, in the order of the log
 //	member.go     ... to the events of members; one file per noun that reacts, and a line in the list of reactions
-//	attachment.go bytes that no attachment needs are taken away
+//	attachment.go bytes that nothing needs are taken away
+//	queue.go      work that takes long, shared by all processes: import.go, export.go
 //	mail.go       the mails that reactions and commands enqueue
 //
 // Nothing here decides whether a read is right: whoever reads catches up when it must. Several processes

@@ -64,8 +64,8 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.follow(ctx) })
 	group.Go(func() error { return j.sendMails(ctx) })
 	group.Go(func() error { return j.sweep(ctx) })
-	group.Go(func() error { return j.runImports(ctx) })
 	group.Go(func() error { return j.runDeliveries(ctx) })
+	group.Go(func() error { return j.runQueues(ctx) })
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
 		group.Go(func() error { return j.growTrees(ctx) })

@@ -26,6 +26,7 @@ var reactions = []reaction{
 	onThing("receiver", (*Jobs).receiverUpdated),
 	onThing("receiver", (*Jobs).receiverReplayed),
 	onThing("receiver", (*Jobs).receiverStopped),
+	on((*Jobs).queueExport),
 }
 
 // reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the

@@ -50,11 +50,11 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 
 // AboutThing chooses the records of the thing with an id, whatever it is. Those of another thing that name it are not among them.
 func AboutThing(id uuid.UUID) *eventstore.About {
-	about := &eventstore.About{ID: id, Own: []string{domain.AccountStream(id)}, Fields: []string{"member_id", "role_id", "tag_id"}}
+	about := &eventstore.About{ID: id, Own: []string{domain.AccountStream(id)}, Fields: []string{"member_id", "role_id", "tag_id", "export_id"}}
 	for _, noun := range domain.Nouns() {
 		about.Own = append(about.Own, noun+"-"+id.String())
 	}
-	about.Streams = append([]string{domain.RosterStream, domain.TagsStream}, about.Own...)
+	about.Streams = append([]string{domain.RosterStream, domain.TagsStream, domain.ExportsStream}, about.Own...)
 	return about
 }
 

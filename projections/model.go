@@ -35,6 +35,7 @@ var models = []model{
 	Attachments,
 	Storages,
 	Imports,
+	Exports,
 	Integrations,
 	Receivers,
 	Tokens,
@@ -48,6 +49,8 @@ type model interface {
 	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
 	fold() fold
 	folded(records []domain.Record) any
+	names() []string
+	stored(ctx context.Context, tx *pg.Tx, after uuid.UUID, limit int) ([]StoredRow, error)
 }
 
 // Folded gives the states that Apply alone makes of a log, by table, as JSON arrays: what the rows must be.
@@ -86,6 +89,7 @@ type Model[T any] struct {
 
 	columns []string
 	selects string // rows by id
+	pages   string // rows behind an id
 	upserts string
 }
 
@@ -99,6 +103,7 @@ func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(doma
 	return &Model[T]{
 		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names, shared: stream(uuid.Nil) == stream(uuid.Max),
 		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](name, names, nil), name),
+		pages:   fmt.Sprintf(`select %s from %s where id > $1 order by id limit $2`, readable[T](name, names, nil), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
 			on conflict (id) do update set %[3]s`, name, strings.Join(inSQL(names), ", "), strings.Join(updates, ", ")),
 	}

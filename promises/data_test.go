@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/mail"
 )
@@ -38,6 +39,24 @@ func TestEveryColumnHasACategory(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// So is every kind of blob.
+func TestEveryBlobHasACategory(t *testing.T) {
+	t.Parallel()
+	var patterns []string
+	for _, place := range domain.Places(domain.InBlobs) {
+		before, _, _ := strings.Cut(strings.TrimPrefix(place.Name, "{workspace}/"), "{")
+		patterns = append(patterns, before)
+	}
+	for _, kind := range commands.BlobKinds {
+		if !slices.Contains(patterns, kind) {
+			t.Errorf("blobs that begin with %q are in no category of domain/data_*.go", kind)
+		}
+	}
+	if len(patterns) != len(commands.BlobKinds) {
+		t.Errorf("the registry has the blobs %q, and there are %q", patterns, commands.BlobKinds)
 	}
 }
 

@@ -213,6 +213,9 @@ func TestEveryOperationAsksForItsPermission(t *testing.T) {
 			}
 			resource, action, _ := strings.Cut(op.rule(), ":")
 			may := op.rule() == "signed_in" || role.Grants.Allow(domain.Permission{Resource: resource, Action: action})
+			if may && op.id == "request-export" { // it takes nothing at all, and would be done
+				continue
+			}
 			var body any
 			if op.RequestBody != nil && !op.RequestBody.Value.Required { // else nothing at all would do
 				body = object{"no such field": 1}

@@ -64,6 +64,12 @@ func (db *DB) In(ctx context.Context, w Workspace, fn func(tx *Tx) error) error 
 	return db.within(ctx, w, pgx.TxOptions{}, fn)
 }
 
+// Snapshot runs fn on one snapshot of the workspace, for what is read in many round trips. It takes a connection of the workspace's lane
+// as long as fn does; whoever takes long sets the timeouts of its transaction.
+func (db *DB) Snapshot(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
+	return db.within(ctx, w, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+}
+
 // InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
 func (db *DB) InShadow(ctx context.Context, s Shadow, fn func(tx *Tx) error) error {
 	return db.withinOwner(ctx, s.Schema(), fn)

@@ -65,6 +65,9 @@ const columns = `id, slug, region, status, version, created_at`
 // active is the status of a workspace that is served. No login may take the role of another.
 const active = "active"
 
+// Newest is the last migration of workspaces that this program knows.
+func (t *Tenancy) Newest() int { return len(t.workspaceLine) }
+
 // List gives the active workspaces, the oldest first, at most limit (0 = all).
 func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' order by id limit nullif($1, 0)`, limit)

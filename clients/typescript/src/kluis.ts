@@ -153,7 +153,9 @@ export const GrantResource = {
   time_entry: 'time_entry',
   audit: 'audit',
   import: 'import',
+  export: 'export',
   integration: 'integration',
+  receiver: 'receiver',
 } as const;
 
 /**
@@ -259,6 +261,11 @@ export interface MemberBody {
      */
   email: string | null;
   /**
+     * Since when nobody can read who it was; null of anybody else.
+     * @nullable
+     */
+  erased_at: string | null;
+  /**
      * null when the person was erased.
      * @nullable
      */
@@ -285,6 +292,16 @@ export interface MemberBody {
   version: number;
 }
 
+export interface Retention {
+  /**
+     * For how many days the log is kept then.
+     * @nullable
+     */
+  days: number | null;
+  /** From when on. */
+  from: string;
+}
+
 /**
  * The plan of the workspace, which says how long its log is kept.
  */
@@ -302,6 +319,13 @@ export const WorkspaceBodyPlan = {
  * The workspace.
  */
 export interface WorkspaceBody {
+  /**
+     * For how many days the log is kept, by what is in force; null: for ever.
+     * @nullable
+     */
+  audit_retention_days: number | null;
+  /** What will be in force instead, 30 days after the plan went down; left out when that is nothing else. */
+  audit_retention_next?: Retention;
   /** When the thing was made. */
   created_at: string;
   /**
@@ -314,6 +338,8 @@ export interface WorkspaceBody {
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
   id: string;
+  /** Whether nothing of the log is pruned, whatever the plan says. Whoever runs Kluis places and lifts a legal hold. */
+  legal_hold: boolean;
   /** What people call the workspace. */
   name: string;
   /** The plan of the workspace, which says how long its log is kept. */
@@ -1052,11 +1078,426 @@ export interface EntryBody {
   who: EntryBodyWho;
 }
 
+export interface Export {
+  /** When the thing was made. */
+  created_at: string;
+  /**
+     * The member who made the thing.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  created_by: string;
+  /** The SHA-256 of the file, in 64 hexadecimal digits; empty before it is known. */
+  digest: string;
+  /**
+     * From then on the file cannot be had.
+     * @nullable
+     */
+  expires_at: string | null;
+  /** Why it failed; empty when it did not. */
+  failure: string;
+  /**
+     * When it came to its end; null before.
+     * @nullable
+     */
+  finished_at: string | null;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
+  /** Of the file, in bytes; 0 before it is known. */
+  size: number;
+  /** waiting until the file is whole; then done, or failed. expired: the file is gone. */
+  status: string;
+  /** The position of the log at which the workspace is in the file; 0 before it is known. */
+  up_to: number;
+  /** When the thing last changed. */
+  updated_at: string;
+  /** How often the thing changed: what its ETag holds. */
+  version: number;
+}
+
 export interface ExportBody {
   /** The signed checkpoint of the log that the export reaches to (C2SP tlog-checkpoint). */
   checkpoint: string;
   /** The oldest first. */
   records: EntryBody[];
+}
+
+/**
+ * The payload of `export.failed`.
+ */
+export interface ExportBroken {
+  /** The id of the export. */
+  export_id: string;
+  /** Why, when not because of a wrong password. */
+  reason: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ExportBrokenRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ExportBrokenRecordType = typeof ExportBrokenRecordType[keyof typeof ExportBrokenRecordType];
+
+
+export const ExportBrokenRecordType = {
+  exportfailed: 'export.failed',
+} as const;
+
+/**
+ * `export.failed` with its place in the log.
+ */
+export interface ExportBrokenRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ExportBroken;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ExportBrokenRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ExportBrokenRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+export interface ExportCounts {
+  /** Of the archive, so far. */
+  bytes: number;
+  /** Written so far, of up_to. */
+  events: number;
+  /** Files of tasks, written so far. */
+  files: number;
+  /** Written so far, of all tables. */
+  rows: number;
+  /** The position of the log at which the workspace is written; 0 before that is known. */
+  up_to: number;
+}
+
+/**
+ * The payload of `export.downloaded`.
+ */
+export interface ExportDownloaded {
+  /** The id of the export. */
+  export_id: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ExportDownloadedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ExportDownloadedRecordType = typeof ExportDownloadedRecordType[keyof typeof ExportDownloadedRecordType];
+
+
+export const ExportDownloadedRecordType = {
+  exportdownloaded: 'export.downloaded',
+} as const;
+
+/**
+ * `export.downloaded` with its place in the log.
+ */
+export interface ExportDownloadedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ExportDownloaded;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ExportDownloadedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ExportDownloadedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `export.expired`.
+ */
+export interface ExportEnded {
+  /** The id of the export. */
+  export_id: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ExportEndedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ExportEndedRecordType = typeof ExportEndedRecordType[keyof typeof ExportEndedRecordType];
+
+
+export const ExportEndedRecordType = {
+  exportexpired: 'export.expired',
+} as const;
+
+/**
+ * `export.expired` with its place in the log.
+ */
+export interface ExportEndedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ExportEnded;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ExportEndedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ExportEndedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `export.finished`.
+ */
+export interface ExportFinished {
+  /** The SHA-256 of the bytes, in 64 hexadecimal digits. */
+  digest: string;
+  /** The id of the export. */
+  export_id: string;
+  /** How many bytes it has. */
+  size: number;
+  /** The position of the log at which the workspace is written. */
+  up_to: number;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ExportFinishedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ExportFinishedRecordType = typeof ExportFinishedRecordType[keyof typeof ExportFinishedRecordType];
+
+
+export const ExportFinishedRecordType = {
+  exportfinished: 'export.finished',
+} as const;
+
+/**
+ * `export.finished` with its place in the log.
+ */
+export interface ExportFinishedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ExportFinished;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ExportFinishedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ExportFinishedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `export.requested`.
+ */
+export interface ExportRequested {
+  /** The id of the export. */
+  export_id: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ExportRequestedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ExportRequestedRecordType = typeof ExportRequestedRecordType[keyof typeof ExportRequestedRecordType];
+
+
+export const ExportRequestedRecordType = {
+  exportrequested: 'export.requested',
+} as const;
+
+/**
+ * `export.requested` with its place in the log.
+ */
+export interface ExportRequestedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ExportRequested;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ExportRequestedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ExportRequestedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+export interface ExportShow {
+  /** When the thing was made. */
+  created_at: string;
+  /**
+     * The member who made the thing.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  created_by: string;
+  /** The SHA-256 of the file, in 64 hexadecimal digits; empty before it is known. */
+  digest: string;
+  /**
+     * From then on the file cannot be had.
+     * @nullable
+     */
+  expires_at: string | null;
+  /** Why it failed; empty when it did not. */
+  failure: string;
+  /**
+     * When it came to its end; null before.
+     * @nullable
+     */
+  finished_at: string | null;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
+  /** How far it is. */
+  progress: ExportCounts;
+  /** Of the file, in bytes; 0 before it is known. */
+  size: number;
+  /** waiting until the file is whole; then done, or failed. expired: the file is gone. */
+  status: string;
+  /** The position of the log at which the workspace is in the file; 0 before it is known. */
+  up_to: number;
+  /** When the thing last changed. */
+  updated_at: string;
+  /** How often the thing changed: what its ETag holds. */
+  version: number;
 }
 
 export interface ForgotInputBody {
@@ -1126,6 +1567,13 @@ export interface HistoryLine {
   type: string;
   /** The version that it has since. */
   version: number;
+}
+
+export interface Horizon {
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
 }
 
 /**
@@ -1667,6 +2115,81 @@ export interface IntegrationFields {
   scopes?: string[];
 }
 
+/**
+ * The payload of `log.pruned`.
+ */
+export interface LogPruned {
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  /** The plan of the workspace, which says how long its log is kept. */
+  plan: string;
+  /** For how long events are kept; null, or left out, as the plan says. */
+  retention_seconds: number;
+  /** The root hash over the records up to there, in base64 (RFC 6962). */
+  root: string;
+  /**
+     * The roots of the full subtrees over the records up to there, the largest first, in base64: with them the lines of the records that are left are hashed as if those before were there.
+     * @nullable
+     */
+  tree: string[] | null;
+  /** The position of the last record that was pruned. */
+  up_to: number;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type LogPrunedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type LogPrunedRecordType = typeof LogPrunedRecordType[keyof typeof LogPrunedRecordType];
+
+
+export const LogPrunedRecordType = {
+  logpruned: 'log.pruned',
+} as const;
+
+/**
+ * `log.pruned` with its place in the log.
+ */
+export interface LogPrunedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: LogPruned;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: LogPrunedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: LogPrunedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
 export interface LoginInputBody {
   /**
      * Where two factors are on: 6 digits from the device, or a recovery code. Spaces, hyphens and capitals do not count.
@@ -1824,6 +2347,68 @@ export interface MemberAddedRecord {
 }
 
 /**
+ * The payload of `member.data_exported`.
+ */
+export interface MemberDataExported {
+  /** The id of a member. */
+  member_id: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type MemberDataExportedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type MemberDataExportedRecordType = typeof MemberDataExportedRecordType[keyof typeof MemberDataExportedRecordType];
+
+
+export const MemberDataExportedRecordType = {
+  memberdata_exported: 'member.data_exported',
+} as const;
+
+/**
+ * `member.data_exported` with its place in the log.
+ */
+export interface MemberDataExportedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: MemberDataExported;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: MemberDataExportedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: MemberDataExportedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
  * The payload of `member.deactivated`.
  */
 export interface MemberDeactivated {
@@ -1881,6 +2466,68 @@ export interface MemberDeactivatedRecord {
   stream: string;
   /** The type of the event: a noun and what happened to it. */
   type: MemberDeactivatedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `member.erased`.
+ */
+export interface MemberErased {
+  /** The id of a member. */
+  member_id: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type MemberErasedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type MemberErasedRecordType = typeof MemberErasedRecordType[keyof typeof MemberErasedRecordType];
+
+
+export const MemberErasedRecordType = {
+  membererased: 'member.erased',
+} as const;
+
+/**
+ * `member.erased` with its place in the log.
+ */
+export interface MemberErasedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: MemberErased;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: MemberErasedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: MemberErasedRecordType;
   /** In the stream, from 1. */
   version: number;
 }
@@ -3243,6 +3890,21 @@ export interface PageEntryBody {
   total?: number | null;
 }
 
+export interface PageExport {
+  /** What the page of the list has. */
+  items: Export[];
+  /**
+     * The cursor of what follows; null at the end.
+     * @nullable
+     */
+  next_cursor: string | null;
+  /**
+     * How many there are in all, with total=true.
+     * @nullable
+     */
+  total?: number | null;
+}
+
 export interface PageHistoryLine {
   /** What the page of the list has. */
   items: HistoryLine[];
@@ -3366,6 +4028,122 @@ export interface Project {
 export interface PageProject {
   /** What the page of the list has. */
   items: Project[];
+  /**
+     * The cursor of what follows; null at the end.
+     * @nullable
+     */
+  next_cursor: string | null;
+  /**
+     * How many there are in all, with total=true.
+     * @nullable
+     */
+  total?: number | null;
+}
+
+export interface ReceiverDelivery {
+  /**
+     * When it is tried again; null when nothing failed.
+     * @nullable
+     */
+  again_at: string | null;
+  /** How many events were taken. */
+  delivered: number;
+  /**
+     * When the last event was taken; null before the first.
+     * @nullable
+     */
+  delivered_at: string | null;
+  /** Why the last attempt that failed did; empty when none ever did. */
+  error: string;
+  /**
+     * When that was.
+     * @nullable
+     */
+  failed_at: string | null;
+  /**
+     * Since when attempts fail; null when the last one did not. After 75 hours the receiver is stopped.
+     * @nullable
+     */
+  failing_since: string | null;
+  /** How many attempts failed since the last one that did not. */
+  failures: number;
+  /** How many positions the log is further. */
+  lag: number;
+  /** How old the first event is that was not delivered yet; 0 when there is none. */
+  lag_seconds: number;
+  /** Up to here everything was delivered, or not wanted. */
+  position: number;
+  /**
+     * When delivery went on at the end of the log, since the log had been restored from a backup: what lies before may not be what the receiver has. null when that never was.
+     * @nullable
+     */
+  restored_at: string | null;
+  /** How many positions had left the log, as its retention says, before they could be delivered. */
+  skipped: number;
+}
+
+export interface ReceiverBody {
+  /** Certificates in PEM of the authorities that the receiver's certificate is from; empty for those that the server trusts. */
+  ca: string;
+  /** When the thing was made. */
+  created_at: string;
+  /**
+     * The member who made the thing.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  created_by: string;
+  /**
+     * When the thing was deleted; null while it is there.
+     * @nullable
+     */
+  deleted_at: string | null;
+  /** How far delivery is. */
+  delivery: ReceiverDelivery;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** What the system is, and how events go there. */
+  kind: string;
+  /** What people call the thing. */
+  name: string;
+  /** Whether names, e-mail and network addresses are sent opened. */
+  opened: boolean;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
+  /** Why Kluis has stopped it; empty when it has not. */
+  reason: string;
+  /** Since when delivery is tried: failures of before do not count. */
+  resumed_at: string;
+  /** How many secrets it has had. The last one signs. */
+  secret_no: number;
+  /**
+     * Until then the secret before signs as well; null when it never had another one.
+     * @nullable
+     */
+  secret_until: string | null;
+  /** How often it started: once, and once more with each replay. */
+  starts: number;
+  /** The position behind which it started the last time. */
+  starts_after: number;
+  /** How far the thing is. */
+  status: string;
+  /** Of NATS: what events are published to, with their type behind it. */
+  subject: string;
+  /** The types of the events that go there, task.* for all of a noun; none for all. */
+  types: string[];
+  /** When the thing last changed. */
+  updated_at: string;
+  /** Where events go. It holds no secret. */
+  url: string;
+  /** How often the thing changed: what its ETag holds. */
+  version: number;
+}
+
+export interface PageReceiverBody {
+  /** What the page of the list has. */
+  items: ReceiverBody[];
   /**
      * The cursor of what follows; null at the end.
      * @nullable
@@ -3907,6 +4685,8 @@ export interface Problem {
   detail: string;
   /** What is wrong where. */
   errors?: Fault[];
+  /** How far back the log goes, when what was asked for is before that: the position of the last record that was pruned, and its time. There is everything behind it. */
+  horizon?: Horizon;
   /** The limit that was reached, by the name that whoever runs Kluis can set it by. */
   limit?: string;
   /** What the server's log knows this request by. */
@@ -4664,6 +5444,780 @@ export interface ReadyBody {
   regions?: ReadyBodyRegions;
   /** degraded: a region cannot be served, and the others can. */
   status: ReadyBodyStatus;
+}
+
+export interface Receiver {
+  /** Certificates in PEM of the authorities that the receiver's certificate is from; empty for those that the server trusts. */
+  ca: string;
+  /** When the thing was made. */
+  created_at: string;
+  /**
+     * The member who made the thing.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  created_by: string;
+  /**
+     * When the thing was deleted; null while it is there.
+     * @nullable
+     */
+  deleted_at: string | null;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** What the system is, and how events go there. */
+  kind: string;
+  /** What people call the thing. */
+  name: string;
+  /** Whether names, e-mail and network addresses are sent opened. */
+  opened: boolean;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
+  /** Why Kluis has stopped it; empty when it has not. */
+  reason: string;
+  /** Since when delivery is tried: failures of before do not count. */
+  resumed_at: string;
+  /** How many secrets it has had. The last one signs. */
+  secret_no: number;
+  /**
+     * Until then the secret before signs as well; null when it never had another one.
+     * @nullable
+     */
+  secret_until: string | null;
+  /** How often it started: once, and once more with each replay. */
+  starts: number;
+  /** The position behind which it started the last time. */
+  starts_after: number;
+  /** How far the thing is. */
+  status: string;
+  /** Of NATS: what events are published to, with their type behind it. */
+  subject: string;
+  /** The types of the events that go there, task.* for all of a noun; none for all. */
+  types: string[];
+  /** When the thing last changed. */
+  updated_at: string;
+  /** Where events go. It holds no secret. */
+  url: string;
+  /** How often the thing changed: what its ETag holds. */
+  version: number;
+}
+
+/**
+ * The payload of `receiver.created`.
+ */
+export interface ReceiverCreated {
+  /** Certificates in PEM of the authorities that the receiver's certificate is from; empty for those that the server trusts. */
+  ca?: string;
+  /** What Kluis shows to the receiver; in an event, whether there were other ones. */
+  credentials?: boolean;
+  /** Where to begin. */
+  from?: number;
+  /** What the system is, and how events go there. */
+  kind: string;
+  /** What people call the thing. */
+  name: string;
+  /** Whether names, e-mail and network addresses are sent opened. */
+  opened?: boolean;
+  /** Of NATS: what events are published to, with their type behind it. */
+  subject?: string;
+  /**
+     * The types of the events that go there, task.* for all of a noun; none for all.
+     * @nullable
+     */
+  types?: string[] | null;
+  /** Where events go. It holds no secret. */
+  url: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverCreatedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverCreatedRecordType = typeof ReceiverCreatedRecordType[keyof typeof ReceiverCreatedRecordType];
+
+
+export const ReceiverCreatedRecordType = {
+  receivercreated: 'receiver.created',
+} as const;
+
+/**
+ * `receiver.created` with its place in the log.
+ */
+export interface ReceiverCreatedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverCreated;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverCreatedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverCreatedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `receiver.deleted`.
+ */
+export interface ReceiverDeleted { [key: string]: unknown }
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverDeletedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverDeletedRecordType = typeof ReceiverDeletedRecordType[keyof typeof ReceiverDeletedRecordType];
+
+
+export const ReceiverDeletedRecordType = {
+  receiverdeleted: 'receiver.deleted',
+} as const;
+
+/**
+ * `receiver.deleted` with its place in the log.
+ */
+export interface ReceiverDeletedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverDeleted;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverDeletedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverDeletedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * What the system is, and how events go there.
+ */
+export type ReceiverFieldsKind = typeof ReceiverFieldsKind[keyof typeof ReceiverFieldsKind];
+
+
+export const ReceiverFieldsKind = {
+  webhook: 'webhook',
+  siem_https: 'siem_https',
+  siem_syslog: 'siem_syslog',
+  nats: 'nats',
+} as const;
+
+export interface ReceiverFields {
+  /**
+     * Certificates in PEM of the authorities that the receiver's is from, instead of those that the server trusts.
+     * @maxLength 16384
+     */
+  ca?: string;
+  /**
+     * What Kluis shows to the receiver: of siem_https the value of the header Authorization; of nats a token, user:password, or a credentials file. Stored sealed; no answer ever shows it.
+     * @maxLength 8192
+     */
+  credentials?: string;
+  /**
+     * The first position that is sent. Left out: what comes from now on.
+     * @minimum 0
+     */
+  from?: number;
+  /** What the system is, and how events go there. */
+  kind: ReceiverFieldsKind;
+  /**
+     * What people call the thing.
+     * @minLength 1
+     * @maxLength 200
+     */
+  name: string;
+  /** Names, e-mail and network addresses are sent opened, as an admin reads them. Left out they are sent as they are stored, sealed, and each line is the one that checkpoints prove. */
+  opened?: boolean;
+  /**
+     * Of NATS: events are published to the subject and their type, such as kluis.events.task.completed. A stream that takes it must be there.
+     * @maxLength 200
+     */
+  subject?: string;
+  /**
+     * Only events of these types; task.* is every type of the noun, those of later versions too. Left out: all.
+     * @maxItems 100
+     */
+  types?: string[];
+  /**
+     * https://, or tls://host:port of a receiver of the kind siem_syslog or nats. It holds no secret: the log shows it.
+     * @minLength 1
+     * @maxLength 2000
+     */
+  url: string;
+}
+
+export interface ReceiverMade {
+  /** Certificates in PEM of the authorities that the receiver's certificate is from; empty for those that the server trusts. */
+  ca: string;
+  /** When the thing was made. */
+  created_at: string;
+  /**
+     * The member who made the thing.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  created_by: string;
+  /**
+     * When the thing was deleted; null while it is there.
+     * @nullable
+     */
+  deleted_at: string | null;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /** What the system is, and how events go there. */
+  kind: string;
+  /** What people call the thing. */
+  name: string;
+  /** Whether names, e-mail and network addresses are sent opened. */
+  opened: boolean;
+  /** The position in the workspace's log at which the thing last changed. */
+  position: number;
+  /** Why Kluis has stopped it; empty when it has not. */
+  reason: string;
+  /** Since when delivery is tried: failures of before do not count. */
+  resumed_at: string;
+  /** Of a webhook: what its requests are signed with. It is shown this once. */
+  secret?: string;
+  /** How many secrets it has had. The last one signs. */
+  secret_no: number;
+  /**
+     * Until then the secret before signs as well; null when it never had another one.
+     * @nullable
+     */
+  secret_until: string | null;
+  /** How often it started: once, and once more with each replay. */
+  starts: number;
+  /** The position behind which it started the last time. */
+  starts_after: number;
+  /** How far the thing is. */
+  status: string;
+  /** Of NATS: what events are published to, with their type behind it. */
+  subject: string;
+  /** The types of the events that go there, task.* for all of a noun; none for all. */
+  types: string[];
+  /** When the thing last changed. */
+  updated_at: string;
+  /** Where events go. It holds no secret. */
+  url: string;
+  /** How often the thing changed: what its ETag holds. */
+  version: number;
+}
+
+export interface ReceiverPatch {
+  /**
+     * Certificates in PEM of the authorities that the receiver's certificate is from; empty for those that the server trusts.
+     * @maxLength 16384
+     */
+  ca?: string;
+  /**
+     * They take the place of those before.
+     * @minLength 1
+     * @maxLength 8192
+     */
+  credentials?: string;
+  /**
+     * What people call the thing.
+     * @minLength 1
+     * @maxLength 200
+     */
+  name?: string;
+  /** Whether names, e-mail and network addresses are sent opened. */
+  opened?: boolean;
+  /**
+     * Of NATS: what events are published to, with their type behind it.
+     * @maxLength 200
+     */
+  subject?: string;
+  /**
+     * The types of the events that go there, task.* for all of a noun; none for all.
+     * @maxItems 100
+     */
+  types?: string[];
+  /**
+     * Where events go. It holds no secret.
+     * @minLength 1
+     * @maxLength 2000
+     */
+  url?: string;
+}
+
+/**
+ * The payload of `receiver.paused`.
+ */
+export interface ReceiverPaused { [key: string]: unknown }
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverPausedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverPausedRecordType = typeof ReceiverPausedRecordType[keyof typeof ReceiverPausedRecordType];
+
+
+export const ReceiverPausedRecordType = {
+  receiverpaused: 'receiver.paused',
+} as const;
+
+/**
+ * `receiver.paused` with its place in the log.
+ */
+export interface ReceiverPausedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverPaused;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverPausedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverPausedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+export interface ReceiverReplay {
+  /**
+     * The position from which on events are sent once more.
+     * @minimum 1
+     */
+  from: number;
+}
+
+/**
+ * The payload of `receiver.replayed`.
+ */
+export interface ReceiverReplayed {
+  /** Where to begin. */
+  from: number;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverReplayedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverReplayedRecordType = typeof ReceiverReplayedRecordType[keyof typeof ReceiverReplayedRecordType];
+
+
+export const ReceiverReplayedRecordType = {
+  receiverreplayed: 'receiver.replayed',
+} as const;
+
+/**
+ * `receiver.replayed` with its place in the log.
+ */
+export interface ReceiverReplayedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverReplayed;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverReplayedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverReplayedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `receiver.resumed`.
+ */
+export interface ReceiverResumed { [key: string]: unknown }
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverResumedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverResumedRecordType = typeof ReceiverResumedRecordType[keyof typeof ReceiverResumedRecordType];
+
+
+export const ReceiverResumedRecordType = {
+  receiverresumed: 'receiver.resumed',
+} as const;
+
+/**
+ * `receiver.resumed` with its place in the log.
+ */
+export interface ReceiverResumedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverResumed;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverResumedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverResumedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+export interface ReceiverRotation {
+  /**
+     * For how long the secret before signs as well, in hours; left out: 24. 0 for one that leaked.
+     * @minimum 0
+     * @maximum 168
+     * @nullable
+     */
+  overlap_hours?: number | null;
+}
+
+/**
+ * The payload of `receiver.secret_rotated`.
+ */
+export interface ReceiverSecretRotated {
+  /** Until when. */
+  until: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverSecretRotatedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverSecretRotatedRecordType = typeof ReceiverSecretRotatedRecordType[keyof typeof ReceiverSecretRotatedRecordType];
+
+
+export const ReceiverSecretRotatedRecordType = {
+  receiversecret_rotated: 'receiver.secret_rotated',
+} as const;
+
+/**
+ * `receiver.secret_rotated` with its place in the log.
+ */
+export interface ReceiverSecretRotatedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverSecretRotated;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverSecretRotatedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverSecretRotatedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `receiver.stopped`.
+ */
+export interface ReceiverStopped {
+  /** Why Kluis has stopped it; empty when it has not. */
+  reason: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverStoppedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverStoppedRecordType = typeof ReceiverStoppedRecordType[keyof typeof ReceiverStoppedRecordType];
+
+
+export const ReceiverStoppedRecordType = {
+  receiverstopped: 'receiver.stopped',
+} as const;
+
+/**
+ * `receiver.stopped` with its place in the log.
+ */
+export interface ReceiverStoppedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverStopped;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverStoppedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverStoppedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+export interface ReceiverTested {
+  /** Whether the receiver took the message. */
+  delivered: boolean;
+  /** Why it did not; empty when it did. */
+  error: string;
+  /** How long it took, in milliseconds. */
+  took_ms: number;
+}
+
+/**
+ * The payload of `receiver.updated`.
+ */
+export interface ReceiverUpdated {
+  /**
+     * Certificates in PEM of the authorities that the receiver's certificate is from; empty for those that the server trusts.
+     * @nullable
+     */
+  ca?: string | null;
+  /** What Kluis shows to the receiver; in an event, whether there were other ones. */
+  credentials?: boolean;
+  /**
+     * What people call the thing.
+     * @nullable
+     */
+  name?: string | null;
+  /**
+     * Whether names, e-mail and network addresses are sent opened.
+     * @nullable
+     */
+  opened?: boolean | null;
+  /**
+     * Of NATS: what events are published to, with their type behind it.
+     * @nullable
+     */
+  subject?: string | null;
+  /**
+     * The types of the events that go there, task.* for all of a noun; none for all.
+     * @nullable
+     */
+  types?: string[] | null;
+  /**
+     * Where events go. It holds no secret.
+     * @nullable
+     */
+  url?: string | null;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type ReceiverUpdatedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type ReceiverUpdatedRecordType = typeof ReceiverUpdatedRecordType[keyof typeof ReceiverUpdatedRecordType];
+
+
+export const ReceiverUpdatedRecordType = {
+  receiverupdated: 'receiver.updated',
+} as const;
+
+/**
+ * `receiver.updated` with its place in the log.
+ */
+export interface ReceiverUpdatedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: ReceiverUpdated;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: ReceiverUpdatedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: ReceiverUpdatedRecordType;
+  /** In the stream, from 1. */
+  version: number;
 }
 
 export type RoleCreatedGrantsItem = {
@@ -7343,11 +8897,137 @@ export interface WorkspaceCreatedRecord {
 }
 
 /**
+ * The payload of `workspace.hold_lifted`.
+ */
+export interface WorkspaceHoldLifted { [key: string]: unknown }
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type WorkspaceHoldLiftedRecordType = typeof WorkspaceHoldLiftedRecordType[keyof typeof WorkspaceHoldLiftedRecordType];
+
+
+export const WorkspaceHoldLiftedRecordType = {
+  workspacehold_lifted: 'workspace.hold_lifted',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type WorkspaceHoldLiftedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `workspace.hold_lifted` with its place in the log.
+ */
+export interface WorkspaceHoldLiftedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: WorkspaceHoldLifted;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: WorkspaceHoldLiftedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: WorkspaceHoldLiftedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `workspace.hold_placed`.
+ */
+export interface WorkspaceHoldPlaced {
+  /** Why, when not because of a wrong password. */
+  reason?: string;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type WorkspaceHoldPlacedRecordType = typeof WorkspaceHoldPlacedRecordType[keyof typeof WorkspaceHoldPlacedRecordType];
+
+
+export const WorkspaceHoldPlacedRecordType = {
+  workspacehold_placed: 'workspace.hold_placed',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type WorkspaceHoldPlacedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `workspace.hold_placed` with its place in the log.
+ */
+export interface WorkspaceHoldPlacedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: WorkspaceHoldPlaced;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: WorkspaceHoldPlacedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: WorkspaceHoldPlacedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
  * The payload of `workspace.plan_changed`.
  */
 export interface WorkspacePlanChanged {
   /** The plan of the workspace, which says how long its log is kept. */
   plan: string;
+  /**
+     * For how long events are kept; null, or left out, as the plan says.
+     * @nullable
+     */
+  retention_seconds?: number | null;
 }
 
 /**
@@ -7614,7 +9294,7 @@ export interface WorkspaceTimeRulesChangedRecord {
 /**
  * A record of the log, by the type of its event.
  */
-export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | ImportBrokenRecord | ImportFinishedRecord | ImportRequestedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | MemberAddedRecord | MemberDeactivatedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoginFailedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
+export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | ExportDownloadedRecord | ExportEndedRecord | ExportBrokenRecord | ExportFinishedRecord | ExportRequestedRecord | ImportBrokenRecord | ImportFinishedRecord | ImportRequestedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | LogPrunedRecord | MemberAddedRecord | MemberDataExportedRecord | MemberDeactivatedRecord | MemberErasedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoginFailedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | ReceiverCreatedRecord | ReceiverDeletedRecord | ReceiverPausedRecord | ReceiverReplayedRecord | ReceiverResumedRecord | ReceiverSecretRotatedRecord | ReceiverStoppedRecord | ReceiverUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspaceHoldLiftedRecord | WorkspaceHoldPlacedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
 
 export interface RecoveryRenewBody {
   /**
@@ -7660,7 +9340,7 @@ export interface ResetInputBody {
 
 export interface RoleFields {
   /**
-     * What the role may do: at most what you may do yourself. What is not granted is denied.
+     * The rights of the role, at most your own. A right that is not granted is denied.
      * @maxItems 200
      */
   grants: Grant[];
@@ -7719,7 +9399,7 @@ export interface WorkspaceStruct {
      */
   name: string;
   /**
-     * Lower-case letters, digits and inner hyphens. What members log in to.
+     * Lower-case letters, digits and inner hyphens. Members log in to it.
      * @minLength 3
      * @maxLength 63
      * @pattern ^[a-z0-9]([a-z0-9-]*)[a-z0-9]$
@@ -8423,7 +10103,7 @@ from?: string;
  */
 to?: string;
 /**
- * Only events that have this text in their data, whatever the case of its letters. What is sealed is not found.
+ * Only events that have this text in their data, whatever the case of its letters. Sealed text is not found.
  * @maxLength 200
  */
 text?: string;
@@ -8462,7 +10142,7 @@ from?: string;
  */
 to?: string;
 /**
- * Only events that have this text in their data, whatever the case of its letters. What is sealed is not found.
+ * Only events that have this text in their data, whatever the case of its letters. Sealed text is not found.
  * @maxLength 200
  */
 text?: string;
@@ -8510,6 +10190,48 @@ export type GetCommentParams = {
 as_of?: string;
 };
 
+export type ListExportsParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+/**
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
+ * @maxItems 2
+ */
+sort?: ListExportsSortItem[];
+/**
+ * Count all that the list has: total.
+ */
+total?: boolean;
+/**
+ * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
+ */
+consistency?: ListExportsConsistency;
+};
+
+export type ListExportsSortItem = typeof ListExportsSortItem[keyof typeof ListExportsSortItem];
+
+
+export const ListExportsSortItem = {
+  created_at: 'created_at',
+  '-created_at': '-created_at',
+} as const;
+
+export type ListExportsConsistency = typeof ListExportsConsistency[keyof typeof ListExportsConsistency];
+
+
+export const ListExportsConsistency = {
+  eventual: 'eventual',
+} as const;
+
 export type ListImportsParams = {
 /**
  * How many items at most.
@@ -8523,7 +10245,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListImportsSortItem[];
@@ -8602,7 +10324,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListIntegrationsSortItem[];
@@ -8684,7 +10406,9 @@ export const ExplainAccessResource = {
   time_entry: 'time_entry',
   audit: 'audit',
   import: 'import',
+  export: 'export',
   integration: 'integration',
+  receiver: 'receiver',
 } as const;
 
 export type ListProjectsParams = {
@@ -8700,7 +10424,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListProjectsSortItem[];
@@ -8790,6 +10514,50 @@ export type GetProjectParams = {
 as_of?: string;
 };
 
+export type ListReceiversParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+/**
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
+ * @maxItems 2
+ */
+sort?: ListReceiversSortItem[];
+/**
+ * Count all that the list has: total.
+ */
+total?: boolean;
+/**
+ * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
+ */
+consistency?: ListReceiversConsistency;
+};
+
+export type ListReceiversSortItem = typeof ListReceiversSortItem[keyof typeof ListReceiversSortItem];
+
+
+export const ListReceiversSortItem = {
+  created_at: 'created_at',
+  '-created_at': '-created_at',
+  name: 'name',
+  '-name': '-name',
+} as const;
+
+export type ListReceiversConsistency = typeof ListReceiversConsistency[keyof typeof ListReceiversConsistency];
+
+
+export const ListReceiversConsistency = {
+  eventual: 'eventual',
+} as const;
+
 export type ListRolesParams = {
 /**
  * How many items at most.
@@ -8828,7 +10596,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListTagsSortItem[];
@@ -8879,7 +10647,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListTasksSortItem[];
@@ -9056,7 +10824,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListAttachmentsSortItem[];
@@ -9107,7 +10875,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListCommentsSortItem[];
@@ -9151,7 +10919,7 @@ limit?: number;
  */
 cursor?: string;
 /**
- * Up to two fields, comma separated, each with - before it for the other direction. What has no value comes last, and first in the other direction; what is alike is in the order in which it was made. Left out: the newest first.
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
  * @maxItems 2
  */
 sort?: ListTimeEntriesSortItem[];
@@ -10098,6 +11866,262 @@ export const getGetCommentHistoryUrl = (id: string,) => {
 export const getCommentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getCommentHistoryResponseSuccess> => {
 
   return transport<getCommentHistoryResponseSuccess>(getGetCommentHistoryUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type listExportsResponse200 = {
+  data: PageExport
+  status: 200
+}
+
+export type listExportsResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type listExportsResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type listExportsResponseSuccess = (listExportsResponse200) & {
+  headers: Headers;
+};
+export type listExportsResponseError = (listExportsResponse4xx | listExportsResponseDefault) & {
+  headers: Headers;
+};
+
+export const getListExportsUrl = (params?: ListExportsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/export?${stringifiedParams}` : `/api/export`
+}
+
+/**
+ * Needs the permission `export:read`.
+ * @summary List the exports
+ */
+export const listExports = async (params?: ListExportsParams, options?: Parameters<typeof transport>[1]): Promise<listExportsResponseSuccess> => {
+
+  return transport<listExportsResponseSuccess>(getListExportsUrl(params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type requestExportResponse202 = {
+  data: ExportShow
+  status: 202
+}
+
+export type requestExportResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type requestExportResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 202 | HTTPStatusCode4xx>
+}
+
+export type requestExportResponseSuccess = (requestExportResponse202) & {
+  headers: Headers;
+};
+export type requestExportResponseError = (requestExportResponse4xx | requestExportResponseDefault) & {
+  headers: Headers;
+};
+
+export const getRequestExportUrl = () => {
+
+
+
+
+  return `/api/export`
+}
+
+/**
+ * A ZIP is made in the background, of one moment: each kind of thing as JSON and as CSV, with the trash and with members who left, the files of tasks, and the log with what proves it. Names and addresses are in it in clear; passwords, tokens and keys are not. Ask `GET /api/export/{id}` how far it is; the file is there for 24 hours, for whoever asked. One is made at a time: while one is under way, that one is the answer. `kluis import` makes a workspace of the file, here or elsewhere.
+ *
+ * Needs the permission `export:create`.
+ * @summary Export everything that the workspace has
+ */
+export const requestExport = async ( options?: Parameters<typeof transport>[1]): Promise<requestExportResponseSuccess> => {
+
+  return transport<requestExportResponseSuccess>(getRequestExportUrl(),
+  {
+    ...options,
+    method: 'POST'
+
+
+  }
+);}
+
+
+
+export type getExportResponse200 = {
+  data: ExportShow
+  status: 200
+}
+
+export type getExportResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getExportResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getExportResponseSuccess = (getExportResponse200) & {
+  headers: Headers;
+};
+export type getExportResponseError = (getExportResponse4xx | getExportResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetExportUrl = (id: string,) => {
+
+
+
+
+  return `/api/export/${id}`
+}
+
+/**
+ * Needs the permission `export:read`.
+ * @summary How far is an export?
+ */
+export const getExport = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getExportResponseSuccess> => {
+
+  return transport<getExportResponseSuccess>(getGetExportUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getExportContentResponse200 = {
+  data: Blob
+  status: 200
+}
+
+export type getExportContentResponse206 = {
+  data: Blob
+  status: 206
+}
+
+export type getExportContentResponse304 = {
+  data: void
+  status: 304
+}
+
+export type getExportContentResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getExportContentResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | 206 | 304 | HTTPStatusCode4xx>
+}
+
+export type getExportContentResponseSuccess = (getExportContentResponse200 | getExportContentResponse206) & {
+  headers: Headers;
+};
+export type getExportContentResponseError = (getExportContentResponse304 | getExportContentResponse4xx | getExportContentResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetExportContentUrl = (id: string,) => {
+
+
+
+
+  return `/api/export/${id}/content`
+}
+
+/**
+ * For whoever asked for the export, until it expires. Each download is an event of the log, which is there before the first byte.
+ *
+ * Needs the permission `export:read`.
+ * @summary Download the file of an export, or a part of it
+ */
+export const getExportContent = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getExportContentResponseSuccess> => {
+
+  return transport<getExportContentResponseSuccess>(getGetExportContentUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getExportHistoryResponse200 = {
+  data: PageHistoryLine
+  status: 200
+}
+
+export type getExportHistoryResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getExportHistoryResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getExportHistoryResponseSuccess = (getExportHistoryResponse200) & {
+  headers: Headers;
+};
+export type getExportHistoryResponseError = (getExportHistoryResponse4xx | getExportHistoryResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetExportHistoryUrl = (id: string,) => {
+
+
+
+
+  return `/api/export/${id}/history`
+}
+
+/**
+ * Needs the permission `export:read`.
+ * @summary Who asked for an export, how it ended, and who downloaded it
+ */
+export const getExportHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getExportHistoryResponseSuccess> => {
+
+  return transport<getExportHistoryResponseSuccess>(getGetExportHistoryUrl(id),
   {
     ...options,
     method: 'GET'
@@ -11395,6 +13419,55 @@ export const deactivateMember = async (id: string, options?: Parameters<typeof t
 
 
 
+export type eraseMemberResponse200 = {
+  data: MemberBody
+  status: 200
+}
+
+export type eraseMemberResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type eraseMemberResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type eraseMemberResponseSuccess = (eraseMemberResponse200) & {
+  headers: Headers;
+};
+export type eraseMemberResponseError = (eraseMemberResponse4xx | eraseMemberResponseDefault) & {
+  headers: Headers;
+};
+
+export const getEraseMemberUrl = (id: string,) => {
+
+
+
+
+  return `/api/members/${id}/erase`
+}
+
+/**
+ * Ends the membership of a member, an invited person, or a placeholder, as a DELETE does, and makes whoever it was unknown, also of somebody who left before: the key is destroyed under which name, address, IP addresses and devices are sealed, in all events and rows. What the person did stays, as done by somebody who was erased; what others wrote about them is theirs. It cannot be undone, also not by restoring a backup: the ledger of erasures is outside of the database.
+ *
+ * Needs the permission `member:delete`, with a session and not with an API token.
+ * @summary Erase a person, for good
+ */
+export const eraseMember = async (id: string, options?: Parameters<typeof transport>[1]): Promise<eraseMemberResponseSuccess> => {
+
+  return transport<eraseMemberResponseSuccess>(getEraseMemberUrl(id),
+  {
+    ...options,
+    method: 'POST'
+
+
+  }
+);}
+
+
+
 export type getMemberHistoryResponse200 = {
   data: PageHistoryLine
   status: 200
@@ -12302,6 +14375,603 @@ export const addProjectMember = async (id: string,
   {
     ...options,
     method: 'PUT'
+
+
+  }
+);}
+
+
+
+export type listReceiversResponse200 = {
+  data: PageReceiverBody
+  status: 200
+}
+
+export type listReceiversResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type listReceiversResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type listReceiversResponseSuccess = (listReceiversResponse200) & {
+  headers: Headers;
+};
+export type listReceiversResponseError = (listReceiversResponse4xx | listReceiversResponseDefault) & {
+  headers: Headers;
+};
+
+export const getListReceiversUrl = (params?: ListReceiversParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/receivers?${stringifiedParams}` : `/api/receivers`
+}
+
+/**
+ * Needs the permission `receiver:read`.
+ * @summary List the receivers, and how far delivery to each is
+ */
+export const listReceivers = async (params?: ListReceiversParams, options?: Parameters<typeof transport>[1]): Promise<listReceiversResponseSuccess> => {
+
+  return transport<listReceiversResponseSuccess>(getListReceiversUrl(params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type createReceiverResponse201 = {
+  data: ReceiverMade
+  status: 201
+}
+
+export type createReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type createReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 201 | HTTPStatusCode4xx>
+}
+
+export type createReceiverResponseSuccess = (createReceiverResponse201) & {
+  headers: Headers;
+};
+export type createReceiverResponseError = (createReceiverResponse4xx | createReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getCreateReceiverUrl = () => {
+
+
+
+
+  return `/api/receivers`
+}
+
+/**
+ * Events go out as they are committed: in their order, each at least once, under an id that stays the same. A webhook gets one event a request, signed as [Standard Webhooks](https://www.standardwebhooks.com/) says. Also needs `audit:read`; with `opened`, `member:read` over all members.
+ *
+ * Needs the permission `receiver:create`.
+ * @summary Have events go to a system outside
+ */
+export const createReceiver = async (receiverFields: ReceiverFields, options?: Parameters<typeof transport>[1]): Promise<createReceiverResponseSuccess> => {
+
+    const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
+    if (!h) return {};
+    if (h instanceof Headers) return Object.fromEntries(h.entries());
+    if (Symbol.iterator in h) {
+      return Object.fromEntries(
+        Array.from(h as Iterable<Iterable<string>>, (entry) => Array.from(entry) as [string, string]),
+      );
+    }
+    const headers: Record<string, string | readonly string[]> = {};
+    for (const [name, value] of Object.entries<string | readonly string[] | undefined>(h)) {
+      if (value !== undefined) headers[name] = value;
+    }
+    return headers;
+  };
+return transport<createReceiverResponseSuccess>(getCreateReceiverUrl(),
+  {
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
+    body: JSON.stringify(receiverFields)
+  }
+);}
+
+
+
+export type deleteReceiverResponse204 = {
+  data: void
+  status: 204
+}
+
+export type deleteReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type deleteReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 204 | HTTPStatusCode4xx>
+}
+
+export type deleteReceiverResponseSuccess = (deleteReceiverResponse204) & {
+  headers: Headers;
+};
+export type deleteReceiverResponseError = (deleteReceiverResponse4xx | deleteReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getDeleteReceiverUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}`
+}
+
+/**
+ * Its credentials are destroyed.
+ *
+ * Needs the permission `receiver:delete`.
+ * @summary Delete a receiver
+ */
+export const deleteReceiver = async (id: string, options?: Parameters<typeof transport>[1]): Promise<deleteReceiverResponseSuccess> => {
+
+  return transport<deleteReceiverResponseSuccess>(getDeleteReceiverUrl(id),
+  {
+    ...options,
+    method: 'DELETE'
+
+
+  }
+);}
+
+
+
+export type getReceiverResponse200 = {
+  data: ReceiverBody
+  status: 200
+}
+
+export type getReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getReceiverResponseSuccess = (getReceiverResponse200) & {
+  headers: Headers;
+};
+export type getReceiverResponseError = (getReceiverResponse4xx | getReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetReceiverUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}`
+}
+
+/**
+ * Needs the permission `receiver:read`.
+ * @summary Get a receiver, and how far delivery to it is
+ */
+export const getReceiver = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getReceiverResponseSuccess> => {
+
+  return transport<getReceiverResponseSuccess>(getGetReceiverUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type updateReceiverResponse200 = {
+  data: Receiver
+  status: 200
+}
+
+export type updateReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type updateReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type updateReceiverResponseSuccess = (updateReceiverResponse200) & {
+  headers: Headers;
+};
+export type updateReceiverResponseError = (updateReceiverResponse4xx | updateReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getUpdateReceiverUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}`
+}
+
+/**
+ * What waits after failures is tried at once. Also needs `audit:read`; with `opened`, `member:read` over all members.
+ *
+ * Needs the permission `receiver:update`.
+ * @summary Change settings of a receiver
+ */
+export const updateReceiver = async (id: string,
+    receiverPatch: ReceiverPatch, options?: Parameters<typeof transport>[1]): Promise<updateReceiverResponseSuccess> => {
+
+    const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
+    if (!h) return {};
+    if (h instanceof Headers) return Object.fromEntries(h.entries());
+    if (Symbol.iterator in h) {
+      return Object.fromEntries(
+        Array.from(h as Iterable<Iterable<string>>, (entry) => Array.from(entry) as [string, string]),
+      );
+    }
+    const headers: Record<string, string | readonly string[]> = {};
+    for (const [name, value] of Object.entries<string | readonly string[] | undefined>(h)) {
+      if (value !== undefined) headers[name] = value;
+    }
+    return headers;
+  };
+return transport<updateReceiverResponseSuccess>(getUpdateReceiverUrl(id),
+  {
+    ...options,
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
+    body: JSON.stringify(receiverPatch)
+  }
+);}
+
+
+
+export type getReceiverHistoryResponse200 = {
+  data: PageHistoryLine
+  status: 200
+}
+
+export type getReceiverHistoryResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getReceiverHistoryResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getReceiverHistoryResponseSuccess = (getReceiverHistoryResponse200) & {
+  headers: Headers;
+};
+export type getReceiverHistoryResponseError = (getReceiverHistoryResponse4xx | getReceiverHistoryResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetReceiverHistoryUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}/history`
+}
+
+/**
+ * Needs the permission `receiver:read`.
+ * @summary Who changed what in a receiver, when
+ */
+export const getReceiverHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getReceiverHistoryResponseSuccess> => {
+
+  return transport<getReceiverHistoryResponseSuccess>(getGetReceiverHistoryUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type pauseReceiverResponse200 = {
+  data: Receiver
+  status: 200
+}
+
+export type pauseReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type pauseReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type pauseReceiverResponseSuccess = (pauseReceiverResponse200) & {
+  headers: Headers;
+};
+export type pauseReceiverResponseError = (pauseReceiverResponse4xx | pauseReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getPauseReceiverUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}/pause`
+}
+
+/**
+ * Nothing is lost meanwhile, as long as the log keeps it.
+ *
+ * Needs the permission `receiver:update`.
+ * @summary Stop delivery to a receiver
+ */
+export const pauseReceiver = async (id: string, options?: Parameters<typeof transport>[1]): Promise<pauseReceiverResponseSuccess> => {
+
+  return transport<pauseReceiverResponseSuccess>(getPauseReceiverUrl(id),
+  {
+    ...options,
+    method: 'POST'
+
+
+  }
+);}
+
+
+
+export type replayToReceiverResponse200 = {
+  data: Receiver
+  status: 200
+}
+
+export type replayToReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type replayToReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type replayToReceiverResponseSuccess = (replayToReceiverResponse200) & {
+  headers: Headers;
+};
+export type replayToReceiverResponseError = (replayToReceiverResponse4xx | replayToReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getReplayToReceiverUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}/replay`
+}
+
+/**
+ * They have the ids that they had. A position behind the last event that failed passes that one over.
+ *
+ * Needs the permission `receiver:update`.
+ * @summary Send events to a receiver once more, from a position on
+ */
+export const replayToReceiver = async (id: string,
+    receiverReplay: ReceiverReplay, options?: Parameters<typeof transport>[1]): Promise<replayToReceiverResponseSuccess> => {
+
+    const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
+    if (!h) return {};
+    if (h instanceof Headers) return Object.fromEntries(h.entries());
+    if (Symbol.iterator in h) {
+      return Object.fromEntries(
+        Array.from(h as Iterable<Iterable<string>>, (entry) => Array.from(entry) as [string, string]),
+      );
+    }
+    const headers: Record<string, string | readonly string[]> = {};
+    for (const [name, value] of Object.entries<string | readonly string[] | undefined>(h)) {
+      if (value !== undefined) headers[name] = value;
+    }
+    return headers;
+  };
+return transport<replayToReceiverResponseSuccess>(getReplayToReceiverUrl(id),
+  {
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
+    body: JSON.stringify(receiverReplay)
+  }
+);}
+
+
+
+export type resumeReceiverResponse200 = {
+  data: Receiver
+  status: 200
+}
+
+export type resumeReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type resumeReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type resumeReceiverResponseSuccess = (resumeReceiverResponse200) & {
+  headers: Headers;
+};
+export type resumeReceiverResponseError = (resumeReceiverResponse4xx | resumeReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getResumeReceiverUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}/resume`
+}
+
+/**
+ * Needs the permission `receiver:update`.
+ * @summary Go on with delivery to a receiver where it stopped
+ */
+export const resumeReceiver = async (id: string, options?: Parameters<typeof transport>[1]): Promise<resumeReceiverResponseSuccess> => {
+
+  return transport<resumeReceiverResponseSuccess>(getResumeReceiverUrl(id),
+  {
+    ...options,
+    method: 'POST'
+
+
+  }
+);}
+
+
+
+export type rotateReceiverSecretResponse200 = {
+  data: ReceiverMade
+  status: 200
+}
+
+export type rotateReceiverSecretResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type rotateReceiverSecretResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type rotateReceiverSecretResponseSuccess = (rotateReceiverSecretResponse200) & {
+  headers: Headers;
+};
+export type rotateReceiverSecretResponseError = (rotateReceiverSecretResponse4xx | rotateReceiverSecretResponseDefault) & {
+  headers: Headers;
+};
+
+export const getRotateReceiverSecretUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}/rotate-secret`
+}
+
+/**
+ * For the overlap each request has two signatures, by the new secret and by the one before.
+ *
+ * Needs the permission `receiver:update`.
+ * @summary Give a webhook another secret
+ */
+export const rotateReceiverSecret = async (id: string,
+    receiverRotation: ReceiverRotation, options?: Parameters<typeof transport>[1]): Promise<rotateReceiverSecretResponseSuccess> => {
+
+    const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
+    if (!h) return {};
+    if (h instanceof Headers) return Object.fromEntries(h.entries());
+    if (Symbol.iterator in h) {
+      return Object.fromEntries(
+        Array.from(h as Iterable<Iterable<string>>, (entry) => Array.from(entry) as [string, string]),
+      );
+    }
+    const headers: Record<string, string | readonly string[]> = {};
+    for (const [name, value] of Object.entries<string | readonly string[] | undefined>(h)) {
+      if (value !== undefined) headers[name] = value;
+    }
+    return headers;
+  };
+return transport<rotateReceiverSecretResponseSuccess>(getRotateReceiverSecretUrl(id),
+  {
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
+    body: JSON.stringify(receiverRotation)
+  }
+);}
+
+
+
+export type testReceiverResponse200 = {
+  data: ReceiverTested
+  status: 200
+}
+
+export type testReceiverResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type testReceiverResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type testReceiverResponseSuccess = (testReceiverResponse200) & {
+  headers: Headers;
+};
+export type testReceiverResponseError = (testReceiverResponse4xx | testReceiverResponseDefault) & {
+  headers: Headers;
+};
+
+export const getTestReceiverUrl = (id: string,) => {
+
+
+
+
+  return `/api/receivers/${id}/test`
+}
+
+/**
+ * The message is no event of the log: its type is receiver.test. When it is taken, what waits after failures is tried at once.
+ *
+ * Needs the permission `receiver:update`.
+ * @summary Send a message to a receiver, and tell what came of it
+ */
+export const testReceiver = async (id: string, options?: Parameters<typeof transport>[1]): Promise<testReceiverResponseSuccess> => {
+
+  return transport<testReceiverResponseSuccess>(getTestReceiverUrl(id),
+  {
+    ...options,
+    method: 'POST'
 
 
   }
@@ -15215,6 +17885,8 @@ export const getUpdateWorkspaceUrl = () => {
 }
 
 /**
+ * When the plan goes down, the log is kept as long as before for 30 more days, and the admins get a mail. What is pruned then, no plan brings back.
+ *
  * Needs the permission `workspace:update`.
  * @summary Rename the workspace, change its plan or the rules of its time
  */

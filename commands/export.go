@@ -1,0 +1,149 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/blob"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// RequestExport asks for a file with everything that the workspace has, which is made in the background:
+//
+//  1. The event is appended; its reaction puts the export into the queue (jobs/export.go).
+//  2. RunExport writes the file to the store of blobs, encrypted: it is there whole, or not at all.
+//  3. The event that tells of the file is appended.
+//
+// Killed before 3, the export begins again from a later position. While one is under way the answer is that one, whoever asked for it.
+func (c *Commands) RequestExport(ctx context.Context, r Request) (Result[domain.Export], error) {
+	var before domain.Export
+	id := uuid.Must(uuid.NewV7())
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var waiting []domain.Export
+		version := 0
+		if err := a.look(ctx, projections.ExportNow(&waiting, &version)...); err != nil {
+			return plan{}, err
+		}
+		if err := allow(a.by, domain.CreateExport); err != nil {
+			return plan{}, err
+		}
+		if len(waiting) > 0 {
+			before = waiting[0]
+			return plan{stream: domain.ExportsStream, version: version, answer: `"` + before.ID.String() + `"`}, nil
+		}
+		before = domain.Export{}
+		return plan{stream: domain.ExportsStream, version: version, events: []domain.Event{domain.ExportRequested{ExportID: id}}}, nil
+	})
+	if err == nil && done.repeated && done.answer != "" { // it was one that was under way
+		err = json.Unmarshal([]byte(done.answer), &before.ID)
+	}
+	return shown(ctx, c, r, projections.Exports, before, done, err)
+}
+
+// DownloadExport opens the file of an export for whoever asked for it, and notes that in the log first. The caller closes the file.
+func (c *Commands) DownloadExport(ctx context.Context, r Request, id uuid.UUID) (domain.Export, Content, error) {
+	now, err := c.now(ctx)
+	if err != nil {
+		return domain.Export{}, Content{}, err
+	}
+	x, _, err := projections.Exports.Get(ctx, c.Projections, r.By, id)
+	if err == nil {
+		_, err = x.Download(r.By.Member, now)
+	}
+	if err != nil {
+		return x, Content{}, err
+	}
+	content, err := c.openExport(ctx, r.By.Workspace, x)
+	if err != nil {
+		return x, Content{}, err
+	}
+	_, err = changeOne(ctx, c, r, projections.Exports, domain.ReadExport, id, only(func(x domain.Export) ([]domain.Event, error) {
+		return x.Download(r.By.Member, now)
+	}))
+	if err != nil {
+		err = errors.Join(err, content.Close())
+	}
+	return x, content, err
+}
+
+func (c *Commands) openExport(ctx context.Context, w pg.Workspace, x domain.Export) (Content, error) {
+	content, err := c.openBlob(ctx, w, exportKey(w, x.ID), x.ID, x.Size)
+	if errors.Is(err, blob.ErrMissing) {
+		c.Log.WarnContext(ctx, "the file of an export is missing", "workspace", w.ID, "export", x.ID)
+		return Content{}, domain.Refuse(domain.NotFound, "export_expired", "the file of the export is not there any more: ask for another one")
+	}
+	return content, err
+}
+
+// exportKey is the key of an export's file.
+func exportKey(w pg.Workspace, id uuid.UUID) string {
+	return w.ID.String() + "/" + exportBlob + id.String()
+}
+
+// RunExport makes the file of an export. It is nil when the export is at its end, well or not.
+func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) error {
+	operator, err := c.Projections.Operator(ctx, w)
+	if err != nil {
+		return err
+	}
+	x, _, err := projections.Exports.Get(ctx, c.Projections, *operator, id)
+	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound { // the log was put back to before it
+		return c.Blobs.Delete(ctx, exportKey(w, id))
+	}
+	if err != nil || x.Status != domain.ExportWaiting {
+		return err
+	}
+	var end domain.Event
+	end, err = c.writeExport(ctx, w, x)
+	if err != nil {
+		refusal, refused := domain.Refusal(err)
+		_, out := pg.OutageOf(err)
+		if ctx.Err() != nil || out || refused && refusal.Kind == domain.Unavailable {
+			return err // once more, when that is over
+		}
+		c.Log.WarnContext(ctx, "an export failed", "workspace", w.ID, "export", id, "error", err.Error())
+		end = domain.ExportBroken{ExportID: id, Reason: reasonOf(err)}
+	}
+	return c.endExport(ctx, w, id, func(x domain.Export) []domain.Event { return x.Finish(end) })
+}
+
+// ExpireExports ends the exports of a workspace whose files are past their time, and takes the files away.
+func (c *Commands) ExpireExports(ctx context.Context, w pg.Workspace) error {
+	ids, err := c.Projections.ExpiredExports(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		err := c.Blobs.Delete(ctx, exportKey(w, id))
+		if err == nil {
+			var now time.Time
+			if now, err = c.now(ctx); err == nil {
+				err = c.endExport(ctx, w, id, func(x domain.Export) []domain.Event { return x.Expire(now) })
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endExport is Kluis itself deciding on an export.
+func (c *Commands) endExport(ctx context.Context, w pg.Workspace, id uuid.UUID, decide func(domain.Export) []domain.Event) error {
+	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
+		return c.Projections.Operator(ctx, w)
+	}
+	operator, err := renew(ctx, projections.Actor{})
+	if err != nil {
+		return err
+	}
+	_, err = changeOne(ctx, c, Request{By: *operator, renew: renew}, projections.Exports, domain.CreateExport, id,
+		only(func(x domain.Export) ([]domain.Event, error) { return decide(x), nil }))
+	return err
+}

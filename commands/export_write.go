@@ -1,0 +1,378 @@
+package commands
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/archive"
+	"github.com/kluis-eu/kluis/internal/blob"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// ExportCounts say how far an export is.
+type ExportCounts struct {
+	UpTo   int64 `json:"up_to" doc:"The position of the log at which the workspace is written; 0 before that is known."`
+	Rows   int   `json:"rows" doc:"Written so far, of all tables."`
+	Events int64 `json:"events" doc:"Written so far, of up_to."`
+	Files  int   `json:"files" doc:"Files of tasks, written so far."`
+	Bytes  int64 `json:"bytes" doc:"Of the archive, so far."`
+}
+
+// exporting is the writing of one archive.
+type exporting struct {
+	c      *Commands
+	w      pg.Workspace
+	id     uuid.UUID
+	zip    *archive.Writer
+	out    *outlet
+	counts ExportCounts
+	told   time.Time
+
+	manifest archive.Manifest
+	epoch    int
+}
+
+// outlet counts and hashes what goes into the store of blobs, and remembers why something did not.
+type outlet struct {
+	to   io.Writer
+	hash hash.Hash
+	size int64
+	err  error
+}
+
+func (o *outlet) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	o.hash.Write(p[:n])
+	if o.size += int64(n); err != nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// writeExport writes the archive of an export into the store of blobs, in constant memory.
+func (c *Commands) writeExport(ctx context.Context, w pg.Workspace, x domain.Export) (domain.Event, error) {
+	sealer, err := c.sealer(ctx, w, x.ID)
+	if err != nil {
+		return nil, err
+	}
+	now, err := c.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &exporting{c: c, w: w, id: x.ID, out: &outlet{hash: sha256.New()}, manifest: archive.Manifest{Format: archive.Format, Version: archive.Version, At: now.UTC()}}
+	var failed error
+	err = c.Blobs.Put(ctx, exportKey(w, x.ID), func(to io.Writer) error {
+		plain, err := sealer.Encrypt(to)
+		if err != nil {
+			return err
+		}
+		e.out.to = plain
+		e.zip = archive.NewWriter(e.out, e.manifest.At)
+		if failed = e.write(ctx, x.Position); failed != nil {
+			return failed
+		}
+		return plain.Close()
+	})
+	if err != nil && (failed == nil || e.out.err != nil) {
+		return nil, c.noBlobs(ctx, w, x.ID, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return domain.ExportFinished{ExportID: x.ID, UpTo: e.manifest.UpTo, Size: e.out.size, Digest: hex.EncodeToString(e.out.hash.Sum(nil))}, nil
+}
+
+// write writes all files, in this order: what is in the database, of one snapshot, whose end comes before what takes long; the files of
+// tasks, which never change; what proves it.
+func (e *exporting) write(ctx context.Context, asked int64) error {
+	err := e.c.Projections.Snapshot(ctx, e.w, asked, func(s *projections.Snapshot) error {
+		e.manifest.UpTo, e.manifest.Pruned, e.epoch, e.counts.UpTo = s.UpTo, s.Head.Pruned, s.Head.Epoch, s.UpTo
+		for _, name := range projections.Tables() {
+			if err := e.table(ctx, s, name); err != nil {
+				return err
+			}
+		}
+		if err := e.log(ctx, s); err != nil {
+			return err
+		}
+		return e.opened(ctx, s)
+	})
+	for _, step := range []func(context.Context) error{e.attachments, e.proof, e.readme} {
+		if err == nil {
+			err = step(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	e.manifest.Schema = e.c.Tenancy.Newest()
+	err = e.zip.Finish(e.manifest, func(text []byte) ([]byte, error) {
+		signers, err := e.c.Keys.Signers(e.manifest.Origin)
+		if err != nil {
+			return nil, err
+		}
+		return archive.Sign(e.manifest.Origin, text, signers...)
+	})
+	e.tell(ctx, true)
+	return err
+}
+
+// table writes a read model as JSON and as CSV.
+func (e *exporting) table(ctx context.Context, s *projections.Snapshot, name string) error {
+	columns := leaving(name)
+	for _, form := range []string{"json", "csv"} {
+		err := e.zip.Add(archive.DataFolder+name+"."+form, func(to io.Writer, n *int) error {
+			t := table{to: to, columns: columns}
+			if form == "csv" {
+				t.csv = csv.NewWriter(to)
+			}
+			if err := t.begin(); err != nil {
+				return err
+			}
+			err := s.Each(ctx, name, func(stored []projections.StoredRow) error {
+				if ws, is := stored[0].State.(domain.Workspace); is {
+					e.manifest.Workspace = archive.Workspace{ID: ws.ID, Slug: ws.Slug, Name: ws.Name, Plan: ws.Plan}
+				}
+				rows, err := e.c.rows(ctx, e.w, stored)
+				if err != nil {
+					return err
+				}
+				e.counts.Rows += len(rows)
+				e.tell(ctx, false)
+				return t.add(rows)
+			})
+			*n = t.n
+			return errors.Join(err, t.end())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// log writes the records as a replay serves them.
+func (e *exporting) log(ctx context.Context, s *projections.Snapshot) error {
+	return e.zip.Add(archive.LogName, func(to io.Writer, n *int) error {
+		var line []byte
+		return s.Log(ctx, func(records []projections.Record) error {
+			for _, r := range records {
+				line = append(r.AppendLine(line[:0]), '\n')
+				if _, err := to.Write(line); err != nil {
+					return err
+				}
+			}
+			*n += len(records)
+			e.counts.Events += int64(len(records))
+			e.tell(ctx, false)
+			return nil
+		})
+	})
+}
+
+// openedLine is what is sealed in a record, in clear.
+type openedLine struct {
+	Position int64             `json:"position"`
+	Fields   map[string]string `json:"fields,omitempty"` // of its data
+	Meta     *sealedOrigin     `json:"meta,omitempty"`
+}
+
+// opened writes what is sealed in the log: whoever leaves with it has no keys.
+func (e *exporting) opened(ctx context.Context, s *projections.Snapshot) error {
+	return e.zip.Add(archive.OpenedName, func(to io.Writer, n *int) error {
+		lines := json.NewEncoder(to)
+		return s.Log(ctx, func(records []projections.Record) error {
+			opened, err := e.c.openRecords(ctx, e.w, records)
+			for _, line := range opened {
+				if err == nil {
+					err = lines.Encode(line)
+				}
+			}
+			*n += len(opened)
+			e.tell(ctx, false)
+			return err
+		})
+	})
+}
+
+// openRecords opens what is sealed in records: nothing of those in which nothing is, or whose people were erased.
+func (c *Commands) openRecords(ctx context.Context, w pg.Workspace, records []projections.Record) (lines []openedLine, err error) {
+	origins, err := c.OpenOrigins(ctx, w, records)
+	if err != nil {
+		return nil, err
+	}
+	var members []uuid.UUID
+	for _, r := range records {
+		if id, fields := sealedIn(r); fields != nil {
+			members = append(members, id)
+		}
+	}
+	keys, err := c.Vault.Keys(ctx, w, unique(members))
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range records {
+		line := openedLine{Position: r.Position}
+		if o := origins[i]; o != (Origin{}) {
+			line.Meta = &sealedOrigin{UserAgent: o.UserAgent}
+			if o.IP.IsValid() {
+				line.Meta.IP = o.IP.String()
+			}
+		}
+		id, fields := sealedIn(r)
+		if key, there := keys[id]; there {
+			for name, sealed := range fields {
+				if plain, err := key.Open(sealedAs[name], sealed); err == nil {
+					if line.Fields == nil {
+						line.Fields = map[string]string{}
+					}
+					line.Fields[name] = plain
+				}
+			}
+		}
+		if line.Meta != nil || line.Fields != nil {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+// attachments writes the files of tasks. One that was deleted since, or is lost, is missing, and the manifest says so.
+func (e *exporting) attachments(ctx context.Context) error {
+	for after := uuid.Nil; ; {
+		found, err := e.c.Projections.AttachmentsAt(ctx, e.w, e.manifest.UpTo, after)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		for _, a := range found {
+			if err := e.attachment(ctx, a); err != nil {
+				return err
+			}
+		}
+		after = found[len(found)-1].ID
+	}
+}
+
+func (e *exporting) attachment(ctx context.Context, a domain.Attachment) error {
+	content, err := e.c.openBlob(ctx, e.w, BlobKey(e.w, a.ID), a.ID, a.Size)
+	if errors.Is(err, blob.ErrMissing) {
+		reason := "it is lost: it was not in the backup that was put back, or somebody took it away"
+		if a.DeletedAt != nil {
+			reason = "it was deleted while the export was written"
+		}
+		e.manifest.Missing = append(e.manifest.Missing, archive.Missing{ID: a.ID, Reason: reason})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	return e.zip.AddStored(archive.FilesFolder+a.ID.String()+"/"+fileInZip(a.Name), func(to io.Writer, _ *int) error {
+		if _, err := io.Copy(to, content); err != nil {
+			return fmt.Errorf("attachment %s: %w", a.ID, err)
+		}
+		e.counts.Files++
+		e.tell(ctx, false)
+		return nil
+	})
+}
+
+// fileInZip is a name that every system takes.
+func fileInZip(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`<>:"|?*\/`, r) || r < ' ' {
+			return '_'
+		}
+		return r
+	}, name)
+	return strings.TrimRight(name, ". ") + strings.Repeat("_", len(name)-len(strings.TrimRight(name, ". ")))
+}
+
+// proof writes the checkpoint at the position of the export, and what verifies it.
+func (e *exporting) proof(ctx context.Context) error {
+	var signed []byte
+	var at checkpoint.Checkpoint
+	err := patiently(ctx, func() (err error) {
+		if signed, at, err = e.c.Checkpoint(ctx, e.w); err == nil && at.Size != e.manifest.UpTo {
+			signed, at, err = e.c.sign(ctx, e.w, e.manifest.UpTo, at.Origin.Epoch)
+		}
+		return err
+	})
+	if err == nil && at.Origin.Epoch != e.epoch {
+		err = domain.Refuse(domain.Unavailable, "log_restored", "the log was put back to a backup meanwhile: the export begins again")
+	}
+	if err != nil {
+		return err
+	}
+	e.manifest.Origin = at.Origin.String()
+	public, err := e.c.publicKeys(ctx)
+	if err != nil {
+		return err
+	}
+	var keys strings.Builder
+	for _, key := range public {
+		text, err := key.VerifierKey(e.manifest.Origin)
+		if err != nil {
+			return err
+		}
+		keys.WriteString(text + "\n")
+	}
+	for name, text := range map[string]string{archive.SignedName: string(signed), archive.KeysName: keys.String()} {
+		if err := e.text(name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *exporting) readme(context.Context) error { return e.text("README.txt", exportReadme) }
+
+func (e *exporting) text(name, text string) error {
+	return e.zip.Add(name, func(to io.Writer, _ *int) error { _, err := io.WriteString(to, text); return err })
+}
+
+// tell stores how far the export is, about once a second.
+func (e *exporting) tell(ctx context.Context, end bool) {
+	if !end && time.Since(e.told) < time.Second {
+		return
+	}
+	e.told, e.counts.Bytes = time.Now(), e.out.size
+	text, err := json.Marshal(e.counts)
+	if err == nil {
+		err = e.c.DB.Do(ctx, e.w, projections.StoreExportRun(e.id, string(text)))
+	}
+	if err != nil && ctx.Err() == nil {
+		e.c.Log.WarnContext(ctx, "how far an export is could not be stored", "export", e.id, "error", err.Error())
+	}
+}
+
+const exportReadme = `This is everything that a workspace of Kluis had at one moment.
+
+data/           each kind of thing as JSON and as CSV, with what is in the trash, and members who left: "label" says so.
+                In CSV, a text that a spreadsheet would take for a formula has an apostrophe before it.
+log/events.ndjson   everything that happened, a line each, as GET /api/audit/replay serves it
+log/opened.ndjson   what is encrypted in those lines: names, addresses, and from where something was done
+log/checkpoint, log/verifier-keys   what proves that the log is whole: kluis verify --file log/events.ndjson --checkpoint log/checkpoint --key log/verifier-keys
+attachments/    the files of tasks: <id of the attachment>/<name>
+manifest.json   the size and SHA-256 of each file, and which files of tasks are missing, and why
+manifest.sig    a signed note (C2SP) over the SHA-256 of manifest.json
+
+Passwords, codes, tokens, secrets of second factors and keys are not in it.
+It has personal data: keep it as you would keep the workspace.
+
+kluis import FILE.zip makes a workspace of it, in this installation or another one.
+`

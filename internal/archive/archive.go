@@ -1,0 +1,107 @@
+// Package archive is the file of an export: a ZIP with a manifest that has the size and hash of every other file, and a signature of the
+// manifest.
+//
+//	archive.go  what is in one
+//	write.go    one is written in constant memory, to anything that takes bytes
+//	read.go     one is read that anybody may have made: it is believed in nothing
+package archive
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Version is of the form of archives. A program reads those of its own and of lower ones.
+const Version = 1
+
+// The files that every archive has.
+const (
+	ManifestName  = "manifest.json"
+	SignatureName = "manifest.sig"
+	LogName       = "log/events.ndjson" // the lines that a replay serves
+	OpenedName    = "log/opened.ndjson" // what is sealed in them, in clear
+	SignedName    = "log/checkpoint"    // of the log at the position of the export
+	KeysName      = "log/verifier-keys" // what verifies the checkpoint and the signature of the manifest
+	DataFolder    = "data/"             // <noun>.json and <noun>.csv
+	FilesFolder   = "attachments/"      // <id>/<name>
+)
+
+// Manifest says what is in an archive.
+type Manifest struct {
+	Format    string    `json:"format"`  // "kluis-export"
+	Version   int       `json:"version"` // see Version
+	Schema    int       `json:"schema"`  // the last migration of the workspace
+	Workspace Workspace `json:"workspace"`
+	Origin    string    `json:"origin"` // of the log, as checkpoints name it
+	UpTo      int64     `json:"up_to"`  // the position of the log at which everything is
+	Pruned    int64     `json:"pruned"` // the events up to here are not in the log any more
+	At        time.Time `json:"at"`
+	Files     []File    `json:"files"`
+	Missing   []Missing `json:"missing"`
+}
+
+// Workspace is which one it is.
+type Workspace struct {
+	ID   uuid.UUID `json:"id"`
+	Slug string    `json:"slug"`
+	Name string    `json:"name"`
+	Plan string    `json:"plan"`
+}
+
+// File is one of the files.
+type File struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+	Rows   int    `json:"rows,omitempty"` // of a table or of the log
+}
+
+// Missing is a file of a task without its bytes.
+type Missing struct {
+	ID     uuid.UUID `json:"id"`
+	Reason string    `json:"reason"`
+}
+
+// Format is what a manifest calls itself.
+const Format = "kluis-export"
+
+// Sign makes the signature of a manifest: a signed note (C2SP signed-note) over its hash, whose first line no checkpoint has.
+func Sign(origin string, manifest []byte, signers ...note.Signer) ([]byte, error) {
+	signed, err := note.Sign(&note.Note{Text: signedText(origin, manifest)}, signers...)
+	if err != nil {
+		return nil, fmt.Errorf("sign the manifest: %w", err)
+	}
+	return signed, nil
+}
+
+// Check tells whether a signature is of this manifest, and by one of the keys.
+func Check(origin string, manifest, signature []byte, verifiers []note.Verifier) error {
+	opened, err := note.Open(signature, note.VerifierList(verifiers...))
+	if err != nil {
+		return fmt.Errorf("no known key has signed the manifest: %w", err)
+	}
+	if opened.Text != signedText(origin, manifest) {
+		return fmt.Errorf("the signature is of another manifest")
+	}
+	return nil
+}
+
+func signedText(origin string, manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	return origin + "/export\n" + hex.EncodeToString(sum[:]) + "\n"
+}
+
+// Encode is the manifest as it is written.
+func (m Manifest) Encode() ([]byte, error) {
+	if m.Missing == nil {
+		m.Missing = []Missing{}
+	}
+	text, err := json.MarshalIndent(m, "", " ")
+	return append(text, '\n'), err
+}
