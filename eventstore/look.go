@@ -90,13 +90,13 @@ type streamRow struct {
 
 const (
 	lockHead       = `select position, last, epoch, pruned, extract(epoch from at - clock_timestamp())::float8 from head for update`
-	selectVersions = `select s.stream, ` + versionOf + ` as version from unnest($1::text[]) as s (stream)`
+	selectVersions = `select s.stream, ` + VersionOf + ` as version from unnest($1::text[]) as s (stream)`
 	selectKeys     = `select key, fingerprint, first, last, coalesce(answer::text, '') as answer, at < now() - make_interval(secs => $2) as expired
 		from dedupe where key = any($1::bytea[])`
 	selectPositions = `select ` + recordColumns + ` from event where position = any($1::bigint[]) order by position`
 
-	// versionOf is the version of the stream s.stream: it outlives the events, of which a baseline is left.
-	versionOf = `coalesce((select max(e.version) from event e where e.stream = s.stream),
+	// VersionOf is the version of the stream s.stream: it outlives the events, of which a baseline is left.
+	VersionOf = `coalesce((select max(e.version) from event e where e.stream = s.stream),
 		(select max(b.version) from baseline b where b.stream = s.stream), 0)`
 )
 

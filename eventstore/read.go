@@ -58,7 +58,7 @@ func Streams(into *[]Record, streams []string, others []int64, upTo int64, until
 
 // Version is the query for the version of a stream; 0 for one that is not there.
 func Version(into *int, stream string) pg.Statement {
-	return pg.Exec(`select `+versionOf+` from (select $1::text as stream) as s`, stream).Scan(into)
+	return pg.Exec(`select `+VersionOf+` from (select $1::text as stream) as s`, stream).Scan(into)
 }
 
 // Baseline is what the events of a thing that were pruned have made of it.

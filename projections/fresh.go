@@ -24,21 +24,19 @@ type Mark struct {
 // Behind is how many events of the log the read models lack.
 func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
 
-// look is the mark, as statements for any snapshot.
-func (m *Mark) look() []pg.Statement {
-	return []pg.Statement{
-		pg.Exec(`select position, roster, shape, oldest from checkpoint`).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest),
-		pg.Exec(`select position from head`).Scan(&m.Head),
-		eventstore.Version(&m.RosterHead, domain.RosterStream),
-	}
+// look is the mark, as a statement for any snapshot.
+func (m *Mark) look() pg.Statement {
+	return pg.Exec(lookMark, domain.RosterStream).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest, &m.Head, &m.RosterHead)
 }
+
+const lookMark = `select checkpoint.position, roster, shape, oldest, head.position, ` + eventstore.VersionOf + ` from checkpoint, head, (select $1::text as stream) as s`
 
 // Look runs a query on the read models as they are: one snapshot, one round trip. It is enough to accept
 // a command on, because the append guards what was read. The first Look of a request makes good what its caller claims.
 func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	var m Mark
 	claim := claimIn(ctx)
-	err := p.db.Read(ctx, w, slices.Concat(m.look(), claim.query(), query)...)
+	err := p.db.Read(ctx, w, slices.Concat([]pg.Statement{m.look()}, claim.query(), query)...)
 	if err == nil {
 		err = p.judge(ctx, claim, m)
 	}

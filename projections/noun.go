@@ -87,6 +87,14 @@ func (s Sight) showed(scope string) string {
 	return "(" + shown + ")"
 }
 
+// gone is the condition that a thing is no more.
+func (s Sight) gone() string {
+	if s.Gone == "" {
+		return "false"
+	}
+	return "(" + s.Gone + " is not null)"
+}
+
 // project is the column with the id of the project in which a thing is.
 func (s Sight) project() string {
 	if s.Project == "" && s.Within != nil {
@@ -112,10 +120,7 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 		from += " join " + w.table + " on " + w.table + ".id = " + w.key
 		parent = w.table + ".id, " + w.table + ".version"
 	}
-	gone := "false"
-	if s.Gone != "" {
-		gone = s.Gone + " is not null"
-	}
+	gone := s.gone()
 	at := m.name + ".version"
 	if m.shared { // the version of the last change of any
 		at = "(select max(version) from " + m.name + ")"

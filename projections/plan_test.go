@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -189,6 +190,42 @@ func TestPlansOfLists(t *testing.T) {
 			t.Errorf("%s: %d rows\n%s", name, most, strings.Join(plan, "\n"))
 		}
 	})
+}
+
+// The list of everything is planned once, whatever the place in it: that plan reads the index of ids from there on.
+func TestPlanOfPlainLists(t *testing.T) {
+	t.Parallel()
+	c := newCrowded(t, 30_000)
+	all, _, err := c.ListTasks(minute(t), c.by, TaskFilter{}, Page{Limit: 20_000})
+	if err != nil || !Tasks.plain(c.by, Page{Limit: 50}, TaskFilter{}) {
+		t.Fatal(err)
+	}
+	conn := c.superuser(t)
+	for i, after := range []*After{nil, {ID: all[15_000].ID}} {
+		list, args := Tasks.newest(c.by, Page{Limit: 50, After: after})
+		given := fmt.Sprintf("'%s', '%s', '%s', %d", args[:4]...)
+		if after != nil {
+			given += fmt.Sprintf(", '%s'", after.ID)
+		}
+		var plan []string
+		for _, sql := range []string{`set search_path to ` + c.by.Workspace.Schema() + `; set plan_cache_mode to force_generic_plan; set enable_seqscan to off`,
+			fmt.Sprintf(`prepare plain%d as %s`, i, list)} {
+			if _, err := conn.Exec(minute(t), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows, err := conn.Query(minute(t), fmt.Sprintf(`explain (analyze, costs off, timing off) execute plain%d (%s)`, i, given))
+		if err == nil {
+			plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		if text := strings.Join(plan, "\n"); err != nil || !strings.Contains(text, "Index Scan Backward using task_pkey") || read(plan) > 100 {
+			t.Errorf("%v\n%s", err, text)
+		}
+		page, _, err := c.ListTasks(minute(t), c.by, TaskFilter{}, Page{Limit: 50, After: after})
+		if err != nil || len(page) != 51 || page[50].ID != all[50+15_001*i].ID {
+			t.Errorf("%d of a page, %v", len(page), err)
+		}
+	}
 }
 
 // read is the most rows that one step of a plan looked at. What only marks rows in a bitmap looks at none.
