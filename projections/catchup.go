@@ -176,6 +176,7 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait ti
 	var records []domain.Record
 	err := tx.Run(ctx,
 		byKey(),
+		folded(),
 		lockFor(wait),
 		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&mark.Position, &mark.Roster, &mark.Shape, &mark.Oldest),
 		pg.Exec(`select position from head`).Scan(&mark.Head),
@@ -213,6 +214,10 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait ti
 // to read all of it for every page.
 func byKey() pg.Statement { return pg.Exec(`set local enable_seqscan = off`) }
 
+// folded has a commit answered before it is on disk: rows that are derived, and the checkpoint with them, are derived once more when a crash
+// of Postgres loses them. The events are on disk.
+func folded() pg.Statement { return pg.Exec(`set local synchronous_commit = off`) }
+
 // lockFor bounds the wait for locks from here on by about d, and by a second: whoever waits longer asks again. A setting takes no
 // parameter.
 func lockFor(d time.Duration) pg.Statement {
@@ -233,21 +238,16 @@ func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark)
 		return nil, err
 	}
 	for batch := range batches(distribute(records)) {
-		if len(stores) > 0 { // of the batch before
-			if err := tx.Run(ctx, stores...); err != nil {
-				return nil, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
-			}
-			stores = nil
-		}
-		var loads []pg.Statement
+		asked := stores // of the batch before, which has other rows, in one round trip with the loads of this one
 		for _, f := range batch {
-			loads = append(loads, f.load()...)
+			asked = append(asked, f.load()...)
 		}
-		if loads != nil {
-			if err := tx.Run(ctx, loads...); err != nil {
-				return nil, fmt.Errorf("load rows: %w", err)
+		if len(asked) > 0 {
+			if err := tx.Run(ctx, asked...); err != nil {
+				return nil, fmt.Errorf("load and store rows up to position %d: %w", mark.Position, err)
 			}
 		}
+		stores = nil
 		for _, f := range batch {
 			f.apply()
 			left, err := f.store(ctx, tx)

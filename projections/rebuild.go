@@ -273,7 +273,7 @@ func (p *Projections) readPages(ctx context.Context, w pg.Workspace, from, upTo 
 // fillPage folds a page into the shadow, from where filled is.
 func (p *Projections) fillPage(ctx context.Context, s pg.Shadow, records []domain.Record, filled *Mark) error {
 	return p.db.InShadow(ctx, s, func(tx *pg.Tx) error {
-		if err := tx.Run(ctx, byKey(), pg.Exec(`set local synchronous_commit = off`)); err != nil { // what is lost in a crash is begun afresh
+		if err := tx.Run(ctx, byKey(), folded()); err != nil { // what is lost in a crash is begun afresh
 			return err
 		}
 		stores, err := foldIn(ctx, tx, records, filled)
