@@ -51,6 +51,10 @@ type Needs struct {
 	// SecurityWindow is for how long incidents that are alike are counted before the log tells of them once more; 0: it tells of none.
 	SecurityWindow time.Duration
 
+	// Operator is who runs Kluis, and Regions are where its data are, for the records that the law asks for.
+	Operator string
+	Regions  []Region
+
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 }
@@ -63,6 +67,7 @@ type Commands struct {
 	notes   queues                                   // events of accounts
 	mails   later                                    // mails that an answer must not wait for
 	signed  signedLogs
+	printed printed
 
 	incidents incidents // what the security stream tells of
 

@@ -128,6 +128,16 @@ var dataOfPeople = []Category{
 		},
 	},
 	{
+		Name: "inquiry", Title: "inquiries about how personal data are protected",
+		Purpose: "to answer whoever asks for documents, and to know afterwards who was given which",
+		Basis:   Interest, Subjects: []string{ofStrangers},
+		Retention: "a year",
+		Measures:  []string{"encrypted at rest under keys outside the database"},
+		Places: []Place{
+			control("security_pack", "id sealed documents at").sealed("sealed").secret("sealed").ends(Expires),
+		},
+	},
+	{
 		Name: "mail", Title: "mails",
 		Purpose: "to send codes, and to tell members about their account",
 		Basis:   Contract, Subjects: []string{ofMembers, ofStrangers},
@@ -144,6 +154,8 @@ var dataOfPeople = []Category{
 			mailed("receiver_stopped", "To Name Workspace Receiver Reason URL"),
 			mailed("locked", "To Name Workspace Minutes Known URL"),
 			mailed("retention_shortened", "To Name Workspace Plan Until Days URL"),
+			mailed("subprocessor_notice", "To Workspace Company Purpose Data Country Effective URL"),
+			mailed("security_pack", "To URL"),
 			files("mails of an installation without a mail server (KLUIS_DATA/mail)"),
 		},
 	},

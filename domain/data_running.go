@@ -78,6 +78,8 @@ var dataOfRunning = []Category{
 			table("dedupe", "key fingerprint first last at answer").secret("key fingerprint answer").ends(Expires),
 			table("checkpoint", "single position roster shape oldest"),
 			table("reaction", "single position"),
+			control("subprocessor", "version name purpose country data safeguard removed agreed effective at"),
+			control("subprocessor_notice", "version workspace_id").within("workspace_id"),
 			control("signal", "workspace_id id position attempts not_before").within("workspace_id"),
 			control("queue", "kind workspace_id id leased_until").within("workspace_id"),
 			control("migration", "single version hashes workspaces"),

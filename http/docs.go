@@ -48,7 +48,7 @@ func schema(a *api) {
 	if err != nil {
 		panic(fmt.Errorf("http: the schema has no OpenAPI 3.0: %w", err))
 	}
-	documents := map[string]document{"": newDocument(newest), "3.1": newDocument(newest), "3.0": newDocument(older)}
+	documents := map[string]schemaText{"": newSchemaText(newest), "3.1": newSchemaText(newest), "3.0": newSchemaText(older)}
 	a.echo.GET(schemaPath, func(c echo.Context) error {
 		c.Response().Header().Set("Vary", "Accept")
 		document, known := documents[c.QueryParam("version")]
@@ -104,16 +104,16 @@ func withoutContent(value any) {
 	}
 }
 
-// document is a schema as it is sent.
-type document struct{ json, yaml []byte }
+// schemaText is a schema as it is sent.
+type schemaText struct{ json, yaml []byte }
 
-func newDocument(text []byte) document {
+func newSchemaText(text []byte) schemaText {
 	text = patternDescription.ReplaceAll(text, nil)
 	var converted bytes.Buffer
 	if err := yaml.Convert(&converted, bytes.NewReader(text)); err != nil {
 		panic(fmt.Errorf("http: the schema has no YAML: %w", err))
 	}
-	return document{text, converted.Bytes()}
+	return schemaText{text, converted.Bytes()}
 }
 
 // front tells whoever comes without a path what this is, and where to go on.
@@ -155,6 +155,7 @@ const frontPage = `<!doctype html>
 <body>
 <p><b>Kluis</b> is a work-management backend in which every change is an event and the event log is the audit history. It has no pages of its own: programs use its API.</p>
 <p>What there is to ask: <a href="/api/docs/">the documentation</a> (<a href="/api/redoc/">as one page</a>, <a href="/api/schema/">as OpenAPI</a>). Whether it is well: <a href="/readyz">/readyz</a>.</p>
+<p>What becomes of personal data: <a href="/api/compliance/dpa?format=html">the agreement</a>, <a href="/api/compliance/processing-records?format=html">the records</a>, <a href="/api/compliance/subprocessors?format=html">subprocessors</a>, <a href="/api/compliance/residency?format=html">where they are</a>, <a href="/api/compliance/security-measures?format=html">what protects them</a>.</p>
 </body>
 </html>
 `

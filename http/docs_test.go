@@ -59,6 +59,9 @@ func TestFrontPage(t *testing.T) {
 		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
 	}
 	for _, link := range regexp.MustCompile(`href="(/[^"]*)"`).FindAllStringSubmatch(a.body, -1) {
+		if strings.HasPrefix(link[1], "/api/compliance/") { // promises/compliance_test.go reads those
+			continue
+		}
 		if to := s.ask("GET", link[1], "", "Authorization: -"); to.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d", link[1], to.StatusCode)
 		}

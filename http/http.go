@@ -46,6 +46,7 @@ var nouns = []func(*api){
 	audit,
 	logCheckpoint,
 	auditExport,
+	compliance,
 }
 
 // Options is what the server is given. The commands and projections that the nouns call come here.

@@ -103,6 +103,10 @@ var problems = map[string]string{
 	"log_damaged":          "The log lacks records that it had. Whoever runs Kluis finds out more with `kluis verify`.",
 	"log_forked":           "The log does not go on from a checkpoint that was signed. Whoever runs Kluis finds out more with `kluis verify`.",
 
+	// what whoever runs Kluis is told on the command line
+	"subprocessor_listed":    "The list of subprocessors says so already. Look at it with `kluis subprocessor list`.",
+	"subprocessor_contended": "Two changed the list of subprocessors at once, and one of them did. Look at it, and try again.",
+
 	// not now
 	"internal":                   "Something went wrong on the server. Tell whoever runs it the `request_id`.",
 	"unavailable":                "The server cannot answer at the moment. Ask again after `Retry-After`.",

@@ -25,6 +25,7 @@ var tagWords = []struct{ name, about string }{
 	{"integration", "Accounts that the workspace has with other services."},
 	{"receiver", "Systems outside to which events go as they are committed: webhooks, SIEMs, NATS."},
 	{"audit", "The log: everything that happened, in order, and proof that it was not changed."},
+	{"compliance", "What the law asks to be said of personal data: records, agreement, subprocessors, places. Public."},
 	{"health", "Whether the server is well."},
 }
 

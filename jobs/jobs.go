@@ -66,6 +66,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.sweep(ctx) })
 	group.Go(func() error { return j.runDeliveries(ctx) })
 	group.Go(func() error { return j.runQueues(ctx) })
+	group.Go(func() error { return j.tellSubprocessors(ctx) })
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
 		group.Go(func() error { return j.growTrees(ctx) })

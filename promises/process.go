@@ -155,9 +155,10 @@ func (p *process) open(t testing.TB, log *slog.Logger, bound time.Duration) {
 	p.db = must(pg.Open(context.Background(), p.site.url, processConns))
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
 	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
-		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept, Outside: p.site.outside, SecurityWindow: p.site.window},
-		Sender:   must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
-		HTTP:     http.Options{Ready: p.db.Ready, Version: "test"},
+		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept,
+			Operator: "Example BV, Brussels", Regions: []commands.Region{{Name: "be", Country: "BE"}}, Outside: p.site.outside, SecurityWindow: p.site.window},
+		Sender: must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
+		HTTP:   http.Options{Ready: p.db.Ready, Version: "test"},
 	}))
 	p.store, p.projections, p.commands, p.jobs = p.program.Store, p.program.Projections, p.program.Commands, p.program.Jobs
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/password"
@@ -54,6 +55,14 @@ func (s serve) check() (c checked, err error) {
 	}
 	c.hasher, err = s.hasher()
 	return c, err
+}
+
+// regions are where data are, for the records.
+func (c checked) regions() (all []commands.Region) {
+	for _, in := range c.cells {
+		all = append(all, commands.Region{Name: in.name, Country: in.country})
+	}
+	return all
 }
 
 // checkReach checks where to listen, and how to send mails.

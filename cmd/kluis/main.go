@@ -49,22 +49,24 @@ const (
 
 // program is every command with its flags. Settings are flags and environment variables alike.
 type program struct {
-	Serve     serve      `cmd:"" help:"Serve the HTTP API, with everything that goes on in the background."`
-	Doctor    doctor     `cmd:"" help:"Look at everything that serve would use, with the settings of serve, and say what is wrong and what to do. Nothing is changed."`
-	Migrate   migrate    `cmd:"" help:"Bring the database to this program's shape (serve does so too)."`
-	Workspace workspace  `cmd:"" help:"List the workspaces, and look at one."`
-	Member    member     `cmd:"" help:"Help a workspace whose only admin is locked out, has lost the device, or is gone."`
-	Replay    replay     `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
-	Verify    verify     `cmd:"" help:"Check a log: that nothing is changed, missing, put in or moved, and that the read models are what it makes."`
-	Analyst   analyst    `cmd:"" help:"Give and take database logins with which analysts query one workspace in SQL."`
-	Rebuild   rebuild    `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
-	Backup    backup     `cmd:"" help:"Write a backup of everything but the keys into a folder, while Kluis serves."`
-	Restore   restore    `cmd:"" help:"Put a backup back into an empty database, and do what restored does."`
-	Restored  restored   `cmd:"" help:"Run once after a backup was put back, before serve: a new epoch of every log begins, and sessions, API tokens, codes and mails of the backup end."`
-	Keys      keys       `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`
-	Import    importFile `cmd:"" help:"Import what another tracker exported, through a running server. It can be run again: nothing is imported twice."`
-	Demo      demo       `cmd:"" help:"Import a file of actions into a running server, as the workspaces and people in it, and count what is there."`
-	Version   printer    `cmd:"" help:"Print the version."`
+	Serve        serve        `cmd:"" help:"Serve the HTTP API, with everything that goes on in the background."`
+	Doctor       doctor       `cmd:"" help:"Look at everything that serve would use, with the settings of serve, and say what is wrong and what to do. Nothing is changed."`
+	Migrate      migrate      `cmd:"" help:"Bring the database to this program's shape (serve does so too)."`
+	Workspace    workspace    `cmd:"" help:"List the workspaces, and look at one."`
+	Member       member       `cmd:"" help:"Help a workspace whose only admin is locked out, has lost the device, or is gone."`
+	Replay       replay       `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
+	Verify       verify       `cmd:"" help:"Check a log: that nothing is changed, missing, put in or moved, and that the read models are what it makes."`
+	Analyst      analyst      `cmd:"" help:"Give and take database logins with which analysts query one workspace in SQL."`
+	Rebuild      rebuild      `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
+	Backup       backup       `cmd:"" help:"Write a backup of everything but the keys into a folder, while Kluis serves."`
+	Restore      restore      `cmd:"" help:"Put a backup back into an empty database, and do what restored does."`
+	Subprocessor subprocessor `cmd:"" help:"The companies that process data for whoever runs Kluis: put in, taken out, listed. Admins of workspaces are told thirty days before."`
+	SecurityPack securityPack `cmd:"" name:"security-pack" help:"List who asked for documents about how personal data are protected."`
+	Restored     restored     `cmd:"" help:"Run once after a backup was put back, before serve: a new epoch of every log begins, and sessions, API tokens, codes and mails of the backup end."`
+	Keys         keys         `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`
+	Import       importFile   `cmd:"" help:"Import what another tracker exported, through a running server. It can be run again: nothing is imported twice."`
+	Demo         demo         `cmd:"" help:"Import a file of actions into a running server, as the workspaces and people in it, and count what is there."`
+	Version      printer      `cmd:"" help:"Print the version."`
 }
 
 // outputs is where commands write.

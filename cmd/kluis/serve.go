@@ -32,7 +32,8 @@ type serve struct {
 	MailFrom         string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
 	TrustedProxies   networks      `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
 	ReceiverNetworks networks      `name:"receiver-networks" env:"KLUIS_RECEIVER_NETWORKS" placeholder:"CIDR,..." help:"Networks that receivers may be in besides the public internet: loopback and private addresses are refused without. To these, and to no other, also goes what is not encrypted."`
-	Limits           []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, login_day=20/24h, login_run=100/720h, factor_day=20/24h, factor_run=100/720h, code_run=100/720h, forgot_ip=60/1h, reset_account=5/1h, reset_account_day=10/24h, invite_email=5/24h, invite_member=200/1h, invite_workspace=500/24h, language=10/1h, api_member=600/1m."`
+	Limits           []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, login_day=20/24h, login_run=100/720h, factor_day=20/24h, factor_run=100/720h, code_run=100/720h, forgot_ip=60/1h, reset_account=5/1h, reset_account_day=10/24h, invite_email=5/24h, invite_member=200/1h, invite_workspace=500/24h, language=10/1h, security_pack=6/1h, api_member=600/1m."`
+	Operator         string        `env:"KLUIS_OPERATOR" placeholder:"TEXT" help:"Who runs Kluis, for the records that the law asks for: name, address, whom to ask about personal data."`
 	ResetCodeLife    time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is good: 1m to 15m; strict is 10m."`
 	Argon2           string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"The cost of a password hash (Argon2id), memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. As many run at once as there are cores. Who logs in gets a new hash when it changes."`
 	Background       bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`
@@ -71,6 +72,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 		cells[i] = app.Cell{Region: c.name, Open: func(ctx context.Context, all *app.Cells) (*app.Program, error) {
 			return opened.program(ctx, c, app.Given{
 				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
+					Operator: s.Operator, Regions: set.regions(),
 					SecurityWindow: commands.SecurityWindow,
 					Outside:        delivery.NewOutside(set.receivers...)},
 				Rules: set.rules, Sender: sender, Cells: all,

@@ -27,6 +27,7 @@ const (
 	InviteMember = "invite_member"     // invitations by one member
 	InviteDay    = "invite_workspace"  // invitations by one workspace
 	Language     = "language"          // changes of one member's language: each makes commands under way decide again
+	SecurityPack = "security_pack"     // documents about how Kluis is run: asked for from one network, and sent to one address
 	APIMember    = "api_member"        // requests of one member, in one process
 )
 
@@ -62,6 +63,7 @@ func Defaults() Rules {
 		InviteMember: {200, time.Hour},
 		InviteDay:    {500, day},
 		Language:     {10, time.Hour},
+		SecurityPack: {6, time.Hour},
 		APIMember:    {600, time.Minute},
 	}
 }

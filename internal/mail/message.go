@@ -30,7 +30,7 @@ type Message struct {
 	// erased meanwhile is not sent.
 	Of Recipient `json:"-"`
 	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed", "receiver_stopped",
-	// "locked" or "retention_shortened".
+	// "locked", "retention_shortened", "subprocessor_notice" or "security_pack".
 	Template string `json:"template"`
 	// To is one address, without a display name: "ada@example.org". Its domain may be international.
 	To string `json:"to"`
@@ -38,7 +38,7 @@ type Message struct {
 	Language string `json:"language"`
 	// Values fill the gaps of the text:
 	//
-	//	Workspace  its name; needed by all
+	//	Workspace  its name; needed by all but the security pack
 	//	Code       needed by the codes
 	//	Known      of a lock: not empty when whoever failed knows the password; optional
 	//	Change     of two factors: "on", "off" or "reset"; needed there
@@ -49,10 +49,13 @@ type Message struct {
 	//	Plan, Until   the plan of a workspace whose log is to be kept for less long, and the day from which on; needed there
 	//	URL        where to go with it; optional
 	//	Inviter, Slug   of an invitation: who sent it, and the workspace's slug; optional
+	//	Company, Purpose, Data, Country, Effective   of a new subprocessor: needed there
 	//
 	// Values are one line of at most 200 characters: line breaks and other control characters become a space, what turns the
 	// direction of the text is dropped, and the rest is cut off.
 	Values map[string]string `json:"values"`
+	// Files go with it. Their names are for people, and of letters, digits, dots and hyphens.
+	Files []File `json:"files,omitempty"`
 }
 
 // Recipient is a member to whom a mail goes.
@@ -60,6 +63,15 @@ type Recipient struct {
 	Workspace uuid.UUID `json:"workspace,omitzero"`
 	Member    uuid.UUID `json:"member,omitzero"`
 }
+
+// File is an attachment of a mail.
+type File struct {
+	Name    string `json:"name"`
+	Media   string `json:"media"`
+	Content []byte `json:"content"`
+}
+
+var validFile = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]{0,99}$`)
 
 // A kind is what the program knows of a template. The words are in texts/.
 type kind struct {
@@ -107,6 +119,15 @@ var kinds = map[string]kind{
 		takes:  []string{"Name", "URL"},
 		useful: 24 * time.Hour,
 	},
+	"subprocessor_notice": {
+		needs:  []string{"Workspace", "Company", "Purpose", "Data", "Country", "Effective"},
+		takes:  []string{"URL"},
+		useful: 7 * 24 * time.Hour, // of the thirty days
+	},
+	"security_pack": {
+		takes:  []string{"URL"},
+		useful: 24 * time.Hour,
+	},
 	"locked": {
 		needs:  []string{"Workspace"},
 		takes:  []string{"Name", "Minutes", "Known", "URL"},
@@ -124,6 +145,11 @@ func (m Message) check() error {
 	}
 	if _, err := address(m.To); err != nil {
 		return err
+	}
+	for _, f := range m.Files {
+		if !validFile.MatchString(f.Name) {
+			return fmt.Errorf("%w: the name of a file is at most 100 letters, digits, dots and hyphens", ErrRefused)
+		}
 	}
 	_, err := m.values()
 	return err

@@ -44,7 +44,7 @@ type Census struct {
 }
 
 // Places are the names of what is sealed directly under the keyring.
-var Places = []string{"data keys", "sign-ups", "mails", "limit keys"}
+var Places = []string{"data keys", "sign-ups", "mails", "limit keys", "inquiries"}
 
 // Older is how many values are under other keys than the first.
 func (c Census) Older() (n int) {
@@ -156,6 +156,11 @@ var (
 		page: `select '1' as id, wrapped as sealed from kluis.limit_key where $1::text < '1' limit $2`,
 		rewrap: `update kluis.limit_key set wrapped = new.sealed from unnest($1::text[], $2::text[], $3::text[]) as new (id, was, sealed)
 			where wrapped = new.was`,
+	}, {
+		name: Places[4], first: uuid.Nil.String(),
+		page: `select id::text, sealed from kluis.security_pack where id > $1::text::uuid order by id limit $2`,
+		rewrap: `update kluis.security_pack set sealed = new.sealed from unnest($1::text[], $2::text[], $3::text[]) as new (id, was, sealed)
+			where security_pack.id = new.id::uuid and security_pack.sealed = new.was`,
 	}}
 )
 

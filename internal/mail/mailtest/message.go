@@ -2,6 +2,7 @@ package mailtest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,8 @@ type Message struct {
 	Subject string // decoded
 	Text    string // the text/plain part, decoded, lines end in \n
 	HTML    string // the text/html part, decoded, lines end in \n
+
+	Files map[string][]byte // what is attached, by name
 }
 
 var code = regexp.MustCompile(`(?m)^ +([0-9]{6})$`)
@@ -46,7 +49,8 @@ func ReadFile(path string) (Message, error) {
 	return Parse(raw)
 }
 
-// Parse reads a mail (RFC 5322) of the one shape that we send: multipart/alternative of text/plain and text/html.
+// Parse reads a mail (RFC 5322) of the shapes that we send: multipart/alternative of text/plain and text/html, and multipart/mixed of that
+// and files.
 func Parse(raw []byte) (Message, error) {
 	parsed, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
@@ -57,7 +61,7 @@ func Parse(raw []byte) (Message, error) {
 		return Message{}, fmt.Errorf("read mail: subject: %w", err)
 	}
 	kind, params, err := mime.ParseMediaType(parsed.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/alternative" {
+	if err != nil || kind != "multipart/alternative" && kind != "multipart/mixed" {
 		return Message{}, fmt.Errorf("read mail: content type %q: %w", kind, err)
 	}
 	return m, m.readParts(multipart.NewReader(parsed.Body, params["boundary"]))
@@ -73,15 +77,30 @@ func (m *Message) readParts(parts *multipart.Reader) error {
 			return fmt.Errorf("read mail: %w", err)
 		}
 		var body io.Reader = part
-		if part.Header.Get("Content-Transfer-Encoding") == "quoted-printable" {
+		switch part.Header.Get("Content-Transfer-Encoding") {
+		case "quoted-printable":
 			body = quotedprintable.NewReader(part)
+		case "base64":
+			body = base64.NewDecoder(base64.StdEncoding, part)
 		}
 		content, err := io.ReadAll(body)
 		if err != nil {
 			return fmt.Errorf("read mail: %w", err)
 		}
 		words := strings.ReplaceAll(string(content), "\r\n", "\n")
-		switch kind, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")); kind {
+		kind, params, _ := mime.ParseMediaType(part.Header.Get("Content-Type"))
+		if name := part.FileName(); name != "" {
+			if m.Files == nil {
+				m.Files = map[string][]byte{}
+			}
+			m.Files[name] = content
+			continue
+		}
+		switch kind {
+		case "multipart/alternative":
+			if err := m.readParts(multipart.NewReader(bytes.NewReader(content), params["boundary"])); err != nil {
+				return err
+			}
 		case "text/plain":
 			m.Text = words
 		case "text/html":

@@ -1,0 +1,156 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/place"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// ChangeSubprocessors adds a version to the list of subprocessors, for whoever runs Kluis, and notes which workspaces' admins are to be told:
+// all of them, unless nothing is put in or it was agreed otherwise. An empty Effective is as early as may be. It gives the change as it was
+// stored, and how many workspaces are told. Of two at once one is refused.
+func ChangeSubprocessors(ctx context.Context, db *pg.DB, c domain.SubprocessorChange) (_ domain.SubprocessorChange, told int64, err error) {
+	if !c.Removed {
+		if c.Country, err = checkCountry(c.Subprocessor); err != nil {
+			return c, 0, err
+		}
+	}
+	err = db.Control(ctx, func(tx pgx.Tx) error {
+		before, err := projections.SubprocessorChanges(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var served bool
+		if err := tx.QueryRow(ctx, `select exists (select from kluis.workspace where status <> 'erased'), now()`).Scan(&served, &c.At); err != nil {
+			return fmt.Errorf("look for workspaces: %w", err)
+		}
+		today := domain.Day(c.At)
+		quiet := c.Removed || c.Agreed || !served
+		switch {
+		case c.Effective == "" && quiet:
+			c.Effective = today
+		case c.Effective == "":
+			c.Effective = today.Plus(domain.SubprocessorNotice)
+		}
+		if err := c.Check(before, today, served); err != nil {
+			return err
+		}
+		c.Version = len(before) + 1
+		_, err = tx.Exec(ctx, `insert into kluis.subprocessor (version, name, purpose, country, data, safeguard, removed, agreed, effective)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::date)`, c.Version, c.Name, c.Purpose, c.Country, c.Data, c.Safeguard, c.Removed, c.Agreed, string(c.Effective))
+		if err != nil || quiet {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `insert into kluis.subprocessor_notice (version, workspace_id)
+			select $1, id from kluis.workspace where status <> 'erased'`, c.Version)
+		told = tag.RowsAffected()
+		return err
+	})
+	if pg.Is(err, pg.UniqueViolation) {
+		err = domain.Refuse(domain.Conflict, "subprocessor_contended", "somebody else changed the list at this moment: look at it, and try again")
+	}
+	return c, told, err
+}
+
+// checkCountry wants to know what protects data that leave the European Economic Area.
+func checkCountry(s domain.Subprocessor) (country string, err error) {
+	country, err = place.Country(s.Country)
+	if errors.As(err, new(*place.OutsideError)) {
+		if s.Safeguard == "" {
+			return "", domain.InvalidField("/safeguard", "must say what protects the data: %s", err)
+		}
+		return strings.ToUpper(s.Country), nil
+	}
+	if err != nil {
+		return "", domain.InvalidField("/country", "%s", err)
+	}
+	return country, nil
+}
+
+// TellSubprocessors mails the admins of every workspace that waits for it. What fails for one workspace keeps no other from its mails, and
+// is tried again at the next call: those errors come back, joined.
+func (c *Commands) TellSubprocessors(ctx context.Context) error {
+	type notice struct {
+		Version     int
+		WorkspaceID uuid.UUID
+	}
+	var notices []notice
+	var changes []domain.SubprocessorChange
+	err := c.DB.Control(ctx, func(tx pgx.Tx) (err error) {
+		rows, err := tx.Query(ctx, `select n.version, n.workspace_id from kluis.subprocessor_notice n join kluis.workspace w on w.id = n.workspace_id
+			where w.status = 'active' order by n.version, n.workspace_id limit 1000`)
+		if err != nil {
+			return err
+		}
+		if notices, err = pgx.CollectRows(rows, pgx.RowToStructByName[notice]); err != nil || len(notices) == 0 {
+			return err
+		}
+		changes, err = projections.SubprocessorChanges(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look for notices of subprocessors: %w", err)
+	}
+	var failed []error
+	for _, n := range notices {
+		if err := c.tellSubprocessor(ctx, pg.Workspace{ID: n.WorkspaceID}, changes[n.Version-1]); err != nil {
+			failed = append(failed, fmt.Errorf("tell the admins of workspace %s of version %d: %w", n.WorkspaceID, n.Version, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// tellSubprocessor mails the admins of one workspace once: the notice goes in the transaction that takes the mails in.
+func (c *Commands) tellSubprocessor(ctx context.Context, w pg.Workspace, change domain.SubprocessorChange) error {
+	admins, err := c.Projections.Admins(ctx, w)
+	if err != nil {
+		return err
+	}
+	ws, _, err := c.Projections.GetWorkspace(ctx, w)
+	if err != nil {
+		return err
+	}
+	var mails []mail.Message
+	for _, admin := range admins {
+		key, err := c.Vault.Key(ctx, w, admin.ID)
+		if errors.Is(err, vault.ErrErased) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		address, err := key.Open(emailField, string(admin.Email))
+		if err != nil {
+			return fmt.Errorf("open the address of member %s: %w", admin.ID, err)
+		}
+		mails = append(mails, mail.Message{Of: mail.Recipient{Workspace: w.ID, Member: admin.ID}, Template: "subprocessor_notice", To: address, Language: admin.Language, Values: map[string]string{
+			"Workspace": ws.Name, "Company": change.Name, "Purpose": change.Purpose, "Data": change.Data, "Country": change.Country,
+			"Effective": string(change.Effective), "URL": c.PublicURL}})
+	}
+	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `delete from kluis.subprocessor_notice where version = $1 and workspace_id = $2`, change.Version, w.ID)
+		if err != nil || tag.RowsAffected() == 0 { // another process told them
+			return err
+		}
+		for _, m := range mails {
+			if err := c.Outbox.Enqueue(ctx, tx, m); err != nil && !errors.Is(err, mail.ErrRefused) {
+				return err
+			}
+		}
+		return nil
+	})
+}
