@@ -120,26 +120,17 @@ func (c *Commands) tellSubprocessor(ctx context.Context, w pg.Workspace, change 
 	if err != nil {
 		return err
 	}
-	ws, _, err := c.Projections.GetWorkspace(ctx, w)
-	if err != nil {
-		return err
-	}
 	var mails []mail.Message
 	for _, admin := range admins {
-		key, err := c.Vault.Key(ctx, w, admin.ID)
+		message, err := c.mailTo(ctx, w, admin, "subprocessor_notice", map[string]string{"Company": change.Name, "Purpose": change.Purpose,
+			"Data": change.Data, "Country": change.Country, "Effective": string(change.Effective)})
 		if errors.Is(err, vault.ErrErased) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		address, err := key.Open(emailField, string(admin.Email))
-		if err != nil {
-			return fmt.Errorf("open the address of member %s: %w", admin.ID, err)
-		}
-		mails = append(mails, mail.Message{Of: mail.Recipient{Workspace: w.ID, Member: admin.ID}, Template: "subprocessor_notice", To: address, Language: admin.Language, Values: map[string]string{
-			"Workspace": ws.Name, "Company": change.Name, "Purpose": change.Purpose, "Data": change.Data, "Country": change.Country,
-			"Effective": string(change.Effective), "URL": c.PublicURL}})
+		mails = append(mails, message)
 	}
 	return c.DB.Control(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `delete from kluis.subprocessor_notice where version = $1 and workspace_id = $2`, change.Version, w.ID)
@@ -147,7 +138,7 @@ func (c *Commands) tellSubprocessor(ctx context.Context, w pg.Workspace, change 
 			return err
 		}
 		for _, m := range mails {
-			if err := c.Outbox.Enqueue(ctx, tx, m); err != nil && !errors.Is(err, mail.ErrRefused) {
+			if err := c.enqueue(ctx, tx, m); err != nil {
 				return err
 			}
 		}

@@ -154,7 +154,7 @@ var dataOfPeople = []Category{
 			mailed("receiver_stopped", "To Name Workspace Receiver Reason URL"),
 			mailed("locked", "To Name Workspace Minutes Known URL"),
 			mailed("retention_shortened", "To Name Workspace Plan Until Days URL"),
-			mailed("subprocessor_notice", "To Workspace Company Purpose Data Country Effective URL"),
+			mailed("subprocessor_notice", "To Name Workspace Company Purpose Data Country Effective URL"),
 			mailed("security_pack", "To URL"),
 			files("mails of an installation without a mail server (KLUIS_DATA/mail)"),
 		},

@@ -121,7 +121,7 @@ var kinds = map[string]kind{
 	},
 	"subprocessor_notice": {
 		needs:  []string{"Workspace", "Company", "Purpose", "Data", "Country", "Effective"},
-		takes:  []string{"URL"},
+		takes:  []string{"Name", "URL"},
 		useful: 7 * 24 * time.Hour, // of the thirty days
 	},
 	"security_pack": {

@@ -14,6 +14,7 @@ func whole(template string) Message {
 		"Workspace": "Bakkerij Ømer & Zonen", "Code": "048213", "Name": "Zoë", "Minutes": "10", "Days": "3",
 		"Inviter": "Jan Peeters", "Slug": "omer", "URL": "https://kluis.example.eu",
 		"Change": "on", "Receiver": "019c0a3e-5b1c-7c11-9f0e-2a54c3c1d9a0", "Reason": "gone", "Plan": "free", "Until": "2026-12-27",
+		"Company": "Rack NV", "Purpose": "servers", "Data": "all of it", "Country": "BE", "Effective": "2026-12-31",
 	}
 	m := Message{Template: template, To: "zoe@example.org", Values: map[string]string{}}
 	for _, name := range append(slices.Clone(kinds[template].needs), kinds[template].takes...) {

@@ -41,6 +41,28 @@ func sendTo(t *testing.T, smtpURL string, change func(*server), m Message) error
 	return s.Send(t.Context(), m)
 }
 
+// Files go with a mail as they are; a name that is none is refused.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	srv := mailtest.New(t)
+	m := whole("security_pack")
+	content := bytes.Repeat([]byte("%PDF-\x00\xff\r\n.\r\n"), 5000)
+	m.Files = []File{{Name: "dpa.pdf", Media: "application/pdf", Content: content}, {Name: "b.pdf", Media: "application/pdf", Content: []byte("b")}}
+	if err := newTestSender(t, srv.URL()).Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := srv.WaitFor(t, "zoe@example.org")
+	if len(got.Files) != 2 || !bytes.Equal(got.Files["dpa.pdf"], content) || string(got.Files["b.pdf"]) != "b" || got.Text == "" || got.HTML == "" {
+		t.Errorf("%d files, %d bytes: %s", len(got.Files), len(got.Files["dpa.pdf"]), got.Text)
+	}
+	for _, name := range []string{"", "a\r\nb.pdf", "../x", "a b", `a"b.pdf`} {
+		m.Files[0].Name = name
+		if err := newTestSender(t, srv.URL()).Send(t.Context(), m); !errors.Is(err, ErrRefused) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 func TestSend(t *testing.T) {
 	srv := mailtest.New(t)
 	m := whole("signup_code")
