@@ -309,7 +309,7 @@ func TestActors(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.settle()
-	records, _, err := h.Projections.ListRecords(t.Context(), ada.actor(t), projections.Filter{Stream: domain.AccountStream(ada.id)}, 10)
+	records, _, _, err := h.Projections.ListRecords(t.Context(), ada.actor(t), projections.Filter{Stream: domain.AccountStream(ada.id)}, 10)
 	if err != nil || len(records) != 2 {
 		t.Fatalf("%d, %v", len(records), err)
 	}

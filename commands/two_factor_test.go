@@ -344,7 +344,7 @@ func TestResetTwoFactor(t *testing.T) {
 	if n := slices.Index(types, "member.two_factor_reset"); n < 0 {
 		t.Errorf("%v", types)
 	}
-	records, _, err := h.Projections.ListRecords(t.Context(), ada.actor(t), projections.Filter{Types: []string{"member.two_factor_reset"}}, 10)
+	records, _, _, err := h.Projections.ListRecords(t.Context(), ada.actor(t), projections.Filter{Types: []string{"member.two_factor_reset"}}, 10)
 	if err != nil || len(records) == 0 || records[0].Actor == nil || *records[0].Actor != ada.id {
 		t.Errorf("%v, %v", records, err)
 	}
@@ -375,7 +375,7 @@ func TestResetTwoFactorAgain(t *testing.T) {
 		}
 	}
 	h.settle()
-	records, _, err := h.Projections.ListRecords(t.Context(), ada.actor(t), projections.Filter{Stream: domain.RosterStream}, 2)
+	records, _, _, err := h.Projections.ListRecords(t.Context(), ada.actor(t), projections.Filter{Stream: domain.RosterStream}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,9 @@ import (
 // SetGrace shortens the time that handlers get after the end.
 func (s *Signals) SetGrace(d time.Duration) { s.grace = d }
 
+// Query is the text of Newest, and its arguments.
+func (f Filter) Query(limit int) (sql string, args []any) { return f.plan(limit, newest) }
+
 // SetBeat sets how often a process shows a sign of life while a handler is at work, and after how long without one the
 // lock is lost.
 func (s *Signals) SetBeat(beat, idle time.Duration) { s.beat, s.idle = beat, idle }

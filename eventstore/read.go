@@ -92,59 +92,6 @@ func BaselinesAt(into *[]Baseline, model string, position int64, after uuid.UUID
 	return pg.Rows(into, selectBaselines+`$2 and id > $3`+lastBaseline+` limit $4`, model, position, after, limit)
 }
 
-// Filter chooses records; zero values choose all. From and To are instants, both inclusive.
-type Filter struct {
-	Actor    *uuid.UUID
-	Types    []string // any of them
-	Stream   string
-	About    *About
-	From, To *time.Time
-	Text     string // is somewhere in the data, whatever the case of its letters
-	Before   int64  // only positions below; 0 = from the newest
-	After    int64  // only positions above
-	UpTo     int64  // and none above this one; 0 = to the head
-}
-
-// About chooses the records of one thing.
-type About struct {
-	ID      uuid.UUID
-	Fields  []string // of the data, one of which holds the id in streams that several things share
-	Own     []string // streams of the thing alone
-	Streams []string // all in which there may be some
-}
-
-func (f Filter) args() []any {
-	about := About{}
-	if f.About != nil {
-		about = *f.About
-	}
-	return []any{f.Actor, f.Types, f.Stream, f.From, f.To, f.Before, f.Text, f.About != nil, about.Streams, about.Own, about.Fields, about.ID.String(), f.After, f.UpTo}
-}
-
-const chosen = ` from event
-		where ($1::uuid is null or actor = $1)
-		  and ($2::text[] is null or type = any($2))
-		  and ($3 = '' or stream = $3)
-		  and ($4::timestamptz is null or at >= $4)
-		  and ($5::timestamptz is null or at <= $5)
-		  and ($6::bigint = 0 or position < $6)
-		  and ($7 = '' or strpos(lower(data::text), lower($7)) > 0)
-		  and (not $8 or stream = any($9) and (stream = any($10) or exists (select from unnest($11::text[]) f where data ->> f = $12)))
-		  and position > greatest($13, ` + horizon + `)
-		  and ($14::bigint = 0 or position <= $14)`
-
-// Newest is the records that a filter chooses, the newest first.
-func Newest(into *[]Record, f Filter, limit int) pg.Statement {
-	return pg.Rows(into, `select `+recordColumns+chosen+` order by position desc limit $15`, append(f.args(), limit)...)
-}
-
-// Oldest is the records that a filter chooses, the oldest first, as many as weigh no more than a page.
-func Oldest(into *[]Record, f Filter) pg.Statement {
-	return pg.Rows(into, `select `+recordColumns+` from event where position = any(array(select position from (
-			select position, sum(size + 300) over (order by position) - size as before from (select position, size`+chosen+` order by position limit $15) as found) as weighed
-		where before < $16)) order by position`, append(f.args(), PageEvents, PageBytes)...)
-}
-
 // Head is where a log begins and ends.
 type Head struct {
 	Position int64      // the last

@@ -390,16 +390,6 @@ func TestReading(t *testing.T) {
 		"stream as of": {func(r *[]eventstore.Record) pg.Statement {
 			return eventstore.Streams(r, []string{"thing-1"}, nil, 10, &middle)
 		}, []int64{2, 4, 6}},
-		"newest": {func(r *[]eventstore.Record) pg.Statement { return eventstore.Newest(r, eventstore.Filter{}, 3) }, []int64{10, 9, 8}},
-		"newest before": {func(r *[]eventstore.Record) pg.Statement {
-			return eventstore.Newest(r, eventstore.Filter{Before: 3}, 3)
-		}, []int64{2, 1}},
-		"newest of": {func(r *[]eventstore.Record) pg.Statement {
-			return eventstore.Newest(r, eventstore.Filter{Stream: "thing-0", To: &middle}, 9)
-		}, []int64{5, 3, 1}},
-		"newest since": {func(r *[]eventstore.Record) pg.Statement {
-			return eventstore.Newest(r, eventstore.Filter{From: &middle}, 9)
-		}, []int64{10, 9, 8, 7, 6}},
 	} {
 		if got := positions(c.query); fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)

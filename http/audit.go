@@ -96,7 +96,9 @@ type (
 
 func audit(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/audit/events", ID: "list-audit-events", Tag: "audit", Status: http.StatusOK,
-		Summary: "List the records of the log with who did it, what it is about, and in words, the newest first", Access: needs(domain.ReadAudit)}, a.listEntries)
+		Summary: "List the records of the log with who did it, what it is about, and in words, the newest first", Access: needs(domain.ReadAudit),
+		Description: "An answer looks at some thousand records at most, however long the log is: with a `text`, or several filters at once, it may have fewer entries than `limit`, or none, " +
+			"and a `next_cursor` that goes on. The list is at its end when there is no cursor."}, a.listEntries)
 	register(a, operation{Method: "GET", Path: "/api/audit/replay", ID: "replay-audit-log", Tag: "audit", Status: http.StatusOK,
 		Summary: "Replay the log, one record a line, the oldest first", Access: needs(domain.ReadAudit),
 		Description: "With `follow=true` the headers come at once, with `X-Accel-Buffering: no`, and a blank line after 15 s without a record: " +
@@ -110,14 +112,14 @@ func (a *api) listEntries(ctx context.Context, by projections.Actor, in *auditLi
 		return nil, err
 	}
 	f.Before = in.Cursor.After
-	records, mark, err := a.Projections.ListRecords(ctx, by, f, in.Limit)
+	records, before, mark, err := a.Projections.ListRecords(ctx, by, f, in.Limit)
 	if err != nil {
 		return nil, err
 	}
 	a.Commands.NoteLogRead(by, originOf(ctx), "list-audit-events")
 	name, told := wordsFor(in.AcceptLanguage)
 	bodies, err := a.tell(ctx, by, told, records)
-	return &entriesShown{seen(mark, 0), name, "Accept-Language", paged(bodies, in.Listing, func(e entryBody) int64 { return e.Position })}, err
+	return &entriesShown{seen(mark, 0), name, "Accept-Language", goingOn(bodies, in.Listing, before)}, err
 }
 
 // filter checks what is asked for.

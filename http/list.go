@@ -56,6 +56,17 @@ func paged[T, K any](rows []T, in Listing[K], key func(T) K) page[T] {
 	return p
 }
 
+// goingOn is a page after which the list goes on behind a key; the zero one for the end.
+func goingOn[T any, K comparable](rows []T, in Listing[K], after K) page[T] {
+	p := paged(rows, in, func(T) (none K) { return none })
+	var end K
+	if after != end {
+		next := Cursor[K]{After: after, list: in.Cursor.list}.String()
+		p.NextCursor = &next
+	}
+	return p
+}
+
 // lists declares the list of a noun. read answers with rows of a page, and one more when there is more; state gives the state in a row.
 func lists[I, R, T any](a *api, op operation, noun *projections.Noun[T], state func(R) T,
 	read func(ctx context.Context, by projections.Actor, in *I, page projections.Page) ([]R, projections.Mark, error)) {

@@ -18,21 +18,36 @@ type (
 	Filter = eventstore.Filter
 )
 
-// ListRecords answers with the records that a filter chooses, the newest first, and one more than limit
-// when there are more.
-func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, mark Mark, err error) {
-	mark, err = p.Look(ctx, by.Workspace, pg.PlanEach(), eventstore.Newest(&records, f, limit+1))
+// ListRecords answers with at most limit records that a filter chooses, the newest first, and the position before which to go on; 0 when
+// that is all. There may be fewer records, or none, though there is more: see eventstore.Filter.
+func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, before int64, mark Mark, err error) {
+	var chosen eventstore.Chosen
+	mark, err = p.Look(ctx, by.Workspace, pg.PlanEach(), eventstore.Newest(&chosen, f, limit+1))
 	mark.Position = mark.Head // the log itself is never behind
-	return records, mark, err
+	before = chosen.LookedTo
+	if len(chosen.Positions) > limit {
+		chosen.Positions = chosen.Positions[:limit]
+		before = chosen.Positions[limit-1]
+	}
+	if err == nil && len(chosen.Positions) > 0 {
+		err = p.db.Read(ctx, by.Workspace, eventstore.At(&records, chosen.Positions))
+	}
+	return records, before, mark, err
 }
 
 // Chosen gives the records that a filter chooses to fn, a page at a time, the oldest first, in constant memory. It ends with an error
 // when the actor may read the log no more.
 func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]Record) error) error {
 	for {
+		var chosen eventstore.Chosen
 		var records []Record
-		if err := p.db.Read(ctx, by.Workspace, pg.PlanEach(), eventstore.Oldest(&records, f)); err != nil || len(records) == 0 {
+		if err := p.db.Read(ctx, by.Workspace, pg.PlanEach(), eventstore.Oldest(&chosen, f, eventstore.PageEvents)); err != nil {
 			return err
+		}
+		if len(chosen.Positions) > 0 {
+			if err := p.db.Read(ctx, by.Workspace, eventstore.LightestAt(&records, chosen.Positions)); err != nil {
+				return err
+			}
 		}
 		again, err := p.Again(ctx, by)
 		if err == nil && (again == nil || !again.Role.Grants.Allow(domain.ReadAudit)) {
@@ -41,10 +56,20 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 		if err != nil {
 			return err
 		}
-		if err := fn(records); err != nil {
-			return err
+		if len(records) > 0 {
+			if err := fn(records); err != nil {
+				return err
+			}
 		}
-		f.After = records[len(records)-1].Position
+		n := len(records)
+		switch {
+		case n > 0 && (n < len(chosen.Positions) || n == eventstore.PageEvents):
+			f.After = records[n-1].Position
+		case chosen.LookedTo > 0:
+			f.After = chosen.LookedTo
+		default:
+			return nil
+		}
 	}
 }
 
@@ -54,7 +79,7 @@ func AboutThing(id uuid.UUID) *eventstore.About {
 	for _, noun := range domain.Nouns() {
 		about.Own = append(about.Own, noun+"-"+id.String())
 	}
-	about.Streams = append([]string{domain.RosterStream, domain.TagsStream, domain.ExportsStream}, about.Own...)
+	about.Streams = append([]string{domain.RosterStream, domain.TagsStream, domain.ExportsStream, domain.SecurityStream}, about.Own...)
 	return about
 }
 

@@ -144,8 +144,13 @@ func (c *client) invitationCode(t tester, m *client) string {
 
 func (c *client) react(t tester, invited uuid.UUID) {
 	t.Helper()
+	var chosen eventstore.Chosen
 	var records []eventstore.Record
-	if err := c.db.Read(context.Background(), c.workspace, eventstore.Newest(&records, eventstore.Filter{Types: []string{"member.invited"}}, 1000)); err != nil {
+	err := c.db.Read(context.Background(), c.workspace, eventstore.Newest(&chosen, eventstore.Filter{Types: []string{"member.invited"}}, 1000))
+	if err == nil {
+		err = c.db.Read(context.Background(), c.workspace, eventstore.At(&records, chosen.Positions))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range records {

@@ -267,7 +267,7 @@ func TestMovedValuesAreNotShown(t *testing.T) {
 	ada.call(t, "POST", "/api/tasks", object{"title": "x"}, "User-Agent: agent-of-ada").want(t, 201)
 	moved := bob.call(t, "POST", "/api/tasks", object{"title": "x"}, "User-Agent: agent-of-bob").want(t, 201).position(t)
 	alter("update "+own+".event set meta = (select meta from "+own+".event where position = $1) where position = $2", moved-1, moved)
-	records, _, err := quiet.projections.ListRecords(t.Context(), must(quiet.commands.Authenticate(t.Context(), ada.token)), projections.Filter{Before: moved + 1}, 1)
+	records, _, _, err := quiet.projections.ListRecords(t.Context(), must(quiet.commands.Authenticate(t.Context(), ada.token)), projections.Filter{Before: moved + 1}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,12 @@ create table event (
     meta     json,                 -- where the actor asked from: see Record
     data     json not null,        -- json, not jsonb: the exact bytes that were written
     size     integer not null default 0, -- bytes of data, from the append: pages are weighed without reading it
-    unique (stream, version)
+    unique (stream, version) include (position)
 );
-create index on event (at);
+-- What auditors ask for, in the order of the log: see eventstore/filter.go.
+create index on event (at, position);
+create index on event (actor, position);
+create index on event (type, position);
 grant select, insert on event to :role;
 
 -- Where the log ends. An append locks this row and compares it with what its writer remembers, so that positions are
