@@ -5,6 +5,8 @@
 //	checkpoint.go Merkle trees that follow their logs, and checkpoints of them outside the database
 //	rebuild.go    read models of an older version are derived anew
 //	reaction.go   reactions happen once for each event, in the order of the log
+//	receiver.go   which receivers are due, and how many at once
+//	delivery.go   events that go out to one of them
 //	member.go     ... to the events of members; one file per noun that reacts, and a line in the list of reactions
 //	attachment.go bytes that nothing needs are taken away
 //	queue.go      work that takes long, shared by all processes: import.go, export.go

@@ -120,6 +120,15 @@ func (p *process) code(t tester, template, address string) string {
 
 func (p *process) enqueued(t tester, template, address string) string {
 	t.Helper()
+	if m := p.mail(t, template, address); m != nil {
+		return m.Values["Code"]
+	}
+	return ""
+}
+
+// mail is the newest mail of a template to an address; nil when there is none.
+func (p *process) mail(t tester, template, address string) *mail.Message {
+	t.Helper()
 	rows, _ := p.db.Pool().Query(context.Background(), `select args ->> 'sealed' from kluis_jobs.river_job where kind = 'mail' order by id desc`)
 	for _, sealed := range must(pgx.CollectRows(rows, pgx.RowTo[string])) {
 		var m mail.Message
@@ -127,10 +136,10 @@ func (p *process) enqueued(t tester, template, address string) string {
 			t.Fatal(err)
 		}
 		if m.Template == template && m.To == address {
-			return m.Values["Code"]
+			return &m
 		}
 	}
-	return ""
+	return nil
 }
 
 // invitationCode is the code that the background mails, or would mail: without one its reaction is run here.

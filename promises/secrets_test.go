@@ -105,23 +105,30 @@ func TestMarkersAreNowhereInClear(t *testing.T) {
 // dumpRows is every row of every table that is not Postgres' own, as text.
 func dumpRows(t *testing.T, url string) string {
 	t.Helper()
+	tables, dump := rowsOf(t, url)
+	if tables < 20 || !strings.Contains(dump, "kluis_jobs.river_job") || !strings.Contains(dump, "kluis.signal") {
+		t.Fatalf("only %d tables, or no jobs and signals", tables)
+	}
+	return dump
+}
+
+// rowsOf is every row, and of how many tables.
+func rowsOf(t *testing.T, url string) (tables int, rows string) {
+	t.Helper()
 	ctx := t.Context()
 	conn := must(pgx.Connect(ctx, pgtest.Superuser(t, url)))
 	defer conn.Close(ctx)
-	rows, _ := conn.Query(ctx, `select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables
+	found, _ := conn.Query(ctx, `select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables
 		where schemaname not in ('pg_catalog', 'information_schema')`)
-	tables := must(pgx.CollectRows(rows, pgx.RowTo[string]))
+	names := must(pgx.CollectRows(found, pgx.RowTo[string]))
 	var dump strings.Builder
-	for _, table := range tables {
-		rows, _ := conn.Query(ctx, "select t::text from "+table+" t")
-		for _, row := range must(pgx.CollectRows(rows, pgx.RowTo[string])) {
+	for _, table := range names {
+		found, _ := conn.Query(ctx, "select t::text from "+table+" t")
+		for _, row := range must(pgx.CollectRows(found, pgx.RowTo[string])) {
 			dump.WriteString(table + " " + row + "\n")
 		}
 	}
-	if len(tables) < 20 || !strings.Contains(dump.String(), "kluis_jobs.river_job") || !strings.Contains(dump.String(), "kluis.signal") {
-		t.Fatalf("only %d tables, or no jobs and signals", len(tables))
-	}
-	return dump.String()
+	return len(names), dump.String()
 }
 
 // pgDump is what pg_dump makes of the database; empty where there is no such program.

@@ -34,7 +34,7 @@ func (n *jetStream) Send(ctx context.Context, events []Event) (taken int, err er
 }
 
 func (n *jetStream) publish(ctx context.Context, events []Event) (taken int, err error) {
-	taken, err = each(ctx, events, func(ctx context.Context, e Event) error {
+	taken, err = each(ctx, n.dialer.patience, events, func(ctx context.Context, e Event) error {
 		stop := context.AfterFunc(ctx, n.Close) // the only way to end a call of the library
 		defer stop()
 		return n.publisher.Publish(n.target.Subject+"."+e.Type, message.NewMessage(e.ID, e.Line))
@@ -48,7 +48,7 @@ func (n *jetStream) publish(ctx context.Context, events []Event) (taken int, err
 
 func (n *jetStream) connect() error {
 	options := []nats.Option{nats.Name("Kluis"), nats.SetCustomDialer(n.dialer), nats.SkipHostLookup(), nats.IgnoreDiscoveredServers(),
-		nats.NoReconnect(), nats.Timeout(Patience), nats.NoCallbacksAfterClientClose()}
+		nats.NoReconnect(), nats.Timeout(n.dialer.patience), nats.NoCallbacksAfterClientClose()}
 	scheme := "nats://"
 	if n.dialer.encrypted {
 		scheme = "tls://"
@@ -63,7 +63,7 @@ func (n *jetStream) connect() error {
 		options = append(options, nats.Token(n.target.Credentials))
 	}
 	publisher, err := wnats.NewPublisher(wnats.PublisherConfig{URL: scheme + n.address, NatsOptions: options,
-		JetStream: wnats.JetStreamConfig{TrackMsgId: true, ConnectOptions: []nats.JSOpt{nats.MaxWait(Patience)}}}, nil)
+		JetStream: wnats.JetStreamConfig{TrackMsgId: true, ConnectOptions: []nats.JSOpt{nats.MaxWait(n.dialer.patience)}}}, nil)
 	if err == nil {
 		n.publisher = publisher
 	}

@@ -4,16 +4,18 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"time"
 )
 
 // ndjson sends many events a request, each a line: all of them are taken, or none.
 type ndjson struct {
-	target Target
-	client *http.Client
+	target   Target
+	patience time.Duration
+	client   *http.Client
 }
 
 func (n *ndjson) Send(ctx context.Context, events []Event) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := context.WithTimeout(ctx, n.patience)
 	defer cancel()
 	var body bytes.Buffer
 	for _, e := range events {

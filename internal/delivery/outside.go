@@ -15,12 +15,13 @@ import (
 // anyway; to those, and to no other, also goes what is not encrypted.
 type Outside struct {
 	networks []netip.Prefix
+	patience time.Duration // for one attempt to send
 	lookUp   func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // NewOutside makes the way out, with the networks that the operator allows besides the public internet.
 func NewOutside(networks ...netip.Prefix) *Outside {
-	return &Outside{networks: networks, lookUp: func(ctx context.Context, host string) ([]netip.Addr, error) {
+	return &Outside{networks: networks, patience: Patience, lookUp: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}}
 }
@@ -28,6 +29,12 @@ func NewOutside(networks ...netip.Prefix) *Outside {
 // LookingUp has names looked up by another function, for tests.
 func (o *Outside) LookingUp(lookUp func(ctx context.Context, host string) ([]netip.Addr, error)) *Outside {
 	o.lookUp = lookUp
+	return o
+}
+
+// Within has attempts end after another time than Patience, for tests.
+func (o *Outside) Within(patience time.Duration) *Outside {
+	o.patience = patience
 	return o
 }
 
@@ -114,7 +121,7 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 
 // Dial is nats.CustomDialer.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), d.patience)
 	defer cancel()
 	return d.DialContext(ctx, network, address)
 }

@@ -31,7 +31,7 @@ const closePatience = 5 * time.Second
 const priority = 13*8 + 6
 
 func (s *syslog) Send(ctx context.Context, events []Event) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := context.WithTimeout(ctx, s.dialer.patience)
 	defer cancel()
 	tcp, err := s.dialer.DialContext(ctx, "tcp", s.address)
 	if err != nil {

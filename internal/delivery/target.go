@@ -53,9 +53,9 @@ func (o *Outside) Open(t Target) (Sender, error) {
 	}
 	switch t.Kind {
 	case "webhook":
-		return &webhook{target: t, client: newClient(d, config)}, nil
+		return &webhook{target: t, patience: o.patience, client: newClient(d, config)}, nil
 	case "siem_https":
-		return &ndjson{target: t, client: newClient(d, config)}, nil
+		return &ndjson{target: t, patience: o.patience, client: newClient(d, config)}, nil
 	case "siem_syslog":
 		return &syslog{target: t, address: address(u, "6514"), dialer: d, config: config}, nil
 	case "nats":
@@ -84,8 +84,8 @@ func address(u *url.URL, port string) string {
 const turn = time.Second
 
 // each sends events one by one, until the turn is over.
-func each(ctx context.Context, events []Event, send func(context.Context, Event) error) (taken int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+func each(ctx context.Context, patience time.Duration, events []Event, send func(context.Context, Event) error) (taken int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for begun := time.Now(); taken < len(events) && (taken == 0 || time.Since(begun) < turn); taken++ {
 		if err := send(ctx, events[taken]); err != nil {

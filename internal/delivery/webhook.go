@@ -18,8 +18,9 @@ import (
 
 // webhook sends one event a request, over a connection that is kept, so that the order of requests is the order of events.
 type webhook struct {
-	target Target
-	client *http.Client
+	target   Target
+	patience time.Duration
+	client   *http.Client
 }
 
 // maxAnswer is how much of an answer is read: enough to use the connection again after a short one.
@@ -28,7 +29,7 @@ const maxAnswer = 4 << 10
 // newClient makes an HTTP client that follows no redirect, keeps no cookie, asks no proxy and unpacks nothing.
 func newClient(d dialer, config *tls.Config) *http.Client {
 	return &http.Client{
-		Timeout:       Patience,
+		Timeout:       d.patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{DialContext: d.DialContext, TLSClientConfig: config, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute,
 			DisableCompression: true, MaxResponseHeaderBytes: 16 << 10, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}},
@@ -51,7 +52,7 @@ func Sign(id string, at time.Time, body []byte, secrets ...[]byte) string {
 func Secret(secret []byte) string { return "whsec_" + base64.StdEncoding.EncodeToString(secret) }
 
 func (w *webhook) Send(ctx context.Context, events []Event) (int, error) {
-	return each(ctx, events, func(ctx context.Context, e Event) error {
+	return each(ctx, w.patience, events, func(ctx context.Context, e Event) error {
 		now := time.Now()
 		return post(ctx, w.client, w.target, "application/json", e.Line, map[string]string{
 			"webhook-id": e.ID, "webhook-timestamp": strconv.FormatInt(now.Unix(), 10), "webhook-signature": Sign(e.ID, now, e.Line, w.target.Secrets...)})
