@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -60,7 +62,7 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 // observe gives the request its id and writes the access log: no query, address, name or header, since
-// those hold personal data and secrets.
+// those hold personal data and secrets. Of the address it has the network.
 func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
@@ -110,13 +112,29 @@ func (x *exchange) logAccess(c echo.Context, took time.Duration) {
 		slog.Float64("ms", float64(took.Microseconds())/1000),
 		slog.String("request_id", x.id),
 	}
+	if x.client.IsValid() {
+		networks := limit.Networks(x.client)
+		attrs = append(attrs, slog.String("network", networks[len(networks)-1])) // the widest: a /24, or a /48
+	}
 	if x.actor != nil {
-		attrs = append(attrs, slog.String("workspace", x.actor.Workspace.ID.String()))
+		attrs = append(attrs, x.who()...)
 	}
 	if x.aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
 	x.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+}
+
+// who says who asked, by ids that say nothing once the member is erased, and of which workspace.
+func (x *exchange) who() []slog.Attr {
+	attrs := []slog.Attr{
+		slog.String("workspace", cmp.Or(x.actor.Slug, x.actor.Workspace.ID.String())),
+		slog.String("member", x.actor.Member.String()),
+	}
+	if x.actor.Token != uuid.Nil {
+		attrs = append(attrs, slog.String("token", x.actor.Token.String()))
+	}
+	return attrs
 }
 
 func newRequestID() string {

@@ -128,11 +128,14 @@ func TestAccessLog(t *testing.T) {
 	}
 	for name, want := range map[string]any{
 		"msg": "request", "method": "POST", "route": "/api/things", "status": 422.0,
-		"request_id": a.Header.Get("X-Request-Id"), "workspace": "0197c0de-0000-7000-8000-00000000000a",
+		"request_id": a.Header.Get("X-Request-Id"), "workspace": "0197c0de-0000-7000-8000-00000000000a", "network": "127.0.0.0/24",
 	} {
 		if line[name] != want {
 			t.Errorf("%s is %v, not %v", name, line[name], want)
 		}
+	}
+	if member, _ := line["member"].(string); len(member) != 36 {
+		t.Errorf("it does not say who: %s", text)
 	}
 	if !strings.Contains(text, `"method":"OTHER","route":"-","status":404`) {
 		t.Error(text)

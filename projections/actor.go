@@ -14,6 +14,7 @@ import (
 // Actor is who asks: an active member with the role that the roster gave at version Roster.
 type Actor struct {
 	Workspace pg.Workspace
+	Slug      string // of the workspace, for the log of requests; empty before the read models have it
 	Member    uuid.UUID
 	Role      domain.Role      // with the grants that are in force
 	Granted   domain.Grants    // what the role grants, of which an API token, or two factors that are asked and not on, leave those in force
@@ -48,6 +49,8 @@ type actorRow struct {
 
 	TwoFactor      bool
 	TwoFactorRoles []string // of whom the policy asks them
+
+	Slug string // of the workspace
 }
 
 // shownBy is how an actor is found by the token that is shown, and how its last use is noted.
@@ -136,7 +139,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if !known {
 		return nil, actorRow{}, nil // a role that is not there grants nothing
 	}
-	actor := &Actor{Workspace: w, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, TwoFactor: rows[0].standing(),
+	actor := &Actor{Workspace: w, Slug: rows[0].Slug, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, TwoFactor: rows[0].standing(),
 		Session: rows[0].Session, Token: rows[0].Token}
 	if actor.TwoFactor.MustEnrol() {
 		actor.Role.Grants = domain.Grants{}

@@ -11,7 +11,7 @@ import (
 // whether they are on is no read model.
 const (
 	secondFactor = `exists (select from two_factor f where f.member_id = m.id and f.confirmed_at is not null) as two_factor,
-		` + askedRoles + ` as two_factor_roles`
+		` + askedRoles + ` as two_factor_roles, coalesce((select slug from workspace), '') as slug`
 	askedRoles = `coalesce((select two_factor_roles from policy), '{}')`
 )
 
