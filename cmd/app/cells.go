@@ -155,14 +155,21 @@ func (c *Cells) Run(ctx context.Context, listener net.Listener, background bool)
 				return nil
 			}
 			p, _ := c.program(cell.Region)
-			defer p.Commands.Wait()
 			group, ctx := errgroup.WithContext(ctx)
 			group.Go(func() error { return p.beside(ctx, background) })
 			group.Go(func() error { return c.settle(ctx, p) })
 			return group.Wait()
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	var ending sync.WaitGroup // now that no request is under way
+	for _, cell := range c.cells {
+		if p, missing := c.program(cell.Region); missing == nil {
+			ending.Go(p.Commands.Wait)
+		}
+	}
+	ending.Wait()
+	return err
 }
 
 // longestPause is between two tries to open a cell.
