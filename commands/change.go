@@ -85,12 +85,17 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	return err
 }
 
-// key is what makes the append happen once, with what a repeat is answered besides the events.
-func (a *attempt) key(answer string) *Once {
+// key is what makes the append happen once, with what a repeat is answered besides the events. A key that is kept outlives them, so it
+// remembers which thing they are about.
+func (a *attempt) key(answer string, w eventstore.Write) *Once {
 	if a.once == nil {
 		return nil
 	}
-	return &Once{Key: a.once.Key, Fingerprint: a.once.Fingerprint, Answer: answer}
+	if a.once.Kept && len(w.Events) > 0 {
+		about := projections.ThingOf(projections.Record{Stream: w.Stream, Type: w.Events[0].Type, Data: w.Events[0].Data})
+		answer = `"` + about.ID.String() + `"`
+	}
+	return &Once{Key: a.once.Key, Fingerprint: a.once.Fingerprint, Kept: a.once.Kept, Answer: answer}
 }
 
 // ended refuses who came with a session or token that is no more.
@@ -124,6 +129,8 @@ type effect struct {
 	repeated bool            // the records, and the position, are of the first time that the key was used
 	position int64
 	answer   string // of the plan, when it is repeated
+
+	about uuid.UUID // the thing that it was about, when the records were pruned meanwhile
 }
 
 // outcome is what became of a command, in a word for its metric.
@@ -166,7 +173,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		a := &attempt{views: c.Projections, by: by, from: r.Origin, once: r.Once, was: r.Original}
 		p, err := decide(a)
 		if errors.Is(err, errUsed) {
-			return c.repeat(ctx, by, a.first[0])
+			return c.repeat(ctx, by, *a.once, a.first[0])
 		}
 		if try == 0 && a.mark != nil {
 			asked = a.mark.Head
@@ -280,13 +287,13 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	}
 	p.guarding = append(p.guarding, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
-		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Key: a.key(p.answer),
+		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Key: a.key(p.answer, writes[0]),
 	}, p.also, p.behind)
 	if err != nil {
 		return effect{}, err
 	}
 	if receipt.Repeated {
-		return c.repeat(ctx, a.by, eventstore.Found{First: receipt.First, Last: receipt.Last, Same: true, Answer: receipt.Answer})
+		return c.repeat(ctx, a.by, *a.once, eventstore.Found{First: receipt.First, Last: receipt.Last, Same: true, Answer: receipt.Answer})
 	}
 	records, err := projections.Decode(receipt.Records)
 	return effect{records: records, position: receipt.Last}, err
@@ -322,17 +329,26 @@ func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Appen
 	return receipt, err
 }
 
-// repeat answers a command whose key was used before with what it did then: nothing, when it was a no-op.
-func (c *Commands) repeat(ctx context.Context, by projections.Actor, first eventstore.Found) (effect, error) {
+// repeat answers a command whose key was used before with what it did then: nothing, when it was a no-op. When that was pruned, a key that
+// is kept knows which thing it was about; of another one it is too late to ask.
+func (c *Commands) repeat(ctx context.Context, by projections.Actor, once Once, first eventstore.Found) (effect, error) {
 	if !first.Same {
 		return effect{}, refusal(&eventstore.KeyReusedError{})
 	}
-	var records []domain.Record
-	var err error
-	if first.First <= first.Last {
-		records, err = c.Projections.Range(ctx, by.Workspace, first.First, first.Last)
+	done := effect{repeated: true, position: first.Last, answer: first.Answer}
+	if first.First > first.Last {
+		return done, nil
 	}
-	return effect{records: records, repeated: true, position: first.Last, answer: first.Answer}, err
+	var err error
+	if done.records, err = c.Projections.Range(ctx, by.Workspace, first.First, first.Last); err != nil || len(done.records) > 0 {
+		return done, err
+	}
+	if !once.Kept {
+		_, err := c.Projections.Begin(ctx, by.Workspace, first.First)
+		return done, err
+	}
+	err = json.Unmarshal([]byte(first.Answer), &done.about)
+	return done, err
 }
 
 // result folds what was appended into the state that was decided on. For a repeated command it is the state that the
@@ -345,6 +361,9 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 	id := model.ID(before)
 	for i := 0; id == uuid.Nil && i < len(done.records); i++ { // the command made the thing
 		id = model.Row(done.records[i])
+	}
+	if id == uuid.Nil {
+		id = done.about
 	}
 	if done.repeated {
 		upTo := done.position

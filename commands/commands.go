@@ -63,6 +63,7 @@ type Needs struct {
 type Commands struct {
 	Needs
 	now     func(context.Context) (time.Time, error) // the database's: what ends, ends by that one clock
+	wall    func() time.Time                         // this process'
 	running sync.Map                                 // the idempotency keys of the commands under way in this process
 	notes   queues                                   // events of accounts
 	mails   later                                    // mails that an answer must not wait for
@@ -85,7 +86,7 @@ func New(n Needs) *Commands {
 	if n.Outside == nil {
 		n.Outside = delivery.NewOutside()
 	}
-	c := &Commands{Needs: n}
+	c := &Commands{Needs: n, wall: time.Now}
 	c.now = c.clock
 	c.incidents.window, c.incidents.record = n.SecurityWindow, c.recordIncident
 	return c

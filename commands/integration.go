@@ -50,6 +50,7 @@ func (c *Commands) ConnectIntegration(ctx context.Context, r Request, wanted dom
 const dropOrphans = `delete from integration_secret s where created_at < now() - interval '1 day'
 		and not exists (select from integration i where i.id = s.integration_id)
 		and not exists (select from event e where e.stream = 'integration-' || s.integration_id::text)
+		and not exists (select from baseline b where b.stream = 'integration-' || s.integration_id::text)
 	or exists (select from integration i where i.id = s.integration_id and i.disconnected_at is not null)`
 
 // sealSecrets seals tokens for one integration. They count once the statement has run.

@@ -13,6 +13,9 @@ const aDay = 24 * time.Hour
 // unless something else was agreed.
 var planRetention = map[string]time.Duration{"free": 90 * aDay, "pro": 366 * aDay, "business": (3*365 + 1) * aDay}
 
+// Forever is longer than any retention that is agreed.
+const Forever = 200 * 366 * aDay
+
 // RetentionGrace is for how long the retention of before holds on when a workspace goes to a smaller plan.
 const RetentionGrace = 30 * aDay
 

@@ -1,25 +1,45 @@
 package eventstore
 
 import (
+	"math/bits"
+
 	"golang.org/x/mod/sumdb/tlog"
 )
 
 // frontier is the Merkle tree of the records so far, as far as going on from it needs: the roots of its full subtrees, the largest
-// first.
+// first. When the hashes over the records that were pruned are not known, it is of those behind them.
 type frontier struct {
 	size  int64
-	roots []tlog.Hash
+	roots []subtree
+}
+
+// subtree is the root of a full subtree over 1 << level records.
+type subtree struct {
+	level int
+	hash  tlog.Hash
 }
 
 // add puts the hash of one more record in.
-func (f *frontier) add(leaf tlog.Hash) {
-	for n := f.size; n&1 == 1; n >>= 1 {
-		last := len(f.roots) - 1
-		leaf = tlog.NodeHash(f.roots[last], leaf)
-		f.roots = f.roots[:last]
+func (f *frontier) add(leaf tlog.Hash) { f.push(subtree{0, leaf}) }
+
+// push puts a subtree behind the others, and joins those that are full then.
+func (f *frontier) push(s subtree) {
+	begin := f.size
+	f.size += 1 << s.level
+	for last := len(f.roots) - 1; last >= 0 && f.roots[last].level == s.level && begin>>s.level&1 == 1; last-- {
+		s = subtree{s.level + 1, tlog.NodeHash(f.roots[last].hash, s.hash)}
+		f.roots, begin = f.roots[:last], f.size-1<<s.level
 	}
-	f.roots = append(f.roots, leaf)
-	f.size++
+	f.roots = append(f.roots, s)
+}
+
+// behind is the tree when the records before are those of another one.
+func (f frontier) behind(before frontier) frontier {
+	before.roots = append([]subtree{}, before.roots...)
+	for _, s := range f.roots {
+		before.push(s)
+	}
+	return before
 }
 
 // root is the root hash over all records so far.
@@ -29,15 +49,36 @@ func (f *frontier) root() tlog.Hash {
 		return root
 	}
 	last := len(f.roots) - 1
-	root := f.roots[last]
+	root := f.roots[last].hash
 	for i := last - 1; i >= 0; i-- {
-		root = tlog.NodeHash(f.roots[i], root)
+		root = tlog.NodeHash(f.roots[i].hash, root)
 	}
 	return root
 }
 
+func (f *frontier) hashes() (hashes []tlog.Hash) {
+	for _, s := range f.roots {
+		hashes = append(hashes, s.hash)
+	}
+	return hashes
+}
+
+// newFrontier is the tree of so many records, with the roots of its full subtrees; false when there are too many, or too few.
+func newFrontier(size int64, hashes []tlog.Hash) (f frontier, whole bool) {
+	if size < 0 || len(hashes) != bits.OnesCount64(uint64(size)) {
+		return f, false
+	}
+	f.size = size
+	for level := 62; level >= 0; level-- {
+		if size>>level&1 == 1 {
+			f.roots = append(f.roots, subtree{level, hashes[len(f.roots)]})
+		}
+	}
+	return f, true
+}
+
 // frontierAt reads the frontier at a size out of a stored tree.
-func frontierAt(size int64, stored tlog.HashReader) (f frontier, err error) {
+func frontierAt(size int64, stored tlog.HashReader) (frontier, error) {
 	var indexes []int64
 	before := int64(0)
 	for level := 62; level >= 0; level-- {
@@ -46,9 +87,14 @@ func frontierAt(size int64, stored tlog.HashReader) (f frontier, err error) {
 			before += 1 << level
 		}
 	}
-	f.size = size
+	var hashes []tlog.Hash
+	var err error
 	if len(indexes) > 0 {
-		f.roots, err = stored.ReadHashes(indexes)
+		hashes, err = stored.ReadHashes(indexes)
 	}
-	return f, err
+	if err != nil {
+		return frontier{size: size}, err
+	}
+	f, _ := newFrontier(size, hashes)
+	return f, nil
 }

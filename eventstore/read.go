@@ -193,7 +193,7 @@ const stretch = 10_000
 func Next(into *[]Record, position int64, types []string, events, bytes int) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position = any(array(select position from (
 			select position, sum(size + 300) over (order by position) - size - 300 as before from (select position, size from event
-				where position > $1 and position <= $1 + $5 and ($2::text[] is null or type = any($2)) order by position limit $3) as chosen) as weighed
+				where position > $1 and position > `+horizon+` and position <= $1 + $5 and ($2::text[] is null or type = any($2)) order by position limit $3) as chosen) as weighed
 		where before < $4)) order by position`, position, types, events, bytes, stretch)
 }
 

@@ -224,6 +224,15 @@ func (s *Store) Root(ctx context.Context, w pg.Workspace, size int64) (tlog.Hash
 	return tlog.TreeHash(size, s.hashes(ctx, w))
 }
 
+// Edge is the root hash over the first size records of a log, and the roots of their full subtrees, the largest first.
+func (s *Store) Edge(ctx context.Context, w pg.Workspace, size int64) (root tlog.Hash, tree []tlog.Hash, err error) {
+	f, err := frontierAt(size, s.hashes(ctx, w))
+	if err != nil {
+		return root, nil, err
+	}
+	return f.root(), f.hashes(), nil
+}
+
 // ProveRecord proves that a record is in the tree over the first size records.
 func (s *Store) ProveRecord(ctx context.Context, w pg.Workspace, size, position int64) (tlog.RecordProof, error) {
 	return tlog.ProveRecord(size, position-1, s.hashes(ctx, w))

@@ -55,8 +55,8 @@ type Expected struct {
 	Marks   []Mark
 	Restore func(Record) int // the epoch that a record begins; 0 for nearly all
 	Epoch   int              // the last one that is known to have begun with a restore
-	// Pruned says up to where the records before were pruned, and the root over them; 0 for nearly all.
-	Pruned func(Record) (upTo int64, root tlog.Hash)
+	// Pruned says up to where the records before were pruned, the root over them, and those of their full subtrees; 0 for nearly all.
+	Pruned func(Record) (upTo int64, root tlog.Hash, tree []tlog.Hash)
 }
 
 // verifier checks records as they come, the oldest first. It holds a version for each stream, and no record.
@@ -74,6 +74,8 @@ type verifier struct {
 	lost     []Mark
 	pruned   int64 // up to where the log says that it was pruned
 	held     int   // marks
+
+	waiting []waiting // marks that can be compared once the log says what the tree before it was
 }
 
 func newVerifier(e Expected, begin frontier) *verifier {
@@ -150,12 +152,42 @@ func (v *verifier) told(r Record) *Finding {
 		}
 	}
 	if v.Pruned != nil {
-		upTo, root := v.Pruned(r)
-		if upTo == v.began && v.rooted && root != v.rootThen {
-			return &Finding{upTo, Changed, "the root over the records that were pruned is not the one that the log says"}
+		upTo, root, tree := v.Pruned(r)
+		if upTo == v.began && upTo > 0 {
+			if f := v.begin(root, tree); f != nil {
+				return f
+			}
 		}
 		v.pruned = max(v.pruned, upTo)
 	}
+	return nil
+}
+
+// waiting is a mark with the tree of the records behind those that were pruned, up to it.
+type waiting struct {
+	Mark
+	tree frontier
+}
+
+// begin takes what the log says of the tree over the records that were pruned. It is right when the root of any checkpoint behind it is.
+func (v *verifier) begin(root tlog.Hash, tree []tlog.Hash) *Finding {
+	before, whole := newFrontier(v.began, tree)
+	if v.rooted && root != v.rootThen || !whole || before.root() != root {
+		return &Finding{v.began, Changed, "the root over the records that were pruned is not the one that the log says"}
+	}
+	if v.rooted {
+		return nil
+	}
+	v.rooted, v.rootThen, v.tree = true, root, v.tree.behind(before)
+	for _, w := range v.waiting {
+		tree := w.tree.behind(before)
+		if tree.root() != w.Root {
+			return &Finding{v.began + 1, Forked, fmt.Sprintf("the records up to %d are not those of the checkpoint (%s)", w.Size, w.Name)}
+		}
+		v.good = w.Mark
+		v.held++
+	}
+	v.waiting = nil
 	return nil
 }
 
@@ -165,9 +197,11 @@ func (v *verifier) compare() *Finding {
 		mark := v.Marks[0]
 		v.Marks = v.Marks[1:]
 		switch {
-		case mark.Size < v.tree.size || !v.rooted: // among those that were not looked at, or behind
+		case mark.Size < v.tree.size: // among those that were not looked at
 		case mark.Origin.Epoch < v.epoch && mark.Size > v.base:
 			v.lost = append(v.lost, mark)
+		case !v.rooted:
+			v.waiting = append(v.waiting, waiting{mark, frontier{v.tree.size, append([]subtree{}, v.tree.roots...)}})
 		case v.tree.root() != mark.Root:
 			return &Finding{v.good.Size + 1, Forked, fmt.Sprintf("the records from here to %d are not those of the checkpoint at %d (%s)", mark.Size, mark.Size, mark.Name)}
 		default:

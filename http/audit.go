@@ -69,7 +69,7 @@ type (
 		Noun   string   `query:"noun" maxLength:"50" doc:"Only events about this kind of thing: what their types begin with." example:"task"`
 		ID     Ref      `query:"id" doc:"Only events about this thing."`
 		Stream string   `query:"stream" maxLength:"100" doc:"Only records of this stream."`
-		From   Instant  `query:"from" doc:"Only records at or after this instant."`
+		From   Instant  `query:"from" doc:"Only records at or after this instant. 410 pruned when that is before the horizon of the log."`
 		To     Instant  `query:"to" doc:"Only records at or before this instant."`
 		Text   string   `query:"text" maxLength:"200" doc:"Only events that have this text in their data, whatever the case of its letters. Sealed text is not found." example:"door"`
 	}
@@ -78,7 +78,7 @@ type (
 		AcceptLanguage string `header:"Accept-Language" maxLength:"500" doc:"The language in which the log is told (RFC 9110): en, fr or nl. Any other: en." example:"fr-BE, fr;q=0.9"`
 	}
 	auditReplay struct {
-		From   int64 `query:"from" minimum:"1" default:"1" doc:"The first position."`
+		From   int64 `query:"from" minimum:"1" doc:"The first position. 410 pruned when that record was pruned, with the horizon of the log; left out, the first that there is."`
 		Epoch  int   `query:"epoch" minimum:"1" doc:"The epoch, as the header Kluis-Epoch of an earlier answer had it, of the log that the caller goes on with. When the log was restored from a backup since, the answer is 409 log_restored: what followed the backup is gone from it, and the caller begins anew."`
 		Follow bool  `query:"follow" doc:"Go on with new records as they are committed, until the caller leaves or may read the log no more. A member may do so ten times at once."`
 	}
@@ -198,7 +198,7 @@ func orNull(properties map[string]*huma.Schema, required ...string) *huma.Schema
 }
 
 func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay) (*replayed, error) {
-	epoch, err := a.Projections.Epoch(ctx, by.Workspace)
+	epoch, err := a.Projections.Begin(ctx, by.Workspace, in.From)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,10 @@ func (a *api) exportLog(ctx context.Context, by projections.Actor, in *exportAsk
 	if err != nil {
 		return nil, err
 	}
+	f.After = in.After
+	if err := a.Projections.Within(ctx, by.Workspace, f); err != nil {
+		return nil, err
+	}
 	signed, at, err := a.Commands.Checkpoint(ctx, by.Workspace)
 	if err != nil {
 		return nil, err

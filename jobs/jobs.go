@@ -67,6 +67,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.runDeliveries(ctx) })
 	group.Go(func() error { return j.runQueues(ctx) })
 	group.Go(func() error { return j.tellSubprocessors(ctx) })
+	group.Go(func() error { return j.retain(ctx) })
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
 		group.Go(func() error { return j.growTrees(ctx) })

@@ -2,8 +2,6 @@ package projections
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,8 +19,11 @@ func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	if _, mark, err = n.GetGone(ctx, p, by, id); err != nil {
 		return state, mark, err
 	}
-	stories, err := n.stories(ctx, p, by.Workspace, []uuid.UUID{id}, mark.Position, &at) // no further than what the caller may see was decided on
+	stories, head, err := n.stories(ctx, p, by.Workspace, []uuid.UUID{id}, mark.Position, &at) // no further than what the caller may see was decided on
 	state = stories[id].end(n.Model)
+	if err == nil {
+		err = sinceHorizon(head, &at)
+	}
 	if err == nil && (n.ID(state) == uuid.Nil || gone(state)) {
 		err = domain.Missing(n.name)
 	}
@@ -61,14 +62,18 @@ func (n *Noun[T]) ListAsOf(ctx context.Context, p *Projections, by Actor, page P
 func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, w pg.Workspace, upTo int64, at time.Time) (map[uuid.UUID]T, error) {
 	var stored []eventstore.Record
 	var pruned []eventstore.Baseline
-	if err := p.db.Read(ctx, w, eventstore.Baselines(&pruned, n.name), eventstore.Streams(&stored, []string{n.stream(uuid.Nil)}, nil, upTo, &at)); err != nil {
+	var head eventstore.Head
+	if err := p.db.Read(ctx, w, eventstore.LookHead(&head), eventstore.Baselines(&pruned, n.name), eventstore.Streams(&stored, []string{n.stream(uuid.Nil)}, nil, upTo, &at)); err != nil {
+		return nil, err
+	}
+	if err := sinceHorizon(head, &at); err != nil {
 		return nil, err
 	}
 	states := map[uuid.UUID]T{}
 	for _, b := range pruned {
-		var state T
-		if err := json.Unmarshal(b.State, &state); err != nil {
-			return nil, fmt.Errorf("baseline of %s %s: %w", n.name, b.ID, err)
+		state, err := n.stateOf(b)
+		if err != nil {
+			return nil, err
 		}
 		states[b.ID] = state
 	}

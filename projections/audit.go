@@ -22,7 +22,11 @@ type (
 // that is all. There may be fewer records, or none, though there is more: see eventstore.Filter.
 func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, before int64, mark Mark, err error) {
 	var chosen eventstore.Chosen
-	mark, err = p.Look(ctx, by.Workspace, pg.PlanEach(), eventstore.Newest(&chosen, f, limit+1))
+	var head eventstore.Head
+	mark, err = p.Look(ctx, by.Workspace, eventstore.LookHead(&head), pg.PlanEach(), eventstore.Newest(&chosen, f, limit+1))
+	if err == nil {
+		err = sinceHorizon(head, f.From, f.To)
+	}
 	mark.Position = mark.Head // the log itself is never behind
 	before = chosen.LookedTo
 	if len(chosen.Positions) > limit {
@@ -41,8 +45,12 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 	for {
 		var chosen eventstore.Chosen
 		var records []Record
-		if err := p.db.Read(ctx, by.Workspace, pg.PlanEach(), eventstore.Oldest(&chosen, f, eventstore.PageEvents)); err != nil {
+		var head eventstore.Head
+		if err := p.db.Read(ctx, by.Workspace, eventstore.LookHead(&head), pg.PlanEach(), eventstore.Oldest(&chosen, f, eventstore.PageEvents)); err != nil {
 			return err
+		}
+		if f.After > 0 && head.Pruned > f.After { // it was pruned meanwhile
+			return head.Wants(f.After + 1)
 		}
 		if len(chosen.Positions) > 0 {
 			if err := p.db.Read(ctx, by.Workspace, eventstore.LightestAt(&records, chosen.Positions)); err != nil {
@@ -71,6 +79,38 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 			return nil
 		}
 	}
+}
+
+// Within refuses to ask for records of before the horizon.
+func (p *Projections) Within(ctx context.Context, w pg.Workspace, f Filter) error {
+	var head eventstore.Head
+	if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
+		return err
+	}
+	if f.After > 0 {
+		if err := pruned(head.Wants(f.After + 1)); err != nil {
+			return err
+		}
+	}
+	return sinceHorizon(head, f.From, f.To)
+}
+
+// sinceHorizon refuses moments before which records are gone by policy.
+func sinceHorizon(head eventstore.Head, moments ...*time.Time) error {
+	for _, at := range moments {
+		if at != nil && head.PrunedAt != nil && at.Before(*head.PrunedAt) {
+			return domain.Pruned(head.Pruned, *head.PrunedAt)
+		}
+	}
+	return nil
+}
+
+// pruned says in the domain's words that records are gone by policy.
+func pruned(err error) error {
+	if gone, is := errors.AsType[*eventstore.PrunedError](err); is {
+		return domain.Pruned(gone.UpTo, gone.At)
+	}
+	return err
 }
 
 // AboutThing chooses the records of the thing with an id, whatever it is. Those of another thing that name it are not among them.
@@ -140,8 +180,18 @@ func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int6
 
 // Epoch gives the epoch of a workspace's log: another after each restore from a backup.
 func (p *Projections) Epoch(ctx context.Context, w pg.Workspace) (int, error) {
+	return p.Begin(ctx, w, 0)
+}
+
+// Begin is Epoch for whoever reads the log from a position on; 0: from the first record there is. It refuses one that is gone by policy.
+func (p *Projections) Begin(ctx context.Context, w pg.Workspace, from int64) (epoch int, err error) {
 	var head eventstore.Head
-	err := p.db.Read(ctx, w, eventstore.LookHead(&head))
+	if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
+		return 0, err
+	}
+	if from > 0 {
+		err = pruned(head.Wants(from))
+	}
 	return head.Epoch, err
 }
 

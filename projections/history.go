@@ -77,8 +77,11 @@ func (n *Noun[T]) told(ctx context.Context, p *Projections, by Actor, of uuid.UU
 }
 
 func (n *Noun[T]) tell(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, upTo int64) (lines []Line, err error) {
-	stories, err := n.stories(ctx, p, by.Workspace, ids, upTo, nil)
+	stories, head, err := n.stories(ctx, p, by.Workspace, ids, upTo, nil)
 	for _, id := range ids {
+		if story := stories[id]; err == nil && Version(story.base) > 0 && head.PrunedAt != nil { // what was before is gone
+			lines = append(lines, Line{At: *head.PrunedAt, Noun: n.name, ID: id, Version: Version(story.base), Type: domain.TypeOf(domain.LogPruned{})})
+		}
 		lines = append(lines, n.lines(id, stories[id])...)
 	}
 	return lines, err

@@ -48,6 +48,8 @@ type model interface {
 	columnList() string
 	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
 	fold() fold
+	lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error // stores rows from baselines, where there are none
+	streams() string                                                           // the name of the stream of a row, with the id of zeros for its id
 	folded(records []domain.Record) any
 	names() []string
 	stored(ctx context.Context, tx *pg.Tx, after uuid.UUID, limit int) ([]StoredRow, error)
@@ -203,7 +205,7 @@ func (m *Model[T]) Changes(r domain.Record, id uuid.UUID) bool {
 
 // At gives the state that a thing had at a position of the log.
 func (m *Model[T]) At(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, position int64) (state T, err error) {
-	stories, err := m.stories(ctx, p, w, []uuid.UUID{id}, position, nil)
+	stories, _, err := m.stories(ctx, p, w, []uuid.UUID{id}, position, nil)
 	return stories[id].end(m), err
 }
 
@@ -221,15 +223,16 @@ func (s story[T]) end(m *Model[T]) T {
 	return s.base
 }
 
-// stories are those of some things, up to a position and a moment (nil: any).
-func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, upTo int64, until *time.Time) (map[uuid.UUID]story[T], error) {
+// stories are those of some things, up to a position and a moment (nil: any), with the head of the log that they were read from.
+func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, upTo int64, until *time.Time) (map[uuid.UUID]story[T], eventstore.Head, error) {
+	var head eventstore.Head
 	var stored []eventstore.Record
 	var pruned []eventstore.Baseline
 	var others []int64
 	if m.elsewhere != "" {
 		//sqlcheck:allow a constant of the noun
 		if err := p.db.Read(ctx, w, pg.Collect(&others, pgx.RowTo[int64], m.elsewhere, ids)); err != nil {
-			return nil, err
+			return nil, head, err
 		}
 	}
 	all := make(map[uuid.UUID]story[T], len(ids))
@@ -238,16 +241,16 @@ func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, 
 		all[id] = story[T]{}
 		streams = append(streams, m.stream(id))
 	}
-	err := p.db.Read(ctx, w, eventstore.BaselinesOf(&pruned, m.name, ids), eventstore.Streams(&stored, streams, others, upTo, until))
+	err := p.db.Read(ctx, w, eventstore.LookHead(&head), eventstore.BaselinesOf(&pruned, m.name, ids), eventstore.Streams(&stored, streams, others, upTo, until))
 	if err != nil {
-		return nil, err
+		return nil, head, err
 	}
 	for _, b := range pruned {
-		var s story[T]
-		if err := json.Unmarshal(b.State, &s.base); err != nil {
-			return nil, fmt.Errorf("baseline of %s %s: %w", m.name, b.ID, err)
+		state, err := m.stateOf(b)
+		if err != nil {
+			return nil, head, err
 		}
-		all[b.ID] = s
+		all[b.ID] = story[T]{base: state}
 	}
 	records, err := Decode(stored)
 	for _, r := range records {
@@ -257,7 +260,7 @@ func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, 
 			all[id] = s
 		}
 	}
-	return all, err
+	return all, head, err
 }
 
 // page is the fold of one page of records.

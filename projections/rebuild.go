@@ -114,10 +114,14 @@ func (p *Projections) Check(ctx context.Context, w pg.Workspace, progress Progre
 // ErrRebuilding says that another process rebuilds the workspace.
 var ErrRebuilding = errors.New("it is being rebuilt already")
 
-// withShadow folds the log into a shadow, up to where the live read models are, and hands it to use. One process at a time does so
-// for a workspace; the lock is the transaction's that stays open meanwhile. Should that end early, the next one has a shadow of
-// another name, and drops this one: nothing of two rebuilds is ever mixed.
+// withShadow folds the log into a shadow, up to where the live read models are, and hands it to use.
 func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress Progress, use func(pg.Shadow, *Mark) error) error {
+	return p.alone(ctx, w, func(ctx context.Context) error { return p.inShadow(ctx, w, 0, progress, use) })
+}
+
+// alone does what one process at a time does for a workspace; the lock is the transaction's that stays open meanwhile. Should that end
+// early, the next one has a shadow of another name, and drops this one: nothing of two rebuilds is ever mixed.
+func (p *Projections) alone(ctx context.Context, w pg.Workspace, do func(ctx context.Context) error) error {
 	return p.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		var first bool
 		err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, w.Schema()+" rebuild").Scan(&first)
@@ -134,17 +138,17 @@ func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress P
 		if _, err := tx.Exec(ctx, `select from workspace where id = $1 for share`, w.ID); err != nil {
 			return fmt.Errorf("keep migrations off: %w", err)
 		}
-		return keeping(ctx, tx, func(ctx context.Context) error { return p.inShadow(ctx, w, progress, use) })
+		return keeping(ctx, tx, do)
 	})
 }
 
-func (p *Projections) inShadow(ctx context.Context, w pg.Workspace, progress Progress, use func(pg.Shadow, *Mark) error) error {
+func (p *Projections) inShadow(ctx context.Context, w pg.Workspace, horizon int64, progress Progress, use func(pg.Shadow, *Mark) error) error {
 	shadow, err := p.makeShadow(ctx, w)
 	if err != nil {
 		return fmt.Errorf("make shadow tables: %w", err)
 	}
 	var filled Mark
-	if err := p.fillShadow(ctx, shadow, &filled, progress); err != nil {
+	if err := p.fillShadow(ctx, shadow, horizon, &filled, progress); err != nil {
 		return fmt.Errorf("fill shadow tables: %w", err)
 	}
 	if err := use(shadow, &filled); err != nil {
@@ -179,8 +183,9 @@ func keeping(ctx context.Context, tx pgx.Tx, work func(context.Context) error) e
 	return err
 }
 
-// fillShadow folds the log up to where the live read models are. The next page is read and decoded while one is stored.
-func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, filled *Mark, progress Progress) error {
+// fillShadow folds the log, from a horizon that is in force or is to be, up to where the live read models are. The next page is read and
+// decoded while one is stored.
+func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, horizon int64, filled *Mark, progress Progress) error {
 	mark, err := p.Fold(ctx, s.Workspace)
 	if errors.Is(err, domain.ErrNewer) { // then as far as the newer one is
 		mark, err = p.Look(ctx, s.Workspace)
@@ -188,8 +193,16 @@ func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, filled *Mark,
 	if err != nil {
 		return err
 	}
-	if err := p.layBaseline(ctx, s, filled); err != nil {
-		return fmt.Errorf("lay the baseline: %w", err)
+	var head eventstore.Head
+	if err := p.db.Read(ctx, s.Workspace, eventstore.LookHead(&head), eventstore.Version(&filled.Roster, domain.RosterStream)); err != nil {
+		return err
+	}
+	horizon = max(horizon, head.Pruned)
+	if horizon == 0 {
+		filled.Roster = 0
+	}
+	if err := p.layBaseline(ctx, s, horizon, filled); err != nil {
+		return err
 	}
 	if err := p.fillUpTo(ctx, s, mark.Position, filled, progress); err != nil {
 		return err
@@ -198,27 +211,6 @@ func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, filled *Mark,
 		return fmt.Errorf("index the shadow tables: %w", err)
 	}
 	return nil
-}
-
-// layBaseline puts into the shadow what pruned events have made, from where the log that is left goes on.
-func (p *Projections) layBaseline(ctx context.Context, s pg.Shadow, filled *Mark) error {
-	var head eventstore.Head
-	err := p.db.Read(ctx, s.Workspace, eventstore.LookHead(&head), eventstore.Version(&filled.Roster, domain.RosterStream))
-	if err != nil || head.Pruned == 0 {
-		filled.Roster = 0
-		return err
-	}
-	filled.Position = head.Pruned
-	return p.db.InAsOwner(ctx, s.Workspace, func(tx *pg.Tx) error {
-		for _, m := range models {
-			sql := fmt.Sprintf(`insert into %[1]s.%[2]s select r.* from baseline b, json_populate_record(null::%[1]s.%[2]s, b.state) r where b.model = $1`, s.Schema(), m.table())
-			//sqlcheck:allow names of our own tables, and of the workspace's id
-			if err := tx.Run(ctx, pg.Exec(sql, m.table())); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // rebuildEvents is how many events a rebuild takes into one transaction at most: a thing that changes often is written once for

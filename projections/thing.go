@@ -175,7 +175,7 @@ func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields)
 
 // selectBefore finds, for fields of updated things, what the event before had that set the field: some way back, and no further.
 const selectBefore = `select a.position, a.field, (select e.data -> a.field from event e
-		where e.stream = a.stream and e.version < a.version and e.version > a.version - 200 and (e.data -> a.field) is not null
+		where e.position > (select pruned from head) and e.stream = a.stream and e.version < a.version and e.version > a.version - 200 and (e.data -> a.field) is not null
 		order by e.version desc limit 1)::text as old
 	from unnest($1::bigint[], $2::text[], $3::int[], $4::text[]) as a (position, stream, version, field)`
 

@@ -365,7 +365,7 @@ func (b *base) compare(ctx context.Context, m manifest) error {
 			var last uuid.UUID
 			schema := "ws_" + strings.ReplaceAll(w.ID.String(), "-", "")
 			//sqlcheck:allow a name made of the workspace's id
-			err := tx.QueryRow(ctx, `select position, last, pruned + (select count(*) from `+schema+`.event) from `+schema+`.head`).Scan(&position, &last, &events)
+			err := tx.QueryRow(ctx, `select position, last, pruned + (select count(*) from `+schema+`.event where event.position > pruned) from `+schema+`.head`).Scan(&position, &last, &events)
 			if err != nil {
 				return fmt.Errorf("workspace %q: %w", w.Slug, err)
 			}

@@ -57,6 +57,7 @@ type program struct {
 	Replay       replay       `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
 	Verify       verify       `cmd:"" help:"Check a log: that nothing is changed, missing, put in or moved, and that the read models are what it makes."`
 	Analyst      analyst      `cmd:"" help:"Give and take database logins with which analysts query one workspace in SQL."`
+	Retention    retention    `cmd:"" help:"Delete from the logs what is older than the plans of the workspaces say, as serve does each night."`
 	Rebuild      rebuild      `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
 	Backup       backup       `cmd:"" help:"Write a backup of everything but the keys into a folder, while Kluis serves."`
 	Restore      restore      `cmd:"" help:"Put a backup back into an empty database, and do what restored does."`

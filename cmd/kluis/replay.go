@@ -11,7 +11,7 @@ import (
 type replay struct {
 	settings
 	Slug string `arg:"" help:"The workspace."`
-	From int64  `default:"1" help:"The first position."`
+	From int64  `help:"The first position; left out, the first that there is."`
 }
 
 func (r replay) Run(ctx context.Context, out outputs) error {

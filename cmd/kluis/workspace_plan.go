@@ -67,13 +67,13 @@ func (p workspacePlan) Run(ctx context.Context, out outputs) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(out.stdout, "%s is on the plan %s: %s\n", e.Slug, w.Plan, kept(w, time.Now()))
+		_, err = fmt.Fprintf(out.stdout, "%s is on the plan %s: %s\n", e.Slug, w.Plan, keeps(w, time.Now()))
 		return err
 	})
 }
 
-// kept says for how long the events of a workspace are kept.
-func kept(w domain.Workspace, now time.Time) string {
+// keeps says for how long the events of a workspace are kept.
+func keeps(w domain.Workspace, now time.Time) string {
 	text := "events are kept " + w.Retention(now).String()
 	if after := w.Retention(now.Add(2 * domain.RetentionGrace)); after != w.Retention(now) {
 		text += fmt.Sprintf(", and from %s on %s", w.EarlierUntil.UTC().Format(time.DateOnly), after)

@@ -54,5 +54,5 @@ create view attachment_view with (security_barrier) as
 comment on view attachment_view is 'The files of tasks, without their names. size is in bytes.';
 
 create view event_view with (security_barrier) as
-    select position, id as event_id, stream, version, type, at, actor as member_id from event;
-comment on view event_view is 'The log, without what the events say: what happened to which thing, when, by whom; member_id is null for Kluis itself.';
+    select position, id as event_id, stream, version, type, at, actor as member_id from event where position > (select pruned from head);
+comment on view event_view is 'The log, as far back as it is kept, without what the events say: what happened to which thing, when, by whom; member_id is null for Kluis itself.';

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+)
+
+// retention is `kluis retention run`.
+type retention struct {
+	Run retentionRun `cmd:"" help:"Delete now what is due. What remains of the log is verified and compared with the read models first: when anything differs nothing is deleted."`
+}
+
+type retentionRun struct {
+	settings
+	outside
+	Listen    string `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"As for serve."`
+	PublicURL string `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"As for serve: it is part of a log's name in checkpoints."`
+	DryRun    bool   `help:"Say what would be deleted, and delete nothing."`
+	Slug      string `arg:"" optional:"" help:"The workspace; all of them when left out."`
+}
+
+func (r retentionRun) Run(ctx context.Context, out outputs) error {
+	return r.eachOr(ctx, out, r.outside, r.Slug, func(c cell) error { return r.run(ctx, c, out) })
+}
+
+func (r retentionRun) run(ctx context.Context, c cell, out outputs) error {
+	keys, err := keyring.Load(c.keysFile(), c.KeysInline)
+	if err != nil {
+		return err
+	}
+	b, err := c.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := b.checkKeys(ctx, keys); err != nil {
+		return err
+	}
+	kept, err := c.keptThere(ctx, c.Data)
+	if err != nil {
+		return err
+	}
+	url, err := serve{Listen: r.Listen, PublicURL: r.PublicURL}.publicURL()
+	if err != nil {
+		return err
+	}
+	made, err := b.Commands(ctx, commands.Needs{Keys: keys, Kept: kept, PublicURL: url}, nil)
+	if err != nil {
+		return err
+	}
+	entries, err := b.Tenancy.List(ctx, 0)
+	if err == nil && r.Slug != "" {
+		var one tenancy.Entry
+		one, err = b.Tenancy.BySlug(ctx, r.Slug)
+		entries = []tenancy.Entry{one}
+	}
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, e := range entries {
+		if err := r.one(ctx, out, made, e); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", e.Slug, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// one prunes one workspace, or says what would be.
+func (r retentionRun) one(ctx context.Context, out outputs, made *commands.Commands, e tenancy.Entry) (err error) {
+	var p commands.Pruning
+	if r.DryRun {
+		p, err = made.DuePruning(ctx, e.Workspace())
+	} else {
+		p, err = made.Prune(ctx, e.Workspace(), progress(out.stderr, e.Slug))
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.stdout, "%s: plan %s, %s", e.Slug, p.Workspace.Plan, keeps(p.Workspace, time.Now()))
+	switch {
+	case r.DryRun && p.Events > 0:
+		fmt.Fprintf(out.stdout, "; %d records would be deleted, up to position %d of %s", p.Events, p.UpTo, p.At.UTC().Format(time.RFC3339))
+	case p.Deleted > 0:
+		fmt.Fprintf(out.stdout, "; %d records are deleted, up to position %d", p.Deleted, p.UpTo)
+	default:
+		fmt.Fprint(out.stdout, "; nothing is older")
+	}
+	_, err = fmt.Fprintln(out.stdout)
+	return err
+}

@@ -1,0 +1,130 @@
+package commands
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// Pruning is what is due in a workspace, or was done.
+type Pruning struct {
+	Workspace domain.Workspace
+	Retention domain.Retention // in force
+	UpTo      int64            // the last record that goes, or went
+	At        time.Time        // and its time
+	Events    int64            // how many records go by that; 0 for none
+	Deleted   int64            // records that were deleted, those that an earlier run left among them
+}
+
+// clocksApart is how far the clocks of this process and of the database may be apart for anything to be pruned.
+const clocksApart = 5 * time.Minute
+
+// DuePruning says what the plan of a workspace wants to be pruned, and changes nothing.
+func (c *Commands) DuePruning(ctx context.Context, w pg.Workspace) (Pruning, error) {
+	_, p, err := c.duePruning(ctx, w)
+	return p, err
+}
+
+func (c *Commands) duePruning(ctx context.Context, w pg.Workspace) (due eventstore.Overdue, p Pruning, err error) {
+	if p.Workspace, _, err = c.Projections.GetWorkspace(ctx, w); err != nil {
+		return due, p, err
+	}
+	now, err := c.now(ctx)
+	if err != nil {
+		return due, p, err
+	}
+	p.Retention = p.Workspace.Retention(now)
+	keep := time.Duration(p.Retention)
+	if keep == 0 {
+		keep = domain.Forever
+	}
+	if err := c.DB.Read(ctx, w, eventstore.LookOverdue(&due, keep, domain.TypeOf(domain.LogPruned{}))); err != nil {
+		return due, p, err
+	}
+	if apart := c.wall().Sub(due.Now).Abs(); apart > clocksApart {
+		return due, p, fmt.Errorf("nothing is pruned: the clocks of this machine and of the database are %s apart, so one of them is wrong", apart.Round(time.Second))
+	}
+	if p.UpTo, p.At = due.Pruned, due.At; due.Worth && p.Retention != 0 && !p.Workspace.LegalHold {
+		p.UpTo, p.Events = due.Position, due.Events()
+	}
+	return due, p, nil
+}
+
+// Prune deletes what is older than the plan of a workspace says:
+//
+//  1. A checkpoint over what there is is kept outside the database: so whoever has it, or an older one, can go on to check the log.
+//  2. The log is verified. What somebody changed is not deleted, and no reason to delete it is made of it.
+//  3. What the old records made is stored as baselines; and what is left of the log is compared with the live rows (projections.Prune).
+//  4. In one transaction the horizon moves, and log.pruned tells of it. From its commit on nobody reads what is before.
+//  5. That is deleted, a little at a time (eventstore.DeletePruned).
+//
+// Killed before 4, nothing has happened; killed behind it, the next run goes on with 5. It is for one process at a time.
+func (c *Commands) Prune(ctx context.Context, w pg.Workspace, progress func(position, of int64)) (Pruning, error) {
+	due, p, err := c.duePruning(ctx, w)
+	if err != nil {
+		return p, err
+	}
+	if p.Events > 0 {
+		if err := c.prune(ctx, w, due, p, progress); err != nil {
+			return p, err
+		}
+	}
+	if p.Events == 0 && !due.Left {
+		return p, nil
+	}
+	p.Deleted, err = c.Store.DeletePruned(ctx, w, func(deleted int64) {
+		if progress != nil {
+			progress(deleted, max(deleted, p.Events))
+		}
+	})
+	return p, err
+}
+
+func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, p Pruning, progress func(position, of int64)) error {
+	if err := c.KeepCheckpoint(ctx, w); err != nil {
+		return fmt.Errorf("keep a checkpoint: %w", err)
+	}
+	verdict, err := c.Projections.Verify(ctx, w, projections.Expected(w, nil, 1), false, progress)
+	if err == nil && len(verdict.Findings) > 0 {
+		err = fmt.Errorf("nothing was pruned: the log is not what it was: %s", verdict.Findings[0])
+	}
+	if err != nil {
+		return err
+	}
+	root, tree, err := c.Store.Edge(ctx, w, due.Position)
+	if err != nil {
+		return err
+	}
+	said := domain.LogPruned{UpTo: due.Position, At: due.At.UTC(), Root: encodeHash(root), Plan: p.Workspace.Plan, RetentionSeconds: int(time.Duration(p.Retention) / time.Second)}
+	for _, hash := range tree {
+		said.Tree = append(said.Tree, encodeHash(hash))
+	}
+	write, err := encode(domain.LogStream, eventstore.Any, []domain.Event{said}, nil)
+	if err != nil {
+		return err
+	}
+	var receipt eventstore.Receipt
+	err = c.Projections.Prune(ctx, w, due, progress, func(tx *pg.Tx) (err error) {
+		if err := tx.Run(ctx, eventstore.MoveHorizon(due)); err != nil {
+			return fmt.Errorf("move the horizon: %w", err)
+		}
+		// A legal hold, or another plan, that came meanwhile moved the stream of the workspace: then nothing is pruned.
+		receipt, err = c.Store.AppendIn(ctx, tx.Run, w, eventstore.Append{Writes: []eventstore.Write{write}, Guards: []eventstore.Guard{
+			{Stream: domain.WorkspaceStream(w.ID), Version: p.Workspace.Version}}})
+		return err
+	})
+	if err == nil {
+		c.Store.Appended(w, receipt)
+	}
+	return err
+}
+
+func encodeHash(hash tlog.Hash) string { return base64.StdEncoding.EncodeToString(hash[:]) }

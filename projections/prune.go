@@ -1,0 +1,62 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// DriftError refuses to prune a log: what would be left of it does not make the rows that there are.
+type DriftError struct{ Drifts []Drift }
+
+func (e *DriftError) Error() string {
+	var differ []string
+	for _, d := range e.Drifts {
+		differ = append(differ, fmt.Sprintf("%d rows of %s", d.Rows, d.Table))
+	}
+	return "nothing was pruned: without the old records the log would not make " + strings.Join(differ, ", ") + "; `kluis verify` says whether that is so with them, too"
+}
+
+// Prune makes what is due gone:
+//
+//  1. The log is folded into a shadow, from the baselines of before up to where it is due, and what comes of that is stored as baselines. They
+//     do not count yet.
+//  2. Another shadow is made of these baselines and of all events behind them, up to where the live read models are. Nobody folds from
+//     here on.
+//  3. Its rows must be the live ones: else it is a DriftError, and nothing is pruned.
+//  4. gone makes it so, in the same transaction: from its commit on, the baselines count and the records before are nobody's.
+//
+// Killed before that, the next one begins anew; what it finds of baselines is what it makes itself. The records are deleted behind that.
+func (p *Projections) Prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, progress Progress, gone func(tx *pg.Tx) error) error {
+	return p.alone(ctx, w, func(ctx context.Context) error {
+		shadow, err := p.makeShadow(ctx, w)
+		if err != nil {
+			return fmt.Errorf("make shadow tables: %w", err)
+		}
+		var filled Mark
+		if err := p.layBaseline(ctx, shadow, due.Pruned, &filled); err != nil {
+			return err
+		}
+		if err := p.fillUpTo(ctx, shadow, due.Position, &filled, progress); err != nil {
+			return err
+		}
+		if err := p.storeBaseline(ctx, shadow, due.Pruned, due.Position); err != nil {
+			return err
+		}
+		return p.inShadow(ctx, w, due.Position, progress, func(s pg.Shadow, filled *Mark) error {
+			return p.aligned(ctx, s, filled, func(tx *pg.Tx) error {
+				drifts, err := compare(ctx, tx, s, filled.Roster)
+				if err != nil {
+					return err
+				}
+				if len(drifts) > 0 {
+					return &DriftError{drifts}
+				}
+				return gone(tx)
+			})
+		})
+	})
+}
