@@ -76,3 +76,11 @@ var (
 	// Deliveries is how many receivers this process delivers to.
 	Deliveries = factory.NewGauge(prometheus.GaugeOpts{Name: "kluis_deliveries", Help: "Receivers that this process delivers to at the moment, those whose next event it waits for among them."})
 )
+
+func init() { // a kind that nothing went to yet is 0, not absent
+	for _, kind := range []string{"webhook", "siem_https", "siem_syslog", "nats"} {
+		Delivered.WithLabelValues(kind)
+		DeliveryFailures.WithLabelValues(kind)
+		DeliveryLag.WithLabelValues(kind)
+	}
+}
