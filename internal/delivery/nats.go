@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"strings"
 
-	wnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
+	watermillnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 )
@@ -17,7 +17,7 @@ type jetStream struct {
 	address   string
 	dialer    dialer
 	config    *tls.Config
-	publisher *wnats.Publisher // nil while there is no connection
+	publisher *watermillnats.Publisher // nil while there is no connection
 }
 
 // Send connects when there is no connection, and once more when the one from before turns out to be dead.
@@ -62,8 +62,8 @@ func (n *jetStream) connect() error {
 	case n.target.Credentials != "":
 		options = append(options, nats.Token(n.target.Credentials))
 	}
-	publisher, err := wnats.NewPublisher(wnats.PublisherConfig{URL: scheme + n.address, NatsOptions: options,
-		JetStream: wnats.JetStreamConfig{TrackMsgId: true, ConnectOptions: []nats.JSOpt{nats.MaxWait(n.dialer.patience)}}}, nil)
+	publisher, err := watermillnats.NewPublisher(watermillnats.PublisherConfig{URL: scheme + n.address, NatsOptions: options,
+		JetStream: watermillnats.JetStreamConfig{TrackMsgId: true, ConnectOptions: []nats.JSOpt{nats.MaxWait(n.dialer.patience)}}}, nil)
 	if err == nil {
 		n.publisher = publisher
 	}
