@@ -22,6 +22,7 @@ var dataOfRunning = []Category{
 			event("workspace.hold_placed", "reason"),
 			event("workspace.hold_lifted", ""),
 			event("workspace.time_rules_changed", "hourly_rate_cents time_overlap time_locked_before"),
+			event("workspace.moved", "region"),
 			event("workspace.restored", "epoch sessions tokens codes recovery_codes"),
 			event("policy.two_factor_required", "roles"),
 			event("role.created", "role_id name name_key grants"),

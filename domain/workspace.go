@@ -80,6 +80,10 @@ type (
 		Codes         int `json:"codes"`          // in mails: of invitations and forgotten passwords
 		RecoveryCodes int `json:"recovery_codes"` // of second factors, and second factors that were only proposed
 	}
+	// WorkspaceMoved says that all of the workspace is in another region from here on.
+	WorkspaceMoved struct {
+		Region string `json:"region"`
+	}
 )
 
 func init() {
@@ -90,6 +94,7 @@ func init() {
 	register[WorkspaceHoldLifted]("workspace.hold_lifted")
 	register[WorkspaceTimeRulesChanged]("workspace.time_rules_changed")
 	register[WorkspaceRestored]("workspace.restored")
+	register[WorkspaceMoved]("workspace.moved")
 }
 
 // Apply folds one event of the workspace's stream into its state.
@@ -106,6 +111,8 @@ func (w *Workspace) Apply(r Record) {
 		w.LegalHold = true
 	case WorkspaceHoldLifted:
 		w.LegalHold = false
+	case WorkspaceMoved:
+		w.Region = e.Region
 	case WorkspaceTimeRulesChanged:
 		w.setTimeRules(e)
 	}

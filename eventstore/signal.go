@@ -145,7 +145,7 @@ func (t *signalTable) UnmarshalMessage(row wsql.Scanner) (wsql.Row, error) {
 const deleteSignals = `delete from kluis.signal where workspace_id = $1 and id <= $2`
 
 // putBack leaves one signal for all, or none when the workspace is gone.
-const putBack = `with workspace as (select from kluis.workspace where id = $1 and status <> 'erased'),
+const putBack = `with workspace as (select from kluis.workspace where id = $1 and status not in ('erased', 'moved')),
 		rest as (delete from kluis.signal where workspace_id = $1 and id <= $2 and (id <> $3 or not exists (select from workspace)))
 	update kluis.signal set position = $4, attempts = attempts + 1, not_before = clock_timestamp() + make_interval(secs => $5)
 	where workspace_id = $1 and id = $3 and exists (select from workspace)`

@@ -126,6 +126,7 @@ var problems = map[string]string{
 	"database_read_only":         "The database takes no changes at the moment. Reads go on. Ask again after `Retry-After`.",
 	"database_full":              "The database has no room. Whoever runs Kluis has to make some.",
 	"database_clock":             "The clock of the database is wrong by far. Whoever runs Kluis has to set it right.",
+	"workspace_moved":            "The workspace moves to another region, which takes less than a second. Ask again after `Retry-After`.",
 	"region_unavailable":         "The region where the workspace is kept cannot be reached by this server at the moment, or is not among those that it serves. Nothing of it is anywhere else. Ask again after `Retry-After`.",
 	"workspace_closed":           "The workspace is closed: whoever runs Kluis can say why.",
 	"checkpoints_unavailable":    "Checkpoints cannot be kept at the moment, so none is signed. Ask again after `Retry-After`.",

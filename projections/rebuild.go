@@ -138,7 +138,7 @@ func (p *Projections) alone(ctx context.Context, w pg.Workspace, do func(ctx con
 		if _, err := tx.Exec(ctx, `select from workspace where id = $1 for share`, w.ID); err != nil {
 			return fmt.Errorf("keep migrations off: %w", err)
 		}
-		return keeping(ctx, tx, do)
+		return Keeping(ctx, tx, do)
 	})
 }
 
@@ -161,8 +161,8 @@ func (p *Projections) inShadow(ctx context.Context, w pg.Workspace, horizon int6
 // was stopped, Postgres ends it, and others get the lock.
 const beat = 10 * time.Second
 
-// keeping runs long work beside a transaction that holds the lock on it. When the lock is lost, the context of the work ends.
-func keeping(ctx context.Context, tx pgx.Tx, work func(context.Context) error) error {
+// Keeping runs long work beside a transaction that holds the lock on it. When the lock is lost, the context of the work ends.
+func Keeping(ctx context.Context, tx pgx.Tx, work func(context.Context) error) error {
 	working, end := context.WithCancelCause(ctx)
 	var alive sync.WaitGroup
 	alive.Go(func() {

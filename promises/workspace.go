@@ -33,7 +33,7 @@ var _ = bring(noun{
 			}
 		case domain.WorkspaceHoldPlaced, domain.WorkspaceHoldLifted:
 			return when(e.actor != uuid.Nil, "the actor is a member")
-		case domain.WorkspaceRestored:
+		case domain.WorkspaceRestored, domain.WorkspaceMoved:
 			return when(e.actor != uuid.Nil, "the actor is a member")
 		case domain.WorkspaceTimeRulesChanged:
 			rules := o.timeRules()

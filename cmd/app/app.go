@@ -120,6 +120,9 @@ func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
 	}
 	o := given.HTTP
 	o.Authenticate, o.Recognise = made.Authenticate, made.Recognise
+	if o.Cells != nil {
+		o.Authenticate = given.Cells.authenticated(made.Authenticate)
+	}
 	o.Commands, o.Projections, o.Log = made, b.Projections, b.Log
 	server, err := http.New(o)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 	"github.com/kluis-eu/kluis/internal/token"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // Cell is a region of a process: a database with a whole program on it.
@@ -217,6 +218,29 @@ func unavailable() error {
 	return refusal
 }
 
+// movedCode is that of the refusal of a workspace that moved.
+const movedCode = "workspace_moved"
+
+// Moved says that a workspace is not here any more, or not yet: asked again, the request goes to where it is.
+func Moved() error {
+	refusal := domain.Refuse(domain.Unavailable, "workspace_moved", "the workspace moves to another region: ask again")
+	refusal.RetryAfter = time.Second
+	return refusal
+}
+
+// authenticated forgets where a workspace was that turns out to have moved.
+func (c *Cells) authenticated(ask func(context.Context, string) (projections.Actor, error)) func(context.Context, string) (projections.Actor, error) {
+	return func(ctx context.Context, bearer string) (projections.Actor, error) {
+		actor, err := ask(ctx, bearer)
+		if refusal, is := domain.Refusal(err); is && refusal.Code == movedCode {
+			if shown, err := token.Parse(bearer); err == nil {
+				c.known.Delete(shown.Workspace)
+			}
+		}
+		return actor, err
+	}
+}
+
 // program is that of a region.
 func (c *Cells) program(region string) (*Program, error) {
 	c.mu.RLock()
@@ -280,11 +304,20 @@ func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error
 
 // OfSlug is http.Cells'.
 func (c *Cells) OfSlug(ctx context.Context, slug string) (*http.Server, error) {
-	region, err := c.look(ctx, uuid.Nil, commands.Slug(slug))
+	slug = commands.Slug(slug)
+	region, err := c.look(ctx, uuid.Nil, slug)
 	if err != nil {
 		return nil, err
 	}
-	return c.server(c.found(region))
+	p, err := c.found(region)
+	if err != nil {
+		return nil, err
+	}
+	moving, err := asked(ctx, func(ctx context.Context) (bool, error) { return p.Tenancy.Moving(ctx, slug) })
+	if err == nil && moving {
+		return nil, Moved()
+	}
+	return p.Server, nil // which says what is wrong with its database
 }
 
 func (c *Cells) found(region string) (*Program, error) {

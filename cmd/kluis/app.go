@@ -155,6 +155,14 @@ func (b *base) begin(ctx context.Context) error {
 
 // admit is the gate of workspaces in a server: one that lacks migrations gets them, and is not available until it has them.
 func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
+	if lacks != nil {
+		if err := b.Tenancy.MovedFrom(ctx, w); errors.As(err, new(*tenancy.MovedError)) {
+			return errors.Join(app.Moved(), err)
+		}
+		if pg.Is(lacks, pg.AccessDenied, pg.NoSuchRole) {
+			return nil // closed, or gone
+		}
+	}
 	err := b.Tenancy.Admit(ctx, w, lacks)
 	if lacking, is := errors.AsType[*tenancy.LackingError](err); is {
 		refusal := domain.Refuse(domain.Unavailable, "workspace_migrating", "the workspace is being brought up to date: ask again")

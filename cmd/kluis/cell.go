@@ -64,7 +64,7 @@ func (o outside) at(r region, data string) (outside, error) {
 	}
 	if r.blobs == "" {
 		if o.BlobURL != "" {
-			return o, usageError{fmt.Errorf("KLUIS_REGIONS: region %s has no place for blobs: name it with %s.blobs=...", r.name, r.name)}
+			return o, usageError{fmt.Errorf("KLUIS_REGIONS: region %s has no place for blobs: %s.blobs names one", r.name, r.name)}
 		}
 		folder, err := filepath.Abs(filepath.Join(data, "blobs-"+r.name))
 		if err != nil {

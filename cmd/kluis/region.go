@@ -98,7 +98,7 @@ func completeRegions(all []region) error {
 			in, err = place.Country(r.country)
 		}
 		if errors.As(err, new(*place.UnknownError)) {
-			return fmt.Errorf("%w: say where it is with %s.place=...", err, r.name)
+			return fmt.Errorf("%w: %s.place says where it is", err, r.name)
 		}
 		if err != nil {
 			return fmt.Errorf("region %s: %w", r.name, err)

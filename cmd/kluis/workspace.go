@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// workspace is `kluis workspace list|show|plan|hold|unhold|close|open`.
+// workspace is `kluis workspace list|show|plan|hold|unhold|close|open|move`.
 type workspace struct {
 	List   workspaceList   `cmd:"" help:"List the workspaces, the oldest first."`
 	Show   workspaceShow   `cmd:"" help:"Show one workspace."`
@@ -20,6 +20,7 @@ type workspace struct {
 	Unhold workspaceUnhold `cmd:"" help:"Lift a legal hold."`
 	Close  workspaceClose  `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is opened again. Nothing of it is changed."`
 	Open   workspaceOpen   `cmd:"" help:"Open a workspace that was closed."`
+	Move   workspaceMove   `cmd:"" help:"Move a workspace to another region, while it is in use. Run it again when it was broken off."`
 }
 
 type workspaceList struct{ settings }

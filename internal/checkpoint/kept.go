@@ -25,17 +25,21 @@ type Kept struct{ Stores []blob.Store }
 
 const last = "last"
 
-func folder(workspace uuid.UUID) string { return "checkpoints-" + workspace.String() }
+// Folder is where the checkpoints of a workspace are, and LastOf the one that was signed last.
+func Folder(workspace uuid.UUID) string { return "checkpoints-" + workspace.String() }
+
+// LastOf is the only one that is written again.
+func LastOf(workspace uuid.UUID) string { return Folder(workspace) + "/" + last }
 
 // Note remembers what is signed last. It comes before anybody gets to see it: else a process that is killed would have signed what the
 // next one does not know.
 func (k *Kept) Note(ctx context.Context, c Checkpoint, signed []byte) error {
-	return k.put(ctx, folder(c.Origin.Workspace)+"/"+last, signed)
+	return k.put(ctx, LastOf(c.Origin.Workspace), signed)
 }
 
 // Keep keeps a signed checkpoint for ever.
 func (k *Kept) Keep(ctx context.Context, c Checkpoint, signed []byte) error {
-	return k.putOnce(ctx, fmt.Sprintf("%s/%06d-%019d", folder(c.Origin.Workspace), c.Origin.Epoch, c.Size), signed)
+	return k.putOnce(ctx, fmt.Sprintf("%s/%06d-%019d", Folder(c.Origin.Workspace), c.Origin.Epoch, c.Size), signed)
 }
 
 const keysFolder = "verifier-keys"
@@ -86,12 +90,12 @@ func put(ctx context.Context, store blob.Store, key string, text []byte) error {
 
 // Last gives what was signed last; nil when nothing was.
 func (k *Kept) Last(ctx context.Context, workspace uuid.UUID) ([]byte, error) {
-	return k.get(ctx, folder(workspace)+"/"+last)
+	return k.get(ctx, LastOf(workspace))
 }
 
 // All gives every signed checkpoint of a workspace that is kept.
 func (k *Kept) All(ctx context.Context, workspace uuid.UUID) ([][]byte, error) {
-	return k.list(ctx, folder(workspace))
+	return k.list(ctx, Folder(workspace))
 }
 
 // Keys are the public keys that were kept.

@@ -21,12 +21,19 @@ type DB struct {
 	owner  *pgxpool.Pool // of the login that may take the owner role: the same pool, unless SeparateOwner was called
 	pooler bool          // a pooler in transaction mode stands between us and Postgres
 	gate   Gate          // nil: every workspace may be opened
+	owned  bool          // workspaces are entered as the owner: see AsOwner
 	left   atomic.Int64  // when all connections were given up last, in ns since the epoch: see leave
+}
+
+// AsOwner is the same database, in which every workspace is entered as the owner: for one that no login may enter, because it is on its way
+// from one database to another. It is closed with the other one.
+func (db *DB) AsOwner() *DB {
+	return &DB{pool: db.pool, owner: db.owner, pooler: db.pooler, owned: true}
 }
 
 // Gate refuses a workspace that must not be opened at the moment. It is asked before every transaction in a workspace, so it
 // must cost nothing when all is well; and once more with the error when a statement named a table or a column that
-// the workspace lacks. A nil of that second call has the error stand.
+// the workspace lacks, or when Postgres denied the workspace itself. A nil of that second call has the error stand.
 type Gate func(ctx context.Context, w Workspace, lacks error) error
 
 // Guard has every transaction in a workspace pass a gate. It is called before the DB is used.

@@ -54,7 +54,7 @@ const (
 // Together is Do, in one transaction with what other workspaces want at the same moment. It is for a few short statements that
 // know which rows they lock. Through a pooler it is Do.
 func (db *DB) Together(ctx context.Context, w Workspace, statements ...Statement) error {
-	if db.pooler { // where the text is described in each transaction anew
+	if db.pooler || db.owned { // through a pooler the text is described in each transaction anew
 		return db.Do(ctx, w, statements...)
 	}
 	p := &part{tx: db.tx(nil, w, pgx.TxOptions{}), statements: statements, turn: make(chan outcome, 1)}

@@ -72,12 +72,12 @@ func (db *DB) Snapshot(ctx context.Context, w Workspace, fn func(tx *Tx) error) 
 
 // InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
 func (db *DB) InShadow(ctx context.Context, s Shadow, fn func(tx *Tx) error) error {
-	return db.withinOwner(ctx, s.Schema(), fn)
+	return db.withinOwner(ctx, pgx.TxOptions{}, s.Schema(), fn)
 }
 
 // InAsOwner is In as the owner, for rebuilds and retention.
 func (db *DB) InAsOwner(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
-	return db.withinOwner(ctx, w.Schema(), fn)
+	return db.withinOwner(ctx, pgx.TxOptions{}, w.Schema(), fn)
 }
 
 // Script runs an SQL text without parameters, of any number of statements, that is used once: it is not prepared.
@@ -103,6 +103,9 @@ func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, r
 }
 
 func (db *DB) within(ctx context.Context, w Workspace, options pgx.TxOptions, fn func(tx *Tx) error) error {
+	if db.owned {
+		return db.withinOwner(ctx, options, w.Schema(), fn)
+	}
 	return db.gated(ctx, w, func() error {
 		conn, giveBack, err := db.lane(w).acquire(ctx, w)
 		if err != nil {
@@ -122,7 +125,7 @@ func (db *DB) gated(ctx context.Context, w Workspace, do func() error) error {
 		return err
 	}
 	err := do()
-	if Is(err, UndefinedTable, UndefinedColumn) {
+	if Is(err, UndefinedTable, UndefinedColumn, AccessDenied, NoSuchRole) {
 		if refused := db.gate(ctx, w, err); refused != nil {
 			return refused
 		}
@@ -130,13 +133,13 @@ func (db *DB) gated(ctx context.Context, w Workspace, do func() error) error {
 	return err
 }
 
-func (db *DB) withinOwner(ctx context.Context, path string, fn func(tx *Tx) error) error {
+func (db *DB) withinOwner(ctx context.Context, options pgx.TxOptions, path string, fn func(tx *Tx) error) error {
 	conn, err := acquire(ctx, db.owner)
 	if err != nil {
 		return err
 	}
 	defer conn.Release() // a connection still in a transaction, or broken, is closed and not given back
-	return (&Tx{conn: conn, options: db.options(pgx.TxOptions{}), path: onlyIn(path), pins: db.pooler}).run(ctx, fn)
+	return (&Tx{conn: conn, options: db.options(options), path: onlyIn(path), pins: db.pooler}).run(ctx, fn)
 }
 
 // tx is a transaction of a workspace that is to begin on a connection of its lane.

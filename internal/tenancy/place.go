@@ -38,6 +38,7 @@ func (t *Tenancy) Belong(ctx context.Context, region, home string) error {
 	if is.Region != region || is.Home != home {
 		return &is
 	}
+	t.region = region
 	return nil
 }
 
@@ -63,7 +64,7 @@ func (t *Tenancy) RegionOf(ctx context.Context, id uuid.UUID, slug string) (regi
 // Has tells whether a workspace is in this cell.
 func (t *Tenancy) Has(ctx context.Context, id uuid.UUID, slug string) (there bool, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where (id = $1 or slug = $2) and status <> 'erased')`, id, slug).Scan(&there)
+		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where (id = $1 or slug = $2) and status not in ('erased', 'arriving', 'moved'))`, id, slug).Scan(&there)
 	})
 	return there, err
 }
@@ -72,10 +73,13 @@ func (t *Tenancy) Has(ctx context.Context, id uuid.UUID, slug string) (there boo
 func (t *Tenancy) Regions(ctx context.Context) (regions map[string]int, err error) {
 	regions = map[string]int{}
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, `select region, count(*)::int from kluis.place where settled group by region`)
+		rows, err := tx.Query(ctx, `select region, count(*)::int from kluis.place where settled group by region`)
+		if err != nil {
+			return err
+		}
 		var region string
 		var n int
-		_, err := pgx.ForEachRow(rows, []any{&region, &n}, func() error { regions[region] = n; return nil })
+		_, err = pgx.ForEachRow(rows, []any{&region, &n}, func() error { regions[region] = n; return nil })
 		return err
 	})
 	return regions, err
@@ -120,7 +124,7 @@ func (t *Tenancy) Settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if here, err = t.query(ctx, `select `+columns+` from kluis.workspace`); err != nil {
+	if here, err = t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('arriving', 'moved')`); err != nil {
 		return err
 	}
 	ids, slugs := make([]uuid.UUID, len(here)), make([]string, len(here))

@@ -23,6 +23,7 @@ type Tenancy struct {
 	// Home gives the cell with the list of all slugs; nil: this one is it.
 	Home func() (*Tenancy, error)
 
+	region        string // that the database is: see Belong
 	db            *pg.DB
 	controlLine   []migration
 	workspaceLine []migration
@@ -75,12 +76,12 @@ func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
 
 // All gives every workspace that was not erased, the oldest first, closed or not.
 func (t *Tenancy) All(ctx context.Context) ([]Entry, error) {
-	return t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' order by id`)
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('erased', 'arriving', 'moved') order by id`)
 }
 
 // BySlug finds a workspace that was not erased; ErrUnknown when there is none. One that is closed cannot be opened: see pg.Closed.
 func (t *Tenancy) BySlug(ctx context.Context, slug string) (Entry, error) {
-	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status <> 'erased' and slug = $1`, slug)
+	entries, err := t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('erased', 'arriving', 'moved') and slug = $1`, slug)
 	if err == nil && len(entries) == 0 {
 		err = ErrUnknown
 	}
@@ -211,7 +212,7 @@ func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, e Entry) error {
 	if pg.Is(err, pg.UniqueViolation) {
 		return ErrSlugTaken
 	}
-	if err == nil && t.Home == nil {
+	if err == nil && t.Home == nil && e.Status == active {
 		err = claim(ctx, tx, e, true)
 	}
 	if err != nil {

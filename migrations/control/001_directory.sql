@@ -4,7 +4,7 @@ create table workspace (
     id         uuid primary key,
     slug       text not null unique,
     region     text not null,
-    status     text not null check (status in ('active', 'closed', 'erasing', 'erased')),
+    status     text not null check (status in ('active', 'closed', 'erasing', 'erased', 'arriving', 'moved')), -- the last two: see tenancy/move.go
     version    integer not null, -- the last file of migrations/workspace that it has
     hashes     text[] not null, -- of the files up to each one: a program that knows fewer can compare those that it knows
     failure    text, -- why the next file failed, the last time that it was tried

@@ -1,0 +1,375 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/blob"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/moving"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// End is a cell that a workspace moves from, or to.
+type End struct {
+	Region  string
+	DB      *pg.DB
+	Tenancy *tenancy.Tenancy
+	Store   *eventstore.Store
+	Blobs   blob.Store // of the bytes of files, and of the checkpoints that are kept first
+}
+
+// Moved is what a move did.
+type Moved struct {
+	Rows   int64         // that were copied
+	Blobs  int           // that were copied
+	Head   int64         // where the log was when it moved
+	Root   string        // of its Merkle tree, on both sides
+	Fenced time.Duration // while nothing of the workspace could be changed
+}
+
+// Move is a workspace on its way from one cell to another. From and To are databases with the same tables.
+type Move struct {
+	Entry    tenancy.Entry // as it is in From
+	From, To End
+	Say      func(step string) // may be nil
+}
+
+// Run moves a workspace:
+//
+//  1. An empty workspace that nobody may enter is made in To. All rows, blobs and kept checkpoints are copied, while the workspace is in use.
+//  2. What changed since is copied, until that is little. The whole log in To is verified against its Merkle tree.
+//  3. The fence (tenancy.Fence): nobody changes anything in From, and what changed since is copied. The roots of both logs are compared. Then
+//     From is closed for good.
+//  4. To is opened, with an event that tells of the move. The home's list names it.
+//  5. What is left in From goes: blobs, rows, role.
+//
+// Killed before the end of 3, nothing happened, and the workspace is in From. Killed behind it, the workspace is nowhere to be served until Run is called
+// again, which goes on with 4. Sessions and API tokens are rows like others, so people stay logged in. The log keeps its name and its epoch, because it
+// lost nothing. Mails that wait in From are sent from there; what was counted against limits counts anew.
+func (m Move) Run(ctx context.Context) (done Moved, err error) {
+	if m.Say == nil {
+		m.Say = func(string) {}
+	}
+	return done, m.alone(ctx, func(ctx context.Context) error {
+		var begun *tenancy.MovedError
+		err := m.From.Tenancy.MayMove(ctx, m.Entry)
+		switch {
+		case errors.As(err, &begun) && begun.Region == m.To.Region:
+			m.Say("an earlier move goes on behind its fence")
+		case errors.As(err, &begun):
+			return fmt.Errorf("an earlier move to %s was broken off behind its fence: run that one again", begun.Region)
+		case err != nil:
+			return err
+		default:
+			if err := m.copy(ctx, &done); err != nil {
+				return errors.Join(err, m.withdraw(ctx))
+			}
+		}
+		return m.settle(ctx, &done)
+	})
+}
+
+// alone keeps other moves, and rebuilds, off the workspace.
+func (m Move) alone(ctx context.Context, do func(context.Context) error) error {
+	return m.From.DB.Control(ctx, func(tx pgx.Tx) error {
+		var first bool
+		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, m.Entry.Workspace().Schema()+" rebuild").Scan(&first); err != nil {
+			return err
+		}
+		if !first {
+			return fmt.Errorf("workspace %q is being moved or rebuilt already", m.Entry.Slug)
+		}
+		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '1min'`); err != nil {
+			return err
+		}
+		return projections.Keeping(ctx, tx, do)
+	})
+}
+
+// withdraw takes away what has arrived in To, when a move failed and the workspace is in use in From as before. What became of a fence whose answer was lost,
+// the directory of From says.
+func (m Move) withdraw(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	is, err := m.From.Tenancy.Entry(ctx, m.Entry.ID)
+	if err != nil || !is.There() {
+		return err
+	}
+	m.Say("the workspace stays where it is")
+	return errors.Join(m.To.Tenancy.Withdraw(ctx, m.Entry), m.eraseBlobs(ctx, m.To.Blobs))
+}
+
+// quick is how long a round of catching up takes at most before the fence: behind it, it is the same again.
+const (
+	quick  = 300 * time.Millisecond
+	rounds = 10
+)
+
+// copy does steps 1 to 3.
+func (m Move) copy(ctx context.Context, done *Moved) (err error) {
+	w := m.Entry.Workspace()
+	arrives := m.Entry
+	arrives.Region = m.To.Region
+	if err := m.To.Tenancy.Arrive(ctx, arrives); err != nil {
+		return err
+	}
+	rows, err := moving.New(ctx, m.From.DB, m.To.DB, w)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close(context.WithoutCancel(ctx))) }()
+	done.Rows, err = rows.All(ctx, func(table string, n int64) { m.Say(fmt.Sprintf("copied %s: %d rows by now", table, n)) })
+	if err != nil {
+		return err
+	}
+	if err := m.copyBlobs(ctx, done, true); err != nil {
+		return err
+	}
+	if err := m.catchUp(ctx, rows, done); err != nil {
+		return err
+	}
+	if err := m.verify(ctx); err != nil {
+		return err
+	}
+	if err := m.catchUp(ctx, rows, done); err != nil {
+		return err
+	}
+	return m.fence(ctx, rows, done)
+}
+
+func (m Move) catchUp(ctx context.Context, rows *moving.Copy, done *Moved) error {
+	for range rounds {
+		begun := time.Now()
+		n, err := rows.Catch(ctx)
+		if err != nil {
+			return err
+		}
+		done.Rows += n
+		m.Say(fmt.Sprintf("caught up: %d rows in %s", n, time.Since(begun).Round(time.Millisecond)))
+		if time.Since(begun) < quick {
+			break
+		}
+	}
+	return nil
+}
+
+// arrived is the log in To, which no login may enter.
+func (m Move) arrived() *eventstore.Store {
+	return eventstore.New(m.To.DB.AsOwner(), eventstore.NewBell())
+}
+
+// verify checks the whole log that arrived.
+func (m Move) verify(ctx context.Context) error {
+	w := m.Entry.Workspace()
+	var tree eventstore.Tree
+	if err := m.To.DB.AsOwner().Read(ctx, w, eventstore.LookTree(&tree)); err != nil {
+		return err
+	}
+	if _, err := m.grow(ctx, m.arrived()); err != nil {
+		return err
+	}
+	verdict, err := m.arrived().Verify(ctx, w, projections.Expected(w, nil, tree.Head.Epoch), nil)
+	if err == nil && len(verdict.Findings) > 0 {
+		err = fmt.Errorf("the log that arrived is not whole, and the workspace stays where it is: %s", verdict.Findings[0])
+	}
+	m.Say(fmt.Sprintf("verified: %d records", verdict.Records))
+	return err
+}
+
+// grow has a tree grow up to the head of its log.
+func (m Move) grow(ctx context.Context, store *eventstore.Store) (tree eventstore.Tree, err error) {
+	for tree, err = store.Grow(ctx, m.Entry.Workspace()); err == nil && tree.Behind() > 0; {
+		tree, err = store.Grow(ctx, m.Entry.Workspace())
+	}
+	return tree, err
+}
+
+// fenceTries is how often writers under way may make a fence give way.
+const fenceTries = 20
+
+func (m Move) fence(ctx context.Context, rows *moving.Copy, done *Moved) error {
+	for try := range fenceTries {
+		before, err := m.grow(ctx, m.From.Store)
+		if err != nil {
+			return err
+		}
+		if err := m.copyBlobs(ctx, done, true); err != nil {
+			return err
+		}
+		m.Say("fence")
+		begun := time.Now()
+		err = m.From.Tenancy.Fence(ctx, m.Entry, m.To.Region, func(tx pgx.Tx) error {
+			n, err := rows.CatchIn(ctx, tx)
+			if err != nil {
+				return err
+			}
+			done.Rows += n
+			if err := m.compare(ctx, done); err != nil {
+				return err
+			}
+			if done.Head != before.Size { // a blob comes before its event: without one there is no new blob
+				if err := m.copyBlobs(ctx, done, true); err != nil {
+					return err
+				}
+			}
+			m.Say("switch")
+			return nil
+		})
+		if err == nil {
+			m.Say("moved")
+			err = m.openPatiently(ctx)
+			done.Fenced = time.Since(begun)
+			return err
+		}
+		if !pg.Is(err, pg.LockNotAvailable, pg.Deadlock) {
+			return err
+		}
+		time.Sleep(time.Duration(try+1) * 50 * time.Millisecond)
+	}
+	return fmt.Errorf("others write to workspace %q all the time: try again", m.Entry.Slug)
+}
+
+// compare compares the roots of both logs, the second of which grew of the records that arrived.
+func (m Move) compare(ctx context.Context, done *Moved) error {
+	here, err := m.grow(ctx, m.From.Store)
+	if err != nil {
+		return err
+	}
+	there, err := m.grow(ctx, m.arrived())
+	if err != nil {
+		return err
+	}
+	root, err := m.From.Store.Root(ctx, m.Entry.Workspace(), here.Size)
+	if err != nil {
+		return err
+	}
+	rootThere, err := m.arrived().Root(ctx, m.Entry.Workspace(), there.Size)
+	if err != nil {
+		return err
+	}
+	if here.Size != there.Size || here.Head != there.Head || root != rootThere {
+		return fmt.Errorf("the log that arrived is another one (%d records, root %s, and here %d, %s): the workspace stays where it is", there.Size, rootThere, here.Size, root)
+	}
+	done.Head, done.Root = here.Size, root.String()
+	return nil
+}
+
+// openTries is how often an outage of To is waited out, when the workspace is nowhere else any more.
+const openTries = 60
+
+func (m Move) openPatiently(ctx context.Context) (err error) {
+	for range openTries {
+		err = m.open(ctx)
+		if _, outage := pg.OutageOf(err); !outage || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	return fmt.Errorf("the workspace is closed until the same command is run again, which goes on with opening it in %s: %w", m.To.Region, err)
+}
+
+// open does step 4 as far as the target's cell goes.
+func (m Move) open(ctx context.Context) error {
+	w := m.Entry.Workspace()
+	return m.To.Tenancy.Begin(ctx, m.Entry, func(tx pgx.Tx) error {
+		write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{domain.WorkspaceMoved{Region: m.To.Region}}, nil)
+		if err != nil {
+			return err
+		}
+		_, err = m.arrived().AppendIn(ctx, in(tx), w, eventstore.Append{Writes: []eventstore.Write{write}})
+		return err
+	})
+}
+
+// settle does what is left behind the fence, whatever of it was done.
+func (m Move) settle(ctx context.Context, done *Moved) error {
+	if err := m.open(ctx); err != nil {
+		return err
+	}
+	m.Say("open")
+	if err := m.From.Tenancy.Relocate(ctx, m.Entry.ID, m.To.Region); err != nil {
+		return fmt.Errorf("the workspace is in %s, and the home does not know: run it again: %w", m.To.Region, err)
+	}
+	m.Say("erase")
+	if err := m.copyBlobs(ctx, done, false); err != nil { // checkpoints that were signed meanwhile
+		return err
+	}
+	if err := m.eraseBlobs(ctx, m.From.Blobs); err != nil {
+		return err
+	}
+	return m.From.Tenancy.Depart(ctx, m.Entry)
+}
+
+// folders are those of the workspace in a store.
+func (m Move) folders() []string {
+	return []string{m.Entry.ID.String(), checkpoint.Folder(m.Entry.ID)}
+}
+
+// copyBlobs copies what of the workspace is not in the place of To yet. A blob never changes, but for the last checkpoint, which is copied with last, as
+// long as To signs none.
+func (m Move) copyBlobs(ctx context.Context, done *Moved, last bool) error {
+	for _, folder := range m.folders() {
+		there := map[string]int64{}
+		if err := m.To.Blobs.List(ctx, folder, func(i blob.Item) error { there[i.Key] = i.Size; return nil }); err != nil {
+			return err
+		}
+		var missing []string
+		err := m.From.Blobs.List(ctx, folder, func(i blob.Item) error {
+			if size, is := there[i.Key]; !is || last && (size != i.Size || i.Key == checkpoint.LastOf(m.Entry.ID)) {
+				missing = append(missing, i.Key)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, key := range missing {
+			if err := copyBlob(ctx, m.From.Blobs, m.To.Blobs, key); err != nil {
+				return fmt.Errorf("copy the blob %s: %w", key, err)
+			}
+			done.Blobs++
+		}
+	}
+	return nil
+}
+
+func copyBlob(ctx context.Context, from, to blob.Store, key string) error {
+	b, err := from.Open(ctx, key)
+	if errors.Is(err, blob.ErrMissing) { // deleted since it was listed
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return to.Put(ctx, key, func(w io.Writer) error {
+		_, err := io.Copy(w, io.NewSectionReader(b, 0, b.Size()))
+		return err
+	})
+}
+
+// eraseBlobs takes away what a store has of the workspace.
+func (m Move) eraseBlobs(ctx context.Context, store blob.Store) error {
+	for _, folder := range m.folders() {
+		var keys []string
+		if err := store.List(ctx, folder, func(i blob.Item) error { keys = append(keys, i.Key); return nil }); err != nil {
+			return err
+		}
+		for _, key := range keys {
+			if err := store.Delete(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

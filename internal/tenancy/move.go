@@ -1,0 +1,294 @@
+package tenancy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// What becomes of a workspace in the directories of two cells while it moves from one to the other:
+//
+//	source   active ............................ moved, then no row
+//	target              arriving ....................... active
+//
+// No login may take the role of a workspace that is arriving or moved, so never do both serve. Between moved and active, milliseconds, nobody does.
+const (
+	arriving = "arriving"
+	moved    = "moved"
+)
+
+// MovedError says that a workspace is in another region, or on its way there.
+type MovedError struct{ Region string }
+
+func (e *MovedError) Error() string { return "the workspace moved to region " + e.Region }
+
+// Lost says for pg.Lost that no connection is.
+func (e *MovedError) Lost() bool { return false }
+
+// Moved tells of an entry that the workspace left: nobody serves it here, and what is left is to be taken away.
+func (e Entry) Moved() bool { return e.Status == moved }
+
+// There tells of an entry that the workspace is here, in use or not.
+func (e Entry) There() bool { return e.Status != moved && e.Status != arriving && e.Status != "erased" }
+
+// MovedFrom tells where a workspace is that is not served from here: a MovedError; nil when it did not move.
+func (t *Tenancy) MovedFrom(ctx context.Context, w pg.Workspace) error {
+	home, err := t.home()
+	if err != nil {
+		return err
+	}
+	region, err := home.RegionOf(ctx, w.ID, "")
+	if errors.Is(err, ErrUnknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t.region != "" && region != t.region {
+		return &MovedError{region}
+	}
+	e, err := t.Entry(ctx, w.ID) // the home may not have been told yet
+	if errors.Is(err, ErrUnknown) || err == nil && !e.Moved() {
+		return nil
+	}
+	if err == nil {
+		err = &MovedError{e.Region}
+	}
+	return err
+}
+
+// Moving tells whether a workspace is on its way to or from here.
+func (t *Tenancy) Moving(ctx context.Context, slug string) (moving bool, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where slug = $1 and status in ('arriving', 'moved'))`, slug).Scan(&moving)
+	})
+	return moving, err
+}
+
+// Named finds a workspace by its slug, whatever its status; ErrUnknown when it is not here.
+func (t *Tenancy) Named(ctx context.Context, slug string) (Entry, error) {
+	return t.one(ctx, `select `+columns+` from kluis.workspace where slug = $1`, slug)
+}
+
+// Entry finds a workspace by its id, whatever its status; ErrUnknown when it is not here.
+func (t *Tenancy) Entry(ctx context.Context, id uuid.UUID) (Entry, error) {
+	return t.one(ctx, `select `+columns+` from kluis.workspace where id = $1`, id)
+}
+
+func (t *Tenancy) one(ctx context.Context, sql string, by any) (Entry, error) {
+	entries, err := t.query(ctx, sql, by) //sqlcheck:allow one of the two above
+	if err == nil && len(entries) == 0 {
+		err = ErrUnknown
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return entries[0], nil
+}
+
+// MayMove refuses to move a workspace that is not as this program makes one: both databases have to have the same tables. It gives where the workspace
+// moved when an earlier move was broken off behind its last step here.
+func (t *Tenancy) MayMove(ctx context.Context, e Entry) error {
+	switch {
+	case e.Status == moved:
+		return &MovedError{e.Region}
+	case e.Status != active:
+		return fmt.Errorf("workspace %q is %s: only one that is active moves", e.Slug, e.Status)
+	}
+	s, err := t.touch(ctx, e.Workspace(), errors.New("looked at anew"))
+	if err == nil && (s != nil || e.Version != len(t.workspaceLine)) {
+		err = fmt.Errorf("workspace %q has other migrations than this program: run `kluis migrate`, with the newest kluis", e.Slug)
+	}
+	return err
+}
+
+// Arrive makes an empty workspace that no login may enter, in place of what an earlier move left.
+func (t *Tenancy) Arrive(ctx context.Context, e Entry) error {
+	e.Status, e.Version = arriving, len(t.workspaceLine)
+	err := t.Withdraw(ctx, e)
+	if err == nil {
+		err = t.db.Admin(ctx, func(tx pgx.Tx) error { return t.build(ctx, tx, e) })
+	}
+	if err != nil {
+		return fmt.Errorf("make room for workspace %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+// Withdraw takes away what has arrived of a workspace that was never opened here.
+func (t *Tenancy) Withdraw(ctx context.Context, e Entry) error { return t.takeAway(ctx, e, arriving) }
+
+// dropSchemas drops the schema of a workspace, and those of its shadows and views. The transaction is the owner's.
+func dropSchemas(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
+	rows, _ := tx.Query(ctx, `select nspname::text from pg_namespace where nspname = $1 or starts_with(nspname, $1 || '_')`, w.Schema())
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	//sqlcheck:allow names of the catalogue, made of the workspace's id
+	_, err = tx.Exec(ctx, `set local statement_timeout = 0; drop schema `+strings.Join(names, ", ")+` cascade`)
+	return err
+}
+
+// fenceWaits has a fence wait only for a moment for writers that are under way, before it gives way: those behind it wait, too.
+const fenceWaits = `set local lock_timeout = '500ms'; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = '1min'`
+
+// Fence ends the workspace here, in one transaction:
+//
+//  1. The tables are locked against changes. Writers that are under way end first; those that come wait. Readers go on.
+//  2. within copies what is not copied yet, and says whether all is well.
+//  3. The role loses the tables, and the login the role: whoever waited, or has begun a transaction before, changes nothing any more.
+//
+// Broken off or failed anywhere before its end, nothing happened, and those who waited go on here.
+func (t *Tenancy) Fence(ctx context.Context, e Entry, to string, within func(tx pgx.Tx) error) error {
+	name := e.Workspace().Schema()
+	return t.db.Admin(ctx, func(tx pgx.Tx) error {
+		if err := pg.BecomeOwner(ctx, tx, name); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, fenceWaits); err != nil {
+			return err
+		}
+		if err := lockTables(ctx, tx, name); err != nil {
+			return err
+		}
+		var status string
+		var version int
+		if err := tx.QueryRow(ctx, `select status, version from kluis.workspace where id = $1 for update`, e.ID).Scan(&status, &version); err != nil {
+			return err
+		}
+		if status != active || version != e.Version {
+			return fmt.Errorf("workspace %q became %s, with %d migrations, meanwhile", e.Slug, status, version)
+		}
+		if err := within(tx); err != nil {
+			return err
+		}
+		//sqlcheck:allow a name made of the workspace's id, and a quoted one
+		if _, err := tx.Exec(ctx, `revoke all on all tables in schema `+name+` from `+name+`; set local role none; revoke `+name+` from `+t.login()); err != nil {
+			return err
+		}
+		if err := pg.BecomeOwner(ctx, tx, "kluis"); err != nil {
+			return err
+		}
+		if err := allMayRead(ctx, tx, name, false); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `update workspace set status = $2, region = $3 where id = $1`, e.ID, moved, to)
+		return err
+	})
+}
+
+// lockTables locks all tables of a schema against changes, but for those of the Merkle tree, which is derived and grows meanwhile.
+func lockTables(ctx context.Context, tx pgx.Tx, name string) error {
+	rows, _ := tx.Query(ctx, `select quote_ident(relname) from pg_class where relnamespace = to_regnamespace($1) and relkind = 'r' and relname not in ('tree', 'tile') order by relname = 'head' desc, relname`, name)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	//sqlcheck:allow names that Postgres quoted
+	_, err = tx.Exec(ctx, `lock table `+name+"."+strings.Join(tables, ", "+name+".")+` in share row exclusive mode`)
+	return err
+}
+
+// Begin opens a workspace that has arrived, with what within adds to it; one that is open already is left alone.
+func (t *Tenancy) Begin(ctx context.Context, e Entry, within func(tx pgx.Tx) error) error {
+	name := e.Workspace().Schema()
+	return t.db.Admin(ctx, func(tx pgx.Tx) error {
+		//sqlcheck:allow a name made of the workspace's id, and a quoted one
+		if _, err := tx.Exec(ctx, `grant `+name+` to `+t.login()); err != nil {
+			return err
+		}
+		if err := pg.BecomeOwner(ctx, tx, name); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `update kluis.workspace set status = 'active', shape = (select oldest from checkpoint) where id = $1 and status = 'arriving'`, e.ID)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		return within(tx)
+	})
+}
+
+// Relocate has the home's list say where a workspace is.
+func (t *Tenancy) Relocate(ctx context.Context, id uuid.UUID, region string) error {
+	home, err := t.home()
+	if err != nil {
+		return err
+	}
+	return home.db.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.place set region = $2 where id = $1`, id, region)
+		return err
+	})
+}
+
+// Depart takes away what is left of a workspace that moved: its analysts' logins, schema, role, and rows of the control schema. Its slug and
+// id are in the home's list, so that neither is used again.
+func (t *Tenancy) Depart(ctx context.Context, e Entry) error {
+	analysts, err := t.Analysts(ctx)
+	if err != nil {
+		return err
+	}
+	name := e.Workspace().Schema()
+	for _, a := range analysts {
+		if strings.HasPrefix(a.Login, name) {
+			if err := t.RevokeAnalyst(ctx, a.Login); err != nil {
+				return err
+			}
+		}
+	}
+	return t.takeAway(ctx, e, moved)
+}
+
+// takeAway drops all of a workspace that has a status.
+func (t *Tenancy) takeAway(ctx context.Context, e Entry, status string) error {
+	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `delete from workspace where id = $1 and status = $2`, e.ID, status)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		if err := dropSchemas(ctx, tx, e.Workspace()); err != nil {
+			return err
+		}
+		tables, err := ControlTables(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, table := range append(tables, "signal") {
+			//sqlcheck:allow a name that Postgres quoted
+			if _, err := tx.Exec(ctx, `delete from `+table+` where workspace_id = $1`, e.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("take away what is left of workspace %s: %w", e.ID, err)
+	}
+	return t.dropRole(ctx, e.Workspace().Schema())
+}
+
+// dropRole drops the role of a workspace that is gone. One that another database on the same server has, too, stays.
+func (t *Tenancy) dropRole(ctx context.Context, name string) error {
+	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `drop role if exists `+name) //sqlcheck:allow a name made of the workspace's id
+		return err
+	})
+	if pg.Is(err, "2BP01") {
+		return nil
+	}
+	return err
+}
+
+// ControlTables are those of the control schema that have rows of workspaces, as the queue of imports, quoted; but for the signals, which are of
+// the moment. The transaction is the owner's.
+func ControlTables(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, _ := tx.Query(ctx, `select quote_ident(c.relname) from pg_class c join pg_attribute a on a.attrelid = c.oid
+		where c.relnamespace = 'kluis'::regnamespace and c.relkind = 'r' and a.attname = 'workspace_id' and not a.attisdropped and c.relname <> 'signal' order by c.relname`)
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
