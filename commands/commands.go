@@ -55,6 +55,9 @@ type Needs struct {
 	Operator string
 	Regions  []Region
 
+	// ErasureGrace is between the request to erase a workspace and the erasure; 0 is 72 hours.
+	ErasureGrace time.Duration
+
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 }
@@ -62,13 +65,14 @@ type Needs struct {
 // Commands carries out what members ask for.
 type Commands struct {
 	Needs
-	now     func(context.Context) (time.Time, error) // the database's: what ends, ends by that one clock
-	wall    func() time.Time                         // this process'
-	running sync.Map                                 // the idempotency keys of the commands under way in this process
-	notes   queues                                   // events of accounts
-	mails   later                                    // mails that an answer must not wait for
-	signed  signedLogs
-	printed printed
+	now      func(context.Context) (time.Time, error) // the database's: what ends, ends by that one clock
+	wall     func() time.Time                         // this process'
+	running  sync.Map                                 // the idempotency keys of the commands under way in this process
+	notes    queues                                   // events of accounts
+	mails    later                                    // mails that an answer must not wait for
+	signed   signedLogs
+	printed  printed
+	ledgered ledgered
 
 	incidents incidents // what the security stream tells of
 
@@ -79,6 +83,9 @@ type Commands struct {
 func New(n Needs) *Commands {
 	if n.ResetCodeLife == 0 {
 		n.ResetCodeLife = codeLife
+	}
+	if n.ErasureGrace == 0 {
+		n.ErasureGrace = erasureGrace
 	}
 	if n.Kept == nil {
 		n.Kept = &checkpoint.Kept{}

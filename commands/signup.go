@@ -97,7 +97,7 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 			id, sealed, c.Keys.MAC(signupPurpose(id), []byte(code)), codeLife.Seconds()); err != nil {
 			return fmt.Errorf("store sign-up: %w", err)
 		}
-		return c.Outbox.Enqueue(ctx, tx, mail.Message{Template: "signup_code", To: s.Email, Language: s.Language,
+		return c.Outbox.Enqueue(ctx, tx, mail.Message{Of: mail.Recipient{Signup: id}, Template: "signup_code", To: s.Email, Language: s.Language,
 			Values: map[string]string{"Name": s.FullName, "Workspace": s.Name, "Code": code, "URL": c.PublicURL}})
 	})
 	return id, err
@@ -173,6 +173,9 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 			tag, err := tx.Exec(ctx, `delete from kluis.signup where id = $1`, id)
 			if err == nil && tag.RowsAffected() == 0 {
 				return badCode()
+			}
+			if err == nil { // the mail has done what it was for
+				_, err = tx.Exec(ctx, `delete from kluis_jobs.river_job where kind = 'mail' and args ->> 'signup' = $1`, id.String())
 			}
 			return err
 		})

@@ -19,6 +19,7 @@ var (
 	//                         |    |    |    |    |    analyst
 	ReadWorkspace     = permit(all, all, all, all, all, all, "workspace", "read")
 	UpdateWorkspace   = permit(all, off, off, off, off, off, "workspace", "update")
+	DeleteWorkspace   = permit(all, off, off, off, off, off, "workspace", "delete")
 	ReadMember        = permit(all, all, all, off, all, all, "member", "read")
 	CreateMember      = permit(all, off, off, off, off, off, "member", "create")
 	UpdateMember      = permit(all, off, off, off, off, off, "member", "update")

@@ -38,6 +38,11 @@ type Workspace struct {
 	EarlierUntil     *time.Time `json:"earlier_until"`     // when that ends to be in force; nil: it is not
 	LegalHold        bool       `json:"legal_hold"`        // nothing is pruned
 
+	ErasesAt           *time.Time `json:"erases_at"` // when it is to be erased; nil while nobody wants that
+	ErasureRequestedAt *time.Time `json:"erasure_requested_at"`
+	ErasureRequestedBy *uuid.UUID `json:"erasure_requested_by"` // nil for whoever operates Kluis
+	ErasureConfirmed   bool       `json:"erasure_confirmed"`    // by a second admin
+
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	Version   int       `json:"version"`
@@ -95,6 +100,9 @@ func init() {
 	register[WorkspaceTimeRulesChanged]("workspace.time_rules_changed")
 	register[WorkspaceRestored]("workspace.restored")
 	register[WorkspaceMoved]("workspace.moved")
+	register[WorkspaceErasureRequested]("workspace.erasure_requested")
+	register[WorkspaceErasureConfirmed]("workspace.erasure_confirmed")
+	register[WorkspaceErasureCancelled]("workspace.erasure_cancelled")
 }
 
 // Apply folds one event of the workspace's stream into its state.
@@ -115,6 +123,8 @@ func (w *Workspace) Apply(r Record) {
 		w.Region = e.Region
 	case WorkspaceTimeRulesChanged:
 		w.setTimeRules(e)
+	default:
+		w.applyErasure(r)
 	}
 	w.UpdatedAt, w.Version, w.Position = r.At, r.Version, r.Position
 }

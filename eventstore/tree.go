@@ -51,7 +51,30 @@ func (s *Store) Grow(ctx context.Context, w pg.Workspace) (tree Tree, err error)
 	if err := s.db.Read(ctx, w, LookTree(&tree)); err != nil || tree.Behind() == 0 {
 		return tree, err
 	}
-	err = s.db.In(ctx, w, func(tx *pg.Tx) error {
+	return s.grow(ctx, w, s.db.In)
+}
+
+// within is a door to a workspace: [pg.DB.In], or as the owner.
+type within func(ctx context.Context, w pg.Workspace, fn func(tx *pg.Tx) error) error
+
+// Last gives the tree of a workspace that is closed, with all that the log has, and its root. It is the owner's.
+func (s *Store) Last(ctx context.Context, w pg.Workspace) (tree Tree, root tlog.Hash, err error) {
+	for tree.Size == 0 || tree.Behind() > 0 {
+		if tree, err = s.grow(ctx, w, s.db.InAsOwner); err != nil {
+			return tree, root, err
+		}
+		if tree.Head.Position == 0 {
+			return tree, root, nil
+		}
+	}
+	root, err = tlog.TreeHash(tree.Size, s.hashes(ctx, w, func(ctx context.Context, w pg.Workspace, query ...pg.Statement) error {
+		return s.db.InAsOwner(ctx, w, func(tx *pg.Tx) error { return tx.Run(ctx, query...) })
+	}))
+	return tree, root, err
+}
+
+func (s *Store) grow(ctx context.Context, w pg.Workspace, in within) (tree Tree, err error) {
+	err = in(ctx, w, func(tx *pg.Tx) error {
 		var records []Record
 		var edge []tile
 		err := tx.Run(ctx,
@@ -175,7 +198,7 @@ func (g *growth) changed() (ids []int64, hashes [][]byte) {
 }
 
 // hashes reads the stored tree (tlog.HashReader).
-func (s *Store) hashes(ctx context.Context, w pg.Workspace) tlog.HashReader {
+func (s *Store) hashes(ctx context.Context, w pg.Workspace, read func(context.Context, pg.Workspace, ...pg.Statement) error) tlog.HashReader {
 	return tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		need := map[int64]tlog.Tile{}
 		for _, index := range indexes {
@@ -187,7 +210,7 @@ func (s *Store) hashes(ctx context.Context, w pg.Workspace) tlog.HashReader {
 			ids = append(ids, id)
 		}
 		var rows []tile
-		if err := s.db.Read(ctx, w, pg.Rows(&rows, `select id, hashes from tile where id = any($1)`, ids)); err != nil {
+		if err := read(ctx, w, pg.Rows(&rows, `select id, hashes from tile where id = any($1)`, ids)); err != nil {
 			return nil, fmt.Errorf("read the Merkle tree of workspace %s: %w", w.ID, err)
 		}
 		stored := map[int64][]byte{}
@@ -221,7 +244,7 @@ func hashAt(stored map[int64][]byte, index int64) (tlog.Hash, error) {
 
 // Root is the root hash over the first size records of a log.
 func (s *Store) Root(ctx context.Context, w pg.Workspace, size int64) (tlog.Hash, error) {
-	return tlog.TreeHash(size, s.hashes(ctx, w))
+	return tlog.TreeHash(size, s.hashes(ctx, w, s.db.Read))
 }
 
 // Edge is the root hash over the first size records of a log, and the roots of their full subtrees, the largest first.
@@ -235,12 +258,12 @@ func (s *Store) Edge(ctx context.Context, w pg.Workspace, size int64) (root tlog
 
 // ProveRecord proves that a record is in the tree over the first size records.
 func (s *Store) ProveRecord(ctx context.Context, w pg.Workspace, size, position int64) (tlog.RecordProof, error) {
-	return tlog.ProveRecord(size, position-1, s.hashes(ctx, w))
+	return tlog.ProveRecord(size, position-1, s.hashes(ctx, w, s.db.Read))
 }
 
 // ProveGrowth proves that the log at size begins with the log at old.
 func (s *Store) ProveGrowth(ctx context.Context, w pg.Workspace, size, old int64) (tlog.TreeProof, error) {
-	return tlog.ProveTree(size, old, s.hashes(ctx, w))
+	return tlog.ProveTree(size, old, s.hashes(ctx, w, s.db.Read))
 }
 
 // GrowFor has the tree grow until it has all records of the log, or d is over: a page that was begun is finished.

@@ -39,7 +39,7 @@ func (s *Store) Verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	if err := s.db.Read(ctx, w, LookTree(&tree)); err != nil {
 		return verdict, err
 	}
-	stored := s.hashes(ctx, w)
+	stored := s.hashes(ctx, w, s.db.Read)
 	begin, err := frontierAt(min(tree.Head.Pruned, tree.Size), stored)
 	if errors.Is(err, ErrTreeBroken) {
 		return Verdict{Findings: []Finding{{tree.Head.Pruned, TreeLost, err.Error()}}}, nil

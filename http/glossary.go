@@ -201,6 +201,7 @@ var glossary = map[string]word{
 	"end":                {"When the work ended; null while the timer runs.", "2026-03-02T11:00:00+01:00"},
 	"minutes":            {"How long it took; null while the timer runs.", 90},
 	"amount_cents":       {"What it costs, in EUR cents, at the rate in force then.", 14250},
+	"erases_at":          {"When the workspace is erased, unless somebody cancels that.", nil},
 	"time_locked_before": {"Nothing before this day changes; null when nothing is locked.", nil},
 	"time_overlap":       {"Whether entries of one member may overlap.", false},
 	"billable_minutes":   {"How much of that somebody pays for.", 60},

@@ -27,6 +27,10 @@ type (
 		AuditRetentionDays *float64   `json:"audit_retention_days" example:"90" doc:"For how many days the log is kept, by what is in force; null: for ever."`
 		AuditRetentionNext *retention `json:"audit_retention_next,omitempty" doc:"What will be in force instead, 30 days after the plan went down; left out when that is nothing else."`
 
+		ErasesAt           *time.Time `json:"erases_at" doc:"When the workspace is erased, unless an admin cancels that before; null while nobody wants it."`
+		ErasureRequestedBy *uuid.UUID `json:"erasure_requested_by" doc:"The admin who wants that; null also for whoever runs Kluis."`
+		ErasureConfirmed   bool       `json:"erasure_confirmed" doc:"Whether a second admin confirmed it."`
+
 		CreatedAt time.Time `json:"created_at"`
 		UpdatedAt time.Time `json:"updated_at"`
 		Version   int       `json:"version"`
@@ -46,6 +50,13 @@ type (
 		Conditional
 		Body workspacePatch
 	}
+	workspaceErase struct {
+		Conditional
+		Body struct {
+			Confirm string `json:"confirm" maxLength:"100" example:"acme" doc:"The short name of the workspace."`
+		}
+	}
+	workspaceKeep  struct{ Conditional }
 	workspaceShown struct {
 		Shown
 		Body workspaceBody
@@ -72,12 +83,28 @@ func workspace(a *api) {
 				HourlyRateCents: b.HourlyRateCents.Optional, TimeOverlap: b.TimeOverlap.Value, TimeLockedBefore: b.TimeLockedBefore.Optional})
 			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
 		})
+	command(a, operation{Method: "DELETE", Path: "/api/workspace", ID: "erase-workspace", Tag: "workspace", Status: http.StatusAccepted,
+		Summary: "Ask for the workspace to be erased, or confirm that as a second admin", Access: needs(domain.DeleteWorkspace).inSession(),
+		Description: "All admins get a mail. Until `erases_at`, 72 hours later unless whoever runs Kluis chose otherwise, the workspace is served as before, and any admin can cancel. " +
+			"A second admin, who was one before it was asked for, confirms it with the same request: then it is five minutes later. " +
+			"Everything goes: rows, the log, keys, files with all versions, queues, logins of analysts. A signed certificate stays, and the short name is never given again. " +
+			"A backup that is put back later is erased, too, by a ledger outside of the database."},
+		func(ctx context.Context, r commands.Request, in *workspaceErase) (*workspaceWritten, error) {
+			done, err := a.Commands.EraseWorkspace(ctx, r, in.Body.Confirm)
+			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
+		})
+	command(a, operation{Method: "DELETE", Path: "/api/workspace/erasure", ID: "keep-workspace", Tag: "workspace", Status: http.StatusOK,
+		Summary: "Cancel the erasure of the workspace", Access: needs(domain.DeleteWorkspace).inSession()},
+		func(ctx context.Context, r commands.Request, _ *workspaceKeep) (*workspaceWritten, error) {
+			done, err := a.Commands.KeepWorkspace(ctx, r)
+			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
+		})
 }
 
 func showWorkspace(w domain.Workspace) workspaceBody {
 	now := time.Now()
 	body := workspaceBody{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Region: w.Region, HourlyRateCents: w.HourlyRateCents, TimeOverlap: w.TimeOverlap,
-		TimeLockedBefore: w.TimeLockedBefore, LegalHold: w.LegalHold, AuditRetentionDays: w.Retention(now).Days(), CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, Version: w.Version}
+		TimeLockedBefore: w.TimeLockedBefore, LegalHold: w.LegalHold, ErasesAt: w.ErasesAt, ErasureRequestedBy: w.ErasureRequestedBy, ErasureConfirmed: w.ErasureConfirmed, AuditRetentionDays: w.Retention(now).Days(), CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, Version: w.Version}
 	if w.EarlierUntil != nil && w.Retention(*w.EarlierUntil) != w.Retention(now) {
 		body.AuditRetentionNext = &retention{w.EarlierUntil.UTC(), w.Retention(*w.EarlierUntil).Days()}
 	}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -57,6 +58,13 @@ func (j *Jobs) SweepBlobs(ctx context.Context, before time.Time) (swept int, fir
 		if err != nil && first == nil {
 			first = fmt.Errorf("workspace %s: %w", entry.ID, err)
 		}
+	}
+	erased, err := j.Commands.Tenancy.Erased(ctx, before.Add(-sweepAge)) // an upload may have ended after the erasure
+	first = errors.Join(first, err)
+	for _, w := range erased {
+		n, err := blobs.Purge(ctx, w.ID.String())
+		swept += n
+		first = errors.Join(first, err)
 	}
 	return swept, first
 }

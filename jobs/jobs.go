@@ -68,6 +68,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	group.Go(func() error { return j.runQueues(ctx) })
 	group.Go(func() error { return j.tellSubprocessors(ctx) })
 	group.Go(func() error { return j.retain(ctx) })
+	group.Go(func() error { return j.runErasures(ctx) })
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
 		group.Go(func() error { return j.growTrees(ctx) })

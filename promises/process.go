@@ -46,6 +46,7 @@ type site struct {
 	// window is that of the security stream. Where it is 0 nobody counts what is refused and who reads the log: the log has what a
 	// test does, and no more.
 	window time.Duration
+	grace  time.Duration // of the erasure of a workspace; 0: as by default
 
 	mu        sync.Mutex
 	processes []*process
@@ -156,7 +157,7 @@ func (p *process) open(t testing.TB, log *slog.Logger, bound time.Duration) {
 	p.keys = must(keyring.Load(p.site.keyFile, ""))
 	p.program = must(must(app.On(p.db, log, bound)).Program(context.Background(), app.Given{
 		Commands: commands.Needs{Keys: p.keys, Blobs: must(blob.Open(context.Background(), p.site.blobURL())), Hasher: must(password.NewHasher(password.Floor, 2, 64)), Region: "be", Kept: p.site.kept,
-			Operator: "Example BV, Brussels", Regions: []commands.Region{{Name: "be", Country: "BE"}}, Outside: p.site.outside, SecurityWindow: p.site.window},
+			Operator: "Example BV, Brussels", Regions: []commands.Region{{Name: "be", Country: "BE"}}, Outside: p.site.outside, ErasureGrace: p.site.grace, SecurityWindow: p.site.window},
 		Sender: must(mail.NewSender("", t.TempDir(), "Kluis <kluis@example.org>", log)),
 		HTTP:   http.Options{Ready: p.db.Ready, Version: "test"},
 	}))

@@ -271,6 +271,9 @@ func (r restore) Run(ctx context.Context, out outputs) error {
 	if err := b.checkKeys(ctx, keys); err != nil {
 		return err
 	}
+	if err := c.heedLedger(ctx, b, keys, out); err != nil {
+		return err
+	}
 	_, err = fmt.Fprintf(out.stdout, "the backup of %s is in place: kluis serve\n", m.At.Format(time.RFC3339))
 	return err
 }

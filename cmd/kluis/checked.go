@@ -42,6 +42,9 @@ func (s serve) check() (c checked, err error) {
 	if c.publicURL, err = s.publicURL(); err != nil {
 		return c, err
 	}
+	if err := s.erasureGrace.check(); err != nil {
+		return c, err
+	}
 	if err := s.checkReach(); err != nil {
 		return c, err
 	}

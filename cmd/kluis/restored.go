@@ -13,10 +13,17 @@ import (
 
 // restored is `kluis restored`: what is done once after a backup was put back, before Kluis serves from it. Whatever the
 // database may have been used for between the backup and its restore, nobody knows here.
-type restored struct{ settings }
+type restored struct {
+	settings
+	outside
+}
 
 func (r restored) Run(ctx context.Context, out outputs) error {
-	c, err := r.only(outside{})
+	c, err := r.only(r.outside)
+	if err != nil {
+		return err
+	}
+	keys, err := c.loadRestoredKeys()
 	if err != nil {
 		return err
 	}
@@ -28,7 +35,10 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 	if err := b.migrate(ctx); err != nil {
 		return err
 	}
-	return b.restored(ctx, out)
+	if err := b.restored(ctx, out); err != nil {
+		return err
+	}
+	return c.heedLedger(ctx, b, keys, out)
 }
 
 func (b *base) restored(ctx context.Context, out outputs) error {

@@ -25,6 +25,7 @@ import (
 type serve struct {
 	settings
 	outside
+	erasureGrace
 
 	Listen           string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
 	PublicURL        string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN, or nothing when that is any address or port."`
@@ -71,7 +72,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	for i, c := range set.cells {
 		cells[i] = app.Cell{Region: c.name, Open: func(ctx context.Context, all *app.Cells) (*app.Program, error) {
 			return opened.program(ctx, c, app.Given{
-				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, PublicURL: set.publicURL,
+				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, ErasureGrace: s.ErasureGrace, PublicURL: set.publicURL,
 					Operator: s.Operator, Regions: set.regions(),
 					SecurityWindow: commands.SecurityWindow,
 					Outside:        delivery.NewOutside(set.receivers...)},
@@ -139,6 +140,7 @@ func (o *bases) program(ctx context.Context, c cell, given app.Given) (p *app.Pr
 	if p, err = b.Program(ctx, given); err != nil {
 		return nil, err
 	}
+	b.DB.Guard(p.Commands.Gate(b.admit))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all = append(o.all, b)

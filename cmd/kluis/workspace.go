@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// workspace is `kluis workspace list|show|plan|hold|unhold|close|open|move`.
+// workspace is `kluis workspace list|show|plan|hold|unhold|close|open|move|erase|certificate`.
 type workspace struct {
 	List   workspaceList   `cmd:"" help:"List the workspaces, the oldest first."`
 	Show   workspaceShow   `cmd:"" help:"Show one workspace."`
@@ -21,6 +21,9 @@ type workspace struct {
 	Close  workspaceClose  `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is opened again. Nothing of it is changed."`
 	Open   workspaceOpen   `cmd:"" help:"Open a workspace that was closed."`
 	Move   workspaceMove   `cmd:"" help:"Move a workspace to another region, while it is in use. Run it again when it was broken off."`
+	Erase  workspaceErase  `cmd:"" help:"Erase a workspace, at the end of a time in which that can be cancelled, or at once."`
+
+	Certificate workspaceCertificate `cmd:"" help:"Print the signed certificate of a workspace that was erased."`
 }
 
 type workspaceList struct{ settings }
@@ -39,7 +42,11 @@ func (c cell) list(ctx context.Context, out outputs, table io.Writer) error {
 	}
 	defer b.close()
 	entries, err := b.Tenancy.All(ctx)
-	for _, e := range entries {
+	if err != nil {
+		return err
+	}
+	erasing, err := b.Tenancy.Erasing(ctx)
+	for _, e := range append(entries, erasing...) {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.Slug, e.ID, e.Region, e.Status, e.CreatedAt.UTC().Format(time.RFC3339))
 	}
 	return err

@@ -30,6 +30,9 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 	// List gives the blobs whose keys begin with folder and a slash to each, in constant memory.
 	List(ctx context.Context, folder string, each func(Item) error) error
+	// Purge takes away everything whose key begins with folder and a slash: blobs, where the store keeps versions all of theirs, and what was
+	// begun and never became a blob. It gives their number.
+	Purge(ctx context.Context, folder string) (int, error)
 	// Sweep takes away what was begun before a moment, and never became a blob. It gives the number.
 	Sweep(ctx context.Context, before time.Time) (int, error)
 	// Reach tells whether the store can be used.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (d *directory) Put(_ context.Context, key string, write func(io.Writer) err
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	temporary := path.Join(unfinished, rand.Text())
+	temporary := path.Join(unfinished, path.Dir(key)+"."+rand.Text())
 	f, err := d.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("begin blob %s: %w", key, err)
@@ -172,6 +173,33 @@ func (d *directory) walk(ctx context.Context, folder string, each func(name stri
 			}
 		}
 	}
+}
+
+// Purge also takes the folder away. What is being written to it ends where it is to be named.
+func (d *directory) Purge(ctx context.Context, folder string) (n int, err error) {
+	if err := checkKey(folder + "/x"); err != nil {
+		return 0, err
+	}
+	err = d.walk(ctx, unfinished, func(name string, _ fs.FileInfo) error {
+		if strings.HasPrefix(name, folder+".") {
+			n++
+			return d.root.Remove(path.Join(unfinished, name))
+		}
+		return nil
+	})
+	if err == nil {
+		err = d.walk(ctx, folder, func(name string, _ fs.FileInfo) error {
+			n++
+			return d.root.Remove(path.Join(folder, name))
+		})
+	}
+	if err == nil {
+		err = d.root.Remove(folder)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return n, fmt.Errorf("purge the folder of blobs %s: %w", folder, err)
+	}
+	return n, d.sync(".")
 }
 
 // Sweep goes by when a file was last written to, so that an upload that is slow and still comes is left alone.

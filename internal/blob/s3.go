@@ -182,6 +182,53 @@ func (b *bucket) List(ctx context.Context, folder string, each func(Item) error)
 	}
 }
 
+// Purge asks for all versions, of which a bucket without versions has one of each blob, and for the marks of deleted ones.
+func (b *bucket) Purge(ctx context.Context, folder string) (n int, err error) {
+	prefix := folder + "/"
+	uploads := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: &prefix})
+	for uploads.HasMorePages() {
+		page, err := uploads.NextPage(ctx)
+		if err != nil {
+			return n, fmt.Errorf("list unfinished uploads of %s: %w", folder, err)
+		}
+		for _, upload := range page.Uploads {
+			if _, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: upload.Key, UploadId: upload.UploadId}); err != nil {
+				return n, fmt.Errorf("abort the upload of blob %s: %w", aws.ToString(upload.Key), err)
+			}
+			n++
+		}
+	}
+	pages := s3.NewListObjectVersionsPaginator(b.client, &s3.ListObjectVersionsInput{Bucket: &b.name, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return n, fmt.Errorf("list the versions of the blobs of %s: %w", folder, err)
+		}
+		for _, v := range page.Versions {
+			if err := b.deleteVersion(ctx, v.Key, v.VersionId); err != nil {
+				return n, err
+			}
+			n++
+		}
+		for _, mark := range page.DeleteMarkers {
+			if err := b.deleteVersion(ctx, mark.Key, mark.VersionId); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (b *bucket) deleteVersion(ctx context.Context, key, version *string) error {
+	if aws.ToString(version) == "null" { // of a bucket that keeps no versions
+		version = nil
+	}
+	if _, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: key, VersionId: version}); err != nil {
+		return fmt.Errorf("delete blob %s: %w", aws.ToString(key), err)
+	}
+	return nil
+}
+
 // Sweep goes by when an upload was begun: S3 does not say when a part last came.
 func (b *bucket) Sweep(ctx context.Context, before time.Time) (swept int, err error) {
 	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name})

@@ -123,6 +123,16 @@ func (k *Kept) KeepCertificate(ctx context.Context, workspace uuid.UUID, signed 
 	return k.put(ctx, certificates+"/"+workspace.String(), signed)
 }
 
+// Forget takes away the checkpoints of a workspace that is erased, from the first place. In a second one, which nobody is meant to rewrite, they
+// stay: they say how long the log was, and its root.
+func (k *Kept) Forget(ctx context.Context, workspace uuid.UUID) error {
+	if len(k.Stores) == 0 {
+		return nil
+	}
+	_, err := k.Stores[0].Purge(ctx, folder(workspace))
+	return err
+}
+
 // Ledger is whose erasures are in a ledger, without their texts: see Kept.Erasure.
 type Ledger struct {
 	Workspaces map[uuid.UUID]bool

@@ -30,7 +30,7 @@ type Message struct {
 	// erased meanwhile is not sent.
 	Of Recipient `json:"-"`
 	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed", "receiver_stopped",
-	// "locked", "retention_shortened", "subprocessor_notice" or "security_pack".
+	// "locked", "retention_shortened", "subprocessor_notice", "security_pack" or "workspace_erasure".
 	Template string `json:"template"`
 	// To is one address, without a display name: "ada@example.org". Its domain may be international.
 	To string `json:"to"`
@@ -41,9 +41,10 @@ type Message struct {
 	//	Workspace  its name; needed by all but the security pack
 	//	Code       needed by the codes
 	//	Known      of a lock: not empty when whoever failed knows the password; optional
-	//	Change     of two factors: "on", "off" or "reset"; needed there
+	//	Change     of two factors: "on", "off" or "reset"; of an erasure: "requested", "confirmed" or "cancelled"; needed there
 	//	Receiver, Reason   of a receiver that was stopped: its id, and "gone" or "failing"; needed there
 	//	Name       of the person written to, for the greeting; optional
+	//	When       of the erasure of a workspace: its time; optional
 	//	Minutes    how long a code, or a lock, lasts; "15" when missing
 	//	Days       how long an invitation lasts, "7" when missing; how long a log is kept, needed there
 	//	Plan, Until   the plan of a workspace whose log is to be kept for less long, and the day from which on; needed there
@@ -58,10 +59,11 @@ type Message struct {
 	Files []File `json:"files,omitempty"`
 }
 
-// Recipient is a member to whom a mail goes.
+// Recipient is a member to whom a mail goes, or somebody who signs up.
 type Recipient struct {
 	Workspace uuid.UUID `json:"workspace,omitzero"`
 	Member    uuid.UUID `json:"member,omitzero"`
+	Signup    uuid.UUID `json:"signup,omitzero"`
 }
 
 // File is an attachment of a mail.
@@ -126,6 +128,11 @@ var kinds = map[string]kind{
 	},
 	"security_pack": {
 		takes:  []string{"URL"},
+		useful: 24 * time.Hour,
+	},
+	"workspace_erasure": {
+		needs:  []string{"Workspace", "Change"},
+		takes:  []string{"Name", "When", "URL"},
 		useful: 24 * time.Hour,
 	},
 	"locked": {

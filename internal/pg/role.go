@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -19,12 +20,17 @@ type closedError struct{ error }
 func (closedError) Outage() Outage  { return Closed }
 func (e closedError) Unwrap() error { return e.error }
 
-// closed makes such an error of Postgres' refusal to take a role.
+// closed makes such an error of Postgres' refusal to take a role: it is nobody's to take, or, since the workspace was looked up, gone.
 func closed(err error) error {
-	if Is(err, AccessDenied) {
+	if Is(err, AccessDenied, NoSuchRole) {
 		return closedError{fmt.Errorf("the workspace is closed: %w", err)}
 	}
 	return err
+}
+
+// Shut is the error of a workspace that is closed, whatever else was said of it.
+func Shut(err error) error {
+	return closedError{errors.Join(errors.New("the workspace is closed"), err)}
 }
 
 // Cross runs fn as a workspace in the middle of a transaction of the login, which it leaves the login's again. When fn

@@ -125,7 +125,7 @@ func (db *DB) gated(ctx context.Context, w Workspace, do func() error) error {
 		return err
 	}
 	err := do()
-	if Is(err, UndefinedTable, UndefinedColumn, AccessDenied, NoSuchRole) {
+	if Is(err, UndefinedTable, UndefinedColumn, AccessDenied, NoSuchRole, NoSuchSchema) {
 		if refused := db.gate(ctx, w, err); refused != nil {
 			return refused
 		}

@@ -119,6 +119,8 @@ func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*stan
 	}
 	s := &found[0]
 	switch {
+	case s.Status == "erasing":
+		return nil, pg.Shut(lacks)
 	case !s.Ours || s.Version < len(t.workspaceLine):
 		if lacks != nil {
 			t.fleet.current.Delete(w.ID) // the database was put back

@@ -72,7 +72,7 @@ const selectLacking = `with bare as (select distinct c.relnamespace as schema fr
 	member as (select m.member as role from pg_auth_members m join pg_roles g on g.oid = m.roleid where g.rolname = $1)
 	select ` + columns + ` from workspace w
 	left join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '') left join pg_namespace n on n.nspname = 'ws_' || replace(w.id::text, '-', '')
-	where w.status not in ('erased', 'arriving', 'moved') and ($3 or r.oid is null or r.oid not in (select role from member) or n.oid in (select schema from bare)
+	where w.status not in ('erased', 'erasing', 'arriving', 'moved') and ($3 or r.oid is null or r.oid not in (select role from member) or n.oid in (select schema from bare)
 		or w.status = 'active' and not pg_has_role($2, r.oid, ` + mayTake + `)
 		or not exists (select from aclexplode(n.nspacl) a where a.grantee = r.oid))`
 

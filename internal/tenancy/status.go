@@ -53,7 +53,8 @@ type standing struct {
 	ID      uuid.UUID
 	Slug    string
 	Version int
-	Ours    bool   // its migrations are this program's, as far as both go
+	Ours    bool // its migrations are this program's, as far as both go
+	Status  string
 	Failure string // why the next migration failed
 }
 
@@ -71,12 +72,12 @@ func (s standing) why() error {
 // Parameters 1 and 2 are the length of the program's line and its hashes.
 const (
 	agrees         = `coalesce(hashes[least(version, $1)] = ($2::text[])[least(version, $1)], false)`
-	selectStanding = `select id, slug, version, ` + agrees + ` as ours, coalesce(failure, '') as failure from kluis.workspace where status not in ('erased', 'arriving', 'moved') and `
+	selectStanding = `select id, slug, version, ` + agrees + ` as ours, coalesce(failure, '') as failure, status from kluis.workspace where status not in ('erased', 'arriving', 'moved') and `
 )
 
 // lacking gives the workspaces that this program cannot serve as they are; one query, whatever their number.
 func (t *Tenancy) lacking(ctx context.Context) ([]standing, error) {
-	return t.standings(ctx, selectStanding+`(version < $1 or not `+agrees+`) order by id`)
+	return t.standings(ctx, selectStanding+`status <> 'erasing' and (version < $1 or not `+agrees+`) order by id`)
 }
 
 func (t *Tenancy) standings(ctx context.Context, sql string, args ...any) (all []standing, err error) {
@@ -109,7 +110,7 @@ func (t *Tenancy) Status(ctx context.Context) (Status, error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select count(*), count(*) filter (where `+agrees+` and version < $1), count(*) filter (where not `+agrees+`),
 				count(*) filter (where `+agrees+` and version > $1), count(*) filter (where shape < $3 and status = 'active'), count(*) filter (where shape > $3)
-			from kluis.workspace where status not in ('erased', 'arriving', 'moved')`, s.WorkspaceAll, hashes(t.workspaceLine), t.Shape).
+			from kluis.workspace where status not in ('erased', 'erasing', 'arriving', 'moved')`, s.WorkspaceAll, hashes(t.workspaceLine), t.Shape).
 			Scan(&s.Workspaces, &s.Behind, &s.Foreign, &s.Newer, &s.OlderShape, &s.NewerShape)
 	})
 	if err != nil || s.Behind+s.Foreign == 0 {

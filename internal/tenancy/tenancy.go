@@ -74,9 +74,14 @@ func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'active' order by id limit nullif($1, 0)`, limit)
 }
 
-// All gives every workspace that was not erased, the oldest first, closed or not.
+// All gives every workspace that is whole, the oldest first, closed or not.
 func (t *Tenancy) All(ctx context.Context) ([]Entry, error) {
-	return t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('erased', 'arriving', 'moved') order by id`)
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('erased', 'erasing', 'arriving', 'moved') order by id`)
+}
+
+// Erasing gives the workspaces of which some may be gone already.
+func (t *Tenancy) Erasing(ctx context.Context) ([]Entry, error) {
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status = 'erasing' order by id`)
 }
 
 // BySlug finds a workspace that was not erased; ErrUnknown when there is none. One that is closed cannot be opened: see pg.Closed.

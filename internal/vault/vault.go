@@ -78,6 +78,23 @@ func (v *Vault) There(ctx context.Context, w pg.Workspace, id uuid.UUID) (there 
 	return there, err
 }
 
+// Unwrap opens a data key that was read elsewhere, and remembers nothing.
+func (v *Vault) Unwrap(w pg.Workspace, id uuid.UUID, wrapped string) (Key, error) {
+	key, err := v.keys.Unwrap(wrapping(w, id), wrapped)
+	return Key{workspace: w, subject: id, key: key}, err
+}
+
+// ForgetAll forgets all open keys of a workspace. Other processes do within a minute.
+func (v *Vault) ForgetAll(w pg.Workspace) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for s := range v.open {
+		if s.workspace == w.ID {
+			delete(v.open, s)
+		}
+	}
+}
+
 // Key opens the data key of one subject.
 func (v *Vault) Key(ctx context.Context, w pg.Workspace, id uuid.UUID) (Key, error) {
 	keys, err := v.Keys(ctx, w, []uuid.UUID{id})

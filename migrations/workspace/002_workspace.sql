@@ -11,6 +11,10 @@ create table workspace (
     earlier_seconds    bigint,
     earlier_until      timestamptz,
     legal_hold         boolean not null,
+    erases_at            timestamptz, -- when it is to be erased
+    erasure_requested_at timestamptz,
+    erasure_requested_by uuid,
+    erasure_confirmed    boolean not null, -- by a second admin
     created_at timestamptz not null,
     updated_at timestamptz not null,
     version    integer not null,

@@ -1,0 +1,180 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/internal/vault"
+)
+
+// ledgered is what a process knows of the ledger of erasures: what it said when the process began, and which workspaces are as it says. What is
+// erased later this process, or another, erases as it happens.
+type ledgered struct {
+	mu      sync.Mutex
+	ledger  *checkpoint.Ledger // nil: it was not read yet
+	checked sync.Map           // ids of workspaces
+	doubted sync.Map           // ids of workspaces of which the log says that their entry is not ours
+}
+
+// Gate has workspaces pass a gate, and before, once in a process, the ledger: what an older backup brought back is erased again before anybody
+// is served. While the ledger cannot be read nobody is.
+func (c *Commands) Gate(next pg.Gate) pg.Gate {
+	return func(ctx context.Context, w pg.Workspace, lacks error) error {
+		if _, checked := c.ledgered.checked.Load(w.ID); !checked {
+			if err := c.heedLedger(ctx, w, next); err != nil {
+				return err
+			}
+		}
+		return next(ctx, w, lacks)
+	}
+}
+
+func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate) error {
+	ledger, err := c.readLedger(ctx)
+	if err != nil {
+		c.Log.WarnContext(ctx, "the ledger of erasures cannot be read, so that no workspace is served: a backup that was put back may have what was erased", "error", err.Error())
+		refusal := domain.Refuse(domain.Unavailable, "erasures_unavailable", "what was erased cannot be looked up at the moment")
+		refusal.RetryAfter = 5 * time.Second
+		return refusal
+	}
+	if ledger.Workspaces[w.ID] {
+		if err := c.eraseRestored(ctx, w); err != nil {
+			return err
+		}
+		return pg.Shut(nil)
+	}
+	if members := ledger.Members[w.ID]; len(members) > 0 {
+		if err := next(ctx, w, nil); err != nil { // migrations come first
+			return err
+		}
+		if err := c.eraseMembersAgain(ctx, w, members); err != nil {
+			return err
+		}
+	}
+	c.ledgered.checked.Store(w.ID, true)
+	return nil
+}
+
+func (c *Commands) readLedger(ctx context.Context) (*checkpoint.Ledger, error) {
+	c.ledgered.mu.Lock()
+	defer c.ledgered.mu.Unlock()
+	if c.ledgered.ledger == nil {
+		ledger, err := c.Kept.Ledger(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.ledgered.ledger = &ledger
+	}
+	return c.ledgered.ledger, nil
+}
+
+// isErased checks that an entry of the ledger was signed: whoever can write there erases nothing.
+func (c *Commands) isErased(ctx context.Context, w pg.Workspace, member uuid.UUID) error {
+	signed, err := c.Kept.Erasure(ctx, w.ID, member)
+	if err != nil {
+		return err
+	}
+	entry, err := checkpoint.OpenErasure(signed, c.Keys.PublicKeys())
+	if err == nil && (entry.Workspace != w.ID || entry.Member != member) {
+		err = errors.New("it is of something else")
+	}
+	if err != nil {
+		if _, said := c.ledgered.doubted.LoadOrStore(w.ID, true); !said {
+			c.Log.ErrorContext(ctx, "an entry of the ledger of erasures is not signed by our keys: the workspace is not served", "workspace", w.ID, "member", member, "error", err.Error())
+		}
+		refusal := domain.Refuse(domain.Unavailable, "erasures_unavailable", "what was erased cannot be looked up at the moment")
+		refusal.RetryAfter = time.Minute
+		return refusal
+	}
+	return nil
+}
+
+// eraseRestored has a workspace erased again that an older backup brought back. One that is erased, or being erased, is left alone.
+func (c *Commands) eraseRestored(ctx context.Context, w pg.Workspace) error {
+	var status string
+	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select coalesce((select status from kluis.workspace where id = $1), 'erased')`, w.ID).Scan(&status)
+	})
+	if err != nil || status == "erased" || status == "erasing" {
+		return err
+	}
+	if err := c.isErased(ctx, w, uuid.Nil); err != nil {
+		return err
+	}
+	c.Log.WarnContext(ctx, "a backup brought back a workspace that was erased since: it is erased again", "workspace", w.ID)
+	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `insert into kluis.erasure (workspace_id, slug, due_at, facts) select id, slug, now(), jsonb_build_object($2::text, 'yes') from kluis.workspace where id = $1
+			on conflict (workspace_id) do update set due_at = now(), step = '', facts = excluded.facts, certificate = null`, w.ID, restoredFact)
+		return err
+	})
+}
+
+// eraseMembersAgain erases those members who have a key again, since an older backup brought it back. It is the owner's, before anybody is served.
+func (c *Commands) eraseMembersAgain(ctx context.Context, w pg.Workspace, members []uuid.UUID) error {
+	var back []uuid.UUID
+	there := pg.Column(&back, `select subject from data_key where subject = any($1)`, members)
+	if err := c.DB.InAsOwner(ctx, w, func(tx *pg.Tx) error { return tx.Run(ctx, there) }); err != nil || len(back) == 0 {
+		return err
+	}
+	for _, member := range back {
+		if err := c.isErased(ctx, w, member); err != nil {
+			return err
+		}
+		err := c.DB.InAsOwner(ctx, w, func(tx *pg.Tx) error {
+			var locked []uuid.UUID
+			if err := tx.Run(ctx, pg.Column(&locked, `select subject from data_key where subject = $1 for update`, member)); err != nil || len(locked) == 0 {
+				return err // another process was quicker
+			}
+			write, err := encode(domain.RosterStream, eventstore.Any, []domain.Event{domain.MemberErased{MemberID: member}}, nil)
+			if err != nil {
+				return err
+			}
+			if err := tx.Run(ctx, append(dropAccess(member), dropTraces(member)...)...); err != nil {
+				return err
+			}
+			if _, err := c.Store.AppendIn(ctx, tx.Run, w, eventstore.Append{Writes: []eventstore.Write{write}}); err != nil {
+				return err
+			}
+			return tx.Run(ctx, vault.Destroy(member))
+		})
+		if err != nil {
+			return fmt.Errorf("erase member %s of workspace %s again: %w", member, w.ID, err)
+		}
+		c.Vault.Forget(w, member)
+		c.Log.WarnContext(ctx, "a backup brought back a member who was erased since: erased again", "workspace", w.ID, "member", member)
+	}
+	return nil
+}
+
+// HeedLedger erases again all that a backup brought back, of every workspace that is there, and gives those that are to be erased whole.
+func (c *Commands) HeedLedger(ctx context.Context, all []tenancy.Entry) (whole []pg.Workspace, err error) {
+	ledger, err := c.Kept.Ledger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		w := e.Workspace()
+		if ledger.Workspaces[w.ID] {
+			if err := c.eraseRestored(ctx, w); err != nil {
+				return nil, err
+			}
+			whole = append(whole, w)
+		} else if members := ledger.Members[w.ID]; len(members) > 0 {
+			if err := c.eraseMembersAgain(ctx, w, members); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return whole, nil
+}

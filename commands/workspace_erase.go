@@ -1,0 +1,135 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// erasureGrace is how long any admin can cancel the erasure of a workspace, unless a setting says otherwise.
+const erasureGrace = 72 * time.Hour
+
+// EraseWorkspace asks for the workspace to be erased when the grace is over, or confirms that as a second admin. Its reactions put it into the
+// queue, and tell all admins (jobs/workspace.go); RunErasure does it.
+func (c *Commands) EraseWorkspace(ctx context.Context, r Request, confirm string) (Result[domain.Workspace], error) {
+	return c.changeErasure(ctx, r, func(a *attempt, w domain.Workspace, by *domain.Member) ([]domain.Event, error) {
+		now, err := c.now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return w.Erase(confirm, by, now, c.ErasureGrace)
+	})
+}
+
+// KeepWorkspace cancels the erasure of the workspace.
+func (c *Commands) KeepWorkspace(ctx context.Context, r Request) (Result[domain.Workspace], error) {
+	return c.changeErasure(ctx, r, func(_ *attempt, w domain.Workspace, _ *domain.Member) ([]domain.Event, error) { return w.Keep(), nil })
+}
+
+func (c *Commands) changeErasure(ctx context.Context, r Request, decide func(a *attempt, w domain.Workspace, by *domain.Member) ([]domain.Event, error)) (Result[domain.Workspace], error) {
+	before := domain.Workspace{ID: r.By.Workspace.ID}
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
+		var rows []domain.Workspace
+		var self []projections.MemberRow
+		if err := a.look(ctx, projections.LoadWorkspace(&rows), projections.LoadMember(&self, a.by, a.by.Member)); err != nil {
+			return plan{}, err
+		}
+		if err := allow(a.by, domain.DeleteWorkspace); err != nil {
+			return plan{}, err
+		}
+		if len(rows) == 0 {
+			return plan{}, domain.Missing("workspace")
+		}
+		before = rows[0]
+		if err := r.match(before.Version); err != nil {
+			return plan{}, err
+		}
+		var by *domain.Member // nil for whoever operates Kluis
+		if len(self) > 0 {
+			by = &self[0].Member
+		}
+		events, err := decide(a, before, by)
+		return plan{stream: domain.WorkspaceStream(before.ID), version: before.Version, events: events}, err
+	})
+	return result(ctx, c, r, projections.Workspaces, before, done, err)
+}
+
+// OperatorErase asks for, or confirms, the erasure of a workspace, as whoever operates Kluis: at the end of the grace, or at once.
+func (c *Commands) OperatorErase(ctx context.Context, w pg.Workspace, slug string, atOnce bool) (domain.Workspace, error) {
+	r, err := c.operator(ctx, w)
+	if err != nil {
+		return domain.Workspace{}, err
+	}
+	done, err := c.changeErasure(ctx, r, func(_ *attempt, w domain.Workspace, _ *domain.Member) ([]domain.Event, error) {
+		now, err := c.now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if atOnce && !w.LegalHold {
+			return []domain.Event{domain.WorkspaceErasureRequested{ErasesAt: now.UTC().Truncate(time.Microsecond)}}, nil
+		}
+		return w.Erase(slug, nil, now, c.ErasureGrace)
+	})
+	if err == nil && done.State.ErasesAt != nil {
+		err = c.DB.Control(ctx, func(tx pgx.Tx) error { return c.PlanErasure(ctx, tx, w, *done.State.ErasesAt) })
+	}
+	return done.State, err
+}
+
+// OperatorKeep cancels the erasure of a workspace.
+func (c *Commands) OperatorKeep(ctx context.Context, w pg.Workspace) error {
+	r, err := c.operator(ctx, w)
+	if err == nil {
+		_, err = c.KeepWorkspace(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.ForgetErasure(ctx, tx, w) })
+}
+
+// PlanErasure puts the erasure of a workspace into the queue that all processes share, in a transaction of the login. One that has begun goes on.
+func (c *Commands) PlanErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, due time.Time) error {
+	_, err := tx.Exec(ctx, `insert into kluis.erasure (workspace_id, slug, due_at) select id, slug, $2 from kluis.workspace where id = $1
+		on conflict (workspace_id) do update set due_at = excluded.due_at where erasure.step = ''`, w.ID, due)
+	if err != nil {
+		return fmt.Errorf("queue the erasure of workspace %s: %w", w.ID, err)
+	}
+	return nil
+}
+
+// ForgetErasure takes the erasure of a workspace out of the queue, unless it has begun.
+func (c *Commands) ForgetErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
+	if _, err := tx.Exec(ctx, `delete from kluis.erasure where workspace_id = $1 and step = ''`, w.ID); err != nil {
+		return fmt.Errorf("take the erasure of workspace %s out of the queue: %w", w.ID, err)
+	}
+	return nil
+}
+
+// TellOfErasure asks for a mail to every active admin of a workspace, in a transaction of the login: change is requested, confirmed or cancelled.
+func (c *Commands) TellOfErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, change string, due time.Time) error {
+	admins, err := c.Projections.Admins(ctx, w)
+	if err != nil {
+		return err
+	}
+	values := map[string]string{"Change": change}
+	if !due.IsZero() {
+		values["When"] = due.UTC().Format("2006-01-02 15:04") + " UTC"
+	}
+	for _, a := range admins {
+		message, err := c.mailTo(ctx, w, a, "workspace_erasure", values)
+		if err == nil {
+			err = c.enqueue(ctx, tx, message)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,319 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// erasing is the erasure of one workspace, under way.
+type erasing struct {
+	c     *Commands
+	w     pg.Workspace
+	slug  string
+	due   time.Time
+	step  string
+	facts map[string]string // what the certificate will say, by name
+}
+
+// erasureSteps are done in this order, and each is noted when it is done. A step that was broken off is done again, and leaves what it would
+// have left: whatever happens at any moment, the next process goes on from the last note.
+//
+//  1. The workspace is closed, while the log is locked: nothing is appended any more, and nobody reads. Until here any admin can cancel.
+//  2. What there is, is counted, and the Merkle tree grows to the end of the log.
+//  3. The ledger outside the database has the erasure: from here on an older backup that is put back is erased, too.
+//  4. What limits have counted is forgotten, as long as addresses can be read.
+//  5. The keys are destroyed: whatever is sealed is noise.
+//  6. Signals, queues, jobs and mails go; then 7. the blobs with all versions and unfinished uploads; 8. the logins of analysts;
+//  9. the tables, some at a time, with their schemas; 10. the role.
+//  11. The directory keeps the id and the slug, so that neither is used again, and the certificate is signed and kept.
+var erasureSteps = []struct {
+	name string
+	do   func(*erasing, context.Context) error
+}{
+	{"closed", (*erasing).shut},
+	{"counted", (*erasing).count},
+	{"ledgered", (*erasing).enter},
+	{"forgotten", (*erasing).forget},
+	{"keys", (*erasing).destroyKeys},
+	{"control", (*erasing).dropControl},
+	{"blobs", (*erasing).purge},
+	{"analysts", (*erasing).dropAnalysts},
+	{"schema", (*erasing).dropSchemas},
+	{"role", (*erasing).dropRole},
+	{"done", (*erasing).certify},
+}
+
+// errKept says that the erasure was cancelled.
+var errKept = errors.New("the erasure was cancelled")
+
+// erasureLease is how long after a process was killed another goes on with its erasure.
+const erasureLease = 15 * time.Second
+
+// NextErasure leases an erasure that is due and that no process is at, if there is one; with only, none but that workspace's.
+func (c *Commands) NextErasure(ctx context.Context, only *pg.Workspace) (w pg.Workspace, found bool, err error) {
+	var id *uuid.UUID
+	if only != nil {
+		id = &only.ID
+	}
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `update kluis.erasure set leased_until = now() + make_interval(secs => $1)
+			where workspace_id = (select workspace_id from kluis.erasure where certificate is null and due_at <= now() and leased_until < now()
+				and ($2::uuid is null or workspace_id = $2) order by due_at limit 1 for update skip locked)
+			returning workspace_id`, erasureLease.Seconds(), id).Scan(&w.ID)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return w, false, nil
+	}
+	if err != nil {
+		return w, false, fmt.Errorf("look for an erasure: %w", err)
+	}
+	return w, true, nil
+}
+
+// keepLease leases an erasure again and again until ctx ends.
+func (e *erasing) keepLease(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(erasureLease / 3):
+		case <-ctx.Done():
+			return
+		}
+		err := e.c.DB.Control(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `update kluis.erasure set leased_until = now() + make_interval(secs => $1) where workspace_id = $2`, erasureLease.Seconds(), e.w.ID)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			e.c.Log.WarnContext(ctx, "the erasure of a workspace could not be leased again", "workspace", e.w.ID, "error", err.Error())
+		}
+	}
+}
+
+// RunErasure erases a workspace that NextErasure gave, or goes on with that. told is called after each step. One that was cancelled is taken
+// out of the queue.
+func (c *Commands) RunErasure(ctx context.Context, w pg.Workspace, told func(step string) error) error {
+	e := &erasing{c: c, w: w}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go e.keepLease(ctx)
+	if err := e.load(ctx); err != nil {
+		return err
+	}
+	begun := e.step == ""
+	for _, s := range erasureSteps {
+		if !begun {
+			begun = s.name == e.step
+			continue
+		}
+		err := s.do(e, ctx)
+		if errors.Is(err, errKept) {
+			return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.ForgetErasure(ctx, tx, w) })
+		}
+		if err != nil {
+			return fmt.Errorf("erase workspace %s, %s: %w", w.ID, s.name, err)
+		}
+		if err := e.note(ctx, s.name); err != nil {
+			return err
+		}
+		if err := told(s.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *erasing) load(ctx context.Context) error {
+	var facts []byte
+	err := e.c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select slug, due_at, step, facts from kluis.erasure where workspace_id = $1`, e.w.ID).Scan(&e.slug, &e.due, &e.step, &facts)
+	})
+	if err != nil {
+		return fmt.Errorf("look up the erasure of workspace %s: %w", e.w.ID, err)
+	}
+	return json.Unmarshal(facts, &e.facts)
+}
+
+// note notes that a step is done, with what is known then.
+func (e *erasing) note(ctx context.Context, step string) error {
+	facts, err := json.Marshal(e.facts)
+	if err != nil {
+		return err
+	}
+	return e.c.DB.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.erasure set step = $2, facts = $3 where workspace_id = $1`, e.w.ID, step, facts)
+		return err
+	})
+}
+
+// restored is the fact of an erasure that was done before, of a workspace that an older backup brought back.
+const restoredFact = "restored-from-a-backup"
+
+// shut closes the workspace, unless the last that its log says is that the erasure was cancelled, or is for later.
+func (e *erasing) shut(ctx context.Context) error {
+	shut, err := e.c.Tenancy.Shut(ctx, e.w, func(tx pgx.Tx) (bool, error) {
+		if e.facts[restoredFact] != "" {
+			return true, nil
+		}
+		var due bool
+		err := tx.QueryRow(ctx, `select coalesce((data ->> 'erases_at')::timestamptz <= clock_timestamp(), false) from event
+			where stream = $1 and type like 'workspace.erasure_%' order by version desc limit 1`, domain.WorkspaceStream(e.w.ID)).Scan(&due)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return false, nil
+		}
+		return due, err
+	})
+	if err == nil && !shut {
+		return errKept
+	}
+	e.facts["closed-at"] = time.Now().UTC().Format(time.RFC3339)
+	return err
+}
+
+func (e *erasing) count(ctx context.Context) error {
+	rows, err := e.c.Tenancy.CountRows(ctx, e.w)
+	if err != nil {
+		return err
+	}
+	for name, n := range rows {
+		e.facts["rows-"+name] = strconv.FormatInt(n, 10)
+	}
+	tree, root, err := e.c.Store.Last(ctx, e.w)
+	if err != nil { // a log that is damaged is erased as any other is
+		e.c.Log.WarnContext(ctx, "the log of a workspace that is being erased has no root", "workspace", e.w.ID, "error", err.Error())
+		return nil
+	}
+	e.facts["log-epoch"] = strconv.Itoa(tree.Head.Epoch)
+	e.facts["log-records"] = strconv.FormatInt(tree.Size, 10)
+	e.facts["log-root"] = root.String()
+	return nil
+}
+
+func (e *erasing) enter(ctx context.Context) error {
+	return e.c.enterErasure(ctx, checkpoint.NewErasure(e.c.PublicURL, e.w.ID, uuid.Nil, e.due, e.listed("log-")...))
+}
+
+// listed are the facts whose names begin so, in order.
+func (e *erasing) listed(prefix string) (facts []checkpoint.Fact) {
+	for _, name := range slices.Sorted(maps.Keys(e.facts)) {
+		if len(name) >= len(prefix) && name[:len(prefix)] == prefix {
+			facts = append(facts, checkpoint.Fact{Name: name, Value: e.facts[name]})
+		}
+	}
+	return facts
+}
+
+// forget forgets what limits have counted of the accounts, as far as addresses can be read.
+func (e *erasing) forget(ctx context.Context) error {
+	var members []struct {
+		ID      uuid.UUID
+		Email   string
+		Wrapped string
+	}
+	err := e.c.DB.InAsOwner(ctx, e.w, func(tx *pg.Tx) error {
+		return tx.Run(ctx, pg.Rows(&members, `select id, email, wrapped from member join data_key on subject = id`))
+	})
+	if err != nil {
+		return err
+	}
+	for page := range slices.Chunk(members, 500) {
+		subjects := []string{e.w.ID.String()}
+		for _, m := range page {
+			subjects = append(subjects, m.ID.String())
+			if key, err := e.c.Vault.Unwrap(e.w, m.ID, m.Wrapped); err == nil {
+				if email, err := key.Open(emailField, m.Email); err == nil {
+					subjects = append(subjects, name(e.slug, email).subject())
+				}
+			}
+		}
+		if err := e.c.DB.Control(ctx, func(tx pgx.Tx) error { return e.c.Limits.Forget(ctx, tx, subjects...) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *erasing) destroyKeys(ctx context.Context) error {
+	err := e.c.DB.InAsOwner(ctx, e.w, func(tx *pg.Tx) error { return tx.Run(ctx, pg.Exec(`delete from data_key`)) })
+	e.c.Vault.ForgetAll(e.w)
+	return err
+}
+
+func (e *erasing) dropControl(ctx context.Context) error {
+	dropped, err := e.c.Tenancy.DropOfControl(ctx, e.w)
+	if err != nil {
+		return err
+	}
+	err = e.c.DB.Control(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `delete from kluis_jobs.river_job where args ->> 'workspace' = $1 or args ->> 'workspace_id' = $1`, e.w.ID.String())
+		dropped["jobs"] = tag.RowsAffected()
+		return err
+	})
+	for name, n := range dropped {
+		e.add("waiting-"+name, n)
+	}
+	return err
+}
+
+// add adds to a count: a step may be done in parts.
+func (e *erasing) add(name string, n int64) {
+	before, _ := strconv.ParseInt(e.facts[name], 10, 64)
+	if n += before; n > 0 {
+		e.facts[name] = strconv.FormatInt(n, 10)
+	}
+}
+
+func (e *erasing) purge(ctx context.Context) error {
+	n, err := e.c.Blobs.Purge(ctx, e.w.ID.String())
+	e.add("blobs", int64(n))
+	return errors.Join(err, e.c.Kept.Forget(ctx, e.w.ID))
+}
+
+func (e *erasing) dropAnalysts(ctx context.Context) error {
+	n, err := e.c.Tenancy.DropAnalysts(ctx, e.w)
+	e.add("analysts", int64(n))
+	return err
+}
+
+func (e *erasing) dropSchemas(ctx context.Context) error {
+	n, err := e.c.Tenancy.DropSchemas(ctx, e.w)
+	e.add("tables", int64(n))
+	return err
+}
+
+func (e *erasing) dropRole(ctx context.Context) error { return e.c.Tenancy.DropRole(ctx, e.w) }
+
+// certify signs what was done. The certificate says nothing of anybody.
+func (e *erasing) certify(ctx context.Context) error {
+	if err := e.c.Tenancy.Bury(ctx, e.w); err != nil {
+		return err
+	}
+	e.facts["slug"], e.facts["erased-at"] = e.slug, time.Now().UTC().Format(time.RFC3339)
+	certificate := checkpoint.NewErasure(e.c.PublicURL, e.w.ID, uuid.Nil, e.due, e.listed("")...)
+	signers, err := e.c.Keys.Signers(certificate.Name())
+	if err != nil {
+		return err
+	}
+	signed, err := certificate.Sign(signers...)
+	if err != nil {
+		return err
+	}
+	if err := e.c.Kept.KeepCertificate(ctx, e.w.ID, signed); err != nil {
+		return err
+	}
+	return e.c.DB.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.erasure set certificate = $2 where workspace_id = $1`, e.w.ID, string(signed))
+		return err
+	})
+}

@@ -1,0 +1,231 @@
+package tenancy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// The parts of the erasure of a workspace that are Postgres'. Each may be done any number of times, and goes on where it was broken off. Their
+// order is that of commands/workspace_erase_run.go.
+
+// Shut closes a workspace for good: no login may take its role, and nobody may append. The head is locked meanwhile, so that still sees
+// every event that there will ever be; when it says no, the workspace stays as it is.
+func (t *Tenancy) Shut(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx) (bool, error)) (shut bool, err error) {
+	name := w.Schema()
+	err = t.db.Admin(ctx, func(tx pgx.Tx) error {
+		var there bool
+		if err := tx.QueryRow(ctx, `select exists (select from pg_roles where rolname = $1)`, name).Scan(&there); err != nil {
+			return err
+		}
+		if there {
+			//sqlcheck:allow a name made of the workspace's id, and a quoted one
+			if _, err := tx.Exec(ctx, `revoke `+name+` from `+t.login()); err != nil {
+				return err
+			}
+		}
+		if err := pg.BecomeOwner(ctx, tx, name); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `select from head for update`); err != nil {
+			return err
+		}
+		if shut, err = still(tx); err != nil || !shut {
+			return errKept(err)
+		}
+		if there {
+			//sqlcheck:allow a name made of the workspace's id
+			if _, err := tx.Exec(ctx, `revoke insert on event from `+name); err != nil {
+				return err
+			}
+		}
+		if err := allMayRead(ctx, tx, name, false); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `update kluis.workspace set status = 'erasing' where id = $1 and status <> 'erased'`, w.ID)
+		return err
+	})
+	t.fleet.current.Delete(w.ID)
+	if errors.Is(err, kept{}) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("close workspace %s: %w", w.ID, err)
+	}
+	return true, nil
+}
+
+// kept rolls Shut back.
+type kept struct{}
+
+func (kept) Error() string { return "it is to be kept" }
+
+func errKept(err error) error {
+	if err == nil {
+		err = kept{}
+	}
+	return err
+}
+
+// CountRows counts the rows of each table of a workspace that is closed, but for empty ones.
+func (t *Tenancy) CountRows(ctx context.Context, w pg.Workspace) (map[string]int64, error) {
+	rows := map[string]int64{}
+	err := t.db.Own(ctx, w.Schema(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `set local statement_timeout = 0`); err != nil {
+			return err
+		}
+		tables, err := tablesOf(ctx, tx, w.Schema())
+		for _, table := range tables {
+			var n int64
+			//sqlcheck:allow a name that Postgres quoted
+			if err := tx.QueryRow(ctx, `select count(*) from `+table).Scan(&n); err != nil {
+				return err
+			}
+			if n > 0 {
+				rows[strings.Trim(table[strings.IndexByte(table, '.')+1:], `"`)] = n
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the rows of workspace %s: %w", w.ID, err)
+	}
+	return rows, nil
+}
+
+// tablesOf are the tables of a schema, quoted.
+func tablesOf(ctx context.Context, tx pgx.Tx, schema string) ([]string, error) {
+	rows, _ := tx.Query(ctx, `select quote_ident(n.nspname) || '.' || quote_ident(c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relkind in ('r', 'p') order by c.relname`, schema)
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// DropOfControl deletes the rows of a workspace in every table of the control schema that has any, but for the directory, and the note of the
+// erasure itself. It gives their numbers by table.
+func (t *Tenancy) DropOfControl(ctx context.Context, w pg.Workspace) (map[string]int64, error) {
+	dropped := map[string]int64{}
+	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select quote_ident(c.relname) from pg_class c join pg_attribute a on a.attrelid = c.oid
+			where c.relnamespace = 'kluis'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'workspace_id' and not a.attisdropped and c.relname <> 'erasure' order by 1`)
+		tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		for _, table := range tables {
+			//sqlcheck:allow a name that Postgres quoted
+			tag, err := tx.Exec(ctx, `delete from `+table+` where workspace_id = $1`, w.ID)
+			if err != nil {
+				return err
+			}
+			dropped[table] = tag.RowsAffected()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("delete what the control schema has of workspace %s: %w", w.ID, err)
+	}
+	return dropped, nil
+}
+
+// DropAnalysts takes away the logins of a workspace's analysts.
+func (t *Tenancy) DropAnalysts(ctx context.Context, w pg.Workspace) (n int, err error) {
+	all, err := t.Analysts(ctx)
+	for _, a := range all {
+		if err == nil && strings.HasPrefix(a.Login, w.Schema()+"_") {
+			n++
+			err = t.RevokeAnalyst(ctx, a.Login)
+		}
+	}
+	return n, err
+}
+
+// tablesAtOnce are dropped in one transaction: each takes a lock for itself, its indexes and what else hangs on it, and Postgres has room for
+// a fixed number (max_locks_per_transaction).
+const tablesAtOnce = 3
+
+// DropSchemas drops the schemas of a workspace, and those of its views and shadows, some tables at a time. It gives the number of tables.
+func (t *Tenancy) DropSchemas(ctx context.Context, w pg.Workspace) (n int, err error) {
+	var schemas []string
+	err = t.db.Own(ctx, "", func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select nspname::text from pg_namespace where nspname = $1 or starts_with(nspname, $1 || '_') order by length(nspname) desc, nspname`, w.Schema())
+		var err error
+		schemas, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	for _, schema := range schemas {
+		for left := true; err == nil && left; {
+			err = t.patiently(ctx, func() error { return t.dropSome(ctx, schema, &n, &left) })
+		}
+	}
+	if err != nil {
+		return n, fmt.Errorf("drop the schemas of workspace %s: %w", w.ID, err)
+	}
+	return n, nil
+}
+
+func (t *Tenancy) dropSome(ctx context.Context, schema string, n *int, left *bool) error {
+	return t.db.Own(ctx, "", func(tx pgx.Tx) error {
+		tables, err := tablesOf(ctx, tx, schema)
+		if err != nil {
+			return err
+		}
+		if len(tables) == 0 {
+			*left = false
+			//sqlcheck:allow a name made of the workspace's id
+			_, err := tx.Exec(ctx, `drop schema `+schema+` cascade`)
+			return err
+		}
+		tables = tables[:min(tablesAtOnce, len(tables))]
+		//sqlcheck:allow names that Postgres quoted
+		if _, err := tx.Exec(ctx, `drop table `+strings.Join(tables, ", ")+` cascade`); err != nil {
+			return err
+		}
+		*n += len(tables)
+		return nil
+	})
+}
+
+// DropRole drops the role of a workspace.
+func (t *Tenancy) DropRole(ctx context.Context, w pg.Workspace) error {
+	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
+		//sqlcheck:allow a name made of the workspace's id
+		_, err := tx.Exec(ctx, `drop role if exists `+w.Schema())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("drop the role of workspace %s: %w", w.ID, err)
+	}
+	return nil
+}
+
+// Bury leaves of a workspace in the directory what keeps its id and slug from being used again.
+func (t *Tenancy) Bury(ctx context.Context, w pg.Workspace) error {
+	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update workspace set status = 'erased', version = 0, hashes = '{}', failure = null, shape = 0 where id = $1`, w.ID)
+		return err
+	})
+}
+
+// Erased gives the workspaces that were erased since a moment.
+func (t *Tenancy) Erased(ctx context.Context, since time.Time) (erased []pg.Workspace, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select workspace_id from kluis.erasure where certificate is not null and due_at > $1`, since)
+		ids, err := pgx.CollectRows(rows, pgx.RowToStructByPos[pg.Workspace])
+		erased = ids
+		return err
+	})
+	return erased, err
+}
+
+// Facts are counts as the lines of a certificate have them.
+func Facts(prefix string, counts map[string]int64, into map[string]string) {
+	for name, n := range counts {
+		if n > 0 {
+			into[prefix+name] = strconv.FormatInt(n, 10)
+		}
+	}
+}
