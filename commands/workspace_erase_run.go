@@ -56,8 +56,11 @@ var erasureSteps = []struct {
 	{"done", (*erasing).certify},
 }
 
-// errKept says that the erasure was cancelled.
-var errKept = errors.New("the erasure was cancelled")
+// errKept says that the erasure was cancelled, errHeld that the workspace is under a legal hold.
+var (
+	errKept = errors.New("the erasure was cancelled")
+	errHeld = errors.New("the workspace is under a legal hold: its erasure is tried again in an hour")
+)
 
 // erasureLease is how long after a process was killed another goes on with its erasure.
 const erasureLease = 15 * time.Second
@@ -121,6 +124,9 @@ func (c *Commands) RunErasure(ctx context.Context, w pg.Workspace, told func(ste
 		if errors.Is(err, errKept) {
 			return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.ForgetErasure(ctx, tx, w) })
 		}
+		if errors.Is(err, errHeld) {
+			err = errors.Join(err, e.later(ctx))
+		}
 		if err != nil {
 			return fmt.Errorf("erase workspace %s, %s: %w", w.ID, s.name, err)
 		}
@@ -157,7 +163,15 @@ func (e *erasing) note(ctx context.Context, step string) error {
 	})
 }
 
-// restored is the fact of an erasure that was done before, of a workspace that an older backup brought back.
+// later has the erasure wait.
+func (e *erasing) later(ctx context.Context) error {
+	return e.c.DB.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.erasure set due_at = now() + interval '1 hour' where workspace_id = $1`, e.w.ID)
+		return err
+	})
+}
+
+// restoredFact is the fact of an erasure that was done before, of a workspace that an older backup brought back.
 const restoredFact = "restored-from-a-backup"
 
 // shut closes the workspace, unless the last that its log says is that the erasure was cancelled, or is for later.
@@ -167,8 +181,13 @@ func (e *erasing) shut(ctx context.Context) error {
 			return true, nil
 		}
 		var due bool
-		err := tx.QueryRow(ctx, `select coalesce((data ->> 'erases_at')::timestamptz <= clock_timestamp(), false) from event
-			where stream = $1 and type like 'workspace.erasure_%' order by version desc limit 1`, domain.WorkspaceStream(e.w.ID)).Scan(&due)
+		var held bool
+		err := tx.QueryRow(ctx, `select coalesce((data ->> 'erases_at')::timestamptz <= clock_timestamp(), false),
+				coalesce((select type = 'workspace.hold_placed' from event where stream = $1 and type like 'workspace.hold_%' order by version desc limit 1), false)
+			from event where stream = $1 and type like 'workspace.erasure_%' order by version desc limit 1`, domain.WorkspaceStream(e.w.ID)).Scan(&due, &held)
+		if held {
+			return false, errHeld
+		}
 		if errors.Is(err, pgx.ErrNoRows) {
 			return false, nil
 		}
