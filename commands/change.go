@@ -111,7 +111,7 @@ type plan struct {
 	with     []write // to further streams in the same append, when there are events at all
 	guarding []eventstore.Guard
 	also     []pg.Statement // in the transaction that stores the events, before them: all of it happens, or nothing
-	behind   []pg.Statement // the same, behind them
+	owners   bool           // the transaction is the owner's: it destroys what no workspace may
 	partly   bool           // some of what was asked for is refused, which takes a decision as fresh as any refusal
 	answer   string         // that a repeat is given besides the events; empty when these say all
 }
@@ -288,7 +288,7 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	p.guarding = append(p.guarding, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
 		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Key: a.key(p.answer, writes[0]),
-	}, p.also, p.behind)
+	}, p.also, p.owners)
 	if err != nil {
 		return effect{}, err
 	}
@@ -300,11 +300,15 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 }
 
 // store appends, and does what goes along with it in the same transaction.
-func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Append, also, behind []pg.Statement) (receipt eventstore.Receipt, err error) {
-	if also == nil && behind == nil {
+func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Append, also []pg.Statement, owners bool) (receipt eventstore.Receipt, err error) {
+	if also == nil {
 		return c.Store.Append(ctx, w, a)
 	}
-	err = c.DB.In(ctx, w, func(tx *pg.Tx) error {
+	in := c.DB.In
+	if owners {
+		in = c.DB.InAsOwner
+	}
+	err = in(ctx, w, func(tx *pg.Tx) error {
 		if err := tx.Run(ctx, also...); err != nil {
 			return err
 		}
@@ -313,10 +317,7 @@ func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Appen
 		if err == nil && receipt.Repeated {
 			err = errUsed // what goes along has happened the first time
 		}
-		if err != nil || behind == nil {
-			return err
-		}
-		return tx.Run(ctx, behind...)
+		return err
 	})
 	switch {
 	case errors.Is(err, errUsed):

@@ -20,7 +20,7 @@ import (
 // EraseMember makes somebody unknown whom a member was, for good: one who is here, who was invited, who left, or a placeholder.
 //
 //  1. What limits have counted of the account is forgotten, as long as its address can be read.
-//  2. One transaction ends all that lets the member in, forgets whose the address was, stores the event, and destroys the data key:
+//  2. One transaction, of the owner, ends all that lets the member in, forgets whose the address was, stores the event, and destroys the data key:
 //     names, addresses, and where requests came from, are sealed under it in every event, and nobody can open them any more.
 //  3. Mails to the member go, and the ledger outside the database gets its entry: FinishErasure.
 //
@@ -44,7 +44,7 @@ func (c *Commands) EraseMember(ctx context.Context, r Request, id uuid.UUID) (Re
 			err = c.forgetCounts(ctx, r.By.Workspace, before)
 		}
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events,
-			also: dropAccess(id), behind: []pg.Statement{vault.Destroy(id)}}, err
+			also: append(dropAccess(id), vault.Destroy(id)), owners: true}, err
 	})
 	if err == nil {
 		c.Vault.Forget(r.By.Workspace, id)

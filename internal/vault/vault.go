@@ -59,8 +59,7 @@ func (v *Vault) NewKey(w pg.Workspace, id uuid.UUID) (Key, pg.Statement, error) 
 	return Key{workspace: w, subject: id, key: key}, insert, nil
 }
 
-// Destroy destroys the data key of a member, once the statement has run, which it does behind the event that erases the member: else
-// Postgres leaves the key. Forget follows.
+// Destroy destroys the data key of a member, once the statement has run, as the owner. Forget follows.
 func Destroy(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from data_key where subject = $1`, member)
 }

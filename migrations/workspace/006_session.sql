@@ -5,13 +5,7 @@ create table data_key (
     subject uuid primary key,
     wrapped text not null
 );
--- Nobody but the owner destroys the key of the workspace, or of a member whose erasure is not in the log.
-alter table data_key enable row level security;
-create policy data_key_seen on data_key for select using (true);
-create policy data_key_made on data_key for insert with check (true);
-create policy data_key_destroyed on data_key for delete using (exists (select from event
-    where stream = 'roster' and type = 'member.erased' and data ->> 'member_id' = subject::text));
-grant select, insert, delete on data_key to :role;
+grant select, insert on data_key to :role;
 
 create table credential (
     member_id  uuid primary key,

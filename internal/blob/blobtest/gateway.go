@@ -32,10 +32,11 @@ type Gateway struct {
 	URL    string // for blob.Open
 	Folder string // what is in the bucket, as files
 
-	address string
-	sidecar string
-	cmd     *exec.Cmd
-	log     *strings.Builder
+	address  string
+	sidecar  string
+	versions string // what a bucket that keeps versions has of them
+	cmd      *exec.Cmd
+	log      *strings.Builder
 }
 
 // Start starts a gateway, which ends with the test, and sets the credentials for it in the environment of the process.
@@ -47,9 +48,9 @@ func Start(t testing.TB) *Gateway {
 	}
 	setCredentials()
 	folder := t.TempDir()
-	g := &Gateway{Folder: filepath.Join(folder, "data", bucket), sidecar: filepath.Join(folder, "sidecar"), address: freeAddress(t)}
+	g := &Gateway{Folder: filepath.Join(folder, "data", bucket), sidecar: filepath.Join(folder, "sidecar"), versions: filepath.Join(folder, "versions"), address: freeAddress(t)}
 	g.URL = "s3://" + bucket + "?region=us-east-1&endpoint=" + url.QueryEscape("http://"+g.address)
-	for _, name := range []string{g.Folder, g.sidecar} {
+	for _, name := range []string{g.Folder, g.sidecar, g.versions} {
 		if err := os.MkdirAll(name, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +74,7 @@ func (g *Gateway) run(t testing.TB, program string) {
 	t.Helper()
 	g.log = &strings.Builder{}
 	g.cmd = exec.Command(program, "--access", accessKey, "--secret", secretKey, "--port", g.address, "--quiet",
-		"posix", "--sidecar", g.sidecar, filepath.Dir(g.Folder))
+		"posix", "--sidecar", g.sidecar, "--versioning-dir", g.versions, filepath.Dir(g.Folder))
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pgtest"
+)
+
+// killedBehindAStep erases a workspace, and is killed when it has said what it has done. It tells whether it came to its end before.
+func (h *home) killedBehindAStep(t *testing.T, slug string) (step string, done bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := h.command(ctx, "workspace", "erase", "--now", "--confirm", slug, slug)
+	said, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		if _, name, is := strings.Cut(lines.Text(), "erasing "+slug+": "); is {
+			step = name
+			_ = cmd.Process.Kill()
+			break
+		}
+	}
+	_ = cmd.Wait() // it was killed, or not
+	return step, step == "done" || step == ""
+}
+
+// A process that erases a workspace is killed behind each step, and the next one goes on from there. The certificate says what there was; the
+// slug is not given again, and whoever had an account is as unknown as anybody.
+func TestEraseKilledAtEachStep(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	h := sharedHome(t, url)
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	ann.task(t, "theirs")
+	other := s.signUp(t, "other")
+	s.stop(t)
+	for _, args := range [][]string{{"acme"}, {"--confirm", "another", "acme"}} {
+		if status, _, stderr := h.run(append([]string{"workspace", "erase", "--now"}, args...)...); status != misuse || !strings.Contains(stderr, "--confirm acme") {
+			t.Errorf("unconfirmed: %d %s", status, stderr)
+		}
+	}
+	var steps []string
+	for done := false; !done; {
+		step, ended := h.killedBehindAStep(t, "acme")
+		steps, done = append(steps, step), ended
+		if len(steps) > 20 {
+			t.Fatalf("it comes to no end: %v", steps)
+		}
+		conn, err := pgx.Connect(t.Context(), url)
+		if err == nil { // time passes
+			_, err = conn.Exec(t.Context(), `update kluis.erasure set leased_until = '-infinity'`)
+			_ = conn.Close(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(steps, " "); got != "closed counted ledgered forgotten keys control blobs analysts schema role done" {
+		t.Errorf("it was killed behind %s", got)
+	}
+	certificate := h.must(t, "workspace", "certificate", "acme")
+	for _, want := range []string{"slug acme\n", "log-root ", "rows-task 1\n", "erased-at "} {
+		if !strings.Contains(certificate, want) {
+			t.Errorf("the certificate lacks %q:\n%s", want, certificate)
+		}
+	}
+	if out := h.must(t, "workspace", "list"); strings.Contains(out, "acme") || !strings.Contains(out, "other") {
+		t.Error(out)
+	}
+	h.must(t, "verify")
+	h.must(t, "backup", filepath.Join(t.TempDir(), "backup"))
+	s = h.serve(t)
+	ann.at(s).want(t, http.StatusUnauthorized, "GET", "/api/tasks", "")
+	ann.at(s).want(t, http.StatusUnauthorized, "POST", "/api/login", login)
+	other.at(s).task(t, "goes on")
+	taken := `{"workspace": {"slug": "acme", "name": "Acme"}, "email": "eve@example.org", "full_name": "Eve", "password": "twelve blue bicycles"}`
+	other.at(s).want(t, http.StatusConflict, "POST", "/api/signup", taken)
+}
+
+// What was erased since a backup is erased again when that is put back: the ledger is where the files are, and not in the database.
+func TestRestoredIsErasedAgain(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	s.signUp(t, "other").task(t, "theirs")
+	var bob struct{ ID string }
+	decode(t, ann.want(t, http.StatusCreated, "POST", "/api/members", `{"email": "bob@example.org", "full_name": "Bob", "role": "member"}`).body, &bob)
+	folder := filepath.Join(t.TempDir(), "backup")
+	h.must(t, "backup", folder)
+	ann.want(t, http.StatusOK, "POST", "/api/members/"+bob.ID+"/erase", "")
+	s.stop(t)
+	h.must(t, "workspace", "erase", "--now", "--confirm", "other", "other")
+
+	there := h.there(t, elsewhere(t))
+	there.env = append(there.env, "KLUIS_BLOB_URL=file://"+filepath.Join(h.data, "blobs"))
+	if out := there.must(t, "restore", folder); !strings.Contains(out, "1 workspaces that were erased since the backup are erased again") {
+		t.Error(out)
+	}
+	if out := there.must(t, "workspace", "list"); strings.Contains(out, "other") {
+		t.Error(out)
+	}
+	there.must(t, "workspace", "certificate", "other")
+	s = there.serve(t)
+	ann = ann.at(s)
+	var in struct{ Token string }
+	decode(t, ann.want(t, http.StatusOK, "POST", "/api/login", login).body, &in)
+	ann.token = in.Token
+	if body := string(ann.want(t, http.StatusOK, "GET", "/api/audit/events?limit=200", "").body); strings.Contains(body, "bob@example.org") || !strings.Contains(body, "member.erased") {
+		t.Error(body)
+	}
+	ann.want(t, http.StatusNotFound, "GET", fmt.Sprintf("/api/members/%s", bob.ID), "")
+	there.must(t, "rebuild", "--check")
+}
+
+// An erasure that nobody sees through at once is done by a server at the end of the grace, unless it is cancelled.
+func TestEraseLater(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	s.signUp(t, "acme")
+	if out := h.must(t, "workspace", "erase", "--confirm", "acme", "acme"); !strings.Contains(out, "acme is erased at ") {
+		t.Error(out)
+	}
+	if out := h.must(t, "workspace", "erase", "--cancel", "acme"); !strings.Contains(out, "acme is kept") {
+		t.Error(out)
+	}
+	h.env = append(h.env, "KLUIS_ERASURE_GRACE=100ms")
+	h.must(t, "workspace", "erase", "--confirm", "acme", "acme")
+	until(t, "the server has erased the workspace", func() bool {
+		status, _, _ := h.run("workspace", "certificate", "acme")
+		return status == success
+	})
+	h.env = append(h.env[:len(h.env)-1], "KLUIS_ERASURE_GRACE=0s")
+	if status, _, stderr := h.run("workspace", "erase", "--confirm", "acme", "acme"); status != misuse || !strings.Contains(stderr, "KLUIS_ERASURE_GRACE") {
+		t.Errorf("%d %s", status, stderr)
+	}
+}
