@@ -49,10 +49,13 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate)
 		return refusal
 	}
 	if ledger.Workspaces[w.ID] {
-		if err := c.eraseRestored(ctx, w); err != nil {
+		gone, err := c.eraseRestored(ctx, w)
+		if err != nil {
 			return err
 		}
-		return pg.Shut(nil)
+		if !gone {
+			return pg.Shut(nil)
+		}
 	}
 	if members := ledger.Members[w.ID]; len(members) > 0 {
 		if err := next(ctx, w, nil); err != nil { // migrations come first
@@ -100,20 +103,21 @@ func (c *Commands) isErased(ctx context.Context, w pg.Workspace, member uuid.UUI
 	return nil
 }
 
-// eraseRestored has a workspace erased again that an older backup brought back. One that is erased, or being erased, is left alone.
-func (c *Commands) eraseRestored(ctx context.Context, w pg.Workspace) error {
+// eraseRestored has a workspace erased again that an older backup brought back, and tells whether it is gone. One that is being erased is left
+// alone.
+func (c *Commands) eraseRestored(ctx context.Context, w pg.Workspace) (gone bool, err error) {
 	var status string
-	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
+	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select coalesce((select status from kluis.workspace where id = $1), 'erased')`, w.ID).Scan(&status)
 	})
 	if err != nil || status == "erased" || status == "erasing" {
-		return err
+		return status == "erased", err
 	}
 	if err := c.isErased(ctx, w, uuid.Nil); err != nil {
-		return err
+		return false, err
 	}
 	c.Log.WarnContext(ctx, "a backup brought back a workspace that was erased since: it is erased again", "workspace", w.ID)
-	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+	return false, c.DB.Control(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `insert into kluis.erasure (workspace_id, slug, due_at, facts) select id, slug, now(), jsonb_build_object($2::text, 'yes') from kluis.workspace where id = $1
 			on conflict (workspace_id) do update set due_at = now(), step = '', facts = excluded.facts, certificate = null`, w.ID, restoredFact)
 		return err
@@ -166,7 +170,7 @@ func (c *Commands) HeedLedger(ctx context.Context, all []tenancy.Entry) (whole [
 	for _, e := range all {
 		w := e.Workspace()
 		if ledger.Workspaces[w.ID] {
-			if err := c.eraseRestored(ctx, w); err != nil {
+			if _, err := c.eraseRestored(ctx, w); err != nil {
 				return nil, err
 			}
 			whole = append(whole, w)

@@ -19,7 +19,8 @@ var _ = bring(noun{
 			return object{"workspace": object{"slug": slug, "name": "n"}, "email": "a@" + slug + ".example", "full_name": "n",
 				"password": newPassword(), "plan": "free", "region": "be", "language": "en"}
 		},
-		"verify-signup": func(*tenant) object { return object{"signup_id": uuid.NewString(), "code": "000000"} },
+		"erase-workspace": func(x *tenant) object { return object{"confirm": x.slug} },
+		"verify-signup":   func(*tenant) object { return object{"signup_id": uuid.NewString(), "code": "000000"} },
 	},
 	rule: func(o *oracle, e fact) error {
 		switch event := e.event.(type) {
