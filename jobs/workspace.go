@@ -32,6 +32,9 @@ func (j *Jobs) cancelErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, _ d
 	return j.Commands.TellOfErasure(ctx, tx, w, "cancelled", time.Time{})
 }
 
+// erasureEvery is how often a process looks for an erasure that is due.
+const erasureEvery = 2 * time.Second
+
 // runErasures erases workspaces whose erasure is due, one at a time, until ctx ends.
 func (j *Jobs) runErasures(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -41,7 +44,7 @@ func (j *Jobs) runErasures(ctx context.Context) error {
 		}
 		if !found || err != nil {
 			select {
-			case <-time.After(importEvery):
+			case <-time.After(erasureEvery):
 			case <-ctx.Done():
 			}
 		}
