@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -80,6 +81,9 @@ func (c *Commands) FinishErasure(ctx context.Context, w pg.Workspace, member uui
 	if err != nil {
 		return fmt.Errorf("drop what is left of member %s: %w", member, err)
 	}
+	if err := c.dropExports(ctx, w); err != nil {
+		return fmt.Errorf("drop the exports that have member %s: %w", member, err)
+	}
 	return c.enterErasure(ctx, checkpoint.NewErasure(c.PublicURL, w.ID, member, at, checkpoint.Fact{Name: "position", Value: strconv.FormatInt(position, 10)}))
 }
 
@@ -127,4 +131,15 @@ func (c *Commands) MailIsFutile(ctx context.Context, job int64, to mail.Recipien
 		_, err := tx.Exec(ctx, `update kluis_jobs.river_job set args = args - 'sealed' where id = $1`, job)
 		return err
 	})
+}
+
+// dropExports takes away the files of exports, which have what members were called: whoever needs one asks for it again. What an export under
+// way writes ends with its link.
+func (c *Commands) dropExports(ctx context.Context, w pg.Workspace) error {
+	var ids []uuid.UUID
+	err := c.DB.Do(ctx, w, pg.Column(&ids, `select id from export where finished_at is not null`))
+	for _, id := range ids {
+		err = errors.Join(err, c.Blobs.Delete(ctx, exportKey(w, id)))
+	}
+	return err
 }
