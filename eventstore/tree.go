@@ -54,8 +54,8 @@ func (s *Store) Grow(ctx context.Context, w pg.Workspace) (tree Tree, err error)
 	return s.grow(ctx, w, s.db.In)
 }
 
-// within is a door to a workspace: [pg.DB.In], or as the owner.
-type within func(ctx context.Context, w pg.Workspace, fn func(tx *pg.Tx) error) error
+// door is a door to a workspace: [pg.DB.In], or as the owner.
+type door func(ctx context.Context, w pg.Workspace, fn func(tx *pg.Tx) error) error
 
 // Last gives the tree of a workspace that is closed, with all that the log has, and its root. It is the owner's.
 func (s *Store) Last(ctx context.Context, w pg.Workspace) (tree Tree, root tlog.Hash, err error) {
@@ -73,7 +73,7 @@ func (s *Store) Last(ctx context.Context, w pg.Workspace) (tree Tree, root tlog.
 	return tree, root, err
 }
 
-func (s *Store) grow(ctx context.Context, w pg.Workspace, in within) (tree Tree, err error) {
+func (s *Store) grow(ctx context.Context, w pg.Workspace, in door) (tree Tree, err error) {
 	err = in(ctx, w, func(tx *pg.Tx) error {
 		var records []Record
 		var edge []tile
