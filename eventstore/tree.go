@@ -249,7 +249,7 @@ func (s *Store) Root(ctx context.Context, w pg.Workspace, size int64) (tlog.Hash
 
 // Edge is the root hash over the first size records of a log, and the roots of their full subtrees, the largest first.
 func (s *Store) Edge(ctx context.Context, w pg.Workspace, size int64) (root tlog.Hash, tree []tlog.Hash, err error) {
-	f, err := frontierAt(size, s.hashes(ctx, w))
+	f, err := frontierAt(size, s.hashes(ctx, w, s.db.Read))
 	if err != nil {
 		return root, nil, err
 	}
