@@ -95,6 +95,9 @@ func keep(ctx context.Context, run Run, before head, verdicts []verdict) error {
 		untry() // Postgres said no
 	}
 	stamp(verdicts, at)
+	if pg.Is(err, pg.AccessDenied) { // the workspace was closed for good while this waited for the head
+		return pg.Shut(err)
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errMoved
 	}
