@@ -129,7 +129,7 @@ func (k *Kept) Forget(ctx context.Context, workspace uuid.UUID) error {
 	if len(k.Stores) == 0 {
 		return nil
 	}
-	_, err := k.Stores[0].Purge(ctx, folder(workspace))
+	_, err := k.Stores[0].Purge(ctx, Folder(workspace))
 	return err
 }
 
