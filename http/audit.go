@@ -141,12 +141,17 @@ func (a *api) tell(ctx context.Context, by projections.Actor, told *words, recor
 	if err != nil {
 		return nil, err
 	}
-	bodies := make([]entryBody, len(records))
+	return a.entries(told, audit), nil
+}
+
+// entries are what is known of records, in words.
+func (a *api) entries(told *words, audit commands.Audit) []entryBody {
+	bodies := make([]entryBody, len(audit.Entries))
 	for i, e := range audit.Entries {
 		bodies[i] = entryBody{Position: e.Position, ID: e.ID, Stream: e.Stream, Version: e.Version, Type: e.Type, At: e.At.UTC(),
 			Actor: e.Actor, Who: showWho(e.Who), About: showAbout(e.About), Text: told.tell(audit, e), Meta: showOrigin(e.Origin), Data: e.Data}
 	}
-	return bodies, nil
+	return bodies
 }
 
 func showWho(who *commands.Who) *whoBody {

@@ -29,6 +29,7 @@ var nouns = []func(*api){
 	workspace,
 	policy,
 	member,
+	person,
 	explain,
 	role,
 	project,

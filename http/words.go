@@ -28,6 +28,7 @@ type words struct {
 	Other                  string // of a type that a newer kluis wrote
 	Months                 [12]string
 	Nouns, Fields, Types   map[string]string
+	Data                   map[string]string // the titles of categories of data, and of the page about one member
 }
 
 //go:embed words/*.json

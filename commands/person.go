@@ -1,0 +1,145 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// PersonData is what there is about one member, but for the log: see PersonEvents.
+type PersonData struct {
+	Member domain.Member
+	Person
+	Places []PersonPlace
+}
+
+// PersonPlace is what one place has about a member.
+type PersonPlace struct {
+	Category domain.Category
+	Name     string
+	Rows     []map[string]json.RawMessage
+}
+
+// RequestPersonData gives a member, or an admin for any member, everything that is about the member (GDPR, Art. 15 and 20), also about one
+// who left. The log has it before the answer begins.
+func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUID) (PersonData, error) {
+	var data PersonData
+	m, err := c.Projections.AnyMember(ctx, r.By.Workspace, id)
+	if id != r.By.Member && r.By.Scope(domain.UpdateMember) != domain.All {
+		return data, domain.Refuse(domain.Forbidden, "forbidden", "what there is about a member is for that member, and for whoever may member:update over all")
+	}
+	if err != nil {
+		return data, err
+	}
+	_, err = c.change(ctx, r, func(a *attempt) (plan, error) {
+		if err := a.look(ctx); err != nil {
+			return plan{}, err
+		}
+		if id != a.by.Member {
+			if err := allow(a.by, domain.UpdateMember); err != nil {
+				return plan{}, err
+			}
+		}
+		return plan{stream: domain.AccountStream(id), version: eventstore.Any, events: []domain.Event{domain.MemberDataExported{MemberID: id}}}, nil
+	})
+	if err != nil {
+		return data, err
+	}
+	people, err := c.OpenMembers(ctx, r.By.Workspace, []domain.Member{m})
+	if err != nil {
+		return data, err
+	}
+	data.Member, data.Person = m, people[m.ID]
+	for _, category := range domain.Data {
+		for _, place := range category.Places {
+			if place.Kind != domain.InWorkspace {
+				continue
+			}
+			rows, err := c.Projections.AboutMember(ctx, r.By.Workspace, place, id)
+			if err != nil {
+				return data, err
+			}
+			if rows = openRows(place, rows, data.Person); len(rows) > 0 {
+				data.Places = append(data.Places, PersonPlace{category, place.Name, rows})
+			}
+		}
+	}
+	return data, nil
+}
+
+// openRows puts what is sealed in rows about a person in clear, and leaves out rows that say nothing besides whose they are.
+func openRows(place domain.Place, rows []map[string]json.RawMessage, who Person) (left []map[string]json.RawMessage) {
+	for _, row := range rows {
+		for _, column := range place.Sealed {
+			delete(row, column)
+		}
+		if place.Name == "member" {
+			row["email"], _ = json.Marshal(who.Email)        // a string cannot fail
+			row["full_name"], _ = json.Marshal(who.FullName) // nor this one
+		}
+		if len(row) > len(place.About) {
+			left = append(left, row)
+		}
+	}
+	return left
+}
+
+// PersonEvents gives what a member did, and then what others did to the member, to fn, the oldest first. What is personal in it is the
+// member's own: of others there are names alone, where the caller may see them.
+func (c *Commands) PersonEvents(ctx context.Context, by projections.Actor, id uuid.UUID, fn func(Audit) error) error {
+	about := projections.Filter{About: projections.AboutThing(id)}
+	for _, f := range []projections.Filter{{Actor: &id}, about} {
+		others := f.Actor == nil
+		err := c.Projections.EventsOf(ctx, by.Workspace, f, func(records []projections.Record) error {
+			var kept []projections.Record
+			for _, r := range records {
+				if !others || r.Actor == nil || *r.Actor != id {
+					kept = append(kept, r)
+				}
+			}
+			if len(kept) == 0 {
+				return nil
+			}
+			audit, err := c.ReadAudit(ctx, by, kept)
+			if err != nil {
+				return err
+			}
+			for i := range audit.Entries {
+				e := &audit.Entries[i]
+				if metaSubject(by.Workspace, e.Record) != id {
+					e.Origin = Origin{}
+				}
+				if e.About.Noun == "member" && e.About.ID != id {
+					e.Data = withoutSealed(kept[i])
+				}
+			}
+			return fn(audit)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withoutSealed is the data of a record without what is sealed in it.
+func withoutSealed(r projections.Record) json.RawMessage {
+	_, sealed := sealedIn(r)
+	if len(sealed) == 0 {
+		return r.Data
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(r.Data, &fields) != nil {
+		return json.RawMessage(`{}`)
+	}
+	for name := range sealed {
+		delete(fields, name)
+	}
+	text, _ := json.Marshal(fields) // what was JSON is
+	return text
+}

@@ -1,0 +1,191 @@
+package http
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"html/template"
+	"io"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+)
+
+type (
+	personAsked struct {
+		ByID
+		Idempotent
+		Format string `query:"format" default:"json" enum:"json,html" doc:"json for programs (Art. 20 of the GDPR); html is a page in the member's language, for people (Art. 15)."`
+	}
+	personGiven struct { // as Streamed is
+		ContentType string `header:"Content-Type"`
+		Language    string `header:"Content-Language" doc:"The language of the member, in which the log is told."`
+		Disposition string `header:"Content-Disposition" doc:"A name for the file."`
+		Body        func(huma.Context)
+	}
+	personBody struct {
+		Member     memberBody       `json:"member"`
+		Categories []personCategory `json:"categories" doc:"What is kept about the member, why, and for how long."`
+		Events     []entryBody      `json:"events" doc:"What the member did, the oldest first; then what others did to the member."`
+	}
+	personCategory struct {
+		Name       string        `json:"name" example:"account"`
+		Title      string        `json:"title" doc:"In the language of the member." example:"accounts of members"`
+		Purpose    string        `json:"purpose" example:"to know who is a member of the workspace"`
+		Basis      string        `json:"basis" doc:"The letter of Art. 6 of the GDPR that makes it lawful." example:"6(1)(b)"`
+		Recipients []string      `json:"recipients" doc:"Besides the workspace itself and whoever runs Kluis for it."`
+		Retention  string        `json:"retention" doc:"How long it is kept." example:"until the member logs out"`
+		Data       []personTable `json:"data" doc:"What there is; empty when there is nothing, or when it is in the events."`
+	}
+	personTable struct {
+		Kind string                       `json:"kind" doc:"What kind of thing it is." example:"session"`
+		Rows []map[string]json.RawMessage `json:"rows" doc:"What is kept of each."`
+	}
+)
+
+func person(a *api) {
+	command(a, operation{Method: "POST", Path: "/api/members/{id}/data", ID: "export-member-data", Tag: "member", Status: http.StatusOK,
+		Summary: "Get everything that there is about a member",
+		Description: "For the member, and for whoever may `member:update` over all: also about somebody who left. It has the profile, sessions, tokens, work, time, files and what happened, with where the member did it from; " +
+			"no password, secret or token; of others no more than what the caller sees anyway. The log tells that it was asked for.",
+		Access: signedIn, Produces: "text/html; charset=utf-8", OrProduces: []produces{{"application/json", reflect.TypeFor[personBody]()}}}, a.personData)
+}
+
+func (a *api) personData(ctx context.Context, r commands.Request, in *personAsked) (*personGiven, error) {
+	data, err := a.Commands.RequestPersonData(ctx, r, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	language, told := wordsFor(data.Member.Language)
+	body := personBody{Categories: personCategories(data, told)}
+	if body.Member, err = a.showMember(ctx, r.By, data.Member); err != nil {
+		return nil, err
+	}
+	out := &personGiven{ContentType: "application/json", Language: language, Disposition: `attachment; filename="` + in.ID.String() + "." + in.Format + `"`}
+	begin, each, end := personJSON(body)
+	if in.Format == "html" {
+		out.ContentType = "text/html; charset=utf-8"
+		begin, each, end = personHTML(body, told, language)
+	}
+	out.Body = a.streamed(false, func(ctx context.Context, s *stream) error {
+		w := bufio.NewWriterSize(s, 1<<16)
+		if err := begin(w); err != nil {
+			return err
+		}
+		err := a.Commands.PersonEvents(ctx, r.By, in.ID, func(audit commands.Audit) error {
+			for _, e := range a.entries(told, audit) {
+				if err := each(w, e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			err = end(w)
+		}
+		if err != nil {
+			return err
+		}
+		return w.Flush()
+	})
+	return out, nil
+}
+
+// personCategories are the categories of what is about people, each with what there is.
+func personCategories(data commands.PersonData, told *words) (all []personCategory) {
+	for _, c := range domain.Data {
+		if !c.Personal() {
+			continue
+		}
+		shown := personCategory{Name: c.Name, Title: c.Title, Purpose: c.Purpose, Basis: string(c.Basis), Recipients: append([]string{}, c.Recipients...), Retention: c.Retention, Data: []personTable{}}
+		if title := told.Data[c.Name]; title != "" {
+			shown.Title = title
+		}
+		for _, place := range data.Places {
+			if place.Category.Name == c.Name {
+				shown.Data = append(shown.Data, personTable{place.Name, place.Rows})
+			}
+		}
+		all = append(all, shown)
+	}
+	return all
+}
+
+// personJSON writes a personBody without ever having all of its events.
+func personJSON(body personBody) (begin func(io.Writer) error, each func(io.Writer, entryBody) error, end func(io.Writer) error) {
+	comma := ""
+	begin = func(w io.Writer) error {
+		body.Events = []entryBody{}
+		text, err := json.Marshal(body)
+		if err == nil {
+			_, err = w.Write([]byte(strings.TrimSuffix(string(text), "]}")))
+		}
+		return err
+	}
+	each = func(w io.Writer, e entryBody) error {
+		text, err := json.Marshal(e)
+		if err == nil {
+			_, err = w.Write(append([]byte(comma+"\n"), text...))
+			comma = ","
+		}
+		return err
+	}
+	return begin, each, func(w io.Writer) error { _, err := io.WriteString(w, "\n]}\n"); return err }
+}
+
+var personPage = template.Must(template.New("person").Funcs(template.FuncMap{"cell": personCell, "columns": personColumns}).Parse(`{{define "begin"}}<!doctype html>
+<html lang="{{.Language}}"><meta charset="utf-8"><title>{{.Words.Data.title}}</title>
+<style>body{font:16px/1.5 sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}</style>
+<h1>{{.Words.Data.title}}</h1>
+<p>{{with .Body.Member.FullName}}{{.}}{{end}} {{with .Body.Member.Email}}&lt;{{.}}&gt;{{end}}</p>
+{{range .Body.Categories}}<h2>{{.Title}}</h2>
+<p lang="en">{{.Purpose}} (GDPR, Art. {{.Basis}}). {{.Retention}}.{{range .Recipients}} {{.}}.{{end}}</p>
+{{range .Data}}{{$columns := columns .Rows}}<h3>{{.Kind}}</h3><table><tr>{{range $columns}}<th>{{.}}</th>{{end}}</tr>
+{{range .Rows}}{{$row := .}}<tr>{{range $columns}}<td>{{cell (index $row .)}}</td>{{end}}</tr>
+{{end}}</table>
+{{end}}{{end}}<h2>{{.Words.Data.events}}</h2><table>
+{{end}}{{define "event"}}<tr><td>{{.At.Format "2006-01-02 15:04:05"}} UTC</td><td>{{.Text}}</td><td>{{with .Meta}}{{.IP}} {{.UserAgent}}{{end}}</td></tr>
+{{end}}{{define "end"}}</table></html>
+{{end}}`))
+
+// personHTML writes a page for people. The texts of members are shown as they are, and never run.
+func personHTML(body personBody, told *words, language string) (begin func(io.Writer) error, each func(io.Writer, entryBody) error, end func(io.Writer) error) {
+	begin = func(w io.Writer) error {
+		return personPage.ExecuteTemplate(w, "begin", struct {
+			Body     personBody
+			Words    *words
+			Language string
+		}{body, told, language})
+	}
+	each = func(w io.Writer, e entryBody) error {
+		e.At = e.At.Truncate(time.Second)
+		return personPage.ExecuteTemplate(w, "event", e)
+	}
+	return begin, each, func(w io.Writer) error { return personPage.ExecuteTemplate(w, "end", nil) }
+}
+
+func personColumns(rows []map[string]json.RawMessage) []string {
+	columns := map[string]bool{}
+	for _, row := range rows {
+		for column := range row {
+			columns[column] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(columns))
+}
+
+func personCell(value json.RawMessage) string {
+	var text string
+	if string(value) == "null" || json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	return string(value)
+}

@@ -1,0 +1,80 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// aboutMember has, for each table of a workspace that says whom its rows are about, the query for those about one member.
+var aboutMember = func() map[string]string {
+	all := map[string]string{}
+	for _, place := range domain.Places(domain.InWorkspace) {
+		if len(place.About) == 0 || place.Name == "event" {
+			continue
+		}
+		var is []string
+		for _, column := range place.About {
+			if strings.HasSuffix(column, "_ids") {
+				is = append(is, "t."+column+" @> array[$1::uuid]")
+			} else {
+				is = append(is, "t."+column+" = $1::uuid")
+			}
+		}
+		all[place.Name] = "select to_jsonb(t)::text from " + place.Name + " as t where " + strings.Join(is, " or ")
+	}
+	return all
+}()
+
+// AboutMember answers with the rows of a place that are about a member, as objects of the columns that may leave; what is sealed in them
+// is sealed still.
+func (p *Projections) AboutMember(ctx context.Context, w pg.Workspace, place domain.Place, member uuid.UUID) ([]map[string]json.RawMessage, error) {
+	sql, known := aboutMember[place.Name]
+	if !known {
+		return nil, nil
+	}
+	var texts []string
+	if _, err := p.Fresh(ctx, w, pg.Column(&texts, sql, member)); err != nil { //sqlcheck:allow made once, of the registry's names
+		return nil, fmt.Errorf("read what %s has about a member: %w", place.Name, err)
+	}
+	rows := make([]map[string]json.RawMessage, len(texts))
+	for i, text := range texts {
+		if err := json.Unmarshal([]byte(text), &rows[i]); err != nil {
+			return nil, fmt.Errorf("read what %s has about a member: %w", place.Name, err)
+		}
+		for column := range rows[i] {
+			if !slices.Contains(place.Fields, column) || !place.Leaves(column) {
+				delete(rows[i], column)
+			}
+		}
+	}
+	return rows, nil
+}
+
+// AnyMember answers with a member, also one who left.
+func (p *Projections) AnyMember(ctx context.Context, w pg.Workspace, id uuid.UUID) (domain.Member, error) {
+	m, _, err := get[domain.Member](ctx, p, w, "member", `select `+memberColumns+` from member where id = $1`, id)
+	return m, err
+}
+
+// EventsOf gives the records of what a member did, or else of what happened to the member, to fn, the oldest first, a page at a time.
+func (p *Projections) EventsOf(ctx context.Context, w pg.Workspace, f Filter, fn func([]Record) error) error {
+	for {
+		var records []Record
+		if err := p.db.Read(ctx, w, pg.PlanEach(), eventstore.Oldest(&records, f)); err != nil || len(records) == 0 {
+			return err
+		}
+		if err := fn(records); err != nil {
+			return err
+		}
+		f.After = records[len(records)-1].Position
+	}
+}
