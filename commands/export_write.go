@@ -140,23 +140,15 @@ func (e *exporting) table(ctx context.Context, s *projections.Snapshot, name str
 			if form == "csv" {
 				t.csv = csv.NewWriter(to)
 			}
-			if err := t.begin(); err != nil {
-				return err
-			}
-			err := s.Each(ctx, name, func(stored []projections.StoredRow) error {
+			err := e.c.writeTable(ctx, e.w, s, name, t, func(stored []projections.StoredRow) {
 				if ws, is := stored[0].State.(domain.Workspace); is {
 					e.manifest.Workspace = archive.Workspace{ID: ws.ID, Slug: ws.Slug, Name: ws.Name, Plan: ws.Plan}
 				}
-				rows, err := e.c.rows(ctx, e.w, stored)
-				if err != nil {
-					return err
-				}
-				e.counts.Rows += len(rows)
+				*n += len(stored)
+				e.counts.Rows += len(stored)
 				e.tell(ctx, false)
-				return t.add(rows)
 			})
-			*n = t.n
-			return errors.Join(err, t.end())
+			return err
 		})
 		if err != nil {
 			return err

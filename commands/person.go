@@ -16,6 +16,8 @@ type PersonData struct {
 	Member domain.Member
 	Person
 	Places []PersonPlace
+
+	Position int64 // of the event that tells of the request
 }
 
 // PersonPlace is what one place has about a member.
@@ -29,21 +31,17 @@ type PersonPlace struct {
 // who left. The log has it before the answer begins.
 func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUID) (PersonData, error) {
 	var data PersonData
-	m, err := c.Projections.AnyMember(ctx, r.By.Workspace, id)
-	if id != r.By.Member && r.By.Scope(domain.UpdateMember) != domain.All {
-		return data, domain.Refuse(domain.Forbidden, "forbidden", "what there is about a member is for that member, and for whoever may member:update over all")
-	}
-	if err != nil {
-		return data, err
-	}
-	_, err = c.change(ctx, r, func(a *attempt) (plan, error) {
+	var m domain.Member
+	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		if err := a.look(ctx); err != nil {
 			return plan{}, err
 		}
-		if id != a.by.Member {
-			if err := allow(a.by, domain.UpdateMember); err != nil {
-				return plan{}, err
-			}
+		if id != a.by.Member && (a.by.Scope(domain.UpdateMember) != domain.All || a.by.TwoFactor.MustEnrol()) { // it is for the member, and for whoever may change all members
+			return plan{}, domain.Missing("member")
+		}
+		var err error
+		if m, err = c.Projections.AnyMember(ctx, a.by.Workspace, id); err != nil {
+			return plan{}, err
 		}
 		return plan{stream: domain.AccountStream(id), version: eventstore.Any, events: []domain.Event{domain.MemberDataExported{MemberID: id}}}, nil
 	})
@@ -51,6 +49,12 @@ func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUI
 		return data, err
 	}
 	people, err := c.OpenMembers(ctx, r.By.Workspace, []domain.Member{m})
+	if err != nil {
+		return data, err
+	}
+	if data.Position = done.position; done.repeated {
+		m, err = c.Projections.AnyMember(ctx, r.By.Workspace, id)
+	}
 	if err != nil {
 		return data, err
 	}

@@ -17,6 +17,7 @@ var dataOfRunning = []Category{
 			table("role", "id name name_key grants created_by created_at updated_at deleted_at version position").about("created_by"),
 			table("storage", "id bytes version position"),
 			event("workspace.created", "slug name plan region"),
+			event("workspace.imported", "slug region origin records root"),
 			event("workspace.renamed", "name"),
 			event("workspace.plan_changed", "plan retention_seconds"),
 			event("workspace.hold_placed", "reason"),

@@ -91,7 +91,18 @@ type (
 	}
 )
 
+// WorkspaceImported says that the records up to it happened in another workspace, and were loaded from an export of that one: what is sealed
+// in them was sealed anew, so that their root is another here than it was there.
+type WorkspaceImported struct {
+	Slug    string `json:"slug"`
+	Region  string `json:"region"`
+	Origin  string `json:"origin"`  // of the log that they are from, as checkpoints name it
+	Records int64  `json:"records"` // of it
+	Root    string `json:"root"`    // over them, there, in base64 (RFC 6962)
+}
+
 func init() {
+	register[WorkspaceImported]("workspace.imported")
 	register[WorkspaceCreated]("workspace.created")
 	register[WorkspaceRenamed]("workspace.renamed")
 	register[WorkspacePlanChanged]("workspace.plan_changed")
@@ -111,6 +122,8 @@ func (w *Workspace) Apply(r Record) {
 	case WorkspaceCreated:
 		id, _ := StreamID("workspace", r.Stream)
 		*w = Workspace{ID: id, Slug: e.Slug, Name: e.Name, Plan: e.Plan, Region: e.Region, CreatedAt: r.At}
+	case WorkspaceImported:
+		w.Slug, w.Region = e.Slug, e.Region
 	case WorkspaceRenamed:
 		w.Name = e.Name
 	case WorkspacePlanChanged:

@@ -88,13 +88,16 @@ var glossary = map[string]word{
 	"starts":                 {"How often it started: once, and once more with each replay.", 1},
 	"resumed_at":             {"Since when delivery is tried: failures of before do not count.", nil},
 	// exports
-	"export_id":            {"The id of the export.", nil},
-	"ExportFinished.up_to": {"The position of the log at which the workspace is written.", 2637},
-	"rows":                 {"Written so far, of all tables.", 1200},
-	"events":               {"Written so far.", 2637},
-	"files":                {"Files of tasks, written so far.", 12},
-	"bytes":                {"Written so far.", 1048576},
-	"progress":             {"How far it is.", nil},
+	"WorkspaceImported.origin":  {"The log that the records are from, as checkpoints name it.", "kluis.example.org/019c0a3e-5b1c-7c11-9f0e-2a54c3c1d9a0/1"},
+	"WorkspaceImported.records": {"How many they are.", 128},
+	"WorkspaceImported.root":    {"Over them, there, in base64 (RFC 6962).", "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg="},
+	"export_id":                 {"The id of the export.", nil},
+	"ExportFinished.up_to":      {"The position of the log at which the workspace is written.", 2637},
+	"rows":                      {"Written so far, of all tables.", 1200},
+	"events":                    {"Written so far.", 2637},
+	"files":                     {"Files of tasks, written so far.", 12},
+	"bytes":                     {"Written so far.", 1048576},
+	"progress":                  {"How far it is.", nil},
 
 	// parameters
 	"Idempotency-Key": {"Chosen by the caller.", "5f0c3f1e-paint-the-door"},

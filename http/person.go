@@ -29,6 +29,7 @@ type (
 		ContentType string `header:"Content-Type"`
 		Language    string `header:"Content-Language" doc:"The language of the member, in which the log is told."`
 		Disposition string `header:"Content-Disposition" doc:"A name for the file."`
+		Position    int64  `header:"Kluis-Position" doc:"Of the event that tells of the request."`
 		Body        func(huma.Context)
 	}
 	personBody struct {
@@ -69,7 +70,7 @@ func (a *api) personData(ctx context.Context, r commands.Request, in *personAske
 	if body.Member, err = a.showMember(ctx, r.By, data.Member); err != nil {
 		return nil, err
 	}
-	out := &personGiven{ContentType: "application/json", Language: language, Disposition: `attachment; filename="` + in.ID.String() + "." + in.Format + `"`}
+	out := &personGiven{ContentType: "application/json", Language: language, Position: data.Position, Disposition: `attachment; filename="` + in.ID.String() + "." + in.Format + `"`}
 	begin, each, end := personJSON(body)
 	if in.Format == "html" {
 		out.ContentType = "text/html; charset=utf-8"

@@ -18,9 +18,14 @@ import (
 
 // importFile is `kluis import FILE`.
 type importFile struct {
-	File    string            `arg:"" help:"What another tracker exported; - for standard input."`
+	settings
+	outside
+	File    string            `arg:"" help:"What another tracker exported, - for standard input; or the ZIP of an export of Kluis, of which a workspace is made."`
+	As      string            `name:"as" placeholder:"SLUG" help:"Of an export of Kluis: the name of the workspace that is made; default: the one that it had."`
+	Trusted []string          `name:"key" placeholder:"FILE" sep:"none" help:"Of an export of Kluis: verifier keys of where it is from that you know, by one of which it must be signed. Without, it is checked with those in it: that it is whole, and not whose it is. May be repeated."`
+	Verify  bool              `name:"verify-only" help:"Of an export of Kluis: check it, and load nothing."`
 	URL     string            `default:"http://127.0.0.1:8080" env:"KLUIS_PUBLIC_URL" help:"The running server."`
-	Token   string            `env:"KLUIS_TOKEN" required:"" help:"A session or API token of an admin of the workspace: the import goes there, as done by that admin. Better in the environment than as a flag, which others on the machine see."`
+	Token   string            `env:"KLUIS_TOKEN" help:"Of what another tracker exported: a session or API token of an admin of the workspace: the import goes there, as done by that admin. Better in the environment than as a flag, which others on the machine see."`
 	Format  string            `help:"tracker (NDJSON, an action a line), jira, github or csv; left out, told by the file's name and its first bytes."`
 	Source  string            `help:"Names where the file comes from, so that nothing is imported twice; default: the format."`
 	Org     string            `help:"Of a tracker with several organisations, the one to import."`
@@ -30,6 +35,12 @@ type importFile struct {
 
 // Run ends with 1 when a line was rejected.
 func (f importFile) Run(ctx context.Context, out outputs) error {
+	if zipped(f.File) {
+		return f.load(ctx, out)
+	}
+	if f.Token == "" {
+		return usageError{errors.New("say in KLUIS_TOKEN as whom: a session or API token of an admin of the workspace")}
+	}
 	from, name := io.Reader(os.Stdin), "standard input"
 	if f.File != "-" {
 		file, err := os.Open(f.File)

@@ -1,0 +1,361 @@
+package commands
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/archive"
+	"github.com/kluis-eu/kluis/internal/blob"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// VerifyArchive tells whether an export is whole, and what it says it is: the signature of its manifest, each file, and the log against its
+// checkpoint, line by line. known are keys that must have signed it; when there are none, those in the archive itself do, which shows that it is
+// whole, and not whose it is. Nothing of it is stored.
+func VerifyArchive(r *archive.Reader, known keyring.PublicKeys, progress func(name string)) (checkpoint.Checkpoint, error) {
+	var at checkpoint.Checkpoint
+	text, err := r.Small(archive.KeysName)
+	if err != nil {
+		return at, err
+	}
+	if len(known) == 0 {
+		if known, err = ParseVerifierKeys(string(text)); err != nil {
+			return at, fmt.Errorf("%q: %w", archive.KeysName, err)
+		}
+	}
+	if err := r.CheckSignature(known.Verifiers(r.Manifest.Origin)); err != nil {
+		return at, err
+	}
+	signed, err := r.Small(archive.SignedName)
+	if err == nil {
+		at, err = checkpoint.Open(signed, known)
+	}
+	if err != nil {
+		return at, fmt.Errorf("%q: %w", archive.SignedName, err)
+	}
+	if at.Origin.String() != r.Manifest.Origin || at.Size != r.Manifest.UpTo || at.Origin.Workspace != r.Manifest.Workspace.ID {
+		return at, fmt.Errorf("its checkpoint is of %s at %d, and its manifest of %s at %d", at.Origin, at.Size, r.Manifest.Origin, r.Manifest.UpTo)
+	}
+	for _, f := range r.Manifest.Files {
+		if progress != nil {
+			progress(f.Name)
+		}
+		look := func(io.Reader) error { return nil }
+		if f.Name == archive.LogName {
+			look = func(lines io.Reader) error { return verifyLines(lines, at) }
+		}
+		if err := r.Read(f.Name, look); err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+// ParseVerifierKeys reads verifier keys, a line each, for whatever name.
+func ParseVerifierKeys(text string) (keys keyring.PublicKeys, err error) {
+	for _, line := range strings.Fields(text) {
+		key, err := keyring.ParseVerifierKey(line)
+		if err != nil {
+			return nil, err
+		}
+		keys = keys.With(keyring.PublicKeys{key})
+	}
+	return keys, nil
+}
+
+func verifyLines(lines io.Reader, at checkpoint.Checkpoint) error {
+	expected := projections.Expected(pg.Workspace{ID: at.Origin.Workspace}, []eventstore.Mark{{Checkpoint: at, Name: archive.SignedName}}, at.Origin.Epoch)
+	verdict, err := eventstore.VerifyFile(lines, expected, nil)
+	if err == nil && len(verdict.Findings) > 0 {
+		err = errors.New(verdict.Findings[0].String())
+	}
+	if err == nil && (verdict.Marks == 0 && verdict.Pruned == 0 || verdict.Pruned+verdict.Records != at.Size) {
+		err = fmt.Errorf("the log ends at %d, and its checkpoint is at %d", verdict.Pruned+verdict.Records, at.Size)
+	}
+	return err
+}
+
+// LoadArchive makes a workspace of an export that VerifyArchive found to be whole, under a slug that nobody has:
+//
+//  1. The files of tasks go to the store of blobs, encrypted under keys of the new workspace.
+//  2. In one transaction the workspace is made, with the log of the export: the same records, with their positions, times and authors. What
+//     is sealed in them is sealed anew, and the stream of the workspace is that of the new one. Behind them an event tells where they are
+//     from, and what their root was there.
+//  3. The read models are derived, and compared with those of the export.
+//
+// Killed before the end of 2, it leaves files that nobody can read, of no workspace. Nobody has a password then: members choose one by the
+// mail for a forgotten one. A difference in 3 is an error; the workspace is there to be looked at, and to be erased.
+func (c *Commands) LoadArchive(ctx context.Context, r *archive.Reader, at checkpoint.Checkpoint, slug string) (pg.Workspace, error) {
+	w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
+	m := r.Manifest
+	if _, err := domain.NewWorkspace(domain.WorkspaceCreated{Slug: slug, Name: m.Workspace.Name, Plan: m.Workspace.Plan, Region: c.Region}); err != nil {
+		return w, err
+	}
+	switch taken, err := c.Tenancy.SlugTaken(ctx, slug); {
+	case err != nil:
+		return w, err
+	case taken:
+		return w, domain.Refuse(domain.Conflict, "slug_taken", "there is, or was, a workspace %s: an export makes a workspace of its own; say another name for it", slug)
+	case m.Schema > c.Tenancy.Newest():
+		return w, fmt.Errorf("the export is of schema %d, and this program knows those up to %d: use a newer kluis", m.Schema, c.Tenancy.Newest())
+	case m.Pruned > 0:
+		return w, fmt.Errorf("the first %d records of the log were pruned before the export, and what they made cannot be derived from it: the export can be read, and not loaded", m.Pruned)
+	}
+	l := &loader{c: c, w: w, from: r, at: at, keys: map[uuid.UUID]vault.Key{}, emails: map[uuid.UUID]string{}}
+	if err := l.load(ctx, slug); err != nil {
+		l.undo(ctx)
+		return w, err
+	}
+	return w, l.compare(ctx)
+}
+
+// loader is the loading of one archive.
+type loader struct {
+	c      *Commands
+	w      pg.Workspace
+	from   *archive.Reader
+	at     checkpoint.Checkpoint
+	own    vault.Key
+	keys   map[uuid.UUID]vault.Key
+	insert []pg.Statement // of keys
+	emails map[uuid.UUID]string
+	blobs  []string
+}
+
+func (l *loader) load(ctx context.Context, slug string) (err error) {
+	var insertOwn pg.Statement
+	if l.own, insertOwn, err = l.c.Vault.NewKey(l.w, l.w.ID); err != nil {
+		return err
+	}
+	l.keys[l.w.ID], l.insert = l.own, []pg.Statement{insertOwn}
+	for _, name := range l.from.Under(archive.FilesFolder) {
+		if err := l.blob(ctx, name); err != nil {
+			return err
+		}
+	}
+	imported := domain.WorkspaceImported{Slug: slug, Region: l.c.Region, Origin: l.at.Origin.String(), Records: l.at.Size, Root: l.at.Root.String()}
+	var receipt eventstore.Receipt
+	err = l.c.Tenancy.Provision(ctx, l.w.ID, slug, l.c.Region, func(tx pgx.Tx) error {
+		if err := l.log(ctx, tx); err != nil {
+			return err
+		}
+		for id, email := range l.emails {
+			if normal, err := checkEmail("", email); err == nil {
+				l.insert = append(l.insert, setAddress(id, l.own.Hash(emailField, normal)))
+			}
+		}
+		if err := run(ctx, tx, l.insert...); err != nil {
+			return fmt.Errorf("store keys and addresses: %w", err)
+		}
+		write, err := encode(domain.WorkspaceStream(l.w.ID), eventstore.Any, []domain.Event{imported}, nil)
+		if err == nil {
+			receipt, err = l.c.Store.AppendIn(ctx, in(tx), l.w, eventstore.Append{Writes: []eventstore.Write{write}})
+		}
+		return err
+	}, func(pgx.Tx) error { return nil })
+	if errors.Is(err, tenancy.ErrSlugTaken) {
+		return slugTaken()
+	}
+	if err == nil {
+		l.c.Store.Appended(l.w, receipt)
+	}
+	return err
+}
+
+// blob stores a file of a task.
+func (l *loader) blob(ctx context.Context, name string) error {
+	text, _, _ := strings.Cut(strings.TrimPrefix(name, archive.FilesFolder), "/")
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return fmt.Errorf("%q is of no attachment", name)
+	}
+	field := "attachment.content/" + id.String()
+	sealer := blob.Sealer{Seal: func(key string) (string, error) { return l.own.Seal(field, key) }}
+	l.blobs = append(l.blobs, BlobKey(l.w, id))
+	return l.from.Read(name, func(from io.Reader) error { return l.c.putBlob(ctx, BlobKey(l.w, id), sealer, from) })
+}
+
+// undo takes away what was stored of a workspace that was not made.
+func (l *loader) undo(ctx context.Context) {
+	for _, key := range l.blobs {
+		if err := l.c.Blobs.Delete(context.WithoutCancel(ctx), key); err != nil {
+			l.c.Log.WarnContext(ctx, "a file of an export that was not loaded could not be deleted", "blob", key, "error", err.Error())
+		}
+	}
+}
+
+// log loads the records, with what is sealed in them sealed anew: the two files of the log are read side by side.
+func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
+	return l.from.Read(archive.LogName, func(log io.Reader) error {
+		return l.from.Read(archive.OpenedName, func(clear io.Reader) error {
+			lines, opened := bufio.NewReaderSize(log, 1<<20), json.NewDecoder(clear)
+			var ahead openedLine // the next of what is opened
+			_, err := eventstore.LoadIn(ctx, tx, func() (eventstore.Record, bool, error) {
+				line, err := lines.ReadBytes('\n')
+				if errors.Is(err, io.EOF) && len(line) == 0 {
+					return eventstore.Record{}, false, nil
+				}
+				r, is := eventstore.ParseLine(bytes.TrimSuffix(line, []byte("\n")))
+				if err != nil || !is {
+					return r, false, fmt.Errorf("a line is not as a replay writes one: %w", err)
+				}
+				for ahead.Position < r.Position && opened.More() {
+					ahead = openedLine{}
+					if err := opened.Decode(&ahead); err != nil {
+						return r, false, fmt.Errorf("%q: %w", archive.OpenedName, err)
+					}
+				}
+				clear := openedLine{}
+				if ahead.Position == r.Position {
+					clear = ahead
+				}
+				r, err = l.anew(r, clear)
+				return r, true, err
+			})
+			return err
+		})
+	})
+}
+
+// anew is a record as the new workspace has it.
+func (l *loader) anew(r eventstore.Record, clear openedLine) (eventstore.Record, error) {
+	if _, err := domain.Decode(r.Type, r.Data); err != nil {
+		return r, err
+	}
+	if r.Stream == domain.WorkspaceStream(l.at.Origin.Workspace) {
+		r.Stream = domain.WorkspaceStream(l.w.ID)
+	}
+	meta := r.Meta
+	if r.Meta = nil; clear.Meta != nil && meta != nil {
+		key, err := l.key(metaSubject(l.w, r))
+		if err == nil {
+			r.Meta, err = clear.Meta.seal(key)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	member, sealed := sealedIn(r)
+	if gone, is := l.left(r); is {
+		delete(l.emails, gone)
+	}
+	if len(clear.Fields) == 0 || sealed == nil {
+		return r, nil
+	}
+	key, err := l.key(member)
+	if err != nil {
+		return r, err
+	}
+	for name, old := range sealed {
+		plain, there := clear.Fields[name]
+		if !there {
+			continue
+		}
+		token, err := key.Seal(sealedAs[name], plain)
+		if err != nil {
+			return r, err
+		}
+		r.Data = bytes.Replace(r.Data, quoted(old), quoted(token), 1)
+		if name == "email" {
+			l.emails[member] = plain
+		}
+	}
+	return r, nil
+}
+
+func quoted(text string) []byte { return []byte(`"` + text + `"`) }
+
+// left tells whether a record is the end of somebody's membership.
+func (l *loader) left(r eventstore.Record) (member uuid.UUID, left bool) {
+	if r.Type != domain.TypeOf(domain.MemberRemoved{}) && r.Type != domain.TypeOf(domain.MemberErased{}) {
+		return uuid.Nil, false
+	}
+	var of struct {
+		MemberID uuid.UUID `json:"member_id"`
+	}
+	return of.MemberID, json.Unmarshal(r.Data, &of) == nil
+}
+
+// seal seals an origin as it was opened.
+func (o sealedOrigin) seal(key vault.Key) (json.RawMessage, error) {
+	var err error
+	if o.IP != "" {
+		if o.IP, err = key.Seal(ipField, o.IP); err != nil {
+			return nil, err
+		}
+	}
+	if o.UserAgent != "" {
+		if o.UserAgent, err = key.Seal(agentField, o.UserAgent); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(o)
+}
+
+// key is the data key of somebody, made when it is first needed: who was erased there has none here.
+func (l *loader) key(id uuid.UUID) (vault.Key, error) {
+	if key, there := l.keys[id]; there {
+		return key, nil
+	}
+	key, insert, err := l.c.Vault.NewKey(l.w, id)
+	if err == nil {
+		l.keys[id] = key
+		l.insert = append(l.insert, insert)
+	}
+	return key, err
+}
+
+// compare derives the read models and holds them against the tables of the export, byte by byte. That of the workspace itself has another
+// id, and maybe another slug.
+func (l *loader) compare(ctx context.Context) error {
+	return l.c.Projections.Snapshot(ctx, l.w, l.at.Size+1, func(s *projections.Snapshot) error {
+		for _, name := range projections.Tables() {
+			file := archive.DataFolder + name + ".json"
+			if !l.from.Has(file) || name == "workspace" {
+				continue
+			}
+			sum := sha256.New()
+			if err := l.c.writeTable(ctx, l.w, s, name, table{to: sum, columns: leaving(name)}, func([]projections.StoredRow) {}); err != nil {
+				return err
+			}
+			if hex.EncodeToString(sum.Sum(nil)) != l.from.File(file).SHA256 {
+				return fmt.Errorf("the log was loaded, and what it makes in %s is not what the export has there: erase the workspace, and tell the maintainers", name)
+			}
+		}
+		return nil
+	})
+}
+
+// writeTable writes a read model of a snapshot; each is told of every page.
+func (c *Commands) writeTable(ctx context.Context, w pg.Workspace, s *projections.Snapshot, name string, t table, each func([]projections.StoredRow)) error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	err := s.Each(ctx, name, func(stored []projections.StoredRow) error {
+		each(stored)
+		rows, err := c.rows(ctx, w, stored)
+		if err != nil {
+			return err
+		}
+		return t.add(rows)
+	})
+	return errors.Join(err, t.end())
+}

@@ -1,0 +1,65 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// LoadIn makes the log of a workspace that has none of records that it had elsewhere, in a transaction of the owner with the workspace's
+// schema on its path. They keep their positions and times. next gives one record after the other, and false behind the last.
+func LoadIn(ctx context.Context, tx pgx.Tx, next func() (Record, bool, error)) (records int64, err error) {
+	from := &loading{next: next}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"event"}, []string{"position", "id", "stream", "version", "type", "at", "actor", "meta", "data", "size"}, from)
+	if from.err != nil {
+		err = from.err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("load the log: %w", err)
+	}
+	_, err = tx.Exec(ctx, `update head set position = $1, last = $2, at = $3`, from.last.Position, from.last.ID, from.last.At)
+	if err == nil {
+		_, err = tx.Exec(ctx, `update reaction set position = $1`, from.last.Position) // it was reacted to where it happened
+	}
+	return from.last.Position, err
+}
+
+// loading is pgx.CopyFromSource.
+type loading struct {
+	next func() (Record, bool, error)
+	last Record
+	err  error
+}
+
+func (l *loading) Next() bool {
+	r, more, err := l.next()
+	if err == nil && more && r.Position != l.last.Position+1 {
+		err = &GapError{Want: l.last.Position + 1, Got: r.Position}
+	}
+	if l.err = err; err != nil || !more {
+		return false
+	}
+	l.last = r
+	return true
+}
+
+func (l *loading) Values() ([]any, error) {
+	r := l.last
+	var meta any
+	if r.Meta != nil {
+		meta = json.RawMessage(r.Meta)
+	}
+	var actor any
+	if r.Actor != nil {
+		actor = uuid.UUID(*r.Actor)
+	}
+	return []any{r.Position, r.ID, r.Stream, r.Version, r.Type, r.At, actor, meta, r.Data, len(r.Data)}, nil
+}
+
+func (l *loading) Err() error { return l.err }
+
+// ParseLine reads a line that AppendLine wrote; false for any other.
+func ParseLine(line []byte) (Record, bool) { return parseLine(line) }
