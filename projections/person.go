@@ -68,13 +68,28 @@ func (p *Projections) AnyMember(ctx context.Context, w pg.Workspace, id uuid.UUI
 // EventsOf gives the records of what a member did, or else of what happened to the member, to fn, the oldest first, a page at a time.
 func (p *Projections) EventsOf(ctx context.Context, w pg.Workspace, f Filter, fn func([]Record) error) error {
 	for {
+		var chosen eventstore.Chosen
 		var records []Record
-		if err := p.db.Read(ctx, w, pg.PlanEach(), eventstore.Oldest(&records, f)); err != nil || len(records) == 0 {
+		if err := p.db.Read(ctx, w, pg.PlanEach(), eventstore.Oldest(&chosen, f, eventstore.PageEvents)); err != nil {
 			return err
 		}
-		if err := fn(records); err != nil {
-			return err
+		if len(chosen.Positions) > 0 {
+			if err := p.db.Read(ctx, w, eventstore.LightestAt(&records, chosen.Positions)); err != nil {
+				return err
+			}
 		}
-		f.After = records[len(records)-1].Position
+		if len(records) > 0 {
+			if err := fn(records); err != nil {
+				return err
+			}
+		}
+		switch {
+		case len(records) > 0 && (len(records) < len(chosen.Positions) || len(records) == eventstore.PageEvents):
+			f.After = records[len(records)-1].Position
+		case chosen.LookedTo > 0:
+			f.After = chosen.LookedTo
+		default:
+			return nil
+		}
 	}
 }
