@@ -52,12 +52,7 @@ func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUI
 	if err != nil {
 		return data, err
 	}
-	if data.Position = done.position; done.repeated {
-		m, err = c.Projections.AnyMember(ctx, r.By.Workspace, id)
-	}
-	if err != nil {
-		return data, err
-	}
+	data.Position = done.position
 	data.Member, data.Person = m, people[m.ID]
 	for _, category := range domain.Data {
 		for _, place := range category.Places {

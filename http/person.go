@@ -17,12 +17,12 @@ import (
 
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 type (
 	personAsked struct {
 		ByID
-		Idempotent
 		Format string `query:"format" default:"json" enum:"json,html" doc:"json for programs (Art. 20 of the GDPR); html is a page in the member's language, for people (Art. 15)."`
 	}
 	personGiven struct { // as Streamed is
@@ -40,7 +40,7 @@ type (
 	personCategory struct {
 		Name       string        `json:"name" example:"account"`
 		Title      string        `json:"title" doc:"In the language of the member." example:"accounts of members"`
-		Purpose    string        `json:"purpose" example:"to know who is a member of the workspace"`
+		Purpose    string        `json:"purpose" doc:"What it is for." example:"to know who is a member of the workspace"`
 		Basis      string        `json:"basis" doc:"The letter of Art. 6 of the GDPR that makes it lawful." example:"6(1)(b)"`
 		Recipients []string      `json:"recipients" doc:"Besides the workspace itself and whoever runs Kluis for it."`
 		Retention  string        `json:"retention" doc:"How long it is kept." example:"until the member logs out"`
@@ -53,14 +53,16 @@ type (
 )
 
 func person(a *api) {
-	command(a, operation{Method: "POST", Path: "/api/members/{id}/data", ID: "export-member-data", Tag: "member", Status: http.StatusOK,
+	// It takes no Idempotency-Key: asked again, it answers with what there is by then, and the log tells of both.
+	register(a, operation{Method: "POST", Path: "/api/members/{id}/data", ID: "export-member-data", Tag: "member", Status: http.StatusOK,
 		Summary: "Get everything that there is about a member",
 		Description: "For the member, and for whoever may `member:update` over all: also about somebody who left. It has the profile, sessions, tokens, work, time, files and what happened, with where the member did it from; " +
 			"no password, secret or token; of others no more than what the caller sees anyway. The log tells that it was asked for.",
 		Access: signedIn, Produces: "text/html; charset=utf-8", OrProduces: []produces{{"application/json", reflect.TypeFor[personBody]()}}}, a.personData)
 }
 
-func (a *api) personData(ctx context.Context, r commands.Request, in *personAsked) (*personGiven, error) {
+func (a *api) personData(ctx context.Context, by projections.Actor, in *personAsked) (*personGiven, error) {
+	r := commands.Request{By: by, Origin: originOf(ctx)}
 	data, err := a.Commands.RequestPersonData(ctx, r, in.ID)
 	if err != nil {
 		return nil, err

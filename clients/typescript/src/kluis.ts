@@ -704,6 +704,80 @@ export interface BulkTasks {
   operations: BulkOperation[];
 }
 
+/**
+ * A table of the installation or of the workspace, an event, the bytes of files, a job, a mail, or something outside of the database.
+ */
+export type PlaceBodyKind = typeof PlaceBodyKind[keyof typeof PlaceBodyKind];
+
+
+export const PlaceBodyKind = {
+  control: 'control',
+  workspace: 'workspace',
+  event: 'event',
+  blob: 'blob',
+  job: 'job',
+  mail: 'mail',
+  file: 'file',
+} as const;
+
+export interface PlaceBody {
+  /** Columns, fields of the event, values of the mail. */
+  fields: string[];
+  /** A table of the installation or of the workspace, an event, the bytes of files, a job, a mail, or something outside of the database. */
+  kind: PlaceBodyKind;
+  /** Of the table, the type of event, the kind of job, the mail. */
+  name: string;
+  /** Those that are encrypted at rest. */
+  sealed: string[];
+}
+
+export interface CategoryBody {
+  /** What makes it lawful: a letter of Art. 6 (1) of the GDPR. */
+  basis: string;
+  /** What protects them, besides what protects all data. */
+  measures: string[];
+  /** A name that stays. */
+  name: string;
+  /** Where they are. */
+  places: PlaceBody[];
+  /** What they are for. */
+  purpose: string;
+  /** Who gets them, besides the workspace and the processor. */
+  recipients: string[];
+  /** How long they are kept. */
+  retention: string;
+  /** Of whom they are; none when they are nobody's. */
+  subjects: string[];
+  /** What the data are. */
+  title: string;
+}
+
+export interface SubprocessorBody {
+  /** Where it does so (ISO 3166-1 alpha-2). */
+  country: string;
+  /** Which data it gets. */
+  data: string;
+  /** Of the company. */
+  name: string;
+  /** What it does. */
+  purpose: string;
+  /** What protects data outside of the European Economic Area; empty inside. */
+  safeguard: string;
+}
+
+export interface ChangeBody {
+  /** When it was announced. */
+  announced_at: string;
+  /** Of one that was taken out, only the name. */
+  company: SubprocessorBody;
+  /** From which day on it is so. */
+  effective_on: string;
+  /** It was taken out; else it was put in, or in the place of what was said of it before. */
+  removed: boolean;
+  /** Of the list, from 1. */
+  version: number;
+}
+
 export interface ChangePasswordInputBody {
   /**
      * The password until now.
@@ -999,6 +1073,31 @@ export interface CommentUpdatedRecord {
   type: CommentUpdatedRecordType;
   /** In the stream, from 1. */
   version: number;
+}
+
+export interface Item {
+  /** What something is said of. */
+  term: string;
+  /** What is said of it. */
+  text: string;
+}
+
+export interface Section {
+  /** Behind the paragraphs. */
+  list: Item[];
+  /** Paragraphs. */
+  text: string[];
+  /** The heading. */
+  title: string;
+}
+
+export interface Document {
+  /** Of which day it is. */
+  date: string;
+  /** What it says, in order. */
+  sections: Section[];
+  /** What the document is. */
+  title: string;
 }
 
 /**
@@ -1563,7 +1662,7 @@ export interface HistoryLine {
   noun: string;
   /** What it was, with names instead of ids where there are names; null for a field of a new thing. */
   old: unknown;
-  /** The type of the event. */
+  /** The type of the event. log.pruned stands before everything else: earlier lines were pruned as the plan of the workspace says, and the next ones go on from what they had made. */
   type: string;
   /** The version that it has since. */
   version: number;
@@ -2955,6 +3054,70 @@ export interface MemberLoggedInRecord {
 }
 
 /**
+ * The payload of `member.logged_out`.
+ */
+export interface MemberLoggedOut {
+  /** The id of a member. */
+  member_id: string;
+  /** The session that began. */
+  session_id: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type MemberLoggedOutRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type MemberLoggedOutRecordType = typeof MemberLoggedOutRecordType[keyof typeof MemberLoggedOutRecordType];
+
+
+export const MemberLoggedOutRecordType = {
+  memberlogged_out: 'member.logged_out',
+} as const;
+
+/**
+ * `member.logged_out` with its place in the log.
+ */
+export interface MemberLoggedOutRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: MemberLoggedOut;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: MemberLoggedOutRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: MemberLoggedOutRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
  * The payload of `member.login_failed`.
  */
 export interface MemberLoginFailed {
@@ -3014,6 +3177,74 @@ export interface MemberLoginFailedRecord {
   stream: string;
   /** The type of the event: a noun and what happened to it. */
   type: MemberLoginFailedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `member.login_refused`.
+ */
+export interface MemberLoginRefused {
+  /** The code of the problem that the caller got. */
+  code: string;
+  /** How often it was: alike ones within a minute are one event, besides the first. */
+  count: number;
+  /** The id of a member. */
+  member_id: string;
+  /** What was asked for, by its operationId in the schema. */
+  operation: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type MemberLoginRefusedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type MemberLoginRefusedRecordType = typeof MemberLoginRefusedRecordType[keyof typeof MemberLoginRefusedRecordType];
+
+
+export const MemberLoginRefusedRecordType = {
+  memberlogin_refused: 'member.login_refused',
+} as const;
+
+/**
+ * `member.login_refused` with its place in the log.
+ */
+export interface MemberLoginRefusedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: MemberLoginRefused;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: MemberLoginRefusedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: MemberLoginRefusedRecordType;
   /** In the stream, from 1. */
   version: number;
 }
@@ -3598,6 +3829,70 @@ export interface MemberRoleChangedRecord {
 }
 
 /**
+ * The payload of `member.session_ended`.
+ */
+export interface MemberSessionEnded {
+  /** The id of a member. */
+  member_id: string;
+  /** The session that began. */
+  session_id: string;
+}
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type MemberSessionEndedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type MemberSessionEndedRecordType = typeof MemberSessionEndedRecordType[keyof typeof MemberSessionEndedRecordType];
+
+
+export const MemberSessionEndedRecordType = {
+  membersession_ended: 'member.session_ended',
+} as const;
+
+/**
+ * `member.session_ended` with its place in the log.
+ */
+export interface MemberSessionEndedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: MemberSessionEnded;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: MemberSessionEndedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: MemberSessionEndedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
  * The payload of `member.two_factor_disabled`.
  */
 export interface MemberTwoFactorDisabled {
@@ -3843,6 +4138,56 @@ export interface MemberUnlockedRecord {
   type: MemberUnlockedRecordType;
   /** In the stream, from 1. */
   version: number;
+}
+
+export type PackInputBodyDocumentsItem = typeof PackInputBodyDocumentsItem[keyof typeof PackInputBodyDocumentsItem];
+
+
+export const PackInputBodyDocumentsItem = {
+  dpa: 'dpa',
+  processing_records: 'processing_records',
+  subprocessors: 'subprocessors',
+  residency: 'residency',
+  security_measures: 'security_measures',
+} as const;
+
+/**
+ * Of the mail. Left out: English. The documents are in English.
+ */
+export type PackInputBodyLanguage = typeof PackInputBodyLanguage[keyof typeof PackInputBodyLanguage];
+
+
+export const PackInputBodyLanguage = {
+  en: 'en',
+  fr: 'fr',
+  nl: 'nl',
+} as const;
+
+export interface PackInputBody {
+  /**
+     * For whom the person asks.
+     * @minLength 1
+     * @maxLength 200
+     */
+  company: string;
+  /**
+     * Which documents. Left out, or none: all of them.
+     * @maxItems 20
+     */
+  documents?: PackInputBodyDocumentsItem[];
+  /**
+     * Where the documents go.
+     * @maxLength 254
+     */
+  email: string;
+  /** Of the mail. Left out: English. The documents are in English. */
+  language?: PackInputBodyLanguage;
+  /**
+     * Of the person who asks.
+     * @minLength 1
+     * @maxLength 200
+     */
+  name: string;
 }
 
 export interface PageAttachment {
@@ -4585,6 +4930,40 @@ export interface PageTokenBody {
   total?: number | null;
 }
 
+export type PersonTableRowsItem = {[key: string]: unknown};
+
+export interface PersonTable {
+  /** What kind of thing it is. */
+  kind: string;
+  /** What is kept of each. */
+  rows: PersonTableRowsItem[];
+}
+
+export interface PersonCategory {
+  /** The letter of Art. 6 of the GDPR that makes it lawful. */
+  basis: string;
+  /** What there is; empty when there is nothing, or when it is in the events. */
+  data: PersonTable[];
+  /** What people call the thing. */
+  name: string;
+  /** What it is for. */
+  purpose: string;
+  /** Besides the workspace itself and whoever runs Kluis for it. */
+  recipients: string[];
+  /** How long it is kept. */
+  retention: string;
+  /** In the language of the member. */
+  title: string;
+}
+
+export interface PersonBody {
+  /** What is kept about the member, why, and for how long. */
+  categories: PersonCategory[];
+  /** What the member did, the oldest first; then what others did to the member. */
+  events: EntryBody[];
+  member: MemberBody;
+}
+
 export interface PolicyBody {
   /** The roles of which two factors are asked, by the name of a built-in one or the id of an own one; all alone for every role. */
   two_factor_roles: string[];
@@ -4697,6 +5076,19 @@ export interface Problem {
   title: string;
   /** Names the kind of problem: a page that says what it means and what to do. */
   type: string;
+}
+
+export interface ProcessingBody {
+  /** Every category of data. */
+  categories: CategoryBody[];
+  /** The day of which the records are, by the clock of Brussels. */
+  day: string;
+  /** The measures that hold for all of it (GDPR, Art. 32). */
+  measures: string[];
+  /** Who runs this installation; empty when they have not said (KLUIS_OPERATOR). */
+  processor: string;
+  /** Those of the day. */
+  subprocessors: SubprocessorBody[];
 }
 
 /**
@@ -6500,6 +6892,419 @@ export interface RoleRenamedRecord {
   stream: string;
   /** The type of the event: a noun and what happened to it. */
   type: RoleRenamedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `security.access_denied`.
+ */
+export interface SecurityAccessDenied {
+  /** The code of the problem that the caller got. */
+  code: string;
+  /** How often it was: alike ones within a minute are one event, besides the first. */
+  count: number;
+  /** What kind of thing was asked for. */
+  noun?: string;
+  /** What was asked for, by its operationId in the schema. */
+  operation: string;
+  /**
+     * The things that were asked for, ten at most.
+     * @nullable
+     */
+  thing_ids?: string[] | null;
+  /**
+     * The API token that the caller came with; absent for a session.
+     * @nullable
+     */
+  token_id?: string | null;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type SecurityAccessDeniedRecordType = typeof SecurityAccessDeniedRecordType[keyof typeof SecurityAccessDeniedRecordType];
+
+
+export const SecurityAccessDeniedRecordType = {
+  securityaccess_denied: 'security.access_denied',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type SecurityAccessDeniedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `security.access_denied` with its place in the log.
+ */
+export interface SecurityAccessDeniedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: SecurityAccessDenied;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: SecurityAccessDeniedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: SecurityAccessDeniedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `security.log_exported`.
+ */
+export interface SecurityLogExported {
+  /** How often it was: alike ones within a minute are one event, besides the first. */
+  count: number;
+  /** What was asked for, by its operationId in the schema. */
+  operation: string;
+  /**
+     * The API token that the caller came with; absent for a session.
+     * @nullable
+     */
+  token_id?: string | null;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type SecurityLogExportedRecordType = typeof SecurityLogExportedRecordType[keyof typeof SecurityLogExportedRecordType];
+
+
+export const SecurityLogExportedRecordType = {
+  securitylog_exported: 'security.log_exported',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type SecurityLogExportedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `security.log_exported` with its place in the log.
+ */
+export interface SecurityLogExportedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: SecurityLogExported;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: SecurityLogExportedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: SecurityLogExportedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `security.log_read`.
+ */
+export interface SecurityLogRead {
+  /** How often it was: alike ones within a minute are one event, besides the first. */
+  count: number;
+  /** What was asked for, by its operationId in the schema. */
+  operation: string;
+  /**
+     * The API token that the caller came with; absent for a session.
+     * @nullable
+     */
+  token_id?: string | null;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type SecurityLogReadRecordType = typeof SecurityLogReadRecordType[keyof typeof SecurityLogReadRecordType];
+
+
+export const SecurityLogReadRecordType = {
+  securitylog_read: 'security.log_read',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type SecurityLogReadRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `security.log_read` with its place in the log.
+ */
+export interface SecurityLogReadRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: SecurityLogRead;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: SecurityLogReadRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: SecurityLogReadRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `security.login_failed`.
+ */
+export interface SecurityLoginFailed {
+  /** The code of the problem that the caller got. */
+  code: string;
+  /** How often it was: alike ones within a minute are one event, besides the first. */
+  count: number;
+  /** What was asked for, by its operationId in the schema. */
+  operation: string;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type SecurityLoginFailedRecordType = typeof SecurityLoginFailedRecordType[keyof typeof SecurityLoginFailedRecordType];
+
+
+export const SecurityLoginFailedRecordType = {
+  securitylogin_failed: 'security.login_failed',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type SecurityLoginFailedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `security.login_failed` with its place in the log.
+ */
+export interface SecurityLoginFailedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: SecurityLoginFailed;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: SecurityLoginFailedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: SecurityLoginFailedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `security.rate_limited`.
+ */
+export interface SecurityRateLimited {
+  /** How often it was: alike ones within a minute are one event, besides the first. */
+  count: number;
+  /** What was asked for, by its operationId in the schema. */
+  operation: string;
+  /**
+     * The API token that the caller came with; absent for a session.
+     * @nullable
+     */
+  token_id?: string | null;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type SecurityRateLimitedRecordType = typeof SecurityRateLimitedRecordType[keyof typeof SecurityRateLimitedRecordType];
+
+
+export const SecurityRateLimitedRecordType = {
+  securityrate_limited: 'security.rate_limited',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type SecurityRateLimitedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `security.rate_limited` with its place in the log.
+ */
+export interface SecurityRateLimitedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: SecurityRateLimited;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: SecurityRateLimitedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: SecurityRateLimitedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `security.truncated`.
+ */
+export interface SecurityTruncated {
+  /** How often it was: alike ones within a minute are one event, besides the first. */
+  count: number;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type SecurityTruncatedRecordType = typeof SecurityTruncatedRecordType[keyof typeof SecurityTruncatedRecordType];
+
+
+export const SecurityTruncatedRecordType = {
+  securitytruncated: 'security.truncated',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type SecurityTruncatedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `security.truncated` with its place in the log.
+ */
+export interface SecurityTruncatedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: SecurityTruncated;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: SecurityTruncatedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: SecurityTruncatedRecordType;
   /** In the stream, from 1. */
   version: number;
 }
@@ -9018,6 +9823,76 @@ export interface WorkspaceHoldPlacedRecord {
 }
 
 /**
+ * The payload of `workspace.imported`.
+ */
+export interface WorkspaceImported {
+  /** The log that the records are from, as checkpoints name it. */
+  origin: string;
+  /** How many they are. */
+  records: number;
+  /** Where the data of the workspace is kept. */
+  region: string;
+  /** Over them, there, in base64 (RFC 6962). */
+  root: string;
+  /** The name of the workspace for programs: lower-case letters, digits and hyphens. */
+  slug: string;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type WorkspaceImportedRecordType = typeof WorkspaceImportedRecordType[keyof typeof WorkspaceImportedRecordType];
+
+
+export const WorkspaceImportedRecordType = {
+  workspaceimported: 'workspace.imported',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type WorkspaceImportedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `workspace.imported` with its place in the log.
+ */
+export interface WorkspaceImportedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: WorkspaceImported;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: WorkspaceImportedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: WorkspaceImportedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
  * The payload of `workspace.plan_changed`.
  */
 export interface WorkspacePlanChanged {
@@ -9294,7 +10169,7 @@ export interface WorkspaceTimeRulesChangedRecord {
 /**
  * A record of the log, by the type of its event.
  */
-export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | ExportDownloadedRecord | ExportEndedRecord | ExportBrokenRecord | ExportFinishedRecord | ExportRequestedRecord | ImportBrokenRecord | ImportFinishedRecord | ImportRequestedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | LogPrunedRecord | MemberAddedRecord | MemberDataExportedRecord | MemberDeactivatedRecord | MemberErasedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoginFailedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | ReceiverCreatedRecord | ReceiverDeletedRecord | ReceiverPausedRecord | ReceiverReplayedRecord | ReceiverResumedRecord | ReceiverSecretRotatedRecord | ReceiverStoppedRecord | ReceiverUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspaceHoldLiftedRecord | WorkspaceHoldPlacedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
+export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | ExportDownloadedRecord | ExportEndedRecord | ExportBrokenRecord | ExportFinishedRecord | ExportRequestedRecord | ImportBrokenRecord | ImportFinishedRecord | ImportRequestedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | LogPrunedRecord | MemberAddedRecord | MemberDataExportedRecord | MemberDeactivatedRecord | MemberErasedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoggedOutRecord | MemberLoginFailedRecord | MemberLoginRefusedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberSessionEndedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | ReceiverCreatedRecord | ReceiverDeletedRecord | ReceiverPausedRecord | ReceiverReplayedRecord | ReceiverResumedRecord | ReceiverSecretRotatedRecord | ReceiverStoppedRecord | ReceiverUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | SecurityAccessDeniedRecord | SecurityLogExportedRecord | SecurityLogReadRecord | SecurityLoginFailedRecord | SecurityRateLimitedRecord | SecurityTruncatedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspaceHoldLiftedRecord | WorkspaceHoldPlacedRecord | WorkspaceImportedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
 
 export interface RecoveryRenewBody {
   /**
@@ -9307,6 +10182,15 @@ export interface RecoveryRenewBody {
 export interface RecoveryShownBody {
   /** Each lets you in once without the device. Shown this once. */
   recovery_codes: string[];
+}
+
+export interface RegionBody {
+  /** The country of its database, files and checkpoints (ISO 3166-1 alpha-2). */
+  country: string;
+  /** It is in the European Economic Area: always, or the server would not have started. */
+  eea: boolean;
+  /** What a sign-up names. */
+  name: string;
 }
 
 export interface ResetInputBody {
@@ -9336,6 +10220,15 @@ export interface ResetInputBody {
      * @maxLength 63
      */
   workspace: string;
+}
+
+export interface ResidencyBody {
+  /** The day of which it is told, by the clock of Brussels. */
+  day: string;
+  /** Where data of workspaces are: a workspace is in one of them. */
+  regions: RegionBody[];
+  /** Who else gets data, on that day. */
+  subprocessors: SubprocessorBody[];
 }
 
 export interface RoleFields {
@@ -9440,6 +10333,19 @@ export interface SignupOutputBody {
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
   signup_id: string;
+}
+
+export interface SubprocessorsBody {
+  /** Every version of the list, the oldest first: what is announced has a day to come. */
+  changes: ChangeBody[];
+  /** The day of which the list is, by the clock of Brussels. */
+  day: string;
+  /** Those of the day, by name. */
+  items: SubprocessorBody[];
+  /** How many days before another company gets data the admins of all workspaces are told. */
+  notice_days: number;
+  /** How often the list was changed, what is announced included. */
+  version: number;
 }
 
 export interface Tag {
@@ -10095,7 +11001,7 @@ id?: string;
  */
 stream?: string;
 /**
- * Only records at or after this instant.
+ * Only records at or after this instant. 410 pruned when that is before the horizon of the log.
  */
 from?: string;
 /**
@@ -10134,7 +11040,7 @@ id?: string;
  */
 stream?: string;
 /**
- * Only records at or after this instant.
+ * Only records at or after this instant. 410 pruned when that is before the horizon of the log.
  */
 from?: string;
 /**
@@ -10168,7 +11074,7 @@ export const ExportAuditLogFormat = {
 
 export type ReplayAuditLogParams = {
 /**
- * The first position.
+ * The first position. 410 pruned when that record was pruned, with the horizon of the log; left out, the first that there is.
  * @minimum 1
  */
 from?: number;
@@ -10189,6 +11095,86 @@ export type GetCommentParams = {
  */
 as_of?: string;
 };
+
+export type GetDpaParams = {
+/**
+ * html is a page for people, pdf the same to keep and to sign.
+ */
+format?: GetDpaFormat;
+};
+
+export type GetDpaFormat = typeof GetDpaFormat[keyof typeof GetDpaFormat];
+
+
+export const GetDpaFormat = {
+  json: 'json',
+  html: 'html',
+  pdf: 'pdf',
+} as const;
+
+export type GetProcessingRecordsParams = {
+/**
+ * html is a page for people, pdf the same to keep and to sign.
+ */
+format?: GetProcessingRecordsFormat;
+};
+
+export type GetProcessingRecordsFormat = typeof GetProcessingRecordsFormat[keyof typeof GetProcessingRecordsFormat];
+
+
+export const GetProcessingRecordsFormat = {
+  json: 'json',
+  html: 'html',
+  pdf: 'pdf',
+} as const;
+
+export type GetResidencyParams = {
+/**
+ * html is a page for people, pdf the same to keep and to sign.
+ */
+format?: GetResidencyFormat;
+};
+
+export type GetResidencyFormat = typeof GetResidencyFormat[keyof typeof GetResidencyFormat];
+
+
+export const GetResidencyFormat = {
+  json: 'json',
+  html: 'html',
+  pdf: 'pdf',
+} as const;
+
+export type GetSecurityMeasuresParams = {
+/**
+ * html is a page for people, pdf the same to keep and to sign.
+ */
+format?: GetSecurityMeasuresFormat;
+};
+
+export type GetSecurityMeasuresFormat = typeof GetSecurityMeasuresFormat[keyof typeof GetSecurityMeasuresFormat];
+
+
+export const GetSecurityMeasuresFormat = {
+  json: 'json',
+  html: 'html',
+  pdf: 'pdf',
+} as const;
+
+export type GetSubprocessorsParams = {
+/**
+ * html is a page for people, pdf the same to keep and to sign.
+ */
+format?: GetSubprocessorsFormat;
+};
+
+export type GetSubprocessorsFormat = typeof GetSubprocessorsFormat[keyof typeof GetSubprocessorsFormat];
+
+
+export const GetSubprocessorsFormat = {
+  json: 'json',
+  html: 'html',
+  pdf: 'pdf',
+} as const;
 
 export type ListExportsParams = {
 /**
@@ -10409,6 +11395,21 @@ export const ExplainAccessResource = {
   export: 'export',
   integration: 'integration',
   receiver: 'receiver',
+} as const;
+
+export type ExportMemberDataParams = {
+/**
+ * json for programs (Art. 20 of the GDPR); html is a page in the member's language, for people (Art. 15).
+ */
+format?: ExportMemberDataFormat;
+};
+
+export type ExportMemberDataFormat = typeof ExportMemberDataFormat[keyof typeof ExportMemberDataFormat];
+
+
+export const ExportMemberDataFormat = {
+  json: 'json',
+  html: 'html',
 } as const;
 
 export type ListProjectsParams = {
@@ -11422,6 +12423,8 @@ export const getListAuditEventsUrl = (params?: ListAuditEventsParams,) => {
 }
 
 /**
+ * An answer looks at some thousand records at most, however long the log is: with a `text`, or several filters at once, it may have fewer entries than `limit`, or none, and a `next_cursor` that goes on. The list is at its end when there is no cursor.
+ *
  * Needs the permission `audit:read`.
  * @summary List the records of the log with who did it, what it is about, and in words, the newest first
  */
@@ -11866,6 +12869,326 @@ export const getGetCommentHistoryUrl = (id: string,) => {
 export const getCommentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getCommentHistoryResponseSuccess> => {
 
   return transport<getCommentHistoryResponseSuccess>(getGetCommentHistoryUrl(id),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getDpaResponse200ApplicationJson = {
+  data: Document
+  status: 200
+}
+
+export type getDpaResponse200ApplicationPdf = {
+  data: Blob
+  status: 200
+}
+
+export type getDpaResponse200TextHtmlCharsetUtf8 = {
+  data: string
+  status: 200
+}
+
+export type getDpaResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getDpaResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getDpaResponseSuccess = (getDpaResponse200ApplicationJson | getDpaResponse200ApplicationPdf | getDpaResponse200TextHtmlCharsetUtf8) & {
+  headers: Headers;
+};
+export type getDpaResponseError = (getDpaResponse4xx | getDpaResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetDpaUrl = (params?: GetDpaParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/compliance/dpa?${stringifiedParams}` : `/api/compliance/dpa`
+}
+
+/**
+ * A contract as Art. 28 (3) of the GDPR asks for it, with the records, the measures and the subprocessors of today as its annexes. It says nothing of any workspace.
+ * @summary Get the data processing agreement
+ */
+export const getDpa = async (params?: GetDpaParams, options?: Parameters<typeof transport>[1]): Promise<getDpaResponseSuccess> => {
+
+  return transport<getDpaResponseSuccess>(getGetDpaUrl(params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getProcessingRecordsResponse200ApplicationJson = {
+  data: ProcessingBody
+  status: 200
+}
+
+export type getProcessingRecordsResponse200ApplicationPdf = {
+  data: Blob
+  status: 200
+}
+
+export type getProcessingRecordsResponse200TextHtmlCharsetUtf8 = {
+  data: string
+  status: 200
+}
+
+export type getProcessingRecordsResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getProcessingRecordsResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getProcessingRecordsResponseSuccess = (getProcessingRecordsResponse200ApplicationJson | getProcessingRecordsResponse200ApplicationPdf | getProcessingRecordsResponse200TextHtmlCharsetUtf8) & {
+  headers: Headers;
+};
+export type getProcessingRecordsResponseError = (getProcessingRecordsResponse4xx | getProcessingRecordsResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetProcessingRecordsUrl = (params?: GetProcessingRecordsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/compliance/processing-records?${stringifiedParams}` : `/api/compliance/processing-records`
+}
+
+/**
+ * What data there are, of whom, why, for how long, where, and what protects them (GDPR, Art. 30). It says nothing of any workspace.
+ * @summary Get the records of processing activities
+ */
+export const getProcessingRecords = async (params?: GetProcessingRecordsParams, options?: Parameters<typeof transport>[1]): Promise<getProcessingRecordsResponseSuccess> => {
+
+  return transport<getProcessingRecordsResponseSuccess>(getGetProcessingRecordsUrl(params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getResidencyResponse200ApplicationJson = {
+  data: ResidencyBody
+  status: 200
+}
+
+export type getResidencyResponse200ApplicationPdf = {
+  data: Blob
+  status: 200
+}
+
+export type getResidencyResponse200TextHtmlCharsetUtf8 = {
+  data: string
+  status: 200
+}
+
+export type getResidencyResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getResidencyResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getResidencyResponseSuccess = (getResidencyResponse200ApplicationJson | getResidencyResponse200ApplicationPdf | getResidencyResponse200TextHtmlCharsetUtf8) & {
+  headers: Headers;
+};
+export type getResidencyResponseError = (getResidencyResponse4xx | getResidencyResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetResidencyUrl = (params?: GetResidencyParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/compliance/residency?${stringifiedParams}` : `/api/compliance/residency`
+}
+
+/**
+ * The regions of this installation, and what leaves them. It says nothing of any workspace.
+ * @summary Get where the data are
+ */
+export const getResidency = async (params?: GetResidencyParams, options?: Parameters<typeof transport>[1]): Promise<getResidencyResponseSuccess> => {
+
+  return transport<getResidencyResponseSuccess>(getGetResidencyUrl(params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getSecurityMeasuresResponse200ApplicationJson = {
+  data: Document
+  status: 200
+}
+
+export type getSecurityMeasuresResponse200ApplicationPdf = {
+  data: Blob
+  status: 200
+}
+
+export type getSecurityMeasuresResponse200TextHtmlCharsetUtf8 = {
+  data: string
+  status: 200
+}
+
+export type getSecurityMeasuresResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getSecurityMeasuresResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getSecurityMeasuresResponseSuccess = (getSecurityMeasuresResponse200ApplicationJson | getSecurityMeasuresResponse200ApplicationPdf | getSecurityMeasuresResponse200TextHtmlCharsetUtf8) & {
+  headers: Headers;
+};
+export type getSecurityMeasuresResponseError = (getSecurityMeasuresResponse4xx | getSecurityMeasuresResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetSecurityMeasuresUrl = (params?: GetSecurityMeasuresParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/compliance/security-measures?${stringifiedParams}` : `/api/compliance/security-measures`
+}
+
+/**
+ * What protects the data (GDPR, Art. 32). It says nothing of any workspace.
+ * @summary Get the technical and organisational measures
+ */
+export const getSecurityMeasures = async (params?: GetSecurityMeasuresParams, options?: Parameters<typeof transport>[1]): Promise<getSecurityMeasuresResponseSuccess> => {
+
+  return transport<getSecurityMeasuresResponseSuccess>(getGetSecurityMeasuresUrl(params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getSubprocessorsResponse200ApplicationJson = {
+  data: SubprocessorsBody
+  status: 200
+}
+
+export type getSubprocessorsResponse200ApplicationPdf = {
+  data: Blob
+  status: 200
+}
+
+export type getSubprocessorsResponse200TextHtmlCharsetUtf8 = {
+  data: string
+  status: 200
+}
+
+export type getSubprocessorsResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getSubprocessorsResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getSubprocessorsResponseSuccess = (getSubprocessorsResponse200ApplicationJson | getSubprocessorsResponse200ApplicationPdf | getSubprocessorsResponse200TextHtmlCharsetUtf8) & {
+  headers: Headers;
+};
+export type getSubprocessorsResponseError = (getSubprocessorsResponse4xx | getSubprocessorsResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetSubprocessorsUrl = (params?: GetSubprocessorsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/compliance/subprocessors?${stringifiedParams}` : `/api/compliance/subprocessors`
+}
+
+/**
+ * The companies that process data for whoever runs this server, with every version of the list and what is announced (GDPR, Art. 28). It says nothing of any workspace.
+ * @summary Get the list of subprocessors
+ */
+export const getSubprocessors = async (params?: GetSubprocessorsParams, options?: Parameters<typeof transport>[1]): Promise<getSubprocessorsResponseSuccess> => {
+
+  return transport<getSubprocessorsResponseSuccess>(getGetSubprocessorsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -13365,6 +14688,69 @@ export const explainAccess = async (id: string,
   {
     ...options,
     method: 'GET'
+
+
+  }
+);}
+
+
+
+export type exportMemberDataResponse200ApplicationJson = {
+  data: PersonBody
+  status: 200
+}
+
+export type exportMemberDataResponse200TextHtmlCharsetUtf8 = {
+  data: string
+  status: 200
+}
+
+export type exportMemberDataResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type exportMemberDataResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type exportMemberDataResponseSuccess = (exportMemberDataResponse200ApplicationJson | exportMemberDataResponse200TextHtmlCharsetUtf8) & {
+  headers: Headers;
+};
+export type exportMemberDataResponseError = (exportMemberDataResponse4xx | exportMemberDataResponseDefault) & {
+  headers: Headers;
+};
+
+export const getExportMemberDataUrl = (id: string,
+    params?: ExportMemberDataParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/members/${id}/data?${stringifiedParams}` : `/api/members/${id}/data`
+}
+
+/**
+ * For the member, and for whoever may `member:update` over all: also about somebody who left. It has the profile, sessions, tokens, work, time, files and what happened, with where the member did it from; no password, secret or token; of others no more than what the caller sees anyway. The log tells that it was asked for.
+ *
+ * Any active member may.
+ * @summary Get everything that there is about a member
+ */
+export const exportMemberData = async (id: string,
+    params?: ExportMemberDataParams, options?: Parameters<typeof transport>[1]): Promise<exportMemberDataResponseSuccess> => {
+
+  return transport<exportMemberDataResponseSuccess>(getExportMemberDataUrl(id,params),
+  {
+    ...options,
+    method: 'POST'
 
 
   }
@@ -15309,6 +16695,67 @@ export const getRoleHistory = async (id: string, options?: Parameters<typeof tra
     method: 'GET'
 
 
+  }
+);}
+
+
+
+export type requestSecurityPackResponse202 = {
+  data: void
+  status: 202
+}
+
+export type requestSecurityPackResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type requestSecurityPackResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 202 | HTTPStatusCode4xx>
+}
+
+export type requestSecurityPackResponseSuccess = (requestSecurityPackResponse202) & {
+  headers: Headers;
+};
+export type requestSecurityPackResponseError = (requestSecurityPackResponse4xx | requestSecurityPackResponseDefault) & {
+  headers: Headers;
+};
+
+export const getRequestSecurityPackUrl = () => {
+
+
+
+
+  return `/api/security-pack`
+}
+
+/**
+ * The documents go to the address as PDFs. It takes no account. At most 6 an hour from one network, else 429; an address that was sent 6 within an hour gets no more, which the answer does not tell. Who asked, and for what, is kept for a year, encrypted.
+ * @summary Have documents about how personal data are protected sent by mail
+ */
+export const requestSecurityPack = async (packInputBody: PackInputBody, options?: Parameters<typeof transport>[1]): Promise<requestSecurityPackResponseSuccess> => {
+
+    const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
+    if (!h) return {};
+    if (h instanceof Headers) return Object.fromEntries(h.entries());
+    if (Symbol.iterator in h) {
+      return Object.fromEntries(
+        Array.from(h as Iterable<Iterable<string>>, (entry) => Array.from(entry) as [string, string]),
+      );
+    }
+    const headers: Record<string, string | readonly string[]> = {};
+    for (const [name, value] of Object.entries<string | readonly string[] | undefined>(h)) {
+      if (value !== undefined) headers[name] = value;
+    }
+    return headers;
+  };
+return transport<requestSecurityPackResponseSuccess>(getRequestSecurityPackUrl(),
+  {
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
+    body: JSON.stringify(packInputBody)
   }
 );}
 
