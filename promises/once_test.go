@@ -193,6 +193,7 @@ var keyless = map[string]string{
 	"confirm-two-factor":   "recovery codes are shown once, and the second time it is on",
 	"renew-recovery-codes": "recovery codes are shown once, and a code is good once",
 	"test-receiver":        "it changes nothing, and whoever asks again wants another message",
+	"export-member-data":   "it is what there is at that moment, and the log tells of each time",
 
 	"disable-two-factor": "the second time it is off",
 }
