@@ -131,8 +131,8 @@ export type GrantAction = typeof GrantAction[keyof typeof GrantAction];
 export const GrantAction = {
   read: 'read',
   update: 'update',
-  create: 'create',
   delete: 'delete',
+  create: 'create',
 } as const;
 
 /**
@@ -328,6 +328,19 @@ export interface WorkspaceBody {
   audit_retention_next?: Retention;
   /** When the thing was made. */
   created_at: string;
+  /**
+     * When the workspace is erased, unless an admin cancels that before; null while nobody wants it.
+     * @nullable
+     */
+  erases_at: string | null;
+  /** Whether a second admin confirmed it. */
+  erasure_confirmed: boolean;
+  /**
+     * The admin who wants that; null also for whoever runs Kluis.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  erasure_requested_by: string | null;
   /**
      * EUR cents, for time of members, and of projects, that have no rate of their own.
      * @nullable
@@ -9702,6 +9715,189 @@ export interface WorkspaceCreatedRecord {
 }
 
 /**
+ * The payload of `workspace.erasure_cancelled`.
+ */
+export interface WorkspaceErasureCancelled { [key: string]: unknown }
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type WorkspaceErasureCancelledRecordType = typeof WorkspaceErasureCancelledRecordType[keyof typeof WorkspaceErasureCancelledRecordType];
+
+
+export const WorkspaceErasureCancelledRecordType = {
+  workspaceerasure_cancelled: 'workspace.erasure_cancelled',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type WorkspaceErasureCancelledRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `workspace.erasure_cancelled` with its place in the log.
+ */
+export interface WorkspaceErasureCancelledRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: WorkspaceErasureCancelled;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: WorkspaceErasureCancelledRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: WorkspaceErasureCancelledRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `workspace.erasure_confirmed`.
+ */
+export interface WorkspaceErasureConfirmed {
+  /** When the workspace is erased, unless somebody cancels that. */
+  erases_at: string;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type WorkspaceErasureConfirmedRecordType = typeof WorkspaceErasureConfirmedRecordType[keyof typeof WorkspaceErasureConfirmedRecordType];
+
+
+export const WorkspaceErasureConfirmedRecordType = {
+  workspaceerasure_confirmed: 'workspace.erasure_confirmed',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type WorkspaceErasureConfirmedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `workspace.erasure_confirmed` with its place in the log.
+ */
+export interface WorkspaceErasureConfirmedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: WorkspaceErasureConfirmed;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: WorkspaceErasureConfirmedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: WorkspaceErasureConfirmedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `workspace.erasure_requested`.
+ */
+export interface WorkspaceErasureRequested {
+  /** When the workspace is erased, unless somebody cancels that. */
+  erases_at: string;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type WorkspaceErasureRequestedRecordType = typeof WorkspaceErasureRequestedRecordType[keyof typeof WorkspaceErasureRequestedRecordType];
+
+
+export const WorkspaceErasureRequestedRecordType = {
+  workspaceerasure_requested: 'workspace.erasure_requested',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type WorkspaceErasureRequestedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `workspace.erasure_requested` with its place in the log.
+ */
+export interface WorkspaceErasureRequestedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: WorkspaceErasureRequested;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: WorkspaceErasureRequestedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: WorkspaceErasureRequestedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
  * The payload of `workspace.hold_lifted`.
  */
 export interface WorkspaceHoldLifted { [key: string]: unknown }
@@ -9888,6 +10084,68 @@ export interface WorkspaceImportedRecord {
   stream: string;
   /** The type of the event: a noun and what happened to it. */
   type: WorkspaceImportedRecordType;
+  /** In the stream, from 1. */
+  version: number;
+}
+
+/**
+ * The payload of `workspace.moved`.
+ */
+export interface WorkspaceMoved {
+  /** Where the data of the workspace is kept. */
+  region: string;
+}
+
+/**
+ * The type of the event: a noun and what happened to it.
+ */
+export type WorkspaceMovedRecordType = typeof WorkspaceMovedRecordType[keyof typeof WorkspaceMovedRecordType];
+
+
+export const WorkspaceMovedRecordType = {
+  workspacemoved: 'workspace.moved',
+} as const;
+
+/**
+ * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * @nullable
+ */
+export type WorkspaceMovedRecordMeta = {
+  /** The network address that the request came from. */
+  ip?: string;
+  /** The program that asked, as it called itself. */
+  user_agent?: string;
+} | null;
+
+/**
+ * `workspace.moved` with its place in the log.
+ */
+export interface WorkspaceMovedRecord {
+  /**
+     * The member who did it; null for Kluis itself.
+     * @nullable
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  actor: string | null;
+  /** When it was committed, by the clock of the database. */
+  at: string;
+  data: WorkspaceMoved;
+  /**
+     * The id of the thing: a UUIDv7, so that ids sort by when they were made.
+     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     */
+  id: string;
+  /**
+     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * @nullable
+     */
+  meta: WorkspaceMovedRecordMeta;
+  /** In the workspace, from 1, without gaps, in commit order. */
+  position: number;
+  /** The events of one thing. */
+  stream: string;
+  /** The type of the event: a noun and what happened to it. */
+  type: WorkspaceMovedRecordType;
   /** In the stream, from 1. */
   version: number;
 }
@@ -10169,7 +10427,7 @@ export interface WorkspaceTimeRulesChangedRecord {
 /**
  * A record of the log, by the type of its event.
  */
-export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | ExportDownloadedRecord | ExportEndedRecord | ExportBrokenRecord | ExportFinishedRecord | ExportRequestedRecord | ImportBrokenRecord | ImportFinishedRecord | ImportRequestedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | LogPrunedRecord | MemberAddedRecord | MemberDataExportedRecord | MemberDeactivatedRecord | MemberErasedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoggedOutRecord | MemberLoginFailedRecord | MemberLoginRefusedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberSessionEndedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | ReceiverCreatedRecord | ReceiverDeletedRecord | ReceiverPausedRecord | ReceiverReplayedRecord | ReceiverResumedRecord | ReceiverSecretRotatedRecord | ReceiverStoppedRecord | ReceiverUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | SecurityAccessDeniedRecord | SecurityLogExportedRecord | SecurityLogReadRecord | SecurityLoginFailedRecord | SecurityRateLimitedRecord | SecurityTruncatedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspaceHoldLiftedRecord | WorkspaceHoldPlacedRecord | WorkspaceImportedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
+export type RecordBody = AttachmentAddedRecord | AttachmentDeletedRecord | CommentCreatedRecord | CommentDeletedRecord | CommentUpdatedRecord | ExportDownloadedRecord | ExportEndedRecord | ExportBrokenRecord | ExportFinishedRecord | ExportRequestedRecord | ImportBrokenRecord | ImportFinishedRecord | ImportRequestedRecord | IntegrationConnectedRecord | IntegrationDisconnectedRecord | LogPrunedRecord | MemberAddedRecord | MemberDataExportedRecord | MemberDeactivatedRecord | MemberErasedRecord | MemberInvitedRecord | MemberInvitedAgainRecord | MemberJoinedRecord | MemberLanguageChangedRecord | MemberLockedRecord | MemberLoggedInRecord | MemberLoggedOutRecord | MemberLoginFailedRecord | MemberLoginRefusedRecord | MemberPasswordChangedRecord | MemberPasswordResetRecord | MemberPlacedRecord | MemberRateChangedRecord | MemberReactivatedRecord | MemberRecoveryCodeUsedRecord | MemberRecoveryCodesRenewedRecord | MemberRemovedRecord | MemberRoleChangedRecord | MemberSessionEndedRecord | MemberTwoFactorDisabledRecord | MemberTwoFactorEnabledRecord | MemberTwoFactorResetRecord | MemberUnlockedRecord | PolicyTwoFactorRequiredRecord | ProjectArchivedRecord | ProjectCreatedRecord | ProjectDeletedRecord | ProjectKeyTakenRecord | ProjectMemberAddedRecord | ProjectMemberRemovedRecord | ProjectReopenedRecord | ProjectUpdatedRecord | ReceiverCreatedRecord | ReceiverDeletedRecord | ReceiverPausedRecord | ReceiverReplayedRecord | ReceiverResumedRecord | ReceiverSecretRotatedRecord | ReceiverStoppedRecord | ReceiverUpdatedRecord | RoleCreatedRecord | RoleDeletedRecord | RoleGrantsChangedRecord | RoleRenamedRecord | SecurityAccessDeniedRecord | SecurityLogExportedRecord | SecurityLogReadRecord | SecurityLoginFailedRecord | SecurityRateLimitedRecord | SecurityTruncatedRecord | StorageFreedRecord | StorageTakenRecord | TagCreatedRecord | TagDeletedRecord | TagMergedRecord | TagRecolouredRecord | TagRenamedRecord | TaskAssignedRecord | TaskCompletedRecord | TaskCreatedRecord | TaskDeletedRecord | TaskExternalFreedRecord | TaskExternalTakenRecord | TaskNumberedRecord | TaskRankedRecord | TaskRelatedRecord | TaskReopenedRecord | TaskRestoredRecord | TaskSubtaskAddedRecord | TaskTaggedRecord | TaskUnassignedRecord | TaskUnrelatedRecord | TaskUntaggedRecord | TaskUpdatedRecord | TaskViewerAddedRecord | TaskViewerRemovedRecord | TimeEntryCreatedRecord | TimeEntryDeletedRecord | TimeEntryPlacedRecord | TimeEntryStartedRecord | TimeEntryStoppedRecord | TimeEntryUpdatedRecord | TokenCreatedRecord | TokenRevokedRecord | WorkspaceCreatedRecord | WorkspaceErasureCancelledRecord | WorkspaceErasureConfirmedRecord | WorkspaceErasureRequestedRecord | WorkspaceHoldLiftedRecord | WorkspaceHoldPlacedRecord | WorkspaceImportedRecord | WorkspaceMovedRecord | WorkspacePlanChangedRecord | WorkspaceRenamedRecord | WorkspaceRestoredRecord | WorkspaceTimeRulesChangedRecord;
 
 export interface RecoveryRenewBody {
   /**
@@ -10906,6 +11164,14 @@ export interface VerifyInputBody {
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
   signup_id: string;
+}
+
+export interface WorkspaceEraseBody {
+  /**
+     * The short name of the workspace.
+     * @maxLength 100
+     */
+  confirm: string;
 }
 
 /**
@@ -19254,6 +19520,69 @@ export const revokeToken = async (id: string, options?: Parameters<typeof transp
 
 
 
+export type eraseWorkspaceResponse202 = {
+  data: WorkspaceBody
+  status: 202
+}
+
+export type eraseWorkspaceResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type eraseWorkspaceResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 202 | HTTPStatusCode4xx>
+}
+
+export type eraseWorkspaceResponseSuccess = (eraseWorkspaceResponse202) & {
+  headers: Headers;
+};
+export type eraseWorkspaceResponseError = (eraseWorkspaceResponse4xx | eraseWorkspaceResponseDefault) & {
+  headers: Headers;
+};
+
+export const getEraseWorkspaceUrl = () => {
+
+
+
+
+  return `/api/workspace`
+}
+
+/**
+ * All admins get a mail. Until `erases_at`, 72 hours later unless whoever runs Kluis chose otherwise, the workspace is served as before, and any admin can cancel. A second admin, who was one before it was asked for, confirms it with the same request: then it is five minutes later. Everything goes: rows, the log, keys, files with all versions, queues, logins of analysts. A signed certificate stays, and the short name is never given again. A backup that is put back later is erased, too, by a ledger outside of the database.
+ *
+ * Needs the permission `workspace:delete`, with a session and not with an API token.
+ * @summary Ask for the workspace to be erased, or confirm that as a second admin
+ */
+export const eraseWorkspace = async (workspaceEraseBody: WorkspaceEraseBody, options?: Parameters<typeof transport>[1]): Promise<eraseWorkspaceResponseSuccess> => {
+
+    const getHeaders = (h?: NonNullable<RequestInit['headers']>): Record<string, string | readonly string[]> => {
+    if (!h) return {};
+    if (h instanceof Headers) return Object.fromEntries(h.entries());
+    if (Symbol.iterator in h) {
+      return Object.fromEntries(
+        Array.from(h as Iterable<Iterable<string>>, (entry) => Array.from(entry) as [string, string]),
+      );
+    }
+    const headers: Record<string, string | readonly string[]> = {};
+    for (const [name, value] of Object.entries<string | readonly string[] | undefined>(h)) {
+      if (value !== undefined) headers[name] = value;
+    }
+    return headers;
+  };
+return transport<eraseWorkspaceResponseSuccess>(getEraseWorkspaceUrl(),
+  {
+    ...options,
+    method: 'DELETE',
+    headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
+    body: JSON.stringify(workspaceEraseBody)
+  }
+);}
+
+
+
 export type getWorkspaceResponse200 = {
   data: WorkspaceBody
   status: 200
@@ -19359,6 +19688,53 @@ return transport<updateWorkspaceResponseSuccess>(getUpdateWorkspaceUrl(),
     method: 'PATCH',
     headers: { 'Content-Type': 'application/json', ...getHeaders(options?.headers) },
     body: JSON.stringify(workspacePatch)
+  }
+);}
+
+
+
+export type keepWorkspaceResponse200 = {
+  data: WorkspaceBody
+  status: 200
+}
+
+export type keepWorkspaceResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type keepWorkspaceResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type keepWorkspaceResponseSuccess = (keepWorkspaceResponse200) & {
+  headers: Headers;
+};
+export type keepWorkspaceResponseError = (keepWorkspaceResponse4xx | keepWorkspaceResponseDefault) & {
+  headers: Headers;
+};
+
+export const getKeepWorkspaceUrl = () => {
+
+
+
+
+  return `/api/workspace/erasure`
+}
+
+/**
+ * Needs the permission `workspace:delete`, with a session and not with an API token.
+ * @summary Cancel the erasure of the workspace
+ */
+export const keepWorkspace = async ( options?: Parameters<typeof transport>[1]): Promise<keepWorkspaceResponseSuccess> => {
+
+  return transport<keepWorkspaceResponseSuccess>(getKeepWorkspaceUrl(),
+  {
+    ...options,
+    method: 'DELETE'
+
+
   }
 );}
 
