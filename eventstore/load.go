@@ -2,10 +2,8 @@ package eventstore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -50,11 +48,11 @@ func (l *loading) Values() ([]any, error) {
 	r := l.last
 	var meta any
 	if r.Meta != nil {
-		meta = json.RawMessage(r.Meta)
+		meta = r.Meta
 	}
 	var actor any
 	if r.Actor != nil {
-		actor = uuid.UUID(*r.Actor)
+		actor = *r.Actor
 	}
 	return []any{r.Position, r.ID, r.Stream, r.Version, r.Type, r.At, actor, meta, r.Data, len(r.Data)}, nil
 }

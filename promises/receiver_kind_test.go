@@ -117,7 +117,7 @@ func TestSIEMOverSyslog(t *testing.T) {
 	}
 	for i, message := range got {
 		parts := syslogMessage.FindStringSubmatch(message)
-		if parts == nil || parts[1] != ada.workspace.ID.String() || parts[2] != log[i].Type || parts[3] != string(log[i].AppendLine(nil)) {
+		if len(parts) < 4 || parts[1] != ada.workspace.ID.String() || parts[2] != log[i].Type || parts[3] != string(log[i].AppendLine(nil)) {
 			t.Errorf("message %d: %s", i, message)
 		}
 	}

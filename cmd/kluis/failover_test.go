@@ -309,7 +309,7 @@ func follow(t *testing.T, c *client) *followed {
 		t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
-	response, err := c.http.Do(request)
+	response, err := c.http.Do(request) //nolint:bodyclose // the goroutine closes it
 	if err != nil {
 		t.Fatal(err)
 	}

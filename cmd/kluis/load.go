@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -74,10 +75,7 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	slug := f.As
-	if slug == "" {
-		slug = m.Workspace.Slug
-	}
+	slug := cmp.Or(f.As, m.Workspace.Slug)
 	w, err := made.LoadArchive(ctx, r, at, slug)
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ func (t *Tenancy) Has(ctx context.Context, id uuid.UUID, slug string) (there boo
 func (t *Tenancy) Regions(ctx context.Context) (regions map[string]int, err error) {
 	regions = map[string]int{}
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `select region, count(*)::int from kluis.place where settled group by region`)
+		rows, err := tx.Query(ctx, `select region, count(*)::int from kluis.place where settled group by region`) //nolint:rowserrcheck // ForEachRow does
 		if err != nil {
 			return err
 		}
