@@ -342,7 +342,8 @@ func (e *exporting) tell(ctx context.Context, end bool) {
 	if !end && time.Since(e.told) < time.Second {
 		return
 	}
-	e.told, e.counts.Bytes = time.Now(), e.out.size
+	begun := time.Now()
+	e.told, e.counts.Bytes = begun, e.out.size
 	text, err := json.Marshal(e.counts)
 	if err == nil {
 		err = e.c.DB.Do(ctx, e.w, projections.StoreExportRun(e.id, string(text)))

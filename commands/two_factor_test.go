@@ -116,6 +116,7 @@ func TestTwoFactorsOfOneMember(t *testing.T) {
 	if _, err := h.RenewRecoveryCodes(t.Context(), ada.actor(t), home, "123456"); refusedAs(err) != "two_factor_disabled" {
 		t.Errorf("recovery codes before: %v", err)
 	}
+	h.settle()
 	old, err := h.BeginTwoFactor(t.Context(), ada.actor(t), home, ada.password)
 	if err != nil || !strings.HasPrefix(old.URL, "otpauth://totp/Kluis:"+ada.email+"%20%28"+ada.slug+"%29?") || !strings.Contains(old.URL, old.Secret) {
 		t.Fatalf("%+v, %v", old, err)

@@ -196,8 +196,9 @@ func (e *erasing) shut(ctx context.Context) error {
 	if err == nil && !shut {
 		return errKept
 	}
-	e.facts["closed-at"] = time.Now().UTC().Format(time.RFC3339)
-	return err
+	now, failed := e.c.clock(ctx)
+	e.facts["closed-at"] = now.UTC().Format(time.RFC3339)
+	return errors.Join(err, failed)
 }
 
 func (e *erasing) count(ctx context.Context) error {
@@ -318,7 +319,11 @@ func (e *erasing) certify(ctx context.Context) error {
 	if err := e.c.Tenancy.Bury(ctx, e.w); err != nil {
 		return err
 	}
-	e.facts["slug"], e.facts["erased-at"] = e.slug, time.Now().UTC().Format(time.RFC3339)
+	now, err := e.c.clock(ctx)
+	if err != nil {
+		return err
+	}
+	e.facts["slug"], e.facts["erased-at"] = e.slug, now.UTC().Format(time.RFC3339)
 	certificate := checkpoint.NewErasure(e.c.PublicURL, e.w.ID, uuid.Nil, e.due, e.listed("")...)
 	signers, err := e.c.Keys.Signers(certificate.Name())
 	if err != nil {

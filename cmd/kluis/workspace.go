@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -30,12 +31,12 @@ type workspaceList struct{ settings }
 
 func (l workspaceList) Run(ctx context.Context, out outputs) error {
 	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SLUG\tID\tREGION\tSTATUS\tCREATED")
-	err := l.each(ctx, outside{}, func(c cell) error { return c.list(ctx, out, table) })
+	head := sync.OnceFunc(func() { fmt.Fprintln(table, "SLUG\tID\tREGION\tSTATUS\tCREATED") })
+	err := l.each(ctx, outside{}, func(c cell) error { return c.list(ctx, out, table, head) })
 	return errors.Join(err, table.Flush())
 }
 
-func (c cell) list(ctx context.Context, out outputs, table io.Writer) error {
+func (c cell) list(ctx context.Context, out outputs, table io.Writer, head func()) error {
 	b, err := c.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
@@ -46,6 +47,10 @@ func (c cell) list(ctx context.Context, out outputs, table io.Writer) error {
 		return err
 	}
 	erasing, err := b.Tenancy.Erasing(ctx)
+	if err != nil {
+		return err
+	}
+	head()
 	for _, e := range append(entries, erasing...) {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.Slug, e.ID, e.Region, e.Status, e.CreatedAt.UTC().Format(time.RFC3339))
 	}
