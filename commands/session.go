@@ -348,3 +348,6 @@ func (c *Commands) Recognise(bearer string) *projections.Claim {
 	}
 	return claim
 }
+
+// Forgo takes back that a claim was counted: it did not hold, and Authenticate counts its request.
+func (c *Commands) Forgo(claim *projections.Claim) { c.Limits.Return(claim.Member) }

@@ -106,6 +106,9 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 		return newProblem(http.StatusUnauthorized)
 	}
 	x.prove = func() error {
+		if x.claim != nil {
+			a.Commands.Forgo(x.claim)
+		}
 		within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 		defer cancel()
 		actor, err := a.Authenticate(within, token)

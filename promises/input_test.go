@@ -130,7 +130,10 @@ func TestMalformedRequests(t *testing.T) {
 // huge sends a body that is too large, with its length and without.
 func (x *tenant) huge(t *testing.T, op apiOperation, target string) {
 	t.Helper()
-	most := int(op.Extensions["x-max-body"].(float64))
+	most := 1 << 20 // of a DELETE, which has a body once
+	if said, is := op.Extensions["x-max-body"].(float64); is {
+		most = int(said)
+	}
 	text := []byte(`{"a":"` + strings.Repeat("hunter2 ", most/8+1) + `"}`)
 	x.call(t, op.method, target, text).refusedAs(t, op.id+", huge", 413, "")
 	r := x.request(t, op.method, target, nil)

@@ -292,7 +292,7 @@ func (x *tenant) otherBody(t tester, op apiOperation, body object) object {
 		}
 	}
 	other := maps.Clone(body)
-	for name, values := range map[string][]string{"role": {"viewer", "auditor"}, "body": {"1", "2"}, "language": {"fr", "nl"}, "title": {"1", "2"}, "name": {"1", "2"}} {
+	for name, values := range map[string][]string{"role": {"viewer", "auditor"}, "body": {"1", "2"}, "language": {"fr", "nl"}, "title": {"1", "2"}, "name": {"1", "2"}, "confirm": {"1", "2"}} {
 		for _, v := range values {
 			if was, there := body[name]; there && was != v {
 				other[name] = v

@@ -170,6 +170,7 @@ func TestNATS(t *testing.T) {
 		t.Errorf("the stream has %d messages, want %d: %v", len(got), len(want), got)
 	}
 	ada.call(t, "PATCH", receiverPath(r), object{"credentials": "kluis:wrong"}).want(t, 200)
+	ada.receiver(t, r) // the read models have the change from here on
 	ada.newTask(t)
 	state = ada.awaitReceiver(t, r, "refused", func(r receiverState) bool { return r.Delivery.Failures > 0 })
 	if state.Delivery.Error != "it refused the credentials" {

@@ -31,6 +31,24 @@ func (l *Limits) Member(id uuid.UUID) Room {
 	return l.members.take(id, time.Now())
 }
 
+// Return takes one request of a member back, which was counted and is counted again.
+func (l *Limits) Return(id uuid.UUID) {
+	if l != nil && l.members.rule.Most > 0 {
+		l.members.giveBack(id)
+	}
+}
+
+func (m *members) giveBack(id uuid.UUID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch n := len(m.of[id]); {
+	case n > 1:
+		m.of[id] = m.of[id][:n-1]
+	default:
+		delete(m.of, id)
+	}
+}
+
 func (m *members) take(id uuid.UUID, now time.Time) Room {
 	m.mu.Lock()
 	defer m.mu.Unlock()
