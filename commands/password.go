@@ -18,6 +18,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/token"
+	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -53,7 +54,7 @@ func (c *Commands) ForgotPassword(ctx context.Context, f Forgotten) error {
 		return err
 	}
 	if !c.mails.do(ctx, func(ctx context.Context) {
-		if err := c.sendResetCode(ctx, who, circle); err != nil {
+		if err := c.sendResetCode(ctx, who, circle); err != nil && !errors.Is(err, vault.ErrErased) { // somebody who was erased meanwhile gets none
 			c.Log.ErrorContext(ctx, "a code for a new password was not sent", "error", err.Error())
 		}
 	}) {
