@@ -129,7 +129,7 @@ func (p *process) enqueued(t tester, template, address string) string {
 // mail is the newest mail of a template to an address; nil when there is none.
 func (p *process) mail(t tester, template, address string) *mail.Message {
 	t.Helper()
-	rows, _ := p.db.Pool().Query(context.Background(), `select args ->> 'sealed' from kluis_jobs.river_job where kind = 'mail' order by id desc`)
+	rows, _ := p.db.Pool().Query(context.Background(), `select args ->> 'sealed' from kluis_jobs.river_job where kind = 'mail' and args ? 'sealed' order by id desc`)
 	for _, sealed := range must(pgx.CollectRows(rows, pgx.RowTo[string])) {
 		var m mail.Message
 		if err := json.Unmarshal(must(p.keys.Open("kluis/mail", sealed)), &m); err != nil {
