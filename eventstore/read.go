@@ -72,7 +72,7 @@ type Baseline struct {
 }
 
 const (
-	selectBaselines = `select distinct on (id) model, id, stream, version, position, state::text::bytea as state from baseline where model = $1 and position <= `
+	selectBaselines = `select distinct on (id) model, id, stream, version, position, convert_to(state::text, 'UTF8') as state from baseline where model = $1 and position <= `
 	lastBaseline    = ` order by id, position desc`
 )
 

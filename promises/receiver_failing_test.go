@@ -164,6 +164,15 @@ func TestReceiverWhereTheLogMoves(t *testing.T) {
 		t.Errorf("the id is %s", id)
 	}
 	h.mu.Unlock()
+
+	ada.call(t, "POST", receiverPath(r, "pause"), nil).want(t, 200)
+	for range 5 {
+		ada.newTask(t)
+	}
+	ada.agree(t)
+	ada.prune(t)
+	ada.call(t, "POST", receiverPath(r, "resume"), nil).want(t, 200)
+	ada.awaitReceiver(t, r, "past the horizon", func(r receiverState) bool { return r.Delivery.Skipped > 0 && r.Delivery.Lag == 0 })
 }
 
 // Replay sends once more what was sent, under the same ids.

@@ -3,6 +3,7 @@ package promises
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,4 +140,55 @@ func TestRetention(t *testing.T) {
 	if idle := ada.prune(t); idle.Events != 0 {
 		t.Errorf("only what tells of pruning is old, and is pruned: %+v", idle)
 	}
+}
+
+// Whatever nouns and texts there are, pruning changes nothing that is shown of what is there; and everything goes on to change.
+func TestRetentionOfEveryNoun(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)[0]
+	x := p.newTenant(t)
+	awkward := "one\ntwo\ttabs \\ \\x41 \"quoted\" 'single' {} é \u2028 \U0001f600"
+	task := decode[domain.Task](t, x.call(t, "POST", "/api/tasks", object{"title": "\\ \"é\"", "description": awkward}).want(t, 201))
+	x.call(t, "POST", taskPath(task, "comments"), object{"body": awkward}).want(t, 201)
+	x.agree(t)
+	for range 2 {
+		before := x.shown(t)
+		if done := x.prune(t); done.Deleted == 0 {
+			t.Fatalf("nothing was pruned: %+v", done)
+		}
+		for target, after := range x.shown(t) {
+			if was, there := before[target]; there && was != after {
+				t.Errorf("%s was %s, and is %s", target, was, after)
+			}
+		}
+		x.verifies(t)
+		x.noDrift(t)
+		x.call(t, "PATCH", taskPath(task), object{"description": awkward + fmt.Sprint(x.head(t))}).want(t, 200)
+		for _, op := range sampled(t) {
+			if op.method == "PATCH" && op.id != "update-workspace" { // which has the plan
+				x.call(t, op.method, op.at(x.ids(t, op)), x.body(t, op))
+			}
+		}
+		x.age(t)
+	}
+}
+
+// shown is what each operation answers that reads what is there now: not the log, and not what tells of its own requests.
+func (x *tenant) shown(t *testing.T) map[string]string {
+	t.Helper()
+	shown := map[string]string{}
+	for _, op := range sampled(t) {
+		passed := func(part string) bool { return strings.Contains(op.path, part) }
+		if op.method != "GET" || op.public() || slices.ContainsFunc([]string{"/audit/", "/history", "/sessions", "/tokens", "/receivers", "/export"}, passed) {
+			continue
+		}
+		target := op.at(x.ids(t, op))
+		if a := x.call(t, "GET", target, nil); a.status == 200 {
+			shown[target] = string(a.body)
+		}
+	}
+	if len(shown) < 20 {
+		t.Errorf("only %d things are shown", len(shown))
+	}
+	return shown
 }
