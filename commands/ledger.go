@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,14 +22,18 @@ import (
 // ledgered is what a process knows of the ledger of erasures: what it said when the process began, and which workspaces are as it says. What is
 // erased later this process, or another, erases as it happens.
 type ledgered struct {
-	mu      sync.Mutex
-	ledger  *checkpoint.Ledger // nil: it was not read yet
-	checked sync.Map           // ids of workspaces
-	doubted sync.Map           // ids of workspaces of which the log says that their entry is not ours
+	ledger  atomic.Pointer[checkpoint.Ledger] // nil: it was not read yet
+	checked sync.Map                          // ids of workspaces
+	doubted sync.Map                          // ids of workspaces of which the log says that their entry is not ours
 }
 
 // Gate has workspaces pass a gate, and before, once in a process, the ledger: what an older backup brought back is erased again before anybody
-// is served. While the ledger cannot be read nobody is.
+// is served.
+//
+//  1. ReadLedger reads the ledger when the process begins.
+//  2. The first touch of a workspace heeds it, and the directory notes in which database that was.
+//  3. While the ledger cannot be read, a workspace is served for which it was heeded in this very database: no backup was put back since. Any
+//     other is not.
 func (c *Commands) Gate(next pg.Gate) pg.Gate {
 	return func(ctx context.Context, w pg.Workspace, lacks error) error {
 		if _, checked := c.ledgered.checked.Load(w.ID); !checked {
@@ -41,12 +46,9 @@ func (c *Commands) Gate(next pg.Gate) pg.Gate {
 }
 
 func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate) error {
-	ledger, err := c.readLedger(ctx)
-	if err != nil {
-		c.Log.WarnContext(ctx, "the ledger of erasures cannot be read, so that no workspace is served: a backup that was put back may have what was erased", "error", err.Error())
-		refusal := domain.Refuse(domain.Unavailable, "erasures_unavailable", "what was erased cannot be looked up at the moment")
-		refusal.RetryAfter = 5 * time.Second
-		return refusal
+	ledger := c.ledgered.ledger.Load()
+	if ledger == nil {
+		return c.withoutLedger(ctx, w)
 	}
 	if ledger.Workspaces[w.ID] {
 		gone, err := c.eraseRestored(ctx, w)
@@ -65,21 +67,61 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate)
 			return err
 		}
 	}
+	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.workspace set heeded = kluis.incarnation() where id = $1 and heeded is distinct from kluis.incarnation()`, w.ID)
+		return err
+	})
+	if _, outage := pg.OutageOf(err); err != nil && !outage { // when nothing can be written at the moment, reading goes on
+		return fmt.Errorf("note that the ledger of erasures was heeded for workspace %s: %w", w.ID, err)
+	}
 	c.ledgered.checked.Store(w.ID, true)
 	return nil
 }
 
-func (c *Commands) readLedger(ctx context.Context) (*checkpoint.Ledger, error) {
-	c.ledgered.mu.Lock()
-	defer c.ledgered.mu.Unlock()
-	if c.ledgered.ledger == nil {
-		ledger, err := c.Kept.Ledger(ctx)
-		if err != nil {
-			return nil, err
-		}
-		c.ledgered.ledger = &ledger
+// withoutLedger refuses a workspace for which the ledger was not heeded in this database.
+func (c *Commands) withoutLedger(ctx context.Context, w pg.Workspace) error {
+	var heeded bool
+	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select coalesce((select heeded = kluis.incarnation() from kluis.workspace where id = $1), false)`, w.ID).Scan(&heeded)
+	})
+	if err != nil || heeded {
+		return err
 	}
-	return c.ledgered.ledger, nil
+	refusal := domain.Refuse(domain.Unavailable, "erasures_unavailable", "what was erased cannot be looked up at the moment")
+	refusal.RetryAfter = 5 * time.Second
+	return refusal
+}
+
+// How long the beginning of a process waits for the ledger, and between two tries behind that.
+const (
+	ledgerPatience = 5 * time.Second
+	ledgerPause    = 5 * time.Second
+)
+
+// ReadLedger reads the ledger of erasures once.
+func (c *Commands) ReadLedger(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
+	defer cancel()
+	ledger, err := c.Kept.Ledger(ctx)
+	if err == nil {
+		c.ledgered.ledger.Store(&ledger)
+	}
+	return err
+}
+
+// KeepReadingLedger tries until the ledger is read, or ctx ends.
+func (c *Commands) KeepReadingLedger(ctx context.Context) {
+	for c.ledgered.ledger.Load() == nil {
+		if err := c.ReadLedger(ctx); err != nil && ctx.Err() == nil {
+			c.Log.WarnContext(ctx, "the ledger of erasures cannot be read: a workspace for which it was not heeded in this database is not served, since a backup that was put back may have what was erased",
+				"again_in", ledgerPause.String(), "error", err.Error())
+		}
+		select {
+		case <-time.After(ledgerPause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // isErased checks that an entry of the ledger was signed: whoever can write there erases nothing.

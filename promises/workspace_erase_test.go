@@ -297,7 +297,7 @@ func TestLedgerAfterARestore(t *testing.T) {
 	mallory.newTask(t)
 }
 
-// While the ledger cannot be read no workspace is served; when it can be, all are.
+// While the ledger cannot be read, a workspace is served for which it was heeded in this database, and no other; when it can be, all are.
 func TestLedgerOutOfReach(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -310,18 +310,38 @@ func TestLedgerOutOfReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.kept = &checkpoint.Kept{Stores: []blob.Store{must(blob.Open(t.Context(), "file://"+s.keptIn+".away"))}}
+	ada.on(s.newGatedProcess(t)).call(t, "GET", "/api/me", nil).want(t, 200)
+	elsewhere := func() { // as after a backup was put back into a new database
+		if err := ada.db.Control(t.Context(), func(tx pgx.Tx) error {
+			_, err := tx.Exec(t.Context(), `update kluis.workspace set heeded = 'another database' where id = $1`, ada.workspace.ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elsewhere()
 	q := s.newGatedProcess(t)
 	ada.on(q).call(t, "GET", "/api/me", nil).problem(t, 503, "erasures_unavailable")
 	if err := os.Remove(ledger); err != nil {
 		t.Fatal(err)
 	}
+	if err := q.commands.ReadLedger(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	ada.on(q).call(t, "GET", "/api/me", nil).want(t, 200)
+	var heeded bool
+	if err := ada.db.Control(t.Context(), func(tx pgx.Tx) error {
+		return tx.QueryRow(t.Context(), `select heeded = kluis.incarnation() from kluis.workspace where id = $1`, ada.workspace.ID).Scan(&heeded)
+	}); err != nil || !heeded {
+		t.Errorf("that the ledger was heeded is not noted: %v", err)
+	}
 }
 
 // newGatedProcess is a process with the background and the gate of `kluis serve`.
 func (s *site) newGatedProcess(t *testing.T) *process {
 	t.Helper()
 	q := s.newProcess(t, true)
+	_ = q.commands.ReadLedger(t.Context()) // or it is tried again
 	q.db.Guard(q.commands.Gate(func(context.Context, pg.Workspace, error) error { return nil }))
 	return q
 }

@@ -7,23 +7,34 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// A place of files that cannot be reached is told at the start. The ledger of erasures is there as well, so a process that never read it
-// serves no workspace: the database may be an older one that was put back.
+// A place of files that cannot be reached is told at the start, and keeps nobody from all else; but the ledger of erasures is there as well, so in
+// a database that may be an older one that was put back, no workspace is served.
 func TestBlobsCannotBeReached(t *testing.T) {
 	t.Parallel()
-	h := sharedHome(t, pgtest.Database(t))
-	before := h.serve(t)
-	ann := before.signUp(t, "acme")
-	before.stop(t)
+	url := pgtest.Database(t)
+	h := sharedHome(t, url)
 	h.env = append(h.env, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=verysecret", "KLUIS_BLOB_URL=s3://blobs?region=x&endpoint=http://"+freeAddress(t))
 	s := h.serve(t)
 	if !strings.Contains(s.log.String(), "KLUIS_BLOB_URL cannot be reached") || strings.Contains(s.log.String(), "verysecret") {
 		t.Errorf("%s", s.log)
 	}
-	if a := ann.at(s).want(t, http.StatusServiceUnavailable, "GET", "/api/tasks", ""); !strings.Contains(string(a.body), "erasures_unavailable") {
+	ann := s.signUp(t, "acme")
+	ann.want(t, http.StatusOK, "GET", "/api/tasks", "")
+	s.stop(t)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err == nil {
+		_, err = conn.Exec(t.Context(), `update kluis.workspace set heeded = 'another database'`)
+		_ = conn.Close(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := ann.at(h.serve(t)).want(t, http.StatusServiceUnavailable, "GET", "/api/tasks", ""); !strings.Contains(string(a.body), "erasures_unavailable") {
 		t.Errorf("%s", a.body)
 	}
 }

@@ -140,6 +140,9 @@ func (o *bases) program(ctx context.Context, c cell, given app.Given) (p *app.Pr
 	if p, err = b.Program(ctx, given); err != nil {
 		return nil, err
 	}
+	if err := p.Commands.ReadLedger(ctx); err != nil {
+		b.Log.WarnContext(ctx, "the ledger of erasures cannot be read", "error", err.Error())
+	}
 	b.DB.Guard(p.Commands.Gate(b.admit))
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,3 +1,9 @@
+-- Which database this is: another one after a dump was put back into a new database, and after a failover or a recovery to a point in time.
+create function incarnation() returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+    select concat_ws('/', (select system_identifier from pg_control_system()), (select oid from pg_database where datname = current_database()),
+        left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))
+$$;
+
 -- The directory of workspaces. No customer content: names and plans are in the workspace's own log.
 -- A row is never deleted, so that neither an id nor a slug is used again.
 create table workspace (
@@ -9,6 +15,7 @@ create table workspace (
     hashes     text[] not null, -- of the files up to each one: a program that knows fewer can compare those that it knows
     failure    text, -- why the next file failed, the last time that it was tried
     shape      integer not null, -- of the fold by which every row of its read models was derived, or an older one: see checkpoint
+    heeded     text default incarnation(), -- in which database the ledger of erasures was heeded: see commands/ledger.go
     retained_at timestamptz not null default now(), -- when what is older than its plan says was last looked for
     created_at timestamptz not null default now()
 );
