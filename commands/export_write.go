@@ -40,7 +40,7 @@ type exporting struct {
 	zip    *archive.Writer
 	out    *outlet
 	counts ExportCounts
-	told   time.Time
+	ticks  *time.Ticker // when to tell
 
 	manifest archive.Manifest
 	epoch    int
@@ -73,7 +73,9 @@ func (c *Commands) writeExport(ctx context.Context, w pg.Workspace, x domain.Exp
 	if err != nil {
 		return nil, err
 	}
-	e := &exporting{c: c, w: w, id: x.ID, out: &outlet{hash: sha256.New()}, manifest: archive.Manifest{Format: archive.Format, Version: archive.Version, At: now.UTC()}}
+	ticks := time.NewTicker(time.Second)
+	defer ticks.Stop()
+	e := &exporting{c: c, w: w, id: x.ID, ticks: ticks, out: &outlet{hash: sha256.New()}, manifest: archive.Manifest{Format: archive.Format, Version: archive.Version, At: now.UTC()}}
 	var failed error
 	err = c.Blobs.Put(ctx, exportKey(w, x.ID), func(to io.Writer) error {
 		plain, err := sealer.Encrypt(to)
@@ -339,11 +341,14 @@ func (e *exporting) text(name, text string) error {
 
 // tell stores how far the export is, about once a second.
 func (e *exporting) tell(ctx context.Context, end bool) {
-	if !end && time.Since(e.told) < time.Second {
-		return
+	select {
+	case <-e.ticks.C:
+	default:
+		if !end {
+			return
+		}
 	}
-	begun := time.Now()
-	e.told, e.counts.Bytes = begun, e.out.size
+	e.counts.Bytes = e.out.size
 	text, err := json.Marshal(e.counts)
 	if err == nil {
 		err = e.c.DB.Do(ctx, e.w, projections.StoreExportRun(e.id, string(text)))

@@ -50,7 +50,7 @@ type Dues struct {
 }
 
 // dueEvery is how often a process looks for receivers whose time has come, and for those that another process let go of.
-const dueEvery = 2 * time.Second
+const dueEvery = 5 * time.Second
 
 // DueLease is for how long a receiver is leased: longer than whoever delivers goes without renewing it.
 const DueLease = 30 * time.Second
@@ -58,7 +58,7 @@ const DueLease = 30 * time.Second
 // NewDues makes what has receivers delivered to; Run runs it.
 func NewDues(db *pg.DB, log *slog.Logger) *Dues {
 	never := func() <-chan struct{} { return nil }
-	return &Dues{newTurns(db, log, "delivery", never, dueEvery, 1), DueLease, 30 * time.Second}
+	return &Dues{newTurns(db, log, "deliveries", never, dueEvery, 1), DueLease, 30 * time.Second}
 }
 
 // Run has take called for each receiver that is due, while there is room, until ctx ends. It runs once. take does not wait until all is

@@ -37,7 +37,7 @@ func NewSignals(db *pg.DB, bell *Bell, log *slog.Logger) *Signals {
 	if db.Pooled() {
 		slots = 1
 	}
-	return &Signals{newTurns(db, log, "signal", bell.Any, poll, slots), 10 * time.Second, 30 * time.Second}
+	return &Signals{newTurns(db, log, "signals", bell.Any, poll, slots), 10 * time.Second, 30 * time.Second}
 }
 
 // Run has handle called for the signals of all workspaces, several at once, never two of one workspace, until ctx ends.

@@ -127,7 +127,7 @@ func (s *turns) HandleError(_ watermill.LoggerAdapter, none bool, err error) tim
 	default:
 	}
 	if was := s.down.Swap(err != nil); err != nil && !was {
-		s.log.Warn(s.what+"s cannot be read, trying again", "error", err.Error())
+		s.log.Warn(s.what+" cannot be read, trying again", "error", err.Error())
 	}
 	if !none && err == nil {
 		time.AfterFunc(rest, s.pass)

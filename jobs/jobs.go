@@ -38,6 +38,7 @@ type Jobs struct {
 	reactions []reaction
 	mails     *river.Client[pgx.Tx]
 	moved     moved
+	queued    chan struct{} // holds one element when a reaction may have queued work
 	dues      *eventstore.Dues
 	underWay  underWay
 }
@@ -48,7 +49,7 @@ func New(n Needs) (*Jobs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Jobs{Needs: n, reactions: reactions, mails: mails, dues: eventstore.NewDues(n.DB, n.Log),
+	return &Jobs{Needs: n, reactions: reactions, queued: make(chan struct{}, 1), mails: mails, dues: eventstore.NewDues(n.DB, n.Log),
 		underWay: underWay{of: map[uuid.UUID]int{}, failed: map[uuid.UUID]int{}}}, nil
 }
 

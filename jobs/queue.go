@@ -30,7 +30,7 @@ var queues = []queue{
 }
 
 const (
-	queueEvery = 2 * time.Second
+	queueEvery = 5 * time.Second // for what another process queued, or let go of
 	queueLease = 30 * time.Second // so long after a process was killed, another goes on with its work
 )
 
@@ -73,6 +73,7 @@ func (j *Jobs) runQueues(ctx context.Context) error {
 		select {
 		case kind := <-ended:
 			room[kind]++
+		case <-j.queued:
 		case <-time.After(queueEvery):
 		case <-ctx.Done():
 			return nil

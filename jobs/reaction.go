@@ -74,6 +74,10 @@ func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
 		if err := j.reactNext(ctx, s.Workspace, types); err != nil {
 			return fmt.Errorf("react in workspace %s behind position %d: %w", s.Workspace.ID, position, err)
 		}
+		select {
+		case j.queued <- struct{}{}: // perhaps
+		default:
+		}
 	}
 }
 

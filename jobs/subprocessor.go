@@ -6,7 +6,7 @@ import (
 )
 
 // tellEvery is how often notices of subprocessors are looked for: they have thirty days.
-const tellEvery = 10 * time.Second
+const tellEvery = 10 * time.Minute
 
 // tellSubprocessors mails admins about new subprocessors, until ctx ends.
 func (j *Jobs) tellSubprocessors(ctx context.Context) error {

@@ -33,7 +33,7 @@ func (j *Jobs) cancelErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, _ d
 }
 
 // erasureEvery is how often a process looks for an erasure that is due.
-const erasureEvery = 2 * time.Second
+const erasureEvery = 5 * time.Second
 
 // runErasures erases workspaces whose erasure is due, one at a time, until ctx ends.
 func (j *Jobs) runErasures(ctx context.Context) error {
