@@ -103,7 +103,8 @@ func TestNoSubtaskIsLeftBehind(t *testing.T) {
 		}
 		parallel(1+len(come), func(i int) {
 			got := append(come, going)[i].send(t, ada.on(p[i%2]))
-			if got.status/100 != 2 && got.status != 422 {
+			gone := i == 1 && round%2 == 1 && got.status == 404 // the one beside had come before, and went into the trash with all
+			if got.status/100 != 2 && got.status != 422 && !gone {
 				t.Errorf("%d %s", got.status, got.body)
 			}
 		})

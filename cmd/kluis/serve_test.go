@@ -351,15 +351,17 @@ func TestFollowAcrossServers(t *testing.T) {
 	}()
 	atB := atA.at(b)
 	var slowest time.Duration
+	var last int64
 	for i := range 20 {
 		time.Sleep(time.Duration(i%4) * 50 * time.Millisecond)
 		begun := time.Now()
 		atB.task(t, fmt.Sprint(i))
 		select {
 		case r, open := <-lines:
-			if !open || r.Data.Title != fmt.Sprint(i) {
+			if !open || r.Position <= last || r.Data.Title != fmt.Sprint(i) {
 				t.Fatalf("record %d: %+v", i, r)
 			}
+			last = r.Position
 		case <-time.After(10 * time.Second):
 			t.Fatalf("record %d does not come", i)
 		}
