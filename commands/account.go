@@ -21,6 +21,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/tenancy"
+	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -173,6 +174,27 @@ func (c *Commands) mailTo(ctx context.Context, w pg.Workspace, a projections.Acc
 	message := mail.Message{Of: mail.Recipient{Workspace: w.ID, Member: a.ID}, Template: template, To: person.Email, Language: a.Language, Values: map[string]string{"Name": person.FullName, "Workspace": ws.Name, "URL": c.PublicURL}}
 	maps.Copy(message.Values, values)
 	return message, nil
+}
+
+// MailAdmins asks for a mail to each active admin, in a transaction of the login. One who was erased gets none.
+func (c *Commands) MailAdmins(ctx context.Context, tx pgx.Tx, w pg.Workspace, template string, values map[string]string) error {
+	admins, err := c.Projections.Admins(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, admin := range admins {
+		message, err := c.mailTo(ctx, w, admin, template, values)
+		if errors.Is(err, vault.ErrErased) {
+			continue
+		}
+		if err == nil {
+			err = c.enqueue(ctx, tx, message)
+		}
+		if err != nil {
+			return fmt.Errorf("mail admin %s: %w", admin.ID, err)
+		}
+	}
+	return nil
 }
 
 // enqueue asks for a mail in a transaction of the login. An address that no mail can go to gets none: what the mail is

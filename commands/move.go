@@ -358,17 +358,11 @@ func copyBlob(ctx context.Context, from, to blob.Store, key string) error {
 	})
 }
 
-// eraseBlobs takes away what a store has of the workspace.
+// eraseBlobs takes away what a store has of the workspace, with old versions and unfinished uploads.
 func (m Move) eraseBlobs(ctx context.Context, store blob.Store) error {
 	for _, folder := range m.folders() {
-		var keys []string
-		if err := store.List(ctx, folder, func(i blob.Item) error { keys = append(keys, i.Key); return nil }); err != nil {
+		if _, err := store.Purge(ctx, folder); err != nil {
 			return err
-		}
-		for _, key := range keys {
-			if err := store.Delete(ctx, key); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

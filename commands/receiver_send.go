@@ -3,7 +3,6 @@ package commands
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/delivery"
 	"github.com/kluis-eu/kluis/internal/pg"
-	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -100,25 +98,4 @@ func (c *Commands) TestReceiver(ctx context.Context, by projections.Actor, id uu
 		return tried, nil
 	}
 	return tried, c.DB.Control(ctx, func(tx pgx.Tx) error { return eventstore.DueNow(ctx, tx, id) })
-}
-
-// MailAdmins asks for a mail to each active admin, in a transaction of the login. One who was erased gets none.
-func (c *Commands) MailAdmins(ctx context.Context, tx pgx.Tx, w pg.Workspace, template string, values map[string]string) error {
-	admins, err := c.Projections.Admins(ctx, w)
-	if err != nil {
-		return err
-	}
-	for _, admin := range admins {
-		message, err := c.mailTo(ctx, w, admin, template, values)
-		if errors.Is(err, vault.ErrErased) {
-			continue
-		}
-		if err == nil {
-			err = c.enqueue(ctx, tx, message)
-		}
-		if err != nil {
-			return fmt.Errorf("mail admin %s: %w", admin.ID, err)
-		}
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
-	"github.com/kluis-eu/kluis/internal/vault"
 )
 
 // TellOfRetention mails the admins of a workspace whose plan went down from when on its log is kept for less long; nothing when it is
@@ -25,22 +23,6 @@ func (c *Commands) TellOfRetention(ctx context.Context, tx pgx.Tx, w pg.Workspac
 	if days == nil || !after.Shorter(ws.Retention(ws.EarlierUntil.Add(-time.Second))) {
 		return nil
 	}
-	admins, err := c.Projections.Admins(ctx, w)
-	if err != nil {
-		return err
-	}
 	values := map[string]string{"Plan": ws.Plan, "Until": ws.EarlierUntil.In(domain.Brussels).Format(time.DateOnly), "Days": strconv.Itoa(int(*days))}
-	for _, admin := range admins {
-		message, err := c.mailTo(ctx, w, admin, "retention_shortened", values)
-		if errors.Is(err, vault.ErrErased) {
-			continue
-		}
-		if err == nil {
-			err = c.enqueue(ctx, tx, message)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.MailAdmins(ctx, tx, w, "retention_shortened", values)
 }

@@ -10,10 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/place"
-	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -116,32 +114,12 @@ func (c *Commands) TellSubprocessors(ctx context.Context) error {
 
 // tellSubprocessor mails the admins of one workspace once: the notice goes in the transaction that takes the mails in.
 func (c *Commands) tellSubprocessor(ctx context.Context, w pg.Workspace, change domain.SubprocessorChange) error {
-	admins, err := c.Projections.Admins(ctx, w)
-	if err != nil {
-		return err
-	}
-	var mails []mail.Message
-	for _, admin := range admins {
-		message, err := c.mailTo(ctx, w, admin, "subprocessor_notice", map[string]string{"Company": change.Name, "Purpose": change.Purpose,
-			"Data": change.Data, "Country": change.Country, "Effective": string(change.Effective)})
-		if errors.Is(err, vault.ErrErased) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		mails = append(mails, message)
-	}
 	return c.DB.Control(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `delete from kluis.subprocessor_notice where version = $1 and workspace_id = $2`, change.Version, w.ID)
 		if err != nil || tag.RowsAffected() == 0 { // another process told them
 			return err
 		}
-		for _, m := range mails {
-			if err := c.enqueue(ctx, tx, m); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.MailAdmins(ctx, tx, w, "subprocessor_notice", map[string]string{"Company": change.Name, "Purpose": change.Purpose,
+			"Data": change.Data, "Country": change.Country, "Effective": string(change.Effective)})
 	})
 }

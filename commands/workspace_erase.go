@@ -114,22 +114,9 @@ func (c *Commands) ForgetErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace)
 
 // TellOfErasure asks for a mail to every active admin of a workspace, in a transaction of the login: change is requested, confirmed or cancelled.
 func (c *Commands) TellOfErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, change string, due time.Time) error {
-	admins, err := c.Projections.Admins(ctx, w)
-	if err != nil {
-		return err
-	}
 	values := map[string]string{"Change": change}
 	if !due.IsZero() {
 		values["When"] = due.UTC().Format("2006-01-02 15:04") + " UTC"
 	}
-	for _, a := range admins {
-		message, err := c.mailTo(ctx, w, a, "workspace_erasure", values)
-		if err == nil {
-			err = c.enqueue(ctx, tx, message)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.MailAdmins(ctx, tx, w, "workspace_erasure", values)
 }

@@ -74,6 +74,7 @@ func (c *Commands) NextErasure(ctx context.Context, only *pg.Workspace) (w pg.Wo
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `update kluis.erasure set leased_until = now() + make_interval(secs => $1)
 			where workspace_id = (select workspace_id from kluis.erasure where certificate is null and due_at <= now() and leased_until < now()
+				and not exists (select from kluis.workspace w where w.id = workspace_id and w.status in ('arriving', 'moved'))
 				and ($2::uuid is null or workspace_id = $2) order by due_at limit 1 for update skip locked)
 			returning workspace_id`, erasureLease.Seconds(), id).Scan(&w.ID)
 	})
@@ -196,7 +197,7 @@ func (e *erasing) shut(ctx context.Context) error {
 	if err == nil && !shut {
 		return errKept
 	}
-	now, failed := e.c.clock(ctx)
+	now, failed := e.c.now(ctx)
 	e.facts["closed-at"] = now.UTC().Format(time.RFC3339)
 	return errors.Join(err, failed)
 }
@@ -319,7 +320,7 @@ func (e *erasing) certify(ctx context.Context) error {
 	if err := e.c.Tenancy.Bury(ctx, e.w); err != nil {
 		return err
 	}
-	now, err := e.c.clock(ctx)
+	now, err := e.c.now(ctx)
 	if err != nil {
 		return err
 	}

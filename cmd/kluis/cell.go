@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
@@ -152,6 +153,23 @@ func (c cell) has(ctx context.Context, out outputs, slug string) error {
 	defer b.close()
 	_, err = b.Tenancy.BySlug(ctx, slug)
 	return err
+}
+
+// openKeyed opens the database of the cell, and the keys that it is sealed with.
+func (c cell) openKeyed(ctx context.Context, out outputs) (*base, *keyring.Keyring, error) {
+	keys, err := keyring.Load(c.keysFile(), c.KeysInline)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := c.openMigrated(ctx, out.stderr)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.checkKeys(ctx, keys); err != nil {
+		b.close()
+		return nil, nil, err
+	}
+	return b, keys, nil
 }
 
 // openWorkspace opens the database of a workspace's cell and finds it there.

@@ -51,11 +51,7 @@ func (e workspaceErase) Run(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	keys, err := keyring.Load(cell.keysFile(), cell.KeysInline)
-	if err != nil {
-		return err
-	}
-	b, err := cell.openMigrated(ctx, out.stderr)
+	b, keys, err := cell.openKeyed(ctx, out)
 	if err != nil {
 		return err
 	}

@@ -55,18 +55,11 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	keys, err := keyring.Load(c.keysFile(), c.KeysInline)
-	if err != nil {
-		return err
-	}
-	b, err := c.openMigrated(ctx, out.stderr)
+	b, keys, err := c.openKeyed(ctx, out)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	if err := b.checkKeys(ctx, keys); err != nil {
-		return err
-	}
 	blobs, err := c.outside.blobStore(ctx, c.Data)
 	if err != nil {
 		return err

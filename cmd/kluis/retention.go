@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/kluis-eu/kluis/commands"
-	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
@@ -30,18 +29,11 @@ func (r retentionRun) Run(ctx context.Context, out outputs) error {
 }
 
 func (r retentionRun) run(ctx context.Context, c cell, out outputs) error {
-	keys, err := keyring.Load(c.keysFile(), c.KeysInline)
-	if err != nil {
-		return err
-	}
-	b, err := c.openMigrated(ctx, out.stderr)
+	b, keys, err := c.openKeyed(ctx, out)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	if err := b.checkKeys(ctx, keys); err != nil {
-		return err
-	}
 	kept, err := c.keptThere(ctx, c.Data)
 	if err != nil {
 		return err

@@ -14,15 +14,16 @@ import (
 
 // openKeyed opens the database of a workspace, and the keys that it is sealed with.
 func (s settings) openKeyed(ctx context.Context, out outputs, slug string) (*base, tenancy.Entry, *keyring.Keyring, error) {
-	keys, err := keyring.Load(s.keysFile(), s.KeysInline)
+	c, err := s.of(ctx, out, outside{}, slug)
 	if err != nil {
 		return nil, tenancy.Entry{}, nil, err
 	}
-	b, entry, err := s.openWorkspace(ctx, out, slug)
+	b, keys, err := c.openKeyed(ctx, out)
 	if err != nil {
-		return nil, entry, nil, err
+		return nil, tenancy.Entry{}, nil, err
 	}
-	if err := b.checkKeys(ctx, keys); err != nil {
+	entry, err := b.Tenancy.BySlug(ctx, slug)
+	if err != nil {
 		b.close()
 		return nil, entry, nil, err
 	}

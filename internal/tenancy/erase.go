@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,26 +107,36 @@ func tablesOf(ctx context.Context, tx pgx.Tx, schema string) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// DropOfControl deletes the rows of a workspace in every table of the control schema that has any, but for the directory, and the note of the
-// erasure itself. It gives their numbers by table.
-func (t *Tenancy) DropOfControl(ctx context.Context, w pg.Workspace) (map[string]int64, error) {
-	dropped := map[string]int64{}
-	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, `select quote_ident(c.relname) from pg_class c join pg_attribute a on a.attrelid = c.oid
-			where c.relnamespace = 'kluis'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'workspace_id' and not a.attisdropped and c.relname <> 'erasure' order by 1`)
-		tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		for _, table := range tables {
-			//sqlcheck:allow a name that Postgres quoted
-			tag, err := tx.Exec(ctx, `delete from `+table+` where workspace_id = $1`, w.ID)
-			if err != nil {
-				return err
-			}
-			dropped[table] = tag.RowsAffected()
-		}
+// DropOfControl deletes what the control schema has of a workspace, but for its line in the directory and the note of its erasure. It gives the
+// numbers of rows by table.
+func (t *Tenancy) DropOfControl(ctx context.Context, w pg.Workspace) (dropped map[string]int64, err error) {
+	err = t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+		dropped, err = dropOfControl(ctx, tx, w, "erasure")
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("delete what the control schema has of workspace %s: %w", w.ID, err)
+	}
+	return dropped, nil
+}
+
+// dropOfControl is DropOfControl in a transaction of the owner, with the tables that are to be kept.
+func dropOfControl(ctx context.Context, tx pgx.Tx, w pg.Workspace, keep ...string) (map[string]int64, error) {
+	dropped := map[string]int64{}
+	tables, err := ControlTables(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, table := range append(tables, "signal") {
+		if slices.Contains(keep, table) {
+			continue
+		}
+		//sqlcheck:allow a name that Postgres quoted
+		tag, err := tx.Exec(ctx, `delete from `+table+` where workspace_id = $1`, w.ID)
+		if err != nil {
+			return nil, err
+		}
+		dropped[table] = tag.RowsAffected()
 	}
 	return dropped, nil
 }
@@ -189,18 +199,21 @@ func (t *Tenancy) dropSome(ctx context.Context, schema string, n *int, left *boo
 	})
 }
 
-// DropRole drops the role of a workspace.
+// DropRole drops the role of a workspace. One that another database of the same server has, too, stays.
 func (t *Tenancy) DropRole(ctx context.Context, w pg.Workspace) error {
 	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
 		//sqlcheck:allow a name made of the workspace's id
 		_, err := tx.Exec(ctx, `drop role if exists `+w.Schema())
 		return err
 	})
-	if err != nil {
+	if err != nil && !pg.Is(err, dependedOn) {
 		return fmt.Errorf("drop the role of workspace %s: %w", w.ID, err)
 	}
 	return nil
 }
+
+// dependedOn is Postgres' code for a role that something belongs to, or is granted.
+const dependedOn = "2BP01"
 
 // Bury leaves of a workspace in the directory what keeps its id and slug from being used again.
 func (t *Tenancy) Bury(ctx context.Context, w pg.Workspace) error {
@@ -219,13 +232,4 @@ func (t *Tenancy) Erased(ctx context.Context, since time.Time) (erased []pg.Work
 		return err
 	})
 	return erased, err
-}
-
-// Facts are counts as the lines of a certificate have them.
-func Facts(prefix string, counts map[string]int64, into map[string]string) {
-	for name, n := range counts {
-		if n > 0 {
-			into[prefix+name] = strconv.FormatInt(n, 10)
-		}
-	}
 }

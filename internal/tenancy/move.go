@@ -124,18 +124,6 @@ func (t *Tenancy) Arrive(ctx context.Context, e Entry) error {
 // Withdraw takes away what has arrived of a workspace that was never opened here.
 func (t *Tenancy) Withdraw(ctx context.Context, e Entry) error { return t.takeAway(ctx, e, arriving) }
 
-// dropSchemas drops the schema of a workspace, and those of its shadows and views. The transaction is the owner's.
-func dropSchemas(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
-	rows, _ := tx.Query(ctx, `select nspname::text from pg_namespace where nspname = $1 or starts_with(nspname, $1 || '_')`, w.Schema())
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(names) == 0 {
-		return err
-	}
-	//sqlcheck:allow names of the catalogue, made of the workspace's id
-	_, err = tx.Exec(ctx, `set local statement_timeout = 0; drop schema `+strings.Join(names, ", ")+` cascade`)
-	return err
-}
-
 // fenceWaits has a fence wait only for a moment for writers that are under way, before it gives way: those behind it wait, too.
 const fenceWaits = `set local lock_timeout = '500ms'; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = '1min'`
 
@@ -230,59 +218,30 @@ func (t *Tenancy) Relocate(ctx context.Context, id uuid.UUID, region string) err
 // Depart takes away what is left of a workspace that moved: its analysts' logins, schema, role, and rows of the control schema. Its slug and
 // id are in the home's list, so that neither is used again.
 func (t *Tenancy) Depart(ctx context.Context, e Entry) error {
-	analysts, err := t.Analysts(ctx)
-	if err != nil {
+	if _, err := t.DropAnalysts(ctx, e.Workspace()); err != nil {
 		return err
-	}
-	name := e.Workspace().Schema()
-	for _, a := range analysts {
-		if strings.HasPrefix(a.Login, name) {
-			if err := t.RevokeAnalyst(ctx, a.Login); err != nil {
-				return err
-			}
-		}
 	}
 	return t.takeAway(ctx, e, moved)
 }
 
-// takeAway drops all of a workspace that has a status.
+// takeAway drops all of a workspace that has a status, and goes on where an earlier call was broken off.
 func (t *Tenancy) takeAway(ctx context.Context, e Entry, status string) error {
-	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `delete from workspace where id = $1 and status = $2`, e.ID, status)
-		if err != nil || tag.RowsAffected() == 0 {
-			return err
-		}
-		if err := dropSchemas(ctx, tx, e.Workspace()); err != nil {
-			return err
-		}
-		tables, err := ControlTables(ctx, tx)
-		if err != nil {
-			return err
-		}
-		for _, table := range append(tables, "signal") {
-			//sqlcheck:allow a name that Postgres quoted
-			if _, err := tx.Exec(ctx, `delete from `+table+` where workspace_id = $1`, e.ID); err != nil {
+	is, err := t.Entry(ctx, e.ID)
+	if err == nil && is.Status == status {
+		if _, err = t.DropSchemas(ctx, e.Workspace()); err == nil {
+			err = t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
+				if _, err := dropOfControl(ctx, tx, e.Workspace()); err != nil {
+					return err
+				}
+				_, err := tx.Exec(ctx, `delete from workspace where id = $1 and status = $2`, e.ID, status)
 				return err
-			}
+			})
 		}
-		return nil
-	})
-	if err != nil {
+	}
+	if err != nil && !errors.Is(err, ErrUnknown) {
 		return fmt.Errorf("take away what is left of workspace %s: %w", e.ID, err)
 	}
-	return t.dropRole(ctx, e.Workspace().Schema())
-}
-
-// dropRole drops the role of a workspace that is gone. One that another database on the same server has, too, stays.
-func (t *Tenancy) dropRole(ctx context.Context, name string) error {
-	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `drop role if exists `+name) //sqlcheck:allow a name made of the workspace's id
-		return err
-	})
-	if pg.Is(err, "2BP01") {
-		return nil
-	}
-	return err
+	return t.DropRole(ctx, e.Workspace())
 }
 
 // ControlTables are those of the control schema that have rows of workspaces, as the queue of imports, quoted; but for the signals, which are of
