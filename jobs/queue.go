@@ -30,7 +30,7 @@ var queues = []queue{
 }
 
 const (
-	queueEvery = 5 * time.Second // for what another process queued, or let go of
+	queueEvery = 5 * time.Second  // for what another process queued, or let go of
 	queueLease = 30 * time.Second // so long after a process was killed, another goes on with its work
 )
 
