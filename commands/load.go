@@ -214,8 +214,11 @@ func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
 					return eventstore.Record{}, false, nil
 				}
 				r, is := eventstore.ParseLine(bytes.TrimSuffix(line, []byte("\n")))
-				if err != nil || !is {
-					return r, false, fmt.Errorf("a line is not as a replay writes one: %w", err)
+				if err != nil {
+					return r, false, fmt.Errorf("read %q: %w", archive.LogName, err)
+				}
+				if !is {
+					return r, false, fmt.Errorf("%q: a line is not as a replay writes one", archive.LogName)
 				}
 				for ahead.Position < r.Position && opened.More() {
 					ahead = openedLine{}
