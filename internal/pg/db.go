@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +23,7 @@ type DB struct {
 	gate   Gate          // nil: every workspace may be opened
 	owned  bool          // workspaces are entered as the owner: see AsOwner
 	left   atomic.Int64  // when all connections were given up last, in ns since the epoch: see leave
+	made   sync.Map      // *connection, those that are not closed
 }
 
 // AsOwner is the same database, in which every workspace is entered as the owner: for one that no login may enter, because it is on its way
@@ -94,7 +95,7 @@ func (db *DB) configure(ctx context.Context, url string) (config *pgxpool.Config
 		return nil, false, ErrURL
 	}
 	db.follow(config.ConnConfig)
-	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive, Control: control}).DialContext
+	config.ConnConfig.DialFunc = db.dial
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
 		return nil

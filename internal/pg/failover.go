@@ -1,6 +1,8 @@
 package pg
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +14,8 @@ import (
 //  1. The old primary is gone: its connections break, and the next ones are made to the host that is the primary now. Until there is
 //     one, requests are Unreachable.
 //  2. The old primary lives on and takes no changes any more. It tells whoever writes (25006, read_only_sql_transaction). That
-//     connection is closed, as if it had been lost, and so are all others: whoever only reads would go on to read there what is old.
+//     connection is closed, as if it had been lost, and so are all others: whoever only reads would go on to read there what is old,
+//     and whoever only listens would hear nothing any more.
 //
 // Nothing acknowledged is lost when the new primary was a synchronous standby, since a commit is answered when the standby has
 // it. What an asynchronous one lacks is found out by who appends next: see the event store.
@@ -52,17 +55,49 @@ func hosts(config *pgx.ConnConfig) int {
 	return len(all)
 }
 
-// leavePause is between two times that all connections are given up: a primary that was told to take no changes is no other
-// one a moment later.
-const leavePause = time.Second
+const (
+	leavePause    = time.Second      // between two times that all connections are given up: a primary told to take no changes is no other one a moment later
+	leavePatience = 15 * time.Second // for a connection in use to be given back, before it is closed all the same
+)
 
-// leave gives up every connection: those in use as soon as they are given back.
+// leave gives up every connection: idle ones at once, those in use as soon as they are given back, and those that nobody gives back, because
+// somebody listens on them, after leavePatience.
 func (db *DB) leave() {
 	now, last := time.Now().UnixNano(), db.left.Load()
 	if time.Duration(now-last) < leavePause || !db.left.CompareAndSwap(last, now) || db.owner == nil {
 		return
 	}
+	var made []*connection
+	db.made.Range(func(c, _ any) bool { made = append(made, c.(*connection)); return true })
+	time.AfterFunc(leavePatience, func() {
+		for _, c := range made {
+			_ = c.Close() // nothing is lost with it: it could change nothing
+		}
+	})
 	for _, p := range db.pools() {
 		p.Reset()
 	}
+}
+
+// connection is one to Postgres, which its DB knows until it is closed, also when it has left the pool.
+type connection struct {
+	net.Conn
+	db *DB
+}
+
+// dial is a pgconn.DialFunc.
+func (db *DB) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{KeepAliveConfig: keepAlive, Control: control}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{Conn: conn, db: db}
+	db.made.Store(c, nil)
+	return c, nil
+}
+
+// Close may be called twice.
+func (c *connection) Close() error {
+	c.db.made.Delete(c)
+	return c.Conn.Close()
 }

@@ -39,7 +39,7 @@ func TestLaneShare(t *testing.T) {
 	}
 	for busy.Load() == 0 {
 		begun := time.Now()
-		if n := keys(t, db, neighbour); n != 1 || time.Since(begun) > 2*time.Second {
+		if n := keys(t, db, neighbour); n != 1 || time.Since(begun) > 4*time.Second {
 			t.Fatalf("%d keys after %s", n, time.Since(begun))
 		}
 		time.Sleep(10 * time.Millisecond)
