@@ -42,8 +42,10 @@ func newLanes(ctx context.Context, config *pgxpool.Config, pooler bool, n int) (
 		c := config.Copy()
 		c.MaxConns, c.MinConns, c.MinIdleConns = laneConns, 0, 0
 		if !pooler {
-			// Every statement of a workspace is a constant with parameters on keyed tables: one plan each is right.
+			// Every statement of a workspace is a constant with parameters on keyed tables: one plan each is right, if it is one by index.
+			// A plan is mostly made when the tables are empty, where reading them in whole looks cheap, and kept when they are not.
 			c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+			c.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 		}
 		pool, err := pgxpool.NewWithConfig(ctx, c)
 		if err != nil {

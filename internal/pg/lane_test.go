@@ -2,6 +2,7 @@ package pg_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,5 +70,25 @@ func TestPreparedIsBounded(t *testing.T) {
 	}
 	if n := keys(t, db, w); n != 1 || backend(t, db, w) != after {
 		t.Errorf("%d keys, or the new connection is not kept", n)
+	}
+}
+
+// A statement that is first run when its table is nearly empty gets a plan that is right when the table has grown: the lane keeps it.
+func TestLanePlansByIndex(t *testing.T) {
+	t.Parallel()
+	address := newDatabase(t)
+	db := open(t, address, 2)
+	w := newWorkspace(t, db)
+	if _, err := superuser(t, address).Exec(t.Context(), `insert into `+w.Schema()+`.event (position, id, stream, version, type, at, data)
+		values (1, gen_random_uuid(), 'x', 1, 'x', now(), '{}'); analyze `+w.Schema()+`.event`); err != nil {
+		t.Fatal(err)
+	}
+	var plan []string
+	if err := db.Do(t.Context(), w, pg.Column(&plan, `explain update reaction set position = head.position from head where head.position > reaction.position
+		and not exists (select from event where event.position > reaction.position and event.position <= head.position and type = any($1))`, []string{"a", "b"})); err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "\n"); !strings.Contains(text, "on event") || strings.Contains(text, "Seq Scan on event") {
+		t.Error(text)
 	}
 }
