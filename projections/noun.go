@@ -21,11 +21,12 @@ import (
 // for a list and for a decision are made of it, once, of constants and of the names in our own struct.
 type Noun[T any] struct {
 	*Model[T]
-	sight     Sight
-	lists     Lists
-	get, load string
-	reached   string // the ids of all that the actor sees, or saw
-	show      string // a state as get and list show it; empty when they show it as it is stored
+	sight           Sight
+	lists           Lists
+	get, load       string
+	getAll, loadAll string // the same, unscoped
+	reached         string // the ids of all that the actor sees, or saw
+	show            string // a state as get and list show it; empty when they show it as it is stored
 
 	shown, from string // the columns as they are shown, and where they are from
 	chosen      string // the condition on what a list has; its parameters are those of choose
@@ -147,6 +148,7 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
 			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = any($4::uuid[]) and $2::uuid is not null and $3::text is not null",
 	}
+	n.getAll, n.loadAll = unscoped(n.get), unscoped(n.load)
 	for _, w := range []*Within{s.Within, s.Told} {
 		if w != nil {
 			n.partOf = "select " + id + from + " where " + w.key + " = $4 and " + s.showed("$1") + " and $2::uuid is not null and $3::text is not null order by " + id
@@ -168,16 +170,28 @@ func (s Sight) scopes(by Actor) []any {
 	return []any{by.Scope(s.Read), by.Member, within}
 }
 
+// unscoped is a query of a noun for whoever sees all: of a condition that is true nothing is left, nor of the tables in it.
+var unscoped = strings.NewReplacer("$1 = 'all'", "true", "$3 = 'all'", "true").Replace
+
+// seesAll tells whether a query's scopes are those of unscoped.
+func seesAll(scopes []any) bool { return scopes[0] == domain.All && scopes[2] == domain.All }
+
 // Get answers with one thing that the actor may see.
 func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
-	//sqlcheck:allow made once, of constants
-	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, false)...)
+	return n.look(ctx, p, by, id, false)
 }
 
 // GetGone is Get for what was, too: who deleted a thing, and what was in it, is for those to know who saw it.
 func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
-	//sqlcheck:allow made once, of constants
-	return get[T](ctx, p, by.Workspace, n.name, n.get, append(n.sight.scopes(by), id, true)...)
+	return n.look(ctx, p, by, id, true)
+}
+
+func (n *Noun[T]) look(ctx context.Context, p *Projections, by Actor, id uuid.UUID, gone bool) (T, Mark, error) {
+	scopes, query := n.sight.scopes(by), n.get
+	if seesAll(scopes) {
+		query = n.getAll
+	}
+	return get[T](ctx, p, by.Workspace, n.name, query, append(scopes, id, gone)...) //sqlcheck:allow made once, of constants
 }
 
 // Show gives a state as Get showed it to the actor at a moment, or nil: shows it now. It is for what a command made of a thing, and for
@@ -244,7 +258,11 @@ func (n *Noun[T]) reads() []domain.Permission {
 
 // Load is the query for a decision on things, gone or not.
 func (n *Noun[T]) Load(into *[]Row[T], by Actor, ids ...uuid.UUID) pg.Statement {
-	return pg.Collect(into, scanRow[T], n.load, append(n.sight.scopes(by), ids)...) //sqlcheck:allow made once, of constants
+	scopes, query := n.sight.scopes(by), n.load
+	if seesAll(scopes) {
+		query = n.loadAll
+	}
+	return pg.Collect(into, scanRow[T], query, append(scopes, ids)...) //sqlcheck:allow made once, of constants
 }
 
 func scanRow[T any](found pgx.CollectableRow) (row Row[T], err error) {
