@@ -95,36 +95,45 @@ func verifyLines(lines io.Reader, at checkpoint.Checkpoint) error {
 
 // LoadArchive makes a workspace of an export that VerifyArchive found to be whole, under a slug that nobody has:
 //
-//  1. The files of tasks go to the store of blobs, encrypted under keys of the new workspace.
-//  2. In one transaction the workspace is made, with the log of the export: the same records, with their positions, times and authors. What
+//  1. In one transaction the workspace is made, with the log of the export: the same records, with their positions, times and authors. What
 //     is sealed in them is sealed anew, and the stream of the workspace is that of the new one. Behind them an event tells where they are
 //     from, and what their root was there.
+//  2. The files of tasks go to the store of blobs, encrypted under keys of the new workspace.
 //  3. The read models are derived, and compared with those of the export.
 //
-// Killed before the end of 2, it leaves files that nobody can read, of no workspace. Nobody has a password then: members choose one by the
-// mail for a forgotten one. A difference in 3 is an error; the workspace is there to be looked at, and to be erased.
-func (c *Commands) LoadArchive(ctx context.Context, r *archive.Reader, at checkpoint.Checkpoint, slug string) (pg.Workspace, error) {
-	w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
-	m := r.Manifest
-	if _, err := domain.NewWorkspace(domain.WorkspaceCreated{Slug: slug, Name: m.Workspace.Name, Plan: m.Workspace.Plan, Region: c.Region}); err != nil {
-		return w, err
+// Killed before the end of 1, it leaves nothing. Killed behind it, or without room for the files, it goes on there when it is called again with
+// the same export and slug. Nobody has a password then: members choose one by the mail for a forgotten one. A difference in 3 is an error; the
+// workspace is there to be looked at, and to be erased. said is called after each step; it may be nil.
+func (c *Commands) LoadArchive(ctx context.Context, r *archive.Reader, at checkpoint.Checkpoint, slug string, said func(step string)) (Loaded, error) {
+	l := &loader{c: c, w: pg.Workspace{ID: uuid.Must(uuid.NewV7())}, from: r, at: at, keys: map[uuid.UUID]vault.Key{}, emails: map[uuid.UUID]string{},
+		event: domain.WorkspaceImported{Slug: slug, Region: c.Region, Origin: at.Origin.String(), Records: at.Size, Root: at.Root.String()}}
+	begun, err := l.begin(ctx)
+	if err == nil && !begun {
+		err = l.load(ctx)
 	}
-	switch taken, err := c.Tenancy.SlugTaken(ctx, slug); {
-	case err != nil:
-		return w, err
-	case taken:
-		return w, domain.Refuse(domain.Conflict, "slug_taken", "there is, or was, a workspace %s: an export makes a workspace of its own; say another name for it", slug)
-	case m.Schema > c.Tenancy.Newest():
-		return w, fmt.Errorf("the export is of schema %d, and this program knows those up to %d: use a newer kluis", m.Schema, c.Tenancy.Newest())
-	case m.Pruned > 0:
-		return w, fmt.Errorf("the first %d records of the log were pruned before the export, and what they made cannot be derived from it: the export can be read, and not loaded", m.Pruned)
+	compared := false
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"log", func(context.Context) error { return nil }},
+		{"files", l.files},
+		{"compared", func(ctx context.Context) (err error) { compared, err = l.compare(ctx); return err }},
+	} {
+		if err == nil {
+			err = step.do(ctx)
+		}
+		if err == nil && said != nil {
+			said(step.name)
+		}
 	}
-	l := &loader{c: c, w: w, from: r, at: at, keys: map[uuid.UUID]vault.Key{}, emails: map[uuid.UUID]string{}}
-	if err := l.load(ctx, slug); err != nil {
-		l.undo(ctx)
-		return w, err
-	}
-	return w, l.compare(ctx)
+	return Loaded{l.w, compared}, err
+}
+
+// Loaded is a workspace that was made of an export.
+type Loaded struct {
+	Workspace pg.Workspace
+	Compared  bool // its read models are those of the export; else others changed it before they could be compared
 }
 
 // loader is the loading of one archive.
@@ -133,27 +142,68 @@ type loader struct {
 	w      pg.Workspace
 	from   *archive.Reader
 	at     checkpoint.Checkpoint
+	event  domain.WorkspaceImported // that tells of it
 	own    vault.Key
 	keys   map[uuid.UUID]vault.Key
 	insert []pg.Statement // of keys
 	emails map[uuid.UUID]string
-	blobs  []string
 }
 
-func (l *loader) load(ctx context.Context, slug string) (err error) {
+// begin refuses what cannot be loaded, and finds what an earlier call has begun of the same.
+func (l *loader) begin(ctx context.Context) (begun bool, err error) {
+	m, slug := l.from.Manifest, l.event.Slug
+	if _, err := domain.NewWorkspace(domain.WorkspaceCreated{Slug: slug, Name: m.Workspace.Name, Plan: m.Workspace.Plan, Region: l.event.Region}); err != nil {
+		return false, err
+	}
+	taken, err := l.c.Tenancy.SlugTaken(ctx, slug)
+	if err == nil && taken {
+		begun, err = l.earlier(ctx)
+	}
+	switch {
+	case err != nil || begun:
+		return begun, err
+	case taken:
+		return false, domain.Refuse(domain.Conflict, "slug_taken", "there is, or was, a workspace %s: an export makes a workspace of its own; say another name for it", slug)
+	case m.Schema > l.c.Tenancy.Newest():
+		return false, fmt.Errorf("the export is of schema %d, and this program knows those up to %d: use a newer kluis", m.Schema, l.c.Tenancy.Newest())
+	case m.Pruned > 0:
+		return false, fmt.Errorf("the first %d records of the log were pruned before the export, and what they made cannot be derived from it: the export can be read, and not loaded", m.Pruned)
+	}
+	return false, nil
+}
+
+// earlier finds the workspace that an earlier call made of the same export, under the same slug.
+func (l *loader) earlier(ctx context.Context) (found bool, err error) {
+	e, err := l.c.Tenancy.BySlug(ctx, l.event.Slug)
+	if errors.Is(err, tenancy.ErrUnknown) || err == nil && (e.Status != "active" || e.Region != l.event.Region) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var data []string
+	err = l.c.DB.Read(ctx, e.Workspace(), pg.Column(&data, `select data::text from event where position = $1 and type = $2`, l.at.Size+1, domain.TypeOf(l.event)))
+	if err != nil || len(data) == 0 {
+		return false, err
+	}
+	told, err := domain.Decode(domain.TypeOf(l.event), []byte(data[0]))
+	if err != nil || told != domain.Event(l.event) {
+		return false, err
+	}
+	l.w = e.Workspace()
+	l.own, err = l.c.Vault.Key(ctx, l.w, l.w.ID)
+	return err == nil, err
+}
+
+// load does step 1.
+func (l *loader) load(ctx context.Context) (err error) {
 	var insertOwn pg.Statement
 	if l.own, insertOwn, err = l.c.Vault.NewKey(l.w, l.w.ID); err != nil {
 		return err
 	}
 	l.keys[l.w.ID], l.insert = l.own, []pg.Statement{insertOwn}
-	for _, name := range l.from.Under(archive.FilesFolder) {
-		if err := l.blob(ctx, name); err != nil {
-			return err
-		}
-	}
-	imported := domain.WorkspaceImported{Slug: slug, Region: l.c.Region, Origin: l.at.Origin.String(), Records: l.at.Size, Root: l.at.Root.String()}
 	var receipt eventstore.Receipt
-	err = l.c.Tenancy.Provision(ctx, l.w.ID, slug, l.c.Region, func(tx pgx.Tx) error {
+	err = l.c.Tenancy.Provision(ctx, l.w.ID, l.event.Slug, l.event.Region, func(tx pgx.Tx) error {
 		if err := l.log(ctx, tx); err != nil {
 			return err
 		}
@@ -165,7 +215,7 @@ func (l *loader) load(ctx context.Context, slug string) (err error) {
 		if err := run(ctx, tx, l.insert...); err != nil {
 			return fmt.Errorf("store keys and addresses: %w", err)
 		}
-		write, err := encode(domain.WorkspaceStream(l.w.ID), eventstore.Any, []domain.Event{imported}, nil)
+		write, err := encode(domain.WorkspaceStream(l.w.ID), eventstore.Any, []domain.Event{l.event}, nil)
 		if err == nil {
 			receipt, err = l.c.Store.AppendIn(ctx, in(tx), l.w, eventstore.Append{Writes: []eventstore.Write{write}})
 		}
@@ -180,49 +230,55 @@ func (l *loader) load(ctx context.Context, slug string) (err error) {
 	return err
 }
 
-// blob stores a file of a task.
-func (l *loader) blob(ctx context.Context, name string) error {
+// files stores the files of tasks that an earlier call has not stored.
+func (l *loader) files(ctx context.Context) error {
+	for _, name := range l.from.Under(archive.FilesFolder) {
+		if err := l.file(ctx, name); err != nil {
+			return fmt.Errorf("the log is loaded, and not all files of tasks: run the same command again, which goes on with them: %w", err)
+		}
+	}
+	return nil
+}
+
+func (l *loader) file(ctx context.Context, name string) error {
 	text, _, _ := strings.Cut(strings.TrimPrefix(name, archive.FilesFolder), "/")
 	id, err := uuid.Parse(text)
 	if err != nil {
 		return fmt.Errorf("%q is of no attachment", name)
 	}
+	key := BlobKey(l.w, id)
+	there, err := l.c.Blobs.Open(ctx, key)
+	if err == nil {
+		return there.Close()
+	}
+	if !errors.Is(err, blob.ErrMissing) {
+		return err
+	}
 	field := "attachment.content/" + id.String()
 	sealer := blob.Sealer{Seal: func(key string) (string, error) { return l.own.Seal(field, key) }}
-	l.blobs = append(l.blobs, BlobKey(l.w, id))
-	return l.from.Read(name, func(from io.Reader) error { return l.c.putBlob(ctx, BlobKey(l.w, id), sealer, from) })
-}
-
-// undo takes away what was stored of a workspace that was not made.
-func (l *loader) undo(ctx context.Context) {
-	for _, key := range l.blobs {
-		if err := l.c.Blobs.Delete(context.WithoutCancel(ctx), key); err != nil {
-			l.c.Log.WarnContext(ctx, "a file of an export that was not loaded could not be deleted", "blob", key, "error", err.Error())
-		}
-	}
+	return l.from.Read(name, func(from io.Reader) error { return l.c.putBlob(ctx, key, sealer, from) })
 }
 
 // log loads the records, with what is sealed in them sealed anew: the two files of the log are read side by side.
 func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
 	return l.from.Read(archive.LogName, func(log io.Reader) error {
 		return l.from.Read(archive.OpenedName, func(clear io.Reader) error {
-			lines, opened := bufio.NewReaderSize(log, 1<<20), json.NewDecoder(clear)
+			lines, opened := bufio.NewReaderSize(log, 1<<20), bufio.NewReaderSize(clear, 1<<20)
 			var ahead openedLine // the next of what is opened
 			_, err := eventstore.LoadIn(ctx, tx, func() (eventstore.Record, bool, error) {
-				line, err := lines.ReadBytes('\n')
+				line, err := eventstore.ReadLine(lines)
 				if errors.Is(err, io.EOF) && len(line) == 0 {
 					return eventstore.Record{}, false, nil
 				}
-				r, is := eventstore.ParseLine(bytes.TrimSuffix(line, []byte("\n")))
 				if err != nil {
-					return r, false, fmt.Errorf("read %q: %w", archive.LogName, err)
+					return eventstore.Record{}, false, fmt.Errorf("read %q: %w", archive.LogName, err)
 				}
+				r, is := eventstore.ParseLine(line)
 				if !is {
 					return r, false, fmt.Errorf("%q: a line is not as a replay writes one", archive.LogName)
 				}
-				for ahead.Position < r.Position && opened.More() {
-					ahead = openedLine{}
-					if err := opened.Decode(&ahead); err != nil {
+				for more := true; more && ahead.Position < r.Position; {
+					if more, err = ahead.next(opened); err != nil {
 						return r, false, fmt.Errorf("%q: %w", archive.OpenedName, err)
 					}
 				}
@@ -236,6 +292,19 @@ func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
 			return err
 		})
 	})
+}
+
+// next reads the next line of what is opened; false behind the last.
+func (l *openedLine) next(from *bufio.Reader) (more bool, err error) {
+	*l = openedLine{}
+	line, err := eventstore.ReadLine(from)
+	if errors.Is(err, io.EOF) && len(line) == 0 {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(line, l)
+	}
+	return err == nil, err
 }
 
 // anew is a record as the new workspace has it.
@@ -326,10 +395,13 @@ func (l *loader) key(id uuid.UUID) (vault.Key, error) {
 	return key, err
 }
 
-// compare derives the read models and holds them against the tables of the export, byte by byte. That of the workspace itself has another
-// id, and maybe another slug.
-func (l *loader) compare(ctx context.Context) error {
-	return l.c.Projections.Snapshot(ctx, l.w, l.at.Size+1, func(s *projections.Snapshot) error {
+// compare derives the read models and holds them against the tables of the export, byte by byte, unless others have changed the workspace since.
+// That of the workspace itself has another id, and maybe another slug.
+func (l *loader) compare(ctx context.Context) (compared bool, err error) {
+	err = l.c.Projections.Snapshot(ctx, l.w, l.at.Size+1, func(s *projections.Snapshot) error {
+		if compared = s.UpTo == l.at.Size+1; !compared {
+			return nil
+		}
 		for _, name := range projections.Tables() {
 			file := archive.DataFolder + name + ".json"
 			if !l.from.Has(file) || name == "workspace" {
@@ -345,6 +417,7 @@ func (l *loader) compare(ctx context.Context) error {
 		}
 		return nil
 	})
+	return compared && err == nil, err
 }
 
 // writeTable writes a read model of a snapshot; each is told of every page.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
@@ -41,6 +43,7 @@ type Moved struct {
 type Move struct {
 	Entry    tenancy.Entry // as it is in From
 	From, To End
+	Home     *pg.DB            // has the lock that keeps rotations of keys off
 	Say      func(step string) // may be nil
 }
 
@@ -71,6 +74,9 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 		case err != nil:
 			return err
 		default:
+			if err := m.twoPlaces(ctx); err != nil {
+				return fmt.Errorf("the workspace stays where it is: %w", err)
+			}
 			if err := m.copy(ctx, &done); err != nil {
 				return errors.Join(err, m.withdraw(ctx))
 			}
@@ -79,8 +85,17 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	})
 }
 
-// alone keeps other moves, and rebuilds, off the workspace.
+// alone keeps rotations of keys off, and other moves, and rebuilds, off the workspace.
 func (m Move) alone(ctx context.Context, do func(context.Context) error) error {
+	return m.Home.Control(ctx, func(tx pgx.Tx) error {
+		if err := tenancy.LockMove(ctx, tx); err != nil {
+			return err
+		}
+		return projections.Keeping(ctx, tx, func(ctx context.Context) error { return m.aloneInFrom(ctx, do) })
+	})
+}
+
+func (m Move) aloneInFrom(ctx context.Context, do func(context.Context) error) error {
 	return m.From.DB.Control(ctx, func(tx pgx.Tx) error {
 		var first bool
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, m.Entry.Workspace().Schema()+" rebuild").Scan(&first); err != nil {
@@ -106,7 +121,22 @@ func (m Move) withdraw(ctx context.Context) error {
 		return err
 	}
 	m.Say("the workspace stays where it is")
-	return errors.Join(m.To.Tenancy.Withdraw(ctx, m.Entry), m.eraseBlobs(ctx, m.To.Blobs))
+	return errors.Join(m.To.Tenancy.Withdraw(ctx, m.Entry), eraseBlobs(ctx, m.To.Blobs, m.Entry.Workspace()))
+}
+
+// twoPlaces refuses to move between regions that keep blobs in one place, whatever they call it: what is taken away in From would be what is in To.
+func (m Move) twoPlaces(ctx context.Context) error {
+	key := m.Entry.ID.String() + "/" + uuid.NewString() // as an attachment has, so that it is swept when it is left behind
+	if err := m.To.Blobs.Put(ctx, key, func(io.Writer) error { return nil }); err != nil {
+		return err
+	}
+	there, err := m.From.Blobs.Open(ctx, key)
+	if errors.Is(err, blob.ErrMissing) {
+		err = nil
+	} else if err == nil {
+		err = errors.Join(fmt.Errorf("regions %s and %s keep files in the same place", m.From.Region, m.To.Region), there.Close())
+	}
+	return errors.Join(err, m.To.Blobs.Delete(ctx, key))
 }
 
 // quick is how long a round of catching up takes at most before the fence: behind it, it is the same again.
@@ -304,41 +334,51 @@ func (m Move) settle(ctx context.Context, done *Moved) error {
 	if err := m.copyBlobs(ctx, done, false); err != nil { // checkpoints that were signed meanwhile
 		return err
 	}
-	if err := m.eraseBlobs(ctx, m.From.Blobs); err != nil {
+	// Members who were erased: a backup of To from before, when the workspace was there once, brings them back.
+	if err := m.copyFolder(ctx, checkpoint.Ledgers, checkpoint.LedgerOfMembers(m.Entry.ID), done, false); err != nil {
+		return err
+	}
+	if err := eraseBlobs(ctx, m.From.Blobs, m.Entry.Workspace()); err != nil {
 		return err
 	}
 	return m.From.Tenancy.Depart(ctx, m.Entry)
 }
 
-// folders are those of the workspace in a store.
-func (m Move) folders() []string {
-	return []string{m.Entry.ID.String(), checkpoint.Folder(m.Entry.ID)}
-}
+// foldersOf are those of a workspace in a store.
+func foldersOf(w pg.Workspace) []string { return []string{w.ID.String(), checkpoint.Folder(w.ID)} }
 
 // copyBlobs copies what of the workspace is not in the place of To yet. A blob never changes, but for the last checkpoint, which is copied with last, as
 // long as To signs none.
 func (m Move) copyBlobs(ctx context.Context, done *Moved, last bool) error {
-	for _, folder := range m.folders() {
-		there := map[string]int64{}
-		if err := m.To.Blobs.List(ctx, folder, func(i blob.Item) error { there[i.Key] = i.Size; return nil }); err != nil {
+	for _, folder := range foldersOf(m.Entry.Workspace()) {
+		if err := m.copyFolder(ctx, folder, "", done, last); err != nil {
 			return err
 		}
-		var missing []string
-		err := m.From.Blobs.List(ctx, folder, func(i blob.Item) error {
-			if size, is := there[i.Key]; !is || last && (size != i.Size || i.Key == checkpoint.LastOf(m.Entry.ID)) {
-				missing = append(missing, i.Key)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+	}
+	return nil
+}
+
+// copyFolder copies the blobs of a folder whose keys begin so.
+func (m Move) copyFolder(ctx context.Context, folder, beginning string, done *Moved, last bool) error {
+	there := map[string]int64{}
+	if err := m.To.Blobs.List(ctx, folder, func(i blob.Item) error { there[i.Key] = i.Size; return nil }); err != nil {
+		return err
+	}
+	var missing []string
+	err := m.From.Blobs.List(ctx, folder, func(i blob.Item) error {
+		if size, is := there[i.Key]; strings.HasPrefix(i.Key, beginning) && (!is || last && (size != i.Size || i.Key == checkpoint.LastOf(m.Entry.ID))) {
+			missing = append(missing, i.Key)
 		}
-		for _, key := range missing {
-			if err := copyBlob(ctx, m.From.Blobs, m.To.Blobs, key); err != nil {
-				return fmt.Errorf("copy the blob %s: %w", key, err)
-			}
-			done.Blobs++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, key := range missing {
+		if err := copyBlob(ctx, m.From.Blobs, m.To.Blobs, key); err != nil {
+			return fmt.Errorf("copy the blob %s: %w", key, err)
 		}
+		done.Blobs++
 	}
 	return nil
 }
@@ -358,12 +398,34 @@ func copyBlob(ctx context.Context, from, to blob.Store, key string) error {
 	})
 }
 
-// eraseBlobs takes away what a store has of the workspace, with old versions and unfinished uploads.
-func (m Move) eraseBlobs(ctx context.Context, store blob.Store) error {
-	for _, folder := range m.folders() {
+// eraseBlobs takes away what a store has of a workspace, with old versions and unfinished uploads.
+func eraseBlobs(ctx context.Context, store blob.Store, w pg.Workspace) error {
+	for _, folder := range foldersOf(w) {
 		if _, err := store.Purge(ctx, folder); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Settle brings the home's list of workspaces in line with this cell, and takes away what moves left here of workspaces that were erased since.
+func (c *Commands) Settle(ctx context.Context) error {
+	if err := c.Tenancy.Settle(ctx); err != nil {
+		return err
+	}
+	strays, err := c.Tenancy.Strays(ctx)
+	for _, e := range strays {
+		if err == nil {
+			err = eraseBlobs(ctx, c.Blobs, e.Workspace())
+		}
+		if err == nil && e.Moved() {
+			err = c.Tenancy.Depart(ctx, e)
+		} else if err == nil {
+			err = c.Tenancy.Withdraw(ctx, e)
+		}
+		if err == nil {
+			c.Log.InfoContext(ctx, "what a move left of a workspace that was erased since is gone", "workspace", e.ID)
+		}
+	}
+	return err
 }

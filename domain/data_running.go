@@ -10,7 +10,7 @@ var dataOfRunning = []Category{
 		Measures:  []string{byMerkle},
 		Places: []Place{
 			control("cell", "single region home"),
-			control("place", "id slug region settled claimed_at").within("id"),
+			control("place", "id slug region settled erased claimed_at").within("id"),
 			control("workspace", "id slug region status version hashes failure shape heeded retained_at created_at").within("id"),
 			table("workspace", "id slug name plan region hourly_rate_cents time_overlap time_locked_before retention_seconds earlier_seconds earlier_until legal_hold erases_at erasure_requested_at erasure_requested_by erasure_confirmed created_at updated_at version position").about("erasure_requested_by"),
 			table("policy", "id two_factor_roles updated_at version position"),

@@ -223,15 +223,34 @@ func VerifyFile(lines io.Reader, e Expected, progress func(position int64)) (Ver
 	}
 }
 
+// maxLine is more bytes than any record has that a command could append.
+const maxLine = 64 << 20
+
+// ReadLine reads a line, without its end; io.EOF, perhaps with what is there of a line, when it has none. A line that is longer than that of any record is an error.
+func ReadLine(in *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line)+len(part) > maxLine {
+			return nil, fmt.Errorf("a line is longer than %d bytes, which no record is", maxLine)
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimSuffix(line, []byte("\n")), err
+		}
+	}
+}
+
 // readLines reads a page of lines. A line that is not of the form in which a replay writes it is found to be changed.
 func readLines(in *bufio.Reader, behind int64) (records []Record, leaves []tlog.Hash, bad *Finding, err error) {
-	for len(records) < verifyEvents {
-		line, err := in.ReadBytes('\n')
+	for size := 0; len(records) < verifyEvents && size < PageBytes; {
+		line, err := ReadLine(in)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, nil, nil, err
 		}
+		size += len(line)
 		whole := err == nil
-		if line = bytes.TrimSuffix(line, []byte("\n")); len(line) == 0 {
+		if len(line) == 0 {
 			if whole {
 				continue // a follower's sign of life
 			}

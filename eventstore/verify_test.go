@@ -193,6 +193,23 @@ func replaced(lines []string, i int, line string) []string {
 	return lines
 }
 
+// A line that has no end is an error, and does not fill the memory.
+func TestVerifyEndlessLine(t *testing.T) {
+	t.Parallel()
+	if _, err := eventstore.VerifyFile(endless{}, eventstore.Expected{}, nil); err == nil || !strings.Contains(err.Error(), "a line is longer than") {
+		t.Error(err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
 // Two logs that changed places are told by their first records, and by checkpoints that are named after their workspaces.
 func TestVerifySwappedLogs(t *testing.T) {
 	t.Parallel()

@@ -108,9 +108,9 @@ func personCategories(data commands.PersonData, told *words) (all []personCatego
 		if !c.Personal() {
 			continue
 		}
-		shown := personCategory{Name: c.Name, Title: c.Title, Purpose: c.Purpose, Basis: string(c.Basis), Recipients: append([]string{}, c.Recipients...), Retention: c.Retention, Data: []personTable{}}
-		if title := told.Data[c.Name]; title != "" {
-			shown.Title = title
+		shown := personCategory{Name: c.Name, Title: told.law(c.Title), Purpose: told.law(c.Purpose), Basis: string(c.Basis), Recipients: []string{}, Retention: told.law(c.Retention), Data: []personTable{}}
+		for _, recipient := range c.Recipients {
+			shown.Recipients = append(shown.Recipients, told.law(recipient))
 		}
 		for _, place := range data.Places {
 			if place.Category.Name == c.Name {
@@ -145,16 +145,16 @@ func personJSON(body personBody) (begin func(io.Writer) error, each func(io.Writ
 }
 
 var personPage = template.Must(template.New("person").Funcs(template.FuncMap{"cell": personCell, "columns": personColumns}).Parse(`{{define "begin"}}<!doctype html>
-<html lang="{{.Language}}"><meta charset="utf-8"><title>{{.Words.Data.title}}</title>
+<html lang="{{.Language}}"><meta charset="utf-8"><title>{{.Words.Page.Title}}</title>
 <style>body{font:16px/1.5 sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}</style>
-<h1>{{.Words.Data.title}}</h1>
+<h1>{{.Words.Page.Title}}</h1>
 <p>{{with .Body.Member.FullName}}{{.}}{{end}} {{with .Body.Member.Email}}&lt;{{.}}&gt;{{end}}</p>
 {{range .Body.Categories}}<h2>{{.Title}}</h2>
-<p lang="en">{{.Purpose}} (GDPR, Art. {{.Basis}}). {{.Retention}}.{{range .Recipients}} {{.}}.{{end}}</p>
+<p>{{.Purpose}} ({{$.Words.Page.Article}} {{.Basis}}). {{.Retention}}.{{range .Recipients}} {{.}}.{{end}}</p>
 {{range .Data}}{{$columns := columns .Rows}}<h3>{{.Kind}}</h3><table><tr>{{range $columns}}<th>{{.}}</th>{{end}}</tr>
 {{range .Rows}}{{$row := .}}<tr>{{range $columns}}<td>{{cell (index $row .)}}</td>{{end}}</tr>
 {{end}}</table>
-{{end}}{{end}}<h2>{{.Words.Data.events}}</h2><table>
+{{end}}{{end}}<h2>{{.Words.Page.Events}}</h2><table>
 {{end}}{{define "event"}}<tr><td>{{.At.Format "2006-01-02 15:04:05"}} UTC</td><td>{{.Text}}</td><td>{{with .Meta}}{{.IP}} {{.UserAgent}}{{end}}</td></tr>
 {{end}}{{define "end"}}</table></html>
 {{end}}`))

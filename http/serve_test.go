@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,46 @@ func TestSlowBodies(t *testing.T) {
 		t.Errorf("over the operation's own limit: %v %v", response, err)
 	}
 	response.Body.Close()
+}
+
+// Connections that send nothing, half of their headers or half of a body are in nobody's way, and are closed after a while.
+func TestSilentConnections(t *testing.T) {
+	t.Parallel()
+	url, stop := serve(t, time.Second, func(a *api) {
+		registerPublic(a, operation{Method: "POST", Path: "/post", ID: "post", Tag: "x", Summary: "Post", Status: 200, Access: public, BodyTimeout: time.Second},
+			func(context.Context, *struct{ Body map[string]int }) (*noteOutput, error) { return note("ok"), nil })
+	})
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var silent []net.Conn
+	for i := range 64 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, []string{"", "POST /post HTTP/1.1\r\nHost: x\r\nX-Half: ", "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"}[i%3])
+		silent = append(silent, conn)
+	}
+	others := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 20 {
+		answer, err := others.Post(url+"/post", "application/json", strings.NewReader(`{"a": 1}`))
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("another one: %v, %v", answer, err)
+		}
+		answer.Body.Close()
+	}
+	for i, conn := range silent {
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if said, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("connection %d is still open: %q", i, said)
+		}
+	}
 }
 
 // Files are handed on as they come, and bounded all the same.

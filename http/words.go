@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"regexp"
@@ -28,8 +29,12 @@ type words struct {
 	Other                  string // of a type that a newer kluis wrote
 	Months                 [12]string
 	Nouns, Fields, Types   map[string]string
-	Data                   map[string]string // the titles of categories of data, and of the page about one member
+	Page                   struct{ Title, Events, Article string } // about one member
+	Law                    map[string]string                       // what the registry of data says in English: see law
 }
+
+// law says in this language what the registry of data (domain.Data) says in English.
+func (w *words) law(english string) string { return cmp.Or(w.Law[english], english) }
 
 //go:embed words/*.json
 var wordFiles embed.FS

@@ -27,7 +27,8 @@ func (p *process) load(t tester, file []byte, slug string) (pg.Workspace, error)
 	if err != nil {
 		return pg.Workspace{}, err
 	}
-	return p.commands.LoadArchive(context.Background(), r, at, slug)
+	done, err := p.commands.LoadArchive(context.Background(), r, at, slug, nil)
+	return done.Workspace, err
 }
 
 // An export makes a workspace in another installation, with other keys, that has the same: rows, files, names, and the log, with where it
@@ -71,8 +72,11 @@ func TestAnExportIsLoadedElsewhere(t *testing.T) {
 	again.newTask(t)
 	again.noDrift(t)
 	there.checkLog(t)
-	if _, err := there.load(t, whole, ada.slug); !strings.Contains(fmt.Sprint(err), "there is, or was") {
-		t.Errorf("into what is there: %v", err)
+	if once, err := there.load(t, whole, ada.slug); err != nil || once != w {
+		t.Errorf("once more: %v, %v", once, err)
+	}
+	if _, err := there.load(t, ada.download(t, ada.exported(t)), ada.slug); !strings.Contains(fmt.Sprint(err), "there is, or was") {
+		t.Errorf("another one into what is there: %v", err)
 	}
 	if _, err := here.load(t, whole, "w"+uuid.NewString()[:8]); err != nil {
 		t.Errorf("beside the one that it is of: %v", err)

@@ -200,7 +200,7 @@ const settleEvery = 10 * time.Minute
 
 func (c *Cells) settle(ctx context.Context, p *Program) error {
 	for {
-		if err := p.Tenancy.Settle(ctx); err != nil && ctx.Err() == nil {
+		if err := p.Commands.Settle(ctx); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "the home's list of workspaces was not compared with a region's", "error", err.Error())
 		}
 		select {

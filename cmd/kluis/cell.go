@@ -36,6 +36,9 @@ func (s settings) cells(o outside) (all []cell, err error) {
 		if err := c.checkPlaces(); err != nil {
 			return nil, err
 		}
+		if i := slices.IndexFunc(all, func(other cell) bool { return other.BlobURL == c.BlobURL }); i >= 0 {
+			return nil, usageError{fmt.Errorf("KLUIS_REGIONS: regions %s and %s have the same place for blobs", all[i].name, c.name)}
+		}
 		all = append(all, c)
 	}
 	if s.Region == "" {

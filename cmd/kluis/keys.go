@@ -10,9 +10,13 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
 	"github.com/kluis-eu/kluis/internal/vault"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // keys is `kluis keys new|rotate|status`.
@@ -68,6 +72,34 @@ type keysRotate struct{ settings }
 const codeLife = 15 * time.Minute
 
 func (k keysRotate) Run(ctx context.Context, out outputs) error {
+	return k.withoutMoves(ctx, out, func(ctx context.Context) error { return k.rotate(ctx, out) })
+}
+
+// withoutMoves has no workspace move meanwhile: see tenancy.LockMove. The home has the lock.
+func (k keysRotate) withoutMoves(ctx context.Context, out outputs, do func(context.Context) error) error {
+	everywhere := k.settings
+	everywhere.Region = ""
+	all, err := everywhere.cells(outside{})
+	if err != nil {
+		return err
+	}
+	if len(all) == 1 {
+		return do(ctx)
+	}
+	home, err := all[0].openThere(ctx, out.stderr)
+	if err != nil {
+		return fmt.Errorf("region %s, which knows whether a workspace is being moved: %w", all[0].name, err)
+	}
+	defer home.close()
+	return home.DB.Control(ctx, func(tx pgx.Tx) error {
+		if err := tenancy.LockMoves(ctx, tx); err != nil {
+			return err
+		}
+		return projections.Keeping(ctx, tx, do)
+	})
+}
+
+func (k keysRotate) rotate(ctx context.Context, out outputs) error {
 	return k.withRotation(ctx, out, func(r vault.Rotation) error {
 		fmt.Fprintf(out.stdout, "everything goes to the key %s\n", r.Keys.IDs()[0])
 		census, err := r.Run(ctx)
@@ -147,7 +179,7 @@ func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.R
 // rotation is one of all there is.
 func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
 	return vault.Rotation{DB: b.DB, Keys: ring, Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
-		entries, err := b.Tenancy.All(ctx)
+		entries, err := b.Tenancy.Keyed(ctx)
 		if pg.Is(err, pg.UndefinedTable) {
 			return nil, nil // a database that was never migrated
 		}

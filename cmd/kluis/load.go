@@ -69,12 +69,16 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 		return err
 	}
 	slug := cmp.Or(f.As, m.Workspace.Slug)
-	w, err := made.LoadArchive(ctx, r, at, slug)
+	done, err := made.LoadArchive(ctx, r, at, slug, func(step string) { fmt.Fprintf(out.stderr, "loading %s: %s\n", slug, step) })
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out.stdout, "workspace %s (%s): %d records, and their read models are those of the export; %d files are missing\nmembers choose a new password by the mail for a forgotten one\n",
-		slug, w.ID, m.UpTo, len(m.Missing))
+	same := "and their read models are those of the export"
+	if !done.Compared {
+		same = "which others have changed since the log was loaded"
+	}
+	_, err = fmt.Fprintf(out.stdout, "workspace %s (%s): %d records, %s; %d files are missing\nmembers choose a new password by the mail for a forgotten one\n",
+		slug, done.Workspace.ID, m.UpTo, same, len(m.Missing))
 	return err
 }
 

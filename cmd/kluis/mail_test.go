@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -98,6 +101,121 @@ func TestMails(t *testing.T) {
 	for _, phc := range hashes {
 		if !strings.HasPrefix(phc, "$argon2id$v=19$m=19456,t=2,p=1$") {
 			t.Errorf("a hash under %.40s", phc)
+		}
+	}
+}
+
+// door is before a mail server. While it hangs, whoever comes in gets no answer.
+type door struct {
+	address string
+	server  string
+
+	mu    sync.Mutex
+	hangs bool
+	held  []net.Conn
+}
+
+func newDoor(t *testing.T, server string) *door {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{address: l.Addr().String(), server: strings.TrimPrefix(server, "smtp://")}
+	t.Cleanup(func() { l.Close(); d.opens() })
+	go func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			d.comes(from)
+		}
+	}()
+	return d
+}
+
+func (d *door) comes(from net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hangs {
+		d.held = append(d.held, from)
+		return
+	}
+	to, err := net.Dial("tcp", d.server)
+	if err != nil {
+		from.Close()
+		return
+	}
+	go func() { _, _ = io.Copy(to, from); to.Close() }()
+	go func() { _, _ = io.Copy(from, to); from.Close() }()
+}
+
+func (d *door) hang() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hangs = true
+}
+
+func (d *door) waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.held)
+}
+
+// opens lets those who wait try again.
+func (d *door) opens() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hangs = false
+	for _, conn := range d.held {
+		conn.Close()
+	}
+	d.held = nil
+}
+
+// While the mail server hangs everything goes on that needs no mail, and more is sent than the mails that can wait at once; when it answers again each mail
+// comes, once.
+func TestMailServerThatHangs(t *testing.T) {
+	t.Parallel()
+	smtp := mailtest.New(t)
+	door := newDoor(t, smtp.URL())
+	h := sharedHome(t, pgtest.Database(t))
+	h.env = append(h.env, "KLUIS_SMTP_URL=smtp://"+door.address)
+	s := h.serve(t)
+	ann := (&client{}).at(s)
+	var signup struct {
+		SignupID string `json:"signup_id"`
+	}
+	decode(t, ann.want(t, http.StatusAccepted, "POST", "/api/signup", `{"workspace": {"slug": "acme", "name": "Acme"}, "email": "ann@acme.example", "full_name": "Ann", "password": "`+plain+`"}`).body, &signup)
+	var admitted struct{ Token string }
+	decode(t, ann.want(t, http.StatusCreated, "POST", "/api/signup/verify", fmt.Sprintf(`{"signup_id": %q, "code": %q}`, signup.SignupID, smtp.WaitFor(t, "ann@acme.example").Code())).body, &admitted)
+	ann.token = admitted.Token
+
+	door.hang()
+	const people = 12
+	for i := range people {
+		ann.want(t, http.StatusCreated, "POST", "/api/members", fmt.Sprintf(`{"email": "m%d@acme.example", "full_name": "M", "role": "member"}`, i))
+	}
+	until(t, "mails wait for the server", func() bool { return door.waiting() > 0 })
+	ann.task(t, "as ever")
+	ann.want(t, http.StatusAccepted, "POST", "/api/password/forgot", `{"workspace": "acme", "email": "ann@acme.example"}`)
+	ann.want(t, http.StatusOK, "POST", "/api/login", `{"workspace": "acme", "email": "ann@acme.example", "password": "`+plain+`"}`)
+	ann.want(t, http.StatusOK, "GET", "/readyz", "")
+	door.opens()
+
+	admin := h.superuser(t)
+	came := map[string]int{}
+	until(t, "all mails come", func() bool {
+		clear(came)
+		for _, m := range smtp.Messages() {
+			came[m.Header.Get("To")]++
+		}
+		return len(came) == people+1 && came["<ann@acme.example>"] > 1 && rowCount(t, admin, `select count(*)::int from kluis_jobs.river_job where finalized_at is null`) == 0
+	})
+	for i := range people {
+		if to := fmt.Sprintf("<m%d@acme.example>", i); came[to] != 1 {
+			t.Errorf("%d mails came to %s", came[to], to)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (m workspaceMove) Run(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	move := commands.Move{Entry: entry, Say: func(step string) { fmt.Fprintln(out.stderr, step) }}
+	move := commands.Move{Entry: entry, Home: bases[all[0].name].DB, Say: func(step string) { fmt.Fprintln(out.stderr, step) }}
 	for _, c := range all {
 		end, into := commands.End{}, &move.From
 		if c.name == m.To {

@@ -92,11 +92,11 @@ func (w *writing) check(t *testing.T, log string) {
 	}
 }
 
-// attach puts a file on a new task, and gives where it is.
-func (c *client) attach(t *testing.T, content string) (path string) {
+// form is the body that brings a file, and what kind of body that is.
+func form(t *testing.T, content string) (body *bytes.Buffer, kind string) {
 	t.Helper()
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
+	body = &bytes.Buffer{}
+	form := multipart.NewWriter(body)
 	part, err := form.CreateFormFile("file", "plan.txt")
 	if err == nil {
 		_, err = part.Write([]byte(content))
@@ -104,11 +104,18 @@ func (c *client) attach(t *testing.T, content string) (path string) {
 	if err != nil || form.Close() != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url+"/api/tasks/"+c.task(t, "with a file")+"/attachments", &body)
+	return body, form.FormDataContentType()
+}
+
+// attach puts a file on a new task, and gives where it is.
+func (c *client) attach(t *testing.T, content string) (path string) {
+	t.Helper()
+	body, kind := form(t, content)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url+"/api/tasks/"+c.task(t, "with a file")+"/attachments", body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Content-Type", form.FormDataContentType())
+	request.Header.Set("Content-Type", kind)
 	request.Header.Set("Authorization", "Bearer "+c.token)
 	answer, err := c.http.Do(request)
 	if err != nil || answer.StatusCode != http.StatusCreated {
@@ -124,14 +131,22 @@ func (c *client) attach(t *testing.T, content string) (path string) {
 	return "/api/attachments/" + added.ID + "/content"
 }
 
-// isNowhere wants that nothing of a workspace is in a region but what the home's list says of it.
+// isNowhere wants that nothing of a workspace is in a region but what the home's list, and the ledger of erasures, say of it.
 func (c *cells) isNowhere(t *testing.T, region, id string) {
+	t.Helper()
+	for _, what := range c.left(t, region, id) {
+		t.Errorf("left in %s: %s", region, what)
+	}
+}
+
+// left is what of a workspace is in a region.
+func (c *cells) left(t *testing.T, region, id string) (left []string) {
 	t.Helper()
 	conn := c.admin(t, region)
 	plain := strings.ReplaceAll(id, "-", "")
 	if n := rowCount(t, conn, `select ((select count(*) from pg_namespace where nspname like '%' || $1 || '%') + (select count(*) from pg_roles where rolname like '%' || $1 || '%')
 		+ (select count(*) from kluis.workspace where id = $2::uuid))::int`, plain, id); n != 0 {
-		t.Errorf("%d things of the workspace are left in %s", n, region)
+		left = append(left, fmt.Sprint(n, " schemas, roles, or lines of the directory"))
 	}
 	rows, err := conn.Query(t.Context(), `select attrelid::regclass::text from pg_attribute a join pg_class c on c.oid = attrelid where attname = 'workspace_id' and relnamespace = 'kluis'::regnamespace and relkind = 'r'`)
 	if err != nil {
@@ -143,15 +158,16 @@ func (c *cells) isNowhere(t *testing.T, region, id string) {
 	}
 	for _, table := range tables {
 		if n := rowCount(t, conn, `select count(*)::int from `+table+` where workspace_id = $1::uuid`, id); n != 0 {
-			t.Errorf("%d rows of %s are left in %s", n, table, region)
+			left = append(left, fmt.Sprint(n, " rows of ", table))
 		}
 	}
 	_ = filepath.WalkDir(c.region[region].blobs, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.Contains(path, id) {
-			t.Errorf("left in %s: %s", region, path)
+		if err == nil && !d.IsDir() && strings.Contains(path, id) && !strings.Contains(path, "/erasures/") {
+			left = append(left, path)
 		}
 		return nil
 	})
+	return left
 }
 
 // whole wants a workspace that is in a region, as good as ever.
@@ -198,6 +214,9 @@ func TestMove(t *testing.T) {
 		}
 	}
 	c.fails(t, ann, id)
+	var bob struct{ ID string }
+	decode(t, ann.want(t, http.StatusCreated, "POST", "/api/members", `{"email": "bob@example.org", "full_name": "Bob", "role": "member"}`).body, &bob)
+	ann.want(t, http.StatusOK, "POST", "/api/members/"+bob.ID+"/erase", "")
 	for _, move := range []struct{ from, to string }{{"be", "de"}, {"de", "be"}} {
 		w := write(t, ann.at(first), ann.at(second))
 		before := len(w.titles)
@@ -221,6 +240,9 @@ func TestMove(t *testing.T) {
 		w.check(t, c.must(t, "replay", "acme"))
 		c.whole(t, "acme", move.to)
 		c.isNowhere(t, move.from, id)
+		if _, err := os.Stat(filepath.Join(c.region[move.to].blobs, "erasures", id+"-"+bob.ID)); err != nil {
+			t.Errorf("whom a backup of the region must not bring back: %v", err)
+		}
 		kept := filepath.Join(t.TempDir(), "checkpoint")
 		if err := os.WriteFile(kept, signed, 0o600); err != nil {
 			t.Fatal(err)
@@ -266,6 +288,9 @@ func (c *cells) fails(t *testing.T, ann *client, id string) {
 			_ = cmd.Process.Signal(syscall.SIGSTOP)
 			if status, _, stderr := c.run("workspace", "move", "acme", "de"); status != failure || !strings.Contains(stderr, "already") {
 				t.Errorf("a second move at the same time: %d, %s", status, stderr)
+			}
+			if status, _, stderr := c.run("keys", "rotate"); status != failure || !strings.Contains(stderr, "a workspace is being moved") {
+				t.Errorf("keys are rotated at the same time: %d, %s", status, stderr)
 			}
 			c.region["de"].network.cut()
 			_ = cmd.Process.Signal(syscall.SIGCONT)

@@ -32,6 +32,10 @@ func TestRegions(t *testing.T) {
 	if err != nil || len(one) != 1 || one[0].name != "de" || one[0].BlobURL != "file:///data/blobs-de" {
 		t.Errorf("--region de: %+v, %v", one, err)
 	}
+	if _, err := (settings{Regions: "be=,de=postgres://de/kluis,de.blobs=s3://blobs?region=eu-central-1", Data: "/data"}).cells(outside{BlobURL: "s3://blobs?region=eu-central-1"}); err == nil ||
+		!strings.Contains(err.Error(), "regions be and de have the same place for blobs") {
+		t.Errorf("two regions with one place for blobs: %v", err)
+	}
 	named, err := settings{Regions: "fr=postgres://fr/kluis", DatabaseURL: "postgres://other/kluis"}.cells(outside{})
 	if err != nil || named[0].DatabaseURL != "postgres://fr/kluis" {
 		t.Errorf("a home with a URL of its own: %+v, %v", named, err)

@@ -20,7 +20,8 @@ import (
 // What an archive may have at most. What the directory of a ZIP says of sizes is not believed: what comes is counted.
 const (
 	maxEntries  = 2_000_000
-	maxManifest = 256 << 20
+	maxManifest = 16 << 20 // and maxOfEntry for each entry
+	maxOfEntry  = 1 << 10
 	maxSmall    = 1 << 20  // signature, checkpoint, keys
 	maxSize     = 16 << 40 // of one file
 	maxRatio    = 2000     // of what comes to what is stored: deflate reaches 1032
@@ -59,7 +60,7 @@ func Open(from io.ReaderAt, size int64) (*Reader, error) {
 	if sum > uint64(size) { // entries that share their bytes
 		return nil, errors.New("its files overlap")
 	}
-	if r.Text, err = r.small(ManifestName, maxManifest); err != nil {
+	if r.Text, err = r.small(ManifestName, maxManifest+maxOfEntry*int64(len(z.File))); err != nil {
 		return nil, err
 	}
 	return r, r.readManifest()

@@ -60,10 +60,20 @@ const (
 
 // uploader is S3's own, since that of gocloud.dev keeps three times as much in memory, and leaves the parts of what was cancelled behind.
 func newUploader(client *s3.Client) *transfermanager.Client {
-	return transfermanager.New(client, func(o *transfermanager.Options) {
+	return transfermanager.New(uploads{client}, func(o *transfermanager.Options) {
 		o.PartSizeBytes, o.MultipartUploadThreshold, o.Concurrency, o.FailTimeout = partSize, partSize, partsAtOnce, abortPatience
 		o.RequestChecksumCalculation = client.Options().RequestChecksumCalculation
 	})
+}
+
+// uploads is a client that waits for the answer to the beginning of an upload, whatever becomes of the caller: an upload whose name nobody has
+// learned cannot be aborted.
+type uploads struct{ *s3.Client }
+
+func (u uploads) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipartUploadInput, options ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortPatience)
+	defer cancel()
+	return u.Client.CreateMultipartUpload(ctx, in, options...)
 }
 
 // Put writes in this order:

@@ -101,12 +101,15 @@ func parseErasure(text string) (e Erasure, err error) {
 //	erasures/<workspace>-<member>  of one member
 //	certificates/<workspace>       what a workspace's erasure ended with
 const (
-	ledger       = "erasures"
+	Ledgers      = "erasures" // the folder of the ledger
 	certificates = "certificates"
 )
 
+// LedgerOfMembers is what the keys of the ledger's entries begin with that are of members of a workspace.
+func LedgerOfMembers(workspace uuid.UUID) string { return Ledgers + "/" + workspace.String() + "-" }
+
 func (e Erasure) key() string {
-	key := ledger + "/" + e.Workspace.String()
+	key := Ledgers + "/" + e.Workspace.String()
 	if e.Member != uuid.Nil {
 		key += "-" + e.Member.String()
 	}
@@ -145,8 +148,8 @@ func (k *Kept) Ledger(ctx context.Context) (Ledger, error) {
 	const length = 36 // of an id
 	seen := map[string]bool{}
 	for _, store := range k.Stores {
-		err := store.List(ctx, ledger, func(item blob.Item) error {
-			name := strings.TrimPrefix(item.Key, ledger+"/")
+		err := store.List(ctx, Ledgers, func(item blob.Item) error {
+			name := strings.TrimPrefix(item.Key, Ledgers+"/")
 			workspace, err := uuid.Parse(name[:min(length, len(name))])
 			if err != nil || seen[name] {
 				return nil //nolint:nilerr // it is none of ours

@@ -216,7 +216,7 @@ func (db *DB) beginOnce(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.
 		return err
 	}
 	defer conn.Release()
-	return pgx.BeginTxFunc(ctx, conn, db.options(pgx.TxOptions{}), func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, conn, db.options(pgx.TxOptions{}), func(tx pgx.Tx) error {
 		if db.pooler {
 			if _, err := tx.Exec(ctx, pinInside, pinNames, pinValues); err != nil {
 				return fmt.Errorf("pin the settings of the transaction: %w", err)
@@ -224,6 +224,10 @@ func (db *DB) beginOnce(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.
 		}
 		return fn(tx)
 	})
+	if err == nil {
+		err = acknowledged(ctx, conn.Conn())
+	}
+	return err
 }
 
 // Ready tells whether the database answers and takes changes: nil, or an error that is an outage.

@@ -40,6 +40,34 @@ func (db *DB) follow(config *pgx.ConnConfig) {
 		}
 		return keeps(conn, err)
 	}
+	config.OnNotice = func(conn *pgconn.PgConn, notice *pgconn.Notice) {
+		if notice.Routine == waitsForStandby {
+			conn.CustomData()[waitsForStandby] = true
+		}
+	}
+}
+
+// waitsForStandby is the function of Postgres that has a commit wait for a synchronous standby. When the wait is cancelled, by a timeout or by
+// whoever runs the database, Postgres says so in a notice, and then that the commit succeeded.
+const waitsForStandby = "SyncRepWaitForLSN"
+
+// localError says that a commit is on the primary, and that its standby may not have it. It is as if the answer had been lost: the caller
+// looks what became of it, and the commit behind that look waits for the standby.
+type localError struct{}
+
+func (localError) Error() string {
+	return "the commit did not wait for the synchronous standby, because the wait was cancelled"
+}
+func (localError) Lost() bool     { return true }
+func (localError) Outage() Outage { return Unreachable }
+
+// acknowledged tells whether a commit that succeeded is where it has to be. The connection is not used again where it is not.
+func acknowledged(ctx context.Context, conn *pgx.Conn) error {
+	if conn.PgConn().CustomData()[waitsForStandby] == nil {
+		return nil
+	}
+	_ = conn.Close(context.WithoutCancel(ctx)) // nothing is lost with it
+	return localError{}
 }
 
 // hosts counts the servers of a URL. A host is in it twice where TLS is tried first.

@@ -159,7 +159,9 @@ func (l *lane) sendAll(ctx context.Context, parts []*part) (blamed int, err erro
 		p.queue(batch)
 	}
 	batch.Queue("commit")
-	err = conn.Conn().SendBatch(ctx, batch).Close()
+	if err = conn.Conn().SendBatch(ctx, batch).Close(); err == nil {
+		err = acknowledged(ctx, conn.Conn())
+	}
 	return slices.IndexFunc(parts, func(p *part) bool { return !p.answered }), err
 }
 

@@ -209,6 +209,7 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 	err := tx.conn.Conn().SendBatch(ctx, batch).Close()
 	if err == nil && last {
 		tx.open, tx.ended = false, true
+		err = acknowledged(ctx, tx.conn.Conn())
 	}
 	if !entered {
 		return closed(err)

@@ -16,8 +16,9 @@ import (
 // The parts of the erasure of a workspace that are Postgres'. Each may be done any number of times, and goes on where it was broken off. Their
 // order is that of commands/workspace_erase_run.go.
 
-// Shut closes a workspace for good: no login may take its role, and nobody may append. The head is locked meanwhile, so that still sees
-// every event that there will ever be; when it says no, the workspace stays as it is.
+// Shut closes a workspace for good: no login may take its role, and nobody may append. The line of the directory is locked meanwhile, so that no
+// fence closes the workspace, too, and the head, so that still sees every event that there will ever be. When still says no, or the workspace
+// moved, it stays as it is.
 func (t *Tenancy) Shut(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx) (bool, error)) (shut bool, err error) {
 	name := w.Schema()
 	err = t.db.Admin(ctx, func(tx pgx.Tx) error {
@@ -32,6 +33,14 @@ func (t *Tenancy) Shut(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx
 			}
 		}
 		if err := pg.BecomeOwner(ctx, tx, name); err != nil {
+			return err
+		}
+		var status string
+		err := tx.QueryRow(ctx, `select status from kluis.workspace where id = $1 for update`, w.ID).Scan(&status)
+		if errors.Is(err, pgx.ErrNoRows) || status == moved || status == arriving {
+			return errKept(nil)
+		}
+		if err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `select from head for update`); err != nil {
@@ -49,7 +58,7 @@ func (t *Tenancy) Shut(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx
 		if err := allMayRead(ctx, tx, name, false); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `update kluis.workspace set status = 'erasing' where id = $1 and status <> 'erased'`, w.ID)
+		_, err = tx.Exec(ctx, `update kluis.workspace set status = 'erasing' where id = $1 and status <> 'erased'`, w.ID)
 		return err
 	})
 	t.fleet.current.Delete(w.ID)

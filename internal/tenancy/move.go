@@ -18,6 +18,7 @@ import (
 //	target              arriving ....................... active
 //
 // No login may take the role of a workspace that is arriving or moved, so never do both serve. Between moved and active, milliseconds, nobody does.
+// What a move that was killed left is taken away by the next one, or, when the workspace is erased before that, as a stray: see Strays.
 const (
 	arriving = "arriving"
 	moved    = "moved"
@@ -119,6 +120,35 @@ func (t *Tenancy) Arrive(ctx context.Context, e Entry) error {
 		return fmt.Errorf("make room for workspace %s: %w", e.ID, err)
 	}
 	return nil
+}
+
+// errRotating and errMoving refuse what cannot be done at the same time.
+var (
+	errRotating = errors.New("keys are being rotated: move the workspace when that is done")
+	errMoving   = errors.New("a workspace is being moved to another region: rotate the keys when that is done")
+)
+
+// LockMove keeps rotations of keys off a move, until the end of a transaction of the home: a rotation that was in the one cell before the workspace
+// arrived there, and in the other one when it had left, would have missed it. Other moves are no matter.
+func LockMove(ctx context.Context, tx pgx.Tx) error {
+	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock_shared(hashtext('kluis'), hashtext('moves'))`, errRotating)
+}
+
+// LockMoves keeps all moves off a rotation of keys, until the end of a transaction of the home.
+func LockMoves(ctx context.Context, tx pgx.Tx) error {
+	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock(hashtext('kluis'), hashtext('moves'))`, errMoving)
+}
+
+func lockOr(ctx context.Context, tx pgx.Tx, sql string, taken error) error {
+	var got bool
+	err := tx.QueryRow(ctx, sql).Scan(&got) //sqlcheck:allow one of the two above
+	if err == nil && !got {
+		err = taken
+	}
+	if err == nil {
+		_, err = tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '1min'`)
+	}
+	return err
 }
 
 // Withdraw takes away what has arrived of a workspace that was never opened here.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -103,44 +104,77 @@ const claimLife = time.Hour
 //
 //  1. Claims that are old enough that nobody works on them any more, and have no workspace here, end: their slugs are free.
 //  2. What is here and the home does not know, as after a restore of the home, is made known.
+//  3. What was erased here is erased in the list.
 //
 // A slug that another workspace has in the home is an error: one of both databases was put back from another moment.
 func (t *Tenancy) Settle(ctx context.Context) error {
 	home, err := t.home()
-	if err != nil || home == t {
-		return err
-	}
-	var region string
-	var here []Entry
-	var claims []uuid.UUID
-	if err := t.db.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select region from kluis.cell`).Scan(&region) }); err != nil {
-		return err
-	}
-	err = home.db.Control(ctx, func(tx pgx.Tx) error { // before the look at what is here: whatever is made later is no old claim
-		rows, _ := tx.Query(ctx, `select id from kluis.place where region = $1 and not settled and claimed_at < now() - make_interval(secs => $2)`, region, claimLife.Seconds())
-		claims, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-		return err
-	})
 	if err != nil {
 		return err
 	}
-	if here, err = t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('arriving', 'moved')`); err != nil {
+	claims, err := t.oldClaims(ctx, home)
+	if err != nil {
 		return err
 	}
-	ids, slugs := make([]uuid.UUID, len(here)), make([]string, len(here))
-	for i, e := range here {
-		ids[i], slugs[i] = e.ID, e.Slug
+	here, err := t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('arriving', 'moved')`)
+	if err != nil {
+		return err
+	}
+	var ids, erased []uuid.UUID
+	var slugs []string
+	for _, e := range here {
+		ids, slugs = append(ids, e.ID), append(slugs, e.Slug)
+		if e.Status == "erased" {
+			erased = append(erased, e.ID)
+		}
 	}
 	err = home.db.Control(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `delete from kluis.place where id = any($1) and not settled and not id = any($2)`, claims, ids); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `insert into kluis.place (id, slug, region, settled) select id, slug, $3, true from unnest($1::uuid[], $2::text[]) as here (id, slug)
-			on conflict (id) do update set settled = true where not place.settled`, ids, slugs, region)
+			on conflict (id) do update set settled = true where not place.settled`, ids, slugs, t.region)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update kluis.place set erased = true, region = $2 where id = any($1) and not erased`, erased, t.region)
 		return err
 	})
 	if pg.Is(err, pg.UniqueViolation) {
-		return fmt.Errorf("a workspace of region %s has a slug that another one has in the home: one of the two databases was put back from another moment: %w", region, withoutValues(err))
+		return fmt.Errorf("a workspace of region %s has a slug that another one has in the home: one of the two databases was put back from another moment: %w", t.region, withoutValues(err))
 	}
 	return err
+}
+
+// oldClaims are the claims for this cell on which nobody works any more. They are looked for before what is here: whatever is made later is no old claim.
+func (t *Tenancy) oldClaims(ctx context.Context, home *Tenancy) (ids []uuid.UUID, err error) {
+	err = home.db.Control(ctx, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select id from kluis.place where region = $1 and not settled and claimed_at < now() - make_interval(secs => $2)`, t.region, claimLife.Seconds())
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	})
+	return ids, err
+}
+
+// Strays are what moves left here when they were broken off, of workspaces that were erased since, in another cell: nobody can enter them, and no
+// other move will take them away.
+func (t *Tenancy) Strays(ctx context.Context) (strays []Entry, err error) {
+	home, err := t.home()
+	if err != nil {
+		return nil, err
+	}
+	left, err := t.query(ctx, `select `+columns+` from kluis.workspace where status in ('arriving', 'moved')`)
+	if err != nil || len(left) == 0 {
+		return nil, err
+	}
+	erased := map[uuid.UUID]bool{}
+	err = home.db.Control(ctx, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select id from kluis.place where erased and region <> $1`, t.region)
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		for _, id := range ids {
+			erased[id] = true
+		}
+		return err
+	})
+	return slices.DeleteFunc(left, func(e Entry) bool { return !erased[e.ID] }), err
 }

@@ -53,7 +53,7 @@ type Entry struct {
 	ID        uuid.UUID
 	Slug      string
 	Region    string
-	Status    string // active, closed, erasing, erased
+	Status    string // active, closed, erasing, erased; arriving and moved: see move.go
 	Version   int    // the last migration that it has
 	CreatedAt time.Time
 }
@@ -77,6 +77,11 @@ func (t *Tenancy) List(ctx context.Context, limit int) ([]Entry, error) {
 // All gives every workspace that is whole, the oldest first, closed or not.
 func (t *Tenancy) All(ctx context.Context) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('erased', 'erasing', 'arriving', 'moved') order by id`)
+}
+
+// Keyed gives every workspace that may have keys, also what a move that was broken off has left.
+func (t *Tenancy) Keyed(ctx context.Context) ([]Entry, error) {
+	return t.query(ctx, `select `+columns+` from kluis.workspace where status not in ('erased', 'erasing') order by id`)
 }
 
 // Erasing gives the workspaces of which some may be gone already.

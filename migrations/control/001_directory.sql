@@ -48,6 +48,7 @@ create table place (
     slug       text not null unique,
     region     text not null,
     settled    boolean not null,
+    erased     boolean not null default false, -- what a move that was broken off left of it in another cell goes, too: see tenancy/place.go
     claimed_at timestamptz not null default now()
 );
 create index on place (region) where not settled;
