@@ -285,6 +285,51 @@ func TestFailoverThatLosesTheEnd(t *testing.T) {
 	}
 }
 
+// While the synchronous standby is away nothing is acknowledged, not even when whoever runs the database cancels what waits for it; when it is back,
+// what waits is.
+func TestCancelledWaitForTheStandby(t *testing.T) {
+	t.Parallel()
+	p := newServers(t, true)
+	h := p.home(t)
+	h.super = p.primary.SuperuserURL("kluis")
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	primary := query(t, p.standby, `show primary_conninfo`)
+	query(t, p.standby, `alter system set primary_conninfo = ''`)
+	query(t, p.standby, `select pg_reload_conf()`)
+	until(t, "the standby is cut off", func() bool { return query(t, p.primary, `select count(*) from pg_stat_replication`) == "0" })
+	answered := make(chan reply, 1)
+	go func() {
+		r, _ := ann.do("POST", "/api/tasks", `{"title": "waits"}`)
+		answered <- r
+	}()
+	for range 5 {
+		until(t, "a commit waits and is cancelled", func() bool {
+			return query(t, p.primary, `select count(*) from (select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep' and usename = 'kluis') cancelled`) != "0"
+		})
+	}
+	select {
+	case r := <-answered:
+		if r.status == http.StatusCreated {
+			t.Error("it was acknowledged, and the primary alone has it")
+		}
+		answered <- r
+	default:
+	}
+	query(t, p.standby, `alter system set primary_conninfo = '`+strings.ReplaceAll(primary, "'", "''")+`'`)
+	query(t, p.standby, `select pg_reload_conf()`)
+	if r := <-answered; r.status != http.StatusCreated && r.status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	until(t, "all goes on", func() bool {
+		r, err := ann.do("POST", "/api/tasks", `{"title": "later"}`)
+		return err == nil && r.status == http.StatusCreated
+	})
+	if titles := h.titles(t, "acme"); titles["waits"] != 1 {
+		t.Errorf("the task that waited is %d times in the log", titles["waits"])
+	}
+}
+
 // followed is a replay that goes on.
 type followed struct {
 	safeBuffer
