@@ -131,9 +131,12 @@ func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (M
 	for {
 		var done step
 		err := p.db.In(ctx, w, func(tx *pg.Tx) (err error) {
-			done, err = p.foldPage(ctx, tx, eventstore.PageEvents, time.Until(end))
+			done, err = p.foldPage(ctx, tx, time.Until(end))
 			return err
 		})
+		if err == nil && done.mark.Behind() > eventstore.PageEvents && time.Now().Before(end) {
+			done.mark, err = p.foldAhead(ctx, w, done.mark, end)
+		}
 		switch {
 		case pg.Is(err, pg.LockNotAvailable) && time.Now().Before(end):
 		case err != nil:
@@ -153,12 +156,12 @@ type step struct {
 // foldColumns are those of a record that a fold needs, for decodeRow.
 const foldColumns = `position, stream, version, type, at, actor, data`
 
-// decodeRow reads a record as the domain has it. No fold keeps the data, so it is decoded where the driver has it.
-func decodeRow(row pgx.CollectableRow) (r domain.Record, err error) {
+// decodeRow reads a record as the domain has it, and more columns behind those. No fold keeps the data, so it is decoded where the driver has it.
+func decodeRow(row pgx.CollectableRow, more ...any) (r domain.Record, err error) {
 	var eventType string
 	var actor pgtype.UUID
 	var data pgtype.DriverBytes
-	if err := row.Scan(&r.Position, &r.Stream, &r.Version, &eventType, &r.At, &actor, &data); err != nil {
+	if err := row.Scan(append([]any{&r.Position, &r.Stream, &r.Version, &eventType, &r.At, &actor, &data}, more...)...); err != nil {
 		return r, err
 	}
 	r.Actor = actor.Bytes
@@ -169,21 +172,26 @@ func decodeRow(row pgx.CollectableRow) (r domain.Record, err error) {
 	return r, nil
 }
 
-// foldPage locks the checkpoint, reads the next page of at most size events, folds it into every read model and moves the
-// checkpoint: three round trips. wait is for the checkpoint's lock. A crash anywhere leaves nothing half.
-func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait time.Duration) (step, error) {
-	var mark Mark
-	var records []domain.Record
-	err := tx.Run(ctx,
+// lock are the statements that lock the checkpoint and look how it stands to the log. wait is for the lock.
+func (m *Mark) lock(wait time.Duration) []pg.Statement {
+	return []pg.Statement{
 		byKey(),
 		folded(),
 		lockFor(wait),
-		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&mark.Position, &mark.Roster, &mark.Shape, &mark.Oldest),
-		pg.Exec(`select position from head`).Scan(&mark.Head),
-		pg.Collect(&records, decodeRow, `select `+foldColumns+` from event
-			where position > (select position from checkpoint) and position <= `+eventstore.PageEnd+`(select position from checkpoint)`+eventstore.PageEnds+`
-			order by position`, size, eventstore.PageBytes, int64(math.MaxInt64)),
-	)
+		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest),
+		pg.Exec(`select position from head`).Scan(&m.Head),
+	}
+}
+
+// foldPage locks the checkpoint, reads the next page of events, folds it into every read model and moves the
+// checkpoint: three round trips. wait is for the checkpoint's lock. A crash anywhere leaves nothing half.
+func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, wait time.Duration) (step, error) {
+	var mark Mark
+	var records []domain.Record
+	row := func(row pgx.CollectableRow) (domain.Record, error) { return decodeRow(row) }
+	err := tx.Run(ctx, append(mark.lock(wait), pg.Collect(&records, row, `select `+foldColumns+` from event
+		where position > (select position from checkpoint) and position <= `+eventstore.PageEnd+`(select position from checkpoint)`+eventstore.PageEnds+`
+		order by position`, eventstore.PageEvents, eventstore.PageBytes, int64(math.MaxInt64)))...)
 	if mark.Shape > p.shape {
 		return step{}, domain.ErrNewer // whatever else: what it cannot read, either
 	}
@@ -194,6 +202,11 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, size int, wait ti
 		mark.RosterHead = mark.Roster
 		return step{mark: mark}, err
 	}
+	return p.foldRecords(ctx, tx, records, mark)
+}
+
+// foldRecords folds a page into the read models, which are at mark, and moves the checkpoint, which is locked.
+func (p *Projections) foldRecords(ctx context.Context, tx *pg.Tx, records []domain.Record, mark Mark) (step, error) {
 	if mark.Shape == 0 { // nothing was folded yet
 		mark.Oldest = p.shape
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -267,12 +268,13 @@ func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, 
 type page[T any] struct {
 	model *Model[T]
 	order []uuid.UUID
-	rows  map[uuid.UUID]*change[T]
+	rows  map[uuid.UUID]*change[T] // those of order, and when the page was split, of its other parts
 	found []T
 }
 
 type change[T any] struct {
 	state   T
+	begins  bool // its stream begins in this page: it has no row yet
 	stored  bool // before this page
 	records []*domain.Record
 }
@@ -280,22 +282,16 @@ type change[T any] struct {
 func (p *page[T]) add(id uuid.UUID, r *domain.Record) {
 	c := p.rows[id]
 	if c == nil {
-		c = &change[T]{}
+		c = &change[T]{begins: r.Version == 1 && !p.model.shared && strings.HasSuffix(r.Stream, p.model.stream(id))}
 		p.rows[id] = c
 		p.order = append(p.order, id)
 	}
 	c.records = append(c.records, r)
 }
 
-// begins tells of a thing whose stream begins in this page: it has no row yet.
-func (p *page[T]) begins(id uuid.UUID) bool {
-	first := p.rows[id].records[0]
-	return first.Version == 1 && !p.model.shared && strings.HasSuffix(first.Stream, p.model.stream(id))
-}
-
 func (p *page[T]) loads() (n int) {
-	for id := range p.rows {
-		if !p.begins(id) {
+	for _, id := range p.order {
+		if !p.rows[id].begins {
 			n++
 		}
 	}
@@ -305,29 +301,20 @@ func (p *page[T]) loads() (n int) {
 func (p *page[T]) split(room int) (part, rest fold) {
 	n := 0
 	for i, id := range p.order {
-		if p.begins(id) {
+		if p.rows[id].begins {
 			continue
 		}
 		if n++; n > room {
-			return &page[T]{model: p.model, rows: p.only(p.order[:i]), order: p.order[:i]},
-				&page[T]{model: p.model, rows: p.only(p.order[i:]), order: p.order[i:]}
+			return &page[T]{model: p.model, rows: p.rows, order: p.order[:i]}, &page[T]{model: p.model, rows: p.rows, order: p.order[i:]}
 		}
 	}
 	return p, nil
 }
 
-func (p *page[T]) only(ids []uuid.UUID) map[uuid.UUID]*change[T] {
-	rows := make(map[uuid.UUID]*change[T], len(ids))
-	for _, id := range ids {
-		rows[id] = p.rows[id]
-	}
-	return rows
-}
-
 func (p *page[T]) load() []pg.Statement {
 	var ids []uuid.UUID
 	for _, id := range p.order {
-		if !p.begins(id) {
+		if !p.rows[id].begins {
 			ids = append(ids, id)
 		}
 	}
@@ -385,13 +372,23 @@ func (p *page[T]) upsert(states []*T) ([]pg.Statement, error) {
 	return []pg.Statement{pg.Exec(p.model.upserts, string(rows))}, nil
 }
 
-// values are the fields of a state as COPY takes them.
+// values are the fields of a state as COPY takes them. An id goes by the driver's own type: as a driver.Valuer it would be written as text and parsed.
 func values[T any](state *T) []any {
 	v := reflect.ValueOf(state).Elem()
 	all := make([]any, v.NumField())
 	for i := range all {
 		all[i] = v.Field(i).Interface()
 		switch value := all[i].(type) {
+		case uuid.UUID:
+			all[i] = pgtype.UUID{Bytes: value, Valid: true}
+		case *uuid.UUID:
+			all[i] = (*[16]byte)(value)
+		case []uuid.UUID:
+			ids := make(pgtype.FlatArray[pgtype.UUID], len(value))
+			for j, id := range value {
+				ids[j] = pgtype.UUID{Bytes: id, Valid: true}
+			}
+			all[i] = ids
 		case *domain.Date:
 			all[i] = (*string)(value)
 		case Words:

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -213,50 +212,17 @@ func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, horizon int64
 	return nil
 }
 
-// rebuildEvents is how many events a rebuild takes into one transaction at most: a thing that changes often is written once for
-// a page.
-const rebuildEvents = 20_000
-
 // fillUpTo folds the log from where filled is up to a position into the shadow.
 func (p *Projections) fillUpTo(ctx context.Context, s pg.Shadow, upTo int64, filled *Mark, progress Progress) error {
-	pages := make(chan []domain.Record)
-	group, ctx := errgroup.WithContext(ctx)
-	from := filled.Position
-	group.Go(func() error {
-		defer close(pages)
-		return p.readPages(ctx, s.Workspace, from, upTo, pages)
-	})
-	group.Go(func() error {
-		for records := range pages {
-			if err := p.fillPage(ctx, s, records, filled); err != nil {
-				return err
-			}
-			if progress != nil {
-				progress(filled.Position, upTo)
-			}
-		}
-		return nil
-	})
-	return group.Wait()
-}
-
-// readPages sends the log between two positions, in pages.
-func (p *Projections) readPages(ctx context.Context, w pg.Workspace, from, upTo int64, pages chan<- []domain.Record) error {
-	for from < upTo {
-		var records []domain.Record
-		err := p.db.Read(ctx, w, pg.Collect(&records, decodeRow, `select `+foldColumns+` from event
-			where position > $4 and position <= `+eventstore.PageEnd+`$4`+eventstore.PageEnds+` order by position`, rebuildEvents, eventstore.PageBytes, upTo, from))
+	for page, err := range p.pagesAhead(ctx, s.Workspace, filled.Position, upTo) {
 		if err != nil {
 			return err
 		}
-		if len(records) == 0 {
-			return &eventstore.GapError{Want: from + 1}
+		if err := p.fillPage(ctx, s, page.records, filled); err != nil {
+			return err
 		}
-		from = records[len(records)-1].Position
-		select {
-		case pages <- records:
-		case <-ctx.Done():
-			return ctx.Err()
+		if progress != nil {
+			progress(filled.Position, upTo)
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func TestRebuild(t *testing.T) {
 	p := newProcess(t)
 	by := p.found(t)
 	w := by.Workspace
-	want := p.bulk(t, by, rebuildEvents/4+500) + 2 // two pages
+	want := p.bulk(t, by, aheadEvents/4+500) + 2 // two pages
 	shape := p.shape(t, w)
 	var told []int64
 	events, err := p.Rebuild(minute(t), w, func(position, of int64) {
@@ -146,7 +146,7 @@ func TestRebuildTwice(t *testing.T) {
 	p := newProcess(t)
 	q := start(t, p.url, Bound)
 	by, other := p.found(t), p.found(t)
-	p.bulk(t, by, rebuildEvents/4+500)
+	p.bulk(t, by, aheadEvents/4+500)
 	var second, elsewhere error
 	_, err := p.Rebuild(minute(t), by.Workspace, func(position, of int64) {
 		if position < of && second == nil {
