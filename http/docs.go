@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/negotiation"
@@ -38,17 +39,24 @@ func docs(a *api) {
 	viewer(a, redocPath, redocPage, redocAssets())
 }
 
-// schema serves the OpenAPI document, 3.1 or 3.0.3, as JSON, or as YAML to whoever prefers that.
+// schema serves the OpenAPI document, 3.1 or 3.0.3, as JSON, or as YAML to whoever prefers that. A text of a megabyte is made when it is asked for, once:
+// most processes are never asked, and making all of them takes most of the time that a start takes.
 func schema(a *api) {
-	newest, err := json.Marshal(a.huma.OpenAPI())
-	if err != nil {
-		panic(fmt.Errorf("http: the schema has no JSON: %w", err))
-	}
-	older, err := downgrade(a.huma.OpenAPI())
-	if err != nil {
-		panic(fmt.Errorf("http: the schema has no OpenAPI 3.0: %w", err))
-	}
-	documents := map[string]schemaText{"": newSchemaText(newest), "3.1": newSchemaText(newest), "3.0": newSchemaText(older)}
+	newest := sync.OnceValue(func() schemaText {
+		text, err := json.Marshal(a.huma.OpenAPI())
+		if err != nil {
+			panic(fmt.Errorf("http: the schema has no JSON: %w", err))
+		}
+		return newSchemaText(text)
+	})
+	older := sync.OnceValue(func() schemaText {
+		text, err := downgrade(a.huma.OpenAPI())
+		if err != nil {
+			panic(fmt.Errorf("http: the schema has no OpenAPI 3.0: %w", err))
+		}
+		return newSchemaText(text)
+	})
+	documents := map[string]func() schemaText{"": newest, "3.1": newest, "3.0": older}
 	a.echo.GET(schemaPath, func(c echo.Context) error {
 		c.Response().Header().Set("Vary", "Accept")
 		document, known := documents[c.QueryParam("version")]
@@ -58,9 +66,9 @@ func schema(a *api) {
 		accept := strings.ToLower(c.Request().Header.Get("Accept"))
 		media := negotiation.SelectQValue(accept, []string{jsonType, "application/yaml", "application/x-yaml", "text/yaml"})
 		if media = cmp.Or(media, jsonType); media != jsonType {
-			return c.Blob(http.StatusOK, "application/yaml", document.yaml)
+			return c.Blob(http.StatusOK, "application/yaml", document().yaml())
 		}
-		return c.Blob(http.StatusOK, jsonType, document.json)
+		return c.Blob(http.StatusOK, jsonType, document().json)
 	})
 	redirect(a, schemaPath)
 }
@@ -105,15 +113,20 @@ func withoutContent(value any) {
 }
 
 // schemaText is a schema as it is sent.
-type schemaText struct{ json, yaml []byte }
+type schemaText struct {
+	json []byte
+	yaml func() []byte
+}
 
 func newSchemaText(text []byte) schemaText {
 	text = patternDescription.ReplaceAll(text, nil)
-	var converted bytes.Buffer
-	if err := yaml.Convert(&converted, bytes.NewReader(text)); err != nil {
-		panic(fmt.Errorf("http: the schema has no YAML: %w", err))
-	}
-	return schemaText{text, converted.Bytes()}
+	return schemaText{text, sync.OnceValue(func() []byte {
+		var converted bytes.Buffer
+		if err := yaml.Convert(&converted, bytes.NewReader(text)); err != nil {
+			panic(fmt.Errorf("http: the schema has no YAML: %w", err))
+		}
+		return converted.Bytes()
+	})}
 }
 
 // front tells whoever comes without a path what this is, and where to go on.
