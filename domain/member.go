@@ -21,6 +21,9 @@ const (
 	Placeholder = "placeholder" // a person of an imported history, without an account: an invitation can give them one
 )
 
+// MemberStatuses are in their order.
+var MemberStatuses = []string{Invited, Active, Deactivated, Placeholder, Removed}
+
 // English is the language of a member who never chose one: of those who were there before there were languages, too.
 const English = "en"
 

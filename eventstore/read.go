@@ -56,6 +56,19 @@ func Streams(into *[]Record, streams []string, others []int64, upTo int64, until
 		where position > `+horizon+` and position <= $2 and ($3::timestamptz is null or at <= $3) order by position`, streams, upTo, until, others)
 }
 
+// Place is where a record of a stream is.
+type Place struct {
+	Stream   string
+	Position int64
+}
+
+// Places is where the first records of streams are, from one position to another, at most so many, the oldest first. The index of the streams
+// has all of it; in the order of positions Postgres could read the whole log for a stream that begins late.
+func Places(into *[]Place, streams []string, from, upTo int64, limit int) pg.Statement {
+	return pg.Rows(into, `with story as materialized (select stream, position from event where stream = any($1::text[]))
+		select stream, position from story where position > `+horizon+` and position between $2 and $3 order by position limit $4`, streams, from, upTo, limit)
+}
+
 // Version is the query for the version of a stream; 0 for one that is not there.
 func Version(into *int, stream string) pg.Statement {
 	return pg.Exec(`select `+VersionOf+` from (select $1::text as stream) as s`, stream).Scan(into)

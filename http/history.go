@@ -23,32 +23,38 @@ type (
 		Field     *string         `json:"field" example:"title" doc:"The field that changed; null when the event changed none."`
 		Old       json.RawMessage `json:"old" example:"\"Paint the door\"" doc:"What it was, with names instead of ids where there are names; null for a field of a new thing."`
 		New       json.RawMessage `json:"new" example:"\"Paint the front door\"" doc:"What it is since."`
+
+		place projections.Place
+	}
+	historyAsked struct {
+		ByID
+		Listing[projections.Place]
 	}
 )
 
 // history answers with the story of a thing, the oldest line first.
-func history[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *ByID) (*shows[page[historyLine]], error) {
-	return func(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[historyLine]], error) {
-		lines, mark, err := noun.History(ctx, a.Projections, by, in.ID)
+func history[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *historyAsked) (*shows[page[historyLine]], error) {
+	return func(ctx context.Context, by projections.Actor, in *historyAsked) (*shows[page[historyLine]], error) {
+		lines, mark, err := noun.History(ctx, a.Projections, by, in.ID, in.Cursor.After, in.Limit)
 		if err != nil {
 			return nil, err
 		}
-		body := page[historyLine]{Items: make([]historyLine, len(lines))}
 		var ids []uuid.UUID
 		for _, line := range lines {
 			ids = append(append(ids, line.Actor), line.Change.IDs...)
 		}
 		names, err := a.names(ctx, by, ids)
+		shown := make([]historyLine, len(lines))
 		for i, line := range lines {
-			body.Items[i] = showLine(line, names)
+			shown[i] = showLine(line, names)
 		}
-		return &shows[page[historyLine]]{seen(mark, 0), body}, err
+		return &shows[page[historyLine]]{seen(mark, 0), paged(shown, in.Listing, func(l historyLine) projections.Place { return l.place })}, err
 	}
 }
 
 func showLine(line projections.Line, names map[uuid.UUID]string) historyLine {
 	shown := historyLine{At: line.At, Actor: given(line.Actor), Noun: line.Noun, ID: line.ID, Version: line.Version, Type: line.Type,
-		Old: json.RawMessage("null"), New: json.RawMessage("null")}
+		Old: json.RawMessage("null"), New: json.RawMessage("null"), place: line.Place}
 	if name, known := names[line.Actor]; known {
 		shown.ActorName = &name
 	}

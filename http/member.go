@@ -26,6 +26,8 @@ type (
 		CreatedAt       time.Time  `json:"created_at"`
 		UpdatedAt       time.Time  `json:"updated_at"`
 		Version         int        `json:"version" doc:"Of the roster, when this member last changed."`
+
+		state domain.Member
 	}
 	memberInvite struct {
 		Idempotent
@@ -57,7 +59,12 @@ type (
 		Conditional
 	}
 	memberList struct {
-		Listing[uuid.UUID]
+		Sorted
+		Searched
+		Status       []string `query:"status" enum:"invited,active,deactivated,placeholder" maxItems:"4"`
+		Role         []string `query:"role" maxItems:"100" pattern:"^([a-z]{1,20}|[0-9a-fA-F-]{36})$" example:"member" doc:"The names of built-in roles, or the ids of own ones."`
+		UpdatedSince Instant  `query:"updated_since" doc:"Those that changed at this instant or later."`
+
 		AsOf Instant `query:"as_of" doc:"The members as they were at this instant: roles and statuses of then, of those who were members then. Names are those of now."`
 	}
 	memberAsked struct {
@@ -71,10 +78,6 @@ type (
 	memberShown struct {
 		Shown
 		Body memberBody
-	}
-	membersShown struct {
-		Shown
-		Body page[memberBody]
 	}
 	meShown struct {
 		Shown
@@ -98,8 +101,10 @@ func member(a *api) {
 			done, err := a.Commands.ChangeLanguage(ctx, r, in.Body.Language)
 			return a.memberAnswer(ctx, r, done, err)
 		})
-	register(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
-		Summary: "List the members, the newest first", Access: needs(domain.ReadMember)}, a.listMembers)
+	lists(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
+		Summary: "List the members", Access: needs(domain.ReadMember),
+		Description: "Those who are invited as well: `status=invited` lists the invitations. `q` looks for names and addresses as they are now."},
+		projections.Members, func(m memberBody) domain.Member { return m.state }, a.listMembers)
 	command(a, operation{Method: "POST", Path: "/api/members", ID: "invite-member", Tag: "member", Status: http.StatusCreated,
 		Summary: "Invite a person", Description: "The person gets a mail with a 6-digit code, which is good for 7 days. The same invitation once more mails another code. An address gets 5 such mails a day, a member may ask for 200 an hour.",
 		Access: needs(domain.CreateMember)}, a.inviteMember)
@@ -149,13 +154,42 @@ func member(a *api) {
 	}
 }
 
-func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberList) (*membersShown, error) {
-	rows, mark, err := listAt(ctx, a, projections.Members, by, in.Listing, in.AsOf)
+func (a *api) listMembers(ctx context.Context, by projections.Actor, in *memberList, page projections.Page) ([]memberBody, projections.Mark, error) {
+	f := projections.MemberFilter{Status: in.Status, Role: in.Role, Since: in.UpdatedSince.Value}
+	var err error
+	if page.Text != "" {
+		f.IDs, err = a.membersCalled(ctx, by, page.Text)
+		page.Text = ""
+	}
+	if err != nil {
+		return nil, projections.Mark{}, err
+	}
+	members, mark, err := listAt(ctx, a, projections.Members, by, page, f, in.AsOf)
+	if err != nil {
+		return nil, mark, err
+	}
+	bodies, err := a.showMembers(ctx, by, members)
+	return bodies, mark, err
+}
+
+// membersCalled are the members whose name or address has the words of a text. Both are sealed, so all are opened.
+func (a *api) membersCalled(ctx context.Context, by projections.Actor, text string) ([]uuid.UUID, error) {
+	matches, err := projections.Matching(text)
 	if err != nil {
 		return nil, err
 	}
-	bodies, err := a.showMembers(ctx, by, rows)
-	return &membersShown{seen(mark, 0), paged(bodies, in.Listing, func(m memberBody) uuid.UUID { return m.ID })}, err
+	members, _, err := projections.Members.All(ctx, a.Projections, by, nil)
+	if err != nil {
+		return nil, err
+	}
+	people, err := a.Commands.OpenMembers(ctx, by.Workspace, members)
+	called := []uuid.UUID{} // never nil, which chooses all
+	for id, person := range people {
+		if matches(person.FullName + " " + person.Email) {
+			called = append(called, id)
+		}
+	}
+	return called, err
 }
 
 func (a *api) inviteMember(ctx context.Context, r commands.Request, in *memberInvite) (*memberWritten, error) {
@@ -216,7 +250,7 @@ func seesRate(by projections.Actor, member uuid.UUID) bool {
 }
 
 // memberHistory is a history without rates, for whoever is not shown them.
-func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *ByID) (*shows[page[historyLine]], error) {
+func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *historyAsked) (*shows[page[historyLine]], error) {
 	out, err := history(a, projections.Members)(ctx, by, in)
 	if err != nil || seesRate(by, in.ID) {
 		return out, err
@@ -237,7 +271,7 @@ func (a *api) showMembers(ctx context.Context, by projections.Actor, members []d
 	}
 	bodies := make([]memberBody, len(members))
 	for i, m := range members {
-		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, ErasedAt: m.ErasedAt, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version}
+		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, ErasedAt: m.ErasedAt, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version, state: m}
 		if seesRate(by, m.ID) {
 			bodies[i].HourlyRateCents = m.HourlyRateCents
 		}

@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,8 +22,8 @@ type (
 		Name   optional[string]         `json:"name,omitzero" minLength:"1" maxLength:"100"`
 		Grants optional[[]domain.Grant] `json:"grants,omitzero" maxItems:"200" doc:"All of them: those that are not named are taken away, from everybody with the role, at once."`
 	}
-	// byRole is for the input of an operation on one role.
-	byRole struct {
+	roleHistory struct {
+		Listing[projections.Place]
 		ID string `path:"id" pattern:"^([a-z]{1,20}|[0-9a-fA-F-]{36})$" example:"manager" doc:"The name of a built-in role, or the id of an own one."`
 	}
 	roleChange struct {
@@ -35,7 +36,8 @@ type (
 		Conditional
 	}
 	roleList struct {
-		Listing[uuid.UUID]
+		Sorted
+		Searched
 		AsOf Instant `query:"as_of" doc:"The roles as they were at this instant. The built-in ones are those of now."`
 	}
 	roleAsked struct {
@@ -48,12 +50,15 @@ type (
 		CreatedAt *time.Time `json:"created_at" doc:"null for a built-in role."`
 		UpdatedAt *time.Time `json:"updated_at" doc:"null for a built-in role."`
 		Version   int        `json:"version" doc:"Of the roster, when the role last changed; 0 for a built-in role."`
+
+		state domain.OwnRole
 	}
 )
 
 func role(a *api) {
-	register(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
-		Summary: "List the roles: those of the workspace's own, the newest first, then the built-in ones", Access: needs(domain.ReadRole)}, a.listRoles)
+	lists(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
+		Summary: "List the roles: those of the workspace's own, the newest first, then the built-in ones", Access: needs(domain.ReadRole)},
+		projections.Roles, func(r roleBody) domain.OwnRole { return r.state }, a.listRoles)
 	command(a, operation{Method: "POST", Path: "/api/roles", ID: "create-role", Tag: "role", Status: http.StatusCreated,
 		Summary: "Make a role of the workspace's own", Access: needs(domain.CreateRole),
 		Description: "A role is a set of grants: a resource, an action, and how far that reaches. `all` is every thing in the workspace, `project` the things in projects of which the caller is a " +
@@ -86,7 +91,7 @@ func role(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/roles/{id}/history", ID: "get-role-history", Tag: "role", Status: http.StatusOK,
 		Summary: "Who changed what of a role, when", Description: "Of a role that was deleted as well. A built-in role has no history.", Access: needs(domain.ReadRole)},
-		func(ctx context.Context, by projections.Actor, in *byRole) (*shows[page[historyLine]], error) {
+		func(ctx context.Context, by projections.Actor, in *roleHistory) (*shows[page[historyLine]], error) {
 			if _, builtIn := domain.BuiltInRole(in.ID); builtIn {
 				mark, err := a.Projections.Fresh(ctx, by.Workspace)
 				return &shows[page[historyLine]]{seen(mark, 0), page[historyLine]{Items: []historyLine{}}}, err
@@ -95,7 +100,7 @@ func role(a *api) {
 			if err != nil {
 				return nil, err
 			}
-			return history(a, projections.Roles)(ctx, by, &ByID{ID: id})
+			return history(a, projections.Roles)(ctx, by, &historyAsked{ByID{ID: id}, in.Listing})
 		})
 }
 
@@ -124,28 +129,38 @@ func (a *api) getRole(ctx context.Context, by projections.Actor, in *roleAsked) 
 	return &shows[roleBody]{seen(mark, role.Version), showRole(role)}, err
 }
 
-// listRoles lists the built-in roles behind the own ones. As a key they have the first ids there are, the mightiest the last: so in the order of
-// the list, the newest first, they come after all others and in their own.
-func (a *api) listRoles(ctx context.Context, by projections.Actor, in *roleList) (*shows[page[roleBody]], error) {
-	from := pageOf(in.Listing)
-	own, mark, err := listAt(ctx, a, projections.Roles, by, in.Listing, in.AsOf)
+// listRoles lists the own roles with the built-in ones, which are in no table. Those have the first ids there are, the mightiest the last: so they
+// come behind all others in the order of a list, the newest first, and in their own.
+func (a *api) listRoles(ctx context.Context, by projections.Actor, in *roleList, page projections.Page) ([]roleBody, projections.Mark, error) {
+	roles, mark, err := projections.Roles.All(ctx, a.Projections, by, in.AsOf.Value)
 	if err != nil {
-		return nil, err
+		return nil, mark, err
 	}
-	var rows []roleBody
-	keys := map[string]uuid.UUID{}
-	for _, role := range own {
-		rows = append(rows, showRole(role))
-		keys[role.ID.String()] = role.ID
-	}
+	builtIn := map[uuid.UUID]domain.Role{}
 	for i, role := range domain.BuiltInRoles {
-		key := uuid.UUID{15: byte(len(domain.BuiltInRoles) - i)}
-		if from.After == nil || key.String() < from.After.ID.String() {
-			rows = append(rows, roleBody{Role: role})
-			keys[role.ID] = key
+		id := uuid.UUID{15: byte(len(domain.BuiltInRoles) - i)}
+		builtIn[id] = role
+		roles = append(roles, domain.OwnRole{ID: id, Name: role.Name})
+	}
+	if page.Text != "" {
+		matches, err := projections.Matching(page.Text)
+		if err != nil {
+			return nil, mark, err
+		}
+		roles = slices.DeleteFunc(roles, func(r domain.OwnRole) bool { return !matches(r.Name) })
+		page.Text = ""
+	}
+	if roles, err = projections.Roles.ListOf(ctx, a.Projections, by, page, nil, roles); err != nil {
+		return nil, mark, err
+	}
+	bodies := make([]roleBody, len(roles))
+	for i, role := range roles {
+		bodies[i] = showRole(role)
+		if b, is := builtIn[role.ID]; is {
+			bodies[i] = roleBody{Role: b, state: domain.OwnRole{ID: role.ID, Name: role.Name}}
 		}
 	}
-	return &shows[page[roleBody]]{seen(mark, 0), paged(rows, in.Listing, func(r roleBody) uuid.UUID { return keys[r.ID] })}, nil
+	return bodies, mark, nil
 }
 
 func roleAnswer(done commands.Result[domain.OwnRole], err error) (*wrote[roleBody], error) {
@@ -153,5 +168,5 @@ func roleAnswer(done commands.Result[domain.OwnRole], err error) (*wrote[roleBod
 }
 
 func showRole(r domain.OwnRole) roleBody {
-	return roleBody{r.Role(), &r.CreatedBy, &r.CreatedAt, &r.UpdatedAt, r.Version}
+	return roleBody{r.Role(), &r.CreatedBy, &r.CreatedAt, &r.UpdatedAt, r.Version, r}
 }

@@ -28,6 +28,7 @@ type (
 		UsedAt    time.Time `json:"used_at" doc:"Within a minute."`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
+	sessionList   struct{ Listing[uuid.UUID] }
 	sessionsShown struct {
 		Body page[sessionBody]
 	}
@@ -56,7 +57,7 @@ func session(a *api) {
 			return nil, a.Commands.Logout(ctx, by, originOf(ctx))
 		})
 	register(a, operation{Method: "GET", Path: "/api/sessions", ID: "list-sessions", Tag: "account", Status: http.StatusOK,
-		Summary: "List my sessions", Access: signedIn}, a.listSessions)
+		Summary: "List my sessions, the newest first", Access: signedIn}, a.listSessions)
 	register(a, operation{Method: "DELETE", Path: "/api/sessions/{id}", ID: "end-session", Tag: "account", Status: http.StatusNoContent,
 		Summary: "End one of my sessions", Access: withSession},
 		func(ctx context.Context, by projections.Actor, in *ByID) (*struct{}, error) {
@@ -64,11 +65,11 @@ func session(a *api) {
 		})
 }
 
-func (a *api) listSessions(ctx context.Context, by projections.Actor, _ *struct{}) (*sessionsShown, error) {
-	sessions, err := a.Projections.ListSessions(ctx, by)
-	body := page[sessionBody]{Items: make([]sessionBody, len(sessions))}
+func (a *api) listSessions(ctx context.Context, by projections.Actor, in *sessionList) (*sessionsShown, error) {
+	sessions, err := a.Projections.ListSessions(ctx, by, pageOf(in.Listing))
+	bodies := make([]sessionBody, len(sessions))
 	for i, s := range sessions {
-		body.Items[i] = sessionBody{s.ID, s.ID == by.Session, s.CreatedAt, s.UsedAt, s.ExpiresAt}
+		bodies[i] = sessionBody{s.ID, s.ID == by.Session, s.CreatedAt, s.UsedAt, s.ExpiresAt}
 	}
-	return &sessionsShown{body}, err
+	return &sessionsShown{paged(bodies, in.Listing, func(s sessionBody) uuid.UUID { return s.ID })}, err
 }

@@ -86,11 +86,16 @@ func getAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by pro
 }
 
 // listAt answers with the things of one stream, as they are or as they were at an instant, and with one more than asked for when there is more.
-func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by projections.Actor, in Listing[uuid.UUID], at Instant) ([]T, projections.Mark, error) {
-	if at.Value != nil {
-		return noun.ListAsOf(ctx, a.Projections, by, pageOf(in), *at.Value)
+func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by projections.Actor, page projections.Page, filter any, at Instant) ([]T, projections.Mark, error) {
+	if at.Value == nil {
+		return noun.List(ctx, a.Projections, by, page, filter)
 	}
-	return noun.List(ctx, a.Projections, by, pageOf(in), nil)
+	were, mark, err := noun.All(ctx, a.Projections, by, at.Value)
+	if err != nil {
+		return nil, mark, err
+	}
+	rows, err := noun.ListOf(ctx, a.Projections, by, page, filter, were)
+	return rows, mark, err
 }
 
 // given is an id that may be absent.

@@ -201,10 +201,10 @@ type Session struct {
 	ExpiresAt time.Time
 }
 
-// ListSessions answers with the actor's own sessions that are still good, the newest first.
-func (p *Projections) ListSessions(ctx context.Context, by Actor) (sessions []Session, err error) {
+// ListSessions answers with the actor's own sessions that are still good, the newest first, and with one more than asked for when there is more.
+func (p *Projections) ListSessions(ctx context.Context, by Actor, page Page) (sessions []Session, err error) {
 	err = p.db.Read(ctx, by.Workspace, pg.Rows(&sessions, `select id, created_at, used_at, expires_at from session
-		where member_id = $1 and expires_at > now() and used_at > now() - make_interval(secs => $2) order by id desc`,
-		by.Member, SessionIdle.Seconds()))
+		where member_id = $1 and expires_at > now() and used_at > now() - make_interval(secs => $2) and ($3::uuid is null or id < $3) order by id desc limit $4`,
+		by.Member, SessionIdle.Seconds(), page.id(), page.Limit+1))
 	return sessions, err
 }

@@ -3,8 +3,6 @@ package projections
 import (
 	"context"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,29 +31,26 @@ func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	return state, mark, err
 }
 
-// ListAsOf answers with the things of one stream as they were at a moment, the newest first. Which of them the actor may see is decided on
-// the things as they are now. It folds what the stream has until then, which in the roster is some events for each member that there ever was.
-func (n *Noun[T]) ListAsOf(ctx context.Context, p *Projections, by Actor, page Page, at time.Time) (rows []T, mark Mark, err error) {
-	var visible []uuid.UUID
-	//sqlcheck:allow made once, of constants
-	mark, err = p.Fresh(ctx, by.Workspace, pg.Column(&visible, n.reached, n.sight.scopes(by)...))
-	if err == nil && mark.Behind() > 0 && by.Scope(n.sight.Read) != domain.All {
+// All answers with all things of one stream that the actor may see, or saw, as they are, or as they were at a moment. Which of them the actor
+// may see is decided on the things as they are now. For a moment it folds what the stream has until then, which in the roster is some events
+// for each member that there ever was.
+func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Time) (things []T, mark Mark, err error) {
+	args := n.sight.scopes(by)
+	mark, err = p.Fresh(ctx, by.Workspace, pg.Rows(&things, n.all, args...)) //sqlcheck:allow made once, of constants
+	if err == nil && mark.Behind() > 0 && narrow(args) {
 		err = catchingUp(mark)
 	}
-	if err != nil {
-		return nil, mark, err
+	if err != nil || at == nil {
+		return things, mark, err
 	}
-	states, err := n.statesAt(ctx, p, by.Workspace, mark.Position, at)
-	if err != nil {
-		return nil, mark, err
-	}
-	for _, id := range visible {
-		if state := states[id]; n.ID(state) != uuid.Nil && !gone(state) && (page.After == nil || id.String() < page.After.ID.String()) {
-			rows = append(rows, state)
+	states, err := n.statesAt(ctx, p, by.Workspace, mark.Position, *at)
+	var then []T
+	for _, thing := range things {
+		if state, was := states[n.ID(thing)]; was {
+			then = append(then, state)
 		}
 	}
-	slices.SortFunc(rows, func(a, b T) int { return strings.Compare(n.ID(b).String(), n.ID(a).String()) })
-	return rows[:min(len(rows), page.Limit+1)], mark, nil
+	return then, mark, err
 }
 
 // statesAt are the states of all things of one stream at a moment, and no later than at a position.

@@ -248,7 +248,7 @@ func TestHeldCheckpoint(t *testing.T) {
 			_, _, err := Comments.List(minute(t), p.Projections, by, Page{Limit: 10}, CommentFilter{Task: &seen})
 			return err
 		},
-		"TaskHistory": func() error { _, _, err := Tasks.History(minute(t), p.Projections, by, seen); return err },
+		"TaskHistory": func() error { _, _, err := Tasks.History(minute(t), p.Projections, by, seen, Place{}, 200); return err },
 	} {
 		err := ask()
 		refusal, ok := domain.Refusal(err)

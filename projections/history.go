@@ -13,11 +13,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Line is one line of a story: who changed which field of what, when.
 type Line struct {
+	Place   Place
 	At      time.Time
 	Actor   uuid.UUID
 	Noun    string
@@ -25,8 +27,24 @@ type Line struct {
 	Version int
 	Type    string
 	Change  FieldChange // no field when the event changed none
+}
 
-	position int64
+// Place is a place in a story: the event at a position, and the number of a line of those that tell of it, from 1. What was pruned is told of at
+// position 0.
+type Place struct {
+	Position int64 `json:"p"`
+	Line     int   `json:"n"`
+}
+
+func (p Place) compare(other Place) int {
+	return cmp.Or(cmp.Compare(p.Position, other.Position), cmp.Compare(p.Line, other.Line))
+}
+
+// passage is the part of a story that is asked for: so many lines behind a place, and no further than a position.
+type passage struct {
+	after Place
+	lines int
+	upTo  int64
 }
 
 // FieldChange is a field before and after, in JSON.
@@ -44,39 +62,61 @@ var bookkeeping = map[string]bool{"id": true, "version": true, "position": true,
 
 // part is a noun whose things are told of in the story of another one.
 type part interface {
-	told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, upTo int64) ([]Line, error)
+	told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked passage) ([]Line, error)
 }
 
-// History answers with the story of a thing that the actor may see, or saw, the oldest first. Things that belong to it are in its story,
-// deleted ones too, as far as the actor may see them.
-func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid.UUID) ([]Line, Mark, error) {
+// History answers with the story of a thing that the actor may see, or saw, the oldest first: lines behind a place, as many as limit and one
+// more when there is more. Things that belong to it are in its story, deleted ones too, as far as the actor may see them.
+func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid.UUID, after Place, limit int) ([]Line, Mark, error) {
 	_, mark, err := n.GetGone(ctx, p, by, id)
 	if err != nil {
 		return nil, mark, err
 	}
-	lines, err := n.tell(ctx, p, by, []uuid.UUID{id}, mark.Position) // no further than what the caller may see was decided on
+	// No further than what the caller may see was decided on. Each noun gives as many lines as the page may take of it.
+	asked := passage{after, after.Line + limit + 1, mark.Position}
+	lines, err := n.tell(ctx, p, by, []uuid.UUID{id}, asked)
 	for _, part := range n.parts {
 		var more []Line
 		if err == nil {
-			more, err = part.told(ctx, p, by, id, mark.Position)
+			more, err = part.told(ctx, p, by, id, asked)
 			lines = append(lines, more...)
 		}
 	}
-	slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.position, b.position) })
-	return lines, mark, err
+	return pageOf(lines, after, limit), mark, err
+}
+
+// pageOf are the lines behind a place, in their order.
+func pageOf(lines []Line, after Place, limit int) []Line {
+	slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.Place.Position, b.Place.Position) })
+	for i := range lines {
+		lines[i].Place.Line = 1
+		if i > 0 && lines[i-1].Place.Position == lines[i].Place.Position {
+			lines[i].Place.Line = lines[i-1].Place.Line + 1
+		}
+	}
+	from, there := slices.BinarySearchFunc(lines, after, func(l Line, place Place) int { return l.Place.compare(place) })
+	if there {
+		from++
+	}
+	return lines[from:min(len(lines), from+limit+1)]
 }
 
 // told are the lines of the things that belong to another one.
-func (n *Noun[T]) told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, upTo int64) ([]Line, error) {
+func (n *Noun[T]) told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked passage) ([]Line, error) {
 	var ids []uuid.UUID
 	//sqlcheck:allow made once, of constants
 	if err := p.db.Read(ctx, by.Workspace, pg.Column(&ids, n.partOf, append(n.sight.scopes(by), of)...)); err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	return n.tell(ctx, p, by, ids, upTo)
+	return n.tell(ctx, p, by, ids, asked)
 }
 
-func (n *Noun[T]) tell(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, upTo int64) (lines []Line, err error) {
+// tell gives the first lines of a passage, as many as it has, and maybe more.
+func (n *Noun[T]) tell(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, asked passage) (lines []Line, err error) {
+	ids, upTo, err := n.read(ctx, p, by.Workspace, ids, asked)
+	if err != nil {
+		return nil, err
+	}
 	stories, head, err := n.stories(ctx, p, by.Workspace, ids, upTo, nil)
 	for _, id := range ids {
 		if story := stories[id]; err == nil && Version(story.base) > 0 && head.PrunedAt != nil { // what was before is gone
@@ -84,7 +124,32 @@ func (n *Noun[T]) tell(ctx context.Context, p *Projections, by Actor, ids []uuid
 		}
 		lines = append(lines, n.lines(id, stories[id])...)
 	}
-	return lines, err
+	return slices.DeleteFunc(lines, func(l Line) bool { return l.Place.Position < asked.after.Position }), err
+}
+
+// read is what a passage takes: the things of which something is told there, and the position up to which their events are read. Each event of
+// a stream of their own makes a line, and the fold of a thing begins at its beginning.
+func (m *Model[T]) read(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, asked passage) ([]uuid.UUID, int64, error) {
+	if m.shared {
+		return ids, asked.upTo, nil
+	}
+	streams := make([]string, len(ids))
+	for i, id := range ids {
+		streams[i] = m.stream(id)
+	}
+	var places []eventstore.Place
+	if err := p.db.Read(ctx, w, eventstore.Places(&places, streams, asked.after.Position, asked.upTo, asked.lines)); err != nil {
+		return nil, 0, err
+	}
+	if m.elsewhere == "" && asked.after.Position > 0 {
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool {
+			return !slices.ContainsFunc(places, func(at eventstore.Place) bool { return at.Stream == m.stream(id) })
+		})
+	}
+	if len(places) == asked.lines {
+		return ids, places[len(places)-1].Position, nil
+	}
+	return ids, asked.upTo, nil
 }
 
 // lines are what each record of a story changed.
@@ -94,7 +159,7 @@ func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 	for _, r := range s.records {
 		begins := Version(state) == 0
 		m.apply(&state, r)
-		line := Line{At: r.When(), Actor: r.Who(), Noun: m.name, ID: id, Version: Version(state), Type: domain.TypeOf(r.Event), position: r.Position}
+		line := Line{At: r.When(), Actor: r.Who(), Noun: m.name, ID: id, Version: Version(state), Type: domain.TypeOf(r.Event), Place: Place{Position: r.Position}}
 		changed := false
 		for i, f := range fields(state) {
 			was := before[i]

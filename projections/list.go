@@ -51,6 +51,7 @@ type Page struct {
 	Eventual bool     // the read models as they are will do
 
 	projects []uuid.UUID // see withProjects
+	of       []byte      // see ListOf
 }
 
 // After is a place in a list: behind the thing that has these values and this id, whether it is there or not.
@@ -79,6 +80,15 @@ func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page,
 	return listOf[T](ctx, n, p, by, page, filter, func(list, _ string, _ int) string { return list })
 }
 
+// ListOf is List of things that are given, in place of those that are stored: of what they were, or of what is in no table.
+func (n *Noun[T]) ListOf(ctx context.Context, p *Projections, by Actor, page Page, filter any, things []T) (rows []T, err error) {
+	if page.of, err = json.Marshal(append([]T{}, things...)); err != nil {
+		return nil, fmt.Errorf("encode rows of %s: %w", n.name, err)
+	}
+	rows, _, err = n.List(ctx, p, by, page, filter)
+	return rows, err
+}
+
 // listOf is List of rows that are more than the states: around makes a query of that for the list, of the order that it has, and of
 // the number of the next parameter, whose values are more.
 func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, page Page, filter any, around func(list, order string, next int) string, more ...any) (rows []R, mark Mark, err error) {
@@ -96,11 +106,11 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 		list, args = n.newest(by, page)
 	}
 	if page.Total != nil {
-		where, chosen, err := n.matching(by, page, filter)
+		chosen, args, err := n.matching(by, page, filter)
 		if err != nil {
 			return nil, mark, err
 		}
-		read = append(read, pg.Exec("select count(*)"+n.from+" where "+where, chosen...).Scan(page.Total)) //sqlcheck:allow of constants
+		read = append(read, pg.Exec("select count(*)"+chosen, args...).Scan(page.Total)) //sqlcheck:allow of constants
 	}
 	//sqlcheck:allow of constants, and of fields that Lists names
 	read = append(read, pg.ByIndex(), pg.Rows(&rows, around(list, order, len(args)+1), append(slices.Clone(args), more...)...))
@@ -132,14 +142,14 @@ func (n *Noun[T]) query(by Actor, page Page, filter any) (list, order string, ar
 	if err != nil {
 		return "", "", nil, err
 	}
-	where, args, err := n.matching(by, page, filter)
+	chosen, args, err := n.matching(by, page, filter)
 	if err != nil {
 		return "", "", nil, err
 	}
 	next, order := len(args)+1, n.order(keys)
 	// Things are chosen first, and shown then: what it takes to show one is no part of what it costs to find it.
-	list = fmt.Sprintf("select %[1]s from (select %[2]s.*%[3]s where %[4]s and ($%[5]d::uuid is null or %[6]s) order by %[7]s limit $%[8]d) as %[2]s order by %[7]s",
-		n.shown, n.name, n.from, where, next+1, n.after(keys, next+1), order, next)
+	list = fmt.Sprintf("select %[1]s from (select %[2]s.*%[3]s and ($%[4]d::uuid is null or %[5]s) order by %[6]s limit $%[7]d) as %[2]s order by %[6]s",
+		n.shown, n.name, chosen, next+1, n.after(keys, next+1), order, next)
 	args = append(args, page.Limit+1, page.id())
 	return list, order, append(args, values...), nil
 }
@@ -147,7 +157,7 @@ func (n *Noun[T]) query(by Actor, page Page, filter any) (list, order string, ar
 // plain tells of a list that it is of all things, the newest first, for somebody who sees all: what is asked for most. One plan is right
 // for every place in it, and it is planned once.
 func (n *Noun[T]) plain(by Actor, page Page, filter any) bool {
-	return n.sight.Within == nil && by.Scope(n.sight.Read) == domain.All && len(page.Sort) == 0 && page.Text == "" && !page.Deleted && page.Total == nil &&
+	return page.of == nil && n.sight.Within == nil && by.Scope(n.sight.Read) == domain.All && len(page.Sort) == 0 && page.Text == "" && !page.Deleted && page.Total == nil &&
 		(filter == nil || reflect.ValueOf(filter).IsZero())
 }
 
@@ -163,20 +173,25 @@ func (n *Noun[T]) newest(by Actor, page Page) (list string, args []any) {
 	return list, args
 }
 
-// matching is the condition on what a list has, and its parameters: those of choose, and what is searched for. Only a list that is
-// searched has that in its text, where Postgres can begin with it.
-func (n *Noun[T]) matching(by Actor, page Page, filter any) (where string, args []any, err error) {
-	where, args = n.chosen, n.choose(by, page.Deleted, filter)
+// matching is from where a list is, with the condition on what it has, and the parameters: those of choose, and what is searched for. Only a
+// list that is searched has that in its text, where Postgres can begin with it.
+func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args []any, err error) {
+	from, where, args := n.from, n.chosen, n.choose(by, page.Deleted, filter)
+	if page.of != nil {
+		args = append(args, string(page.of))
+		from = fmt.Sprintf(" from json_populate_recordset(null::%[1]s, $%[2]d::text::json) as %[1]s", n.name, len(args))
+	}
 	if page.projects != nil {
 		args = append(args, page.projects)
 		where += fmt.Sprintf(" and (%s or %s = any($%d::uuid[]))", n.sight.Own, n.sight.Project, len(args))
 	}
+	chosen = from + " where " + where
 	if page.Text == "" {
-		return where, args, nil
+		return chosen, args, nil
 	}
 	query := words.Query(page.Text)
-	if query == "" || n.lists.Search == "" {
-		return "", nil, domain.InvalidField("/q", "must have a letter or a digit")
+	if query == "" {
+		return "", nil, noWords()
 	}
 	search := strings.ReplaceAll(n.lists.Search, "{words}", fmt.Sprintf("$%d::tsquery", len(args)+1))
 	args = append(args, query)
@@ -184,7 +199,7 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (where string, args 
 		search = strings.ReplaceAll(search, "{scope}", fmt.Sprintf("$%d::text", len(args)+1))
 		args = append(args, by.Scope(n.lists.Beside))
 	}
-	return where + " and " + search, args, nil
+	return chosen + " and " + search, args, nil
 }
 
 // show is Fresh, or what there is when that will do and the roster is not behind.

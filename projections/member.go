@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -14,7 +15,16 @@ var membersStream, memberOf = inStream(domain.RosterStream, domain.MemberOf)
 // Members is the read model of the members: the roster, a row each. Scope own reaches oneself.
 var Members = newNoun(
 	newModel("member", membersStream, memberOf, (*domain.Member).Apply, func(m domain.Member) uuid.UUID { return m.ID }),
-	Sight{Read: domain.ReadMember, Own: `member.id = $2`, Gone: `nullif(member.status <> 'removed', true)`}, Lists{})
+	Sight{Read: domain.ReadMember, Own: `member.id = $2`, Gone: `nullif(member.status <> 'removed', true)`},
+	Lists{Filter: MemberFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "status", Values: domain.MemberStatuses}}})
+
+// MemberFilter chooses members; what is zero chooses all. Names and addresses are sealed: IDs are those that a search has found.
+type MemberFilter struct {
+	IDs    []uuid.UUID `among:"member.id"`
+	Status []string    `among:"member.status"`
+	Role   []string    `among:"member.role"`
+	Since  *time.Time  `where:"member.updated_at >= @"`
+}
 
 const (
 	memberColumns = `id, email, full_name, role, status, language, two_factor, hourly_rate_cents, erased_at, created_at, updated_at, version, position`

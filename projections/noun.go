@@ -25,7 +25,7 @@ type Noun[T any] struct {
 	lists           Lists
 	get, load       string
 	getAll, loadAll string // the same, unscoped
-	reached         string // the ids of all that the actor sees, or saw
+	all             string // what the actor sees, or saw
 	show            string // a state as get and list show it; empty when they show it as it is stored
 
 	shown, from string // the columns as they are shown, and where they are from
@@ -143,8 +143,8 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	chosen := "(" + gone + ") = $4 and " + visible + " and $2::uuid is not null and $3::text is not null" + filter.where
 	n := &Noun[T]{
 		Model: m, sight: s, show: show, lists: l, filter: filter, shown: shown, from: from, chosen: chosen, next: filter.next,
-		get:     "select " + shown + from + " where " + id + " = $4 and ($5 or not " + gone + " and " + visible + ") and " + s.showed("$1") + " and $2::uuid is not null and $3::text is not null",
-		reached: "select " + id + from + " where " + visible + " and $2::uuid is not null and $3::text is not null",
+		get: "select " + shown + from + " where " + id + " = $4 and ($5 or not " + gone + " and " + visible + ") and " + s.showed("$1") + " and $2::uuid is not null and $3::text is not null",
+		all: "select " + shown + from + " where " + visible + " and $2::uuid is not null and $3::text is not null",
 		load: "select " + columns + ", coalesce(" + visible + ", false), coalesce(" + s.Own + ", false), coalesce(" + s.inProject() + ", false), " +
 			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = any($4::uuid[]) and $2::uuid is not null and $3::text is not null",
 	}

@@ -36,7 +36,10 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 				_, m, err := p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 9})
 				return m, err
 			},
-			"TaskHistory": func() (Mark, error) { _, m, err := Tasks.History(minute(t), p.Projections, by, task); return m, err },
+			"TaskHistory": func() (Mark, error) {
+				_, m, err := Tasks.History(minute(t), p.Projections, by, task, Place{}, 200)
+				return m, err
+			},
 			"TaskAsOf": func() (Mark, error) {
 				_, m, err := Tasks.AsOf(minute(t), p.Projections, by, task, time.Now())
 				return m, err
@@ -66,7 +69,7 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 			t.Errorf("who sees all, %s: %+v, %v", name, mark, err)
 		}
 	}
-	lines, mark, err := Tasks.History(minute(t), p.Projections, ada, task)
+	lines, mark, err := Tasks.History(minute(t), p.Projections, ada, task, Place{}, 200)
 	if err != nil || len(lines) == 0 || lines[len(lines)-1].Type != "comment.created" || mark.Position != mark.Head-2 {
 		t.Errorf("the history goes beyond the mark %+v: %+v, %v", mark, lines, err)
 	}

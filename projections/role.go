@@ -9,10 +9,13 @@ import (
 
 var rolesStream, roleOf = inStream(domain.RosterStream, domain.RoleOf)
 
-// Roles is the read model of the workspace's own roles.
+// Roles is the read model of the workspace's own roles. A list of roles has the built-in ones, too, which have no times.
 var Roles = newNoun(
 	newModel("role", rolesStream, roleOf, (*domain.OwnRole).Apply, func(r domain.OwnRole) uuid.UUID { return r.ID }),
-	Sight{Read: domain.ReadRole, Own: `false`, Gone: `role.deleted_at`}, Lists{})
+	Sight{Read: domain.ReadRole, Own: `false`, Gone: `role.deleted_at`},
+	Lists{Sorts: []Sorting{{Field: "created_at", By: noTime}, {Field: "updated_at", By: noTime}, {Field: "name", By: asText}}})
+
+const noTime = `coalesce(nullif(@, '0001-01-01T00:00:00Z'::timestamptz), 'infinity')`
 
 // ofMember joins the own role, as r, of a member m whose role is not built in: the id of such a one is a UUID, which no name of a
 // built-in role is as long as.

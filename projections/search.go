@@ -49,6 +49,16 @@ var foundTask = `task.id in (select search.of_id from search where (search.title
 	exists (select from comment join task on task.id = comment.task_id where comment.id = search.id and ` +
 	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)))`
 
+func noWords() error { return domain.InvalidField("/q", "must have a letter or a digit") }
+
+// Matching tells which texts have the words that a list is searched for: for what the database cannot search, since it is sealed, or in no table.
+func Matching(text string) (matches func(text string) bool, err error) {
+	if words.Query(text) == "" {
+		return nil, noWords()
+	}
+	return func(in string) bool { return words.Match(text, in) }, nil
+}
+
 // writtenIn is the thing whose text a record changes.
 func writtenIn(r domain.Record) (id uuid.UUID, changes bool) {
 	kind := ""

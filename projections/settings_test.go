@@ -167,7 +167,7 @@ func (p *process) answers(t *testing.T, by Actor) map[string]string {
 	}
 	answers["members"] = jsonOf(t, members)
 	for _, task := range tasks {
-		history, _, err := Tasks.History(minute(t), p.Projections, by, task.ID)
+		history, _, err := Tasks.History(minute(t), p.Projections, by, task.ID, Place{}, 200)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func (l told) String() string {
 
 func (c *client) story(t tester, path string) []told {
 	t.Helper()
-	return decode[list[told]](t, c.call(t, "GET", path+"/history", nil).want(t, 200)).Items
+	return pages[told](t, c, path+"/history", 200)
 }
 
 // types are the types of the events of a story, each once.
@@ -105,6 +105,36 @@ func TestStoryOfATask(t *testing.T) {
 	if diff := cmp.Diff([]string{"comment.created", "comment.updated", "comment.deleted"}, types(ada.story(t, "/api/comments/"+comment.ID.String()))); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// A story is read in pages of any size, each line once and in order, whichever of its things an event is of, and goes on with what happens
+// meanwhile. A cursor fits no other story.
+func TestStoryInPages(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	task := ada.newTask(t, object{"title": "Paint", "description": "x", "due_on": "2026-12-31", "project_id": ada.newProject(t).ID})
+	one := ada.comment(t, task, object{"body": "one"})
+	ada.call(t, "PATCH", taskPath(task), object{"title": "Paint it", "priority": "high", "estimate_minutes": 5}).want(t, 200)
+	ada.comment(t, task, object{"body": "two"})
+	ada.call(t, "PATCH", "/api/comments/"+one.ID.String(), object{"body": "three"}).want(t, 200)
+	ada.call(t, "POST", "/api/time-entries", object{"task_id": task.ID, "start": "2026-03-02T09:00:00Z", "minutes": 30}).want(t, 201)
+	for _, path := range []string{taskPath(task), "/api/comments/" + one.ID.String(), "/api/members/" + ada.id.String()} {
+		whole := ada.story(t, path)
+		for limit := 1; limit <= len(whole)+1; limit += 1 + limit/3 {
+			if diff := cmp.Diff(whole, pages[told](t, ada, path+"/history", limit)); diff != "" {
+				t.Errorf("%s, %d at a time: %s", path, limit, diff)
+			}
+		}
+	}
+	at := taskPath(task) + "/history"
+	whole := ada.story(t, taskPath(task))
+	first := decode[list[told]](t, ada.call(t, "GET", fmt.Sprintf("%s?limit=%d", at, len(whole)-1), nil).want(t, 200))
+	ada.call(t, "PATCH", taskPath(task), object{"title": "Paint it twice"}).want(t, 200)
+	rest := decode[list[told]](t, ada.call(t, "GET", at+"?cursor="+*first.NextCursor, nil).want(t, 200))
+	if diff := cmp.Diff(append(asText(whole[len(whole)-1:]), `task.updated title "Paint it" > "Paint it twice"`), asText(rest.Items)); diff != "" || rest.NextCursor != nil {
+		t.Errorf("the rest: %s", diff)
+	}
+	ada.call(t, "GET", "/api/comments/"+one.ID.String()+"/history?cursor="+*first.NextCursor, nil).problem(t, 422, "invalid_cursor")
 }
 
 // Nobody reads in a story what they may not see: neither what belongs to the thing, nor the names of others.

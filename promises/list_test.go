@@ -177,6 +177,128 @@ func TestPaging(t *testing.T) {
 	}
 }
 
+// wantListed compares a list, whole and in pages of each size, with what it is to have.
+func (c *client) wantListed(t *testing.T, path, query string, want ...string) {
+	t.Helper()
+	target, more := path, ""
+	if query != "" {
+		target, more = path+"?"+query, "&"+query
+	}
+	whole := decode[struct {
+		Items []struct{ ID string }
+		Total int
+	}](t, c.call(t, "GET", path+"?total=true&limit=200"+more, nil).want(t, 200))
+	if whole.Total != len(want) {
+		t.Errorf("%s: total %d of %d", target, whole.Total, len(want))
+	}
+	for limit := 1; limit <= len(want)+1; limit++ {
+		var got []string
+		for _, item := range pages[struct{ ID string }](t, c, target, limit) {
+			got = append(got, item.ID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s, %d at a time: %s", target, limit, diff)
+		}
+	}
+}
+
+// Members are found by names that the database cannot read, and listed by what they are, or were.
+func TestListOfMembers(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)
+	ada := p[0].signUp(t)
+	bob, ivy, dan, out := ada.member(t, "manager"), ada.invite(t, "viewer"), ada.member(t, "viewer"), ada.invite(t, "viewer")
+	ada.call(t, "DELETE", "/api/members/"+out.id.String(), nil).want(t, 204)
+	records := ada.log(t)
+	before := "&" + asOf(records[len(records)-1].At)
+	ada.call(t, "POST", "/api/members/"+dan.id.String()+"/deactivate", nil).want(t, 200)
+	people := func(all ...*client) (ids []string) {
+		for _, c := range all {
+			ids = append(ids, c.id.String())
+		}
+		return ids
+	}
+	for query, want := range map[string][]string{
+		"":                         people(dan, ivy, bob, ada),
+		"sort=created_at":          people(ada, bob, ivy, dan),
+		"sort=status":              people(ivy, ada, bob, dan),
+		"sort=-status,-updated_at": people(dan, bob, ada, ivy),
+		"status=invited":           people(ivy),
+		"status=active,invited":    people(ivy, bob, ada),
+		"status=deactivated":       people(dan),
+		"status=placeholder":       people(),
+		"role=manager,viewer":      people(dan, ivy, bob),
+		"role=" + uuid.NewString(): people(),
+		"q=" + url.QueryEscape(strings.ToUpper(bob.name)):                                      people(bob),
+		"q=" + url.QueryEscape(dan.email):                                                      people(dan),
+		"q=" + ivy.email[:9]:                                                                   people(ivy),
+		"q=people&role=viewer&status=invited":                                                  people(ivy),
+		"q=" + ivy.email[:9] + "&status=active":                                                people(),
+		"q=" + url.QueryEscape(out.email):                                                      people(),
+		"updated_since=" + url.QueryEscape("2999-01-01T00:00:00Z"):                             people(),
+		"status=active&sort=-created_at" + before:                                              people(dan, bob, ada),
+		"status=deactivated" + before:                                                          people(),
+		"q=" + url.QueryEscape(dan.name) + "&status=active" + before:                           people(dan),
+		"q=" + url.QueryEscape(dan.name) + "&status=invited" + before:                          people(),
+		"role=viewer&sort=status,-created_at&updated_since=" + "2001-01-01T00:00:00Z" + before: people(ivy, dan),
+	} {
+		ada.wantListed(t, "/api/members", query, want...)
+	}
+	for _, query := range []string{"q=%3F!", "status=removed", "status=x", "role=not+a+role", "sort=email", "sort=role", "deleted=true"} {
+		if a := ada.call(t, "GET", "/api/members?"+query, nil); a.status != 422 {
+			t.Errorf("%s: %d %s", query, a.status, a.body)
+		}
+	}
+	alone, _ := bob.newToken(t, grant(domain.ReadMember, domain.Own))
+	alone.wantListed(t, "/api/members", "sort=created_at", people(bob)...)
+	alone.wantListed(t, "/api/members", "q=people", people(bob)...)
+	alone.wantListed(t, "/api/members", "q="+url.QueryEscape(dan.name))
+	alone.wantListed(t, "/api/members", "sort=status"+before, people(bob)...)
+}
+
+// The list of roles has those of the workspace and the built-in ones, in one order.
+func TestListOfRoles(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	named := func(name string) string {
+		return decode[apiRole](t, ada.call(t, "POST", "/api/roles", object{"name": name, "grants": []domain.Grant{}}).want(t, 201)).ID
+	}
+	buyer, keeper := named("Buyer of paint"), named("keeper of paint")
+	records := ada.log(t)
+	before := "&" + asOf(records[len(records)-1].At)
+	ada.call(t, "PATCH", "/api/roles/"+buyer, object{"name": "zeta"}).want(t, 200)
+	builtIn := []string{"admin", "manager", "member", "viewer", "auditor", "analyst"}
+	for query, want := range map[string][]string{
+		"":                   append([]string{keeper, buyer}, builtIn...),
+		"sort=name":          {"admin", "analyst", "auditor", keeper, "manager", "member", "viewer", buyer},
+		"sort=created_at":    append([]string{buyer, keeper}, "analyst", "auditor", "viewer", "member", "manager", "admin"),
+		"sort=-updated_at":   append(append([]string{}, builtIn...), buyer, keeper),
+		"q=ma":               {"manager"},
+		"q=PAINT":            {keeper},
+		"q=paint" + before:   {keeper, buyer},
+		"sort=name" + before: {buyer, "admin", "analyst", "auditor", keeper, "manager", "member", "viewer"},
+	} {
+		ada.wantListed(t, "/api/roles", query, want...)
+	}
+}
+
+// A person who logs in often has many sessions.
+func TestListOfSessions(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	for range 2 {
+		ada.logIn(t, ada.password).want(t, 200)
+	}
+	all := ids(t, ada.call(t, "GET", "/api/sessions", nil))
+	var got []string
+	for _, s := range pages[session](t, ada, "/api/sessions", 1) {
+		got = append(got, s.ID.String())
+	}
+	if diff := cmp.Diff(all, got); diff != "" || len(all) != 3 {
+		t.Errorf("%d sessions: %s", len(all), diff)
+	}
+}
+
 // badCursors are none of a list: also not those of a list of another kind.
 func badCursors(t *testing.T, c *client, path string, lists []string) []string {
 	t.Helper()

@@ -54,12 +54,30 @@ func Query(text string) string {
 	var terms []string
 	for _, word := range Of(text) {
 		term := "'" + word + "'"
-		if first, n := utf8.DecodeRuneInString(word); n < len(word) || unspaced(first) {
+		if begins(word) {
 			term += ":*"
 		}
 		terms = append(terms, term)
 	}
 	return strings.Join(terms, " & ")
+}
+
+// Match tells whether Query of a text finds another one.
+func Match(query, text string) bool {
+	there := Of(text)
+	for _, word := range Of(query) {
+		at, is := slices.BinarySearch(there, word)
+		if !is && (!begins(word) || at == len(there) || !strings.HasPrefix(there[at], word)) {
+			return false
+		}
+	}
+	return true
+}
+
+// begins tells whether a word that is looked for finds those that begin with it.
+func begins(word string) bool {
+	first, n := utf8.DecodeRuneInString(word)
+	return n < len(word) || unspaced(first)
 }
 
 // fold writes a text without case, accents, compatibility forms and what is drawn as nothing (Unicode Standard Annex 15, NFKC; full case folding). What is a

@@ -93,3 +93,12 @@ func subset(some, all []string) bool {
 	}
 	return true
 }
+
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	for query, finds := range map[string]bool{"": true, "ann": true, "PEET ann": true, "peetérs": true, "nn": false, "ann x": false, "a": false, "org exam": true, "7": true, "77": false} {
+		if Match(query, "Änn Peeters 7 <ann@example.org>") != finds {
+			t.Errorf("%q finds it: %t", query, !finds)
+		}
+	}
+}

@@ -11218,6 +11218,20 @@ export interface WorkspacePatch {
  */
 export type ProblemResponse = Problem;
 
+export type GetAttachmentHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type GetAuditConsistencyParams = {
 /**
  * How many records the older checkpoint has.
@@ -11362,6 +11376,20 @@ export type GetCommentParams = {
 as_of?: string;
 };
 
+export type GetCommentHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type GetDpaParams = {
 /**
  * html is a page for people, pdf the same to keep and to sign.
@@ -11484,6 +11512,20 @@ export const ListExportsConsistency = {
   eventual: 'eventual',
 } as const;
 
+export type GetExportHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type ListImportsParams = {
 /**
  * How many items at most.
@@ -11563,6 +11605,20 @@ export type RequestImportBody = {
   file: Blob | File;
 };
 
+export type GetImportHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type ListIntegrationsParams = {
 /**
  * How many items at most.
@@ -11620,10 +11676,72 @@ limit?: number;
  */
 cursor?: string;
 /**
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
+ * @maxItems 2
+ */
+sort?: ListMembersSortItem[];
+/**
+ * Count all that the list has: total.
+ */
+total?: boolean;
+/**
+ * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
+ */
+consistency?: ListMembersConsistency;
+/**
+ * Words, each of which the thing must have, or a word that begins with it; one letter or digit stands for itself. Case and accents do not count, in any language. Where words are written without spaces, as in Chinese and Japanese, each two characters that stand side by side must be there.
+ * @maxLength 200
+ */
+q?: string;
+/**
+ * How far the thing is.
+ * @maxItems 4
+ */
+status?: ListMembersStatusItem[];
+/**
+ * The names of built-in roles, or the ids of own ones.
+ * @maxItems 100
+ * @items.pattern ^([a-z]{1,20}|[0-9a-fA-F-]{36})$
+ */
+role?: string[];
+/**
+ * Those that changed at this instant or later.
+ */
+updated_since?: string;
+/**
  * The members as they were at this instant: roles and statuses of then, of those who were members then. Names are those of now.
  */
 as_of?: string;
 };
+
+export type ListMembersSortItem = typeof ListMembersSortItem[keyof typeof ListMembersSortItem];
+
+
+export const ListMembersSortItem = {
+  created_at: 'created_at',
+  '-created_at': '-created_at',
+  updated_at: 'updated_at',
+  '-updated_at': '-updated_at',
+  status: 'status',
+  '-status': '-status',
+} as const;
+
+export type ListMembersConsistency = typeof ListMembersConsistency[keyof typeof ListMembersConsistency];
+
+
+export const ListMembersConsistency = {
+  eventual: 'eventual',
+} as const;
+
+export type ListMembersStatusItem = typeof ListMembersStatusItem[keyof typeof ListMembersStatusItem];
+
+
+export const ListMembersStatusItem = {
+  invited: 'invited',
+  active: 'active',
+  deactivated: 'deactivated',
+  placeholder: 'placeholder',
+} as const;
 
 export type GetMemberParams = {
 /**
@@ -11677,6 +11795,20 @@ export const ExportMemberDataFormat = {
   json: 'json',
   html: 'html',
 } as const;
+
+export type GetMemberHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
 
 export type ListProjectsParams = {
 /**
@@ -11781,6 +11913,20 @@ export type GetProjectParams = {
 as_of?: string;
 };
 
+export type GetProjectHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type ListReceiversParams = {
 /**
  * How many items at most.
@@ -11825,6 +11971,20 @@ export const ListReceiversConsistency = {
   eventual: 'eventual',
 } as const;
 
+export type GetReceiverHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type ListRolesParams = {
 /**
  * How many items at most.
@@ -11838,16 +11998,81 @@ limit?: number;
  */
 cursor?: string;
 /**
+ * Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first.
+ * @maxItems 2
+ */
+sort?: ListRolesSortItem[];
+/**
+ * Count all that the list has: total.
+ */
+total?: boolean;
+/**
+ * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
+ */
+consistency?: ListRolesConsistency;
+/**
+ * Words, each of which the thing must have, or a word that begins with it; one letter or digit stands for itself. Case and accents do not count, in any language. Where words are written without spaces, as in Chinese and Japanese, each two characters that stand side by side must be there.
+ * @maxLength 200
+ */
+q?: string;
+/**
  * The roles as they were at this instant. The built-in ones are those of now.
  */
 as_of?: string;
 };
+
+export type ListRolesSortItem = typeof ListRolesSortItem[keyof typeof ListRolesSortItem];
+
+
+export const ListRolesSortItem = {
+  created_at: 'created_at',
+  '-created_at': '-created_at',
+  updated_at: 'updated_at',
+  '-updated_at': '-updated_at',
+  name: 'name',
+  '-name': '-name',
+} as const;
+
+export type ListRolesConsistency = typeof ListRolesConsistency[keyof typeof ListRolesConsistency];
+
+
+export const ListRolesConsistency = {
+  eventual: 'eventual',
+} as const;
 
 export type GetRoleParams = {
 /**
  * The role as it was at this instant. A built-in one is that of now.
  */
 as_of?: string;
+};
+
+export type GetRoleHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
+export type ListSessionsParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
 };
 
 export type ListTagsParams = {
@@ -11900,6 +12125,20 @@ export type ListTagsConsistency = typeof ListTagsConsistency[keyof typeof ListTa
 export const ListTagsConsistency = {
   eventual: 'eventual',
 } as const;
+
+export type GetTagHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
 
 export type ListTasksParams = {
 /**
@@ -12173,6 +12412,20 @@ export const ListCommentsConsistency = {
   eventual: 'eventual',
 } as const;
 
+export type GetTaskHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type ListTimeEntriesParams = {
 /**
  * How many items at most.
@@ -12321,6 +12574,20 @@ export type GetTimeEntryParams = {
  * The thing as it was at this instant.
  */
 as_of?: string;
+};
+
+export type GetTimeEntryHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
 };
 
 export type ListTokensParams = {
@@ -12521,21 +12788,30 @@ export type getAttachmentHistoryResponseError = (getAttachmentHistoryResponse4xx
   headers: Headers;
 };
 
-export const getGetAttachmentHistoryUrl = (id: string,) => {
+export const getGetAttachmentHistoryUrl = (id: string,
+    params?: GetAttachmentHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/attachments/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/attachments/${id}/history?${stringifiedParams}` : `/api/attachments/${id}/history`
 }
 
 /**
  * Needs the permission `attachment:read`.
  * @summary Who added and deleted an attachment, when
  */
-export const getAttachmentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentHistoryResponseSuccess> => {
+export const getAttachmentHistory = async (id: string,
+    params?: GetAttachmentHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getAttachmentHistoryResponseSuccess> => {
 
-  return transport<getAttachmentHistoryResponseSuccess>(getGetAttachmentHistoryUrl(id),
+  return transport<getAttachmentHistoryResponseSuccess>(getGetAttachmentHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -13118,12 +13394,20 @@ export type getCommentHistoryResponseError = (getCommentHistoryResponse4xx | get
   headers: Headers;
 };
 
-export const getGetCommentHistoryUrl = (id: string,) => {
+export const getGetCommentHistoryUrl = (id: string,
+    params?: GetCommentHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/comments/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/comments/${id}/history?${stringifiedParams}` : `/api/comments/${id}/history`
 }
 
 /**
@@ -13132,9 +13416,10 @@ export const getGetCommentHistoryUrl = (id: string,) => {
  * Needs the permission `comment:read`.
  * @summary Who changed what in a comment, when
  */
-export const getCommentHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getCommentHistoryResponseSuccess> => {
+export const getCommentHistory = async (id: string,
+    params?: GetCommentHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getCommentHistoryResponseSuccess> => {
 
-  return transport<getCommentHistoryResponseSuccess>(getGetCommentHistoryUrl(id),
+  return transport<getCommentHistoryResponseSuccess>(getGetCommentHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -13696,21 +13981,30 @@ export type getExportHistoryResponseError = (getExportHistoryResponse4xx | getEx
   headers: Headers;
 };
 
-export const getGetExportHistoryUrl = (id: string,) => {
+export const getGetExportHistoryUrl = (id: string,
+    params?: GetExportHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/export/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/export/${id}/history?${stringifiedParams}` : `/api/export/${id}/history`
 }
 
 /**
  * Needs the permission `export:read`.
  * @summary Who asked for an export, how it ended, and who downloaded it
  */
-export const getExportHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getExportHistoryResponseSuccess> => {
+export const getExportHistory = async (id: string,
+    params?: GetExportHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getExportHistoryResponseSuccess> => {
 
-  return transport<getExportHistoryResponseSuccess>(getGetExportHistoryUrl(id),
+  return transport<getExportHistoryResponseSuccess>(getGetExportHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -13903,21 +14197,30 @@ export type getImportHistoryResponseError = (getImportHistoryResponse4xx | getIm
   headers: Headers;
 };
 
-export const getGetImportHistoryUrl = (id: string,) => {
+export const getGetImportHistoryUrl = (id: string,
+    params?: GetImportHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/import/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/import/${id}/history?${stringifiedParams}` : `/api/import/${id}/history`
 }
 
 /**
  * Needs the permission `import:read`.
  * @summary Who asked for an import, and how it ended
  */
-export const getImportHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportHistoryResponseSuccess> => {
+export const getImportHistory = async (id: string,
+    params?: GetImportHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getImportHistoryResponseSuccess> => {
 
-  return transport<getImportHistoryResponseSuccess>(getGetImportHistoryUrl(id),
+  return transport<getImportHistoryResponseSuccess>(getGetImportHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -14659,8 +14962,10 @@ export const getListMembersUrl = (params?: ListMembersParams,) => {
 }
 
 /**
+ * Those who are invited as well: `status=invited` lists the invitations. `q` looks for names and addresses as they are now.
+ *
  * Needs the permission `member:read`.
- * @summary List the members, the newest first
+ * @summary List the members
  */
 export const listMembers = async (params?: ListMembersParams, options?: Parameters<typeof transport>[1]): Promise<listMembersResponseSuccess> => {
 
@@ -15142,12 +15447,20 @@ export type getMemberHistoryResponseError = (getMemberHistoryResponse4xx | getMe
   headers: Headers;
 };
 
-export const getGetMemberHistoryUrl = (id: string,) => {
+export const getGetMemberHistoryUrl = (id: string,
+    params?: GetMemberHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/members/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/members/${id}/history?${stringifiedParams}` : `/api/members/${id}/history`
 }
 
 /**
@@ -15156,9 +15469,10 @@ export const getGetMemberHistoryUrl = (id: string,) => {
  * Needs the permission `member:read`.
  * @summary Who changed what about a member, when
  */
-export const getMemberHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getMemberHistoryResponseSuccess> => {
+export const getMemberHistory = async (id: string,
+    params?: GetMemberHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getMemberHistoryResponseSuccess> => {
 
-  return transport<getMemberHistoryResponseSuccess>(getGetMemberHistoryUrl(id),
+  return transport<getMemberHistoryResponseSuccess>(getGetMemberHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -15911,21 +16225,30 @@ export type getProjectHistoryResponseError = (getProjectHistoryResponse4xx | get
   headers: Headers;
 };
 
-export const getGetProjectHistoryUrl = (id: string,) => {
+export const getGetProjectHistoryUrl = (id: string,
+    params?: GetProjectHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/projects/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/projects/${id}/history?${stringifiedParams}` : `/api/projects/${id}/history`
 }
 
 /**
  * Needs the permission `project:read`.
  * @summary Who changed what in a project, when
  */
-export const getProjectHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getProjectHistoryResponseSuccess> => {
+export const getProjectHistory = async (id: string,
+    params?: GetProjectHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getProjectHistoryResponseSuccess> => {
 
-  return transport<getProjectHistoryResponseSuccess>(getGetProjectHistoryUrl(id),
+  return transport<getProjectHistoryResponseSuccess>(getGetProjectHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -16333,21 +16656,30 @@ export type getReceiverHistoryResponseError = (getReceiverHistoryResponse4xx | g
   headers: Headers;
 };
 
-export const getGetReceiverHistoryUrl = (id: string,) => {
+export const getGetReceiverHistoryUrl = (id: string,
+    params?: GetReceiverHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/receivers/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/receivers/${id}/history?${stringifiedParams}` : `/api/receivers/${id}/history`
 }
 
 /**
  * Needs the permission `receiver:read`.
  * @summary Who changed what in a receiver, when
  */
-export const getReceiverHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getReceiverHistoryResponseSuccess> => {
+export const getReceiverHistory = async (id: string,
+    params?: GetReceiverHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getReceiverHistoryResponseSuccess> => {
 
-  return transport<getReceiverHistoryResponseSuccess>(getGetReceiverHistoryUrl(id),
+  return transport<getReceiverHistoryResponseSuccess>(getGetReceiverHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -16939,12 +17271,20 @@ export type getRoleHistoryResponseError = (getRoleHistoryResponse4xx | getRoleHi
   headers: Headers;
 };
 
-export const getGetRoleHistoryUrl = (id: string,) => {
+export const getGetRoleHistoryUrl = (id: string,
+    params?: GetRoleHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/roles/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/roles/${id}/history?${stringifiedParams}` : `/api/roles/${id}/history`
 }
 
 /**
@@ -16953,9 +17293,10 @@ export const getGetRoleHistoryUrl = (id: string,) => {
  * Needs the permission `role:read`.
  * @summary Who changed what of a role, when
  */
-export const getRoleHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getRoleHistoryResponseSuccess> => {
+export const getRoleHistory = async (id: string,
+    params?: GetRoleHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getRoleHistoryResponseSuccess> => {
 
-  return transport<getRoleHistoryResponseSuccess>(getGetRoleHistoryUrl(id),
+  return transport<getRoleHistoryResponseSuccess>(getGetRoleHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -17049,21 +17390,28 @@ export type listSessionsResponseError = (listSessionsResponse4xx | listSessionsR
   headers: Headers;
 };
 
-export const getListSessionsUrl = () => {
+export const getListSessionsUrl = (params?: ListSessionsParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/sessions`
+  return stringifiedParams.length > 0 ? `/api/sessions?${stringifiedParams}` : `/api/sessions`
 }
 
 /**
  * Any active member may.
- * @summary List my sessions
+ * @summary List my sessions, the newest first
  */
-export const listSessions = async ( options?: Parameters<typeof transport>[1]): Promise<listSessionsResponseSuccess> => {
+export const listSessions = async (params?: ListSessionsParams, options?: Parameters<typeof transport>[1]): Promise<listSessionsResponseSuccess> => {
 
-  return transport<listSessionsResponseSuccess>(getListSessionsUrl(),
+  return transport<listSessionsResponseSuccess>(getListSessionsUrl(params),
   {
     ...options,
     method: 'GET'
@@ -17538,12 +17886,20 @@ export type getTagHistoryResponseError = (getTagHistoryResponse4xx | getTagHisto
   headers: Headers;
 };
 
-export const getGetTagHistoryUrl = (id: string,) => {
+export const getGetTagHistoryUrl = (id: string,
+    params?: GetTagHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/tags/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/tags/${id}/history?${stringifiedParams}` : `/api/tags/${id}/history`
 }
 
 /**
@@ -17552,9 +17908,10 @@ export const getGetTagHistoryUrl = (id: string,) => {
  * Needs the permission `tag:read`.
  * @summary Who changed what of a tag, when
  */
-export const getTagHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTagHistoryResponseSuccess> => {
+export const getTagHistory = async (id: string,
+    params?: GetTagHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getTagHistoryResponseSuccess> => {
 
-  return transport<getTagHistoryResponseSuccess>(getGetTagHistoryUrl(id),
+  return transport<getTagHistoryResponseSuccess>(getGetTagHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -18371,12 +18728,20 @@ export type getTaskHistoryResponseError = (getTaskHistoryResponse4xx | getTaskHi
   headers: Headers;
 };
 
-export const getGetTaskHistoryUrl = (id: string,) => {
+export const getGetTaskHistoryUrl = (id: string,
+    params?: GetTaskHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/tasks/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/tasks/${id}/history?${stringifiedParams}` : `/api/tasks/${id}/history`
 }
 
 /**
@@ -18385,9 +18750,10 @@ export const getGetTaskHistoryUrl = (id: string,) => {
  * Needs the permission `task:read`.
  * @summary Who changed what, when
  */
-export const getTaskHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTaskHistoryResponseSuccess> => {
+export const getTaskHistory = async (id: string,
+    params?: GetTaskHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getTaskHistoryResponseSuccess> => {
 
-  return transport<getTaskHistoryResponseSuccess>(getGetTaskHistoryUrl(id),
+  return transport<getTaskHistoryResponseSuccess>(getGetTaskHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -19156,12 +19522,20 @@ export type getTimeEntryHistoryResponseError = (getTimeEntryHistoryResponse4xx |
   headers: Headers;
 };
 
-export const getGetTimeEntryHistoryUrl = (id: string,) => {
+export const getGetTimeEntryHistoryUrl = (id: string,
+    params?: GetTimeEntryHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/time-entries/${id}/history`
+  return stringifiedParams.length > 0 ? `/api/time-entries/${id}/history?${stringifiedParams}` : `/api/time-entries/${id}/history`
 }
 
 /**
@@ -19170,9 +19544,10 @@ export const getGetTimeEntryHistoryUrl = (id: string,) => {
  * Needs the permission `time_entry:read`.
  * @summary Who changed what in a time entry, when
  */
-export const getTimeEntryHistory = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTimeEntryHistoryResponseSuccess> => {
+export const getTimeEntryHistory = async (id: string,
+    params?: GetTimeEntryHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getTimeEntryHistoryResponseSuccess> => {
 
-  return transport<getTimeEntryHistoryResponseSuccess>(getGetTimeEntryHistoryUrl(id),
+  return transport<getTimeEntryHistoryResponseSuccess>(getGetTimeEntryHistoryUrl(id,params),
   {
     ...options,
     method: 'GET'
