@@ -173,9 +173,10 @@ func (c *Commands) goesOn(ctx context.Context, w pg.Workspace, tree eventstore.T
 		last.Size, last.Origin.Epoch, found)
 }
 
-// Receipt proves that the record at a position is in the log: an offline proof with the checkpoint in it (C2SP tlog-proof).
-func (c *Commands) Receipt(ctx context.Context, w pg.Workspace, position int64) (string, checkpoint.Checkpoint, error) {
-	signed, at, err := c.Checkpoint(ctx, w)
+// Receipt proves that the record at a position is in the log: an offline proof with the checkpoint in it (C2SP tlog-proof), which is of now or
+// the newest that is cosigned.
+func (c *Commands) Receipt(ctx context.Context, w pg.Workspace, position int64, cosigned bool) (string, checkpoint.Checkpoint, error) {
+	signed, at, err := c.CheckpointToShow(ctx, w, cosigned)
 	if err != nil {
 		return "", at, err
 	}
@@ -203,7 +204,7 @@ func (c *Commands) Growth(ctx context.Context, w pg.Workspace, from, to int64) (
 		return "", at, domain.InvalidField("/from", "it is more than %d, where the proof ends", at.Size)
 	}
 	proof, err := c.Store.ProveGrowth(ctx, w, at.Size, from)
-	return checkpoint.Growth(from, proof, signed), at, err
+	return checkpoint.Growth(from, proof, c.withCosignatures(ctx, w, signed, at)), at, err
 }
 
 // VerifierKeys are the keys that verify the checkpoints of a workspace, as note tools take them: those that sign now, then those
@@ -233,17 +234,17 @@ func (c *Commands) publicKeys(ctx context.Context) (keyring.PublicKeys, error) {
 	return c.Keys.PublicKeys().With(kept), err
 }
 
-// KeepCheckpoint signs a checkpoint and keeps it for ever, unless the log is as it was at the last one.
-func (c *Commands) KeepCheckpoint(ctx context.Context, w pg.Workspace) error {
-	signed, at, err := c.Checkpoint(ctx, w)
+// KeepCheckpoint signs a checkpoint and keeps it for ever. That of an empty log is not kept.
+func (c *Commands) KeepCheckpoint(ctx context.Context, w pg.Workspace) (signed []byte, at checkpoint.Checkpoint, err error) {
+	signed, at, err = c.Checkpoint(ctx, w)
 	if err != nil || at.Size == 0 {
-		return err
+		return nil, at, err
 	}
 	if err := c.Kept.KeepKeys(ctx, c.Keys.PublicKeys()); err != nil {
-		return c.notKept(ctx, w, err)
+		return nil, at, c.notKept(ctx, w, err)
 	}
 	if err := c.Kept.Keep(ctx, at, signed); err != nil {
-		return c.notKept(ctx, w, err)
+		return nil, at, c.notKept(ctx, w, err)
 	}
-	return nil
+	return signed, at, nil
 }

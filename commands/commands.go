@@ -45,6 +45,10 @@ type Needs struct {
 	// Kept is where signed checkpoints lie outside the database; nil: nowhere, so that nobody would notice when the log goes back.
 	Kept *checkpoint.Kept
 
+	// Witnesses cosign checkpoints, and CosignaturesWanted is by how many a checkpoint is to be cosigned; 0: by all of them.
+	Witnesses          []*checkpoint.Witness
+	CosignaturesWanted int
+
 	// PublicURL is where people reach Kluis, for mails and the names of logs: whatever the headers of a request say. Empty: mails do not say.
 	PublicURL string
 
@@ -89,6 +93,9 @@ func New(n Needs) *Commands {
 	}
 	if n.Kept == nil {
 		n.Kept = &checkpoint.Kept{}
+	}
+	if n.CosignaturesWanted == 0 {
+		n.CosignaturesWanted = len(n.Witnesses)
 	}
 	if n.Outside == nil {
 		n.Outside = delivery.NewOutside()

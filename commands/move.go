@@ -347,7 +347,7 @@ func (m Move) settle(ctx context.Context, done *Moved) error {
 // foldersOf are those of a workspace in a store.
 func foldersOf(w pg.Workspace) []string { return []string{w.ID.String(), checkpoint.Folder(w.ID)} }
 
-// copyBlobs copies what of the workspace is not in the place of To yet. A blob never changes, but for the last checkpoint, which is copied with last, as
+// copyBlobs copies what of the workspace is not in the place of To yet. A blob never changes, but for the last checkpoints, which are copied with last, as
 // long as To signs none.
 func (m Move) copyBlobs(ctx context.Context, done *Moved, last bool) error {
 	for _, folder := range foldersOf(m.Entry.Workspace()) {
@@ -366,7 +366,7 @@ func (m Move) copyFolder(ctx context.Context, folder, beginning string, done *Mo
 	}
 	var missing []string
 	err := m.From.Blobs.List(ctx, folder, func(i blob.Item) error {
-		if size, is := there[i.Key]; strings.HasPrefix(i.Key, beginning) && (!is || last && (size != i.Size || i.Key == checkpoint.LastOf(m.Entry.ID))) {
+		if size, is := there[i.Key]; strings.HasPrefix(i.Key, beginning) && (!is || last && (size != i.Size || checkpoint.Rewritten(i.Key))) {
 			missing = append(missing, i.Key)
 		}
 		return nil

@@ -89,7 +89,7 @@ func (c *Commands) Prune(ctx context.Context, w pg.Workspace, progress func(posi
 }
 
 func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, p Pruning, progress func(position, of int64)) error {
-	if err := c.KeepCheckpoint(ctx, w); err != nil {
+	if _, _, err := c.KeepCheckpoint(ctx, w); err != nil {
 		return fmt.Errorf("keep a checkpoint: %w", err)
 	}
 	verdict, err := c.Projections.Verify(ctx, w, projections.Expected(w, nil, 1), false, progress)

@@ -14,7 +14,12 @@ import (
 )
 
 type (
+	// WhichCheckpoint chooses one.
+	WhichCheckpoint struct {
+		Cosigned bool `query:"cosigned" doc:"The newest checkpoint that as many witnesses as whoever runs Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all."`
+	}
 	proofOf struct {
+		WhichCheckpoint
 		Position int64 `path:"position" minimum:"1" doc:"The record."`
 	}
 	growthOf struct {
@@ -33,16 +38,17 @@ func logCheckpoint(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/audit/checkpoint", ID: "get-audit-checkpoint", Tag: "audit", Status: http.StatusOK,
 		Summary: "Get a signed checkpoint of the log as it is now", Access: needs(domain.ReadAudit), Produces: plainText,
 		Description: "A signed note (C2SP tlog-checkpoint, Ed25519): the log's origin, how many records it has, and the root hash of the Merkle tree (RFC 6962) over the lines that a replay serves. " +
+			"Where witnesses are set, the lines of those that have cosigned it follow (C2SP tlog-cosignature). " +
 			"Keep it: it tells later whether anything of the log of now was changed. 409 `log_forked`: the log does not go on from the checkpoint that was signed last."},
-		func(ctx context.Context, by projections.Actor, _ *struct{}) (*textShown, error) {
-			signed, at, err := a.Commands.Checkpoint(ctx, by.Workspace)
+		func(ctx context.Context, by projections.Actor, in *WhichCheckpoint) (*textShown, error) {
+			signed, at, err := a.Commands.CheckpointToShow(ctx, by.Workspace, in.Cosigned)
 			return a.text(string(signed), at), err
 		})
 	register(a, operation{Method: "GET", Path: "/api/audit/proof/{position}", ID: "get-audit-proof", Tag: "audit", Status: http.StatusOK,
 		Summary: "Get the proof that a record is in the log", Access: needs(domain.ReadAudit), Produces: plainText,
 		Description: "A receipt (C2SP tlog-proof) that is kept beside the record's line and checked without Kluis. Its index is the position less one. Proofs of records that were pruned are given, too."},
 		func(ctx context.Context, by projections.Actor, in *proofOf) (*textShown, error) {
-			text, at, err := a.Commands.Receipt(ctx, by.Workspace, in.Position)
+			text, at, err := a.Commands.Receipt(ctx, by.Workspace, in.Position, in.Cosigned)
 			return a.text(text, at), err
 		})
 	register(a, operation{Method: "GET", Path: "/api/audit/consistency", ID: "get-audit-consistency", Tag: "audit", Status: http.StatusOK,

@@ -52,6 +52,7 @@ var problems = map[string]string{
 
 	// what the state does not allow
 	"pruned":               "What was asked for is before the horizon: those records were deleted, as the plan of the workspace says. `horizon` says how far back the log goes.",
+	"not_cosigned":         "No witness has cosigned a checkpoint of this log: none is set, or none knows the log yet. Ask without `cosigned`.",
 	"held_already":         "There is a legal hold on the workspace already.",
 	"not_held":             "There is no legal hold on the workspace.",
 	"last_admin":           "A workspace always has an active admin who can act. Make somebody else admin first.",

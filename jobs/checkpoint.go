@@ -88,8 +88,11 @@ func (j *Jobs) growTree(ctx context.Context, w pg.Workspace) (whole bool, err er
 
 // keepCheckpoint tells whether there is nothing to come back for. A checkpoint that is refused has been told of.
 func (j *Jobs) keepCheckpoint(ctx context.Context, w pg.Workspace) bool {
-	err := j.Commands.KeepCheckpoint(ctx, w)
+	signed, at, err := j.Commands.KeepCheckpoint(ctx, w)
 	if err == nil {
+		if signed != nil {
+			j.witnesses.add(w, signed, at)
+		}
 		return true
 	}
 	if later(ctx, err) {

@@ -3,6 +3,7 @@
 //	jobs.go       what runs, and until when
 //	signal.go     each signal of the event store: catch up the workspace's read models, then its reactions
 //	checkpoint.go Merkle trees that follow their logs, and checkpoints of them outside the database
+//	witness.go    ... which witnesses are told of, each by a loop of its own
 //	rebuild.go    read models of an older version are derived anew
 //	reaction.go   reactions happen once for each event, in the order of the log
 //	receiver.go   which receivers are due, and how many at once

@@ -41,6 +41,7 @@ type Jobs struct {
 	queued    chan struct{} // holds one element when a reaction may have queued work
 	dues      *eventstore.Dues
 	underWay  underWay
+	witnesses *witnesses
 }
 
 // New makes jobs; Run runs them.
@@ -50,7 +51,8 @@ func New(n Needs) (*Jobs, error) {
 		return nil, err
 	}
 	return &Jobs{Needs: n, reactions: reactions, queued: make(chan struct{}, 1), mails: mails, dues: eventstore.NewDues(n.DB, n.Log),
-		underWay: underWay{of: map[uuid.UUID]int{}, failed: map[uuid.UUID]int{}}}, nil
+		witnesses: newWitnesses(n.Commands.Witnesses, n.Commands.CosignaturesWanted),
+		underWay:  underWay{of: map[uuid.UUID]int{}, failed: map[uuid.UUID]int{}}}, nil
 }
 
 // patience is how long work may go on when the end comes. Longer work is broken off, and done
@@ -73,6 +75,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 	if !j.NoCatchUp {
 		group.Go(func() error { return j.renew(ctx) })
 		group.Go(func() error { return j.growTrees(ctx) })
+		group.Go(func() error { return j.runWitnesses(ctx) })
 	}
 	return group.Wait()
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/password"
@@ -23,6 +24,7 @@ import (
 type checked struct {
 	trusted   []netip.Prefix
 	receivers []netip.Prefix
+	witnesses []*checkpoint.Witness
 	rules     limit.Rules
 	hasher    *password.Hasher
 	publicURL string
@@ -40,6 +42,9 @@ func (s serve) check() (c checked, err error) {
 		return c, err
 	}
 	if c.publicURL, err = s.publicURL(); err != nil {
+		return c, err
+	}
+	if c.witnesses, err = s.witnessed.check(); err != nil {
 		return c, err
 	}
 	if err := s.erasureGrace.check(); err != nil {

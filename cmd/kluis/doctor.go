@@ -60,6 +60,7 @@ var checkups = []struct {
 	{"keys", patient.keysOpen},
 	{"key file", patient.keyFile},
 	{"blobs", patient.blobs},
+	{"witnesses", patient.witnessesKnow},
 	{"mail", patient.mails},
 	{"public URL", patient.address},
 	{"backups", patient.backups},

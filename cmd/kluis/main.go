@@ -56,6 +56,7 @@ type program struct {
 	Member       member       `cmd:"" help:"Help a workspace whose only admin is locked out, has lost the device, or is gone."`
 	Replay       replay       `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
 	Verify       verify       `cmd:"" help:"Check a log: that nothing is changed, missing, put in or moved, and that the read models are what it makes."`
+	LogList      logList      `cmd:"" name:"log-list" help:"Print the logs of all workspaces with their verifier keys, as witnesses take them, with the settings of serve."`
 	Analyst      analyst      `cmd:"" help:"Give and take database logins with which analysts query one workspace in SQL."`
 	Retention    retention    `cmd:"" help:"Delete from the logs what is older than the plans of the workspaces say, as serve does each night."`
 	Rebuild      rebuild      `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`

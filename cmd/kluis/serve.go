@@ -26,6 +26,7 @@ type serve struct {
 	settings
 	outside
 	erasureGrace
+	witnessed
 
 	Listen           string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
 	PublicURL        string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN, or nothing when that is any address or port."`
@@ -75,7 +76,8 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 				Commands: commands.Needs{Keys: keys, Hasher: set.hasher, Region: c.name, ResetCodeLife: s.ResetCodeLife, ErasureGrace: s.ErasureGrace, PublicURL: set.publicURL,
 					Operator: s.Operator, Regions: set.regions(),
 					SecurityWindow: commands.SecurityWindow,
-					Outside:        delivery.NewOutside(set.receivers...)},
+					Witnesses:      set.witnesses, CosignaturesWanted: s.CosignaturesWanted,
+					Outside: delivery.NewOutside(set.receivers...)},
 				Rules: set.rules, Sender: sender, Cells: all,
 				HTTP: http.Options{TrustedProxies: set.trusted, Version: version},
 			})

@@ -77,6 +77,21 @@ var (
 	Deliveries = factory.NewGauge(prometheus.GaugeOpts{Name: "kluis_deliveries", Help: "Receivers that this process delivers to at the moment, those whose next event it waits for among them."})
 )
 
+// What witnesses cosign (C2SP tlog-witness). witness is the name of its key.
+var (
+	// Cosigned counts checkpoints that witnesses have, and WitnessFailures attempts that gave no cosignature.
+	Cosigned        = factory.NewCounterVec(prometheus.CounterOpts{Name: "kluis_witness_cosigned_total", Help: "Checkpoints that a witness has cosigned, by witness."}, []string{"witness"})
+	WitnessFailures = factory.NewCounterVec(prometheus.CounterOpts{Name: "kluis_witness_failures_total", Help: "Attempts that gave no cosignature, by witness."}, []string{"witness"})
+
+	// WitnessWaiting is how many workspaces wait for a witness, and WitnessWentBack of how many it has cosigned another log than there is.
+	WitnessWaiting  = factory.NewGaugeVec(prometheus.GaugeOpts{Name: "kluis_witness_waiting", Help: "Workspaces whose newest kept checkpoint a witness has not cosigned yet, by witness."}, []string{"witness"})
+	WitnessWentBack = factory.NewGaugeVec(prometheus.GaugeOpts{Name: "kluis_witness_logs_gone_back", Help: "Workspaces of whose log a witness has cosigned more than there is, or something else, by witness."}, []string{"witness"})
+
+	// WitnessesWanted is by how many witnesses a checkpoint is to be cosigned, and CosignedByFew how many workspaces have fewer.
+	WitnessesWanted = factory.NewGauge(prometheus.GaugeOpts{Name: "kluis_cosignatures_wanted", Help: "By how many witnesses a checkpoint is to be cosigned."})
+	CosignedByFew   = factory.NewGauge(prometheus.GaugeOpts{Name: "kluis_cosignatures_missing", Help: "Workspaces whose newest kept checkpoint fewer witnesses have cosigned than are wanted."})
+)
+
 func init() { // a kind that nothing went to yet is 0, not absent
 	for _, kind := range []string{"webhook", "siem_https", "siem_syslog", "nats"} {
 		Delivered.WithLabelValues(kind)

@@ -1,21 +1,18 @@
-// Package blobtest starts a real server that speaks S3, on a folder: versitygw, built from the Go proxy into .cache/bin by the first test that needs it.
+// Package blobtest starts a real server that speaks S3, on a folder: versitygw.
 package blobtest
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 const version = "v1.8.0"
@@ -42,10 +39,7 @@ type Gateway struct {
 // Start starts a gateway, which ends with the test, and sets the credentials for it in the environment of the process.
 func Start(t testing.TB) *Gateway {
 	t.Helper()
-	program, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := toolbox.Program(t, "github.com/versity/versitygw/cmd/versitygw", version)
 	setCredentials()
 	folder := t.TempDir()
 	g := &Gateway{Folder: filepath.Join(folder, "data", bucket), sidecar: filepath.Join(folder, "sidecar"), versions: filepath.Join(folder, "versions"), address: freeAddress(t)}
@@ -63,10 +57,7 @@ func Start(t testing.TB) *Gateway {
 // Restart starts a gateway that was stopped again, at the same address.
 func (g *Gateway) Restart(t testing.TB) {
 	t.Helper()
-	program, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := toolbox.Program(t, "github.com/versity/versitygw/cmd/versitygw", version)
 	g.run(t, program)
 }
 
@@ -119,37 +110,3 @@ func freeAddress(t testing.TB) string {
 	defer l.Close()
 	return l.Addr().String()
 }
-
-// program is the gateway's program. One process of many builds it.
-var program = sync.OnceValues(func() (string, error) {
-	_, self, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("blobtest does not know where it is")
-	}
-	bin := filepath.Join(filepath.Dir(self), "..", "..", "..", ".cache", "bin")
-	path := filepath.Join(bin, "versitygw-"+version)
-	if err := os.MkdirAll(bin, 0o755); err != nil { //nolint:gosec // as the Makefile makes it
-		return "", err
-	}
-	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	fmt.Fprintln(os.Stderr, "building versitygw, once, for the tests of S3: a minute or two")
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-	defer cancel()
-	build := exec.CommandContext(ctx, "go", "install", "github.com/versity/versitygw/cmd/versitygw@"+version)
-	build.Dir = os.TempDir() // of no module
-	build.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
-	if said, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build versitygw: %w\n%s", err, said)
-	}
-	return path, os.Rename(filepath.Join(bin, "versitygw"), path)
-})

@@ -1,0 +1,138 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// witnessTries is how often a witness is told of a checkpoint, before that is left to later.
+const witnessTries = 3
+
+// Cosign has a witness cosign a signed checkpoint of a workspace, unless it has.
+//
+//  1. The proof that the checkpoint goes on from what the witness has cosigned, as far as that is kept, goes to the witness with it.
+//  2. A witness that knows another size says which. From a smaller one the proof is made once more. Of a larger one another process may have
+//     told it: then there is nothing to do.
+//  3. The cosignature is verified, and kept beside the checkpoint.
+//
+// A size that is larger than the log has records behind that answer, or a proof that the witness does not accept, is a
+// *checkpoint.WentBackError.
+func (c *Commands) Cosign(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, signed []byte, at checkpoint.Checkpoint) error {
+	kept, err := c.Kept.CosignedBy(ctx, w.ID, by)
+	if err != nil {
+		return c.notKept(ctx, w, err)
+	}
+	from := int64(0)
+	if len(kept) > 0 && kept[0].Origin == at.Origin {
+		from = min(kept[0].Size, at.Size)
+		if kept[0].Checkpoint == at {
+			return nil
+		}
+	}
+	for range witnessTries {
+		cosigned, err := c.tell(ctx, w, by, signed, at, from)
+		var other *checkpoint.OtherSizeError
+		switch {
+		case err == nil:
+			if err := c.Kept.KeepCosigned(ctx, by, cosigned, c.Witnesses, c.CosignaturesWanted); err != nil {
+				return c.notKept(ctx, w, err)
+			}
+			return nil
+		case !errors.As(err, &other) || other.Size == from:
+			return refusedBy(err, by, at)
+		case other.Size > at.Size:
+			return c.overtaken(ctx, w, by, at, other.Size)
+		}
+		from = other.Size
+	}
+	return domain.Refuse(domain.Unavailable, "busy", "others tell the witness %s of the workspace", by.Name())
+}
+
+// tell tells a witness of a checkpoint, with the proof from the size that it knows.
+func (c *Commands) tell(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, signed []byte, at checkpoint.Checkpoint, from int64) (checkpoint.Cosigned, error) {
+	var proof tlog.TreeProof // none from nothing
+	if from > 0 {
+		var err error
+		if proof, err = c.Store.ProveGrowth(ctx, w, at.Size, from); err != nil {
+			return checkpoint.Cosigned{}, err
+		}
+	}
+	return by.Cosign(ctx, signed, checkpoint.Growth(from, proof, signed))
+}
+
+// refusedBy is why a witness does not cosign a checkpoint, with a proof from the size that it knows.
+func refusedBy(err error, by *checkpoint.Witness, at checkpoint.Checkpoint) error {
+	var refused *checkpoint.RefusedError
+	unproven := errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity
+	if unproven || errors.As(err, new(*checkpoint.OtherSizeError)) { // of the same size, and of another root
+		return &checkpoint.WentBackError{Witness: by.Name(), Origin: at.Origin, Size: at.Size}
+	}
+	return err
+}
+
+// overtaken finds out why a witness knows more than a checkpoint has. The log of now, which is looked at behind its answer, has all records that
+// were ever signed.
+func (c *Commands) overtaken(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, at checkpoint.Checkpoint, known int64) error {
+	_, now, err := c.Checkpoint(ctx, w)
+	if err == nil && now.Origin == at.Origin && now.Size < known {
+		err = &checkpoint.WentBackError{Witness: by.Name(), Origin: now.Origin, Known: known, Size: now.Size}
+	}
+	return err
+}
+
+// CheckpointToShow gives a checkpoint with the cosignatures that it has: of the log of now, or else the newest that as many witnesses as are
+// wanted have cosigned; where there is none, the newest that any has.
+func (c *Commands) CheckpointToShow(ctx context.Context, w pg.Workspace, cosigned bool) (signed []byte, at checkpoint.Checkpoint, err error) {
+	if cosigned {
+		return c.cosigned(ctx, w)
+	}
+	if signed, at, err = c.Checkpoint(ctx, w); err != nil {
+		return nil, at, err
+	}
+	return c.withCosignatures(ctx, w, signed, at), at, nil
+}
+
+// withCosignatures adds the lines that there are of a checkpoint, which is as good without.
+func (c *Commands) withCosignatures(ctx context.Context, w pg.Workspace, signed []byte, at checkpoint.Checkpoint) []byte {
+	all, err := c.Kept.CosignedBy(ctx, w.ID, c.Witnesses...)
+	if err != nil {
+		c.Log.WarnContext(ctx, "the cosignatures of a checkpoint cannot be read", "workspace", w.ID, "error", err.Error())
+	}
+	return at.WithCosignatures(signed, all...)
+}
+
+func (c *Commands) cosigned(ctx context.Context, w pg.Workspace) (signed []byte, at checkpoint.Checkpoint, err error) {
+	epoch, err := c.Projections.Epoch(ctx, w)
+	if err != nil {
+		return nil, at, err
+	}
+	origin := checkpoint.NewOrigin(c.PublicURL, w.ID, epoch)
+	signed, err = c.Kept.CosignedAsWanted(ctx, w.ID)
+	if err != nil {
+		return nil, at, c.notKept(ctx, w, err)
+	}
+	if at, err = checkpoint.Parse(signed); err == nil && at.Origin == origin {
+		return signed, at, nil
+	}
+	all, err := c.Kept.CosignedBy(ctx, w.ID, c.Witnesses...)
+	if err != nil {
+		return nil, at, c.notKept(ctx, w, err)
+	}
+	signed = nil
+	for _, one := range all {
+		if one.Origin == origin && (signed == nil || one.Size > at.Size) {
+			signed, at = one.Note, one.Checkpoint
+		}
+	}
+	if signed == nil {
+		return nil, at, domain.Refuse(domain.NotFound, "not_cosigned", "no witness has cosigned a checkpoint of the log yet")
+	}
+	return at.WithCosignatures(signed, all...), at, nil
+}
