@@ -1,12 +1,17 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/kluis-eu/kluis/internal/checkpoint/witnesstest"
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
@@ -35,7 +40,16 @@ func TestDoctor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	until(t, "a checkpoint is kept", func() bool {
+		kept, err := filepath.Glob(filepath.Join(h.data, "blobs", "checkpoints-*", "0*"))
+		return err == nil && len(kept) == 1
+	})
 	for _, c := range []struct{ setting, finds, does string }{
+		{"KLUIS_WITNESSES=http://" + refused + " " + witnessKey(t), "BAD   witnesses", "checkpoints wait until it answers"},
+		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusConflict, "1000000\n"), "BAD   witnesses", "it went back"},
+		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusNotFound, "unknown log"), "note  witnesses", "kluis log-list"},
+		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusConflict, "0\n"), "note  witnesses", "fewer than 1 cosign checkpoints of 1 of 1 workspaces"},
+		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusConflict, "2\n"), "ok    witnesses", "1 know the logs of 1 workspaces"},
 		{"KLUIS_KEYS=" + others, "BAD   keys", "not the keys of this database"},
 		{"KLUIS_KEYS=" + filepath.Join(h.data, "none"), "BAD   keys", "put the copy of the keys back"},
 		{"KLUIS_SMTP_URL=smtp://" + refused, "BAD   mail", "look at KLUIS_SMTP_URL"},
@@ -59,4 +73,43 @@ func TestDoctor(t *testing.T) {
 	if status, _, stderr := nowhere.run("doctor"); status != failure || !strings.Contains(stderr, "there is no Kluis in") {
 		t.Errorf("nowhere: status %d, %s", status, stderr)
 	}
+}
+
+// A witness is told of every log, by its name of now and the key that signs for it; a setting that makes no sense is refused.
+func TestLogList(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	key := string(ann.want(t, http.StatusOK, "GET", "/api/audit/verifier-keys", "").body)
+	h.env = append(h.env, "KLUIS_PUBLIC_URL="+s.url)
+	if out := h.must(t, "log-list"); out != "logs/v0\n\nvkey "+key+"qpd 144\n" {
+		t.Errorf("%s\nis not of %s", out, key)
+	}
+	for _, wrong := range []string{"KLUIS_WITNESSES=https://w.example", "KLUIS_COSIGNATURES_WANTED=1", "KLUIS_WITNESSES=" + strings.Repeat(witnessSaying(t, 200, "")+",", 2)} {
+		ill := &home{data: h.data, program: h.program, env: append(h.env[:len(h.env):len(h.env)], wrong)}
+		if status, _, stderr := ill.run("log-list"); status != misuse || !strings.Contains(stderr, wrong[:14]) {
+			t.Errorf("%s: status %d, %s", wrong, status, stderr)
+		}
+	}
+}
+
+func witnessKey(t *testing.T) string {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return witnesstest.Key("witness.example", public)
+}
+
+// witnessSaying is the setting of a witness that always answers the same.
+func witnessSaying(t *testing.T, status int, says string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, says)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL + " " + witnessKey(t)
 }
