@@ -125,7 +125,7 @@ func TestWitnessAnswers(t *testing.T) {
 		"unproven":          {status(422, "\x00\xff"), func(err error) bool { return errors.As(err, &refused) && refused.Status == 422 }},
 		"elsewhere": {func(to http.ResponseWriter, _ string) {
 			to.Header().Set("Location", "/below/there")
-			to.WriteHeader(307)
+			to.WriteHeader(http.StatusTemporaryRedirect)
 		}, func(err error) bool { return errors.As(err, &refused) && refused.Status == 307 }},
 		"hung up": {func(http.ResponseWriter, string) { panic(http.ErrAbortHandler) }, func(err error) bool { return errors.As(err, &silent) }},
 	} {
