@@ -28,7 +28,7 @@ const last = "last"
 // Folder is where the checkpoints of a workspace are, and LastOf the one that was signed last.
 func Folder(workspace uuid.UUID) string { return "checkpoints-" + workspace.String() }
 
-// LastOf is the only one that is written again.
+// LastOf is written again with each that is signed.
 func LastOf(workspace uuid.UUID) string { return Folder(workspace) + "/" + last }
 
 // Note remembers what is signed last. It comes before anybody gets to see it: else a process that is killed would have signed what the
