@@ -60,6 +60,14 @@ type attempt struct {
 // instant in two processes it can: then a token was ended that its owner did want ended, and one of the two is refused.
 var errUsed = errors.New("the idempotency key was used before")
 
+// begin is the first look of a decision. One that is made on nothing leaves it out: then the append proves who asks.
+func (a *attempt) begin(ctx context.Context, query ...pg.Statement) error {
+	if len(query) == 0 && a.once == nil && projections.ClaimIn(ctx).Provable() {
+		return nil
+	}
+	return a.look(ctx, query...)
+}
+
 // look reads what a decision is made on.
 func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
@@ -67,7 +75,7 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	}
 	switch {
 	case a.mark != nil:
-	case projections.Claimed(ctx): // which says more
+	case projections.ClaimIn(ctx) != nil: // which says more
 		a.alive = true
 	default:
 		query = append(query, projections.Alive(&a.alive, a.by))
@@ -115,6 +123,9 @@ type plan struct {
 	partly   bool           // some of what was asked for is refused, which takes a decision as fresh as any refusal
 	answer   string         // that a repeat is given besides the events; empty when these say all
 }
+
+// alone tells whether the append is all there is to the plan, so that it can prove who asks by itself.
+func (p plan) alone() bool { return len(p.events) > 0 && p.also == nil && !p.partly }
 
 // write is events for a stream that is at a version, or at any.
 type write struct {
@@ -172,6 +183,9 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		}
 		a := &attempt{views: c.Projections, by: by, from: r.Origin, once: r.Once, was: r.Original}
 		p, err := decide(a)
+		if err == nil && a.mark == nil && !(p.alone() && projections.ClaimIn(ctx).Provable()) {
+			err = a.look(ctx)
+		}
 		if errors.Is(err, errUsed) {
 			return c.repeat(ctx, by, *a.once, a.first[0])
 		}
@@ -267,9 +281,7 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 }
 
 func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, error) {
-	if projections.Claimed(ctx) {
-		return effect{}, errors.New("a command that looked at nothing stores nothing for a caller who is not known yet")
-	}
+	claim := projections.ClaimIn(ctx) // of who is not known yet
 	if len(p.events) == 0 {
 		p.with = nil
 	}
@@ -287,9 +299,9 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	}
 	p.guarding = append(p.guarding, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
-		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Key: a.key(p.answer, writes[0]),
+		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Proof: claim.Proof(), Key: a.key(p.answer, writes[0]),
 	}, p.also, p.owners)
-	if err != nil {
+	if err = c.Projections.Settle(claim, err); err != nil {
 		return effect{}, err
 	}
 	if receipt.Repeated {

@@ -27,7 +27,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 ) (Result[T], error) {
 	var none T
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		if err := a.look(ctx, also...); err != nil {
+		if err := a.begin(ctx, also...); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, p); err != nil {

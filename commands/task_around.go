@@ -152,7 +152,9 @@ func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error
 			return nil, err
 		}
 	}
-	f.head = a.mark.Position
+	if a.mark != nil {
+		f.head = a.mark.Position
+	}
 	f.found(below)
 	f.above = byID(found.above, func(t projections.Ancestor) (uuid.UUID, projections.Ancestor) { return t.ID, t })
 	f.projects = byID(found.projects, func(p projections.Row[domain.Project]) (uuid.UUID, projections.Row[domain.Project]) {

@@ -21,7 +21,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 	before := w.log.head()
 	verdicts := w.recall(batch)
 	if verdicts != nil {
-		err = keep(ctx, w.together(batch), before, verdicts)
+		err = keep(ctx, w.together(batch), before, verdicts, w.store.proofs)
 	} else {
 		verdicts, err = w.look(ctx, batch)
 	}
@@ -52,14 +52,14 @@ func (w *writer) recall(batch []*request) []verdict {
 // look judges a batch by the log, whose head it locks, and stores what it accepts in the same transaction: in two round trips.
 func (w *writer) look(ctx context.Context, batch []*request) (verdicts []verdict, err error) {
 	err = w.store.db.In(ctx, w.workspace, func(tx *pg.Tx) error {
-		found, err := look(ctx, tx.Run, w.seen, batch)
+		found, err := look(ctx, tx.Run, w.seen, w.store.proofs, batch)
 		if err != nil {
 			return err
 		}
 		w.log = found.log
 		before := found.log.head()
 		verdicts = judge(found.log, found, batch)
-		return keep(ctx, tx.Commit, before, verdicts)
+		return keep(ctx, tx.Commit, before, verdicts, nil)
 	})
 	return verdicts, err
 }
@@ -82,10 +82,11 @@ func (w *writer) together(batch []*request) Run {
 	}
 }
 
-// keep stores what was accepted, and gives it its time: errMoved, and nothing is stored, when the head is not where before says.
-func keep(ctx context.Context, run Run, before head, verdicts []verdict) error {
+// keep stores what was accepted, and gives it its time: errMoved, and nothing is stored, when the head is not where before says, or
+// when what the verdicts have yet to prove does not hold; nil proofs: they were looked at.
+func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *proofs) error {
 	var at time.Time
-	statements := store(before, verdicts, &at)
+	statements := store(before, verdicts, prove, &at)
 	if statements == nil {
 		return nil
 	}
@@ -144,6 +145,8 @@ func judge(log *state, found lookup, batch []*request) []verdict {
 		v := verdict{request: r}
 		if receipt, known, err := found.known(r); known {
 			v.receipt, v.err = receipt, err
+		} else if !found.proves(r, log.epoch) {
+			v.err = &UnprovenError{}
 		} else if records, err := log.accept(r); err != nil {
 			v.err = err
 		} else {
@@ -169,7 +172,7 @@ func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append)
 		return Receipt{}, err
 	}
 	batch := []*request{{append: a, ids: a.newIDs()}}
-	found, err := look(ctx, run, head{}, batch)
+	found, err := look(ctx, run, head{}, s.proofs, batch)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -178,7 +181,7 @@ func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append)
 	if err := verdicts[0].err; err != nil {
 		return Receipt{}, err
 	}
-	if err := keep(ctx, run, before, verdicts); err != nil {
+	if err := keep(ctx, run, before, verdicts, nil); err != nil {
 		return Receipt{}, fmt.Errorf("append: %w", err)
 	}
 	return verdicts[0].receipt, nil

@@ -23,10 +23,11 @@ func (s *state) head() head {
 }
 
 // store gives the statements for what was accepted: nil for nothing. The one that stores events gives their time in
-// at, which all of them share; no row when the head is not where before says.
-func store(before head, verdicts []verdict, at *time.Time) []pg.Statement {
+// at, which all of them share; no row when the head is not where before says, or when a proof that is asked for does not hold.
+func store(before head, verdicts []verdict, prove *proofs, at *time.Time) []pg.Statement {
 	var e columns
 	var k keyColumns
+	shown := prove.of(verdicts)
 	for _, v := range verdicts {
 		for _, r := range v.fresh {
 			e.add(r)
@@ -46,11 +47,19 @@ func store(before head, verdicts []verdict, at *time.Time) []pg.Statement {
 	case n == 0: // of those who had nothing to do; look holds the head row
 		return append(statements, pg.Exec(insertKeys, k.keys, k.fingerprints, k.first, k.last, k.answers, k.kept))
 	case n == 1 && len(k.keys) == 0:
-		return append(statements, pg.Exec(insertOne, e.positions[0], e.ids[0], e.streams[0], e.versions[0], e.types[0], e.actors[0], e.metas[0], e.data[0],
-			before.position, before.last).Scan(at))
+		one, args := insertOne, []any{e.positions[0], e.ids[0], e.streams[0], e.versions[0], e.types[0], e.actors[0], e.metas[0], e.data[0],
+			before.position, before.last}
+		if len(shown) > 0 {
+			one, args = prove.one, append(args, shown[0])
+		}
+		return append(statements, pg.Exec(one, args...).Scan(at)) //sqlcheck:allow a constant, or made of one by Prove
 	default:
-		return append(statements, pg.Exec(insertMany, e.positions, e.ids, e.streams, e.versions, e.types, e.actors, e.metas, e.data,
-			before.position, before.last, e.positions[n-1], e.ids[n-1], k.keys, k.fingerprints, k.first, k.last, k.answers, k.kept).Scan(at))
+		many, args := insertMany, []any{e.positions, e.ids, e.streams, e.versions, e.types, e.actors, e.metas, e.data,
+			before.position, before.last, e.positions[n-1], e.ids[n-1], k.keys, k.fingerprints, k.first, k.last, k.answers, k.kept}
+		if len(shown) > 0 {
+			many, args = prove.many, append(args, shown)
+		}
+		return append(statements, pg.Exec(many, args...).Scan(at)) //sqlcheck:allow a constant, or made of one by Prove
 	}
 }
 
@@ -99,12 +108,17 @@ const deleteKeys = `delete from dedupe where at < now() - make_interval(secs => 
 // its holder needs. The statement for one event is what most workspaces need most of the time, and much cheaper to plan.
 const (
 	moveHead = `at = greatest(at, clock_timestamp())
-			where position = $9 and last = $10 and at < clock_timestamp() + interval '5 minutes' returning position, at)`
+			where position = $9 and last = $10 and at < clock_timestamp() + interval '5 minutes'`
+	moving    = ` returning position, at)`
 	signal    = `insert into kluis.signal (position) select position from h`
-	insertOne = `with h as (update head set position = $1, last = $2, ` + moveHead + `, s as (` + signal + `)
+	moveOne   = `with h as (update head set position = $1, last = $2, ` + moveHead
+	insertOne = moveOne + storeOne
+	storeOne  = moving + `, s as (` + signal + `)
 		insert into event (position, id, stream, version, type, at, actor, meta, data, size)
 		select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json, octet_length($8) from h returning at`
-	insertMany = `with h as (update head set position = $11, last = $12, ` + moveHead + `, s as (` + signal + `),
+	moveMany   = `with h as (update head set position = $11, last = $12, ` + moveHead
+	insertMany = moveMany + storeMany
+	storeMany  = moving + `, s as (` + signal + `),
 		k as (insert into dedupe (key, fingerprint, first, last, answer, at) select k.key, k.fingerprint, k.first, k.last, nullif(k.answer, '')::json, case when k.kept then 'infinity' else now() end
 			from h, unnest($13::bytea[], $14::bytea[], $15::bigint[], $16::bigint[], $17::text[], $18::bool[]) as k (key, fingerprint, first, last, answer, kept))
 		insert into event (position, id, stream, version, type, at, actor, meta, data, size)

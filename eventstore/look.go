@@ -3,7 +3,10 @@ package eventstore
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -12,6 +15,7 @@ import (
 type lookup struct {
 	log    *state
 	keys   map[[32]byte]keyRow // of the requests' keys that are known
+	good   []uuid.UUID         // of what the requests show
 	stored map[int64]Record    // at the positions at which requests were tried before
 }
 
@@ -30,7 +34,7 @@ const clockSlack = 5 * time.Minute
 
 // look locks the head row, then reads what the batch relies on: whoever held the lock before has committed.
 // A log without the event that was its last one is a WentBackError, unless another epoch says so.
-func look(ctx context.Context, run Run, seen head, batch []*request) (lookup, error) {
+func look(ctx context.Context, run Run, seen head, prove *proofs, batch []*request) (lookup, error) {
 	log := &state{versions: map[string]int{}}
 	var ahead float64
 	var streams []string
@@ -55,12 +59,13 @@ func look(ctx context.Context, run Run, seen head, batch []*request) (lookup, er
 	var versions []streamRow
 	var keyRows []keyRow
 	var stored []Record
-	err := run(ctx,
+	var good []uuid.UUID
+	err := run(ctx, append([]pg.Statement{
 		pg.Exec(lockHead).Scan(&log.position, &log.last, &log.epoch, &log.pruned, &ahead),
 		pg.Rows(&versions, selectVersions, streams),
 		pg.Rows(&keyRows, selectKeys, keys, KeyLife.Seconds()),
 		pg.Rows(&stored, selectPositions, tried),
-	)
+	}, prove.lookFor(&good, batch)...)...)
 	if err != nil {
 		return lookup{}, err
 	}
@@ -70,7 +75,7 @@ func look(ctx context.Context, run Run, seen head, batch []*request) (lookup, er
 	for _, v := range versions {
 		log.versions[v.Stream] = v.Version
 	}
-	found := lookup{log: log, keys: map[[32]byte]keyRow{}, stored: map[int64]Record{}}
+	found := lookup{log: log, keys: map[[32]byte]keyRow{}, good: good, stored: map[int64]Record{}}
 	for _, k := range keyRows {
 		found.keys[[32]byte(k.Key)] = k
 	}
@@ -120,6 +125,12 @@ func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
 		return Receipt{}, true, &KeyReusedError{}
 	}
 	return Receipt{First: k.First, Last: k.Last, Repeated: true, Answer: k.Answer}, true, nil
+}
+
+// proves tells whether the proof of a request holds: as the look found it, or, without one, as Postgres is to find it when it stores.
+func (f lookup) proves(r *request, epoch int) bool {
+	proof := r.append.Proof
+	return proof == nil || proof.Epoch == epoch && (f.log == nil || slices.Contains(f.good, proof.Shown))
 }
 
 // remember lets a later request of the same batch find the key.

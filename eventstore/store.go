@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -14,10 +15,11 @@ import (
 
 // Store appends to and reads from the logs of all workspaces.
 type Store struct {
-	db    *pg.DB
-	bell  *Bell
-	types map[string]bool // those that are accepted; nil for all
-	began func(context.Context, pg.Workspace, *WentBackError) error
+	db     *pg.DB
+	bell   *Bell
+	types  map[string]bool // those that are accepted; nil for all
+	proofs *proofs         // nil: no append has a Proof
+	began  func(context.Context, pg.Workspace, *WentBackError) error
 
 	mu      sync.Mutex
 	seen    map[uuid.UUID]head    // where the logs ended when this process appended last, of those without a writer
@@ -124,6 +126,9 @@ func (s *Store) check(a Append) error {
 				return &UnknownTypeError{Type: e.Type}
 			}
 		}
+	}
+	if a.Proof != nil && s.proofs == nil {
+		return errors.New("append with a proof, and nobody said what is good")
 	}
 	if len(a.Writes) == 0 || events == 0 && a.Key == nil {
 		return fmt.Errorf("append without events")

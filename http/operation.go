@@ -83,6 +83,9 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, b
 			if err := x.prove(); err != nil { // and the answer is thrown away
 				return nil, err
 			}
+			if claim.Sent() {
+				return nil, err
+			}
 		}
 		return answer(ctx)
 	})

@@ -19,6 +19,7 @@ type Actor struct {
 	Role      domain.Role      // with the grants that are in force
 	Granted   domain.Grants    // what the role grants, of which an API token, or two factors that are asked and not on, leave those in force
 	Roster    int              // what commands guard: when it moved, Role may be another
+	Epoch     int              // of the log that had the roster at that version
 	TwoFactor domain.TwoFactor // who must enrol has a role without grants
 	Session   uuid.UUID        // the session whose token was shown; uuid.Nil with an API token
 	Token     uuid.UUID        // the personal API token that was shown instead
@@ -33,6 +34,16 @@ const (
 	SessionIdle = 12 * time.Hour
 	SessionLife = 7 * 24 * time.Hour
 	touchAfter  = time.Minute // how exactly the last use is known
+)
+
+// Good is the condition that the session or token with the id @ has not ended.
+const (
+	Good       = goodBefore + `@` + goodBetween + `@` + goodAfter
+	goodID     = goodBefore + `shown.id` + goodBetween + `shown.id` + goodAfter
+	goodBefore = `(exists (select from session where session.id = `
+	// SessionIdle is twelve hours
+	goodBetween = ` and expires_at > now() and used_at > now() - interval '12 hours') or exists (select from token_secret where token_id = `
+	goodAfter   = ` and expires_at > now()))`
 )
 
 type actorRow struct {
@@ -86,7 +97,7 @@ func (p *Projections) shown(ctx context.Context, w pg.Workspace, digest [32]byte
 	if err != nil || actor == nil {
 		return nil, err
 	}
-	p.knowns.keep(digest, known{*actor, row, by})
+	p.knowns.keep(digest, known{*actor, row, by, time.Now()})
 	if !row.Touch {
 		return actor, nil
 	}
@@ -139,7 +150,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if !known {
 		return nil, actorRow{}, nil // a role that is not there grants nothing
 	}
-	actor := &Actor{Workspace: w, Slug: rows[0].Slug, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, TwoFactor: rows[0].standing(),
+	actor := &Actor{Workspace: w, Slug: rows[0].Slug, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, Epoch: mark.Epoch, TwoFactor: rows[0].standing(),
 		Session: rows[0].Session, Token: rows[0].Token}
 	if actor.TwoFactor.MustEnrol() {
 		actor.Role.Grants = domain.Grants{}

@@ -5,27 +5,38 @@ import (
 	"errors"
 	"reflect"
 	"sync"
+	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // Claim is that whoever shows a token still is, and may, what this process found when the token was shown last. It saves the
 // round trip in which that is looked up before anything else is:
 //
-//  1. The request is answered for the actor of then. The first Look on its way reads anew who shows the token, by the same
-//     query, in the same snapshot and the same round trip as what is asked for.
-//  2. What was found is what it was: the claim holds, and so does what was answered from that snapshot on.
-//  3. Anything else was found (a session that ended, another role, another policy, a roster that moved or that the read
+//  1. The request is answered for the actor of then. The first Look on its way finds out in the same snapshot, and in the same round
+//     trip as what is asked for, whether the actor is still that one.
+//  2. Who may what is in the roster. While that is at the version of then, in the same epoch of the log, nothing but the session or the
+//     token can have ended. Once a minute everything is read anew all the same, by the query of then, which notes the last use, too.
+//  3. Nothing has changed: the claim holds, and so does what was answered from that snapshot on.
+//  4. Anything else was found (a session that ended, another role, another policy, a roster that moved or that the read
 //     models lack): the Look is errClaim, the claim is forgotten, and whoever answers begins once more in two steps.
 //
-// An answer for which no Look made the claim good is nobody's: see Held.
+// A command that reads nothing has no Look: there the append finds out the same, in its own transaction (see Proof and Settle).
+//
+// An answer for which neither made the claim good is nobody's: see Held.
 type Claim struct {
 	Actor
 
-	key   [32]byte // of the known one, which is what was found then
-	known known
-	rows  []actorRow
-	held  bool
+	key    [32]byte // of the known one, which is what was found then
+	known  known
+	lately bool // all of it was read less than a minute ago
+	good   bool // what is shown has not ended
+	rows   []actorRow
+	held   bool
+	sent   bool
 }
 
 // known is what a token was found to be.
@@ -33,13 +44,17 @@ type known struct {
 	actor Actor
 	row   actorRow
 	by    shownBy
+	read  time.Time // all of it
 }
 
 // errClaim ends a look in which the claim did not hold.
 var errClaim = errors.New("who asks is not what this process knew")
 
-// Held tells whether a Look has made the claim good: before that nothing may be told, and nothing stored.
+// Held tells whether a Look, or an append, has made the claim good: before that nothing may be told, and nothing stored.
 func (c *Claim) Held() bool { return c.held }
+
+// Sent tells whether something may have been stored although the claim is not known to hold: so it is not done once more.
+func (c *Claim) Sent() bool { return c.sent }
 
 type claimKey struct{}
 
@@ -48,23 +63,49 @@ func Claiming(ctx context.Context, c *Claim) context.Context {
 	return context.WithValue(ctx, claimKey{}, c)
 }
 
-// claimIn is the claim of ctx that no Look has made good yet; nil for none.
-func claimIn(ctx context.Context) *Claim {
+// ClaimIn is the claim of ctx that nothing has made good yet; nil for none.
+func ClaimIn(ctx context.Context) *Claim {
 	if c, ok := ctx.Value(claimKey{}).(*Claim); ok && !c.held {
 		return c
 	}
 	return nil
 }
 
-// Claimed tells whether the next Look also proves that who asks may act.
-func Claimed(ctx context.Context) bool { return claimIn(ctx) != nil }
+// Provable tells whether an append alone can make the claim good.
+func (c *Claim) Provable() bool { return c != nil && c.lately }
 
-// query is what the Look asks besides.
-func (c *Claim) query() []pg.Statement {
+// Proof is what such an append has to prove, besides guarding the roster; nil where there is no claim.
+func (c *Claim) Proof() *eventstore.Proof {
 	if c == nil {
 		return nil
 	}
-	return []pg.Statement{pg.Rows(&c.rows, c.known.by.sql, c.known.by.args...)}
+	return &eventstore.Proof{Shown: c.known.shown(), Epoch: c.Epoch}
+}
+
+// Settle says what the end of an append with the proof means for the claim.
+func (p *Projections) Settle(c *Claim, err error) error {
+	switch {
+	case c == nil:
+	case err == nil:
+		c.held = true
+	case errors.As(err, new(*eventstore.MovedError)), errors.As(err, new(*eventstore.UnprovenError)):
+		p.knowns.forget(c.key)
+		return errClaim
+	default:
+		c.sent = true
+	}
+	return err
+}
+
+// look is the mark, and what the claim asks besides.
+func (c *Claim) look(m *Mark) []pg.Statement {
+	switch {
+	case c == nil:
+		return []pg.Statement{m.look()}
+	case c.lately:
+		return []pg.Statement{m.lookWith(&c.good, c.known.shown())}
+	}
+	return []pg.Statement{m.look(), pg.Rows(&c.rows, c.known.by.sql, c.known.by.args...)} //sqlcheck:allow constants of shownBy
 }
 
 // judge says whether what the Look found is what was known. The last use of the token is noted now and then.
@@ -72,16 +113,27 @@ func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	if c == nil {
 		return nil
 	}
-	if len(c.rows) != 1 || mark.Roster != mark.RosterHead || mark.Roster != c.known.actor.Roster || !c.rows[0].same(c.known.row) {
+	same := mark.Roster == mark.RosterHead && mark.Roster == c.Roster && mark.Epoch == c.Epoch
+	if !c.lately {
+		c.good = len(c.rows) == 1 && c.rows[0].same(c.known.row)
+	}
+	if !same || !c.good {
 		p.knowns.forget(c.key)
 		return errClaim
 	}
 	c.held = true
+	if c.lately {
+		return nil
+	}
+	p.knowns.keep(c.key, known{c.known.actor, c.known.row, c.known.by, time.Now()})
 	if c.rows[0].Touch {
-		return p.touch(ctx, c.Workspace, c.known.by.touch, c.known.by.id(c.known.actor))
+		return p.touch(ctx, c.Workspace, c.known.by.touch, c.known.shown())
 	}
 	return nil
 }
+
+// shown is the id of the session or token.
+func (k known) shown() uuid.UUID { return k.by.id(k.actor) }
 
 // same tells whether two rows make the same actor.
 func (r actorRow) same(other actorRow) bool {
@@ -95,7 +147,7 @@ func (p *Projections) Recognise(w pg.Workspace, digest [32]byte) *Claim {
 	if !ok || found.actor.Workspace != w {
 		return nil
 	}
-	return &Claim{Actor: found.actor, key: digest, known: found}
+	return &Claim{Actor: found.actor, key: digest, known: found, lately: time.Since(found.read) < touchAfter}
 }
 
 // knowns are the tokens that a process has seen lately, by digest.

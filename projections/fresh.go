@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
@@ -19,6 +21,7 @@ type Mark struct {
 	Roster     int   // and the one that the read models have
 	Shape      int   // of the newest fold that derived them
 	Oldest     int   // and of the oldest
+	Epoch      int   // of the log
 }
 
 // Behind is how many events of the log the read models lack.
@@ -26,17 +29,29 @@ func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
 
 // look is the mark, as a statement for any snapshot.
 func (m *Mark) look() pg.Statement {
-	return pg.Exec(lookMark, domain.RosterStream).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest, &m.Head, &m.RosterHead)
+	return pg.Exec(lookMark+` from `+ofMark, domain.RosterStream).Scan(m.columns()...)
 }
 
-const lookMark = `select checkpoint.position, roster, shape, oldest, head.position, ` + eventstore.VersionOf + ` from checkpoint, head, (select $1::text as stream) as s`
+// lookWith is the mark, and whether the session or token with an id is good.
+func (m *Mark) lookWith(good *bool, shown uuid.UUID) pg.Statement {
+	return pg.Exec(lookMark+`, `+goodID+` from `+ofMark+`, (select $2::uuid as id) as shown`, domain.RosterStream, shown).Scan(append(m.columns(), good)...)
+}
+
+func (m *Mark) columns() []any {
+	return []any{&m.Position, &m.Roster, &m.Shape, &m.Oldest, &m.Head, &m.RosterHead, &m.Epoch}
+}
+
+const (
+	lookMark = `select checkpoint.position, roster, shape, oldest, head.position, ` + eventstore.VersionOf + `, head.epoch`
+	ofMark   = `checkpoint, head, (select $1::text as stream) as s`
+)
 
 // Look runs a query on the read models as they are: one snapshot, one round trip. It is enough to accept
 // a command on, because the append guards what was read. The first Look of a request makes good what its caller claims.
 func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	var m Mark
-	claim := claimIn(ctx)
-	err := p.db.Read(ctx, w, slices.Concat([]pg.Statement{m.look()}, claim.query(), query)...)
+	claim := ClaimIn(ctx)
+	err := p.db.Read(ctx, w, slices.Concat(claim.look(&m), query)...)
 	if err == nil {
 		err = p.judge(ctx, claim, m)
 	}

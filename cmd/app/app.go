@@ -41,7 +41,7 @@ func On(db *pg.DB, log *slog.Logger, bound time.Duration) (*Base, error) {
 		return nil, err
 	}
 	b.Tenancy.Log, b.Tenancy.Shape, b.Tenancy.Views = log, projections.Shape, migrations.Analytics
-	b.Store = eventstore.New(db, b.Bell).Accept(domain.Types()...)
+	b.Store = eventstore.New(db, b.Bell).Accept(domain.Types()...).Prove(projections.Good)
 	b.Store.OnBack(b.wentBack)
 	b.Projections = projections.New(db, b.Store, b.Bell, bound)
 	return b, nil
