@@ -36,12 +36,12 @@ type (
 
 func attachment(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/tasks/{id}/attachments", ID: "list-attachments", Tag: "attachment", Status: http.StatusOK,
-		Summary: "List the attachments of a task", Access: needs(domain.ReadAttachment)}, projections.Attachments, itself,
-		func(ctx context.Context, by projections.Actor, in *listingIn, page projections.Page) ([]domain.Attachment, projections.Mark, error) {
+		Summary: "List the attachments of a task", Access: needs(domain.ReadAttachment)}, projections.Attachments,
+		func(ctx context.Context, by projections.Actor, in *listingIn, page projections.Page) ([]projections.Shown, projections.Mark, error) {
 			if _, mark, err := projections.Tasks.Get(ctx, a.Projections, by, in.ID); err != nil {
 				return nil, mark, err
 			}
-			return projections.Attachments.List(ctx, a.Projections, by, page, projections.AttachmentFilter{Task: &in.ID})
+			return projections.Attachments.ListShown(ctx, a.Projections, by, page, projections.AttachmentFilter{Task: &in.ID})
 		})
 	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/attachments", ID: "add-attachment", Tag: "attachment", Status: http.StatusCreated, Made: "/api/attachments/{id}",
 		Summary: "Add a file to a task", Access: needs(domain.CreateAttachment), File: "file", MaxBody: domain.MaxFile + formRoom,

@@ -131,6 +131,15 @@ const mismatch = "does not fit at "
 // jsonFormat encodes and decodes bodies. A body that it decodes has passed checkJSON.
 var jsonFormat = huma.Format{
 	Marshal: func(w io.Writer, v any) error {
+		if own, is := v.(interface {
+			appendJSON(out []byte) ([]byte, error)
+		}); is {
+			data, err := own.appendJSON(nil)
+			if err == nil {
+				_, err = w.Write(append(data, '\n'))
+			}
+			return err
+		}
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		return enc.Encode(v)

@@ -30,7 +30,7 @@ type (
 )
 
 func comment(a *api) {
-	lists(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
+	listsMade(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
 		Summary: "List the comments on a task", Description: "Answers are among them: parent_id says what they answer. sort=created_at begins with the oldest.",
 		Access: needs(domain.ReadComment)}, projections.Comments, func(c commentBody) domain.Comment { return c.Comment },
 		func(ctx context.Context, by projections.Actor, in *listingIn, page projections.Page) ([]commentBody, projections.Mark, error) {

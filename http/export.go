@@ -41,9 +41,9 @@ func export(a *api) {
 			return &exportWritten{written(done.Position, done.State.Version), body}, err
 		})
 	lists(a, operation{Method: "GET", Path: "/api/export", ID: "list-exports", Tag: "export", Status: http.StatusOK,
-		Summary: "List the exports", Access: needs(domain.ReadExport)}, projections.Exports, itself,
-		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]domain.Export, projections.Mark, error) {
-			return projections.Exports.List(ctx, a.Projections, by, page, nil)
+		Summary: "List the exports", Access: needs(domain.ReadExport)}, projections.Exports,
+		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]projections.Shown, projections.Mark, error) {
+			return projections.Exports.ListShown(ctx, a.Projections, by, page, nil)
 		})
 	register(a, operation{Method: "GET", Path: "/api/export/{id}", ID: "get-export", Tag: "export", Status: http.StatusOK,
 		Summary: "How far is an export?", Access: needs(domain.ReadExport)},

@@ -56,9 +56,9 @@ func importNoun(a *api) {
 			return answered(a.Commands.RequestImport(ctx, r, wanted, content))
 		})
 	lists(a, operation{Method: "GET", Path: "/api/import", ID: "list-imports", Tag: "import", Status: http.StatusOK,
-		Summary: "List the imports", Access: needs(domain.ReadImport)}, projections.Imports, itself,
-		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]domain.Import, projections.Mark, error) {
-			return projections.Imports.List(ctx, a.Projections, by, page, nil)
+		Summary: "List the imports", Access: needs(domain.ReadImport)}, projections.Imports,
+		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]projections.Shown, projections.Mark, error) {
+			return projections.Imports.ListShown(ctx, a.Projections, by, page, nil)
 		})
 	register(a, operation{Method: "GET", Path: "/api/import/{id}", ID: "get-import", Tag: "import", Status: http.StatusOK,
 		Summary: "How far is an import?", Access: needs(domain.ReadImport)},

@@ -23,9 +23,9 @@ type (
 
 func integration(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/integrations", ID: "list-integrations", Tag: "integration", Status: http.StatusOK,
-		Summary: "List the integrations", Access: needs(domain.ReadIntegration)}, projections.Integrations, itself,
-		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]domain.Integration, projections.Mark, error) {
-			return projections.Integrations.List(ctx, a.Projections, by, page, nil)
+		Summary: "List the integrations", Access: needs(domain.ReadIntegration)}, projections.Integrations,
+		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]projections.Shown, projections.Mark, error) {
+			return projections.Integrations.ListShown(ctx, a.Projections, by, page, nil)
 		})
 	command(a, operation{Method: "POST", Path: "/api/integrations", ID: "connect-integration", Tag: "integration", Status: http.StatusCreated,
 		Summary: "Connect the workspace to another service", Access: needs(domain.CreateIntegration)},

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -67,10 +68,21 @@ func goingOn[T any, K comparable](rows []T, in Listing[K], after K) page[T] {
 	return p
 }
 
-// lists declares the list of a noun. read answers with rows of a page, and one more when there is more; state gives the state in a row.
-func lists[I, R, T any](a *api, op operation, noun *projections.Noun[T], state func(R) T,
-	read func(ctx context.Context, by projections.Actor, in *I, page projections.Page) ([]R, projections.Mark, error)) {
-	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*shows[page[R]], error) {
+// pageReader answers with rows of a page, and with one more when there is more.
+type pageReader[I, R any] func(ctx context.Context, by projections.Actor, in *I, page projections.Page) ([]R, projections.Mark, error)
+
+// lists declares the list of a noun whose states are handed on as they are stored.
+func lists[I, T any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, projections.Shown]) {
+	listsOf(a, op, noun, read, decoded[T], func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
+}
+
+// listsMade declares the list of a noun whose rows are made of states; state gives that of a row.
+func listsMade[I, R, T any](a *api, op operation, noun *projections.Noun[T], state func(R) T, read pageReader[I, R]) {
+	listsOf(a, op, noun, read, state, func(p page[R]) page[R] { return p })
+}
+
+func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, R], state func(R) T, bodyOf func(page[R]) B) {
+	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*shows[B], error) {
 		sorted := any(in).(interface{ sorted() *Sorted }).sorted()
 		asked := sorted.page()
 		if t, has := any(in).(interface{ deleted() bool }); has {
@@ -80,9 +92,12 @@ func lists[I, R, T any](a *api, op operation, noun *projections.Noun[T], state f
 			asked.Text = t.text()
 		}
 		rows, mark, err := read(ctx, by, in, asked)
+		if err != nil {
+			return nil, err
+		}
 		body := paged(rows, sorted.Listing, func(r R) projections.After { return noun.After(state(r), sorted.Sort) })
 		body.Total = asked.Total
-		return &shows[page[R]]{seen(mark, 0), body}, err
+		return &shows[B]{seen(mark, 0), bodyOf(body)}, nil
 	})
 	for _, p := range operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method).Parameters {
 		if p.Name == "sort" {
@@ -94,8 +109,40 @@ func lists[I, R, T any](a *api, op operation, noun *projections.Noun[T], state f
 	}
 }
 
-// itself is the state in a row that is no more than one.
-func itself[T any](t T) T { return t }
+// storedPage is a page of states of which nobody has made a T. To clients it is a page of those.
+type storedPage[T any] struct{ of page[projections.Shown] }
+
+// Schema is huma.SchemaProvider.
+func (storedPage[T]) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[page[T]](), true, "")
+}
+
+// appendJSON appends the page as encoding/json would, without reading the states again.
+func (p storedPage[T]) appendJSON(out []byte) ([]byte, error) {
+	out = append(out, `{"items":[`...)
+	for i, item := range p.of.Items {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, item...)
+	}
+	rest, err := json.Marshal(struct {
+		NextCursor *string `json:"next_cursor"`
+		Total      *int    `json:"total,omitempty"`
+	}{p.of.NextCursor, p.of.Total})
+	if err != nil {
+		return nil, err
+	}
+	return append(append(out, `],`...), rest[1:]...), nil
+}
+
+// decoded is the state of which the JSON is.
+func decoded[T any](s projections.Shown) (state T) {
+	if err := json.Unmarshal(s, &state); err != nil {
+		panic(err) // of a state: a mistake of ours
+	}
+	return state
+}
 
 func (s *Sorted) sorted() *Sorted { return s }
 

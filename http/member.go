@@ -101,7 +101,7 @@ func member(a *api) {
 			done, err := a.Commands.ChangeLanguage(ctx, r, in.Body.Language)
 			return a.memberAnswer(ctx, r, done, err)
 		})
-	lists(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
+	listsMade(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
 		Summary: "List the members", Access: needs(domain.ReadMember),
 		Description: "Those who are invited as well: `status=invited` lists the invitations. `q` looks for names and addresses as they are now."},
 		projections.Members, func(m memberBody) domain.Member { return m.state }, a.listMembers)

@@ -46,9 +46,9 @@ type (
 
 func project(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/projects", ID: "list-projects", Tag: "project", Status: http.StatusOK,
-		Summary: "List projects", Access: needs(domain.ReadProject)}, projections.Projects, itself,
-		func(ctx context.Context, by projections.Actor, in *projectList, page projections.Page) ([]domain.Project, projections.Mark, error) {
-			return projections.Projects.List(ctx, a.Projections, by, page, projections.ProjectFilter{Status: in.Status, Key: in.Key,
+		Summary: "List projects", Access: needs(domain.ReadProject)}, projections.Projects,
+		func(ctx context.Context, by projections.Actor, in *projectList, page projections.Page) ([]projections.Shown, projections.Mark, error) {
+			return projections.Projects.ListShown(ctx, a.Projections, by, page, projections.ProjectFilter{Status: in.Status, Key: in.Key,
 				Lead: in.LeadID.ids(), Member: in.MemberID.ids(), Creator: in.CreatedBy.Values, Since: in.UpdatedSince.Value})
 		})
 	command(a, operation{Method: "POST", Path: "/api/projects", ID: "create-project", Tag: "project", Status: http.StatusCreated,

@@ -75,7 +75,7 @@ const (
 )
 
 func receiver(a *api) {
-	lists(a, operation{Method: "GET", Path: "/api/receivers", ID: "list-receivers", Tag: "receiver", Status: http.StatusOK,
+	listsMade(a, operation{Method: "GET", Path: "/api/receivers", ID: "list-receivers", Tag: "receiver", Status: http.StatusOK,
 		Summary: "List the receivers, and how far delivery to each is", Access: needs(domain.ReadReceiver)}, projections.Receivers,
 		func(r receiverBody) domain.Receiver { return r.Receiver },
 		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]receiverBody, projections.Mark, error) {

@@ -56,7 +56,7 @@ type (
 )
 
 func role(a *api) {
-	lists(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
+	listsMade(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
 		Summary: "List the roles: those of the workspace's own, the newest first, then the built-in ones", Access: needs(domain.ReadRole)},
 		projections.Roles, func(r roleBody) domain.OwnRole { return r.state }, a.listRoles)
 	command(a, operation{Method: "POST", Path: "/api/roles", ID: "create-role", Tag: "role", Status: http.StatusCreated,

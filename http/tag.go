@@ -35,7 +35,7 @@ type (
 )
 
 func tag(a *api) {
-	lists(a, operation{Method: "GET", Path: "/api/tags", ID: "list-tags", Tag: "tag", Status: http.StatusOK,
+	listsMade(a, operation{Method: "GET", Path: "/api/tags", ID: "list-tags", Tag: "tag", Status: http.StatusOK,
 		Summary: "List the tags", Access: needs(domain.ReadTag)}, projections.Tags, func(t projections.TagUse) domain.Tag { return t.Tag },
 		func(ctx context.Context, by projections.Actor, _ *tagListing, page projections.Page) ([]projections.TagUse, projections.Mark, error) {
 			return a.Projections.ListTags(ctx, by, page)

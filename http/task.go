@@ -56,7 +56,7 @@ func task(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/tasks", ID: "list-tasks", Tag: "task", Status: http.StatusOK,
 		Summary: "List tasks", Access: needs(domain.ReadTask),
 		Description: "Filters narrow each other: a task is listed when it passes all that are given. A filter that takes several values, comma separated, lets pass what has any of them; none stands for having no value."},
-		projections.Tasks, itself, a.listTasks)
+		projections.Tasks, a.listTasks)
 	command(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", Looks: true, Status: http.StatusCreated,
 		Summary: "Create a task", Access: needs(domain.CreateTask)}, a.createTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}", ID: "get-task", Tag: "task", Status: http.StatusOK,

@@ -35,12 +35,12 @@ type taskList struct {
 	ExternalID     []string `query:"external_id" maxItems:"100" example:"PROJ-7" doc:"Of external_source."`
 }
 
-func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList, page projections.Page) ([]domain.Task, projections.Mark, error) {
+func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList, page projections.Page) ([]projections.Shown, projections.Mark, error) {
 	f, err := a.taskFilter(ctx, by, in)
 	if err != nil {
 		return nil, projections.Mark{}, err
 	}
-	return a.Projections.ListTasks(ctx, by, f, page)
+	return a.Projections.ShowTasks(ctx, by, f, page)
 }
 
 func (a *api) taskFilter(ctx context.Context, by projections.Actor, in *taskList) (f projections.TaskFilter, err error) {

@@ -87,14 +87,14 @@ func timeEntry(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/time-entries", ID: "list-time-entries", Tag: "time", Status: http.StatusOK,
 		Summary: "List time entries", Access: needs(domain.ReadTimeEntry),
 		Description: "With from and to: the entries of which a part is in these days. A timer that runs is of the day on which it was started."},
-		projections.TimeEntries, itself,
-		func(ctx context.Context, by projections.Actor, in *timeList, page projections.Page) ([]domain.TimeEntry, projections.Mark, error) {
+		projections.TimeEntries,
+		func(ctx context.Context, by projections.Actor, in *timeList, page projections.Page) ([]projections.Shown, projections.Mark, error) {
 			filter, err := a.timeFilter(ctx, by, in.TimeChoice)
 			if err != nil {
 				return nil, projections.Mark{}, err
 			}
 			filter.Running = in.Running.Value
-			return projections.TimeEntries.List(ctx, a.Projections, by, page, filter)
+			return projections.TimeEntries.ListShown(ctx, a.Projections, by, page, filter)
 		})
 	command(a, operation{Method: "POST", Path: "/api/time-entries", ID: "create-time-entry", Tag: "time", Looks: true, Status: http.StatusCreated,
 		Summary: "Write down time that was worked", Access: needs(domain.CreateTimeEntry),

@@ -89,6 +89,14 @@ func (n *Noun[T]) ListOf(ctx context.Context, p *Projections, by Actor, page Pag
 	return rows, err
 }
 
+// Shown is a state as a list shows it: its JSON, of which nobody has made a state.
+type Shown = pg.JSON
+
+// ListShown is List for whoever hands the states on as they are.
+func (n *Noun[T]) ListShown(ctx context.Context, p *Projections, by Actor, page Page, filter any) ([]Shown, Mark, error) {
+	return listOf[Shown](ctx, n, p, by, page, filter, func(list, _ string, _ int) string { return list })
+}
+
 // listOf is List of rows that are more than the states: around makes a query of that for the list, of the order that it has, and of
 // the number of the next parameter, whose values are more.
 func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, page Page, filter any, around func(list, order string, next int) string, more ...any) (rows []R, mark Mark, err error) {

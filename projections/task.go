@@ -56,6 +56,15 @@ func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, pag
 	return Tasks.List(ctx, p, by, page, f)
 }
 
+// ShowTasks is ListTasks for whoever hands them on as they are.
+func (p *Projections) ShowTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]Shown, Mark, error) {
+	f, err := p.withMerged(ctx, by, f)
+	if err != nil {
+		return nil, Mark{}, err
+	}
+	return Tasks.ListShown(ctx, p, by, page, f)
+}
+
 // MaxDepth is how deep tasks are nested at most.
 const MaxDepth = 1000
 

@@ -43,8 +43,11 @@ func (s Statement) Scan(dest ...any) Statement {
 	return s
 }
 
-// Rows is a statement whose every row becomes a T, columns matched to fields by name.
+// Rows is a statement whose every row becomes a T, columns matched to fields by name unless T reads rows itself.
 func Rows[T any](into *[]T, sql string, args ...any) Statement {
+	if _, is := any(new(T)).(pgx.RowScanner); is {
+		return Collect(into, pgx.RowTo[T], sql, args...)
+	}
 	return Collect(into, pgx.RowToStructByName[T], sql, args...)
 }
 
