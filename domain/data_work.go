@@ -62,6 +62,7 @@ var dataOfWork = []Category{
 		Measures:  []string{byScopes, "members see their own time alone, unless their role grants more", byMerkle},
 		Places: []Place{
 			table("time_entry", "id member_id amount_cents start billable minutes first_day over_midnight deleted_at project_id task_id end hourly_rate_cents activity created_by created_at updated_at version position").about("member_id created_by"),
+			table("time_sum", "id member_id project_id task_id billable day entries minutes cents").about("member_id"),
 			event("time_entry.created", "member_id task_id project_id activity billable hourly_rate_cents start end").about("member_id"),
 			event("time_entry.started", "member_id task_id project_id activity billable hourly_rate_cents start").about("member_id"),
 			event("time_entry.stopped", "end"),

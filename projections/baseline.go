@@ -36,14 +36,21 @@ func (m *Model[T]) stateOf(b eventstore.Baseline) (state T, err error) {
 func (m *Model[T]) streams() string { return m.stream(uuid.Nil) }
 
 func (m *Model[T]) lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error {
-	states := make([]T, len(baselines))
+	states, ids := make([]T, len(baselines)), make([]uuid.UUID, len(baselines))
 	for i, b := range baselines {
 		var err error
 		if states[i], err = m.stateOf(b); err != nil {
 			return err
 		}
+		ids[i] = b.ID
 	}
-	return tx.Copy(ctx, m.name, m.columns, len(states), func(i int) ([]any, error) { return values(&states[i]), nil })
+	if err := tx.Copy(ctx, m.name, m.columns, len(states), func(i int) ([]any, error) { return values(&states[i]), nil }); err != nil {
+		return err
+	}
+	if m.sums == nil {
+		return nil
+	}
+	return tx.Run(ctx, m.sums.with(ids)...)
 }
 
 // baselinePage is how many baselines are read, or written, at once.

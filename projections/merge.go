@@ -11,7 +11,7 @@ import (
 
 // merge makes the live rows equal to the shadow's, by changing those that differ: so views, grants and readers stay.
 func merge(ctx context.Context, tx *pg.Tx, s pg.Shadow) error {
-	for _, m := range models {
+	for _, m := range tables() {
 		of := func(format string) string {
 			return strings.NewReplacer("SHADOW", s.Schema()+"."+m.table(), "LIVE", m.table(), "COLUMNS", m.columnList(),
 				"VALUES", columnsOf("s", m), "OLD", columnsOf("l", m)).Replace(format)
@@ -31,7 +31,7 @@ func merge(ctx context.Context, tx *pg.Tx, s pg.Shadow) error {
 }
 
 // columnsOf are the columns of a read model that this program knows, of one of two tables. A newer program may have added others.
-func columnsOf(alias string, m model) string {
+func columnsOf(alias string, m table) string {
 	return alias + "." + strings.ReplaceAll(m.columnList(), ", ", ", "+alias+".")
 }
 
@@ -51,7 +51,7 @@ func compare(ctx context.Context, tx *pg.Tx, s pg.Shadow, roster int) (drifts []
 	if err := drift("checkpoint", `select count(*) from checkpoint where roster <> $1`, roster); err != nil {
 		return nil, err
 	}
-	for _, m := range models {
+	for _, m := range tables() {
 		sql := fmt.Sprintf(`select count(*) from %[1]s l full join %[2]s.%[1]s s on s.id = l.id where (%[3]s) is distinct from (%[4]s)`,
 			m.table(), s.Schema(), columnsOf("l", m), columnsOf("s", m))
 		//sqlcheck:allow names of our own tables, and of the workspace's id

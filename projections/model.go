@@ -43,10 +43,23 @@ var models = []model{
 	Search,
 }
 
-// model is a read model: which rows a record changes, and how rows are loaded, folded and stored.
-type model interface {
+// table is what a rebuild makes anew.
+type table interface {
 	table() string
 	columnList() string
+}
+
+// tables are those of the read models, and the sums over their rows.
+func tables() (all []table) {
+	for _, m := range models {
+		all = append(all, m)
+	}
+	return append(all, timeSums)
+}
+
+// model is a read model: which rows a record changes, and how rows are loaded, folded and stored.
+type model interface {
+	table
 	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
 	fold() fold
 	lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error // stores rows from baselines, where there are none
@@ -88,6 +101,8 @@ type Model[T any] struct {
 	id     func(T) uuid.UUID
 	shared bool // all rows have one stream
 
+	sums *sums // of the rows; nil for none
+
 	elsewhere string // SQL of the positions of what changes some of the rows $1 and is in another stream; empty when nothing does
 
 	columns []string
@@ -115,6 +130,12 @@ func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(doma
 // alsoAt says that some records that change a row are in other streams; positions is SQL for theirs.
 func (m *Model[T]) alsoAt(positions string) *Model[T] {
 	m.elsewhere = positions
+	return m
+}
+
+// summed says that sums over the rows are kept.
+func (m *Model[T]) summed(s *sums) *Model[T] {
+	m.sums = s
 	return m
 }
 
@@ -343,21 +364,21 @@ const copyFrom = 100
 
 func (p *page[T]) store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) {
 	fresh, again := []*T{}, []*T{}
+	var were []uuid.UUID
 	for _, id := range p.order {
 		if c := p.rows[id]; c.stored {
-			again = append(again, &c.state)
+			again, were = append(again, &c.state), append(were, id)
 		} else {
 			fresh = append(fresh, &c.state)
 		}
 	}
 	if len(fresh) < copyFrom {
-		return p.upsert(append(again, fresh...))
-	}
-	err := tx.Copy(ctx, p.model.name, p.model.columns, len(fresh), func(i int) ([]any, error) { return values(fresh[i]), nil })
-	if err != nil {
+		again = append(again, fresh...)
+	} else if err := tx.Copy(ctx, p.model.name, p.model.columns, len(fresh), func(i int) ([]any, error) { return values(fresh[i]), nil }); err != nil {
 		return nil, fmt.Errorf("copy rows of %s: %w", p.model.name, err)
 	}
-	return p.upsert(again)
+	upsert, err := p.upsert(again)
+	return slices.Concat(p.model.sums.without(were), upsert, p.model.sums.with(p.order)), err
 }
 
 func (p *page[T]) upsert(states []*T) ([]pg.Statement, error) {

@@ -38,8 +38,8 @@ type ProjectSpent struct {
 }
 
 var getProject = `select project.*, spent.minutes as spent_minutes, spent.cents as spent_cents from (` + Projects.get + `) as project
-	left join lateral (select coalesce(sum(minutes), 0)::bigint as minutes, coalesce(sum(amount_cents), 0)::bigint as cents
-			from time_entry where time_entry.project_id = project.id and time_entry.deleted_at is null) as spent
+	left join lateral (select coalesce(sum(minutes), 0)::bigint as minutes, coalesce(sum(cents), 0)::bigint as cents
+			from time_sum where time_sum.project_id = project.id and time_sum.day is null) as spent
 		on $6 = 'all' or $6 = 'project' and project.member_ids @> array[$2::uuid]`
 
 // GetProject answers with a project and what was spent on it.

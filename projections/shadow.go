@@ -22,8 +22,8 @@ func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) (pg.Shadow
 		return s, err
 	}
 	var sql strings.Builder
-	for _, m := range models {
-		fmt.Fprintf(&sql, "create unlogged table %[1]s.%[3]s (like %[2]s.%[3]s including defaults including storage, primary key (id));", s.Schema(), w.Schema(), m.table())
+	for _, m := range tables() {
+		fmt.Fprintf(&sql, "create unlogged table %[1]s.%[3]s (like %[2]s.%[3]s including defaults including generated including storage, primary key (id));", s.Schema(), w.Schema(), m.table())
 	}
 	return s, p.own(ctx, sql.String()) //sqlcheck:allow names of our own tables and schemas
 }
@@ -51,7 +51,7 @@ func (p *Projections) dropShadows(ctx context.Context, w pg.Workspace) error {
 func (p *Projections) indexShadow(ctx context.Context, s pg.Shadow) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2)
-	for _, m := range models {
+	for _, m := range tables() {
 		group.Go(func() error {
 			return p.own(ctx, "set local default_statistics_target = 10; analyze "+s.Schema()+"."+m.table()) //sqlcheck:allow names of our own tables
 		})

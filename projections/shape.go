@@ -13,4 +13,4 @@ package projections
 //     and so says the directory, from which one query tells what is left to do.
 //
 // Behind a roll back nobody is left who folds. Then `kluis rebuild` of the older program makes the rows its own again.
-const Shape = 5
+const Shape = 6

@@ -13,7 +13,7 @@ import (
 // TimeEntries is the read model of the time entries. Scope own reaches what one worked oneself, of whatever task: one sees one's own
 // time also where one may not see the task, or no longer.
 var TimeEntries = newNoun(
-	newModel("time_entry", domain.TimeEntryStream, ofKind("time_entry"), (*domain.TimeEntry).Apply, func(t domain.TimeEntry) uuid.UUID { return t.ID }),
+	newModel("time_entry", domain.TimeEntryStream, ofKind("time_entry"), (*domain.TimeEntry).Apply, func(t domain.TimeEntry) uuid.UUID { return t.ID }).summed(timeSums),
 	Sight{Read: domain.ReadTimeEntry, Own: `time_entry.member_id = $2`, Project: `time_entry.project_id`, Gone: `time_entry.deleted_at`, Told: within(Tasks, `time_entry.task_id`)},
 	Lists{Filter: TimeFilter{}, Sorts: []Sorting{{Field: "start"}, {Field: "created_at"}, {Field: "updated_at"}}})
 

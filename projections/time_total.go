@@ -53,9 +53,15 @@ const cutAtMidnight = ` cross join lateral (select day::date, upto - before as m
 const tagsOfTasks = ` left join (select distinct task.id as task_id, now.id as tag_id from task cross join unnest(task.tag_ids) as given (id), ` + tagNow + `
 		where old.id = given.id) as tagged on tagged.task_id = summed.task_id`
 
+// partsOfTime are the two kinds of entries, and how the parts of each are read.
+var partsOfTime = []struct{ cut, which, day, minutes, cents string }{
+	{"", "not time_entry.over_midnight", "time_entry.first_day", "time_entry.minutes", "time_entry.amount_cents"},
+	{cutAtMidnight, "time_entry.over_midnight", "part.day", "part.minutes", "part.cents"},
+}
+
 // timeTotals sums in two steps: first by what entries have, so that the many are read once and plainly, then by what that makes, such as tags
-// of tasks and weeks of days. Time of a task with several tags counts for each.
-func timeTotals(n *Noun[domain.TimeEntry], groups []string) string {
+// of tasks and weeks of days. Time of a task with several tags counts for each. It reads entries, or sums of them.
+func timeTotals(sums *Noun[domain.TimeEntry], groups []string) string {
 	var entry, shown, grouped []string
 	tags := ""
 	for _, key := range timeKeys {
@@ -71,20 +77,26 @@ func timeTotals(n *Noun[domain.TimeEntry], groups []string) string {
 			tags = tagsOfTasks
 		}
 	}
-	cut := *n
-	cut.from += cutAtMidnight
+	var summed []string
+	for _, p := range partsOfTime {
+		n := *TimeEntries
+		n.from += p.cut
+		summed = append(summed, sumTime(&n, entry, p.day, p.minutes, p.cents, p.which))
+	}
+	if sums != nil {
+		summed = []string{sumTime(sums, entry, "time_entry.first_day", "time_entry.minutes", "time_entry.amount_cents", "true")}
+	}
 	sql := "select " + strings.Join(shown, ", ") + `, coalesce(sum(minutes), 0)::bigint as minutes, coalesce(sum(billable_minutes), 0)::bigint as billable_minutes,
 			coalesce(sum(cents), 0)::bigint as cents
-		from (` + timeSums(n, entry, "time_entry.first_day", "time_entry.minutes", "time_entry.amount_cents", "not time_entry.over_midnight") + `
-			union all ` + timeSums(&cut, entry, "part.day", "part.minutes", "part.cents", "time_entry.over_midnight") + `) as summed` + tags
+		from (` + strings.Join(summed, " union all ") + `) as summed` + tags
 	if grouped != nil {
 		sql += " group by " + strings.Join(grouped, ", ") + " order by " + strings.Join(grouped, ", ")
 	}
 	return sql + " limit " + strconv.Itoa(MaxTotals+1)
 }
 
-// timeSums are the sums of some of the entries, by what entries have. The parameters behind those of the list are the first and the last day.
-func timeSums(n *Noun[domain.TimeEntry], by []string, day, minutes, cents, which string) string {
+// sumTime sums some of the time, by what entries have. The parameters behind those of the list are the first and the last day.
+func sumTime(n *Noun[domain.TimeEntry], by []string, day, minutes, cents, which string) string {
 	first, last := "$"+strconv.Itoa(n.next)+"::date", "$"+strconv.Itoa(n.next+1)+"::date"
 	columns, group := "", ""
 	for i, name := range by {
@@ -102,9 +114,10 @@ func timeSums(n *Noun[domain.TimeEntry], by []string, day, minutes, cents, which
 // TimeTotals sums the time entries that the actor may see and a filter chooses, by any of member, project, task, tag, day, week and month.
 // From first to last, days in Brussels, of an entry counts the part that is in them.
 func (p *Projections) TimeTotals(ctx context.Context, by Actor, filter TimeFilter, first, last *domain.Date, groups []string) ([]TimeTotal, Mark, error) {
+	sums, filter := filter.summedBy(first, last, groups)
 	args := append(TimeEntries.choose(by, false, filter), (*string)(first), (*string)(last))
 	//sqlcheck:allow of constants
-	rows, mark, err := list[TimeTotal](ctx, p, by.Workspace, timeTotals(TimeEntries, groups), args...)
+	rows, mark, err := list[TimeTotal](ctx, p, by.Workspace, timeTotals(sums, groups), args...)
 	if err == nil && len(rows) > MaxTotals {
 		err = domain.Refuse(domain.Invalid, "too_many_totals", "there are more than %d: ask by less, or for fewer days", MaxTotals)
 	}

@@ -106,6 +106,18 @@ func TestTotalsAreTheSum(t *testing.T) {
 		of["billable"] = i%3 > 0
 		add(starts[rand.N(len(starts))], 1+rand.N(86_400), []*client{ada, bob}[i%2], of)
 	}
+	for i, entry := range pages[domain.TimeEntry](t, ada, "/api/time-entries", 200)[:12] {
+		switch i % 4 {
+		case 0:
+			ada.call(t, "DELETE", timePath(entry), nil).want(t, 204)
+		case 1:
+			ada.call(t, "PATCH", timePath(entry), object{"billable": !entry.Billable}).want(t, 200)
+		case 2:
+			ada.call(t, "PATCH", timePath(entry), object{"task_id": tasks[2].ID, "project_id": nil}).want(t, 200)
+		case 3:
+			ada.call(t, "PATCH", timePath(entry), object{"start": entry.Start.Add(-time.Hour).Format(time.RFC3339), "minutes": 500}).want(t, 200)
+		}
+	}
 	ada.call(t, "POST", "/api/timer/start", nil).want(t, 201)
 	ada.call(t, "DELETE", taskPath(tasks[1]), nil).want(t, 204) // time stays
 

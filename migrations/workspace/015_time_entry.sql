@@ -28,3 +28,21 @@ create index on time_entry (start, id);
 create index on time_entry (start) where over_midnight;
 create index on time_entry (member_id) where "end" is null;
 grant select, insert, update on time_entry to :role;
+
+-- Sums over the entries that have ended, without the deleted ones: a row for each day, of all tasks (task_id is null), and a row for each task,
+-- of all days (day is null). The fold keeps them in step with the entries.
+create table time_sum (
+    id         uuid primary key, -- made of the five columns that follow
+    member_id  uuid not null,
+    project_id uuid,
+    task_id    uuid,
+    billable   boolean not null,
+    day        date,
+    entries    bigint not null, -- or parts of entries that are over midnight: with the last one the row goes
+    minutes    bigint not null,
+    cents      bigint not null
+);
+create index on time_sum (project_id);
+create index on time_sum (day);
+create index on time_sum (id) where entries = 0;
+grant select, insert, update, delete on time_sum to :role;
