@@ -101,6 +101,9 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 	}
 	var end domain.Event
 	end, err = c.writeExport(ctx, w, x)
+	if errors.Is(err, errExportEnded) {
+		return nil
+	}
 	if err != nil {
 		refusal, refused := domain.Refusal(err)
 		_, out := pg.OutageOf(err)
@@ -111,6 +114,22 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 		end = domain.ExportBroken{ExportID: id, Reason: reasonOf(err)}
 	}
 	return c.endExport(ctx, w, id, func(x domain.Export) []domain.Event { return x.Finish(end) })
+}
+
+// errExportEnded says that another process has made the export meanwhile, since this one stood still for longer than its lease.
+var errExportEnded = errors.New("the export has ended meanwhile")
+
+// stillWaits looks whether the export is still to be made, at the last moment before its file would take the place of another process'.
+func (e *exporting) stillWaits(ctx context.Context) error {
+	operator, err := e.c.Projections.Operator(ctx, e.w)
+	if err != nil {
+		return err
+	}
+	x, _, err := projections.Exports.Get(ctx, e.c.Projections, *operator, e.id)
+	if err == nil && x.Status != domain.ExportWaiting {
+		err = errExportEnded
+	}
+	return err
 }
 
 // ExpireExports ends the exports of a workspace whose files are past their time, and takes the files away.

@@ -84,7 +84,10 @@ func (c *Commands) writeExport(ctx context.Context, w pg.Workspace, x domain.Exp
 		}
 		e.out.to = plain
 		e.zip = archive.NewWriter(e.out, e.manifest.At)
-		if failed = e.write(ctx, x.Position); failed != nil {
+		if failed = e.write(ctx, x.Position); failed == nil {
+			failed = e.stillWaits(ctx)
+		}
+		if failed != nil {
 			return failed
 		}
 		return plain.Close()

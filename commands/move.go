@@ -398,14 +398,20 @@ func copyBlob(ctx context.Context, from, to blob.Store, key string) error {
 	})
 }
 
-// eraseBlobs takes away what a store has of a workspace, with old versions and unfinished uploads.
-func eraseBlobs(ctx context.Context, store blob.Store, w pg.Workspace) error {
+// PurgeBlobs takes away what a store has of a workspace, files and checkpoints, with old versions and unfinished uploads. It gives their number.
+func PurgeBlobs(ctx context.Context, store blob.Store, w pg.Workspace) (sum int, err error) {
 	for _, folder := range foldersOf(w) {
-		if _, err := store.Purge(ctx, folder); err != nil {
-			return err
+		n, err := store.Purge(ctx, folder)
+		if sum += n; err != nil {
+			return sum, err
 		}
 	}
-	return nil
+	return sum, nil
+}
+
+func eraseBlobs(ctx context.Context, store blob.Store, w pg.Workspace) error {
+	_, err := PurgeBlobs(ctx, store, w)
+	return err
 }
 
 // Settle brings the home's list of workspaces in line with this cell, and takes away what moves left here of workspaces that were erased since.

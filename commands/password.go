@@ -54,7 +54,11 @@ func (c *Commands) ForgotPassword(ctx context.Context, f Forgotten) error {
 		return err
 	}
 	if !c.mails.do(ctx, func(ctx context.Context) {
-		if err := c.sendResetCode(ctx, who, circle); err != nil && !errors.Is(err, vault.ErrErased) { // somebody who was erased meanwhile gets none
+		err := c.sendResetCode(ctx, who, circle)
+		if outage, _ := pg.OutageOf(err); outage == pg.Closed || errors.Is(err, vault.ErrErased) { // nobody gets in there, and somebody who was erased meanwhile gets none
+			return
+		}
+		if err != nil {
 			c.Log.ErrorContext(ctx, "a code for a new password was not sent", "error", err.Error())
 		}
 	}) {

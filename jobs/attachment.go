@@ -62,7 +62,7 @@ func (j *Jobs) SweepBlobs(ctx context.Context, before time.Time) (swept int, fir
 	erased, err := j.Commands.Tenancy.Erased(ctx, before.Add(-sweepAge)) // an upload may have ended after the erasure
 	first = errors.Join(first, err)
 	for _, w := range erased {
-		n, err := blobs.Purge(ctx, w.ID.String())
+		n, err := commands.PurgeBlobs(ctx, blobs, w)
 		swept += n
 		first = errors.Join(first, err)
 	}

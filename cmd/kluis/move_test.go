@@ -220,6 +220,8 @@ func TestMove(t *testing.T) {
 	for _, move := range []struct{ from, to string }{{"be", "de"}, {"de", "be"}} {
 		w := write(t, ann.at(first), ann.at(second))
 		before := len(w.titles)
+		var x struct{ ID, Status string }
+		decode(t, ann.at(first).want(t, http.StatusAccepted, "POST", "/api/export", "{}").body, &x)
 		said := c.must(t, "workspace", "move", "acme", move.to)
 		until(t, "it is written to again", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.titles) > before+10 })
 		w.end()
@@ -237,6 +239,14 @@ func TestMove(t *testing.T) {
 			}
 			(&client{}).at(s).want(t, http.StatusOK, "POST", "/api/login", loginAs("acme"))
 		}
+		if _, err := c.admin(t, move.to).Exec(t.Context(), `update kluis.queue set leased_until = '-infinity'`); err != nil { // whoever was at it has let go
+			t.Fatal(err)
+		}
+		until(t, "the export that was asked for before is made where it is now", func() bool {
+			decode(t, ann.at(first).want(t, http.StatusOK, "GET", "/api/export/"+x.ID, "").body, &x)
+			return x.Status == "done"
+		})
+		ann.at(first).want(t, http.StatusOK, "GET", "/api/export/"+x.ID+"/content", "")
 		w.check(t, c.must(t, "replay", "acme"))
 		c.whole(t, "acme", move.to)
 		c.isNowhere(t, move.from, id)
