@@ -46,8 +46,7 @@ func TestErasedMeanwhile(t *testing.T) {
 		"checkpoint": func(t *testing.T, x *client) { _, _, _ = x.commands.Checkpoint(t.Context(), x.workspace) },
 		"sweep":      func(t *testing.T, x *client) { _, _ = x.jobs.SweepBlobs(t.Context(), time.Now()) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(name, func(t *testing.T) { // one after the other: each looks everywhere
 			ada := newFurnished(t, p[0])
 			there := ada.on(p[1])
 			do(t, there)
