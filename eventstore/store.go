@@ -70,7 +70,9 @@ func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, 
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, err
 	}
-	r := &request{append: a, ids: a.newIDs(), turn: make(chan turn, 1)}
+	r := &request{append: a, ids: a.newIDs(), turn: make(chan turn, 1), workspace: w.ID}
+	r.traced(ctx)
+	defer r.span.End()
 	wr, first, err := s.enqueue(w, r)
 	if err != nil {
 		return Receipt{}, err

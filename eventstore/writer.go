@@ -28,6 +28,25 @@ type request struct {
 	receipt Receipt
 	err     error
 	turn    chan turn // holds one element
+
+	workspace uuid.UUID
+	span      *telemetry.Span // nil when nobody collects spans
+	begun     time.Time       // only with a span
+}
+
+// traced begins the span of an append, from its place in the queue to its answer.
+func (r *request) traced(ctx context.Context) {
+	if _, r.span = telemetry.Begin(ctx, "append"); r.span.On() {
+		r.begun = time.Now()
+	}
+}
+
+// taken tells the span that the append is stored now, as one of so many.
+func (r *request) taken(batch int) {
+	if r.span.On() {
+		r.span.Int("kluis.batch", int64(batch))
+		r.span.Seconds("kluis.wait_seconds", time.Since(r.begun))
+	}
 }
 
 // turn says what an Append that waits does next.
@@ -43,7 +62,22 @@ func (r *request) finish(receipt Receipt, err error) {
 		telemetry.Appended.Add(float64(len(receipt.Records)))
 	}
 	r.receipt, r.err = receipt, err
+	if r.span.On() {
+		r.outcome()
+	}
 	r.turn <- answered
+}
+
+// outcome tells the span what became of the append, before anybody else sees its events.
+func (r *request) outcome() {
+	switch {
+	case r.err == nil && len(r.receipt.Records) > 0:
+		r.span.Stored(r.workspace, r.receipt.First, r.receipt.Last)
+	case errors.As(r.err, new(*MovedError)):
+		r.span.Int("kluis.conflicts", 1)
+	case r.err != nil:
+		r.span.Failed()
+	}
 }
 
 // writer appends to a workspace, while there is something to append. Other processes have theirs: the database keeps
@@ -85,6 +119,9 @@ func (w *writer) take() []*request {
 	n := batchSize(w.waiting)
 	batch := w.waiting[:n:n]
 	w.waiting = w.waiting[n:]
+	for _, r := range batch {
+		r.taken(n)
+	}
 	return batch
 }
 

@@ -36,6 +36,7 @@ type exchange struct {
 	query    string // as sent
 	head     bool   // it was HEAD, which headAsGet made GET
 	log      *slog.Logger
+	span     *telemetry.Span // nil when nobody collects spans
 	client   netip.Addr
 	agent    string
 	actor    *projections.Actor // set by identify; nil for the public
@@ -80,7 +81,11 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			quiet:  &a.quiet,
 			header: c.Response().Header(),
 		}
-		c.SetRequest(r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+		ctx := r.Context()
+		if !watched(r.URL.Path) {
+			ctx, x.span = telemetry.BeginRequest(ctx, r.Header)
+		}
+		c.SetRequest(r.WithContext(context.WithValue(ctx, exchangeKey{}, x)))
 		c.Response().Header().Set("X-Request-Id", x.id)
 		// errors mean that there is no connection to set it on
 		_ = http.NewResponseController(c.Response()).SetWriteDeadline(start.Add(writeTimeout))
@@ -94,13 +99,14 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 func (x *exchange) logAccess(c echo.Context, took time.Duration) {
 	level, route := slog.LevelInfo, c.Path()
-	switch route {
-	case "":
+	if route == "" {
 		route = "-"
-	case healthPath, readyPath, metricsPath:
+	}
+	if watched(route) {
 		level = slog.LevelDebug
 	}
 	status := c.Response().Status
+	x.trace(route, status)
 	telemetry.Requests.WithLabelValues(knownMethod(x.method), route, strconv.Itoa(status)).Inc()
 	if !x.streams {
 		telemetry.RequestSeconds.WithLabelValues(knownMethod(x.method), route).Observe(took.Seconds())
@@ -122,7 +128,33 @@ func (x *exchange) logAccess(c echo.Context, took time.Duration) {
 	if x.aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
+	if x.span.On() {
+		attrs = append(attrs, slog.String("trace_id", x.span.TraceID()))
+	}
 	x.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+}
+
+// watched tells of what whoever watches over the program asks all the time.
+func watched(route string) bool {
+	return route == healthPath || route == readyPath || route == metricsPath
+}
+
+// trace ends the span of the request: its operation, its status and its workspace, and nothing of a person or of what was asked.
+func (x *exchange) trace(route string, status int) {
+	if !x.span.On() {
+		return
+	}
+	x.span.Rename(knownMethod(x.method) + " " + route)
+	x.span.Text("http.request.method", knownMethod(x.method))
+	x.span.Text("http.route", route)
+	x.span.Int("http.response.status_code", int64(status))
+	if x.actor != nil {
+		x.span.Text("kluis.workspace", x.actor.Workspace.ID.String())
+	}
+	if status >= http.StatusInternalServerError {
+		x.span.Failed()
+	}
+	x.span.End()
 }
 
 // who says who asked, by ids that say nothing once the member is erased, and of which workspace.

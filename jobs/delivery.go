@@ -210,7 +210,11 @@ func (d *delivering) send(ctx context.Context, next projections.ToDeliver) (take
 	if err != nil {
 		return 0, err
 	}
-	taken, err = d.sender.Send(ctx, events)
+	sending, span := telemetry.BeginAfter(ctx, "deliver", d.due.Workspace.ID, next.Records[0].Position, next.Records[len(next.Records)-1].Position)
+	defer span.End()
+	span.Text("kluis.receiver.kind", d.receiver.Kind)
+	taken, err = d.sender.Send(sending, events)
+	span.Int("kluis.events", int64(taken))
 	telemetry.Delivered.WithLabelValues(d.receiver.Kind).Add(float64(taken))
 	if taken > 0 {
 		d.failures = 0
@@ -218,6 +222,7 @@ func (d *delivering) send(ctx context.Context, next projections.ToDeliver) (take
 	}
 	if err != nil && ctx.Err() == nil {
 		telemetry.DeliveryFailures.WithLabelValues(d.receiver.Kind).Inc()
+		span.Failed()
 		failed := &sendError{error: err, taken: taken}
 		if taken > 0 {
 			failed.position = next.Records[taken-1].Position

@@ -211,6 +211,8 @@ func (p *Projections) foldRecords(ctx context.Context, tx *pg.Tx, records []doma
 		mark.Oldest = p.shape
 	}
 	mark.Shape = p.shape
+	ctx, span := telemetry.BeginAfter(ctx, "fold", tx.Workspace(), records[0].Position, records[len(records)-1].Position)
+	defer span.End()
 	stores, err := foldIn(ctx, tx, records, &mark)
 	if err != nil {
 		return step{}, err
@@ -219,7 +221,10 @@ func (p *Projections) foldRecords(ctx context.Context, tx *pg.Tx, records []doma
 		return step{}, fmt.Errorf("store rows up to position %d: %w", mark.Position, err)
 	}
 	telemetry.Folded.Add(float64(len(records)))
-	telemetry.FoldLag.Observe(time.Since(records[0].At).Seconds())
+	lag := time.Since(records[0].At)
+	telemetry.FoldLag.Observe(lag.Seconds())
+	span.Int("kluis.events", int64(len(records)))
+	span.Seconds("kluis.lag_seconds", lag)
 	return step{mark: mark, events: len(records)}, nil
 }
 

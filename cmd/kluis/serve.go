@@ -19,6 +19,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/delivery"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 // serve is `kluis serve`.
@@ -63,6 +64,11 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err != nil {
 		return err
 	}
+	endSpans, err := telemetry.Trace(ctx, version, log)
+	if err != nil {
+		return fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+	}
+	defer endSpans()
 	sender, err := mail.NewSender(s.SMTPURL, filepath.Join(s.Data, "mail"), s.MailFrom, log)
 	if err != nil {
 		return err

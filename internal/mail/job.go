@@ -10,6 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 // Job is one mail to send, as it is stored in River's table: the whole message is one sealed token.
@@ -117,7 +119,12 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 	if time.Now().After(end) {
 		return w.giveUp(ctx, job, m.Template, errors.New("too late to be useful"))
 	}
-	err = w.sender.Send(ctx, m)
+	sending, span := telemetry.Begin(ctx, "mail")
+	defer span.End()
+	span.Text("kluis.template", m.Template)
+	if err = w.sender.Send(sending, m); err != nil {
+		span.Failed()
+	}
 	var refused *SendError
 	switch {
 	case err == nil:

@@ -80,6 +80,9 @@ func (db *DB) InAsOwner(ctx context.Context, w Workspace, fn func(tx *Tx) error)
 	return db.withinOwner(ctx, pgx.TxOptions{}, w.Schema(), fn)
 }
 
+// Workspace is the id of the transaction's workspace; uuid.Nil for the owner's.
+func (tx *Tx) Workspace() uuid.UUID { return tx.of }
+
 // Script runs an SQL text without parameters, of any number of statements, that is used once: it is not prepared.
 func (tx *Tx) Script(ctx context.Context, sql string) error {
 	if !tx.open {
