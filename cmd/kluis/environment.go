@@ -14,15 +14,7 @@ import (
 // that would leave the setting at its default in silence, perhaps one of security: a wrong use. Anything else is named on
 // stderr and no more, since a name may be of a newer kluis, and Kubernetes sets some (KLUIS_PORT) beside a service of our name.
 func checkEnvironment(app *kong.Application, environ []string, stderr io.Writer) error {
-	known := map[string]bool{}
-	_ = kong.Visit(app, func(node kong.Visitable, next kong.Next) error { // the function gives no error
-		if flag, ok := node.(*kong.Flag); ok {
-			for _, name := range flag.Envs {
-				known[name] = true
-			}
-		}
-		return next(nil)
-	})
+	known := settingsOf(app)
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
 		name, _, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, "KLUIS_") || known[name] {
@@ -36,6 +28,20 @@ func checkEnvironment(app *kong.Application, environ []string, stderr io.Writer)
 		fmt.Fprintf(stderr, "kluis: %s is no setting, and is passed over (see kluis serve --help)\n", name)
 	}
 	return nil
+}
+
+// settingsOf gives the names of all settings, of whatever command.
+func settingsOf(app *kong.Application) map[string]bool {
+	known := map[string]bool{}
+	_ = kong.Visit(app, func(node kong.Visitable, next kong.Next) error { // the function gives no error
+		if flag, ok := node.(*kong.Flag); ok {
+			for _, name := range flag.Envs {
+				known[name] = true
+			}
+		}
+		return next(nil)
+	})
+	return known
 }
 
 // slips is how many letters may differ from a setting so that it was meant: one of a short name, three of a long one.

@@ -1,10 +1,51 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
 )
+
+// The pages have every setting, and what they and the files for containers and systemd have are settings.
+func TestSettingsAreDescribed(t *testing.T) {
+	t.Parallel()
+	parser, err := kong.New(&program{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := settingsOf(parser.Model)
+	others := map[string]bool{"KLUIS_PASSWORD": true, "KLUIS_ADMIN_PASSWORD": true} // of compose.yaml, for the logins that it makes
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../docs/deploy/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := map[string]bool{}
+	for _, file := range append(append(pages, "../../README.md"), files...) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bKLUIS_[A-Z0-9_]+\b`).FindAllString(string(text), -1) {
+			described[name] = true
+			if !known[name] && !others[name] && !strings.HasPrefix(name, "KLUIS_BENCH_") && !strings.HasPrefix(name, "KLUIS_TEST_") {
+				t.Errorf("%s has %s, which is no setting", file, name)
+			}
+		}
+	}
+	for name := range known {
+		if !described[name] {
+			t.Errorf("no page has %s", name)
+		}
+	}
+}
 
 func TestDistance(t *testing.T) {
 	t.Parallel()

@@ -20,6 +20,9 @@ type witnessed struct {
 
 func (w witnessed) check() (all []*checkpoint.Witness, err error) {
 	for _, text := range w.Witnesses {
+		if text == "" { // of a variable that is set to nothing
+			continue
+		}
 		one, err := checkpoint.ParseWitness(text)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("KLUIS_WITNESSES: %q: %w", text, err)}

@@ -2,4 +2,6 @@
 //
 // Every metric stands in this package, so that whoever operates Kluis reads one file, and a test compares the dashboard and the alerts
 // with it. No label names a workspace, a person or an address: labels are what the program is made of, and of a bounded number.
+//
+// It is also where spans are made (OpenTelemetry), for whoever names a collector.
 package telemetry
