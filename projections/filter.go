@@ -20,12 +20,15 @@ import (
 //	overlap:"task.assignee_ids"    those whose column has one of the values, or is empty (IDs); none:"..." says otherwise when that is
 //	where:"task.updated_at >= @"   those for which the condition holds; @ is the value
 //
+// With ordered:"id rank" there is an index on the column of among and, behind it, on each of these fields.
+//
 // A query is planned for what is asked for (PlanEach), so a condition that is not asked for costs nothing, and one of
 // one value is an equality, which keeps an index in its order.
 type filter struct {
-	of    reflect.Type
-	where string
-	next  int // the number of the next parameter
+	of      reflect.Type
+	where   string
+	next    int                         // the number of the next parameter
+	ordered func(column string) Sorting // of a column whose values have an order of their own
 }
 
 // IDs are ids that a column may have. With None so may no id at all.
@@ -36,7 +39,13 @@ type IDs struct {
 
 // newFilter makes the conditions of a filter whose first parameter has a number, on the table of a noun.
 func newFilter(table string, lists Lists, next int) filter {
-	f := filter{next: next}
+	f := filter{next: next, ordered: func(column string) Sorting {
+		at := slices.IndexFunc(lists.Sorts, func(s Sorting) bool { return s.Values != nil && table+"."+s.Field == column })
+		if at < 0 {
+			return Sorting{}
+		}
+		return lists.Sorts[at]
+	}}
 	if lists.Filter == nil {
 		return f
 	}
@@ -50,13 +59,7 @@ func newFilter(table string, lists Lists, next int) filter {
 			none = fmt.Sprintf("$%d::boolean", f.next)
 			f.next++
 		}
-		f.where += " and " + condition(field, value, none, func(column string) Sorting {
-			at := slices.IndexFunc(lists.Sorts, func(s Sorting) bool { return s.Values != nil && table+"."+s.Field == column })
-			if at < 0 {
-				return Sorting{}
-			}
-			return lists.Sorts[at]
-		})
+		f.where += " and " + condition(field, value, none, f.ordered)
 	}
 	return f
 }
@@ -89,6 +92,35 @@ func condition(field reflect.StructField, value, none string, ordered func(colum
 		text += " or " + none + " and " + among + " is null"
 	}
 	return "(" + text + ")"
+}
+
+// single is the condition of a filter that asks for nothing, or for one value by which things are indexed in the order of a list, as the parameter
+// with a number; and that value.
+func (f filter) single(given any, sort []string, number int) (where string, value []any, is bool) {
+	if given == nil || reflect.ValueOf(given).IsZero() {
+		return "", nil, true
+	}
+	order := "id"
+	for _, field := range sort {
+		order = strings.TrimPrefix(field, "-")
+	}
+	for i := range f.of.NumField() {
+		field, v := f.of.Field(i), reflect.ValueOf(given).Field(i)
+		if v.IsZero() {
+			continue
+		}
+		if ids, is := v.Interface().(IDs); is && !ids.None {
+			v = reflect.ValueOf(ids.Any)
+		}
+		if value != nil || !slices.Contains(strings.Fields(field.Tag.Get("ordered")), order) || v.Kind() != reflect.Slice || v.Len() != 1 {
+			return "", nil, false
+		}
+		column := field.Tag.Get("among")
+		s := f.ordered(column)
+		where = fmt.Sprintf(" and %s = %s", s.of(column), s.of(fmt.Sprintf("$%d::%s", number, castOf(v.Type().Elem()))))
+		value = []any{v.Index(0).Interface()}
+	}
+	return where, value, true
 }
 
 // castOf is the Postgres type of a Go type.

@@ -103,15 +103,13 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 	if page, err = n.withProjects(ctx, p, by, page); err != nil {
 		return nil, mark, err
 	}
-	list, order, args, err := n.query(by, page, filter)
+	q, err := n.query(by, page, filter)
 	if err != nil {
 		return nil, mark, err
 	}
 	var read []pg.Statement
-	if plain := n.plain(by, page, filter); !plain {
+	if !q.once {
 		read = append(read, pg.PlanEach())
-	} else {
-		list, args = n.newest(by, page)
 	}
 	if page.Total != nil {
 		chosen, args, err := n.matching(by, page, filter)
@@ -121,9 +119,9 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 		read = append(read, pg.Exec("select count(*)"+chosen, args...).Scan(page.Total)) //sqlcheck:allow of constants
 	}
 	//sqlcheck:allow of constants, and of fields that Lists names
-	read = append(read, pg.ByIndex(), pg.Rows(&rows, around(list, order, len(args)+1), append(slices.Clone(args), more...)...))
-	mark, err = p.show(ctx, by, page.Eventual && !narrow(args), read...)
-	if err == nil && mark.Behind() > 0 && narrow(args) {
+	read = append(read, pg.ByIndex(), pg.Rows(&rows, around(q.sql, q.order, len(q.args)+1), append(slices.Clone(q.args), more...)...))
+	mark, err = p.show(ctx, by, page.Eventual && !narrow(q.args), read...)
+	if err == nil && mark.Behind() > 0 && narrow(q.args) {
 		return nil, mark, catchingUp(mark)
 	}
 	return rows, mark, err
@@ -140,45 +138,55 @@ func (n *Noun[T]) withProjects(ctx context.Context, p *Projections, by Actor, pa
 	return page, err
 }
 
-// query is the query for a page, the order that it has, and its parameters.
-func (n *Noun[T]) query(by Actor, page Page, filter any) (list, order string, args []any, err error) {
+// listing is the query for a page.
+type listing struct {
+	sql, order string
+	args       []any
+	once       bool // one plan is right, whatever the parameters
+}
+
+func (n *Noun[T]) query(by Actor, page Page, filter any) (listing, error) {
 	keys, err := n.keys(page.Sort)
 	if err != nil {
-		return "", "", nil, err
+		return listing{}, err
 	}
 	values, err := n.values(keys, page.After)
 	if err != nil {
-		return "", "", nil, err
+		return listing{}, err
+	}
+	order := n.order(keys)
+	if column, value, is := n.plain(by, page, filter); is {
+		args := append(append(n.sight.scopes(by), page.Limit+1), value...)
+		chosen := " from " + n.name + " where not " + n.sight.gone() + " and $1::text is not null and $2::uuid is not null and $3::text is not null" + column
+		if page.After != nil {
+			chosen += " and " + n.after(keys, len(args)+1)
+			args = append(append(args, page.After.ID), values...)
+		}
+		return listing{n.chooseThenShow(chosen, order, "$4"), order, args, true}, nil
 	}
 	chosen, args, err := n.matching(by, page, filter)
 	if err != nil {
-		return "", "", nil, err
+		return listing{}, err
 	}
-	next, order := len(args)+1, n.order(keys)
-	// Things are chosen first, and shown then: what it takes to show one is no part of what it costs to find it.
-	list = fmt.Sprintf("select %[1]s from (select %[2]s.*%[3]s and ($%[4]d::uuid is null or %[5]s) order by %[6]s limit $%[7]d) as %[2]s order by %[6]s",
-		n.shown, n.name, chosen, next+1, n.after(keys, next+1), order, next)
-	args = append(args, page.Limit+1, page.id())
-	return list, order, append(args, values...), nil
+	next := len(args) + 1
+	chosen += fmt.Sprintf(" and ($%d::uuid is null or %s)", next+1, n.after(keys, next+1))
+	args = append(append(args, page.Limit+1, page.id()), values...)
+	return listing{n.chooseThenShow(chosen, order, fmt.Sprintf("$%d", next)), order, args, false}, nil
 }
 
-// plain tells of a list that it is of all things, the newest first, for somebody who sees all: what is asked for most. One plan is right
-// for every place in it, and it is planned once.
-func (n *Noun[T]) plain(by Actor, page Page, filter any) bool {
-	return page.of == nil && n.sight.Within == nil && by.Scope(n.sight.Read) == domain.All && len(page.Sort) == 0 && page.Text == "" && !page.Deleted && page.Total == nil &&
-		(filter == nil || reflect.ValueOf(filter).IsZero())
+// chooseThenShow is a query for a page: what it takes to show a thing is no part of what it costs to find it.
+func (n *Noun[T]) chooseThenShow(chosen, order, limit string) string {
+	return fmt.Sprintf("select %[1]s from (select %[2]s.*%[3]s order by %[4]s limit %[5]s) as %[2]s order by %[4]s", n.shown, n.name, chosen, order, limit)
 }
 
-// newest is query for a plain list.
-func (n *Noun[T]) newest(by Actor, page Page) (list string, args []any) {
-	args = append(n.sight.scopes(by), page.Limit+1)
-	where := ""
-	if page.After != nil {
-		where, args = " and id < $5", append(args, page.After.ID)
+// plain tells of a list that one plan is right for it, whatever its place and its values, so that it is planned once: of all things, or of those with
+// one value by which things are indexed in the order of the list, for somebody who sees all. That is what is asked for most. It gives the
+// condition on that value, the fifth parameter, and the value.
+func (n *Noun[T]) plain(by Actor, page Page, filter any) (where string, value []any, is bool) {
+	if page.of != nil || n.sight.Within != nil || by.Scope(n.sight.Read) != domain.All || len(page.Sort) > 1 || page.Text != "" || page.Deleted || page.Total != nil {
+		return "", nil, false
 	}
-	list = fmt.Sprintf("select %[1]s from (select * from %[2]s where not %[3]s and $1::text is not null and $2::uuid is not null and $3::text is not null%[4]s order by id desc limit $4) as %[2]s order by %[2]s.id desc",
-		n.shown, n.name, n.sight.gone(), where)
-	return list, args
+	return n.filter.single(filter, page.Sort, 5)
 }
 
 // matching is from where a list is, with the condition on what it has, and the parameters: those of choose, and what is searched for. Only a

@@ -178,12 +178,12 @@ func TestPlansOfLists(t *testing.T) {
 		if by.Scope(domain.ReadTask) == domain.InProject {
 			page.projects = c.projects
 		}
-		sql, _, args, err := Tasks.query(by, page, filter)
+		q, err := Tasks.query(by, page, filter)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var plan []string
-		if err := c.db.Read(minute(t), by.Workspace, pg.PlanEach(), pg.ByIndex(), pg.Column(&plan, "explain (analyze, costs off, timing off) "+sql, args...)); err != nil {
+		if err := c.db.Read(minute(t), by.Workspace, pg.PlanEach(), pg.ByIndex(), pg.Column(&plan, "explain (analyze, costs off, timing off) "+q.sql, q.args...)); err != nil {
 			t.Fatal(err)
 		}
 		if most := read(plan); inWhole.MatchString(strings.Join(plan, "\n")) || most > 8000 {
@@ -192,40 +192,73 @@ func TestPlansOfLists(t *testing.T) {
 	})
 }
 
-// The list of everything is planned once, whatever the place in it: that plan reads the index of ids from there on.
+// A list that is planned once reads the index in its order, from its place on and with its value, whatever these are.
 func TestPlanOfPlainLists(t *testing.T) {
 	t.Parallel()
 	c := newCrowded(t, 30_000)
-	all, _, err := c.ListTasks(minute(t), c.by, TaskFilter{}, Page{Limit: 20_000})
-	if err != nil || !Tasks.plain(c.by, Page{Limit: 50}, TaskFilter{}) {
+	conn := c.superuser(t)
+	if _, err := conn.Exec(minute(t), `set search_path to `+c.by.Workspace.Schema()+`; set plan_cache_mode to force_generic_plan; set enable_seqscan to off`); err != nil {
 		t.Fatal(err)
 	}
-	conn := c.superuser(t)
-	for i, after := range []*After{nil, {ID: all[15_000].ID}} {
-		list, args := Tasks.newest(c.by, Page{Limit: 50, After: after})
-		given := fmt.Sprintf("'%s', '%s', '%s', %d", args[:4]...)
-		if after != nil {
-			given += fmt.Sprintf(", '%s'", after.ID)
+	planned, prepared := map[string]bool{}, 0
+	c.lists(func(name string, by Actor, page Page, filter TaskFilter) {
+		if _, _, is := Tasks.plain(by, page, filter); !is {
+			return
 		}
-		var plan []string
-		for _, sql := range []string{`set search_path to ` + c.by.Workspace.Schema() + `; set plan_cache_mode to force_generic_plan; set enable_seqscan to off`,
-			fmt.Sprintf(`prepare plain%d as %s`, i, list)} {
-			if _, err := conn.Exec(minute(t), sql); err != nil {
+		long := page
+		long.Limit = 200
+		all, _, err := Tasks.List(minute(t), c.Projections, by, long, filter)
+		if err != nil || len(all) == 0 {
+			t.Fatal(name, len(all), err)
+		}
+		middle := len(all) / 2
+		after := Tasks.After(all[middle], page.Sort)
+		for i, place := range []*After{nil, &after} {
+			page.After = place
+			q, err := Tasks.query(by, page, filter)
+			if err != nil || !q.once {
+				t.Fatal(name, q, err)
+			}
+			var given []string
+			for _, arg := range q.args {
+				given = append(given, literal(arg))
+			}
+			if _, err := conn.Exec(minute(t), fmt.Sprintf("prepare list%d as %s", prepared, q.sql)); err != nil {
 				t.Fatal(err)
 			}
+			rows, err := conn.Query(minute(t), fmt.Sprintf(`explain (analyze, costs off, timing off) execute list%d (%s)`, prepared, strings.Join(given, ", ")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil || read(plan) > 100 {
+				t.Errorf("%s, at %v: %v\n%s", name, place, err, strings.Join(plan, "\n"))
+			}
+			rest := all[i*(middle+1):]
+			some, _, err := Tasks.List(minute(t), c.Projections, by, page, filter)
+			if err != nil || len(some) != min(51, len(rest)) || len(some) > 0 && some[len(some)-1].ID != rest[len(some)-1].ID {
+				t.Errorf("%s, at %v: %d of a page, %v", name, place, len(some), err)
+			}
+			planned[q.sql] = true
+			prepared++
 		}
-		rows, err := conn.Query(minute(t), fmt.Sprintf(`explain (analyze, costs off, timing off) execute plain%d (%s)`, i, given))
-		if err == nil {
-			plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		}
-		if text := strings.Join(plan, "\n"); err != nil || !strings.Contains(text, "Index Scan Backward using task_pkey") || read(plan) > 100 {
-			t.Errorf("%v\n%s", err, text)
-		}
-		page, _, err := c.ListTasks(minute(t), c.by, TaskFilter{}, Page{Limit: 50, After: after})
-		if err != nil || len(page) != 51 || page[50].ID != all[50+15_001*i].ID {
-			t.Errorf("%d of a page, %v", len(page), err)
-		}
+	})
+	if len(planned) < 2*(1+8+5) { // at the beginning and behind a place: of all, in each order, by each filter
+		t.Errorf("%d lists are planned once", len(planned))
 	}
+}
+
+// literal is an argument as a constant of SQL.
+func literal(arg any) string {
+	switch v := arg.(type) {
+	case nil:
+		return "null"
+	case time.Time:
+		arg = v.Format(time.RFC3339Nano)
+	case *string:
+		return literal(*v)
+	}
+	return "'" + strings.ReplaceAll(fmt.Sprint(arg), "'", "''") + "'"
 }
 
 // read is the most rows that one step of a plan looked at. What only marks rows in a bitmap looks at none.

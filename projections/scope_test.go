@@ -186,11 +186,11 @@ var whole = regexp.MustCompile(`Seq Scan on (project|task|comment|time_entry)`)
 // explain is the query for the plan of a list.
 func explain[T any](t *testing.T, into *[]string, n *Noun[T], by Actor, page Page, filter any) pg.Statement {
 	t.Helper()
-	sql, _, args, err := n.query(by, page, filter)
+	q, err := n.query(by, page, filter)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pg.Column(into, "explain "+sql, args...)
+	return pg.Column(into, "explain "+q.sql, q.args...)
 }
 
 // A list over a narrow scope reads no table in whole: each condition of the scope has an index.

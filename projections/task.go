@@ -28,14 +28,14 @@ const keyOrder = `coalesce(split_part(@, '-', 1) || lpad(split_part(@, '-', 2), 
 
 // TaskFilter chooses tasks; what is zero chooses all.
 type TaskFilter struct {
-	Status    []string     `among:"task.status"`
-	Priority  []string     `among:"task.priority"`
+	Status    []string     `among:"task.status" ordered:"id"`
+	Priority  []string     `among:"task.priority" ordered:"id"`
 	Assignee  IDs          `overlap:"task.assignee_ids"`
 	Viewer    IDs          `overlap:"task.viewer_ids"`
 	Tag       IDs          `overlap:"task.tag_ids" none:"task.tag_ids <@ array(select old.id from tag as old where not exists (select from tag as now where now.id = coalesce(old.merged_into, old.id) and now.deleted_at is null))"`
-	Project   IDs          `among:"task.project_id"`
-	Parent    IDs          `among:"task.parent_id"`
-	Creator   []uuid.UUID  `among:"task.created_by"`
+	Project   IDs          `among:"task.project_id" ordered:"id rank"`
+	Parent    IDs          `among:"task.parent_id" ordered:"id"`
+	Creator   []uuid.UUID  `among:"task.created_by" ordered:"id"`
 	DueFirst  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) >= @ and coalesce(task.due_on, 'infinity'::date) < 'infinity'"`
 	DueLast   *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) <= @"`
 	DueAfter  *domain.Date `where:"coalesce(task.due_on, 'infinity'::date) > @ and coalesce(task.due_on, 'infinity'::date) < 'infinity'"`
