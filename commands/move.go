@@ -91,7 +91,7 @@ func (m Move) alone(ctx context.Context, do func(context.Context) error) error {
 		if err := tenancy.LockMove(ctx, tx); err != nil {
 			return err
 		}
-		return projections.Keeping(ctx, tx, func(ctx context.Context) error { return m.aloneInFrom(ctx, do) })
+		return pg.Keeping(ctx, tx, func(ctx context.Context) error { return m.aloneInFrom(ctx, do) })
 	})
 }
 
@@ -107,7 +107,7 @@ func (m Move) aloneInFrom(ctx context.Context, do func(context.Context) error) e
 		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '1min'`); err != nil {
 			return err
 		}
-		return projections.Keeping(ctx, tx, do)
+		return pg.Keeping(ctx, tx, do)
 	})
 }
 

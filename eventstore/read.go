@@ -69,6 +69,22 @@ func Places(into *[]Place, streams []string, from, upTo int64, limit int) pg.Sta
 		select stream, position from story where position > `+horizon+` and position between $2 and $3 order by position limit $4`, streams, from, upTo, limit)
 }
 
+// Stop is where a record stands in the log.
+type Stop struct {
+	Position int64
+	At       time.Time
+}
+
+// UpTo is the query for the last record up to a position: no row when there is none behind the horizon.
+func UpTo(into *[]Stop, position int64) pg.Statement {
+	return pg.Rows(into, `select position, at from event where position > `+horizon+` and position <= $1 order by position desc limit 1`, position)
+}
+
+// Until is UpTo of a moment: times never go back in a log.
+func Until(into *[]Stop, at time.Time) pg.Statement {
+	return pg.Rows(into, `select position, at from event where position > `+horizon+` and at <= $1 order by at desc, position desc limit 1`, at)
+}
+
 // Version is the query for the version of a stream; 0 for one that is not there.
 func Version(into *int, stream string) pg.Statement {
 	return pg.Exec(`select `+VersionOf+` from (select $1::text as stream) as s`, stream).Scan(into)

@@ -33,6 +33,9 @@ func (j *Jobs) retain(ctx context.Context) error {
 		if err := j.RetainAll(ctx); err != nil && ctx.Err() == nil {
 			j.Log.WarnContext(ctx, "what is older than the plans say could not be looked for", "error", err.Error())
 		}
+		if err := j.Commands.Tenancy.DropStates(ctx); err != nil && ctx.Err() == nil {
+			j.Log.WarnContext(ctx, "what a `kluis replay --state` left that was killed was not dropped", "error", err.Error())
+		}
 	}
 }
 

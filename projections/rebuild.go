@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -137,7 +136,7 @@ func (p *Projections) alone(ctx context.Context, w pg.Workspace, do func(ctx con
 		if _, err := tx.Exec(ctx, `select from workspace where id = $1 for share`, w.ID); err != nil {
 			return fmt.Errorf("keep migrations off: %w", err)
 		}
-		return Keeping(ctx, tx, do)
+		return pg.Keeping(ctx, tx, do)
 	})
 }
 
@@ -154,32 +153,6 @@ func (p *Projections) inShadow(ctx context.Context, w pg.Workspace, horizon int6
 		return err
 	}
 	return p.dropShadows(ctx, w)
-}
-
-// beat is how often a transaction that holds a lock for long shows a sign of life: without one for a minute, as of a process that
-// was stopped, Postgres ends it, and others get the lock.
-const beat = 10 * time.Second
-
-// Keeping runs long work beside a transaction that holds the lock on it. When the lock is lost, the context of the work ends.
-func Keeping(ctx context.Context, tx pgx.Tx, work func(context.Context) error) error {
-	working, end := context.WithCancelCause(ctx)
-	var alive sync.WaitGroup
-	alive.Go(func() {
-		for _ = waitFor(working, nil, beat); working.Err() == nil; _ = waitFor(working, nil, beat) {
-			// Not with the context of the work, whose end would break off the statement and the connection with it.
-			if _, err := tx.Exec(context.WithoutCancel(ctx), `select`); err != nil {
-				end(fmt.Errorf("the lock is lost: %w", err))
-			}
-		}
-	})
-	err := work(working)
-	lost := context.Cause(working)
-	end(nil)
-	alive.Wait()
-	if err != nil && lost != nil && ctx.Err() == nil {
-		return lost
-	}
-	return err
 }
 
 // fillShadow folds the log, from a horizon that is in force or is to be, up to where the live read models are. The next page is read and

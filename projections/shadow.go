@@ -11,21 +11,26 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// makeShadow makes the schema of a rebuild, with tables like the live ones but without their indexes: one that is made of rows
-// that are there costs a fraction of one that follows every change. Shadows that a killed rebuild left go.
+// makeShadow makes the schema of a rebuild. Shadows that a killed rebuild left go.
 func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) (pg.Shadow, error) {
 	if err := p.dropShadows(ctx, w); err != nil {
 		return pg.Shadow{}, err
 	}
 	s := pg.NewShadow(w)
+	return s, p.makeTables(ctx, s)
+}
+
+// makeTables makes a schema with tables like the live ones but without their indexes: one that is made of rows that are there costs a
+// fraction of one that follows every change.
+func (p *Projections) makeTables(ctx context.Context, s pg.Shadow) error {
 	if err := p.db.Admin(ctx, func(tx pgx.Tx) error { return pg.CreateSchema(ctx, tx, s.Schema()) }); err != nil {
-		return s, err
+		return err
 	}
 	var sql strings.Builder
 	for _, m := range tables() {
-		fmt.Fprintf(&sql, "create unlogged table %[1]s.%[3]s (like %[2]s.%[3]s including defaults including generated including storage, primary key (id));", s.Schema(), w.Schema(), m.table())
+		fmt.Fprintf(&sql, "create unlogged table %[1]s.%[3]s (like %[2]s.%[3]s including defaults including generated including storage, primary key (id));", s.Schema(), s.Workspace.Schema(), m.table())
 	}
-	return s, p.own(ctx, sql.String()) //sqlcheck:allow names of our own tables and schemas
+	return p.own(ctx, sql.String()) //sqlcheck:allow names of our own tables and schemas
 }
 
 // dropShadows drops every shadow of a workspace.

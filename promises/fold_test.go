@@ -52,12 +52,18 @@ func TestRowsAreFolds(t *testing.T) {
 	}
 }
 
-// wantFolds compares the rows of every read model with what Apply alone makes of the log, but for columns that Postgres makes of others.
+// wantFolds compares the rows of every read model with what Apply alone makes of the log.
 func (c *client) wantFolds(t tester) {
 	t.Helper()
-	for table, states := range must(projections.Folded(must(projections.Decode(c.log(t))))) {
+	wantFoldsOf(t, c.log(t), func(query ...pg.Statement) error { return c.db.Read(context.Background(), c.workspace, query...) })
+}
+
+// wantFoldsOf compares rows, wherever they are, with what Apply alone makes of records, but for columns that Postgres makes of others.
+func wantFoldsOf(t tester, records []eventstore.Record, read func(query ...pg.Statement) error) {
+	t.Helper()
+	for table, states := range must(projections.Folded(must(projections.Decode(records)))) {
 		var wrong []string
-		if err := c.db.Read(context.Background(), c.workspace, pg.Exec(fmt.Sprintf(`select coalesce(json_agg(id order by id), '[]')
+		if err := read(pg.Exec(fmt.Sprintf(`select coalesce(json_agg(id order by id), '[]')
 			from (select coalesce(array_agg(attname::text), '{}') as made from pg_attribute where attrelid = '%[1]s'::regclass and attgenerated <> '') of_columns,
 			json_populate_recordset(null::%[1]s, $1::text::json) folded
 			full join %[1]s stored using (id) where to_jsonb(folded) - made is distinct from to_jsonb(stored) - made`, table), string(states)).Scan(&wrong)); err != nil {

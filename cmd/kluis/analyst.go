@@ -43,16 +43,25 @@ func (g analystGrant) Run(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	address, err := url.Parse(b.url)
+	address, err := b.addressOf(login, password)
 	if err != nil {
-		return errors.New("the database's URL cannot be parsed") // the parser's error would show the password
+		return err
 	}
-	address.User = url.UserPassword(login, password)
-	address.RawQuery = forLibpq(address.Query()).Encode()
 	_, err = fmt.Fprintf(out.stdout, "%s\n", address)
 	fmt.Fprintf(out.stderr, "It reads the views of %s until %s; docs/analytics.md has them, and queries to begin with. It is shown this once: kluis analyst revoke %s takes it back.\n",
 		g.Workspace, until.UTC().Format(time.DateOnly), login)
 	return err
+}
+
+// addressOf is where the database is for a login, as psql takes it.
+func (b *base) addressOf(login, password string) (*url.URL, error) {
+	address, err := url.Parse(b.url)
+	if err != nil {
+		return nil, errors.New("the database's URL cannot be parsed") // the parser's error would show the password
+	}
+	address.User = url.UserPassword(login, password)
+	address.RawQuery = forLibpq(address.Query()).Encode()
+	return address, nil
 }
 
 type analystList struct{ settings }

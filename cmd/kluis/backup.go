@@ -148,7 +148,7 @@ func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) err
 			m.Workspaces = append(m.Workspaces, ended)
 		}
 		file := filepath.Join(k.Folder, dumpFile)
-		err := runClient(ctx, program, b.ownerURL, "--schema=kluis", "--schema=kluis_jobs", "--schema=ws_*", "--format=custom", "--role="+owner, "--snapshot="+snapshot, "--file="+file)
+		err := runClient(ctx, program, b.ownerURL, "--schema=kluis", "--schema=kluis_jobs", "--schema=ws_*", "--exclude-schema=ws_*_shadow_*", "--exclude-schema=ws_*_state_*", "--format=custom", "--role="+owner, "--snapshot="+snapshot, "--file="+file)
 		if err != nil {
 			return err
 		}

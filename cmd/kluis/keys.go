@@ -16,7 +16,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 	"github.com/kluis-eu/kluis/internal/vault"
-	"github.com/kluis-eu/kluis/projections"
 )
 
 // keys is `kluis keys new|rotate|status`.
@@ -95,7 +94,7 @@ func (k keysRotate) withoutMoves(ctx context.Context, out outputs, do func(conte
 		if err := tenancy.LockMoves(ctx, tx); err != nil {
 			return err
 		}
-		return projections.Keeping(ctx, tx, do)
+		return pg.Keeping(ctx, tx, do)
 	})
 }
 

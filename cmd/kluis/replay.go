@@ -3,31 +3,91 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
 
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 // replay is `kluis replay`.
 type replay struct {
 	settings
-	Slug string `arg:"" help:"The workspace."`
-	From int64  `help:"The first position; left out, the first that there is."`
+	From    int64    `help:"The first position; left out, the first that there is."`
+	Until   string   `placeholder:"MOMENT" help:"The last position, or an instant such as 2026-03-01T12:00:00Z; left out, the end of the log."`
+	State   bool     `help:"Instead of printing records, rebuild the read models as they were at --until in a schema of their own, say how to query them with psql, and drop them when the command ends: with Enter, or a signal."`
+	Slug    string   `arg:"" help:"The workspace."`
+	Command []string `arg:"" optional:"" help:"With --state: a program, behind --, that is run with PGHOST, PGUSER and the like set, such as psql; the state is dropped when it ends."`
 }
 
 func (r replay) Run(ctx context.Context, out outputs) error {
-	b, entry, err := r.settings.openWorkspace(ctx, out, r.Slug)
+	until, err := r.until()
+	if err != nil {
+		return usageError{err}
+	}
+	b, entry, err := r.openWorkspace(ctx, out, r.Slug)
 	if err != nil {
 		return err
 	}
 	defer b.close()
+	moment := projections.Moment{Position: math.MaxInt64}
+	if until != nil {
+		if moment, err = until(ctx, b.Projections, entry.Workspace()); err != nil {
+			return fmt.Errorf("--until %s: %w", r.Until, err)
+		}
+	}
+	if r.State {
+		return r.state(ctx, b, out, entry, moment)
+	}
+	return r.print(ctx, b, out, entry.Workspace(), moment.Position)
+}
+
+// moments find a moment in the log of a workspace.
+type moments func(context.Context, *projections.Projections, pg.Workspace) (projections.Moment, error)
+
+// until reads what was asked for, together; nil is the end of the log.
+func (r replay) until() (moments, error) {
+	position, notPosition := strconv.ParseInt(r.Until, 10, 64)
+	at, notInstant := time.Parse(time.RFC3339Nano, r.Until)
+	switch {
+	case !r.State && r.Command != nil:
+		return nil, errors.New("a program is run with --state alone")
+	case r.State && (r.Until == "" || r.From != 0):
+		return nil, errors.New("--state is of the moment that --until says, and --from is not for it")
+	case r.Until == "":
+		return nil, nil
+	case notPosition == nil && position > 0 && position >= r.From:
+		return func(ctx context.Context, p *projections.Projections, w pg.Workspace) (projections.Moment, error) {
+			return p.MomentAt(ctx, w, position)
+		}, nil
+	case notInstant == nil:
+		return func(ctx context.Context, p *projections.Projections, w pg.Workspace) (projections.Moment, error) {
+			return p.MomentOf(ctx, w, at)
+		}, nil
+	}
+	return nil, fmt.Errorf("--until %s: expected a position, not before --from, or an instant such as 2026-03-01T12:00:00Z", r.Until)
+}
+
+// errPrinted ends a replay before the log does.
+var errPrinted = errors.New("all is printed")
+
+// print prints the records up to a position.
+func (r replay) print(ctx context.Context, b *base, out outputs, w pg.Workspace, upTo int64) error {
 	lines := bufio.NewWriterSize(out.stdout, 1<<16)
 	var line []byte
-	_, err = b.Store.Each(ctx, entry.Workspace(), r.From, func(record eventstore.Record) error {
+	_, err := b.Store.Each(ctx, w, r.From, func(record eventstore.Record) error {
+		if record.Position > upTo {
+			return errPrinted
+		}
 		line = append(record.AppendLine(line[:0]), '\n')
 		_, err := lines.Write(line)
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errPrinted) {
 		return err
 	}
 	return lines.Flush()

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"cmp"
 	"encoding/hex"
 	"strings"
 
@@ -18,17 +19,25 @@ func (w Workspace) Schema() string {
 	return "ws_" + strings.ReplaceAll(w.ID.String(), "-", "")
 }
 
-// Shadow names the schema in which one run of a rebuild derives the workspace's read models anew.
+// Shadow names a schema in which the workspace's read models are derived anew: those of now, by one run of a rebuild, or those of a moment,
+// for whoever looks at it (a state).
 type Shadow struct {
 	Workspace Workspace
-	run       string
+	of, run   string
 }
 
 // NewShadow names a schema that no other run has.
-func NewShadow(w Workspace) Shadow {
+func NewShadow(w Workspace) Shadow { return newShadow(w, "shadow") }
+
+// NewState names a schema for a moment, that no other run has.
+func NewState(w Workspace) Shadow { return newShadow(w, "state") }
+
+func newShadow(w Workspace, of string) Shadow {
 	id := uuid.New()
-	return Shadow{Workspace: w, run: hex.EncodeToString(id[:6])}
+	return Shadow{Workspace: w, of: of, run: hex.EncodeToString(id[:6])}
 }
 
 // Schema is the name of the schema; of a Shadow without a run, what all names of the workspace's shadows begin with.
-func (s Shadow) Schema() string { return s.Workspace.Schema() + "_shadow_" + s.run }
+func (s Shadow) Schema() string {
+	return s.Workspace.Schema() + "_" + cmp.Or(s.of, "shadow") + "_" + s.run
+}

@@ -49,8 +49,7 @@ var analystName = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
 
 func viewsOf(workspace string) string { return workspace + "_views" }
 
-// GrantAnalyst makes a login for an analyst of a workspace, which ends with until. Postgres is given what it compares the password
-// with, not the password (RFC 5803), which is in no log therefore.
+// GrantAnalyst makes a login for an analyst of a workspace, which ends with until.
 func (t *Tenancy) GrantAnalyst(ctx context.Context, slug, name string, until time.Time) (login, password string, err error) {
 	entry, err := t.BySlug(ctx, slug)
 	if err != nil {
@@ -65,23 +64,11 @@ func (t *Tenancy) GrantAnalyst(ctx context.Context, slug, name string, until tim
 	workspace := entry.Workspace().Schema()
 	views := viewsOf(workspace)
 	login, password = workspace+"_analyst_"+name, rand.Text()
-	verifier, err := scram(password)
-	if err != nil {
-		return "", "", err
-	}
-	var sql strings.Builder
-	fmt.Fprintf(&sql, "create role %s login noinherit connection limit %d valid until '%s' password '%s';", login, analystConnections, until.UTC().Format(time.RFC3339), verifier)
-	for setting := range strings.SplitSeq(analystSettings+"; search_path = "+views, "; ") {
-		fmt.Fprintf(&sql, "alter role %s set %s;", login, setting)
-	}
 	err = t.db.Admin(ctx, func(tx pgx.Tx) error {
-		//sqlcheck:allow names that we made and a verifier of base64
-		if _, err := tx.Exec(ctx, sql.String()); pg.Is(err, "42710") {
+		err := makeReader(ctx, tx, login, password, views, until)
+		if pg.Is(err, "42710") {
 			return ErrAnalystThere
 		} else if err != nil {
-			return err
-		}
-		if err := letIn(ctx, tx, login); err != nil {
 			return err
 		}
 		if err := pg.CreateSchema(ctx, tx, views); err != nil {
@@ -101,6 +88,25 @@ func (t *Tenancy) GrantAnalyst(ctx context.Context, slug, name string, until tim
 	return login, password, nil
 }
 
+// makeReader makes a login that reads what it is granted, from a search_path on, until its password ends. Postgres is given what it compares the
+// password with, not the password (RFC 5803), which is in no log therefore.
+func makeReader(ctx context.Context, tx pgx.Tx, login, password, path string, until time.Time) error {
+	verifier, err := scram(password)
+	if err != nil {
+		return err
+	}
+	var sql strings.Builder
+	fmt.Fprintf(&sql, "create role %s login noinherit connection limit %d valid until '%s' password '%s';", login, analystConnections, until.UTC().Format(time.RFC3339), verifier)
+	for setting := range strings.SplitSeq(analystSettings+"; search_path = "+path, "; ") {
+		fmt.Fprintf(&sql, "alter role %s set %s;", login, setting)
+	}
+	//sqlcheck:allow names that we made and a verifier of base64
+	if _, err := tx.Exec(ctx, sql.String()); err != nil {
+		return err
+	}
+	return letIn(ctx, tx, login)
+}
+
 // letIn lets a login connect to the database, which nobody may without being told so.
 func letIn(ctx context.Context, tx pgx.Tx, login string) error {
 	var may, open bool
@@ -113,8 +119,31 @@ func letIn(ctx context.Context, tx pgx.Tx, login string) error {
 	if !may {
 		return fmt.Errorf("the login %[1]s may not let anybody connect to the database: as a superuser, GRANT CONNECT ON DATABASE %[2]s TO %[1]s WITH GRANT OPTION", admin, database)
 	}
+	if err := lockConnect(ctx, tx); err != nil {
+		return err
+	}
 	//sqlcheck:allow a quoted name, and one that we made
 	_, err = tx.Exec(ctx, `grant connect on database `+database+` to `+login)
+	return err
+}
+
+// dropReader drops a login that makeReader made, which has nothing left but that it may connect.
+func dropReader(ctx context.Context, tx pgx.Tx, login string) error {
+	var database string
+	if err := tx.QueryRow(ctx, `select quote_ident(current_database())`).Scan(&database); err != nil {
+		return err
+	}
+	if err := lockConnect(ctx, tx); err != nil {
+		return err
+	}
+	//sqlcheck:allow a login that the catalogue has, of names that we made
+	_, err := tx.Exec(ctx, `revoke connect on database `+database+` from `+login+`; drop role `+login)
+	return err
+}
+
+// lockConnect lets one transaction at a time say who may connect: of two at once, Postgres fails one.
+func lockConnect(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('connect'))`)
 	return err
 }
 
@@ -207,15 +236,7 @@ func (t *Tenancy) RevokeAnalyst(ctx context.Context, login string) error {
 		return mayRead(ctx, tx, login, false)
 	})
 	if err == nil {
-		err = t.db.Admin(ctx, func(tx pgx.Tx) error {
-			var database string
-			if err := tx.QueryRow(ctx, `select quote_ident(current_database())`).Scan(&database); err != nil {
-				return err
-			}
-			//sqlcheck:allow a login that the catalogue has, of names that we made
-			_, err := tx.Exec(ctx, `revoke connect on database `+database+` from `+login+`; drop role `+login)
-			return err
-		})
+		err = t.db.Admin(ctx, func(tx pgx.Tx) error { return dropReader(ctx, tx, login) })
 	}
 	if err != nil {
 		return fmt.Errorf("revoke the analyst %s: %w", login, err)

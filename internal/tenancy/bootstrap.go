@@ -136,7 +136,7 @@ func (t *Tenancy) adopt(ctx context.Context) error {
 		if stranger, err = pg.Owner(ctx, tx); err != nil {
 			return err
 		}
-		rows, _ := tx.Query(ctx, `select nspname::text from pg_namespace where nspname ~ '^(kluis|kluis_jobs|ws_[0-9a-f]{32}(_shadow_[0-9a-f]+|_views)?)$' order by nspname desc`)
+		rows, _ := tx.Query(ctx, `select nspname::text from pg_namespace where nspname ~ '^(kluis|kluis_jobs|ws_[0-9a-f]{32}(_(shadow|state)_[0-9a-f]+|_views)?)$' order by nspname desc`)
 		if schemas, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
 			return err
 		}

@@ -150,8 +150,11 @@ func dropOfControl(ctx context.Context, tx pgx.Tx, w pg.Workspace, keep ...strin
 	return dropped, nil
 }
 
-// DropAnalysts takes away the logins of a workspace's analysts.
+// DropAnalysts takes away the logins of a workspace's analysts, and of whoever looks at a state of it.
 func (t *Tenancy) DropAnalysts(ctx context.Context, w pg.Workspace) (n int, err error) {
+	if err := t.dropStatesOf(ctx, w); err != nil {
+		return 0, err
+	}
 	all, err := t.Analysts(ctx)
 	for _, a := range all {
 		if err == nil && strings.HasPrefix(a.Login, w.Schema()+"_") {
@@ -166,7 +169,7 @@ func (t *Tenancy) DropAnalysts(ctx context.Context, w pg.Workspace) (n int, err 
 // a fixed number (max_locks_per_transaction).
 const tablesAtOnce = 3
 
-// DropSchemas drops the schemas of a workspace, and those of its views and shadows, some tables at a time. It gives the number of tables.
+// DropSchemas drops the schemas of a workspace, and those of its views, shadows and states, some tables at a time. It gives the number of tables.
 func (t *Tenancy) DropSchemas(ctx context.Context, w pg.Workspace) (n int, err error) {
 	var schemas []string
 	err = t.db.Own(ctx, "", func(tx pgx.Tx) error {

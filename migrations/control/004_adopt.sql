@@ -5,7 +5,7 @@ create function adopt(place name, heir name) returns void language plpgsql secur
 declare
     thing record;
 begin
-    if place !~ '^(kluis|kluis_jobs|ws_[0-9a-f]{32}(_shadow_[0-9a-f]+|_views)?)$' or not exists (select from pg_roles where rolname = heir
+    if place !~ '^(kluis|kluis_jobs|ws_[0-9a-f]{32}(_(shadow|state)_[0-9a-f]+|_views)?)$' or not exists (select from pg_roles where rolname = heir
         and rolname ~ '^kluis_owner' and not (rolcanlogin or rolsuper or rolcreaterole or rolbypassrls)
         and not exists (select from pg_shdepend d where d.refclassid = 'pg_authid'::regclass and d.refobjid = pg_roles.oid
             and d.dbid not in (0, (select oid from pg_database where datname = current_database())))) then
