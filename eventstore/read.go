@@ -110,11 +110,6 @@ func BaselinesOf(into *[]Baseline, model string, ids []uuid.UUID) pg.Statement {
 	return pg.Rows(into, selectBaselines+horizon+` and id = any($2)`+lastBaseline, model, ids)
 }
 
-// Baselines is the query for the baselines of all things of a model.
-func Baselines(into *[]Baseline, model string) pg.Statement {
-	return pg.Rows(into, selectBaselines+horizon+lastBaseline, model)
-}
-
 // BaselinesAt is a page of the baselines of a model as they are, or will be, when the records up to a position are gone: those of at most so
 // many things, behind the one with an id.
 func BaselinesAt(into *[]Baseline, model string, position int64, after uuid.UUID, limit int) pg.Statement {

@@ -48,10 +48,7 @@ func attachment(a *api) {
 		Description: "The file is stored encrypted, and whole or not at all. How large a file may be, and all of a workspace together, depends on the plan: " +
 			"`file_too_large`, `quota_exceeded`. Send `Expect: 100-continue` so that a refusal comes before the bytes go."}, a.addAttachment)
 	register(a, operation{Method: "GET", Path: "/api/attachments/{id}", ID: "get-attachment", Tag: "attachment", Status: http.StatusOK,
-		Summary: "Get what is known of an attachment", Access: needs(domain.ReadAttachment)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[domain.Attachment], error) {
-			return one(projections.Attachments.Get(ctx, a.Projections, by, in.ID))
-		})
+		Summary: "Get what is known of an attachment, as it is or as it was", Access: needs(domain.ReadAttachment)}, getting(a, projections.Attachments))
 	register(a, operation{Method: "GET", Path: "/api/attachments/{id}/content", ID: "get-attachment-content", Tag: "attachment", Status: http.StatusOK,
 		Summary: "Download an attachment, or a part of it", Access: needs(domain.ReadAttachment), Produces: "*/*", Parts: true,
 		Description: "The ETag is the SHA-256 of the bytes. Browsers are told to save the file and never to show it; HTML, SVG and whatever else may run is served as " +

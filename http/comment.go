@@ -30,9 +30,10 @@ type (
 )
 
 func comment(a *api) {
+	row := row[commentBody, domain.Comment]{func(c commentBody) domain.Comment { return c.Comment }, a.showComments}
 	listsMade(a, operation{Method: "GET", Path: "/api/tasks/{id}/comments", ID: "list-comments", Tag: "comment", Status: http.StatusOK,
 		Summary: "List the comments on a task", Description: "Answers are among them: parent_id says what they answer. sort=created_at begins with the oldest.",
-		Access: needs(domain.ReadComment)}, projections.Comments, func(c commentBody) domain.Comment { return c.Comment },
+		Access: needs(domain.ReadComment)}, projections.Comments, row,
 		func(ctx context.Context, by projections.Actor, in *listingIn, page projections.Page) ([]commentBody, projections.Mark, error) {
 			if _, mark, err := projections.Tasks.Get(ctx, a.Projections, by, in.ID); err != nil {
 				return nil, mark, err
@@ -52,17 +53,17 @@ func comment(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/comments/{id}", ID: "get-comment", Tag: "comment", Status: http.StatusOK,
 		Summary: "Get a comment, as it is or as it was", Access: needs(domain.ReadComment)},
-		func(ctx context.Context, by projections.Actor, in *asking) (*shows[commentBody], error) {
-			found, err := getting(a, projections.Comments)(ctx, by, in)
+		gettingRow(a, projections.Comments, row, func(ctx context.Context, by projections.Actor, id uuid.UUID) (commentBody, projections.Mark, error) {
+			found, mark, err := projections.Comments.Get(ctx, a.Projections, by, id)
 			if err != nil {
-				return nil, err
+				return commentBody{}, mark, err
 			}
-			bodies, err := a.showComments(ctx, by, []domain.Comment{found.Body})
+			bodies, err := a.showComments(ctx, by, []domain.Comment{found})
 			if err != nil {
-				return nil, err
+				return commentBody{}, mark, err
 			}
-			return &shows[commentBody]{found.Shown, bodies[0]}, nil
-		})
+			return bodies[0], mark, nil
+		}))
 	command(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Looks: true, Status: http.StatusOK,
 		Summary: "Change the text of a comment", Description: "What it was before, its history tells.", Access: needs(domain.UpdateComment)},
 		func(ctx context.Context, r commands.Request, in *changing[commentPatch]) (*wrote[commentBody], error) {

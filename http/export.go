@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/google/uuid"
+
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
@@ -14,11 +16,7 @@ type (
 	exportAsking struct{ Idempotent }
 	exportShow   struct {
 		domain.Export
-		Progress commands.ExportCounts `json:"progress" doc:"How far it is."`
-	}
-	exportShown struct {
-		Shown
-		Body exportShow
+		Progress *commands.ExportCounts `json:"progress,omitempty" doc:"How far it is; left out in the past."`
 	}
 	exportWritten struct {
 		Written
@@ -46,15 +44,15 @@ func export(a *api) {
 			return projections.Exports.ListShown(ctx, a.Projections, by, page, nil)
 		})
 	register(a, operation{Method: "GET", Path: "/api/export/{id}", ID: "get-export", Tag: "export", Status: http.StatusOK,
-		Summary: "How far is an export?", Access: needs(domain.ReadExport)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*exportShown, error) {
-			x, mark, err := projections.Exports.Get(ctx, a.Projections, by, in.ID)
+		Summary: "How far is an export, or was it?", Access: needs(domain.ReadExport)},
+		gettingRow(a, projections.Exports, exportRow, func(ctx context.Context, by projections.Actor, id uuid.UUID) (exportShow, projections.Mark, error) {
+			x, mark, err := projections.Exports.Get(ctx, a.Projections, by, id)
 			if err != nil {
-				return nil, err
+				return exportShow{}, mark, err
 			}
 			body, err := a.showExport(ctx, by, x)
-			return &exportShown{seen(mark, x.Version), body}, err
-		})
+			return body, mark, err
+		}))
 	register(a, operation{Method: "GET", Path: "/api/export/{id}/content", ID: "get-export-content", Tag: "export", Status: http.StatusOK,
 		Summary: "Download the file of an export, or a part of it", Access: needs(domain.ReadExport), Produces: "application/zip", Parts: true,
 		Description: "For whoever asked for the export, until it expires. Each download is an event of the log, which is there before the first byte."}, a.exportContent)
@@ -62,13 +60,15 @@ func export(a *api) {
 		Summary: "Who asked for an export, how it ended, and who downloaded it", Access: needs(domain.ReadExport)}, history(a, projections.Exports))
 }
 
+var exportRow = rowOf(func(x exportShow) domain.Export { return x.Export }, func(x domain.Export) exportShow { return exportShow{Export: x} })
+
 func (a *api) showExport(ctx context.Context, by projections.Actor, x domain.Export) (exportShow, error) {
-	body := exportShow{Export: x}
+	body := exportShow{Export: x, Progress: &commands.ExportCounts{}}
 	run, err := a.Projections.GetExportRun(ctx, by.Workspace, x.ID)
 	if err != nil || run == nil {
 		return body, err
 	}
-	return body, json.Unmarshal(run, &body.Progress)
+	return body, json.Unmarshal(run, body.Progress)
 }
 
 func (a *api) exportContent(ctx context.Context, by projections.Actor, in *contentGet) (*contentShown, error) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/google/uuid"
+
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/imports"
@@ -21,12 +23,8 @@ type (
 	}
 	importBody struct {
 		domain.Import
-		Counts  commands.ImportCounts `json:"counts" doc:"How far it is."`
-		Rejects []imports.Reject      `json:"rejects" doc:"The lines that cannot be imported, and why; the first 10,000."`
-	}
-	importShown struct {
-		Shown
-		Body importBody
+		Counts  *commands.ImportCounts `json:"counts,omitempty" doc:"How far it is; left out in the past."`
+		Rejects []imports.Reject       `json:"rejects" doc:"The lines that cannot be imported, and why; the first 10,000. None in the past."`
 	}
 )
 
@@ -61,27 +59,25 @@ func importNoun(a *api) {
 			return projections.Imports.ListShown(ctx, a.Projections, by, page, nil)
 		})
 	register(a, operation{Method: "GET", Path: "/api/import/{id}", ID: "get-import", Tag: "import", Status: http.StatusOK,
-		Summary: "How far is an import?", Access: needs(domain.ReadImport)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*importShown, error) {
-			i, mark, err := projections.Imports.Get(ctx, a.Projections, by, in.ID)
-			if err != nil {
-				return nil, err
-			}
-			body, err := a.showImport(ctx, by, i)
-			return &importShown{seen(mark, i.Version), body}, err
-		})
+		Summary: "How far is an import, or was it?", Access: needs(domain.ReadImport)}, gettingRow(a, projections.Imports, importRow, a.getImport))
 	register(a, operation{Method: "GET", Path: "/api/import/{id}/history", ID: "get-import-history", Tag: "import", Status: http.StatusOK,
 		Summary: "Who asked for an import, and how it ended", Access: needs(domain.ReadImport)}, history(a, projections.Imports))
 }
 
-func (a *api) showImport(ctx context.Context, by projections.Actor, i domain.Import) (importBody, error) {
-	body := importBody{Import: i, Counts: commands.ImportCounts{Played: map[string]int{}}, Rejects: []imports.Reject{}}
-	run, err := a.Projections.GetImportRun(ctx, by.Workspace, i.ID)
+var importRow = rowOf(func(b importBody) domain.Import { return b.Import }, func(i domain.Import) importBody { return importBody{Import: i, Rejects: []imports.Reject{}} })
+
+func (a *api) getImport(ctx context.Context, by projections.Actor, id uuid.UUID) (importBody, projections.Mark, error) {
+	i, mark, err := projections.Imports.Get(ctx, a.Projections, by, id)
+	body := importBody{Import: i, Counts: &commands.ImportCounts{Played: map[string]int{}}, Rejects: []imports.Reject{}}
+	if err != nil {
+		return body, mark, err
+	}
+	run, err := a.Projections.GetImportRun(ctx, by.Workspace, id)
 	if err != nil || run == nil {
-		return body, err
+		return body, mark, err
 	}
-	if err := json.Unmarshal(run.Counts, &body.Counts); err != nil {
-		return body, err
+	if err := json.Unmarshal(run.Counts, body.Counts); err != nil {
+		return body, mark, err
 	}
-	return body, json.Unmarshal(run.Rejects, &body.Rejects)
+	return body, mark, json.Unmarshal(run.Rejects, &body.Rejects)
 }

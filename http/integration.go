@@ -27,6 +27,10 @@ func integration(a *api) {
 		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]projections.Shown, projections.Mark, error) {
 			return projections.Integrations.ListShown(ctx, a.Projections, by, page, nil)
 		})
+	register(a, operation{Method: "GET", Path: "/api/integrations/{id}", ID: "get-integration", Tag: "integration", Status: http.StatusOK,
+		Summary: "Get an integration, as it is or as it was", Access: needs(domain.ReadIntegration)}, getting(a, projections.Integrations))
+	register(a, operation{Method: "GET", Path: "/api/integrations/{id}/history", ID: "get-integration-history", Tag: "integration", Status: http.StatusOK,
+		Summary: "Who connected an integration, and who disconnected it, when", Access: needs(domain.ReadIntegration)}, history(a, projections.Integrations))
 	command(a, operation{Method: "POST", Path: "/api/integrations", ID: "connect-integration", Tag: "integration", Status: http.StatusCreated,
 		Summary: "Connect the workspace to another service", Access: needs(domain.CreateIntegration)},
 		func(ctx context.Context, r commands.Request, in *creating[integrationFields]) (*wrote[domain.Integration], error) {

@@ -25,6 +25,7 @@ type Sorted struct {
 	Listing[projections.After]
 	Sort        []string `query:"sort" maxItems:"2" doc:"Up to two fields, comma separated, each with - before it for the other direction. Items without a value come last, and first in the other direction; equal items are in the order in which they were made. Left out: the newest first." example:"-updated_at"`
 	Total       bool     `query:"total" doc:"Count all that the list has: total."`
+	AsOf        Instant  `query:"as_of" doc:"The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on."`
 	Consistency string   `query:"consistency" enum:"eventual" doc:"eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything."`
 }
 
@@ -73,18 +74,22 @@ type pageReader[I, R any] func(ctx context.Context, by projections.Actor, in *I,
 
 // lists declares the list of a noun whose states are handed on as they are stored.
 func lists[I, T any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, projections.Shown]) {
-	listsOf(a, op, noun, read, decoded[T], func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
+	listsOf(a, op, noun, read, rowOf(decoded[T], encoded[T]), func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
 }
 
-// listsMade declares the list of a noun whose rows are made of states; state gives that of a row.
-func listsMade[I, R, T any](a *api, op operation, noun *projections.Noun[T], state func(R) T, read pageReader[I, R]) {
-	listsOf(a, op, noun, read, state, func(p page[R]) page[R] { return p })
+// listsMade declares the list of a noun whose rows are made of states.
+func listsMade[I, R, T any](a *api, op operation, noun *projections.Noun[T], row row[R, T], read pageReader[I, R]) {
+	listsOf(a, op, noun, read, row, func(p page[R]) page[R] { return p })
 }
 
-func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, R], state func(R) T, bodyOf func(page[R]) B) {
+func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, R], row row[R, T], bodyOf func(page[R]) B) {
 	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*shows[B], error) {
 		sorted := any(in).(interface{ sorted() *Sorted }).sorted()
 		asked := sorted.page()
+		if sorted.AsOf.Value != nil && row.was != nil {
+			body, mark, err := listWas(ctx, a, noun, row, by, sorted, of(in), *sorted.AsOf.Value)
+			return &shows[B]{seen(mark, 0), bodyOf(body)}, err
+		}
 		if t, has := any(in).(interface{ deleted() bool }); has {
 			asked.Deleted = t.deleted()
 		}
@@ -95,7 +100,7 @@ func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], re
 		if err != nil {
 			return nil, err
 		}
-		body := paged(rows, sorted.Listing, func(r R) projections.After { return noun.After(state(r), sorted.Sort) })
+		body := paged(rows, sorted.Listing, func(r R) projections.After { return noun.After(row.state(r), sorted.Sort) })
 		body.Total = asked.Total
 		return &shows[B]{seen(mark, 0), bodyOf(body)}, nil
 	})

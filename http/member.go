@@ -64,8 +64,6 @@ type (
 		Status       []string `query:"status" enum:"invited,active,deactivated,placeholder" maxItems:"4"`
 		Role         []string `query:"role" maxItems:"100" pattern:"^([a-z]{1,20}|[0-9a-fA-F-]{36})$" example:"member" doc:"The names of built-in roles, or the ids of own ones."`
 		UpdatedSince Instant  `query:"updated_since" doc:"Those that changed at this instant or later."`
-
-		AsOf Instant `query:"as_of" doc:"The members as they were at this instant: roles and statuses of then, of those who were members then. Names are those of now."`
 	}
 	memberAsked struct {
 		ByID
@@ -103,8 +101,9 @@ func member(a *api) {
 		})
 	listsMade(a, operation{Method: "GET", Path: "/api/members", ID: "list-members", Tag: "member", Status: http.StatusOK,
 		Summary: "List the members", Access: needs(domain.ReadMember),
-		Description: "Those who are invited as well: `status=invited` lists the invitations. `q` looks for names and addresses as they are now."},
-		projections.Members, func(m memberBody) domain.Member { return m.state }, a.listMembers)
+		Description: "Those who are invited as well: `status=invited` lists the invitations. `q` looks for names and addresses as they are now. " +
+			"With `as_of`: those who were members then, also if they left since, with the roles and statuses of then."},
+		projections.Members, row[memberBody, domain.Member]{state: func(m memberBody) domain.Member { return m.state }}, a.listMembers)
 	command(a, operation{Method: "POST", Path: "/api/members", ID: "invite-member", Tag: "member", Status: http.StatusCreated,
 		Summary: "Invite a person", Description: "The person gets a mail with a 6-digit code, which is good for 7 days. The same invitation once more mails another code. An address gets 5 such mails a day, a member may ask for 200 an hour.",
 		Access: needs(domain.CreateMember)}, a.inviteMember)

@@ -35,8 +35,12 @@ type (
 
 func policy(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/policy", ID: "get-policy", Tag: "workspace", Status: http.StatusOK,
-		Summary: "Get what the workspace asks of its members", Access: needs(domain.ReadWorkspace)},
-		func(ctx context.Context, by projections.Actor, _ *struct{}) (*policyShown, error) {
+		Summary: "Get what the workspace asks of its members, or asked", Access: needs(domain.ReadWorkspace)},
+		func(ctx context.Context, by projections.Actor, in *askingAll) (*policyShown, error) {
+			if at := in.AsOf.Value; at != nil {
+				p, mark, err := a.Projections.PolicyAsOf(ctx, by.Workspace, *at)
+				return &policyShown{seen(mark, p.Version), showPolicy(p)}, err
+			}
 			p, mark, err := a.Projections.GetPolicy(ctx, by.Workspace)
 			return &policyShown{seen(mark, p.Version), showPolicy(p)}, err
 		})

@@ -44,6 +44,9 @@ type (
 	}
 )
 
+var spentRow = rowOf(func(p projections.ProjectSpent) domain.Project { return p.Project },
+	func(p domain.Project) projections.ProjectSpent { return projections.ProjectSpent{Project: p} })
+
 func project(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/projects", ID: "list-projects", Tag: "project", Status: http.StatusOK,
 		Summary: "List projects", Access: needs(domain.ReadProject)}, projections.Projects,
@@ -58,17 +61,7 @@ func project(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/projects/{id}", ID: "get-project", Tag: "project", Status: http.StatusOK,
 		Summary: "Get a project, as it is or as it was", Access: needs(domain.ReadProject)},
-		func(ctx context.Context, by projections.Actor, in *asking) (*shows[projections.ProjectSpent], error) {
-			var project projections.ProjectSpent
-			var mark projections.Mark
-			var err error
-			if in.AsOf.Value != nil {
-				project.Project, mark, err = projections.Projects.AsOf(ctx, a.Projections, by, in.ID, *in.AsOf.Value)
-			} else {
-				project, mark, err = a.Projections.GetProject(ctx, by, in.ID)
-			}
-			return &shows[projections.ProjectSpent]{seen(mark, project.Version), project}, err
-		})
+		gettingRow(a, projections.Projects, spentRow, a.Projections.GetProject))
 	command(a, operation{Method: "PATCH", Path: "/api/projects/{id}", ID: "update-project", Tag: "project", Status: http.StatusOK,
 		Summary: "Change fields of a project, archive it or open it again", Access: needs(domain.UpdateProject)},
 		func(ctx context.Context, r commands.Request, in *changing[projectPatch]) (*wrote[domain.Project], error) {

@@ -39,7 +39,7 @@ type (
 	}
 	receiverBody struct {
 		domain.Receiver
-		Delivery receiverDelivery `json:"delivery" doc:"How far delivery is."`
+		Delivery *receiverDelivery `json:"delivery,omitempty" doc:"How far delivery is; left out in the past."`
 	}
 	receiverDelivery struct {
 		Position     int64      `json:"position" doc:"Up to here everything was delivered, or not wanted."`
@@ -74,10 +74,11 @@ const (
 	maxAllTests = 30
 )
 
+var receiverRow = rowOf(func(r receiverBody) domain.Receiver { return r.Receiver }, func(r domain.Receiver) receiverBody { return receiverBody{Receiver: r} })
+
 func receiver(a *api) {
 	listsMade(a, operation{Method: "GET", Path: "/api/receivers", ID: "list-receivers", Tag: "receiver", Status: http.StatusOK,
-		Summary: "List the receivers, and how far delivery to each is", Access: needs(domain.ReadReceiver)}, projections.Receivers,
-		func(r receiverBody) domain.Receiver { return r.Receiver },
+		Summary: "List the receivers, and how far delivery to each is", Access: needs(domain.ReadReceiver)}, projections.Receivers, receiverRow,
 		func(ctx context.Context, by projections.Actor, _ *listing, page projections.Page) ([]receiverBody, projections.Mark, error) {
 			receivers, mark, err := projections.Receivers.List(ctx, a.Projections, by, page, nil)
 			if err != nil {
@@ -97,18 +98,15 @@ func receiver(a *api) {
 			return a.madeReceiver(ctx, r, done, err)
 		})
 	register(a, operation{Method: "GET", Path: "/api/receivers/{id}", ID: "get-receiver", Tag: "receiver", Status: http.StatusOK,
-		Summary: "Get a receiver, and how far delivery to it is", Access: needs(domain.ReadReceiver)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[receiverBody], error) {
-			r, mark, err := projections.Receivers.Get(ctx, a.Projections, by, in.ID)
+		Summary: "Get a receiver, and how far delivery to it is; or as it was", Access: needs(domain.ReadReceiver)},
+		gettingRow(a, projections.Receivers, receiverRow, func(ctx context.Context, by projections.Actor, id uuid.UUID) (receiverBody, projections.Mark, error) {
+			r, mark, err := projections.Receivers.Get(ctx, a.Projections, by, id)
 			if err != nil {
-				return nil, err
+				return receiverBody{}, mark, err
 			}
 			bodies, err := a.showReceivers(ctx, by, r)
-			if err != nil {
-				return nil, err
-			}
-			return &shows[receiverBody]{seen(mark, r.Version), bodies[0]}, nil
-		})
+			return bodies[0], mark, err
+		}))
 	command(a, operation{Method: "PATCH", Path: "/api/receivers/{id}", ID: "update-receiver", Tag: "receiver", Status: http.StatusOK,
 		Summary: "Change settings of a receiver", Access: needs(domain.UpdateReceiver),
 		Description: "What waits after failures is tried at once. Also needs `audit:read`; with `opened`, `member:read` over all members."},
@@ -191,7 +189,7 @@ func (a *api) showReceivers(ctx context.Context, by projections.Actor, receivers
 	deliveries, err := a.Projections.Deliveries(ctx, by.Workspace, ids)
 	for i, r := range receivers {
 		d := deliveries[r.ID]
-		bodies[i] = receiverBody{r, receiverDelivery{Position: d.Position, Lag: d.Head - d.Position, LagSeconds: max(d.LagSeconds, 0), Delivered: d.Delivered,
+		bodies[i] = receiverBody{r, &receiverDelivery{Position: d.Position, Lag: d.Head - d.Position, LagSeconds: max(d.LagSeconds, 0), Delivered: d.Delivered,
 			DeliveredAt: d.DeliveredAt, Failures: d.Failures, FailingSince: d.FailingSince, Error: d.Error, FailedAt: d.FailedAt, AgainAt: d.AgainAt,
 			Skipped: d.Skipped, RestoredAt: d.RestoredAt}}
 	}

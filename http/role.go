@@ -38,7 +38,6 @@ type (
 	roleList struct {
 		Sorted
 		Searched
-		AsOf Instant `query:"as_of" doc:"The roles as they were at this instant. The built-in ones are those of now."`
 	}
 	roleAsked struct {
 		ID   string  `path:"id" pattern:"^([a-z]{1,20}|[0-9a-fA-F-]{36})$" example:"manager" doc:"The name of a built-in role, or the id of an own one."`
@@ -57,8 +56,9 @@ type (
 
 func role(a *api) {
 	listsMade(a, operation{Method: "GET", Path: "/api/roles", ID: "list-roles", Tag: "role", Status: http.StatusOK,
-		Summary: "List the roles: those of the workspace's own, the newest first, then the built-in ones", Access: needs(domain.ReadRole)},
-		projections.Roles, func(r roleBody) domain.OwnRole { return r.state }, a.listRoles)
+		Summary: "List the roles: those of the workspace's own, the newest first, then the built-in ones", Access: needs(domain.ReadRole),
+		Description: "With `as_of` the built-in ones are those of now."},
+		projections.Roles, row[roleBody, domain.OwnRole]{state: func(r roleBody) domain.OwnRole { return r.state }}, a.listRoles)
 	command(a, operation{Method: "POST", Path: "/api/roles", ID: "create-role", Tag: "role", Status: http.StatusCreated,
 		Summary: "Make a role of the workspace's own", Access: needs(domain.CreateRole),
 		Description: "A role is a set of grants: a resource, an action, and how far that reaches. `all` is every thing in the workspace, `project` the things in projects of which the caller is a " +

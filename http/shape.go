@@ -35,7 +35,7 @@ type (
 		MemberID uuid.UUID `path:"member_id"`
 	}
 	listing   struct{ Sorted }
-	listingIn struct { // of the things that belong to the one in the path
+	listingIn struct { // of the things that belong to the task in the path
 		ByID
 		Sorted
 	}
@@ -43,6 +43,10 @@ type (
 	asking struct { // for a thing, as it is or as it was
 		ByID
 		AsOf Instant `query:"as_of" doc:"The thing as it was at this instant."`
+	}
+
+	askingAll struct { // for what there is one of
+		AsOf Instant `query:"as_of" doc:"As it was at this instant."`
 	}
 
 	wrote[B any] struct { // what a command made of a thing
@@ -72,8 +76,27 @@ func one[T any](thing T, mark projections.Mark, err error) (*shows[T], error) {
 
 // getting answers with one thing of a noun, as it is or as it was.
 func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *asking) (*shows[T], error) {
-	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[T], error) {
-		return one(getAt(ctx, a, noun, by, in.ID, in.AsOf))
+	return gettingRow(a, noun, itself[T](), func(ctx context.Context, by projections.Actor, id uuid.UUID) (T, projections.Mark, error) {
+		return noun.Get(ctx, a.Projections, by, id)
+	})
+}
+
+// gettingRow is getting for a noun whose answers show more than states; get answers with a thing as it is.
+func gettingRow[R, T any](a *api, noun *projections.Noun[T], row row[R, T], get func(context.Context, projections.Actor, uuid.UUID) (R, projections.Mark, error)) func(context.Context, projections.Actor, *asking) (*shows[R], error) {
+	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[R], error) {
+		if in.AsOf.Value == nil {
+			r, mark, err := get(ctx, by, in.ID)
+			return &shows[R]{seen(mark, projections.Version(row.state(r))), r}, err
+		}
+		state, mark, err := noun.AsOf(ctx, a.Projections, by, in.ID, *in.AsOf.Value)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := row.was(ctx, by, []T{state})
+		if err != nil {
+			return nil, err
+		}
+		return &shows[R]{seen(mark, projections.Version(state)), rows[0]}, nil
 	}
 }
 

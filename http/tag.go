@@ -34,9 +34,11 @@ type (
 	}
 )
 
+var tagRow = rowOf(func(t projections.TagUse) domain.Tag { return t.Tag }, func(t domain.Tag) projections.TagUse { return projections.TagUse{Tag: t} })
+
 func tag(a *api) {
 	listsMade(a, operation{Method: "GET", Path: "/api/tags", ID: "list-tags", Tag: "tag", Status: http.StatusOK,
-		Summary: "List the tags", Access: needs(domain.ReadTag)}, projections.Tags, func(t projections.TagUse) domain.Tag { return t.Tag },
+		Summary: "List the tags", Access: needs(domain.ReadTag)}, projections.Tags, tagRow,
 		func(ctx context.Context, by projections.Actor, _ *tagListing, page projections.Page) ([]projections.TagUse, projections.Mark, error) {
 			return a.Projections.ListTags(ctx, by, page)
 		})
@@ -46,11 +48,7 @@ func tag(a *api) {
 			return answered(a.Commands.CreateTag(ctx, r, in.Body.Name, in.Body.Colour))
 		})
 	register(a, operation{Method: "GET", Path: "/api/tags/{id}", ID: "get-tag", Tag: "tag", Status: http.StatusOK,
-		Summary: "Get a tag", Access: needs(domain.ReadTag)},
-		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[projections.TagUse], error) {
-			tag, mark, err := a.Projections.GetTag(ctx, by, in.ID)
-			return &shows[projections.TagUse]{seen(mark, tag.Version), tag}, err
-		})
+		Summary: "Get a tag, as it is or as it was", Access: needs(domain.ReadTag)}, gettingRow(a, projections.Tags, tagRow, a.Projections.GetTag))
 	command(a, operation{Method: "PATCH", Path: "/api/tags/{id}", ID: "update-tag", Tag: "tag", Status: http.StatusOK,
 		Summary: "Give a tag another name or colour", Access: needs(domain.UpdateTag)},
 		func(ctx context.Context, r commands.Request, in *changing[tagPatch]) (*wrote[domain.Tag], error) {

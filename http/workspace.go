@@ -69,8 +69,12 @@ type (
 
 func workspace(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/workspace", ID: "get-workspace", Tag: "workspace", Status: http.StatusOK,
-		Summary: "Get the workspace", Access: needs(domain.ReadWorkspace)},
-		func(ctx context.Context, by projections.Actor, _ *struct{}) (*workspaceShown, error) {
+		Summary: "Get the workspace, as it is or as it was", Access: needs(domain.ReadWorkspace)},
+		func(ctx context.Context, by projections.Actor, in *askingAll) (*workspaceShown, error) {
+			if at := in.AsOf.Value; at != nil {
+				w, mark, err := a.Projections.WorkspaceAsOf(ctx, by.Workspace, *at)
+				return &workspaceShown{seen(mark, w.Version), showWorkspaceAt(w, *at)}, err
+			}
 			w, mark, err := a.Projections.GetWorkspace(ctx, by.Workspace)
 			return &workspaceShown{seen(mark, w.Version), showWorkspace(w)}, err
 		})
@@ -101,8 +105,9 @@ func workspace(a *api) {
 		})
 }
 
-func showWorkspace(w domain.Workspace) workspaceBody {
-	now := time.Now()
+func showWorkspace(w domain.Workspace) workspaceBody { return showWorkspaceAt(w, time.Now()) }
+
+func showWorkspaceAt(w domain.Workspace, now time.Time) workspaceBody {
 	body := workspaceBody{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Region: w.Region, HourlyRateCents: w.HourlyRateCents, TimeOverlap: w.TimeOverlap,
 		TimeLockedBefore: w.TimeLockedBefore, LegalHold: w.LegalHold, ErasesAt: w.ErasesAt, ErasureRequestedBy: w.ErasureRequestedBy, ErasureConfirmed: w.ErasureConfirmed, AuditRetentionDays: w.Retention(now).Days(), CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, Version: w.Version}
 	if w.EarlierUntil != nil && w.Retention(*w.EarlierUntil) != w.Retention(now) {

@@ -3,12 +3,12 @@ package projections
 import (
 	"context"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -17,23 +17,96 @@ func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	if _, mark, err = n.GetGone(ctx, p, by, id); err != nil {
 		return state, mark, err
 	}
-	stories, head, err := n.stories(ctx, p, by.Workspace, []uuid.UUID{id}, mark.Position, &at) // no further than what the caller may see was decided on
-	state = stories[id].end(n.Model)
+	states, err := n.statesAt(ctx, p, by, []uuid.UUID{id}, mark.Position, at)
+	if err == nil && len(states) == 0 {
+		err = domain.Missing(n.name)
+	}
+	if err != nil {
+		return state, mark, err
+	}
+	return states[0], mark, nil
+}
+
+// lookedAt is at how many things one answer looks at most.
+const lookedAt = 1000
+
+// ListAsOf answers with the things that there were at a moment, the newest first, and with the id behind which the list goes on: none at its
+// end. Of a noun whose things are within another one it lists those of the one that has the id of. Which of them the actor may see is decided
+// on the things as they are now. Since some that are there now were not, or no longer, a page may have fewer things than its limit before
+// the list ends.
+func (n *Noun[T]) ListAsOf(ctx context.Context, p *Projections, by Actor, of *uuid.UUID, page Page, at time.Time) (rows []T, next uuid.UUID, mark Mark, err error) {
+	for after, looked := page.id(), 0; ; {
+		var ids []uuid.UUID
+		//sqlcheck:allow made once, of constants
+		mark, err = p.Fresh(ctx, by.Workspace, pg.PlanEach(), pg.Column(&ids, n.were, append(n.sight.scopes(by), of, at, after, page.Limit+1)...))
+		if err == nil && mark.Behind() > 0 && by.Scope(n.sight.Read) != domain.All {
+			err = catchingUp(mark)
+		}
+		if err != nil {
+			return nil, uuid.Nil, mark, err
+		}
+		there, err := n.statesAt(ctx, p, by, ids, mark.Position, at)
+		rows, looked = append(rows, there...), looked+len(ids)
+		switch {
+		case err != nil || len(ids) <= page.Limit && len(rows) <= page.Limit:
+			return rows, uuid.Nil, mark, err
+		case len(rows) > page.Limit:
+			return rows[:page.Limit], n.ID(rows[page.Limit-1]), mark, nil
+		case looked >= lookedAt:
+			return rows, ids[len(ids)-1], mark, nil
+		}
+		after = &ids[len(ids)-1]
+	}
+}
+
+// wereThere is the query of ListAsOf: the ids of those that the actor sees, or saw, within the one with the id $4, that began by the moment $5 and come
+// behind the id $6.
+func (n *Noun[T]) wereThere() string {
+	where := n.sight.showed("$1") + " and $2::uuid is not null and $3::text is not null and "
+	if w := n.sight.Within; w != nil {
+		where += w.key + " = $4::uuid"
+	} else {
+		where += "$4::uuid is null"
+	}
+	if prefix, own := strings.CutSuffix(n.stream(uuid.Nil), uuid.Nil.String()); own { // a stream for each thing
+		where += " and not exists (select from event as begins where begins.stream = '" + prefix + "' || " + n.name + ".id::text and begins.version = 1 and begins.at > $5)"
+	}
+	return "select " + n.name + ".id" + n.from + " where " + where + " and $5::timestamptz is not null and ($6::uuid is null or " + n.name + ".id < $6) order by " + n.name + ".id desc limit $7"
+}
+
+// statesAt are the states of those of some things that there were at a moment, and no later than at a position, as they were shown to the actor
+// then. They are in the order of their ids.
+func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, upTo int64, at time.Time) (states []T, err error) {
+	stories, head, err := n.stories(ctx, p, by.Workspace, ids, upTo, &at)
 	if err == nil {
 		err = sinceHorizon(head, &at)
 	}
-	if err == nil && (n.ID(state) == uuid.Nil || gone(state)) {
-		err = domain.Missing(n.name)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		state, err = n.Show(ctx, p, by, state, &at)
+	for _, id := range ids {
+		if state := stories[id].end(n.Model); n.ID(state) != uuid.Nil && !gone(state) {
+			states = append(states, state)
+		}
 	}
-	return state, mark, err
+	return states, n.showAll(ctx, p, by, states, &at)
 }
 
-// All answers with all things of one stream that the actor may see, or saw, as they are, or as they were at a moment. Which of them the actor
-// may see is decided on the things as they are now. For a moment it folds what the stream has until then, which in the roster is some events
-// for each member that there ever was.
+// then gives the state that a thing had at a moment which every member sees: the workspace, and its policy.
+func (m *Model[T]) then(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, at time.Time) (state T, mark Mark, err error) {
+	if mark, err = p.Fresh(ctx, w); err != nil {
+		return state, mark, err
+	}
+	stories, head, err := m.stories(ctx, p, w, []uuid.UUID{id}, mark.Position, &at)
+	if err == nil {
+		err = sinceHorizon(head, &at)
+	}
+	return stories[id].end(m), mark, err
+}
+
+// All answers with all things that the actor may see, or saw, as they are, or as they were at a moment. Which of them the actor may see is decided on
+// the things as they are now. It is for what there is little of: of a moment it folds what the log has of all of them until then, which in the
+// roster is some events for each member that there ever was.
 func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Time) (things []T, mark Mark, err error) {
 	args := n.sight.scopes(by)
 	mark, err = p.Fresh(ctx, by.Workspace, pg.Rows(&things, n.all, args...)) //sqlcheck:allow made once, of constants
@@ -43,44 +116,12 @@ func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Ti
 	if err != nil || at == nil {
 		return things, mark, err
 	}
-	states, err := n.statesAt(ctx, p, by.Workspace, mark.Position, *at)
-	var then []T
-	for _, thing := range things {
-		if state, was := states[n.ID(thing)]; was {
-			then = append(then, state)
-		}
+	ids := make([]uuid.UUID, len(things))
+	for i, thing := range things {
+		ids[i] = n.ID(thing)
 	}
-	return then, mark, err
-}
-
-// statesAt are the states of all things of one stream at a moment, and no later than at a position.
-func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, w pg.Workspace, upTo int64, at time.Time) (map[uuid.UUID]T, error) {
-	var stored []eventstore.Record
-	var pruned []eventstore.Baseline
-	var head eventstore.Head
-	if err := p.db.Read(ctx, w, eventstore.LookHead(&head), eventstore.Baselines(&pruned, n.name), eventstore.Streams(&stored, []string{n.stream(uuid.Nil)}, nil, upTo, &at)); err != nil {
-		return nil, err
-	}
-	if err := sinceHorizon(head, &at); err != nil {
-		return nil, err
-	}
-	states := map[uuid.UUID]T{}
-	for _, b := range pruned {
-		state, err := n.stateOf(b)
-		if err != nil {
-			return nil, err
-		}
-		states[b.ID] = state
-	}
-	records, err := Decode(stored)
-	for _, r := range records {
-		if id, changes := n.rowOf(r); changes {
-			state := states[id]
-			n.apply(&state, r)
-			states[id] = state
-		}
-	}
-	return states, err
+	things, err = n.statesAt(ctx, p, by, ids, mark.Position, *at)
+	return things, mark, err
 }
 
 // gone tells whether a thing is no more.

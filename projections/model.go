@@ -263,6 +263,7 @@ func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, 
 		all[id] = story[T]{}
 		streams = append(streams, m.stream(id))
 	}
+	streams = slices.Compact(streams) // things may share one
 	err := p.db.Read(ctx, w, eventstore.LookHead(&head), eventstore.BaselinesOf(&pruned, m.name, ids), eventstore.Streams(&stored, streams, others, upTo, until))
 	if err != nil {
 		return nil, head, err

@@ -26,7 +26,8 @@ type Noun[T any] struct {
 	get, load       string
 	getAll, loadAll string // the same, unscoped
 	all             string // what the actor sees, or saw
-	show            string // a state as get and list show it; empty when they show it as it is stored
+	were            string // the ids of those that there may have been at a moment
+	show            string // states as get and list show them; empty when they show them as they are stored
 
 	shown, from string // the columns as they are shown, and where they are from
 	chosen      string // the condition on what a list has; its parameters are those of choose
@@ -137,7 +138,7 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	shown, show := strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "'infinity'::timestamptz"), ""
 	if s.As != nil {
 		show = "select " + strings.ReplaceAll(readable[T](m.name, m.columns, s.As), "{at}", "coalesce($5::timestamptz, 'infinity')") +
-			" from json_populate_record(null::" + m.name + ", $4::text::json) as " + m.name + " where $1::text is not null and $2::uuid is not null and $3::text is not null"
+			" from json_populate_recordset(null::" + m.name + ", $4::text::json) as " + m.name + " where $1::text is not null and $2::uuid is not null and $3::text is not null"
 	}
 	filter := newFilter(m.name, l, 5)
 	chosen := "(" + gone + ") = $4 and " + visible + " and $2::uuid is not null and $3::text is not null" + filter.where
@@ -149,6 +150,7 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 			gone + ", " + at + ", " + parent + ", " + project + from + " where " + id + " = any($4::uuid[]) and $2::uuid is not null and $3::text is not null",
 	}
 	n.getAll, n.loadAll = unscoped(n.get), unscoped(n.load)
+	n.were = n.wereThere()
 	for _, w := range []*Within{s.Within, s.Told} {
 		if w != nil {
 			n.partOf = "select " + id + from + " where " + w.key + " = $4 and " + s.showed("$1") + " and $2::uuid is not null and $3::text is not null order by " + id
@@ -194,19 +196,30 @@ func (n *Noun[T]) look(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	return get[T](ctx, p, by.Workspace, n.name, query, append(scopes, id, gone)...) //sqlcheck:allow made once, of constants
 }
 
-// Show gives a state as Get showed it to the actor at a moment, or nil: shows it now. It is for what a command made of a thing, and for
-// what a thing was.
+// Show gives a state as Get showed it to the actor at a moment, or nil: shows it now. It is for what a command made of a thing.
 func (n *Noun[T]) Show(ctx context.Context, p *Projections, by Actor, state T, at *time.Time) (T, error) {
-	if !slices.ContainsFunc(n.columns, func(column string) bool { return n.sight.As[column] != "" && filled(state, column) }) {
-		return state, nil
+	states := []T{state}
+	err := n.showAll(ctx, p, by, states, at)
+	return states[0], err
+}
+
+// showAll is Show for several states, in place.
+func (n *Noun[T]) showAll(ctx context.Context, p *Projections, by Actor, states []T, at *time.Time) error {
+	differs := func(state T) bool {
+		return slices.ContainsFunc(n.columns, func(column string) bool { return n.sight.As[column] != "" && filled(state, column) })
 	}
-	row, err := json.Marshal(state)
+	if !slices.ContainsFunc(states, differs) {
+		return nil
+	}
+	rows, err := json.Marshal(states)
 	if err != nil {
-		return state, fmt.Errorf("encode a row of %s: %w", n.name, err)
+		return fmt.Errorf("encode rows of %s: %w", n.name, err)
 	}
-	rows := []T{state}
-	_, err = p.Fresh(ctx, by.Workspace, pg.Rows(&rows, n.show, append(n.sight.scopes(by), string(row), at)...)) //sqlcheck:allow made once, of constants
-	return rows[0], err
+	var shown []T
+	//sqlcheck:allow made once, of constants
+	_, err = p.Fresh(ctx, by.Workspace, pg.Rows(&shown, n.show, append(n.sight.scopes(by), string(rows), at)...))
+	copy(states, shown) // in their order
+	return err
 }
 
 // filled tells whether there is anything in a column that could be shown as something else.

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -32,6 +33,11 @@ func (p *Projections) GetPolicy(ctx context.Context, w pg.Workspace) (policy dom
 		policy = rows[0]
 	}
 	return policy, mark, err
+}
+
+// PolicyAsOf answers with what it asked at a moment.
+func (p *Projections) PolicyAsOf(ctx context.Context, w pg.Workspace, at time.Time) (domain.Policy, Mark, error) {
+	return Policies.then(ctx, p, w, uuid.Nil, at)
 }
 
 // LoadPolicy is the query for a decision on the policy.

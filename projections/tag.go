@@ -33,7 +33,7 @@ const (
 // TagUse is a tag with how many tasks have it, of those that the caller may see.
 type TagUse struct {
 	domain.Tag
-	TaskCount int `json:"task_count" doc:"Of the tasks that the caller may see, without deleted ones."`
+	TaskCount *int `json:"task_count" doc:"Of the tasks that the caller may see, without deleted ones; null in the past."`
 }
 
 var getTag = withUse(Tags.get, "$6")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -130,4 +131,143 @@ func TestHistoryOfTheRoster(t *testing.T) {
 		t.Errorf("a built-in role has a history: %v", admin)
 	}
 	ada.call(t, "GET", "/api/roles/"+uuid.NewString()+"/history", nil).problem(t, 404, "role_not_found")
+}
+
+// Whatever has a history is shown as it was, by itself and in its list; so are the workspace and its policy.
+func TestEveryNounAsOf(t *testing.T) {
+	t.Parallel()
+	takes := map[string]bool{}
+	for _, op := range schema().operations {
+		if op.method == "GET" {
+			takes[op.path] = op.Parameters.GetByInAndName("query", "as_of") != nil
+		}
+	}
+	for path := range takes {
+		if thing, is := strings.CutSuffix(path, "/history"); is {
+			if list, _, _ := strings.Cut(thing, "/{"); !takes[thing] || !takes[list] && !takes["/api/tasks/{id}"+strings.TrimPrefix(list, "/api")] {
+				t.Errorf("%s or its list does not take as_of", thing)
+			}
+		}
+	}
+	if !takes["/api/workspace"] || !takes["/api/policy"] {
+		t.Error("the workspace or its policy does not take as_of")
+	}
+
+	x := newProcesses(t, 1, false)[0].newTenant(t)
+	x.call(t, "PATCH", "/api/policy", object{"two_factor_roles": []string{}, "password": x.password})
+	records := x.log(t)
+	was, then := x.takingAsOf(t, ""), records[len(records)-1].At
+	for _, method := range []string{"PATCH", "DELETE"} {
+		for _, op := range sampled(t) {
+			if op.method == method && !strings.HasPrefix(op.path, "/api/workspace/") && op.id != "erase-workspace" && op.id != "revoke-token" && !strings.HasPrefix(op.path, "/api/sessions") {
+				x.call(t, op.method, op.at(x.ids(t, op)), x.body(t, op))
+			}
+		}
+	}
+	for range 3 {
+		x.newTask(t)
+	}
+	changed := 0
+	for target, now := range x.takingAsOf(t, "") {
+		if was[target] != now {
+			changed++
+		}
+	}
+	if changed < 15 {
+		t.Errorf("only %d of %d answers have changed", changed, len(was))
+	}
+	for target, then := range x.takingAsOf(t, "?"+asOf(then)) {
+		if diff := cmp.Diff(was[target], then); diff != "" {
+			t.Errorf("%s: %s", target, diff)
+		}
+	}
+}
+
+// unhistorical is what answers show besides what the log tells: it is null in the past, or not there.
+var unhistorical = regexp.MustCompile(`,"(task_count|spent_minutes|spent_cents|delivery|counts|progress)":(\{[^{}]*(\{[^{}]*\}[^{}]*)*\}|[^,{}]+)`)
+
+// takingAsOf is what each operation answers that takes as_of, but for what is no history.
+func (x *tenant) takingAsOf(t *testing.T, query string) map[string]string {
+	t.Helper()
+	answers := map[string]string{}
+	for _, op := range sampled(t) {
+		if op.method == "GET" && op.Parameters.GetByInAndName("query", "as_of") != nil {
+			target := op.at(x.ids(t, op))
+			a := x.call(t, "GET", target+query, nil)
+			answers[target] = unhistorical.ReplaceAllString(fmt.Sprint(a.status, " ", string(a.body)), "")
+			if query != "" || a.status == 200 {
+				a.want(t, 200)
+			}
+		}
+	}
+	if len(answers) < 20 {
+		t.Errorf("only %d operations take as_of", len(answers))
+	}
+	return answers
+}
+
+// A list of the past is read in pages of any size, and goes with no filter.
+func TestListAsOfInPages(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	task := ada.newTask(t)
+	var want []string
+	for range 4 {
+		gone, kept := ada.newTask(t), ada.newTask(t)
+		ada.call(t, "DELETE", taskPath(gone), nil).want(t, 204)
+		want = append(want, kept.ID.String())
+		ada.call(t, "POST", taskPath(task, "comments"), object{"body": "then"}).want(t, 201)
+	}
+	want = append([]string{task.ID.String()}, want...)
+	slices.Reverse(want)
+	records := ada.log(t)
+	then := asOf(records[len(records)-1].At)
+	for range 3 {
+		ada.newTask(t)
+		ada.call(t, "POST", taskPath(task, "comments"), object{"body": "later"}).want(t, 201)
+	}
+	ada.call(t, "DELETE", taskPath(task), nil).want(t, 204)
+	for limit := range 6 {
+		var got []string
+		for _, found := range pages[struct{ ID string }](t, ada, "/api/tasks?"+then, limit+1) {
+			got = append(got, found.ID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d at a time: %s", limit+1, diff)
+		}
+		if comments := pages[struct{ Body string }](t, ada, taskPath(task, "comments")+"?"+then, limit+1); len(comments) != 4 || comments[0].Body != "then" {
+			t.Errorf("%d at a time: the comments were %v", limit+1, comments)
+		}
+	}
+	for _, more := range []string{"q=then", "sort=-updated_at", "total=true", "deleted=true", "status=open", "consistency=eventual"} {
+		if p := ada.call(t, "GET", "/api/tasks?"+then+"&"+more, nil).problem(t, 422, "invalid"); len(p.Errors) != 1 || !strings.HasPrefix("/"+more, p.Errors[0].Pointer) {
+			t.Errorf("%s: %+v", more, p)
+		}
+	}
+	ada.call(t, "GET", taskPath(ada.newTask(t), "comments")+"?"+then, nil).problem(t, 404, "task_not_found")
+}
+
+// The past shows no more than the caller may see now.
+func TestAsOfShowsWhatIsSeenNow(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	bob := ada.member(t, ada.newRole(t, over(domain.Own, domain.ReadTask, domain.ReadComment, domain.ReadAttachment)...).ID)
+	task := ada.newTask(t, object{"assignee_ids": []uuid.UUID{bob.id}})
+	comment := decode[domain.Comment](t, ada.call(t, "POST", taskPath(task, "comments"), object{"body": "seen"}).want(t, 201))
+	then := asOf(ada.log(t)[len(ada.log(t))-1].At)
+	targets := []string{taskPath(task), taskPath(task, "comments"), taskPath(task, "attachments"), "/api/comments/" + comment.ID.String()}
+	for _, target := range targets {
+		bob.call(t, "GET", target+"?"+then, nil).want(t, 200)
+	}
+	if seen := pages[domain.Task](t, bob, "/api/tasks?"+then, 50); len(seen) != 1 {
+		t.Errorf("bob saw %d tasks", len(seen))
+	}
+	ada.call(t, "DELETE", taskPath(task, "assignees", bob.id), nil).want(t, 204)
+	for _, target := range targets {
+		bob.call(t, "GET", target+"?"+then, nil).want(t, 404)
+	}
+	if seen := pages[domain.Task](t, bob, "/api/tasks?"+then, 50); len(seen) != 0 {
+		t.Errorf("bob sees %d tasks of the past", len(seen))
+	}
+	bob.call(t, "GET", "/api/tags?"+then, nil).want(t, 403)
 }

@@ -1598,8 +1598,8 @@ export interface ExportShow {
   id: string;
   /** The position in the workspace's log at which the thing last changed. */
   position: number;
-  /** How far it is. */
-  progress: ExportCounts;
+  /** How far it is; left out in the past. */
+  progress?: ExportCounts;
   /** Of the file, in bytes; 0 before it is known. */
   size: number;
   /** waiting until the file is whole; then done, or failed. expired: the file is gone. */
@@ -1770,8 +1770,8 @@ export interface Reject {
 }
 
 export interface ImportBody {
-  /** How far it is. */
-  counts: ImportCounts;
+  /** How far it is; left out in the past. */
+  counts?: ImportCounts;
   /** When the thing was made. */
   created_at: string;
   /**
@@ -1799,7 +1799,7 @@ export interface ImportBody {
   org: string;
   /** The position in the workspace's log at which the thing last changed. */
   position: number;
-  /** The lines that cannot be imported, and why; the first 10,000. */
+  /** The lines that cannot be imported, and why; the first 10,000. None in the past. */
   rejects: Reject[];
   /** Of the file, in bytes. */
   size: number;
@@ -4455,8 +4455,8 @@ export interface ReceiverBody {
      * @nullable
      */
   deleted_at: string | null;
-  /** How far delivery is. */
-  delivery: ReceiverDelivery;
+  /** How far delivery is; left out in the past. */
+  delivery?: ReceiverDelivery;
   /**
      * The id of the thing: a UUIDv7, so that ids sort by when they were made.
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
@@ -4624,8 +4624,11 @@ export interface TagUse {
   name_key: string;
   /** The position in the workspace's log at which the thing last changed. */
   position: number;
-  /** Of the tasks that the caller may see, without deleted ones. */
-  task_count: number;
+  /**
+     * Of the tasks that the caller may see, without deleted ones; null in the past.
+     * @nullable
+     */
+  task_count: number | null;
   /** When the thing last changed. */
   updated_at: string;
   /** How often the thing changed: what its ETag holds. */
@@ -11218,6 +11221,13 @@ export interface WorkspacePatch {
  */
 export type ProblemResponse = Problem;
 
+export type GetAttachmentParams = {
+/**
+ * The thing as it was at this instant.
+ */
+as_of?: string;
+};
+
 export type GetAttachmentHistoryParams = {
 /**
  * How many items at most.
@@ -11230,6 +11240,13 @@ limit?: number;
  * @maxLength 1000
  */
 cursor?: string;
+};
+
+export type GetAuditCheckpointParams = {
+/**
+ * The newest checkpoint that as many witnesses as whoever runs Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all.
+ */
+cosigned?: boolean;
 };
 
 export type GetAuditConsistencyParams = {
@@ -11351,6 +11368,13 @@ export const ExportAuditLogFormat = {
   json: 'json',
   ndjson: 'ndjson',
 } as const;
+
+export type GetAuditProofParams = {
+/**
+ * The newest checkpoint that as many witnesses as whoever runs Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all.
+ */
+cosigned?: boolean;
+};
 
 export type ReplayAuditLogParams = {
 /**
@@ -11492,6 +11516,10 @@ sort?: ListExportsSortItem[];
  */
 total?: boolean;
 /**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
+/**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
 consistency?: ListExportsConsistency;
@@ -11511,6 +11539,13 @@ export type ListExportsConsistency = typeof ListExportsConsistency[keyof typeof 
 export const ListExportsConsistency = {
   eventual: 'eventual',
 } as const;
+
+export type GetExportParams = {
+/**
+ * The thing as it was at this instant.
+ */
+as_of?: string;
+};
 
 export type GetExportHistoryParams = {
 /**
@@ -11547,6 +11582,10 @@ sort?: ListImportsSortItem[];
  * Count all that the list has: total.
  */
 total?: boolean;
+/**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
 /**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
@@ -11605,6 +11644,13 @@ export type RequestImportBody = {
   file: Blob | File;
 };
 
+export type GetImportParams = {
+/**
+ * The thing as it was at this instant.
+ */
+as_of?: string;
+};
+
 export type GetImportHistoryParams = {
 /**
  * How many items at most.
@@ -11641,6 +11687,10 @@ sort?: ListIntegrationsSortItem[];
  */
 total?: boolean;
 /**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
+/**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
 consistency?: ListIntegrationsConsistency;
@@ -11663,6 +11713,27 @@ export const ListIntegrationsConsistency = {
   eventual: 'eventual',
 } as const;
 
+export type GetIntegrationParams = {
+/**
+ * The thing as it was at this instant.
+ */
+as_of?: string;
+};
+
+export type GetIntegrationHistoryParams = {
+/**
+ * How many items at most.
+ * @minimum 1
+ * @maximum 200
+ */
+limit?: number;
+/**
+ * Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor.
+ * @maxLength 1000
+ */
+cursor?: string;
+};
+
 export type ListMembersParams = {
 /**
  * How many items at most.
@@ -11684,6 +11755,10 @@ sort?: ListMembersSortItem[];
  * Count all that the list has: total.
  */
 total?: boolean;
+/**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
 /**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
@@ -11708,10 +11783,6 @@ role?: string[];
  * Those that changed at this instant or later.
  */
 updated_since?: string;
-/**
- * The members as they were at this instant: roles and statuses of then, of those who were members then. Names are those of now.
- */
-as_of?: string;
 };
 
 export type ListMembersSortItem = typeof ListMembersSortItem[keyof typeof ListMembersSortItem];
@@ -11810,6 +11881,13 @@ limit?: number;
 cursor?: string;
 };
 
+export type GetPolicyParams = {
+/**
+ * As it was at this instant.
+ */
+as_of?: string;
+};
+
 export type ListProjectsParams = {
 /**
  * How many items at most.
@@ -11831,6 +11909,10 @@ sort?: ListProjectsSortItem[];
  * Count all that the list has: total.
  */
 total?: boolean;
+/**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
 /**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
@@ -11949,6 +12031,10 @@ sort?: ListReceiversSortItem[];
  */
 total?: boolean;
 /**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
+/**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
 consistency?: ListReceiversConsistency;
@@ -11970,6 +12056,13 @@ export type ListReceiversConsistency = typeof ListReceiversConsistency[keyof typ
 export const ListReceiversConsistency = {
   eventual: 'eventual',
 } as const;
+
+export type GetReceiverParams = {
+/**
+ * The thing as it was at this instant.
+ */
+as_of?: string;
+};
 
 export type GetReceiverHistoryParams = {
 /**
@@ -12007,6 +12100,10 @@ sort?: ListRolesSortItem[];
  */
 total?: boolean;
 /**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
+/**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
 consistency?: ListRolesConsistency;
@@ -12015,10 +12112,6 @@ consistency?: ListRolesConsistency;
  * @maxLength 200
  */
 q?: string;
-/**
- * The roles as they were at this instant. The built-in ones are those of now.
- */
-as_of?: string;
 };
 
 export type ListRolesSortItem = typeof ListRolesSortItem[keyof typeof ListRolesSortItem];
@@ -12097,6 +12190,10 @@ sort?: ListTagsSortItem[];
  */
 total?: boolean;
 /**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
+/**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
 consistency?: ListTagsConsistency;
@@ -12125,6 +12222,13 @@ export type ListTagsConsistency = typeof ListTagsConsistency[keyof typeof ListTa
 export const ListTagsConsistency = {
   eventual: 'eventual',
 } as const;
+
+export type GetTagParams = {
+/**
+ * The thing as it was at this instant.
+ */
+as_of?: string;
+};
 
 export type GetTagHistoryParams = {
 /**
@@ -12161,6 +12265,10 @@ sort?: ListTasksSortItem[];
  * Count all that the list has: total.
  */
 total?: boolean;
+/**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
 /**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
@@ -12339,6 +12447,10 @@ sort?: ListAttachmentsSortItem[];
  */
 total?: boolean;
 /**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
+/**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
 consistency?: ListAttachmentsConsistency;
@@ -12389,6 +12501,10 @@ sort?: ListCommentsSortItem[];
  * Count all that the list has: total.
  */
 total?: boolean;
+/**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
 /**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
@@ -12447,6 +12563,10 @@ sort?: ListTimeEntriesSortItem[];
  * Count all that the list has: total.
  */
 total?: boolean;
+/**
+ * The list as it was at this instant, the newest first. It goes with limit and cursor, and with no other parameter, but for members and roles. A page may have fewer items than limit, even none, and a next_cursor that goes on.
+ */
+as_of?: string;
 /**
  * eventual: answer with what there is, without waiting for what was committed just before; Kluis-Behind says how much is missing. Only where the caller may see everything.
  */
@@ -12604,6 +12724,13 @@ limit?: number;
 cursor?: string;
 };
 
+export type GetWorkspaceParams = {
+/**
+ * As it was at this instant.
+ */
+as_of?: string;
+};
+
 export type HTTPStatusCode1xx = 100 | 101 | 102 | 103;
 export type HTTPStatusCode2xx = 200 | 201 | 202 | 203 | 204 | 205 | 206 | 207;
 export type HTTPStatusCode3xx = 300 | 301 | 302 | 303 | 304 | 305 | 307 | 308;
@@ -12682,21 +12809,30 @@ export type getAttachmentResponseError = (getAttachmentResponse4xx | getAttachme
   headers: Headers;
 };
 
-export const getGetAttachmentUrl = (id: string,) => {
+export const getGetAttachmentUrl = (id: string,
+    params?: GetAttachmentParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/attachments/${id}`
+  return stringifiedParams.length > 0 ? `/api/attachments/${id}?${stringifiedParams}` : `/api/attachments/${id}`
 }
 
 /**
  * Needs the permission `attachment:read`.
- * @summary Get what is known of an attachment
+ * @summary Get what is known of an attachment, as it is or as it was
  */
-export const getAttachment = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getAttachmentResponseSuccess> => {
+export const getAttachment = async (id: string,
+    params?: GetAttachmentParams, options?: Parameters<typeof transport>[1]): Promise<getAttachmentResponseSuccess> => {
 
-  return transport<getAttachmentResponseSuccess>(getGetAttachmentUrl(id),
+  return transport<getAttachmentResponseSuccess>(getGetAttachmentUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -12844,23 +12980,30 @@ export type getAuditCheckpointResponseError = (getAuditCheckpointResponse4xx | g
   headers: Headers;
 };
 
-export const getGetAuditCheckpointUrl = () => {
+export const getGetAuditCheckpointUrl = (params?: GetAuditCheckpointParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/audit/checkpoint`
+  return stringifiedParams.length > 0 ? `/api/audit/checkpoint?${stringifiedParams}` : `/api/audit/checkpoint`
 }
 
 /**
- * A signed note (C2SP tlog-checkpoint, Ed25519): the log's origin, how many records it has, and the root hash of the Merkle tree (RFC 6962) over the lines that a replay serves. Keep it: it tells later whether anything of the log of now was changed. 409 `log_forked`: the log does not go on from the checkpoint that was signed last.
+ * A signed note (C2SP tlog-checkpoint, Ed25519): the log's origin, how many records it has, and the root hash of the Merkle tree (RFC 6962) over the lines that a replay serves. Where witnesses are set, the lines of those that have cosigned it follow (C2SP tlog-cosignature). Keep it: it tells later whether anything of the log of now was changed. 409 `log_forked`: the log does not go on from the checkpoint that was signed last.
  *
  * Needs the permission `audit:read`.
  * @summary Get a signed checkpoint of the log as it is now
  */
-export const getAuditCheckpoint = async ( options?: Parameters<typeof transport>[1]): Promise<getAuditCheckpointResponseSuccess> => {
+export const getAuditCheckpoint = async (params?: GetAuditCheckpointParams, options?: Parameters<typeof transport>[1]): Promise<getAuditCheckpointResponseSuccess> => {
 
-  return transport<getAuditCheckpointResponseSuccess>(getGetAuditCheckpointUrl(),
+  return transport<getAuditCheckpointResponseSuccess>(getGetAuditCheckpointUrl(params),
   {
     ...options,
     method: 'GET'
@@ -13071,12 +13214,20 @@ export type getAuditProofResponseError = (getAuditProofResponse4xx | getAuditPro
   headers: Headers;
 };
 
-export const getGetAuditProofUrl = (position: number,) => {
+export const getGetAuditProofUrl = (position: number,
+    params?: GetAuditProofParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/audit/proof/${position}`
+  return stringifiedParams.length > 0 ? `/api/audit/proof/${position}?${stringifiedParams}` : `/api/audit/proof/${position}`
 }
 
 /**
@@ -13085,9 +13236,10 @@ export const getGetAuditProofUrl = (position: number,) => {
  * Needs the permission `audit:read`.
  * @summary Get the proof that a record is in the log
  */
-export const getAuditProof = async (position: number, options?: Parameters<typeof transport>[1]): Promise<getAuditProofResponseSuccess> => {
+export const getAuditProof = async (position: number,
+    params?: GetAuditProofParams, options?: Parameters<typeof transport>[1]): Promise<getAuditProofResponseSuccess> => {
 
-  return transport<getAuditProofResponseSuccess>(getGetAuditProofUrl(position),
+  return transport<getAuditProofResponseSuccess>(getGetAuditProofUrl(position,params),
   {
     ...options,
     method: 'GET'
@@ -13875,21 +14027,30 @@ export type getExportResponseError = (getExportResponse4xx | getExportResponseDe
   headers: Headers;
 };
 
-export const getGetExportUrl = (id: string,) => {
+export const getGetExportUrl = (id: string,
+    params?: GetExportParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/export/${id}`
+  return stringifiedParams.length > 0 ? `/api/export/${id}?${stringifiedParams}` : `/api/export/${id}`
 }
 
 /**
  * Needs the permission `export:read`.
- * @summary How far is an export?
+ * @summary How far is an export, or was it?
  */
-export const getExport = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getExportResponseSuccess> => {
+export const getExport = async (id: string,
+    params?: GetExportParams, options?: Parameters<typeof transport>[1]): Promise<getExportResponseSuccess> => {
 
-  return transport<getExportResponseSuccess>(getGetExportUrl(id),
+  return transport<getExportResponseSuccess>(getGetExportUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -14150,21 +14311,30 @@ export type getImportResponseError = (getImportResponse4xx | getImportResponseDe
   headers: Headers;
 };
 
-export const getGetImportUrl = (id: string,) => {
+export const getGetImportUrl = (id: string,
+    params?: GetImportParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/import/${id}`
+  return stringifiedParams.length > 0 ? `/api/import/${id}?${stringifiedParams}` : `/api/import/${id}`
 }
 
 /**
  * Needs the permission `import:read`.
- * @summary How far is an import?
+ * @summary How far is an import, or was it?
  */
-export const getImport = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getImportResponseSuccess> => {
+export const getImport = async (id: string,
+    params?: GetImportParams, options?: Parameters<typeof transport>[1]): Promise<getImportResponseSuccess> => {
 
-  return transport<getImportResponseSuccess>(getGetImportUrl(id),
+  return transport<getImportResponseSuccess>(getGetImportUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -14388,6 +14558,118 @@ export const disconnectIntegration = async (id: string, options?: Parameters<typ
   {
     ...options,
     method: 'DELETE'
+
+
+  }
+);}
+
+
+
+export type getIntegrationResponse200 = {
+  data: Integration
+  status: 200
+}
+
+export type getIntegrationResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getIntegrationResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getIntegrationResponseSuccess = (getIntegrationResponse200) & {
+  headers: Headers;
+};
+export type getIntegrationResponseError = (getIntegrationResponse4xx | getIntegrationResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetIntegrationUrl = (id: string,
+    params?: GetIntegrationParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/integrations/${id}?${stringifiedParams}` : `/api/integrations/${id}`
+}
+
+/**
+ * Needs the permission `integration:read`.
+ * @summary Get an integration, as it is or as it was
+ */
+export const getIntegration = async (id: string,
+    params?: GetIntegrationParams, options?: Parameters<typeof transport>[1]): Promise<getIntegrationResponseSuccess> => {
+
+  return transport<getIntegrationResponseSuccess>(getGetIntegrationUrl(id,params),
+  {
+    ...options,
+    method: 'GET'
+
+
+  }
+);}
+
+
+
+export type getIntegrationHistoryResponse200 = {
+  data: PageHistoryLine
+  status: 200
+}
+
+export type getIntegrationHistoryResponse4xx = {
+  data: ProblemResponse
+  status: HTTPStatusCode4xx
+}
+
+export type getIntegrationHistoryResponseDefault = {
+  data: ProblemResponse
+  status: Exclude<HTTPStatusCodes, 200 | HTTPStatusCode4xx>
+}
+
+export type getIntegrationHistoryResponseSuccess = (getIntegrationHistoryResponse200) & {
+  headers: Headers;
+};
+export type getIntegrationHistoryResponseError = (getIntegrationHistoryResponse4xx | getIntegrationHistoryResponseDefault) & {
+  headers: Headers;
+};
+
+export const getGetIntegrationHistoryUrl = (id: string,
+    params?: GetIntegrationHistoryParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/api/integrations/${id}/history?${stringifiedParams}` : `/api/integrations/${id}/history`
+}
+
+/**
+ * Needs the permission `integration:read`.
+ * @summary Who connected an integration, and who disconnected it, when
+ */
+export const getIntegrationHistory = async (id: string,
+    params?: GetIntegrationHistoryParams, options?: Parameters<typeof transport>[1]): Promise<getIntegrationHistoryResponseSuccess> => {
+
+  return transport<getIntegrationHistoryResponseSuccess>(getGetIntegrationHistoryUrl(id,params),
+  {
+    ...options,
+    method: 'GET'
 
 
   }
@@ -14962,7 +15244,7 @@ export const getListMembersUrl = (params?: ListMembersParams,) => {
 }
 
 /**
- * Those who are invited as well: `status=invited` lists the invitations. `q` looks for names and addresses as they are now.
+ * Those who are invited as well: `status=invited` lists the invitations. `q` looks for names and addresses as they are now. With `as_of`: those who were members then, also if they left since, with the roles and statuses of then.
  *
  * Needs the permission `member:read`.
  * @summary List the members
@@ -15835,21 +16117,28 @@ export type getPolicyResponseError = (getPolicyResponse4xx | getPolicyResponseDe
   headers: Headers;
 };
 
-export const getGetPolicyUrl = () => {
+export const getGetPolicyUrl = (params?: GetPolicyParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/policy`
+  return stringifiedParams.length > 0 ? `/api/policy?${stringifiedParams}` : `/api/policy`
 }
 
 /**
  * Needs the permission `workspace:read`.
- * @summary Get what the workspace asks of its members
+ * @summary Get what the workspace asks of its members, or asked
  */
-export const getPolicy = async ( options?: Parameters<typeof transport>[1]): Promise<getPolicyResponseSuccess> => {
+export const getPolicy = async (params?: GetPolicyParams, options?: Parameters<typeof transport>[1]): Promise<getPolicyResponseSuccess> => {
 
-  return transport<getPolicyResponseSuccess>(getGetPolicyUrl(),
+  return transport<getPolicyResponseSuccess>(getGetPolicyUrl(params),
   {
     ...options,
     method: 'GET'
@@ -16545,21 +16834,30 @@ export type getReceiverResponseError = (getReceiverResponse4xx | getReceiverResp
   headers: Headers;
 };
 
-export const getGetReceiverUrl = (id: string,) => {
+export const getGetReceiverUrl = (id: string,
+    params?: GetReceiverParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/receivers/${id}`
+  return stringifiedParams.length > 0 ? `/api/receivers/${id}?${stringifiedParams}` : `/api/receivers/${id}`
 }
 
 /**
  * Needs the permission `receiver:read`.
- * @summary Get a receiver, and how far delivery to it is
+ * @summary Get a receiver, and how far delivery to it is; or as it was
  */
-export const getReceiver = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getReceiverResponseSuccess> => {
+export const getReceiver = async (id: string,
+    params?: GetReceiverParams, options?: Parameters<typeof transport>[1]): Promise<getReceiverResponseSuccess> => {
 
-  return transport<getReceiverResponseSuccess>(getGetReceiverUrl(id),
+  return transport<getReceiverResponseSuccess>(getGetReceiverUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -17001,6 +17299,8 @@ export const getListRolesUrl = (params?: ListRolesParams,) => {
 }
 
 /**
+ * With `as_of` the built-in ones are those of now.
+ *
  * Needs the permission `role:read`.
  * @summary List the roles: those of the workspace's own, the newest first, then the built-in ones
  */
@@ -17777,21 +18077,30 @@ export type getTagResponseError = (getTagResponse4xx | getTagResponseDefault) & 
   headers: Headers;
 };
 
-export const getGetTagUrl = (id: string,) => {
+export const getGetTagUrl = (id: string,
+    params?: GetTagParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/tags/${id}`
+  return stringifiedParams.length > 0 ? `/api/tags/${id}?${stringifiedParams}` : `/api/tags/${id}`
 }
 
 /**
  * Needs the permission `tag:read`.
- * @summary Get a tag
+ * @summary Get a tag, as it is or as it was
  */
-export const getTag = async (id: string, options?: Parameters<typeof transport>[1]): Promise<getTagResponseSuccess> => {
+export const getTag = async (id: string,
+    params?: GetTagParams, options?: Parameters<typeof transport>[1]): Promise<getTagResponseSuccess> => {
 
-  return transport<getTagResponseSuccess>(getGetTagUrl(id),
+  return transport<getTagResponseSuccess>(getGetTagUrl(id,params),
   {
     ...options,
     method: 'GET'
@@ -19980,21 +20289,28 @@ export type getWorkspaceResponseError = (getWorkspaceResponse4xx | getWorkspaceR
   headers: Headers;
 };
 
-export const getGetWorkspaceUrl = () => {
+export const getGetWorkspaceUrl = (params?: GetWorkspaceParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
 
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : String(value))
+    }
+  });
 
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/api/workspace`
+  return stringifiedParams.length > 0 ? `/api/workspace?${stringifiedParams}` : `/api/workspace`
 }
 
 /**
  * Needs the permission `workspace:read`.
- * @summary Get the workspace
+ * @summary Get the workspace, as it is or as it was
  */
-export const getWorkspace = async ( options?: Parameters<typeof transport>[1]): Promise<getWorkspaceResponseSuccess> => {
+export const getWorkspace = async (params?: GetWorkspaceParams, options?: Parameters<typeof transport>[1]): Promise<getWorkspaceResponseSuccess> => {
 
-  return transport<getWorkspaceResponseSuccess>(getGetWorkspaceUrl(),
+  return transport<getWorkspaceResponseSuccess>(getGetWorkspaceUrl(params),
   {
     ...options,
     method: 'GET'
