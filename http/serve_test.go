@@ -222,7 +222,7 @@ func TestSilentConnections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
 		fmt.Fprint(conn, []string{"", "POST /post HTTP/1.1\r\nHost: x\r\nX-Half: ", "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"}[i%3])
 		silent = append(silent, conn)
 	}

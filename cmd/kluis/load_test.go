@@ -56,7 +56,8 @@ func TestImportKilled(t *testing.T) {
 	}
 	for _, slug := range []string{"again", "no-room"} {
 		said := h.must(t, "import", archive, "--as", slug)
-		if got, want := said[strings.Index(said, "): "):], whole[strings.Index(whole, "): "):]; got != want {
+		_, got, _ := strings.Cut(said, "): ")
+		if _, want, _ := strings.Cut(whole, "): "); got != want || got == "" {
 			t.Errorf("it said %q, and at once %q", got, want)
 		}
 		h.must(t, "verify", slug)
