@@ -44,6 +44,9 @@ func (c *Commands) MergeTag(ctx context.Context, r Request, id, into uuid.UUID) 
 	var earlier []uuid.UUID
 	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, func(a *attempt, tag domain.Tag) (creation, error) {
 		other, err := load(ctx, a, projections.Tags, into)
+		if refusal, is := domain.Refusal(err); is && refusal.Kind == domain.NotFound {
+			return creation{}, domain.NoSuchTag("/into")
+		}
 		if err != nil {
 			return creation{}, err
 		}

@@ -130,6 +130,9 @@ func (t Tag) Change(name *UniqueName, colour Optional[string], taken bool) (even
 // Delete takes the tag away. Tasks are shown without it, and their histories tell of it.
 func (t Tag) Delete() ([]Event, error) { return []Event{TagDeleted{t.ID}}, nil }
 
+// NoSuchTag refuses a body that names a tag which is not there, or no longer.
+func NoSuchTag(pointer string) error { return InvalidField(pointer, "there is no such tag") }
+
 // Merge takes the tag away and gives the tasks that have it the other one, with one event, whatever their number: what a task's
 // tags are now is read from the tags. earlier are the tags that were merged into this one before: they go on into the other, so
 // that no merge is more than one step from the tag that is there.
@@ -138,7 +141,7 @@ func (t Tag) Merge(into Tag, earlier []uuid.UUID) (events []Event, err error) {
 	case into.ID == t.ID:
 		return nil, InvalidField("/into", "a tag cannot be merged into itself")
 	case into.DeletedAt != nil:
-		return nil, Missing("tag")
+		return nil, NoSuchTag("/into")
 	case len(earlier) > MaxMerged:
 		return nil, Refuse(Conflict, "too_many_merged", "more than %d tags were merged into this one: merge the other into it instead", MaxMerged)
 	}

@@ -79,9 +79,11 @@ func TestTagMerge(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	gone := tagOf(domain.TagCreated{TagID: ids[0]}, domain.TagDeleted{TagID: ids[0]})
+	if got := refused(t, last(tag.Merge(gone, nil))); got != "/into" {
+		t.Errorf("into one that is gone: %s", got)
+	}
 	for code, err := range map[string]error{
 		"/into":           last(tag.Merge(tag, nil)),
-		"tag_not_found":   last(tag.Merge(gone, nil)),
 		"too_many_merged": last(tag.Merge(into, uuids(domain.MaxMerged+1))),
 	} {
 		if got := refused(t, err); got != code {

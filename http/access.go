@@ -79,6 +79,7 @@ func (r access) security() []map[string][]string {
 // refused here too, however it came to be registered.
 func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
 	rule, _ := ctx.Operation().Metadata[accessKey].(access)
+	exchangeOf(ctx.Context()).op = ctx.Operation()
 	switch rule {
 	case access{}:
 		refuse(ctx, newProblem(http.StatusForbidden))

@@ -25,7 +25,7 @@ type (
 )
 
 func export(a *api) {
-	command(a, operation{Method: "POST", Path: "/api/export", ID: "request-export", Tag: "export", Status: http.StatusAccepted,
+	command(a, operation{Method: "POST", Path: "/api/export", ID: "request-export", Tag: "export", Status: http.StatusAccepted, Made: "/api/export/{id}",
 		Summary: "Export everything that the workspace has", Access: needs(domain.CreateExport),
 		Description: "A ZIP is made in the background, of one moment: each kind of thing as JSON and as CSV, with the trash and with members who left, the files of tasks, and the log with what proves it. " +
 			"Names and addresses are in it in clear; passwords, tokens and keys are not. Ask `GET /api/export/{id}` how far it is; the file is there for 24 hours, for whoever asked. " +

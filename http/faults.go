@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func humaProblem(ctx context.Context, status int, message string, errs []error) 
 		p = newProblem(status)
 	case status == http.StatusUnprocessableEntity:
 		p = newProblem(status)
-		p.Errors = faults(errs)
+		p.Errors = x.orKeys(faults(errs))
 	case status == http.StatusBadRequest: // body.go saw that it is JSON: it holds a number that no float64 holds
 		p = codedProblem(status, "malformed_json", "the request body holds a number that is too large")
 	default:
@@ -78,6 +79,13 @@ func faultOf(d *huma.ErrorDetail) fault {
 		f.Pointer, f.Detail = f.Pointer+"/"+escapePointer.Replace(name), "is required"
 		return f
 	}
+	if strings.HasPrefix(message, "invalid UUID") {
+		f.Detail = "expected a UUID such as " + someRef
+		return f
+	}
+	if at := itemOf.FindStringSubmatch(f.Pointer); at != nil && f.In != "body" && message != "unknown query parameter" {
+		f.Pointer = at[1] + "/" + at[2]
+	}
 	if strings.HasPrefix(message, "invalid date/time for format ") {
 		f.Detail = "expected an instant such as 2006-01-02T15:04:05Z"
 		return f
@@ -110,6 +118,9 @@ func locate(location string) fault {
 	f.Pointer = cutText("/"+strings.TrimPrefix(rest, "/"), maxPointer)
 	return f
 }
+
+// itemOf is one of several values of a parameter.
+var itemOf = regexp.MustCompile(`^(.+)\[([0-9]+)\]$`)
 
 var escapePointer = strings.NewReplacer("~", "~0", "/", "~1") // RFC 6901, 3
 

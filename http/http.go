@@ -82,6 +82,7 @@ type api struct {
 	huma     huma.API
 	echo     *echo.Echo
 	seen     map[string]bool // operation ids and routes, to refuse the second of a kind
+	tight    map[string]bool // schemas that tighten has seen
 	stopping context.Context // done when the server begins to stop: what streams watch
 	stop     context.CancelFunc
 
@@ -105,7 +106,7 @@ func newServer(o Options, nouns []func(*api)) (*Server, error) {
 		return nil, errors.New("http: Authenticate, Ready and Log must be given")
 	}
 	setHuma()
-	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, breath: breath,
+	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, tight: map[string]bool{}, breath: breath,
 		followers: atOnce{most: maxFollowers, what: "follow the log"}, uploads: atOnce{most: maxUploads, inAll: maxAllUploads, what: "upload files"},
 		tests: atOnce{most: maxTests, inAll: maxAllTests, what: "test receivers"}}
 	a.stopping, a.stop = context.WithCancel(context.Background())

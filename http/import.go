@@ -29,7 +29,7 @@ type (
 )
 
 func importNoun(a *api) {
-	command(a, operation{Method: "POST", Path: "/api/import", ID: "request-import", Tag: "import", Status: http.StatusAccepted,
+	command(a, operation{Method: "POST", Path: "/api/import", ID: "request-import", Tag: "import", Status: http.StatusAccepted, Made: "/api/import/{id}",
 		Summary: "Import what happened in another tracker", Access: needs(domain.CreateImport), File: "file", MaxBody: commands.MaxImport + formRoom,
 		Description: "The file is played in the background, through the same rules that members are under, as the member who asks. Times and authors of there are facts " +
 			"of the events, beside the log's own; people without an account become placeholders, whom an invitation can give one (`placeholder_id`). " +

@@ -11,7 +11,7 @@ import (
 // located says in Location where the thing is that an operation made (RFC 9110, 10.2.2): at op.Made, in which {id} is the id that the
 // answer has.
 func (op operation) located(ctx context.Context, out any) {
-	if op.Status != http.StatusCreated {
+	if op.Made == "" {
 		return
 	}
 	at := op.Made
@@ -23,7 +23,8 @@ func (op operation) located(ctx context.Context, out any) {
 	}
 }
 
-// made is where the thing is that an operation makes, unless it says so itself: below its own path.
+// made is where the thing is that an operation makes, unless it says so itself: below its own path. What is made in the background (202) is
+// there at once, and says how far it is; such an operation says so itself.
 func (op operation) made() string {
 	if op.Made != "" || op.Status != http.StatusCreated {
 		return op.Made
@@ -33,7 +34,7 @@ func (op operation) made() string {
 
 // checkMade refuses an operation whose answer does not have the id that its Location needs.
 func (op operation) checkMade(out reflect.Type) {
-	if op.Status != http.StatusCreated || !strings.Contains(op.Made, "{id}") {
+	if !strings.Contains(op.Made, "{id}") {
 		return
 	}
 	body, found := out.FieldByName("Body")

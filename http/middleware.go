@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
@@ -42,6 +43,7 @@ type exchange struct {
 	actor    *projections.Actor // set by identify; nil for the public
 	claim    *projections.Claim // that it is still the actor, until that is known
 	prove    func() error       // set by identify: finds out who asks, in a round trip of its own, and whether they may
+	op       *huma.Operation    // set by authorise
 	refusals []*domain.Error    // that the caller was answered with: of a bulk request as many as there were
 	header   http.Header        // of the answer
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -120,8 +121,11 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 	if op.Parts {
 		partly(registered.Responses)
 	}
-	tighten(a.huma.OpenAPI(), op.Method, op.Path, reflect.TypeFor[I]())
+	a.tighten(op.Method, op.Path, reflect.TypeFor[I]())
 	orKey(op.Path, registered.Parameters)
+	if op.Made != "" {
+		registered.Responses[strconv.Itoa(op.Status)].Headers["Location"] = textHeader("Where the new thing is.", strings.ReplaceAll(op.Made, "{id}", exampleID))
+	}
 	op.checkStruct(reflect.TypeFor[I]())
 	op.checkStruct(reflect.TypeFor[O]())
 	op.check(a)

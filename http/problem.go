@@ -135,14 +135,24 @@ func (x *exchange) refused(e *domain.Error) *problem {
 	x.refusals = append(x.refusals, e)
 	p := codedProblem(kindStatus[e.Kind], e.Code, e.Detail)
 	p.retryAfter, p.Limit, p.Horizon = e.RetryAfter, e.Limit, e.Horizon
-	in := "body"
-	if x.method == http.MethodGet || x.method == http.MethodDelete {
-		in = "query"
-	}
 	for _, f := range e.Fields {
-		p.Errors = append(p.Errors, fault{In: in, Pointer: f.Pointer, Detail: f.Detail})
+		p.Errors = append(p.Errors, fault{In: x.in(f.Pointer), Pointer: f.Pointer, Detail: f.Detail})
 	}
 	return p
+}
+
+// in is the part of the request that has what a refusal points at: a parameter of that name, else the body.
+func (x *exchange) in(pointer string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(pointer, "/"), "/")
+	part := "body"
+	if x.op != nil {
+		for _, p := range x.op.Parameters {
+			if p.Name == name && part != "query" { // an id of the path may be in a query, too
+				part = p.In
+			}
+		}
+	}
+	return part
 }
 
 // Error is for our own log lines: a problem is an error on its way through huma.

@@ -174,7 +174,10 @@ func composed(schemas map[string]*huma.Schema, s *huma.Schema, depth int) (any, 
 
 func explainOperation(doc *huma.OpenAPI, schemas map[string]*huma.Schema, op *huma.Operation) {
 	if op.Description == "" {
-		op.Description = op.Summary + "."
+		op.Description = op.Summary
+		if !strings.HasSuffix(op.Summary, "?") {
+			op.Description += "."
+		}
 	}
 	for _, p := range op.Parameters {
 		about := glossary[p.Name]

@@ -57,7 +57,8 @@ var wrappedType = reflect.TypeFor[wrapped]()
 
 // tighten says in the schema, and so in the validation, what huma does not see by itself: that ids and
 // dates are such, and what headers every answer has.
-func tighten(doc *huma.OpenAPI, method, path string, input reflect.Type) {
+func (a *api) tighten(method, path string, input reflect.Type) {
+	doc := a.huma.OpenAPI()
 	op := operationAt(doc.Paths[path], method)
 	for _, p := range op.Parameters {
 		if f, ok := paramField(input, p.In, p.Name); ok {
@@ -66,6 +67,10 @@ func tighten(doc *huma.OpenAPI, method, path string, input reflect.Type) {
 	}
 	registry := doc.Components.Schemas
 	for name, s := range registry.Map() {
+		if a.tight[name] { // by an operation before, whose schemas stay
+			continue
+		}
+		a.tight[name] = true
 		if t := registry.TypeFromRef("#/components/schemas/" + name); t != nil && t.Kind() == reflect.Struct {
 			markFields(s, t)
 		}
@@ -74,9 +79,6 @@ func tighten(doc *huma.OpenAPI, method, path string, input reflect.Type) {
 	for status, response := range op.Responses {
 		if response.Headers == nil {
 			response.Headers = map[string]*huma.Header{}
-		}
-		if status == "201" {
-			response.Headers["Location"] = textHeader("Where the new thing is.", path+"/"+exampleID)
 		}
 		if len(op.Security) > 0 || status == "default" {
 			response.Headers["RateLimit-Policy"] = textHeader("The limit on the member's requests: how many in how many seconds. Absent when there is none.", `"api_member";q=600;w=60`)

@@ -41,6 +41,16 @@ func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
+// orKeys says to whoever sent no id of a task that a key would do.
+func (x *exchange) orKeys(found []fault) []fault {
+	for i, f := range found {
+		if x.op != nil && strings.HasPrefix(x.op.Path, taskPath) && f.In == "path" && f.Pointer == "/id" {
+			found[i].Detail = "expected a UUID or a key such as WEB-12"
+		}
+	}
+	return found
+}
+
 // orKey says in the schema that the id of a task may be a key.
 func orKey(path string, parameters []*huma.Param) {
 	if !strings.HasPrefix(path, taskPath) {

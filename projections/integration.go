@@ -10,4 +10,4 @@ import (
 var Integrations = newNoun(
 	newModel("integration", domain.IntegrationStream, ofKind("integration"), (*domain.Integration).Apply, func(i domain.Integration) uuid.UUID { return i.ID }),
 	Sight{Read: domain.ReadIntegration, Own: `integration.created_by = $2`, Gone: `integration.disconnected_at`},
-	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "name", By: asText}}})
+	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "name", By: byName}}})

@@ -34,6 +34,7 @@ type Sorting struct {
 const (
 	noDay  = `coalesce(@, 'infinity'::date)`
 	asText = `@ collate "C"`
+	byName = `lower(@) collate "C"`
 )
 
 // MaxSorts is by how many fields a list is sorted at most.

@@ -14,7 +14,7 @@ import (
 var Receivers = newNoun(
 	newModel("receiver", domain.ReceiverStream, ofKind("receiver"), (*domain.Receiver).Apply, func(r domain.Receiver) uuid.UUID { return r.ID }),
 	Sight{Read: domain.ReadReceiver, Own: `receiver.created_by = $2`, Gone: `receiver.deleted_at`},
-	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "name", By: asText}}})
+	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "name", By: byName}}})
 
 // Delivery is how far delivery to a receiver is.
 type Delivery struct {

@@ -13,7 +13,7 @@ var rolesStream, roleOf = inStream(domain.RosterStream, domain.RoleOf)
 var Roles = newNoun(
 	newModel("role", rolesStream, roleOf, (*domain.OwnRole).Apply, func(r domain.OwnRole) uuid.UUID { return r.ID }),
 	Sight{Read: domain.ReadRole, Own: `false`, Gone: `role.deleted_at`},
-	Lists{Sorts: []Sorting{{Field: "created_at", By: noTime}, {Field: "updated_at", By: noTime}, {Field: "name", By: asText}}})
+	Lists{Sorts: []Sorting{{Field: "created_at", By: noTime}, {Field: "updated_at", By: noTime}, {Field: "name", By: byName}}})
 
 const noTime = `coalesce(nullif(@, '0001-01-01T00:00:00Z'::timestamptz), 'infinity')`
 

@@ -26,7 +26,12 @@ var _ = bring(noun{
 // export asks for an export.
 func (c *client) export(t tester) domain.Export {
 	t.Helper()
-	return decode[domain.Export](t, c.call(t, "POST", "/api/export", object{}).want(t, 202))
+	a := c.call(t, "POST", "/api/export", object{}).want(t, 202)
+	x := decode[domain.Export](t, a)
+	if at := a.header.Get("Location"); at != "/api/export/"+x.ID.String() {
+		t.Errorf("the export is at %q", at)
+	}
+	return x
 }
 
 // exported asks for an export and makes its file, as the background does.

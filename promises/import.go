@@ -22,7 +22,12 @@ var _ = bring(noun{
 // imports asks for an import of a tracker's lines.
 func (c *client) imports(t tester, lines string) domain.Import {
 	t.Helper()
-	return decode[domain.Import](t, c.call(t, "POST", "/api/import?format=tracker", object{"file": file{"lines.ndjson", lines}}).want(t, 202))
+	a := c.call(t, "POST", "/api/import?format=tracker", object{"file": file{"lines.ndjson", lines}}).want(t, 202)
+	i := decode[domain.Import](t, a)
+	if at := a.header.Get("Location"); at != "/api/import/"+i.ID.String() {
+		t.Errorf("the import is at %q", at)
+	}
+	return i
 }
 
 type judgedImport struct{ ended bool }

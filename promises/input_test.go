@@ -78,6 +78,39 @@ func (a reply) refusedAs(t *testing.T, what string, status int, pointer string) 
 	}
 }
 
+// A refusal says in which part of the request the fault is, wherever it was found, and what is expected there.
+func TestFaultsSayWhere(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	task := ada.newTask(t)
+	for _, c := range []struct {
+		request
+		in, pointer, detail string
+	}{
+		{request{"GET", "/api/tasks/web-1", nil}, "path", "/id", "WEB-12"},
+		{request{"GET", "/api/members/nonsense", nil}, "path", "/id", "a UUID such as 0197c0de"},
+		{request{"PUT", taskPath(task, "relations", "blocks", task.ID), nil}, "path", "/other_id", "another task"},
+		{request{"PUT", taskPath(task, "relations", "parent", task.ID), nil}, "path", "/kind", "blocks"},
+		{request{"GET", "/api/tasks?status=open,new", nil}, "query", "/status/1", "in_progress"},
+		{request{"GET", "/api/tasks?sort=colour", nil}, "query", "/sort/0", "due_on"},
+		{request{"GET", "/api/tasks?status[0]=open", nil}, "query", "/status[0]", "unknown"},
+		{request{"GET", "/api/tasks?q=%3F", nil}, "query", "/q", "a letter"},
+		{request{"GET", "/api/members?q=%3F", nil}, "query", "/q", "a letter"},
+		{request{"GET", "/api/tasks?external_id=x", nil}, "query", "/external_source", "is needed"},
+		{request{"GET", "/api/members/" + ada.id.String() + "/access?resource=workspace&id=" + task.ID.String(), nil}, "query", "/id", "leave the id out"},
+		{request{"GET", "/api/audit/consistency?from=5&to=2", nil}, "query", "/from", "ends"},
+		{request{"POST", "/api/import?format=csv&mapping=x", object{"file": file{"a.csv", "title"}}}, "query", "/mapping", "JSON object"},
+		{request{"DELETE", "/api/workspace", object{"confirm": "x"}}, "body", "/confirm", "short name"},
+		{request{"POST", "/api/tasks", object{"title": "x", "parent_id": uuid.New()}}, "body", "/parent_id", ""},
+	} {
+		a := c.send(t, ada)
+		p := decode[problem](t, a.want(t, 422))
+		if len(p.Errors) != 1 || p.Errors[0].In != c.in || p.Errors[0].Pointer != c.pointer || !strings.Contains(p.Errors[0].Detail, c.detail) {
+			t.Errorf("%s: not in the %s at %s: %s", a.what, c.in, c.pointer, a.body)
+		}
+	}
+}
+
 // malformed are texts that are no acceptable JSON, whatever the operation; %s stands for a name and a value of an object.
 var malformed = map[string]string{
 	"nothing": "", "blank": " \n", "half an object": `{%s`, "a comma too many": `{%s,}`, "two values": `{%s} {}`, "a byte order mark": "\ufeff{%s}",
