@@ -58,7 +58,7 @@ func TestPagesAhead(t *testing.T) {
 			t.Errorf("up to %d: pages of %s, want %s", upTo, read, want)
 		}
 	}
-	for range p.pagesAhead(minute(t), w, head, head) {
-		t.Error("a page behind the head")
+	for page, err := range p.pagesAhead(minute(t), w, head, head) {
+		t.Errorf("%d records behind the head, %v", len(page.records), err)
 	}
 }
