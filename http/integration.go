@@ -39,8 +39,6 @@ func integration(a *api) {
 				domain.IntegrationConnected{Provider: b.Provider, Name: b.Name, Scopes: b.Scopes, ExpiresAt: b.ExpiresAt},
 				commands.Secrets{Access: b.AccessToken, Refresh: b.RefreshToken}))
 		})
-	register(a, operation{Method: "GET", Path: "/api/integrations/{id}/history", ID: "get-integration-history", Tag: "integration", Status: http.StatusOK,
-		Summary: "Who connected and disconnected an integration, when", Access: needs(domain.ReadIntegration)}, history(a, projections.Integrations))
 	command(a, operation{Method: "DELETE", Path: "/api/integrations/{id}", ID: "disconnect-integration", Tag: "integration", Status: http.StatusNoContent,
 		Summary: "Disconnect from another service", Description: "The tokens are destroyed.", Access: needs(domain.DeleteIntegration)},
 		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {

@@ -22,7 +22,7 @@
  * An answer to a command has the position that the log has since (`Kluis-Position`) and, for a single thing, its version (`ETag`).
  * `If-Match` with that version makes a command fail with 412 when somebody else was there first. `Idempotency-Key`, any text that the caller chooses, makes
  * a command safe to send again: within 24 hours the same key with the same request has one effect and one answer.
- * An answer with 201 says in `Location` where the new thing is.
+ * An answer with 201 says in `Location` where the new thing is, and so does one with 202 for an import or an export, which goes on in the background.
  *
  * ## Reading
  *
@@ -12212,8 +12212,8 @@ export const ListTagsSortItem = {
   '-created_at': '-created_at',
   updated_at: 'updated_at',
   '-updated_at': '-updated_at',
-  name_key: 'name_key',
-  '-name_key': '-name_key',
+  name: 'name',
+  '-name': '-name',
 } as const;
 
 export type ListTagsConsistency = typeof ListTagsConsistency[keyof typeof ListTagsConsistency];
@@ -20462,7 +20462,7 @@ export const getGetHealthUrl = () => {
 }
 
 /**
- * Is the process alive?.
+ * Is the process alive?
  * @summary Is the process alive?
  */
 export const getHealth = async ( options?: Parameters<typeof transport>[1]): Promise<getHealthResponseSuccess> => {
