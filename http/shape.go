@@ -69,11 +69,6 @@ func noContent[T any](done commands.Result[T], err error) (*written204, error) {
 	return &written204{written(done.Position, projections.Version(done.State))}, err
 }
 
-// one is the answer of a query for one thing.
-func one[T any](thing T, mark projections.Mark, err error) (*shows[T], error) {
-	return &shows[T]{seen(mark, projections.Version(thing)), thing}, err
-}
-
 // getting answers with one thing of a noun, as it is or as it was.
 func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *asking) (*shows[T], error) {
 	return gettingRow(a, noun, itself[T](), func(ctx context.Context, by projections.Actor, id uuid.UUID) (T, projections.Mark, error) {

@@ -59,6 +59,9 @@ func TestPagesAhead(t *testing.T) {
 		}
 	}
 	for page, err := range p.pagesAhead(minute(t), w, head, head) {
-		t.Errorf("%d records behind the head, %v", len(page.records), err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Errorf("%d records behind the head", len(page.records))
 	}
 }

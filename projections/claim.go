@@ -113,11 +113,11 @@ func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	if c == nil {
 		return nil
 	}
-	same := mark.Roster == mark.RosterHead && mark.Roster == c.Roster && mark.Epoch == c.Epoch
+	moved := mark.RosterHead != c.Roster || mark.Roster != c.Roster || mark.Epoch != c.Epoch
 	if !c.lately {
 		c.good = len(c.rows) == 1 && c.rows[0].same(c.known.row)
 	}
-	if !same || !c.good {
+	if moved || !c.good {
 		p.knowns.forget(c.key)
 		return errClaim
 	}

@@ -31,7 +31,8 @@ func (j *JSON) ScanRow(rows pgx.Rows) (err error) {
 			return fmt.Errorf("column %s: %w", f.Name, err)
 		}
 	}
-	*j = append(out, '}')
+	out = append(out, '}')
+	*j = out
 	return nil
 }
 
@@ -61,15 +62,15 @@ func appendOne(out []byte, oid uint32, raw []byte) ([]byte, error) {
 	case pgtype.BoolOID:
 		return strconv.AppendBool(out, raw[0] != 0), nil
 	case pgtype.Int4OID:
-		return strconv.AppendInt(out, int64(int32(binary.BigEndian.Uint32(raw))), 10), nil //nolint:gosec // of two's complement
+		return strconv.AppendInt(out, int64(int32(binary.BigEndian.Uint32(raw))), 10), nil
 	case pgtype.Int8OID:
-		return strconv.AppendInt(out, int64(binary.BigEndian.Uint64(raw)), 10), nil //nolint:gosec // of two's complement
+		return strconv.AppendInt(out, int64(binary.BigEndian.Uint64(raw)), 10), nil
 	case pgtype.UUIDOID:
 		return appendUUID(out, raw), nil
 	case pgtype.TextOID:
 		return appendText(out, raw)
 	case pgtype.TimestamptzOID:
-		return appendTime(out, int64(binary.BigEndian.Uint64(raw))), nil //nolint:gosec // of two's complement
+		return appendTime(out, int64(binary.BigEndian.Uint64(raw))), nil
 	case pgtype.JSONBOID:
 		return appendCompact(out, raw[1:]) // behind the version of the format
 	}
