@@ -114,12 +114,16 @@ var personal = func() map[string]domain.Place {
 
 // sealedIn gives what is sealed in the data of a record, by field, and under whose data key; nil for nothing.
 func sealedIn(r projections.Record) (member uuid.UUID, sealed map[string]string) {
-	place, is := personal[r.Type]
-	if !is {
-		return uuid.Nil, nil
+	if place, is := personal[r.Type]; is {
+		return sealedAt(place, r.Data)
 	}
+	return uuid.Nil, nil
+}
+
+// sealedAt is sealedIn for data that are of a place.
+func sealedAt(place domain.Place, data json.RawMessage) (member uuid.UUID, sealed map[string]string) {
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(r.Data, &fields) != nil || json.Unmarshal(fields[place.About[0]], &member) != nil {
+	if json.Unmarshal(data, &fields) != nil || json.Unmarshal(fields[place.About[0]], &member) != nil {
 		return uuid.Nil, nil
 	}
 	sealed = map[string]string{}

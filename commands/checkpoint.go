@@ -184,7 +184,22 @@ func (c *Commands) Receipt(ctx context.Context, w pg.Workspace, position int64, 
 		return "", at, domain.Missing("record")
 	}
 	proof, err := c.Store.ProveRecord(ctx, w, at.Size, position)
-	return checkpoint.Receipt(position-1, proof, signed), at, err
+	return checkpoint.Receipt(position-1, proof, signed), at, c.elsewhere(ctx, w, position, err)
+}
+
+// elsewhere refuses a proof of records that were pruned before the log was loaded: their hashes are where they happened.
+func (c *Commands) elsewhere(ctx context.Context, w pg.Workspace, position int64, err error) error {
+	if !errors.Is(err, eventstore.ErrTreeBroken) {
+		return err
+	}
+	var head eventstore.Head
+	if err := c.DB.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
+		return err
+	}
+	if position <= head.Pruned && head.PrunedAt != nil {
+		return domain.Pruned(head.Pruned, *head.PrunedAt)
+	}
+	return err
 }
 
 // Growth proves that the log of to records begins with the one of from records, with a checkpoint at to; 0 is the newest there is.
@@ -197,14 +212,14 @@ func (c *Commands) Growth(ctx context.Context, w pg.Workspace, from, to int64) (
 		return "", at, domain.InvalidField("/to", "the log ends at %d", at.Size)
 	case to != 0 && to != at.Size:
 		if signed, at, err = c.sign(ctx, w, to, at.Origin.Epoch); err != nil {
-			return "", at, err
+			return "", at, c.elsewhere(ctx, w, to, err)
 		}
 	}
 	if from > at.Size {
 		return "", at, domain.InvalidField("/from", "it is more than %d, where the proof ends", at.Size)
 	}
 	proof, err := c.Store.ProveGrowth(ctx, w, at.Size, from)
-	return checkpoint.Growth(from, proof, c.withCosignatures(ctx, w, signed, at)), at, err
+	return checkpoint.Growth(from, proof, c.withCosignatures(ctx, w, signed, at)), at, c.elsewhere(ctx, w, from, err)
 }
 
 // VerifierKeys are the keys that verify the checkpoints of a workspace, as note tools take them: those that sign now, then those

@@ -16,10 +16,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/archive"
 	"github.com/kluis-eu/kluis/internal/blob"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -111,10 +113,12 @@ func (e *exporting) write(ctx context.Context, asked int64) error {
 				return err
 			}
 		}
-		if err := e.log(ctx, s); err != nil {
-			return err
+		for _, step := range []func(context.Context, *projections.Snapshot) error{e.log, e.baselines, e.opened} {
+			if err := step(ctx, s); err != nil {
+				return err
+			}
 		}
-		return e.opened(ctx, s)
+		return nil
 	})
 	for _, step := range []func(context.Context) error{e.attachments, e.proof, e.readme} {
 		if err == nil {
@@ -162,12 +166,14 @@ func (e *exporting) table(ctx context.Context, s *projections.Snapshot, name str
 	return nil
 }
 
-// log writes the records as a replay serves them.
+// log writes the records as a replay serves them. That the log was pruned must be among them.
 func (e *exporting) log(ctx context.Context, s *projections.Snapshot) error {
-	return e.zip.Add(archive.LogName, func(to io.Writer, n *int) error {
+	told := s.Head.Pruned == 0
+	err := e.zip.Add(archive.LogName, func(to io.Writer, n *int) error {
 		var line []byte
 		return s.Log(ctx, func(records []projections.Record) error {
 			for _, r := range records {
+				told = told || projections.PrunedIn(r).UpTo == s.Head.Pruned
 				line = append(r.AppendLine(line[:0]), '\n')
 				if _, err := to.Write(line); err != nil {
 					return err
@@ -179,12 +185,18 @@ func (e *exporting) log(ctx context.Context, s *projections.Snapshot) error {
 			return nil
 		})
 	})
+	if err == nil && !told {
+		err = domain.Refuse(domain.Unavailable, "log_pruned", "the log was pruned meanwhile: the export begins again")
+	}
+	return err
 }
 
-// openedLine is what is sealed in a record, in clear.
+// openedLine is what is sealed in a record, or in a baseline, in clear.
 type openedLine struct {
-	Position int64             `json:"position"`
-	Fields   map[string]string `json:"fields,omitempty"` // of its data
+	Model    string            `json:"model,omitempty"` // of a baseline
+	ID       uuid.UUID         `json:"id,omitzero"`
+	Position int64             `json:"position,omitempty"` // of a record
+	Fields   map[string]string `json:"fields,omitempty"`   // of its data, or of the state
 	Meta     *sealedOrigin     `json:"meta,omitempty"`
 }
 
@@ -192,8 +204,7 @@ type openedLine struct {
 func (e *exporting) opened(ctx context.Context, s *projections.Snapshot) error {
 	return e.zip.Add(archive.OpenedName, func(to io.Writer, n *int) error {
 		lines := json.NewEncoder(to)
-		return s.Log(ctx, func(records []projections.Record) error {
-			opened, err := e.c.openRecords(ctx, e.w, records)
+		write := func(opened []openedLine, err error) error {
 			for _, line := range opened {
 				if err == nil {
 					err = lines.Encode(line)
@@ -202,7 +213,15 @@ func (e *exporting) opened(ctx context.Context, s *projections.Snapshot) error {
 			*n += len(opened)
 			e.tell(ctx, false)
 			return err
-		})
+		}
+		if s.Head.Pruned > 0 {
+			if err := eventstore.EveryBaseline(ctx, s.Run, s.Head.Pruned, func(page []eventstore.Baseline) error {
+				return write(e.c.openBaselines(ctx, e.w, page))
+			}); err != nil {
+				return err
+			}
+		}
+		return s.Log(ctx, func(records []projections.Record) error { return write(e.c.openRecords(ctx, e.w, records)) })
 	})
 }
 
@@ -231,21 +250,29 @@ func (c *Commands) openRecords(ctx context.Context, w pg.Workspace, records []pr
 			}
 		}
 		id, fields := sealedIn(r)
-		if key, there := keys[id]; there {
-			for name, sealed := range fields {
-				if plain, err := key.Open(sealedAs[name], sealed); err == nil {
-					if line.Fields == nil {
-						line.Fields = map[string]string{}
-					}
-					line.Fields[name] = plain
-				}
-			}
-		}
+		line.Fields = openFields(keys, id, fields)
 		if line.Meta != nil || line.Fields != nil {
 			lines = append(lines, line)
 		}
 	}
 	return lines, nil
+}
+
+// openFields opens fields that are sealed under the data key of somebody; nil for none that opens.
+func openFields(keys map[uuid.UUID]vault.Key, member uuid.UUID, sealed map[string]string) (fields map[string]string) {
+	key, there := keys[member]
+	if !there {
+		return nil
+	}
+	for name, token := range sealed {
+		if plain, err := key.Open(sealedAs[name], token); err == nil {
+			if fields == nil {
+				fields = map[string]string{}
+			}
+			fields[name] = plain
+		}
+	}
+	return fields
 }
 
 // attachments writes the files of tasks. One that was deleted since, or is lost, is missing, and the manifest says so.
@@ -367,6 +394,8 @@ data/           each kind of thing as JSON and as CSV, with what is in the trash
                 In CSV, a text that a spreadsheet would take for a formula has an apostrophe before it.
 log/events.ndjson   everything that happened, a line each, as GET /api/audit/replay serves it
 log/opened.ndjson   what is encrypted in those lines: names, addresses, and from where something was done
+log/baselines.ndjson, log/edge      when records were pruned before: what they made, a thing a line, of which log.pruned in the log has the SHA-256;
+                and the hashes from which the Merkle tree over them goes on
 log/checkpoint, log/verifier-keys   what proves that the log is whole: kluis verify --file log/events.ndjson --checkpoint log/checkpoint --key log/verifier-keys
 attachments/    the files of tasks: <id of the attachment>/<name>
 manifest.json   the size and SHA-256 of each file, and which files of tasks are missing, and why

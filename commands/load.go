@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -27,10 +28,66 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// VerifyArchive tells whether an export is whole, and what it says it is: the signature of its manifest, each file, and the log against its
-// checkpoint, line by line. known are keys that must have signed it; when there are none, those in the archive itself do, which shows that it is
-// whole, and not whose it is. Nothing of it is stored.
-func VerifyArchive(r *archive.Reader, known keyring.PublicKeys, progress func(name string)) (checkpoint.Checkpoint, error) {
+// WholeArchive is an export that VerifyArchive found to be whole.
+type WholeArchive struct {
+	*archive.Reader
+	checkpoint.Checkpoint
+	Pruned eventstore.Pruned // the records before its log; nothing of one that has the first
+	edge   []tlog.Hash       // of the tree over them
+}
+
+// VerifyArchive tells whether an export is whole, and what it says it is: the signature of its manifest, each file, the log against its
+// checkpoint, line by line, and what pruned records left against the log. known are keys that must have signed it; when there are none, those in
+// the archive itself do, which shows that it is whole, and not whose it is. Nothing of it is stored.
+func VerifyArchive(r *archive.Reader, known keyring.PublicKeys, progress func(name string)) (*WholeArchive, error) {
+	at, err := signedArchive(r, known)
+	if err != nil {
+		return nil, err
+	}
+	var verdict eventstore.Verdict
+	for _, f := range r.Manifest.Files {
+		if progress != nil {
+			progress(f.Name)
+		}
+		look := func(io.Reader) error { return nil }
+		if f.Name == archive.LogName {
+			look = func(lines io.Reader) (err error) {
+				verdict, err = verifyLines(lines, at)
+				return err
+			}
+		}
+		if err := r.Read(f.Name, look); err != nil {
+			return nil, err
+		}
+	}
+	whole := &WholeArchive{Reader: r, Checkpoint: at, Pruned: verdict.Gone}
+	if verdict.Pruned != r.Manifest.Pruned {
+		return nil, fmt.Errorf("its manifest says that the records up to %d were pruned, and its log begins behind %d", r.Manifest.Pruned, verdict.Pruned)
+	}
+	if verdict.Pruned == 0 {
+		whole.Pruned = eventstore.Pruned{}
+		return whole, nil
+	}
+	return whole, whole.checkPruned()
+}
+
+// checkPruned compares what the pruned records left with what the log says.
+func (a *WholeArchive) checkPruned() error {
+	if a.File(archive.BaselinesName).SHA256 != a.Pruned.Baselines {
+		return fmt.Errorf("%q is not what the records up to %d made, as the log says it", archive.BaselinesName, a.Pruned.UpTo)
+	}
+	text, err := a.Small(archive.EdgeName)
+	if err == nil {
+		a.edge, err = parseEdge(text)
+	}
+	if err == nil && !eventstore.CheckEdge(a.Pruned.UpTo, a.edge, a.Pruned.Root) {
+		err = fmt.Errorf("%q is not of the tree over the records up to %d, as the log says it", archive.EdgeName, a.Pruned.UpTo)
+	}
+	return err
+}
+
+// signedArchive gives the checkpoint of an archive whose manifest one of the keys has signed.
+func signedArchive(r *archive.Reader, known keyring.PublicKeys) (checkpoint.Checkpoint, error) {
 	var at checkpoint.Checkpoint
 	text, err := r.Small(archive.KeysName)
 	if err != nil {
@@ -54,18 +111,6 @@ func VerifyArchive(r *archive.Reader, known keyring.PublicKeys, progress func(na
 	if at.Origin.String() != r.Manifest.Origin || at.Size != r.Manifest.UpTo || at.Origin.Workspace != r.Manifest.Workspace.ID {
 		return at, fmt.Errorf("its checkpoint is of %s at %d, and its manifest of %s at %d", at.Origin, at.Size, r.Manifest.Origin, r.Manifest.UpTo)
 	}
-	for _, f := range r.Manifest.Files {
-		if progress != nil {
-			progress(f.Name)
-		}
-		look := func(io.Reader) error { return nil }
-		if f.Name == archive.LogName {
-			look = func(lines io.Reader) error { return verifyLines(lines, at) }
-		}
-		if err := r.Read(f.Name, look); err != nil {
-			return at, err
-		}
-	}
 	return at, nil
 }
 
@@ -81,32 +126,32 @@ func ParseVerifierKeys(text string) (keys keyring.PublicKeys, err error) {
 	return keys, nil
 }
 
-func verifyLines(lines io.Reader, at checkpoint.Checkpoint) error {
+func verifyLines(lines io.Reader, at checkpoint.Checkpoint) (eventstore.Verdict, error) {
 	expected := projections.Expected(pg.Workspace{ID: at.Origin.Workspace}, []eventstore.Mark{{Checkpoint: at, Name: archive.SignedName}}, at.Origin.Epoch)
 	verdict, err := eventstore.VerifyFile(lines, expected, nil)
 	if err == nil && len(verdict.Findings) > 0 {
 		err = errors.New(verdict.Findings[0].String())
 	}
-	if err == nil && (verdict.Marks == 0 && verdict.Pruned == 0 || verdict.Pruned+verdict.Records != at.Size) {
+	if err == nil && (verdict.Marks == 0 || verdict.Pruned+verdict.Records != at.Size) {
 		err = fmt.Errorf("the log ends at %d, and its checkpoint is at %d", verdict.Pruned+verdict.Records, at.Size)
 	}
-	return err
+	return verdict, err
 }
 
 // LoadArchive makes a workspace of an export that VerifyArchive found to be whole, under a slug that nobody has:
 //
 //  1. In one transaction the workspace is made, with the log of the export: the same records, with their positions, times and authors. What
 //     is sealed in them is sealed anew, and the stream of the workspace is that of the new one. Behind them an event tells where they are
-//     from, and what their root was there.
+//     from, and what their root was there. A log that was pruned goes on from its baselines, which are sealed anew as well.
 //  2. The files of tasks go to the store of blobs, encrypted under keys of the new workspace.
 //  3. The read models are derived, and compared with those of the export.
 //
 // Killed before the end of 1, it leaves nothing. Killed behind it, or without room for the files, it goes on there when it is called again with
 // the same export and slug. Nobody has a password then: members choose one by the mail for a forgotten one. A difference in 3 is an error; the
 // workspace is there to be looked at, and to be erased. said is called after each step; it may be nil.
-func (c *Commands) LoadArchive(ctx context.Context, r *archive.Reader, at checkpoint.Checkpoint, slug string, said func(step string)) (Loaded, error) {
-	l := &loader{c: c, w: pg.Workspace{ID: uuid.Must(uuid.NewV7())}, from: r, at: at, keys: map[uuid.UUID]vault.Key{}, emails: map[uuid.UUID]string{},
-		event: domain.WorkspaceImported{Slug: slug, Region: c.Region, Origin: at.Origin.String(), Records: at.Size, Root: at.Root.String()}}
+func (c *Commands) LoadArchive(ctx context.Context, from *WholeArchive, slug string, said func(step string)) (Loaded, error) {
+	l := &loader{c: c, w: pg.Workspace{ID: uuid.Must(uuid.NewV7())}, from: from, keys: map[uuid.UUID]vault.Key{}, emails: map[uuid.UUID]string{},
+		event: domain.WorkspaceImported{Slug: slug, Region: c.Region, Origin: from.Origin.String(), Records: from.Size, Root: from.Root.String()}}
 	begun, err := l.begin(ctx)
 	if err == nil && !begun {
 		err = l.load(ctx)
@@ -140,8 +185,7 @@ type Loaded struct {
 type loader struct {
 	c      *Commands
 	w      pg.Workspace
-	from   *archive.Reader
-	at     checkpoint.Checkpoint
+	from   *WholeArchive
 	event  domain.WorkspaceImported // that tells of it
 	own    vault.Key
 	keys   map[uuid.UUID]vault.Key
@@ -166,8 +210,6 @@ func (l *loader) begin(ctx context.Context) (begun bool, err error) {
 		return false, domain.Refuse(domain.Conflict, "slug_taken", "there is, or was, a workspace %s: an export makes a workspace of its own; say another name for it", slug)
 	case m.Schema > l.c.Tenancy.Newest():
 		return false, fmt.Errorf("the export is of schema %d, and this program knows those up to %d: use a newer kluis", m.Schema, l.c.Tenancy.Newest())
-	case m.Pruned > 0:
-		return false, fmt.Errorf("the first %d records of the log were pruned before the export, and what they made cannot be derived from it: the export can be read, and not loaded", m.Pruned)
 	}
 	return false, nil
 }
@@ -182,13 +224,16 @@ func (l *loader) earlier(ctx context.Context) (found bool, err error) {
 		return false, err
 	}
 	var data []string
-	err = l.c.DB.Read(ctx, e.Workspace(), pg.Column(&data, `select data::text from event where position = $1 and type = $2`, l.at.Size+1, domain.TypeOf(l.event)))
+	err = l.c.DB.Read(ctx, e.Workspace(), pg.Column(&data, `select data::text from event where position = $1 and type = $2`, l.from.Size+1, domain.TypeOf(l.event)))
 	if err != nil || len(data) == 0 {
 		return false, err
 	}
-	told, err := domain.Decode(domain.TypeOf(l.event), []byte(data[0]))
-	if err != nil || told != domain.Event(l.event) {
+	var told domain.WorkspaceImported
+	if err := json.Unmarshal([]byte(data[0]), &told); err != nil {
 		return false, err
+	}
+	if told.Baselines = ""; told != l.event { // which are sealed anew by each call
+		return false, nil
 	}
 	l.w = e.Workspace()
 	l.own, err = l.c.Vault.Key(ctx, l.w, l.w.ID)
@@ -259,52 +304,41 @@ func (l *loader) file(ctx context.Context, name string) error {
 	return l.from.Read(name, func(from io.Reader) error { return l.c.putBlob(ctx, key, sealer, from) })
 }
 
-// log loads the records, with what is sealed in them sealed anew: the two files of the log are read side by side.
+// log loads the baselines and the records, with what is sealed in them sealed anew: what is opened is read side by side with both.
 func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
-	return l.from.Read(archive.LogName, func(log io.Reader) error {
-		return l.from.Read(archive.OpenedName, func(clear io.Reader) error {
-			lines, opened := bufio.NewReaderSize(log, 1<<20), bufio.NewReaderSize(clear, 1<<20)
-			var ahead openedLine // the next of what is opened
-			_, err := eventstore.LoadIn(ctx, tx, func() (eventstore.Record, bool, error) {
-				line, err := eventstore.ReadLine(lines)
-				if errors.Is(err, io.EOF) && len(line) == 0 {
-					return eventstore.Record{}, false, nil
-				}
-				if err != nil {
-					return eventstore.Record{}, false, fmt.Errorf("read %q: %w", archive.LogName, err)
-				}
-				r, is := eventstore.ParseLine(line)
-				if !is {
-					return r, false, fmt.Errorf("%q: a line is not as a replay writes one", archive.LogName)
-				}
-				for more := true; more && ahead.Position < r.Position; {
-					if more, err = ahead.next(opened); err != nil {
-						return r, false, fmt.Errorf("%q: %w", archive.OpenedName, err)
-					}
-				}
-				clear := openedLine{}
-				if ahead.Position == r.Position {
-					clear = ahead
-				}
-				r, err = l.anew(r, clear)
-				return r, true, err
-			})
+	return l.from.Read(archive.OpenedName, func(from io.Reader) error {
+		clear, err := openedIn(from)
+		if err == nil {
+			l.event.Baselines, err = l.baselines(ctx, tx, clear)
+		}
+		if err != nil {
 			return err
+		}
+		return l.from.Read(archive.LogName, func(log io.Reader) error {
+			lines := bufio.NewReaderSize(log, 1<<20)
+			return eventstore.LoadIn(ctx, tx, l.from.Pruned, l.from.edge, func() (eventstore.Record, bool, error) { return l.record(lines, clear) })
 		})
 	})
 }
 
-// next reads the next line of what is opened; false behind the last.
-func (l *openedLine) next(from *bufio.Reader) (more bool, err error) {
-	*l = openedLine{}
-	line, err := eventstore.ReadLine(from)
+// record is the next one of the log, sealed anew; false behind the last.
+func (l *loader) record(lines *bufio.Reader, clear *opened) (r eventstore.Record, more bool, err error) {
+	line, err := eventstore.ReadLine(lines)
 	if errors.Is(err, io.EOF) && len(line) == 0 {
-		return false, nil
+		return r, false, nil
 	}
+	if err != nil {
+		return r, false, fmt.Errorf("read %q: %w", archive.LogName, err)
+	}
+	r, is := eventstore.ParseLine(line)
+	if !is {
+		return r, false, fmt.Errorf("%q: a line is not as a replay writes one", archive.LogName)
+	}
+	known, err := clear.ofRecord(r.Position)
 	if err == nil {
-		err = json.Unmarshal(line, l)
+		r, err = l.anew(r, known)
 	}
-	return err == nil, err
+	return r, err == nil, err
 }
 
 // anew is a record as the new workspace has it.
@@ -312,7 +346,7 @@ func (l *loader) anew(r eventstore.Record, clear openedLine) (eventstore.Record,
 	if _, err := domain.Decode(r.Type, r.Data); err != nil {
 		return r, err
 	}
-	if r.Stream == domain.WorkspaceStream(l.at.Origin.Workspace) {
+	if r.Stream == domain.WorkspaceStream(l.from.Origin.Workspace) {
 		r.Stream = domain.WorkspaceStream(l.w.ID)
 	}
 	meta := r.Meta
@@ -332,25 +366,32 @@ func (l *loader) anew(r eventstore.Record, clear openedLine) (eventstore.Record,
 	if len(clear.Fields) == 0 || sealed == nil {
 		return r, nil
 	}
+	var err error
+	r.Data, err = l.sealAnew(member, sealed, clear.Fields, r.Data)
+	return r, err
+}
+
+// sealAnew seals fields of somebody, of which the clear ones are known, where they stand in data.
+func (l *loader) sealAnew(member uuid.UUID, sealed, clear map[string]string, data json.RawMessage) (json.RawMessage, error) {
 	key, err := l.key(member)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	for name, old := range sealed {
-		plain, there := clear.Fields[name]
+		plain, there := clear[name]
 		if !there {
 			continue
 		}
 		token, err := key.Seal(sealedAs[name], plain)
 		if err != nil {
-			return r, err
+			return nil, err
 		}
-		r.Data = bytes.Replace(r.Data, quoted(old), quoted(token), 1)
+		data = bytes.Replace(data, quoted(old), quoted(token), 1)
 		if name == "email" {
 			l.emails[member] = plain
 		}
 	}
-	return r, nil
+	return data, nil
 }
 
 func quoted(text string) []byte { return []byte(`"` + text + `"`) }
@@ -398,8 +439,8 @@ func (l *loader) key(id uuid.UUID) (vault.Key, error) {
 // compare derives the read models and holds them against the tables of the export, byte by byte, unless others have changed the workspace since.
 // That of the workspace itself has another id, and maybe another slug.
 func (l *loader) compare(ctx context.Context) (compared bool, err error) {
-	err = l.c.Projections.Snapshot(ctx, l.w, l.at.Size+1, func(s *projections.Snapshot) error {
-		if compared = s.UpTo == l.at.Size+1; !compared {
+	err = l.c.Projections.Snapshot(ctx, l.w, l.from.Size+1, func(s *projections.Snapshot) error {
+		if compared = s.UpTo == l.from.Size+1; !compared {
 			return nil
 		}
 		for _, name := range projections.Tables() {

@@ -2,11 +2,9 @@ package commands
 
 import (
 	"context"
-	"encoding/base64"
+	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -58,43 +56,71 @@ func (c *Commands) duePruning(ctx context.Context, w pg.Workspace) (due eventsto
 	return due, p, nil
 }
 
+// Hearer hears how a pruning goes on: what is nil hears nothing.
+type Hearer struct {
+	Progress func(position, of int64)
+	Step     func(step string) error // behind each step; its error ends the pruning there
+}
+
+func (h Hearer) step(name string) error {
+	if h.Step == nil {
+		return nil
+	}
+	return h.Step(name)
+}
+
 // Prune deletes what is older than the plan of a workspace says:
 //
-//  1. A checkpoint over what there is is kept outside the database: so whoever has it, or an older one, can go on to check the log.
-//  2. The log is verified. What somebody changed is not deleted, and no reason to delete it is made of it.
-//  3. What the old records made is stored as baselines; and what is left of the log is compared with the live rows (projections.Prune).
-//  4. In one transaction the horizon moves, and log.pruned tells of it. From its commit on nobody reads what is before.
-//  5. That is deleted, a little at a time (eventstore.DeletePruned).
+//  1. A checkpoint over what there is is kept outside the database: so whoever has it, or an older one, can go on to check the log ("kept").
+//  2. The log is verified. What somebody changed is not deleted, and no reason to delete it is made of it ("verified").
+//  3. What the old records made is stored as baselines ("stored"); and what is left of the log is compared with the live rows
+//     ("compared", see projections.Prune).
+//  4. In one transaction the horizon moves, and log.pruned tells of it, with the hash of the baselines ("pruned"). From its commit on nobody
+//     reads what is before.
+//  5. That is deleted, a little at a time (eventstore.DeletePruned: "baselines", "keys", "answers", "records").
 //
-// Killed before 4, nothing has happened; killed behind it, the next run goes on with 5. It is for one process at a time.
-func (c *Commands) Prune(ctx context.Context, w pg.Workspace, progress func(position, of int64)) (Pruning, error) {
+// Killed before 4, nothing has happened; killed behind it, the next run goes on with 5. Of two at once, one is projections.ErrRebuilding
+// or ErrPruned in 3; both may do 5.
+func (c *Commands) Prune(ctx context.Context, w pg.Workspace, hear Hearer) (Pruning, error) {
 	due, p, err := c.duePruning(ctx, w)
 	if err != nil {
 		return p, err
 	}
 	if p.Events > 0 {
-		if err := c.prune(ctx, w, due, p, progress); err != nil {
+		if err := c.prune(ctx, w, due, p, hear); err != nil {
 			return p, err
 		}
 	}
 	if p.Events == 0 && !due.Left {
 		return p, nil
 	}
-	p.Deleted, err = c.Store.DeletePruned(ctx, w, func(deleted int64) {
-		if progress != nil {
-			progress(deleted, max(deleted, p.Events))
+	err = c.Store.DeletePruned(ctx, w, func(what string, rows int64) error {
+		if rows == 0 {
+			return hear.step(what)
 		}
+		if what == "records" {
+			if p.Deleted += rows; hear.Progress != nil {
+				hear.Progress(p.Deleted, max(p.Deleted, p.Events))
+			}
+		}
+		return nil
 	})
 	return p, err
 }
 
-func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, p Pruning, progress func(position, of int64)) error {
+func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, p Pruning, hear Hearer) error {
 	if _, _, err := c.KeepCheckpoint(ctx, w); err != nil {
 		return fmt.Errorf("keep a checkpoint: %w", err)
 	}
-	verdict, err := c.Projections.Verify(ctx, w, projections.Expected(w, nil, 1), false, progress)
+	if err := hear.step("kept"); err != nil {
+		return err
+	}
+	verdict, err := c.Projections.Verify(ctx, w, projections.Expected(w, nil, 1), false, hear.Progress)
 	if err == nil && len(verdict.Findings) > 0 {
 		err = fmt.Errorf("nothing was pruned: the log is not what it was: %s", verdict.Findings[0])
+	}
+	if err == nil {
+		err = hear.step("verified")
 	}
 	if err != nil {
 		return err
@@ -107,24 +133,38 @@ func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Ove
 	for _, hash := range tree {
 		said.Tree = append(said.Tree, encodeHash(hash))
 	}
-	write, err := encode(domain.LogStream, eventstore.Any, []domain.Event{said}, nil)
+	stored := func(baselines string) error {
+		said.Baselines = baselines
+		return hear.step("stored")
+	}
+	var receipt eventstore.Receipt
+	err = c.Projections.Prune(ctx, w, due, hear.Progress, stored, func(tx *pg.Tx) error {
+		if err := hear.step("compared"); err != nil {
+			return err
+		}
+		receipt, err = c.moveHorizon(ctx, tx, w, due, said, p.Workspace.Version)
+		return err
+	})
+	if errors.As(err, new(*eventstore.MovedError)) {
+		return fmt.Errorf("nothing was pruned: a legal hold, or another plan, came meanwhile: %w", err)
+	}
 	if err != nil {
 		return err
 	}
-	var receipt eventstore.Receipt
-	err = c.Projections.Prune(ctx, w, due, progress, func(tx *pg.Tx) (err error) {
-		if err := tx.Run(ctx, eventstore.MoveHorizon(due)); err != nil {
-			return fmt.Errorf("move the horizon: %w", err)
-		}
-		// A legal hold, or another plan, that came meanwhile moved the stream of the workspace: then nothing is pruned.
-		receipt, err = c.Store.AppendIn(ctx, tx.Run, w, eventstore.Append{Writes: []eventstore.Write{write}, Guards: []eventstore.Guard{
-			{Stream: domain.WorkspaceStream(w.ID), Version: p.Workspace.Version}}})
-		return err
-	})
-	if err == nil {
-		c.Store.Appended(w, receipt)
-	}
-	return err
+	c.Store.Appended(w, receipt)
+	return hear.step("pruned")
 }
 
-func encodeHash(hash tlog.Hash) string { return base64.StdEncoding.EncodeToString(hash[:]) }
+// moveHorizon makes the records up to it nobody's. A legal hold, or another plan, that came meanwhile moved the stream of the workspace:
+// then nothing is pruned.
+func (c *Commands) moveHorizon(ctx context.Context, tx *pg.Tx, w pg.Workspace, due eventstore.Overdue, said domain.LogPruned, version int) (receipt eventstore.Receipt, err error) {
+	write, err := encode(domain.LogStream, eventstore.Any, []domain.Event{said}, nil)
+	if err != nil {
+		return receipt, err
+	}
+	if err := tx.Run(ctx, eventstore.MoveHorizon(due)); err != nil {
+		return receipt, fmt.Errorf("move the horizon: %w", err)
+	}
+	return c.Store.AppendIn(ctx, tx.Run, w, eventstore.Append{Writes: []eventstore.Write{write}, Guards: []eventstore.Guard{
+		{Stream: domain.WorkspaceStream(w.ID), Version: version}}})
+}

@@ -17,7 +17,7 @@ var dataOfRunning = []Category{
 			table("role", "id name name_key grants created_by created_at updated_at deleted_at version position").about("created_by"),
 			table("storage", "id bytes version position"),
 			event("workspace.created", "slug name plan region"),
-			event("workspace.imported", "slug region origin records root"),
+			event("workspace.imported", "slug region origin records root baselines"),
 			event("workspace.renamed", "name"),
 			event("workspace.plan_changed", "plan retention_seconds"),
 			event("workspace.hold_placed", "reason"),
@@ -67,7 +67,7 @@ var dataOfRunning = []Category{
 			table("event", "position id stream version type at actor data size").about("actor"),
 			event("", "original").about("original"), // beside the data of an event that an import made: when it was, and by whom
 			table("baseline", "model id stream version position state"),
-			event("log.pruned", "up_to at root tree plan retention_seconds"),
+			event("log.pruned", "up_to at root tree baselines plan retention_seconds"),
 			table("head", "single position last at epoch pruned pruned_at"),
 			table("tree", "single size"),
 			table("tile", "id hashes"),

@@ -9,9 +9,10 @@ const LogStream = "log"
 // log goes on to verify, from here and against checkpoints of before.
 type LogPruned struct {
 	UpTo             int64     `json:"up_to"`
-	At               time.Time `json:"at"`   // of the record there: the log tells everything from that moment on
-	Root             string    `json:"root"` // over the records up to there, in base64 (RFC 6962)
-	Tree             []string  `json:"tree"` // the roots of its full subtrees, the largest first, of which Root is made: from them on the records that are left are hashed
+	At               time.Time `json:"at"`        // of the record there: the log tells everything from that moment on
+	Root             string    `json:"root"`      // over the records up to there, in base64 (RFC 6962)
+	Tree             []string  `json:"tree"`      // the roots of its full subtrees, the largest first, of which Root is made: from them on the records that are left are hashed
+	Baselines        string    `json:"baselines"` // SHA-256, in hex, over what the records up to there have made: the lines of log/baselines.ndjson of an export
 	Plan             string    `json:"plan"`
 	RetentionSeconds int       `json:"retention_seconds"` // what was in force
 }

@@ -99,6 +99,8 @@ type WorkspaceImported struct {
 	Origin  string `json:"origin"`  // of the log that they are from, as checkpoints name it
 	Records int64  `json:"records"` // of it
 	Root    string `json:"root"`    // over them, there, in base64 (RFC 6962)
+	// Baselines is the one of log.pruned, sealed anew: of a log that was pruned before.
+	Baselines string `json:"baselines,omitempty"`
 }
 
 func init() {

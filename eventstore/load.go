@@ -5,24 +5,31 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // LoadIn makes the log of a workspace that has none of records that it had elsewhere, in a transaction of the owner with the workspace's
-// schema on its path. They keep their positions and times. next gives one record after the other, and false behind the last.
-func LoadIn(ctx context.Context, tx pgx.Tx, next func() (Record, bool, error)) (records int64, err error) {
-	from := &loading{next: next}
-	_, err = tx.CopyFrom(ctx, pgx.Identifier{"event"}, []string{"position", "id", "stream", "version", "type", "at", "actor", "meta", "data", "size"}, from)
+// schema on its path. They keep their positions and times. next gives one record after the other, and false behind the last. Of a log that was
+// pruned there it is those behind gone, and edge is that of the tree over the records that are gone.
+func LoadIn(ctx context.Context, tx pgx.Tx, gone Pruned, edge []tlog.Hash, next func() (Record, bool, error)) error {
+	from := &loading{next: next, last: Record{Position: gone.UpTo}}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"event"}, []string{"position", "id", "stream", "version", "type", "at", "actor", "meta", "data", "size"}, from)
 	if from.err != nil {
 		err = from.err
 	}
 	if err != nil {
-		return 0, fmt.Errorf("load the log: %w", err)
+		return fmt.Errorf("load the log: %w", err)
 	}
 	_, err = tx.Exec(ctx, `update head set position = $1, last = $2, at = $3`, from.last.Position, from.last.ID, from.last.At)
+	if err == nil && gone.UpTo > 0 {
+		if _, err = tx.Exec(ctx, `update head set pruned = $1, pruned_at = $2`, gone.UpTo, gone.At); err == nil {
+			err = storeEdge(ctx, tx, gone.UpTo, edge)
+		}
+	}
 	if err == nil {
 		_, err = tx.Exec(ctx, `update reaction set position = $1`, from.last.Position) // it was reacted to where it happened
 	}
-	return from.last.Position, err
+	return err
 }
 
 // loading is pgx.CopyFromSource.

@@ -51,45 +51,47 @@ func StoreVersions(before, upTo int64) pg.Statement {
 // deleteEvents is how many records are deleted in one transaction.
 const deleteEvents = 2_000
 
-// DeletePruned deletes what is behind the horizon, a few records at a time, until nothing is left there: records, baselines that later ones
-// have replaced, and keys that say nothing any more. Appends go on meanwhile, and have as much of the disk as this. It is for one process
-// at a time; broken off anywhere, the next call goes on. progress may be nil.
-func (s *Store) DeletePruned(ctx context.Context, w pg.Workspace, progress func(deleted int64)) (deleted int64, err error) {
-	for _, what := range []struct {
-		name, sql string
-		args      []any
-	}{
-		{"records", `delete from event where position = any(array(select position from event where position <= ` + horizon + ` order by position limit $1))`, nil},
-		{"baselines", `delete from baseline where ctid = any(array(select b.ctid from baseline b where b.position <= ` + horizon + ` and exists (select from baseline later
-			where later.model = b.model and later.id = b.id and later.position > b.position and later.position <= ` + horizon + `) limit $1))`, nil},
-		{"keys", `delete from dedupe where key = any(array(select key from dedupe where at < now() - make_interval(secs => $2) order by at limit $1))`, []any{KeyLife.Seconds()}},
-		{"answers", `update dedupe set answer = null where key = any(array(select key from dedupe where at < 'infinity' and last <= ` + horizon + ` and answer is not null limit $1))`, nil},
-	} {
+// gone are what is behind the horizon, and the SQL that deletes some of it: at most $1. The records go last: as long as one is left, whoever looks
+// for what is overdue knows that there is something to go on with.
+var gone = []struct {
+	name, sql string
+	args      []any
+}{
+	{"baselines", `delete from baseline where ctid = any(array(select b.ctid from baseline b where b.position <= ` + horizon + ` and exists (select from baseline later
+		where later.model = b.model and later.id = b.id and later.position > b.position and later.position <= ` + horizon + `) limit $1))`, nil},
+	{"keys", `delete from dedupe where key = any(array(select key from dedupe where at < now() - make_interval(secs => $2) order by at limit $1))`, []any{KeyLife.Seconds()}},
+	{"answers", `update dedupe set answer = null where key = any(array(select key from dedupe where at < 'infinity' and last <= ` + horizon + ` and answer is not null limit $1))`, nil},
+	{"records", `delete from event where position = any(array(select position from event where position <= ` + horizon + ` order by position limit $1))`, nil},
+}
+
+// DeletePruned deletes what is behind the horizon, a few rows at a time, until nothing is left there: baselines that later ones have
+// replaced, keys that say nothing any more, answers, and records. Appends go on meanwhile, and have as much of the disk as this. Several may do it
+// at once; broken off anywhere, the next call goes on. told is called after each transaction, with how many rows went: 0 when none of a kind
+// is left. Its error ends it.
+func (s *Store) DeletePruned(ctx context.Context, w pg.Workspace, told func(what string, rows int64) error) error {
+	for _, what := range gone {
 		for {
-			begun := time.Now()
 			var n int64
+			begun := time.Now()
 			err := s.db.InAsOwner(ctx, w, func(tx *pg.Tx) error {
 				return tx.Commit(ctx, pg.Exec(`set local statement_timeout = '5min'`),
 					pg.Exec(`with gone as (`+what.sql+` returning 1) select count(*) from gone`, append([]any{deleteEvents}, what.args...)...).Scan(&n)) //sqlcheck:allow one of those above
 			})
 			if err != nil {
-				return deleted, fmt.Errorf("delete pruned %s: %w", what.name, err)
+				return fmt.Errorf("delete pruned %s: %w", what.name, err)
+			}
+			if err := told(what.name, n); err != nil {
+				return err
 			}
 			if n == 0 {
 				break
 			}
-			if what.name == "records" {
-				deleted += n
-				if progress != nil {
-					progress(deleted)
-				}
-			}
 			select {
 			case <-time.After(time.Since(begun)):
 			case <-ctx.Done():
-				return deleted, ctx.Err()
+				return ctx.Err()
 			}
 		}
 	}
-	return deleted, nil
+	return nil
 }

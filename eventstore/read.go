@@ -7,8 +7,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -88,32 +86,6 @@ func Until(into *[]Stop, at time.Time) pg.Statement {
 // Version is the query for the version of a stream; 0 for one that is not there.
 func Version(into *int, stream string) pg.Statement {
 	return pg.Exec(`select `+VersionOf+` from (select $1::text as stream) as s`, stream).Scan(into)
-}
-
-// Baseline is what the events of a thing that were pruned have made of it.
-type Baseline struct {
-	Model    string
-	ID       uuid.UUID
-	Stream   string
-	Version  int // of the stream
-	Position int64
-	State    []byte // the state as JSON
-}
-
-const (
-	selectBaselines = `select distinct on (id) model, id, stream, version, position, convert_to(state::text, 'UTF8') as state from baseline where model = $1 and position <= `
-	lastBaseline    = ` order by id, position desc`
-)
-
-// BaselinesOf is the query for the baselines of some things: no row for one of which no event was pruned.
-func BaselinesOf(into *[]Baseline, model string, ids []uuid.UUID) pg.Statement {
-	return pg.Rows(into, selectBaselines+horizon+` and id = any($2)`+lastBaseline, model, ids)
-}
-
-// BaselinesAt is a page of the baselines of a model as they are, or will be, when the records up to a position are gone: those of at most so
-// many things, behind the one with an id.
-func BaselinesAt(into *[]Baseline, model string, position int64, after uuid.UUID, limit int) pg.Statement {
-	return pg.Rows(into, selectBaselines+`$2 and id > $3`+lastBaseline+` limit $4`, model, position, after, limit)
 }
 
 // Head is where a log begins and ends.

@@ -53,10 +53,18 @@ type Mark struct {
 type Expected struct {
 	First   string // the stream of its first record; empty for any
 	Marks   []Mark
-	Restore func(Record) int // the epoch that a record begins; 0 for nearly all
-	Epoch   int              // the last one that is known to have begun with a restore
-	// Pruned says up to where the records before were pruned, the root over them, and those of their full subtrees; 0 for nearly all.
-	Pruned func(Record) (upTo int64, root tlog.Hash, tree []tlog.Hash)
+	Restore func(Record) int    // the epoch that a record begins; 0 for nearly all
+	Epoch   int                 // the last one that is known to have begun with a restore
+	Pruned  func(Record) Pruned // what a record says of those that are gone; nothing for nearly all
+}
+
+// Pruned is what a log says of the records that are gone.
+type Pruned struct {
+	UpTo      int64       // the last of them; 0 when only their baselines are other ones than it said before
+	At        time.Time   // of that one
+	Root      tlog.Hash   // over them
+	Tree      []tlog.Hash // the roots of their full subtrees, the largest first
+	Baselines string      // HashBaselines of what they made
 }
 
 // verifier checks records as they come, the oldest first. It holds a version for each stream, and no record.
@@ -72,8 +80,9 @@ type verifier struct {
 	epoch    int
 	base     int64 // where the epoch began
 	lost     []Mark
-	pruned   int64 // up to where the log says that it was pruned
-	held     int   // marks
+	pruned   int64  // up to where the log says that it was pruned
+	gone     Pruned // what it says last of the records up to began
+	held     int    // marks
 
 	waiting []waiting // marks that can be compared once the log says what the tree before it was
 }
@@ -103,7 +112,7 @@ func (v *verifier) page(records []Record, leaves, stored []tlog.Hash) *Finding {
 		if f := v.follows(records[i:]); f != nil {
 			return f
 		}
-		v.add(leaves[i])
+		v.tree.add(leaves[i])
 		if f := v.told(r); f != nil {
 			return f
 		}
@@ -112,14 +121,6 @@ func (v *verifier) page(records []Record, leaves, stored []tlog.Hash) *Finding {
 		}
 	}
 	return nil
-}
-
-func (v *verifier) add(leaf tlog.Hash) {
-	if v.rooted {
-		v.tree.add(leaf)
-	} else {
-		v.tree.size++
-	}
 }
 
 // follows checks a record, the first of some, against those before it.
@@ -151,14 +152,17 @@ func (v *verifier) told(r Record) *Finding {
 			v.epoch, v.base = epoch, r.Position-1
 		}
 	}
-	if v.Pruned != nil {
-		upTo, root, tree := v.Pruned(r)
-		if upTo == v.began && upTo > 0 {
-			if f := v.begin(root, tree); f != nil {
-				return f
-			}
-		}
-		v.pruned = max(v.pruned, upTo)
+	if v.Pruned == nil {
+		return nil
+	}
+	switch p := v.Pruned(r); {
+	case p.UpTo == v.began && v.began > 0:
+		v.gone, v.pruned = p, max(v.pruned, p.UpTo)
+		return v.begin(p.Root, p.Tree)
+	case p.UpTo == 0 && p.Baselines != "":
+		v.gone.Baselines = p.Baselines
+	default:
+		v.pruned = max(v.pruned, p.UpTo)
 	}
 	return nil
 }

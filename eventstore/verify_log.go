@@ -23,6 +23,7 @@ import (
 type Verdict struct {
 	Records  int64     // that were looked at
 	Pruned   int64     // and those before them, which are gone by policy
+	Gone     Pruned    // what the log says of those
 	Root     tlog.Hash // the zero Hash when the log begins behind records that a file does not have
 	Epoch    int
 	Marks    int // that held
@@ -33,8 +34,24 @@ type Verdict struct {
 const verifyEvents = 10_000
 
 // Verify checks the log of a workspace up to where its head is now: that nothing is missing or out of order, that it is the log of
-// the stored tree, and that it has what is expected. It reads and writes nothing else. progress may be nil.
+// the stored tree, that what is left of pruned records is what the log says, and that it has what is expected. It reads and writes nothing
+// else. A log that is pruned meanwhile is verified anew. progress may be nil.
 func (s *Store) Verify(ctx context.Context, w pg.Workspace, e Expected, progress func(position, of int64)) (verdict Verdict, err error) {
+	for {
+		var before, after Head
+		if err := s.db.Read(ctx, w, LookHead(&before)); err != nil {
+			return verdict, err
+		}
+		if verdict, err = s.verify(ctx, w, e, progress); err != nil || len(verdict.Findings) == 0 {
+			return verdict, err
+		}
+		if err := s.db.Read(ctx, w, LookHead(&after)); err != nil || after.Pruned == before.Pruned {
+			return verdict, err
+		}
+	}
+}
+
+func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress func(position, of int64)) (verdict Verdict, err error) {
 	var tree Tree
 	if err := s.db.Read(ctx, w, LookTree(&tree)); err != nil {
 		return verdict, err
@@ -75,6 +92,9 @@ func (s *Store) Verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	if bad == nil {
 		bad, err = s.whole(ctx, w, v, tree)
 	}
+	if bad == nil && err == nil {
+		bad, err = s.left(ctx, w, v)
+	}
 	return v.verdict(bad, tree.Head.Epoch), err
 }
 
@@ -98,7 +118,7 @@ func (s *Store) before(ctx context.Context, w pg.Workspace, v *verifier) (*Findi
 var errFound = errors.New("something was found")
 
 func (v *verifier) verdict(bad *Finding, epoch int) Verdict {
-	verdict := Verdict{Records: v.tree.size - v.began, Pruned: v.began, Epoch: v.epoch}
+	verdict := Verdict{Records: v.tree.size - v.began, Pruned: v.began, Gone: v.gone, Epoch: v.epoch}
 	if v.rooted {
 		verdict.Root = v.tree.root()
 	}
@@ -127,6 +147,18 @@ func (s *Store) whole(ctx context.Context, w pg.Workspace, v *verifier, tree Tre
 	root, err := s.Root(ctx, w, tree.Size)
 	if errors.Is(err, ErrTreeBroken) || err == nil && root != v.tree.root() {
 		return &Finding{end, TreeLost, "the records are those of the tree's leaves, and its root is another"}, nil
+	}
+	return nil, err
+}
+
+// left compares the baselines of records that are gone with what the log says of them.
+func (s *Store) left(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
+	if v.Pruned == nil || v.began == 0 || v.pruned < v.began {
+		return nil, nil // end tells
+	}
+	hash, err := HashBaselines(ctx, Reading(s.db, w), v.began)
+	if err == nil && hash != v.gone.Baselines {
+		return &Finding{v.began, Changed, "the baselines of the records that were pruned are not those of which the log has the hash"}, nil
 	}
 	return nil, err
 }

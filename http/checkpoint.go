@@ -46,7 +46,7 @@ func logCheckpoint(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/audit/proof/{position}", ID: "get-audit-proof", Tag: "audit", Status: http.StatusOK,
 		Summary: "Get the proof that a record is in the log", Access: needs(domain.ReadAudit), Produces: plainText,
-		Description: "A receipt (C2SP tlog-proof) that is kept beside the record's line and checked without Kluis. Its index is the position less one. Proofs of records that were pruned are given, too."},
+		Description: "A receipt (C2SP tlog-proof) that is kept beside the record's line and checked without Kluis. Its index is the position less one. Proofs of records that were pruned are given, too; 410 `pruned` for those that were pruned before the log was loaded from an export."},
 		func(ctx context.Context, by projections.Actor, in *proofOf) (*textShown, error) {
 			text, at, err := a.Commands.Receipt(ctx, by.Workspace, in.Position, in.Cosigned)
 			return a.text(text, at), err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -50,7 +51,7 @@ func (j *Jobs) RetainAll(ctx context.Context) error {
 			return fmt.Errorf("look for a workspace: %w", err)
 		}
 		begun := time.Now()
-		done, err := j.Commands.Prune(ctx, w, nil)
+		done, err := j.Commands.Prune(ctx, w, commands.Hearer{})
 		switch {
 		case err != nil && ctx.Err() == nil:
 			j.Log.ErrorContext(ctx, "the log of a workspace was not pruned; `kluis retention run` says more", "workspace", w.ID, "error", err.Error())

@@ -1,14 +1,16 @@
 package projections
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
+	"slices"
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -35,16 +37,24 @@ func (m *Model[T]) stateOf(b eventstore.Baseline) (state T, err error) {
 
 func (m *Model[T]) streams() string { return m.stream(uuid.Nil) }
 
-func (m *Model[T]) lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error {
-	states, ids := make([]T, len(baselines)), make([]uuid.UUID, len(baselines))
+func (m *Model[T]) statesOf(baselines []eventstore.Baseline) ([]*T, []uuid.UUID, error) {
+	states, ids := make([]*T, len(baselines)), make([]uuid.UUID, len(baselines))
 	for i, b := range baselines {
-		var err error
-		if states[i], err = m.stateOf(b); err != nil {
-			return err
+		state, err := m.stateOf(b)
+		if err != nil {
+			return nil, nil, err
 		}
-		ids[i] = b.ID
+		states[i], ids[i] = &state, b.ID
 	}
-	if err := tx.Copy(ctx, m.name, m.columns, len(states), func(i int) ([]any, error) { return values(&states[i]), nil }); err != nil {
+	return states, ids, nil
+}
+
+func (m *Model[T]) lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error {
+	states, ids, err := m.statesOf(baselines)
+	if err != nil {
+		return err
+	}
+	if err := tx.Copy(ctx, m.name, m.columns, len(states), func(i int) ([]any, error) { return values(states[i]), nil }); err != nil {
 		return err
 	}
 	if m.sums == nil {
@@ -53,9 +63,6 @@ func (m *Model[T]) lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Ba
 	return tx.Run(ctx, m.sums.with(ids)...)
 }
 
-// baselinePage is how many baselines are read, or written, at once.
-const baselinePage = 2_000
-
 // layBaseline puts into the shadow what the events up to a position have made, from where the log that is left goes on.
 func (p *Projections) layBaseline(ctx context.Context, s pg.Shadow, upTo int64, filled *Mark) error {
 	if upTo == 0 {
@@ -63,28 +70,52 @@ func (p *Projections) layBaseline(ctx context.Context, s pg.Shadow, upTo int64, 
 	}
 	filled.Position = upTo
 	for _, m := range models {
-		for after := uuid.Nil; ; {
-			var page []eventstore.Baseline
-			if err := p.db.Read(ctx, s.Workspace, eventstore.BaselinesAt(&page, m.table(), upTo, after, baselinePage)); err != nil {
-				return err
-			}
-			if len(page) == 0 {
-				break
-			}
-			after = page[len(page)-1].ID
-			err := p.db.InShadow(ctx, s, func(tx *pg.Tx) error {
+		err := eventstore.BaselinesAt(ctx, eventstore.Reading(p.db, s.Workspace), m.table(), upTo, func(page []eventstore.Baseline) error {
+			return p.db.InShadow(ctx, s, func(tx *pg.Tx) error {
 				if err := tx.Run(ctx, pg.Exec(`set local synchronous_commit = off`)); err != nil {
 					return err
 				}
 				return m.lay(ctx, tx, page)
 			})
-			if err != nil {
-				return fmt.Errorf("lay the baseline of %s: %w", m.table(), err)
-			}
+		})
+		if err != nil {
+			return fmt.Errorf("lay the baseline of %s: %w", m.table(), err)
 		}
 	}
 	return nil
 }
+
+// rows are the statements that store rows from baselines, where there are none.
+func (m *Model[T]) rows(baselines []eventstore.Baseline) ([]pg.Statement, error) {
+	states, ids, err := m.statesOf(baselines)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := (&page[T]{model: m}).upsert(states)
+	return append(rows, m.sums.with(ids)...), err
+}
+
+// LayBaselines makes the read models of a workspace that was loaded behind a horizon: the rows that its baselines say, from where the
+// catch-up goes on. It is for a transaction of the owner, before anything was folded.
+func (p *Projections) LayBaselines(ctx context.Context, run eventstore.Run, upTo int64) error {
+	for _, m := range models {
+		err := eventstore.BaselinesAt(ctx, run, m.table(), upTo, func(page []eventstore.Baseline) error {
+			rows, err := m.rows(page)
+			if err != nil {
+				return err
+			}
+			return run(ctx, rows...)
+		})
+		if err != nil {
+			return fmt.Errorf("lay the baseline of %s: %w", m.table(), err)
+		}
+	}
+	return run(ctx, pg.Exec(`update checkpoint set position = $1, roster = coalesce((select max(version) from baseline where stream = $2), 0), shape = $3, oldest = $3`,
+		upTo, domain.RosterStream, p.shape))
+}
+
+// baselinePage is how many baselines are written at once.
+const baselinePage = 2_000
 
 // storeBaseline stores, as baselines, the rows of a shadow that has all events up to a position: those that changed behind another one.
 // They do not count before the horizon is there.
@@ -92,26 +123,22 @@ func (p *Projections) storeBaseline(ctx context.Context, s pg.Shadow, before, up
 	for _, m := range models {
 		sql := fmt.Sprintf(`insert into baseline (model, id, stream, version, position, state)
 			select $1, t.id, replace($2, '%[1]s', t.id::text), t.version, t.position, row_to_json(t)
-			from (select %[2]s from %[3]s.%[4]s where id > $3 and position > $4 order by id limit $5) as t
+			from (select %[2]s from %[3]s.%[4]s where id >= $3 and position > $4 order by id limit $5) as t
 			on conflict (model, id, position) do update set stream = excluded.stream, version = excluded.version, state = excluded.state returning id`,
 			uuid.Nil, m.columnList(), s.Schema(), m.table())
-		for after := uuid.Nil; ; {
+		for from := uuid.Nil; ; {
 			var stored []uuid.UUID
 			err := p.db.InAsOwner(ctx, s.Workspace, func(tx *pg.Tx) error {
 				//sqlcheck:allow names of our own tables, and of the workspace's id
-				return tx.Run(ctx, pg.Column(&stored, sql, m.table(), m.streams(), after, before, baselinePage))
+				return tx.Run(ctx, pg.Column(&stored, sql, m.table(), m.streams(), from, before, baselinePage))
 			})
 			if err != nil {
 				return fmt.Errorf("store the baseline of %s: %w", m.table(), err)
 			}
-			for _, id := range stored {
-				if strings.Compare(id.String(), after.String()) > 0 {
-					after = id
-				}
-			}
 			if len(stored) < baselinePage {
 				break
 			}
+			from = pg.NextID(slices.MaxFunc(stored, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }))
 		}
 	}
 	return p.db.InAsOwner(ctx, s.Workspace, func(tx *pg.Tx) error {

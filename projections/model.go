@@ -63,10 +63,11 @@ type model interface {
 	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
 	fold() fold
 	lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error // stores rows from baselines, where there are none
+	rows(baselines []eventstore.Baseline) ([]pg.Statement, error)              // the same for statements
 	streams() string                                                           // the name of the stream of a row, with the id of zeros for its id
 	folded(records []domain.Record) any
 	names() []string
-	stored(ctx context.Context, tx *pg.Tx, after uuid.UUID, limit int) ([]StoredRow, error)
+	stored(ctx context.Context, tx *pg.Tx, from uuid.UUID, limit int) ([]StoredRow, error)
 }
 
 // Folded gives the states that Apply alone makes of a log, by table, as JSON arrays: what the rows must be.
@@ -107,7 +108,7 @@ type Model[T any] struct {
 
 	columns []string
 	selects string // rows by id
-	pages   string // rows behind an id
+	pages   string // rows from an id on
 	upserts string
 }
 
@@ -121,7 +122,7 @@ func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(doma
 	return &Model[T]{
 		name: name, stream: stream, rowOf: rowOf, apply: apply, id: id, columns: names, shared: stream(uuid.Nil) == stream(uuid.Max),
 		selects: fmt.Sprintf(`select %s from %s where id = any($1)`, readable[T](name, names, nil), name),
-		pages:   fmt.Sprintf(`select %s from %s where id > $1 order by id limit $2`, readable[T](name, names, nil), name),
+		pages:   fmt.Sprintf(`select %s from %s where id >= $1 order by id limit $2`, readable[T](name, names, nil), name),
 		upserts: fmt.Sprintf(`insert into %[1]s (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1::text::json)
 			on conflict (id) do update set %[3]s`, name, strings.Join(inSQL(names), ", "), strings.Join(updates, ", ")),
 	}

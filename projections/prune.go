@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,18 +21,28 @@ func (e *DriftError) Error() string {
 	return "nothing was pruned: without the old records the log would not make " + strings.Join(differ, ", ") + "; `kluis verify` says whether that is so with them, too"
 }
 
+// ErrPruned says that another process has pruned the log since it was looked up what is due.
+var ErrPruned = errors.New("it was pruned by another process meanwhile")
+
 // Prune makes what is due gone:
 //
 //  1. The log is folded into a shadow, from the baselines of before up to where it is due, and what comes of that is stored as baselines. They
-//     do not count yet.
+//     do not count yet. stored is told their hash.
 //  2. Another shadow is made of these baselines and of all events behind them, up to where the live read models are. Nobody folds from
 //     here on.
 //  3. Its rows must be the live ones: else it is a DriftError, and nothing is pruned.
 //  4. gone makes it so, in the same transaction: from its commit on, the baselines count and the records before are nobody's.
 //
 // Killed before that, the next one begins anew; what it finds of baselines is what it makes itself. The records are deleted behind that.
-func (p *Projections) Prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, progress Progress, gone func(tx *pg.Tx) error) error {
+func (p *Projections) Prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, progress Progress, stored func(baselines string) error, gone func(tx *pg.Tx) error) error {
 	return p.alone(ctx, w, func(ctx context.Context) error {
+		var head eventstore.Head
+		if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
+			return err
+		}
+		if head.Pruned != due.Pruned {
+			return fmt.Errorf("workspace %s: %w", w.ID, ErrPruned)
+		}
 		shadow, err := p.makeShadow(ctx, w)
 		if err != nil {
 			return fmt.Errorf("make shadow tables: %w", err)
@@ -44,6 +55,13 @@ func (p *Projections) Prune(ctx context.Context, w pg.Workspace, due eventstore.
 			return err
 		}
 		if err := p.storeBaseline(ctx, shadow, due.Pruned, due.Position); err != nil {
+			return err
+		}
+		hash, err := eventstore.HashBaselines(ctx, eventstore.Reading(p.db, w), due.Position)
+		if err != nil {
+			return fmt.Errorf("hash the baselines: %w", err)
+		}
+		if err := stored(hash); err != nil {
 			return err
 		}
 		return p.inShadow(ctx, w, due.Position, progress, func(s pg.Shadow, filled *Mark) error {

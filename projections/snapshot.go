@@ -55,6 +55,11 @@ func (p *Projections) Snapshot(ctx context.Context, w pg.Workspace, asked int64,
 	})
 }
 
+// Run runs statements on the snapshot.
+func (s *Snapshot) Run(ctx context.Context, statements ...pg.Statement) error {
+	return s.tx.Run(ctx, statements...)
+}
+
 // Tables are the read models that a snapshot has, in order: all but the words that are searched, which come of the others.
 func Tables() (names []string) {
 	for _, m := range models {
@@ -81,15 +86,15 @@ func (s *Snapshot) Each(ctx context.Context, table string, fn func([]StoredRow) 
 		if m.table() != table {
 			continue
 		}
-		for after := uuid.Nil; ; {
-			rows, err := m.stored(ctx, s.tx, after, s.batch)
+		for from := uuid.Nil; ; {
+			rows, err := m.stored(ctx, s.tx, from, s.batch)
 			if err != nil || len(rows) == 0 {
 				return err
 			}
 			if err := fn(rows); err != nil {
 				return err
 			}
-			after = rows[len(rows)-1].ID
+			from = pg.NextID(rows[len(rows)-1].ID)
 		}
 	}
 	return fmt.Errorf("there is no read model %s", table)
@@ -97,11 +102,11 @@ func (s *Snapshot) Each(ctx context.Context, table string, fn func([]StoredRow) 
 
 func (m *Model[T]) names() []string { return m.columns }
 
-// stored are the rows behind an id.
-func (m *Model[T]) stored(ctx context.Context, tx *pg.Tx, after uuid.UUID, limit int) ([]StoredRow, error) {
+// stored are the rows from an id on.
+func (m *Model[T]) stored(ctx context.Context, tx *pg.Tx, from uuid.UUID, limit int) ([]StoredRow, error) {
 	var states []T
 	//sqlcheck:allow made once, of the names in our own struct
-	if err := tx.Run(ctx, pg.Rows(&states, m.pages, after, limit)); err != nil {
+	if err := tx.Run(ctx, pg.Rows(&states, m.pages, from, limit)); err != nil {
 		return nil, fmt.Errorf("read rows of %s: %w", m.name, err)
 	}
 	rows := make([]StoredRow, len(states))

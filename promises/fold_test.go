@@ -2,7 +2,9 @@ package promises
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -14,8 +16,9 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Whatever happened, in whatever order, and however it is cut into pages: the rows are what Apply alone makes of the log.
-// So is what comes of a row that is read and of the records behind it: what commands decide on.
+// Whatever happened, in whatever order, however it is cut into pages, and wherever it was pruned: the rows are what Apply alone makes of the
+// log. So is what comes of a row that is read and of the records behind it: what commands decide on; and what comes of the baselines and of
+// the records that are left.
 func TestRowsAreFolds(t *testing.T) {
 	t.Parallel()
 	p := newProcesses(t, 1, false)[0]
@@ -23,11 +26,12 @@ func TestRowsAreFolds(t *testing.T) {
 	type place struct {
 		*client
 		things map[string][]uuid.UUID
+		pruned []eventstore.Record
 	}
-	var places []place
+	var places []*place
 	for range 3 {
 		ada := p.signUp(t)
-		places = append(places, place{ada, map[string][]uuid.UUID{"workspace": {ada.workspace.ID}, "member": {ada.id}}})
+		places = append(places, &place{client: ada, things: map[string][]uuid.UUID{"workspace": {ada.workspace.ID}, "member": {ada.id}}})
 	}
 	rapid.Check(t, func(r *rapid.T) {
 		at := rapid.SampledFrom(places).Draw(r, "workspace")
@@ -45,17 +49,54 @@ func TestRowsAreFolds(t *testing.T) {
 				r.Fatal(err)
 			}
 		}
-		at.wantFolds(r)
+		log := at.log(t)
+		if rapid.IntRange(0, 9).Draw(r, "is pruned") == 0 {
+			cut := rapid.IntRange(1, len(log)).Draw(r, "records that are pruned")
+			at.pruneUpTo(r, log[cut-1])
+			at.pruned = append(at.pruned, log[:cut]...)
+		}
+		at.wantFolds(r, at.pruned)
 	})
 	for _, at := range places {
+		at.noDrift(t)
+		log := at.log(t)
+		at.pruneUpTo(t, log[len(log)-1])
 		at.noDrift(t)
 	}
 }
 
-// wantFolds compares the rows of every read model with what Apply alone makes of the log.
-func (c *client) wantFolds(t tester) {
+// pruneUpTo prunes the log up to a record, as if a plan said so.
+func (c *client) pruneUpTo(t tester, last eventstore.Record) {
 	t.Helper()
-	wantFoldsOf(t, c.log(t), func(query ...pg.Statement) error { return c.db.Read(context.Background(), c.workspace, query...) })
+	ctx := context.Background()
+	due := eventstore.Overdue{Position: last.Position, At: last.At}
+	if err := c.db.Read(ctx, c.workspace, pg.Exec(`select pruned from head`).Scan(&due.Pruned)); err != nil {
+		t.Fatal(err)
+	}
+	said := domain.LogPruned{UpTo: last.Position, At: last.At}
+	err := c.projections.Prune(ctx, c.workspace, due, nil, func(baselines string) error { said.Baselines = baselines; return nil }, func(tx *pg.Tx) error {
+		if err := tx.Run(ctx, eventstore.MoveHorizon(due)); err != nil {
+			return err
+		}
+		_, err := c.store.AppendIn(ctx, tx.Run, c.workspace, eventstore.Append{Writes: []eventstore.Write{
+			{Stream: domain.LogStream, Expected: eventstore.Any, Events: []eventstore.Event{{Type: domain.TypeOf(said), Data: must(json.Marshal(said))}}}}})
+		return err
+	})
+	if err == nil {
+		err = c.store.DeletePruned(ctx, c.workspace, func(string, int64) error { return nil })
+	}
+	if err == nil {
+		_, err = c.projections.CatchUp(ctx, c.workspace)
+	}
+	if err != nil {
+		t.Fatalf("prune up to %d: %v", last.Position, err)
+	}
+}
+
+// wantFolds compares the rows of every read model with what Apply alone makes of the log, with the records that were pruned of it.
+func (c *client) wantFolds(t tester, pruned []eventstore.Record) {
+	t.Helper()
+	wantFoldsOf(t, append(slices.Clip(pruned), c.log(t)...), func(query ...pg.Statement) error { return c.db.Read(context.Background(), c.workspace, query...) })
 }
 
 // wantFoldsOf compares rows, wherever they are, with what Apply alone makes of records, but for columns that Postgres makes of others.

@@ -56,7 +56,7 @@ func (c *client) must(t testing.TB, sql string) {
 
 func (c *client) prune(t testing.TB) commands.Pruning {
 	t.Helper()
-	done, err := c.commands.Prune(t.Context(), c.workspace, nil)
+	done, err := c.commands.Prune(t.Context(), c.workspace, commands.Hearer{})
 	if err != nil {
 		t.Fatal(err)
 	}

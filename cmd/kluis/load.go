@@ -42,12 +42,12 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.File, err)
 	}
-	at, err := commands.VerifyArchive(r, known, nil)
+	whole, err := commands.VerifyArchive(r, known, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing of it was loaded", f.File, err)
 	}
 	m := r.Manifest
-	fmt.Fprintf(out.stdout, "%s: whole: workspace %s of %s, %d records, root %s, %d files\n", f.File, m.Workspace.Slug, m.Origin, m.UpTo, at.Root, len(m.Files))
+	fmt.Fprintf(out.stdout, "%s: whole: workspace %s of %s, %d records, root %s, %d files\n", f.File, m.Workspace.Slug, m.Origin, m.UpTo, whole.Root, len(m.Files))
 	if f.Verify {
 		return nil
 	}
@@ -69,7 +69,7 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 		return err
 	}
 	slug := cmp.Or(f.As, m.Workspace.Slug)
-	done, err := made.LoadArchive(ctx, r, at, slug, func(step string) { fmt.Fprintf(out.stderr, "loading %s: %s\n", slug, step) })
+	done, err := made.LoadArchive(ctx, whole, slug, func(step string) { fmt.Fprintf(out.stderr, "loading %s: %s\n", slug, step) })
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,10 @@ func (r retentionRun) one(ctx context.Context, out outputs, made *commands.Comma
 	if r.DryRun {
 		p, err = made.DuePruning(ctx, e.Workspace())
 	} else {
-		p, err = made.Prune(ctx, e.Workspace(), progress(out.stderr, e.Slug))
+		p, err = made.Prune(ctx, e.Workspace(), commands.Hearer{Progress: progress(out.stderr, e.Slug), Step: func(step string) error {
+			_, err := fmt.Fprintf(out.stderr, "pruning %s: %s\n", e.Slug, step)
+			return err
+		}})
 	}
 	if err != nil {
 		return err

@@ -24,12 +24,14 @@ const Version = 1
 const (
 	ManifestName  = "manifest.json"
 	SignatureName = "manifest.sig"
-	LogName       = "log/events.ndjson" // the lines that a replay serves
-	OpenedName    = "log/opened.ndjson" // what is sealed in them, in clear
-	SignedName    = "log/checkpoint"    // of the log at the position of the export
-	KeysName      = "log/verifier-keys" // what verifies the checkpoint and the signature of the manifest
-	DataFolder    = "data/"             // <noun>.json and <noun>.csv
-	FilesFolder   = "attachments/"      // <id>/<name>
+	LogName       = "log/events.ndjson"    // the lines that a replay serves
+	OpenedName    = "log/opened.ndjson"    // what is sealed in them, and in baselines, in clear
+	SignedName    = "log/checkpoint"       // of the log at the position of the export
+	KeysName      = "log/verifier-keys"    // what verifies the checkpoint and the signature of the manifest
+	BaselinesName = "log/baselines.ndjson" // of a log that was pruned: what the records before it made, a thing a line
+	EdgeName      = "log/edge"             // of such a one: the hashes from which the Merkle tree over those records goes on, a line each
+	DataFolder    = "data/"                // <noun>.json and <noun>.csv
+	FilesFolder   = "attachments/"         // <id>/<name>
 )
 
 // Manifest says what is in an archive.

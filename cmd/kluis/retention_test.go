@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/pgtest"
+)
+
+// killedBehind prunes a workspace, and is killed once it has said that a step is done. It tells whether it had come to its end before.
+func (h *home) killedBehind(t *testing.T, slug, step string) (killed bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := h.command(ctx, "retention", "run", slug)
+	said, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(said); lines.Scan() && !killed; {
+		if lines.Text() == "pruning "+slug+": "+step {
+			_ = cmd.Process.Kill()
+			killed = true
+		}
+	}
+	_ = cmd.Wait() // it was killed, or not
+	return killed && cmd.ProcessState.ExitCode() != success
+}
+
+// A process that prunes is killed on its way: the workspace verifies, the next run comes to the end, and what auditors kept holds: a replay of
+// before, a replay of now, and a checkpoint of either, without any database.
+func TestPruningKilled(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	ann := s.signUp(t, "acme")
+	for range 30 {
+		ann.task(t, "Paint the door")
+	}
+	folder := t.TempDir()
+	save := func(name, path string) string {
+		file := filepath.Join(folder, name)
+		if err := os.WriteFile(file, ann.want(t, http.StatusOK, "GET", path, "").body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	keys, before, replay := save("keys", "/api/audit/verifier-keys"), save("before", "/api/audit/checkpoint"), save("replay", "/api/audit/replay")
+	h.must(t, "workspace", "plan", "acme", "enterprise", "--retention", "1s")
+	until(t, "there is something to prune", func() bool {
+		ann.want(t, http.StatusOK, "GET", "/api/audit/checkpoint", "") // the tree has all
+		return strings.Contains(h.must(t, "retention", "run", "--dry-run", "acme"), "records would be deleted")
+	})
+	for _, step := range strings.Fields("verified compared pruned baselines") {
+		t.Logf("killed behind %s: %t", step, h.killedBehind(t, "acme", step))
+		h.must(t, "verify", "acme", "--checkpoint", before)
+	}
+	until(t, "the pruning comes to its end", func() bool { // Postgres may yet have to see that the one before was killed
+		status, stdout, stderr := h.run("retention", "run", "acme")
+		if status != success && !strings.Contains(stderr, "already") {
+			t.Fatalf("%d %s%s", status, stdout, stderr)
+		}
+		return status == success
+	})
+	after, rest := save("after", "/api/audit/checkpoint"), save("rest", "/api/audit/replay")
+	if out := h.must(t, "verify", "acme", "--checkpoint", before, "--checkpoint", after); !strings.Contains(out, "that were pruned are whole and in order") {
+		t.Error(out)
+	}
+	h.must(t, "verify", "--file", rest, "--checkpoint", after, "--key", keys)
+	h.must(t, "verify", "--file", replay, "--checkpoint", before, "--key", keys)
+	ann.task(t, "goes on")
+	h.must(t, "rebuild", "--check", "acme")
+}

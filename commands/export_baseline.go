@@ -1,0 +1,220 @@
+package commands
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/archive"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
+)
+
+// A log that was pruned leaves with its baselines, from which it goes on, and with the edge of the Merkle tree over the records that are gone.
+// The record log.pruned, which is in the log, has the hash of the one file and the root of the other.
+
+// personalRows are the read models in whose rows something is sealed.
+var personalRows = func() map[string]domain.Place {
+	all := map[string]domain.Place{}
+	for _, place := range domain.Places(domain.InWorkspace) {
+		if len(place.Sealed) > 0 && slices.Contains(projections.Tables(), place.Name) {
+			all[place.Name] = place
+		}
+	}
+	return all
+}()
+
+// sealedInState is sealedIn for a baseline.
+func sealedInState(b eventstore.Baseline) (member uuid.UUID, sealed map[string]string) {
+	if place, is := personalRows[b.Model]; is {
+		return sealedAt(place, b.State)
+	}
+	return uuid.Nil, nil
+}
+
+// baselines writes what a log that was pruned goes on from.
+func (e *exporting) baselines(ctx context.Context, s *projections.Snapshot) error {
+	if s.Head.Pruned == 0 {
+		return nil
+	}
+	err := e.zip.Add(archive.BaselinesName, func(to io.Writer, n *int) (err error) {
+		*n, err = eventstore.WriteBaselines(ctx, s.Run, s.Head.Pruned, to)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	edge, err := eventstore.LookEdge(ctx, s.Run, s.Head.Pruned)
+	if err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for _, hash := range edge {
+		lines.WriteString(encodeHash(hash) + "\n")
+	}
+	return e.text(archive.EdgeName, lines.String())
+}
+
+// openBaselines opens what is sealed in baselines, in their order.
+func (c *Commands) openBaselines(ctx context.Context, w pg.Workspace, page []eventstore.Baseline) (lines []openedLine, err error) {
+	members := make([]uuid.UUID, len(page))
+	for i, b := range page {
+		members[i], _ = sealedInState(b)
+	}
+	keys, err := c.Vault.Keys(ctx, w, unique(slices.DeleteFunc(slices.Clone(members), func(id uuid.UUID) bool { return id == uuid.Nil })))
+	if err != nil {
+		return nil, err
+	}
+	for i, b := range page {
+		if _, sealed := sealedInState(b); sealed != nil {
+			if fields := openFields(keys, members[i], sealed); fields != nil {
+				lines = append(lines, openedLine{Model: b.Model, ID: b.ID, Fields: fields})
+			}
+		}
+	}
+	return lines, nil
+}
+
+// parseEdge reads the edge of a tree.
+func parseEdge(text []byte) (edge []tlog.Hash, err error) {
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		hash, err := tlog.ParseHash(lines.Text())
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", archive.EdgeName, err)
+		}
+		edge = append(edge, hash)
+	}
+	return edge, nil
+}
+
+// baselines loads what a log that was pruned goes on from, with what is sealed in it sealed anew, and makes the rows of it. It gives the hash of
+// the baselines as they are here.
+func (l *loader) baselines(ctx context.Context, tx pgx.Tx, clear *opened) (hash string, err error) {
+	gone := l.from.Pruned
+	if gone.UpTo == 0 {
+		return "", nil
+	}
+	err = l.from.Read(archive.BaselinesName, func(from io.Reader) error {
+		var page []eventstore.Baseline
+		for lines := bufio.NewReaderSize(from, 1<<20); ; {
+			line, err := eventstore.ReadLine(lines)
+			if errors.Is(err, io.EOF) && len(line) == 0 {
+				break
+			}
+			var b eventstore.Baseline
+			if err == nil {
+				err = json.Unmarshal(line, &b)
+			}
+			if err == nil {
+				b, err = l.anewBaseline(b, clear)
+			}
+			if err != nil {
+				return err
+			}
+			if page = append(page, b); len(page) == loadedAtOnce {
+				if err := run(ctx, tx, eventstore.StoreBaselines(page)); err != nil {
+					return err
+				}
+				page = nil
+			}
+		}
+		return run(ctx, tx, eventstore.StoreBaselines(page))
+	})
+	if err == nil {
+		err = l.c.Projections.LayBaselines(ctx, in(tx), gone.UpTo)
+	}
+	if err != nil {
+		return "", err
+	}
+	return eventstore.HashBaselines(ctx, in(tx), gone.UpTo)
+}
+
+// loadedAtOnce is how many baselines are in memory at once.
+const loadedAtOnce = 1_000
+
+// anewBaseline is a baseline as the new workspace has it.
+func (l *loader) anewBaseline(b eventstore.Baseline, clear *opened) (eventstore.Baseline, error) {
+	line, err := clear.ofBaseline(b)
+	if err != nil {
+		return b, err
+	}
+	if was := l.from.Origin.Workspace; b.Stream == domain.WorkspaceStream(was) {
+		b.Stream = domain.WorkspaceStream(l.w.ID)
+		if b.ID == was {
+			b.ID, b.State = l.w.ID, bytes.Replace(b.State, quoted(was.String()), quoted(l.w.ID.String()), 1)
+		}
+	}
+	member, sealed := sealedInState(b)
+	if sealed == nil || len(line.Fields) == 0 {
+		return b, nil
+	}
+	if b.State, err = l.sealAnew(member, sealed, line.Fields, b.State); err != nil {
+		return b, err
+	}
+	var state struct{ Status string }
+	if json.Unmarshal(b.State, &state) == nil && state.Status == domain.Removed {
+		delete(l.emails, member)
+	}
+	return b, nil
+}
+
+// opened are the lines of what is opened in an archive, as they are needed: those of baselines first, in the order of these, and then those of
+// records.
+type opened struct {
+	lines *bufio.Reader
+	ahead openedLine // the next one
+	ended bool
+}
+
+func openedIn(from io.Reader) (*opened, error) {
+	o := &opened{lines: bufio.NewReaderSize(from, 1<<20)}
+	return o, o.next()
+}
+
+func (o *opened) next() error {
+	o.ahead = openedLine{}
+	line, err := eventstore.ReadLine(o.lines)
+	if o.ended = errors.Is(err, io.EOF) && len(line) == 0; o.ended {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(line, &o.ahead)
+	}
+	if err != nil {
+		return fmt.Errorf("%q: %w", archive.OpenedName, err)
+	}
+	return nil
+}
+
+func (o *opened) ofBaseline(b eventstore.Baseline) (line openedLine, err error) {
+	if o.ahead.Model == b.Model && o.ahead.ID == b.ID && b.Model != "" {
+		line = o.ahead
+		err = o.next()
+	}
+	return line, err
+}
+
+func (o *opened) ofRecord(position int64) (line openedLine, err error) {
+	for err == nil && o.ahead.Position < position && !o.ended {
+		err = o.next()
+	}
+	if o.ahead.Position == position {
+		line = o.ahead
+	}
+	return line, err
+}
+
+func encodeHash(hash tlog.Hash) string { return base64.StdEncoding.EncodeToString(hash[:]) }
