@@ -64,13 +64,15 @@ type Needs struct {
 
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
 	ResetCodeLife time.Duration
+
+	// Wall is the clock of this process, which the retention compares with the database's; nil is time.Now.
+	Wall func() time.Time
 }
 
 // Commands carries out what members ask for.
 type Commands struct {
 	Needs
 	now      func(context.Context) (time.Time, error) // the database's: what ends, ends by that one clock
-	wall     func() time.Time                         // this process'
 	running  sync.Map                                 // the idempotency keys of the commands under way in this process
 	notes    queues                                   // events of accounts
 	mails    later                                    // mails that an answer must not wait for
@@ -100,7 +102,10 @@ func New(n Needs) *Commands {
 	if n.Outside == nil {
 		n.Outside = delivery.NewOutside()
 	}
-	c := &Commands{Needs: n, wall: time.Now}
+	if n.Wall == nil {
+		n.Wall = time.Now
+	}
+	c := &Commands{Needs: n}
 	c.now = c.clock
 	c.incidents.window, c.incidents.record = n.SecurityWindow, c.recordIncident
 	return c

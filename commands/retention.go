@@ -47,7 +47,7 @@ func (c *Commands) duePruning(ctx context.Context, w pg.Workspace) (due eventsto
 	if err := c.DB.Read(ctx, w, eventstore.LookOverdue(&due, keep, domain.TypeOf(domain.LogPruned{}))); err != nil {
 		return due, p, err
 	}
-	if apart := c.wall().Sub(due.Now).Abs(); apart > clocksApart {
+	if apart := c.Wall().Sub(due.Now).Abs(); apart > clocksApart {
 		return due, p, fmt.Errorf("nothing is pruned: the clocks of this machine and of the database are %s apart, so one of them is wrong", apart.Round(time.Second))
 	}
 	if p.UpTo, p.At = due.Pruned, due.At; due.Worth && p.Retention != 0 && !p.Workspace.LegalHold {

@@ -91,6 +91,9 @@ func TestAnExportOfAPrunedLogIsLoaded(t *testing.T) {
 	x := here.newTenant(t)
 	grace := x.member(t, "member")
 	x.call(t, "DELETE", "/api/members/"+grace.id.String(), nil).want(t, 204)
+	for range 40 { // so that the first record is in no tile of the tree's edge
+		x.newTask(t)
+	}
 	task := x.newTask(t)
 	x.agree(t)
 	horizon := x.prune(t).UpTo
@@ -112,7 +115,7 @@ func TestAnExportOfAPrunedLogIsLoaded(t *testing.T) {
 		}
 	}
 	again.call(t, "PATCH", taskPath(task), object{"title": "there"}, `If-Match: "2"`).want(t, 200)
-	for _, path := range []string{"/api/audit/replay?from=1", "/api/audit/proof/1", "/api/audit/consistency?from=1", fmt.Sprintf("/api/audit/proof/%d", horizon)} {
+	for _, path := range []string{"/api/audit/replay?from=1", "/api/audit/proof/1", "/api/audit/consistency?from=1"} {
 		again.call(t, "GET", path, nil).problem(t, 410, "pruned")
 	}
 	for _, path := range []string{"/api/audit/checkpoint", fmt.Sprintf("/api/audit/proof/%d", horizon+1), fmt.Sprintf("/api/audit/consistency?from=%d", horizon)} {

@@ -77,7 +77,22 @@ func TestAuditor(t *testing.T) {
 		}
 	}
 	ada.newTask(t)
+	ada.agree(t)
+	ada.prune(t)
+	ada.newTask(t)
+	get := `get() { curl -sSf -H "Authorization: Bearer $token" "$api/api/audit/$1"; }
+		get checkpoint > pruned.checkpoint; get replay > pruned.ndjson; get "consistency?from=$(sed -n 2p today.checkpoint)" > pruned.consistency; get proof/3 > pruned.tlog-proof;`
+	out, err = shell(t, folder, get+`./auditor log pruned.checkpoint pruned.ndjson; ./auditor grown today.checkpoint pruned.consistency; ./auditor receipt pruned.tlog-proof record.json
+		./auditor log today.checkpoint replay.ndjson`, "api="+ada.url, "token="+ada.token)
+	for _, want := range []string{"were pruned", "the record is at position 3", "and changed nothing", "of which 0 were pruned"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("the auditor does not say %q: %v %s", want, err, out)
+		}
+	}
 	for what, lines := range map[string]string{
+		"those of the checkpoint":     `sed '1s/"tree":\["./"tree":["A/; 2s/Z/X/' pruned.ndjson > changed; ./auditor log pruned.checkpoint changed`,
+		"does not say that":           `sed 1d pruned.ndjson > short; ./auditor log pruned.checkpoint short`,
+		"ask for a proof":             `./auditor log today.checkpoint pruned.ndjson`,
 		"not those of the checkpoint": `sed '7s/Z/X/' replay.ndjson > changed; ./auditor log today.checkpoint changed`,
 		"the log ends after":          `sed '7d' replay.ndjson > short; ./auditor log today.checkpoint short`,
 		"not at position 3":           `sed -n 4p replay.ndjson > other; ./auditor receipt record.tlog-proof other`,
