@@ -100,6 +100,7 @@ var problems = map[string]string{
 	"timer_not_running":    "No timer of the caller is running.",
 	"timer_too_long":       "An entry has at most 24 hours. Say when the work ended.",
 	"log_restored":         "The log was restored from a backup since. The events behind the backup are gone: read the log from the first position.",
+	"log_pruned":           "The log was pruned while it was read. What was begun begins again by itself.",
 	"plan_required":        "The plan of the workspace does not have this.",
 	"log_damaged":          "The log lacks records that it had. Whoever runs Kluis finds out more with `kluis verify`.",
 	"log_forked":           "The log does not go on from a checkpoint that was signed. Whoever runs Kluis finds out more with `kluis verify`.",
