@@ -65,7 +65,7 @@ type Needs struct {
 	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 
-	// Wall is the clock of this process, which the retention compares with the database's; nil is time.Now.
+	// Wall is the clock of this process, which the retention compares with that of the database; nil is its real one.
 	Wall func() time.Time
 }
 
