@@ -42,7 +42,7 @@ func TestErasedMeanwhile(t *testing.T) {
 			}
 		},
 		"rebuild":    func(t *testing.T, x *client) { _, _ = x.projections.Rebuild(t.Context(), x.workspace, nil) },
-		"retention":  func(t *testing.T, x *client) { _, _ = x.commands.Prune(t.Context(), x.workspace, nil) },
+		"retention":  func(t *testing.T, x *client) { _, _ = x.commands.Prune(t.Context(), x.workspace, commands.Hearer{}) },
 		"checkpoint": func(t *testing.T, x *client) { _, _, _ = x.commands.Checkpoint(t.Context(), x.workspace) },
 		"sweep":      func(t *testing.T, x *client) { _, _ = x.jobs.SweepBlobs(t.Context(), time.Now()) },
 	} {
