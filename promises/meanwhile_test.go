@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/commands"
 )
 
 // asked is the id of what a request made; false when it was refused.
