@@ -13231,7 +13231,7 @@ export const getGetAuditProofUrl = (position: number,
 }
 
 /**
- * A receipt (C2SP tlog-proof) that is kept beside the record's line and checked without Kluis. Its index is the position less one. Proofs of records that were pruned are given, too.
+ * A receipt (C2SP tlog-proof) that is kept beside the record's line and checked without Kluis. Its index is the position less one. Proofs of records that were pruned are given, too; 410 `pruned` for those that were pruned before the log was loaded from an export.
  *
  * Needs the permission `audit:read`.
  * @summary Get the proof that a record is in the log
