@@ -2233,6 +2233,8 @@ export interface IntegrationFields {
 export interface LogPruned {
   /** When it was committed, by the clock of the database. */
   at: string;
+  /** SHA-256, in hex, over what the records up to there have made: one line for each thing, as in log/baselines.ndjson of an export. */
+  baselines: string;
   /** The plan of the workspace, which says how long its log is kept. */
   plan: string;
   /** For how long events are kept; null, or left out, as the plan says. */
@@ -10025,6 +10027,8 @@ export interface WorkspaceHoldPlacedRecord {
  * The payload of `workspace.imported`.
  */
 export interface WorkspaceImported {
+  /** SHA-256, in hex, over what the records that were pruned there have made, sealed anew here; missing when none were. */
+  baselines?: string;
   /** The log that the records are from, as checkpoints name it. */
   origin: string;
   /** How many they are. */
