@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"reflect"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -124,7 +125,11 @@ func (storedPage[T]) Schema(r huma.Registry) *huma.Schema {
 
 // appendJSON appends the page as encoding/json would, without reading the states again.
 func (p storedPage[T]) appendJSON(out []byte) ([]byte, error) {
-	out = append(out, `{"items":[`...)
+	size := 200
+	for _, item := range p.of.Items {
+		size += len(item) + 1
+	}
+	out = append(slices.Grow(out, size), `{"items":[`...)
 	for i, item := range p.of.Items {
 		if i > 0 {
 			out = append(out, ',')

@@ -142,7 +142,7 @@ func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
 
 func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, args ...any) (*Actor, actorRow, error) {
 	var rows []actorRow
-	mark, err := p.freshRoster(ctx, w, pg.Rows(&rows, sql, args...))
+	mark, err := p.freshRoster(ctx, w, pg.Rows(&rows, sql, args...).Light())
 	if err != nil || len(rows) == 0 || rows[0].Status != domain.Active {
 		return nil, actorRow{}, err
 	}

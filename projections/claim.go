@@ -105,7 +105,7 @@ func (c *Claim) look(m *Mark) []pg.Statement {
 	case c.lately:
 		return []pg.Statement{m.lookWith(&c.good, c.known.shown())}
 	}
-	return []pg.Statement{m.look(), pg.Rows(&c.rows, c.known.by.sql, c.known.by.args...)} //sqlcheck:allow constants of shownBy
+	return []pg.Statement{m.look(), pg.Rows(&c.rows, c.known.by.sql, c.known.by.args...).Light()} //sqlcheck:allow constants of shownBy
 }
 
 // judge says whether what the Look found is what was known. The last use of the token is noted now and then.

@@ -29,12 +29,12 @@ func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
 
 // look is the mark, as a statement for any snapshot.
 func (m *Mark) look() pg.Statement {
-	return pg.Exec(lookMark+` from `+ofMark, domain.RosterStream).Scan(m.columns()...)
+	return pg.Exec(lookMark+` from `+ofMark, domain.RosterStream).Scan(m.columns()...).Light()
 }
 
 // lookWith is the mark, and whether the session or token with an id is good.
 func (m *Mark) lookWith(good *bool, shown uuid.UUID) pg.Statement {
-	return pg.Exec(lookMark+`, `+goodID+` from `+ofMark+`, (select $2::uuid as id) as shown`, domain.RosterStream, shown).Scan(append(m.columns(), good)...)
+	return pg.Exec(lookMark+`, `+goodID+` from `+ofMark+`, (select $2::uuid as id) as shown`, domain.RosterStream, shown).Scan(append(m.columns(), good)...).Light()
 }
 
 func (m *Mark) columns() []any {

@@ -15,7 +15,7 @@ import (
 // get answers with the one row that a query finds, fresh, or that there is no such noun.
 func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql string, args ...any) (T, Mark, error) {
 	var rows []T
-	mark, err := p.Fresh(ctx, w, pg.Rows(&rows, sql, args...))
+	mark, err := p.Fresh(ctx, w, pg.Rows(&rows, sql, args...).Light())
 	switch {
 	case err != nil:
 	case mark.Behind() > 0 && (len(rows) == 0 || narrow(args)): // it may be among the events that are missing

@@ -20,3 +20,14 @@ func (db *DB) Forget(w Workspace) {
 		conn.Release()
 	}
 }
+
+// LaneShare is how many connections one workspace has.
+const LaneShare = laneShare
+
+// Glancing is how many light reads of a workspace wait.
+func (db *DB) Glancing(w Workspace) int {
+	q := db.lane(w).glancesOf(w)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}

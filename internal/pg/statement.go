@@ -10,6 +10,14 @@ type Statement struct {
 	sql  string
 	args []any
 	read func(pgx.Rows) error
+
+	light bool
+}
+
+// Light says that the statement takes a moment and sets nothing: a Read of such statements goes together with others of the workspace.
+func (s Statement) Light() Statement {
+	s.light = true
+	return s
 }
 
 // Exec is a statement whose rows, if any, do not matter.

@@ -46,8 +46,12 @@ func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) erro
 }
 
 // Read runs statements on one snapshot of the workspace, in one round trip. It does so again when the
-// connection turns out to be dead, as those of a pool are after the server was restarted.
+// connection turns out to be dead, as those of a pool are after the server was restarted. Light statements share snapshot and round
+// trip with others that come at the same moment: see glances.
 func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (err error) {
+	if !db.pooler && !db.owned && light(statements) && db.glance(ctx, w, statements) {
+		return nil
+	}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	for range 1 + deadConns {
 		err = db.within(ctx, w, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
