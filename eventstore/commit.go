@@ -92,8 +92,8 @@ func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *
 	}
 	untry := try(verdicts)
 	err := run(ctx, statements...)
-	if err != nil && !pg.Lost(err) {
-		untry() // Postgres said no
+	if err != nil && (!pg.Lost(err) || pg.Unsent(err)) {
+		untry() // Postgres said no, or was not asked
 	}
 	stamp(verdicts, at)
 	if pg.Is(err, pg.AccessDenied) { // the workspace was closed for good while this waited for the head

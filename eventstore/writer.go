@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +57,10 @@ const (
 	lead     turn = true
 	answered turn = false
 )
+
+// first tells whether the append is the first that a caller wants of the database, and was not sent: nothing is to be found out, so it
+// waits for no connection longer than a look does.
+func (r *request) first() bool { return r.append.Proof != nil && r.tried == 0 }
 
 func (r *request) finish(receipt Receipt, err error) {
 	if err == nil && !receipt.Repeated {
@@ -181,6 +186,8 @@ func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 			return w.answer(batch, func(r *request) error { return outcome(r, err) })
 		case !out && !pg.Lost(err):
 			return w.refuse(batch, err)
+		case pg.Unsent(err) && slices.ContainsFunc(batch, (*request).first):
+			return w.answer(batch, func(r *request) error { return outcome(r, err) })
 		default: // the connection broke, the server stopped, or somebody holds the head row: look, as soon as that is possible, what became of it
 			time.Sleep(retryPause)
 		}

@@ -106,6 +106,9 @@ func again(err error) bool {
 	return Lost(err) && !unconnected(err) && !errors.Is(err, ErrNoConnection)
 }
 
+// Unsent tells of an error that Postgres was sent nothing: no connection was free, or could be made.
+func Unsent(err error) bool { return unconnected(err) || errors.Is(err, ErrNoConnection) }
+
 // deadConns is how many connections of the pool may turn out to be dead, one after the other, as after a restart of the server.
 const deadConns = 10
 
