@@ -114,9 +114,10 @@ func (db *DB) leadGlances(ctx context.Context, w Workspace, q *glances) {
 	if err != nil && taken == nil { // for want of a connection
 		taken, q.waiting = q.waiting, nil
 	}
-	if q.leaders--; len(q.waiting) > 0 {
+	q.leaders--
+	if i := slices.IndexFunc(q.waiting, func(g *glance) bool { return len(g.turn) == 0 }); i >= 0 { // the others are told to lead already
 		q.leaders++
-		q.waiting[0].turn <- leadGlance
+		q.waiting[i].turn <- leadGlance
 	}
 	q.mu.Unlock()
 	turn := readGlance
