@@ -88,6 +88,9 @@ func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byt
 	if signed, at, err = c.sign(ctx, w, tree.Size, tree.Head.Epoch); err != nil || at == log.last {
 		return signed, at, err
 	}
+	if err := c.Kept.KeepKeys(ctx, c.Keys.PublicKeys()); err != nil {
+		return nil, at, c.notKept(ctx, w, err)
+	}
 	if err := c.Kept.Note(ctx, at, signed); err != nil {
 		return nil, at, c.notKept(ctx, w, err)
 	}
@@ -254,9 +257,6 @@ func (c *Commands) KeepCheckpoint(ctx context.Context, w pg.Workspace) (signed [
 	signed, at, err = c.Checkpoint(ctx, w)
 	if err != nil || at.Size == 0 {
 		return nil, at, err
-	}
-	if err := c.Kept.KeepKeys(ctx, c.Keys.PublicKeys()); err != nil {
-		return nil, at, c.notKept(ctx, w, err)
 	}
 	if err := c.Kept.Keep(ctx, at, signed); err != nil {
 		return nil, at, c.notKept(ctx, w, err)

@@ -355,7 +355,7 @@ func (m Move) copyBlobs(ctx context.Context, done *Moved, last bool) error {
 			return err
 		}
 	}
-	return nil
+	return m.copyFolder(ctx, checkpoint.KeysFolder, "", done, false) // which verify the checkpoints, also when they sign no more
 }
 
 // copyFolder copies the blobs of a folder whose keys begin so.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -21,7 +22,11 @@ import (
 //	verifier-keys/<key id>                  also of keys that sign no more
 //
 // It is in several stores where more than one place is wanted: what is kept is in all of them, and is read from the first.
-type Kept struct{ Stores []blob.Store }
+type Kept struct {
+	Stores []blob.Store
+
+	keys sync.Map // ids of those that were kept already
+}
 
 const last = "last"
 
@@ -42,14 +47,19 @@ func (k *Kept) Keep(ctx context.Context, c Checkpoint, signed []byte) error {
 	return k.putOnce(ctx, fmt.Sprintf("%s/%06d-%019d", Folder(c.Origin.Workspace), c.Origin.Epoch, c.Size), signed)
 }
 
-const keysFolder = "verifier-keys"
+// KeysFolder is of all workspaces.
+const KeysFolder = "verifier-keys"
 
-// KeepKeys keeps public keys.
+// KeepKeys keeps public keys: before anything that they verify, which outlives them.
 func (k *Kept) KeepKeys(ctx context.Context, keys keyring.PublicKeys) error {
 	for _, key := range keys {
-		if err := k.putOnce(ctx, keysFolder+"/"+key.ID(), []byte(key.String())); err != nil {
+		if _, done := k.keys.Load(key.ID()); done {
+			continue
+		}
+		if err := k.putOnce(ctx, KeysFolder+"/"+key.ID(), []byte(key.String())); err != nil {
 			return err
 		}
+		k.keys.Store(key.ID(), true)
 	}
 	return nil
 }
@@ -100,7 +110,7 @@ func (k *Kept) All(ctx context.Context, workspace uuid.UUID) ([][]byte, error) {
 
 // Keys are the public keys that were kept.
 func (k *Kept) Keys(ctx context.Context) (keys keyring.PublicKeys, err error) {
-	texts, err := k.list(ctx, keysFolder)
+	texts, err := k.list(ctx, KeysFolder)
 	for _, text := range texts {
 		key, err := keyring.ParsePublicKey(strings.TrimSpace(string(text)))
 		if err != nil {
