@@ -55,7 +55,7 @@ func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks,
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	s.ending, s.ended = ctx.Done(), work.Done()
-	log := watermill.NewSlogLoggerWithLevelMapping(s.log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
+	log := untilEnd{watermill.NewSlogLoggerWithLevelMapping(s.log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}), s.ending}
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.grace}, log)
 	if err != nil {
 		return fmt.Errorf("make the router of %s: %w", s.what, err)
@@ -78,6 +78,25 @@ func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks,
 		s.awaitHandlers()
 	}()
 	return router.Run(work)
+}
+
+// untilEnd logs no errors once the end has come: what is broken off then is undone, and another process does it.
+type untilEnd struct {
+	watermill.LoggerAdapter
+	ending <-chan struct{}
+}
+
+func (l untilEnd) Error(msg string, err error, fields watermill.LogFields) {
+	select {
+	case <-l.ending:
+		l.Debug(msg, fields.Add(watermill.LogFields{"error": err}))
+	default:
+		l.LoggerAdapter.Error(msg, err, fields)
+	}
+}
+
+func (l untilEnd) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return untilEnd{l.LoggerAdapter.With(fields), l.ending}
 }
 
 // giveTurns has somebody look at each ring, and every so often.

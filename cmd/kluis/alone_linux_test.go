@@ -120,6 +120,7 @@ func (n *namespace) nowhere(t *testing.T) (sum int) {
 // elsewhere.
 func TestNobodyElseIsCalled(t *testing.T) {
 	t.Parallel()
+	blobtest.Program(t) // is fetched from elsewhere
 	n := newNamespace(t)
 	for _, address := range []string{"192.0.2.1:443", "[2001:db8::1]:443"} {
 		before := n.nowhere(t)

@@ -15,8 +15,6 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-const version = "v1.8.0"
-
 // The settings of the gateways of all tests. They listen on loopback.
 const (
 	accessKey = "kluis-test"
@@ -36,10 +34,16 @@ type Gateway struct {
 	log      *strings.Builder
 }
 
+// Program gives the path of the gateway's program, which the first call builds.
+func Program(t testing.TB) string {
+	t.Helper()
+	return toolbox.Program(t, "github.com/versity/versitygw/cmd/versitygw", "v1.8.0")
+}
+
 // Start starts a gateway, which ends with the test, and sets the credentials for it in the environment of the process.
 func Start(t testing.TB) *Gateway {
 	t.Helper()
-	program := toolbox.Program(t, "github.com/versity/versitygw/cmd/versitygw", version)
+	program := Program(t)
 	setCredentials()
 	folder := t.TempDir()
 	g := &Gateway{Folder: filepath.Join(folder, "data", bucket), sidecar: filepath.Join(folder, "sidecar"), versions: filepath.Join(folder, "versions"), address: freeAddress(t)}
@@ -57,7 +61,7 @@ func Start(t testing.TB) *Gateway {
 // Restart starts a gateway that was stopped again, at the same address.
 func (g *Gateway) Restart(t testing.TB) {
 	t.Helper()
-	program := toolbox.Program(t, "github.com/versity/versitygw/cmd/versitygw", version)
+	program := Program(t)
 	g.run(t, program)
 }
 
