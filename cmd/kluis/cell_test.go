@@ -31,6 +31,7 @@ type cellServer struct {
 	*pgserver.Server
 	network *network
 	blobs   string
+	super   *pgx.Conn // see admin
 }
 
 // newCells makes be, the home, and de.
@@ -175,11 +176,16 @@ func (n *network) cut() {
 // admin is in a region's database as the superuser, whatever becomes of the network.
 func (c *cells) admin(t *testing.T, region string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), c.region[region].SuperuserURL("kluis"))
+	in := c.region[region]
+	if in.super != nil && in.super.Ping(t.Context()) == nil {
+		return in.super
+	}
+	conn, err := pgx.Connect(t.Context(), in.SuperuserURL("kluis"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close(context.Background()) })
+	in.super = conn
 	return conn
 }
 
