@@ -195,16 +195,24 @@ func (c *Cells) opened(ctx context.Context, cell Cell) bool {
 	}
 }
 
-// settleEvery is how often the home's list is brought in line with a cell.
-const settleEvery = 10 * time.Minute
+// settleEvery is how often the home's list is brought in line with a cell. Where there are several, the first pause is settleSoon, and each further one
+// twice as long: what one cell has to take away it may know only when another one has told the home.
+const (
+	settleSoon  = 3 * time.Second
+	settleEvery = 10 * time.Minute
+)
 
 func (c *Cells) settle(ctx context.Context, p *Program) error {
-	for {
+	pause := settleSoon
+	if len(c.cells) == 1 {
+		pause = settleEvery
+	}
+	for ; ; pause = min(2*pause, settleEvery) {
 		if err := p.Commands.Settle(ctx); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "the home's list of workspaces was not compared with a region's", "error", err.Error())
 		}
 		select {
-		case <-time.After(settleEvery):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil
 		}
