@@ -58,7 +58,7 @@ func TestAnalyst(t *testing.T) {
 	theirs, _ := analystOf(t, h, "other") // so that there are views of the other workspace, too
 	for _, sql := range []string{
 		`select * from ` + acme + `.task`, `select * from ` + acme + `.event`, `select * from ` + acme + `.credential`, `select * from ` + other + `.task`,
-		`select * from ` + other + `_views.task_view`, `select * from kluis.workspace`, `set role ` + acme, `set role kluis_owner`,
+		`select * from ` + other + `_views.task_view`, `select * from kluis.workspace`, `set role ` + acme, `set role ` + owner(t, super),
 		`update task_view set title = ''`, `begin read write; insert into tag_view (name) values ('x')`, `rollback; create table x (y int)`,
 		`set default_transaction_read_only = off; delete from project_view`, `create temporary table x (y int)`, `create schema mine`,
 	} {

@@ -429,6 +429,15 @@ func schema(t *testing.T, admin *pgx.Conn, slug string) string {
 	return "ws_" + strings.ReplaceAll(id.String(), "-", "")
 }
 
+// owner is the role that owns everything in the database: no other database of the cluster has the same.
+func owner(t *testing.T, admin *pgx.Conn) (role string) {
+	t.Helper()
+	if err := admin.QueryRow(t.Context(), `select pg_get_userbyid(relowner) from pg_class where oid = 'kluis.workspace'::regclass`).Scan(&role); err != nil {
+		t.Fatal(err)
+	}
+	return role
+}
+
 // record is a line of the log.
 type record struct {
 	Position int64

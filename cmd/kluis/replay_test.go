@@ -94,7 +94,7 @@ func TestReplayState(t *testing.T) {
 		t.Errorf("the state %s is another", l.schema)
 	}
 	for _, sql := range []string{`select * from ` + acme + `.task`, `select * from ` + acme + `.event`, `select * from ` + acme + `_views.task_view`, `select * from ` + other + `.task`,
-		`select * from kluis.workspace`, `update task set title = ''`, `set default_transaction_read_only = off; delete from task`, `create table ` + l.schema + `.mine (x int)`, `set role kluis_owner`, `set role ` + acme} {
+		`select * from kluis.workspace`, `update task set title = ''`, `set default_transaction_read_only = off; delete from task`, `create table ` + l.schema + `.mine (x int)`, `set role ` + owner(t, super), `set role ` + acme} {
 		denied(t, conn, sql)
 	}
 	denied(t, analyst, `select * from `+l.schema+`.task`)
