@@ -2,6 +2,8 @@ package projections
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,14 +39,8 @@ const (
 )
 
 // Good is the condition that the session or token with the id @ has not ended.
-const (
-	Good       = goodBefore + `@` + goodBetween + `@` + goodAfter
-	goodID     = goodBefore + `shown.id` + goodBetween + `shown.id` + goodAfter
-	goodBefore = `(exists (select from session where session.id = `
-	// SessionIdle is twelve hours
-	goodBetween = ` and expires_at > now() and used_at > now() - interval '12 hours') or exists (select from token_secret where token_id = `
-	goodAfter   = ` and expires_at > now()))`
-)
+var Good = fmt.Sprintf(`(exists (select from session where session.id = @ and expires_at > now() and used_at > now() - interval '%d seconds')
+	or exists (select from token_secret where token_id = @ and expires_at > now()))`, int(SessionIdle.Seconds()))
 
 type actorRow struct {
 	Session uuid.UUID
@@ -163,14 +159,14 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 
 // Alive is the query for whether what the actor came with is still good. A newcomer came with nothing that can end.
 func Alive(into *bool, by Actor) pg.Statement {
-	switch {
-	case by.Token != uuid.Nil:
-		return pg.Exec(`select exists (select from token_secret where token_id = $1 and expires_at > now())`, by.Token).Scan(into)
-	case by.Session != uuid.Nil:
-		return pg.Exec(`select exists (select from session where id = $1 and expires_at > now())`, by.Session).Scan(into)
+	shown := by.Session
+	if shown == uuid.Nil {
+		shown = by.Token
 	}
-	return pg.Exec(`select true`).Scan(into)
+	return pg.Exec(isAlive, shown).Scan(into) //sqlcheck:allow made of constants
 }
+
+var isAlive = "select $1::uuid = " + nobody + " or " + strings.ReplaceAll(Good, "@", "$1")
 
 // freshRoster is Fresh for what depends on the roster alone: it does not wait for other events.
 func (p *Projections) freshRoster(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {

@@ -175,7 +175,6 @@ func decodeRow(row pgx.CollectableRow, more ...any) (r domain.Record, err error)
 // lock are the statements that lock the checkpoint and look how it stands to the log. wait is for the lock.
 func (m *Mark) lock(wait time.Duration) []pg.Statement {
 	return []pg.Statement{
-		byKey(),
 		folded(),
 		lockFor(wait),
 		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest),
@@ -227,10 +226,6 @@ func (p *Projections) foldRecords(ctx context.Context, tx *pg.Tx, records []doma
 	span.Seconds("kluis.lag_seconds", lag)
 	return step{mark: mark, events: len(records)}, nil
 }
-
-// byKey has rows found by their keys from here on. Postgres plans each statement of a fold once, perhaps when a table is empty, and would go on
-// to read all of it for every page.
-func byKey() pg.Statement { return pg.Exec(`set local enable_seqscan = off`) }
 
 // folded has a commit answered before it is on disk: rows that are derived, and the checkpoint with them, are derived once more when a crash
 // of Postgres loses them. The events are on disk.

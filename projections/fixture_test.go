@@ -29,6 +29,11 @@ type process struct {
 	tenancy *tenancy.Tenancy
 }
 
+// ListTasks is ShowTasks with the states themselves, and of tags as they are given.
+func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
+	return Tasks.List(ctx, p, by, page, f)
+}
+
 func newProcess(t testing.TB) *process {
 	t.Helper()
 	return start(t, pgtest.Clone(t, "projections", func(url string) error {

@@ -120,7 +120,7 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 		read = append(read, pg.Exec("select count(*)"+chosen, args...).Scan(page.Total)) //sqlcheck:allow of constants
 	}
 	//sqlcheck:allow of constants, and of fields that Lists names
-	read = append(read, pg.ByIndex(), pg.Rows(&rows, around(q.sql, q.order, len(q.args)+1), append(slices.Clone(q.args), more...)...))
+	read = append(read, pg.Rows(&rows, around(q.sql, q.order, len(q.args)+1), append(slices.Clone(q.args), more...)...))
 	mark, err = p.show(ctx, by, page.Eventual && !narrow(q.args), read...)
 	if err == nil && mark.Behind() > 0 && narrow(q.args) {
 		return nil, mark, catchingUp(mark)

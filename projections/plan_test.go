@@ -183,7 +183,7 @@ func TestPlansOfLists(t *testing.T) {
 			t.Fatal(err)
 		}
 		var plan []string
-		if err := c.db.Read(minute(t), by.Workspace, pg.PlanEach(), pg.ByIndex(), pg.Column(&plan, "explain (analyze, costs off, timing off) "+q.sql, q.args...)); err != nil {
+		if err := c.db.Read(minute(t), by.Workspace, pg.PlanEach(), pg.Column(&plan, "explain (analyze, costs off, timing off) "+q.sql, q.args...)); err != nil {
 			t.Fatal(err)
 		}
 		if most := read(plan); inWhole.MatchString(strings.Join(plan, "\n")) || most > 8000 {

@@ -204,7 +204,8 @@ func (p *Projections) fillUpTo(ctx context.Context, s pg.Shadow, upTo int64, fil
 // fillPage folds a page into the shadow, from where filled is.
 func (p *Projections) fillPage(ctx context.Context, s pg.Shadow, records []domain.Record, filled *Mark) error {
 	return p.db.InShadow(ctx, s, func(tx *pg.Tx) error {
-		if err := tx.Run(ctx, byKey(), folded()); err != nil { // what is lost in a crash is begun afresh
+		// Plans are made while the tables are empty, as in lanes. What is lost in a crash is begun afresh.
+		if err := tx.Run(ctx, pg.Exec(`set local enable_seqscan = off`), folded()); err != nil {
 			return err
 		}
 		stores, err := foldIn(ctx, tx, records, filled)

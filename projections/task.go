@@ -47,16 +47,7 @@ type TaskFilter struct {
 	External  []string     `among:"task.external_id"`
 }
 
-// ListTasks answers with the tasks that the actor may see.
-func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
-	f, err := p.withMerged(ctx, by, f)
-	if err != nil {
-		return nil, Mark{}, err
-	}
-	return Tasks.List(ctx, p, by, page, f)
-}
-
-// ShowTasks is ListTasks for whoever hands them on as they are.
+// ShowTasks answers with the tasks that the actor may see.
 func (p *Projections) ShowTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]Shown, Mark, error) {
 	f, err := p.withMerged(ctx, by, f)
 	if err != nil {

@@ -44,7 +44,8 @@ func newLanes(ctx context.Context, config *pgxpool.Config, pooler bool, n int) (
 		c.MaxConns, c.MinConns, c.MinIdleConns = laneConns, 0, 0
 		if !pooler {
 			// Every statement of a workspace is a constant with parameters on keyed tables: one plan each is right, if it is one by index.
-			// A plan is mostly made when the tables are empty, where reading them in whole looks cheap, and kept when they are not.
+			// A plan is mostly made when the tables are empty, where reading them in whole looks cheap, and kept when they are not; and what
+			// Postgres believes of rare values and of words is not always so. Through a pooler each transaction says so: see planByIndex.
 			c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 			c.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 		}

@@ -45,6 +45,9 @@ var inStartup = []string{"client_encoding", "DateStyle", "TimeZone", "standard_c
 const pinInside = `select set_config('synchronous_commit', ` + durable + `, true) union all
 	select set_config(name, value, true) from unnest($1::text[], $2::text[]) as pin (name, value)`
 
+// planByIndex is what connections of lanes begin with, for one transaction of a workspace on a connection that keeps no settings.
+const planByIndex = `set local enable_seqscan = off`
+
 // durable has a commit answered when it is on disk, whatever the login's settings say; who waits for a standby as well goes on so.
 const durable = `case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end`
 

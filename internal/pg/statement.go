@@ -31,12 +31,6 @@ func PlanEach() Statement {
 	return Exec(`set local plan_cache_mode = 'force_custom_plan'`)
 }
 
-// ByIndex has the statements behind it, in the same transaction, read no table in whole where an index will do: they show a few rows,
-// and what Postgres believes of rare values and of words is not always so.
-func ByIndex() Statement {
-	return Exec(`set local enable_seqscan = off`)
-}
-
 // Scan reads the one row of the statement into dest; pgx.ErrNoRows when there is none.
 func (s Statement) Scan(dest ...any) Statement {
 	s.read = func(rows pgx.Rows) error {

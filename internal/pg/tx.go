@@ -205,6 +205,9 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 		}
 		if tx.pins {
 			batch.Queue(pinInside, pinNames, pinValues)
+			if tx.of != uuid.Nil {
+				batch.Queue(planByIndex)
+			}
 		}
 		tx.queueEnter(batch, &entered)
 	}
