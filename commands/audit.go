@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -101,29 +102,35 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 // sealedAs is what personal fields of events are sealed for.
 var sealedAs = map[string]string{"email": emailField, "full_name": nameField}
 
-// personal are the types of events in which something is sealed.
-var personal = func() map[string]domain.Place {
-	all := map[string]domain.Place{}
-	for _, place := range domain.Places(domain.InEvents) {
+// sealing are the types of events, or the tables, in which something is sealed.
+type sealing map[string]domain.Place
+
+var sealingEvents, sealingRows = sealingOf(domain.InEvents), sealingOf(domain.InWorkspace)
+
+func sealingOf(kind domain.PlaceKind) sealing {
+	all := sealing{}
+	for _, place := range domain.Places(kind) {
 		if len(place.Sealed) > 0 {
 			all[place.Name] = place
 		}
 	}
 	return all
-}()
+}
 
 // sealedIn gives what is sealed in the data of a record, by field, and under whose data key; nil for nothing.
 func sealedIn(r projections.Record) (member uuid.UUID, sealed map[string]string) {
-	if place, is := personal[r.Type]; is {
-		return sealedAt(place, r.Data)
-	}
-	return uuid.Nil, nil
+	return sealingEvents.in(r.Type, r.Data)
 }
 
-// sealedAt is sealedIn for data that are of a place.
-func sealedAt(place domain.Place, data json.RawMessage) (member uuid.UUID, sealed map[string]string) {
+// sealedInState is sealedIn for a baseline.
+func sealedInState(b eventstore.Baseline) (member uuid.UUID, sealed map[string]string) {
+	return sealingRows.in(b.Model, b.State)
+}
+
+func (s sealing) in(name string, data json.RawMessage) (member uuid.UUID, sealed map[string]string) {
+	place, is := s[name]
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(data, &fields) != nil || json.Unmarshal(fields[place.About[0]], &member) != nil {
+	if !is || json.Unmarshal(data, &fields) != nil || json.Unmarshal(fields[place.About[0]], &member) != nil {
 		return uuid.Nil, nil
 	}
 	sealed = map[string]string{}

@@ -26,25 +26,6 @@ import (
 // A log that was pruned leaves with its baselines, from which it goes on, and with the edge of the Merkle tree over the records that are gone.
 // The record log.pruned, which is in the log, has the hash of the one file and the root of the other.
 
-// personalRows are the read models in whose rows something is sealed.
-var personalRows = func() map[string]domain.Place {
-	all := map[string]domain.Place{}
-	for _, place := range domain.Places(domain.InWorkspace) {
-		if len(place.Sealed) > 0 && slices.Contains(projections.Tables(), place.Name) {
-			all[place.Name] = place
-		}
-	}
-	return all
-}()
-
-// sealedInState is sealedIn for a baseline.
-func sealedInState(b eventstore.Baseline) (member uuid.UUID, sealed map[string]string) {
-	if place, is := personalRows[b.Model]; is {
-		return sealedAt(place, b.State)
-	}
-	return uuid.Nil, nil
-}
-
 // baselines writes what a log that was pruned goes on from.
 func (e *exporting) baselines(ctx context.Context, s *projections.Snapshot) error {
 	if s.Head.Pruned == 0 {

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -44,12 +44,7 @@ func serve(t *testing.T) *kluis {
 	if out, err := exec.Command("go", "build", "-o", k.program, "github.com/kluis-eu/kluis/cmd/kluis").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := toolbox.FreeAddress(t)
 	key := make([]byte, 32)
 	rand.Read(key)
 	k.url = "http://" + address

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // A place of files that cannot be reached is told at the start, and keeps nobody from all else; but the ledger of erasures is there as well, so in
@@ -18,7 +19,7 @@ func TestBlobsCannotBeReached(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	h := sharedHome(t, url)
-	h.env = append(h.env, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=verysecret", "KLUIS_BLOB_URL=s3://blobs?region=x&endpoint=http://"+freeAddress(t))
+	h.env = append(h.env, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=verysecret", "KLUIS_BLOB_URL=s3://blobs?region=x&endpoint=http://"+toolbox.FreeAddress(t))
 	s := h.serve(t)
 	if !strings.Contains(s.log.String(), "KLUIS_BLOB_URL cannot be reached") || strings.Contains(s.log.String(), "verysecret") {
 		t.Errorf("%s", s.log)

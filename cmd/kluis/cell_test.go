@@ -19,6 +19,7 @@ import (
 
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/pgserver"
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // cells are two Postgres servers, each of a region, and an installation on both. The network between the installation and a region can be cut off.
@@ -116,7 +117,7 @@ type network struct {
 }
 
 func newNetwork(t *testing.T, server string) *network {
-	n := &network{server: server, address: freeAddress(t)}
+	n := &network{server: server, address: toolbox.FreeAddress(t)}
 	n.join(t)
 	t.Cleanup(n.cut)
 	return n
@@ -416,7 +417,7 @@ func TestCells(t *testing.T) {
 
 	t.Run("regions that were exchanged", func(t *testing.T) {
 		swapped := strings.NewReplacer("be=", "de=", "be.", "de.", "de=", "be=", "de.", "be.").Replace(c.regions("be", "de"))
-		status, _, stderr := (&home{data: c.data, env: []string{"KLUIS_REGIONS=" + swapped, "KLUIS_LISTEN=" + freeAddress(t)}}).run("serve")
+		status, _, stderr := (&home{data: c.data, env: []string{"KLUIS_REGIONS=" + swapped, "KLUIS_LISTEN=" + toolbox.FreeAddress(t)}}).run("serve")
 		if status != failure || !strings.Contains(stderr, "no region changes its name") {
 			t.Errorf("status %d, %s", status, stderr)
 		}

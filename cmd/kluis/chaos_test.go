@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // chaosTime is how long TestChaos makes trouble: KLUIS_CHAOS=10m, or a minute. From five minutes on one process has a wrong clock at times.
@@ -75,7 +77,7 @@ func TestChaos(t *testing.T) {
 		c.wrong = wrongClock(t)
 	}
 	for i := range c.servers {
-		c.servers[i] = &seat{listen: freeAddress(t)}
+		c.servers[i] = &seat{listen: toolbox.FreeAddress(t)}
 		c.servers[i].server = c.home.startAt(t, c.servers[i].listen)
 		c.servers[i].server.ready(t)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // Help goes to standard output with status 0; a wrong use is said on standard error, with status 2.
@@ -104,7 +105,7 @@ func TestBadSettings(t *testing.T) {
 		"a sender of mails that is none":     {[]string{"KLUIS_MAIL_FROM=nobody"}, misuse, "KLUIS_MAIL_FROM", ""},
 		"a private Postgres at a plain file": {[]string{"KLUIS_DATABASE_URL=", "KLUIS_DATA=/dev/null"}, failure, "/dev/null", ""},
 	} {
-		h := &home{data: good.data, env: append(append(append([]string{}, good.env...), "KLUIS_LISTEN="+freeAddress(t)), c.env...)}
+		h := &home{data: good.data, env: append(append(append([]string{}, good.env...), "KLUIS_LISTEN="+toolbox.FreeAddress(t)), c.env...)}
 		begun := time.Now()
 		status, stdout, stderr := h.run("serve")
 		if status != c.status || stdout != "" || !strings.Contains(stderr, c.says) {

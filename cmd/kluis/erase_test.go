@@ -59,6 +59,9 @@ func TestEraseKilledAtEachStep(t *testing.T) {
 	var steps []string
 	for done := false; !done; {
 		step, ended := h.killedBehindAStep(t, "acme")
+		if step == "" && len(steps) > 0 && steps[len(steps)-1] == "role" {
+			step = "done" // the kill behind the last step but one came when all was done
+		}
 		steps, done = append(steps, step), ended
 		if len(steps) > 20 {
 			t.Fatalf("it comes to no end: %v", steps)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kluis-eu/kluis/internal/mail/mailtest"
 	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // kluis runs one command and gives its exit status and what it printed.
@@ -27,7 +28,7 @@ func kluis(t *testing.T, args ...string) (status int, stdout, stderr string) {
 // An operator rotates the keys of a server that runs, in the order of the README, and removes the old key.
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	data, listen := filepath.Join(t.TempDir(), "data"), freeAddress(t)
+	data, listen := filepath.Join(t.TempDir(), "data"), toolbox.FreeAddress(t)
 	file := filepath.Join(data, "keys")
 	keys := func(command ...string) string {
 		t.Helper()
@@ -83,7 +84,7 @@ func TestKeys(t *testing.T) {
 	if code, _, stderr := kluis(t, "keys", "status", "--data", data); code != failure || !strings.Contains(stderr, "sealed values do not open") {
 		t.Errorf("with the wrong key: status %d, %s", code, stderr)
 	}
-	if code, _, stderr := kluis(t, "serve", "--data", data, "--listen", freeAddress(t)); code != failure || !strings.Contains(stderr, "KLUIS_KEYS: none of the keys ["+first+"]") {
+	if code, _, stderr := kluis(t, "serve", "--data", data, "--listen", toolbox.FreeAddress(t)); code != failure || !strings.Contains(stderr, "KLUIS_KEYS: none of the keys ["+first+"]") {
 		t.Errorf("serve with the wrong key: status %d, %s", code, stderr)
 	}
 }
@@ -174,7 +175,7 @@ func TestKeyIsTakenOutTooEarly(t *testing.T) {
 	until(t, "the log says that the key is needed", func() bool { return strings.Contains(s.log.String(), tooEarly) })
 	(&client{}).at(s).want(t, http.StatusOK, "POST", "/api/login", fmt.Sprintf(`{"workspace": "acme", "email": "ann@acme.example", "password": %q}`, plain))
 	ann.want(t, http.StatusOK, "GET", "/api/members", "") // which opens names
-	if status, _, stderr := h.run("serve", "--listen", freeAddress(t)); status != failure || !strings.Contains(stderr, "KLUIS_KEYS: none of the keys") {
+	if status, _, stderr := h.run("serve", "--listen", toolbox.FreeAddress(t)); status != failure || !strings.Contains(stderr, "KLUIS_KEYS: none of the keys") {
 		t.Errorf("another start: status %d, %s", status, stderr)
 	}
 	write(both)

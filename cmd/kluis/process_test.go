@@ -27,6 +27,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/mail/mailtest"
 	"github.com/kluis-eu/kluis/internal/pgserver"
 	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // binary is the program itself, built once, beside the test program: `go test` deletes both.
@@ -152,7 +153,7 @@ func (h *home) serve(t *testing.T, flags ...string) *server {
 
 func (h *home) start(t *testing.T, flags ...string) *server {
 	t.Helper()
-	return h.startAt(t, freeAddress(t), flags...)
+	return h.startAt(t, toolbox.FreeAddress(t), flags...)
 }
 
 func (h *home) startAt(t *testing.T, listen string, flags ...string) *server {

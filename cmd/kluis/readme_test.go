@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // The lines of the README's quick start are run as they stand, in a folder in which `kluis serve` has just
@@ -30,7 +32,7 @@ func TestReadmeQuickStart(t *testing.T) {
 	if !found {
 		t.Fatal("the README has no quick start")
 	}
-	folder, listen := t.TempDir(), freeAddress(t)
+	folder, listen := t.TempDir(), toolbox.FreeAddress(t)
 	script = strings.ReplaceAll(script, "127.0.0.1:8080", listen)
 	serveInProcess(t, "--data", filepath.Join(folder, "data"), "--listen", listen, "--public-url", "http://"+listen)
 
@@ -72,14 +74,4 @@ func serveInProcess(t *testing.T, flags ...string) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	t.Fatalf("nothing is served on %s", address)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/internal/pgtest"
+	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // The first start, with nothing but a folder: keys, Postgres, mails as files. SIGTERM ends it with 0, and all that it
@@ -88,7 +89,7 @@ func TestKeysAreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		status, _, stderr := h.run("serve", "--listen", freeAddress(t))
+		status, _, stderr := h.run("serve", "--listen", toolbox.FreeAddress(t))
 		if status != failure || !strings.Contains(stderr, "kluis: KLUIS_KEYS: there is no file "+file) || !strings.Contains(stderr, "put the file back") {
 			t.Errorf("without keys: status %d, %s", status, stderr)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path"
@@ -35,6 +36,17 @@ func Own(t testing.TB, folder, version string) string {
 		build.Dir, build.Env = filepath.Join(bin, "..", "..", folder), os.Environ()
 		return build
 	})
+}
+
+// FreeAddress gives an address on loopback on which nobody listens, for a program to do so.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // looked has what this process has looked for, by the name of the file.

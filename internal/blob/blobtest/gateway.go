@@ -46,7 +46,7 @@ func Start(t testing.TB) *Gateway {
 	program := Program(t)
 	setCredentials()
 	folder := t.TempDir()
-	g := &Gateway{Folder: filepath.Join(folder, "data", bucket), sidecar: filepath.Join(folder, "sidecar"), versions: filepath.Join(folder, "versions"), address: freeAddress(t)}
+	g := &Gateway{Folder: filepath.Join(folder, "data", bucket), sidecar: filepath.Join(folder, "sidecar"), versions: filepath.Join(folder, "versions"), address: toolbox.FreeAddress(t)}
 	g.URL = "s3://" + bucket + "?region=us-east-1&endpoint=" + url.QueryEscape("http://"+g.address)
 	for _, name := range []string{g.Folder, g.sidecar, g.versions} {
 		if err := os.MkdirAll(name, 0o700); err != nil {
@@ -104,13 +104,3 @@ var setCredentials = sync.OnceFunc(func() {
 		}
 	}
 })
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}

@@ -46,7 +46,7 @@ func Start(t testing.TB, name string) *Witness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := toolbox.FreeAddress(t)
 	w := &Witness{URL: "http://" + address, Key: Key(name, public), folder: folder}
 	key, err := ssh.NewPublicKey(public)
 	if err != nil {
@@ -123,14 +123,4 @@ func hold(t testing.TB, folder string, key ed25519.PrivateKey) string {
 		}
 	}()
 	return socket
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
