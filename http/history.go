@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -20,7 +22,7 @@ type (
 		ID        uuid.UUID       `json:"id" doc:"The id of what changed."`
 		Version   int             `json:"version" doc:"The version that it has since."`
 		Type      string          `json:"type" example:"task.updated" doc:"The type of the event. log.pruned stands before everything else: earlier lines were pruned as the plan of the workspace says, and the next ones go on from what they had made."`
-		Field     *string         `json:"field" example:"title" doc:"The field that changed; null when the event changed none."`
+		Field     *string         `json:"field" example:"title" doc:"The field that changed; null when the event changed none, or nothing of it that the caller may see."`
 		Old       json.RawMessage `json:"old" example:"\"Paint the door\"" doc:"What it was, with names instead of ids where there are names; null for a field of a new thing."`
 		New       json.RawMessage `json:"new" example:"\"Paint the front door\"" doc:"What it is since."`
 
@@ -58,10 +60,31 @@ func showLine(line projections.Line, names map[uuid.UUID]string) historyLine {
 	if name, known := names[line.Actor]; known {
 		shown.ActorName = &name
 	}
-	if c := line.Change; c.Field != "" {
+	c := line.Change
+	if c.Field == "relations" {
+		c = seenRelations(c, names)
+	}
+	if c.Field != "" {
 		shown.Field, shown.Old, shown.New = &c.Field, withNames(c.Old, c.IDs, names), withNames(c.New, c.IDs, names)
 	}
 	return shown
+}
+
+// seenRelations is a change without the relations to tasks that the caller may not see: those have no name. A task shows its relations so,
+// too. It is no change of a field when nothing else is left of it.
+func seenRelations(c projections.FieldChange, names map[uuid.UUID]string) projections.FieldChange {
+	for _, value := range []*json.RawMessage{&c.Old, &c.New} {
+		var relations []domain.TaskRelation
+		if json.Unmarshal(*value, &relations) != nil {
+			continue // it is what we wrote
+		}
+		relations = slices.DeleteFunc(relations, func(r domain.TaskRelation) bool { return names[r.TaskID] == "" })
+		*value, _ = json.Marshal(relations) // a relation cannot fail
+	}
+	if bytes.Equal(c.Old, c.New) {
+		return projections.FieldChange{}
+	}
+	return c
 }
 
 // withNames writes names in a JSON value where it has ids.

@@ -150,12 +150,28 @@ func TestStoriesShowNoMoreThanTheirReadersMaySee(t *testing.T) {
 	ada.call(t, "PUT", taskPath(task, "viewers", vic.id), nil).want(t, 204)
 	story := vic.story(t, taskPath(task))
 	for _, line := range asText(story) {
-		if strings.Contains(line, "secret") || strings.HasPrefix(line, "time_entry") {
+		if strings.Contains(line, "secret") || strings.Contains(line, hidden.ID.String()) || strings.HasPrefix(line, "time_entry") {
 			t.Errorf("a viewer reads %s", line)
 		}
 	}
 	if !slices.Contains(types(story), "comment.created") {
 		t.Error("the comment is not in the story")
+	}
+
+	// Of several relations a story tells of those to tasks that its reader may see, also once they are deleted.
+	open := ada.newTask(t, object{"title": "open title"})
+	ada.call(t, "PUT", taskPath(open, "viewers", vic.id), nil).want(t, 204)
+	ada.call(t, "PUT", taskPath(task, "relations", "relates", open.ID), nil).want(t, 204)
+	ada.call(t, "DELETE", taskPath(task, "relations", "blocks", hidden.ID), nil).want(t, 204)
+	ada.call(t, "DELETE", taskPath(open), nil).want(t, 204)
+	var related []string
+	for _, line := range vic.story(t, taskPath(task)) {
+		if strings.HasSuffix(line.Type, "related") {
+			related = append(related, line.String())
+		}
+	}
+	if diff := cmp.Diff([]string{"task.related", `task.related relations [] > [{"kind":"relates","task_id":"open title"}]`, "task.unrelated"}, related); diff != "" {
+		t.Errorf("relations that a viewer reads: %s", diff)
 	}
 	if all := strings.Join(asText(ada.story(t, taskPath(task))), "\n"); !strings.Contains(all, "secret project") || !strings.Contains(all, "secret title") || !strings.Contains(all, "time_entry.created") {
 		t.Errorf("an admin reads %s", all)
