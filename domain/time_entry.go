@@ -11,6 +11,10 @@ const (
 	MaxEntry    = 24 * time.Hour
 	MaxActivity = 500           // code points
 	MaxRate     = 1_000_000_000 // cents an hour: EUR 10 million
+
+	// Time is worked in these years, and may be planned for one year ahead. Anything else is a slip, such as 3026 for 2026.
+	firstYear = 1970
+	planAhead = 1 // years
 )
 
 // TimeEntry is time that a member worked: of a task, of a project, or of neither. It is the member's own, whoever wrote it down.
@@ -105,6 +109,14 @@ type Around struct {
 	Other     *TimeEntry // of the member, which overlaps the span that is wanted
 }
 
+// near refuses a start so far away that nobody meant it. An end is at most MaxEntry behind it.
+func (a Around) near(start time.Time) error {
+	if start.Year() < firstYear || start.After(a.Now.AddDate(planAhead, 0, 0)) {
+		return InvalidField("/start", "must be in %d or later, and at most a year from now", firstYear)
+	}
+	return nil
+}
+
 // free refuses a span that another entry of the member overlaps.
 func (a Around) free() error {
 	switch {
@@ -129,7 +141,7 @@ func Rate(member, project, workspace *int) *int {
 
 // NewTimeEntry writes down time that was worked.
 func NewTimeEntry(w Work, s Span, a Around) ([]Event, error) {
-	if err := firstError(w.check(), s.check(), a.Workspace.TimeOpen(s.Start), a.free()); err != nil {
+	if err := firstError(w.check(), s.check(), a.near(s.Start), a.Workspace.TimeOpen(s.Start), a.free()); err != nil {
 		return nil, err
 	}
 	return []Event{TimeEntryCreated{Work: w, Start: s.Start, End: *s.End}}, nil
@@ -218,6 +230,9 @@ func (t TimeEntry) Change(work Work, after Span, a Around) ([]Event, error) {
 		Billable:        changed(t.Billable, &work.Billable),
 	}
 	if !after.Start.Equal(t.Start) {
+		if err := a.near(after.Start); err != nil {
+			return nil, err
+		}
 		update.Start = &after.Start
 	}
 	var stopped []Event

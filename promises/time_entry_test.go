@@ -132,6 +132,10 @@ func TestTimesAreThoseOfBrussels(t *testing.T) {
 		{"2026-08-01 10:00:00", "2026-08-01 11:00:00", 0, "an instant such as"},
 		{"0000-08-01T10:00:00Z", "0000-08-01T11:00:00Z", 0, "an instant such as"},
 		{"9999-12-31T23:30:00-12:00", "9999-12-31T23:50:00-12:00", 0, "an instant such as"},
+		{"1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z", 1, ""},
+		{"1969-12-31T23:59:59Z", "1970-01-01T00:01:00Z", 0, "at most a year from now"},
+		{"0001-08-01T10:00:00Z", "0001-08-01T11:00:00Z", 0, "at most a year from now"},
+		{"3026-08-01T10:00:00Z", "3026-08-01T11:00:00Z", 0, "at most a year from now"},
 	} {
 		a := ada.call(t, "POST", "/api/time-entries", object{"start": c.start, "end": c.end})
 		if c.minutes == 0 {
@@ -148,6 +152,17 @@ func TestTimesAreThoseOfBrussels(t *testing.T) {
 		{"start": "2026-08-01T10:00", "minutes": 0}, {"start": "2026-08-01T10:00", "minutes": 1441}, {"minutes": 60}} {
 		ada.call(t, "POST", "/api/time-entries", body).want(t, 422)
 	}
+
+	// Leave is planned for months; a slip in the year is refused wherever a start is given.
+	away := func(years, days int) object {
+		start := time.Now().UTC().AddDate(years, 0, days)
+		return object{"start": start.Format(time.RFC3339), "minutes": 60}
+	}
+	planned := ada.newTime(t, away(1, -2))
+	ada.call(t, "POST", "/api/time-entries", away(1, 2)).refusedAs(t, "planned too far ahead", 422, "/start")
+	ada.call(t, "PATCH", timePath(planned), away(100, 0)).refusedAs(t, "moved too far ahead", 422, "/start")
+	running := decode[domain.TimeEntry](t, ada.call(t, "POST", "/api/timer/start", object{}).want(t, 201))
+	ada.call(t, "PATCH", timePath(running), object{"start": "0026-11-27T10:00:00Z"}).refusedAs(t, "a timer of long ago", 422, "/start")
 }
 
 // However many write down time of one member at once, in several processes: no two entries overlap, and one timer runs.
