@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"mime"
-	"mime/multipart"
 	"net"
 	"net/http"
 	"strings"
@@ -57,7 +56,7 @@ func (a *api) readBody(ctx huma.Context, next func(huma.Context)) {
 		refuse(ctx, newProblem(http.StatusUnsupportedMediaType))
 		return
 	} else if media == formType {
-		body.x.parts = multipart.NewReader(paced(ctx, body, timeout), params["boundary"])
+		body.x.parts = newForm(paced(ctx, body, timeout), params["boundary"])
 	}
 	next(ctx)
 }

@@ -22,7 +22,7 @@ type (
 		ID        uuid.UUID       `json:"id" doc:"The id of what changed."`
 		Version   int             `json:"version" doc:"The version that it has since."`
 		Type      string          `json:"type" example:"task.updated" doc:"The type of the event. log.pruned stands before everything else: earlier lines were pruned as the plan of the workspace says, and the next ones go on from what they had made."`
-		Field     *string         `json:"field" example:"title" doc:"The field that changed; null when the event changed none, or nothing of it that the caller may see."`
+		Field     *string         `json:"field" example:"title" doc:"The field that changed; null when the event changed none."`
 		Old       json.RawMessage `json:"old" example:"\"Paint the door\"" doc:"What it was, with names instead of ids where there are names; null for a field of a new thing."`
 		New       json.RawMessage `json:"new" example:"\"Paint the front door\"" doc:"What it is since."`
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"mime/multipart"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -47,7 +46,7 @@ type exchange struct {
 	refusals []*domain.Error    // that the caller was answered with: of a bulk request as many as there were
 	header   http.Header        // of the answer
 	body     []byte             // set by body.go: a JSON body, checked; nil when there is none
-	parts    *multipart.Reader  // set by body.go: a multipart body, to be read once
+	parts    *form              // set by body.go: a multipart body, to be read once
 	length   int64              // of the body, as the headers have it; -1 when they do not say
 	tooLarge bool               // set by body.go when the body went over its limit
 	aborted  bool               // the answer broke off

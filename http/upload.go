@@ -60,10 +60,31 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	return b.Reader.Read(p)
 }
 
+// form is a multipart body that comes.
+type form struct {
+	*multipart.Reader
+	body io.Reader
+}
+
+func newForm(body io.Reader, boundary string) *form {
+	return &form{multipart.NewReader(body, boundary), body}
+}
+
+// end is io.EOF when neither a part nor anything else of what the headers announced is missing; nil when there is one more part.
+func (f *form) end() error {
+	if _, err := f.NextPart(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, f.body); err != nil { // what is behind the last boundary means nothing (RFC 2046, 5.1.1)
+		return err
+	}
+	return io.EOF
+}
+
 // fileOf gives the one file of a form as it comes: its name, and a reader that ends well only where the form does. Its errors are problems.
 //
 //nolint:unparam // every form has its file in the same field, so far
-func fileOf(parts *multipart.Reader, field string) (name string, content io.Reader, err error) {
+func fileOf(parts *form, field string) (name string, content io.Reader, err error) {
 	part, err := parts.NextPart()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -80,11 +101,11 @@ func fileOf(parts *multipart.Reader, field string) (name string, content io.Read
 
 type formFile struct {
 	part  *multipart.Part
-	parts *multipart.Reader
+	parts *form
 	field string
 }
 
-// Read reads the file, and behind it the end of the form: a body that was cut off just there is no whole one.
+// Read reads the file, and behind it the end of the form and of the body: a body that was cut off just there is no whole one.
 func (f *formFile) Read(p []byte) (int, error) {
 	n, err := f.part.Read(p)
 	switch {
@@ -93,7 +114,7 @@ func (f *formFile) Read(p []byte) (int, error) {
 	case !errors.Is(err, io.EOF):
 		return n, brokenForm(err)
 	}
-	switch _, err := f.parts.NextPart(); {
+	switch err := f.parts.end(); {
 	case errors.Is(err, io.EOF):
 		return n, io.EOF
 	case err != nil:

@@ -42,6 +42,17 @@ func TestHalfAnUploadIsNone(t *testing.T) {
 			t.Fatalf("%s: stored", what)
 		}
 	}
+	for what, headers := range map[string]string{"fewer bytes than announced": fmt.Sprintf("Content-Length: %d\r\n\r\n", len(whole)+1),
+		"no last chunk": fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", len(whole))} { // the form is whole, the body is not
+		conn := must(net.Dial("tcp", strings.TrimPrefix(ada.url, "http://")))
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n%s%s\r\n", at, ada.token, contentType, headers, whole[:len(whole)-2])
+		_ = conn.(*net.TCPConn).CloseWrite()
+		if answer := string(must(io.ReadAll(conn))); !strings.HasPrefix(answer, "HTTP/1.1 400") {
+			t.Errorf("%s: %.300s", what, answer)
+		}
+		_ = conn.Close()
+		nothing(what)
+	}
 	for _, cut := range []int{0, 1, 50, 100, 150, 200, 5000, 100_000, len(whole) - 70, len(whole) - 10, len(whole) - 3} {
 		got := ada.call(t, "POST", at, whole[:cut], "Content-Type: "+contentType) // a body that ends too early
 		if got.status != 400 && got.status != 422 {
