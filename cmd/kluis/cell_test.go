@@ -59,7 +59,7 @@ func newCells(t *testing.T) *cells {
 	if t.Failed() {
 		t.FailNow()
 	}
-	c.env = []string{unlimited, "KLUIS_REGIONS=" + c.regions("be", "de")}
+	c.env = []string{unlimited, cheap, "KLUIS_REGIONS=" + c.regions("be", "de")}
 	return c
 }
 
@@ -403,7 +403,7 @@ func TestCells(t *testing.T) {
 	})
 
 	t.Run("a region that vanished from the settings", func(t *testing.T) {
-		alone := &home{data: c.data, env: []string{unlimited, "KLUIS_REGIONS=" + c.regions("be")}}
+		alone := &home{data: c.data, env: []string{unlimited, cheap, "KLUIS_REGIONS=" + c.regions("be")}}
 		s := alone.serve(t)
 		if !strings.Contains(s.log.String(), "KLUIS_REGIONS does not name a region that has workspaces") {
 			t.Errorf("the log does not say so:\n%s", s.log)

@@ -22,9 +22,10 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-// chaosTime is how long TestChaos makes trouble: KLUIS_CHAOS=10m, or a minute. From five minutes on one process has a wrong clock at times.
+// chaosTime is how long TestChaos makes trouble, with clients that never rest: KLUIS_CHAOS=10m. Without it each kind of trouble comes once, and
+// clients rest, since other tests want the machine. From five minutes on one process has a wrong clock at times.
 func chaosTime(t *testing.T) time.Duration {
-	d, err := time.ParseDuration(cmp.Or(os.Getenv("KLUIS_CHAOS"), "1m"))
+	d, err := time.ParseDuration(cmp.Or(os.Getenv("KLUIS_CHAOS"), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +41,8 @@ type chaos struct {
 	ids     [3]string
 	begun   time.Time
 	end     context.Context
+	rest    time.Duration // of a client between two requests, at most
+	late    time.Duration // how long a process may be unready after the trouble
 	tasks   history
 	roster  history
 	created load   // of tasks that are only created
@@ -69,10 +72,15 @@ type (
 
 // Two processes, 32 clients, and every few seconds one of them, or Postgres, is killed, stopped, restarted, cut off, or read-only.
 // Whatever happens: nothing acknowledged is missing, positions have no hole, the history of requests and answers is that of one
-// copy that does one thing at a time, and no process is unready for longer than the trouble and 5 seconds.
+// copy that does one thing at a time, and no process is unready for longer than the trouble and 5 seconds, where nothing else is done.
 func TestChaos(t *testing.T) {
-	c := &chaos{t: t, home: privateHome(t), begun: time.Now(), codes: map[string]int{}}
-	c.home.env = append(c.home.env, "KLUIS_ARGON2=m=19456,t=2,p=1", "CLOCK_STEP_SECONDS=31536000")
+	c := &chaos{t: t, begun: time.Now(), codes: map[string]int{}, late: 5 * time.Second}
+	if chaosTime(t) == 0 {
+		t.Parallel()
+		c.rest, c.late = 200*time.Millisecond, patience
+	}
+	c.home = privateHome(t)
+	c.home.env = append(c.home.env, "CLOCK_STEP_SECONDS=31536000")
 	if chaosTime(t) >= 5*time.Minute {
 		c.wrong = wrongClock(t)
 	}
@@ -85,7 +93,7 @@ func TestChaos(t *testing.T) {
 	c.tasks.begun, c.roster.begun = c.begun, c.begun
 	c.created.seen = map[string]int{}
 	var cancel context.CancelFunc
-	c.end, cancel = context.WithTimeout(t.Context(), chaosTime(t))
+	c.end, cancel = context.WithCancel(t.Context())
 	defer cancel()
 	var clients, watchers sync.WaitGroup
 	watched, unwatch := context.WithCancel(t.Context())
@@ -101,7 +109,8 @@ func TestChaos(t *testing.T) {
 	for i := range 3 {
 		clients.Go(func() { c.changeRoles(i) })
 	}
-	c.makeTrouble()
+	c.makeTrouble(chaosTime(t))
+	cancel()
 	clients.Wait()
 	for _, s := range c.servers {
 		s.server.ready(t)
@@ -134,6 +143,7 @@ func (c *chaos) invite() {
 
 // ask asks one of the servers. known: there is an answer that says what became of it; none: it says that nothing was done.
 func (c *chaos) ask(m *client, method, path, body string, ifMatch int) (r reply, known, none bool) {
+	time.Sleep(c.pause())
 	s := c.servers[rand.IntN(2)]
 	own := &client{url: "http://" + s.listen, token: m.token, http: patientClient}
 	if ifMatch > 0 {
@@ -158,6 +168,13 @@ func (c *chaos) ask(m *client, method, path, body string, ifMatch int) (r reply,
 		return r, false, false
 	}
 	return r, true, true
+}
+
+func (c *chaos) pause() time.Duration {
+	if c.rest == 0 {
+		return 0
+	}
+	return rand.N(c.rest)
 }
 
 func (c *chaos) count(answer string) {
@@ -304,8 +321,8 @@ func (c *chaos) watch(ctx context.Context, s *seat) {
 	}
 }
 
-// makeTrouble until the end, one kind after the other, in an order of its own each time.
-func (c *chaos) makeTrouble() {
+// makeTrouble makes each kind of trouble once, and again for so long, in an order of its own each time.
+func (c *chaos) makeTrouble(atLeast time.Duration) {
 	kinds := []struct {
 		name string
 		do   func()
@@ -317,13 +334,9 @@ func (c *chaos) makeTrouble() {
 		{"terminated backends", c.terminateBackends},
 		{"a read-only window", c.readOnly},
 	}
-	for {
+	for begun := time.Now(); len(c.faults) == 0 || time.Since(begun) < atLeast; {
 		for _, i := range rand.Perm(len(kinds)) {
-			select {
-			case <-c.end.Done():
-				return
-			case <-time.After(time.Second + rand.N(2*time.Second)):
-			}
+			time.Sleep(time.Second + rand.N(2*time.Second))
 			from := time.Since(c.begun)
 			kinds[i].do()
 			c.faults = append(c.faults, fault{span{from, time.Since(c.begun)}, kinds[i].name})
@@ -355,7 +368,7 @@ func (c *chaos) signalPostgres(sig syscall.Signal) {
 		return
 	}
 	_ = syscall.Kill(pid, sig) // gone already: somebody else's trouble
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if now := c.postgres(); now != 0 && now != pid {
 			return
 		}
@@ -408,7 +421,7 @@ func (c *chaos) readOnly() {
 	}
 	c.signalPostgres(syscall.SIGINT)
 	time.Sleep(3 * time.Second)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		err := c.asSuperuser(`select pg_promote(true, 10)`)
 		if err == nil {
 			return
@@ -451,11 +464,11 @@ func (c *chaos) judge() {
 	}
 }
 
-// explained tells whether a server was unready in the time of faults, each and 5 seconds.
+// explained tells whether a server was unready in the time of faults, and of what a process may be late after each.
 func (c *chaos) explained(u span) bool {
 	for _, f := range c.faults { // they are in order, so each goes on where those before leave off
-		if f.from <= u.from+100*time.Millisecond && u.from < f.to+5*time.Second {
-			u.from = max(u.from, f.to+5*time.Second)
+		if f.from <= u.from+100*time.Millisecond && u.from < f.to+c.late {
+			u.from = max(u.from, f.to+c.late)
 		}
 	}
 	return u.to <= u.from

@@ -11,14 +11,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// cheap lets tests make many accounts.
-const cheap = "KLUIS_ARGON2=m=19456,t=2,p=1"
-
 // playDemo plays actions on a server of its own whose limits are as said, and gives what comes of it.
 func playDemo(t *testing.T, limits, actions string, flags ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	h := sharedHome(t, pgtest.Database(t))
-	h.env = append(h.env[1:], cheap)
+	h.env = h.env[1:]
 	if limits != "" {
 		h.env = append(h.env, "KLUIS_LIMITS="+limits)
 	}

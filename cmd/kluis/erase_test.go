@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,24 +17,12 @@ import (
 // killedBehindAStep erases a workspace, and is killed when it has said what it has done. It tells whether it came to its end before.
 func (h *home) killedBehindAStep(t *testing.T, slug string) (step string, done bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := h.command(ctx, "workspace", "erase", "--now", "--confirm", slug, slug)
-	said, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for lines := bufio.NewScanner(said); lines.Scan(); {
-		if _, name, is := strings.Cut(lines.Text(), "erasing "+slug+": "); is {
+	_, _ = h.hear(t, []string{"workspace", "erase", "--now", "--confirm", slug, slug}, func(p *os.Process, line string) { // it is killed, or not
+		if _, name, is := strings.Cut(line, "erasing "+slug+": "); is && step == "" {
 			step = name
-			_ = cmd.Process.Kill()
-			break
+			_ = p.Kill()
 		}
-	}
-	_ = cmd.Wait() // it was killed, or not
+	})
 	return step, step == "done" || step == ""
 }
 

@@ -189,7 +189,7 @@ func (p *servers) home(t *testing.T) *home {
 	if err := keyring.Create(filepath.Join(h.data, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	h.env = []string{unlimited, "KLUIS_KEYS=" + filepath.Join(h.data, "keys"), "KLUIS_DATABASE_URL=" + both(p.primary.URL("kluis"), p.standby.URL("kluis")),
+	h.env = []string{unlimited, cheap, "KLUIS_KEYS=" + filepath.Join(h.data, "keys"), "KLUIS_DATABASE_URL=" + both(p.primary.URL("kluis"), p.standby.URL("kluis")),
 		"KLUIS_OWNER_URL=" + both(p.primary.AdminURL("kluis"), p.standby.AdminURL("kluis"))}
 	return h
 }

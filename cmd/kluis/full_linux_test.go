@@ -25,7 +25,7 @@ func smallHome(t *testing.T, size int) *home {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &home{data: filepath.Join(dir, "data"), env: []string{unlimited}}
+	h := &home{data: filepath.Join(dir, "data"), env: []string{unlimited, cheap}}
 	t.Cleanup(func() {
 		status, _, stderr := h.run("migrate", "status") // the last user of the private Postgres stops it
 		if status != success {

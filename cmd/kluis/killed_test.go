@@ -80,7 +80,6 @@ func TestKilledWhileItExports(t *testing.T) {
 func TestKilledWhileSomebodySignsUp(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
-	h.env = append(h.env, "KLUIS_ARGON2=m=19456,t=2,p=1")
 	s := h.serve(t)
 	admin := h.superuser(t)
 	const making = `select count(*)::int from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database()) and mode = 'ExclusiveLock'`

@@ -35,7 +35,7 @@ func TestMails(t *testing.T) {
 	smtp := mailtest.New(t)
 	h := sharedHome(t, pgtest.Database(t))
 	h.env = append(h.env, "KLUIS_LIMITS=signup_ip=off,signup_domain=off", "KLUIS_SMTP_URL="+smtp.URL(),
-		"KLUIS_PUBLIC_URL=https://kluis.example.eu/team/", "KLUIS_ARGON2=m=19456,t=2,p=1", "KLUIS_TRUSTED_PROXIES=127.0.0.0/8")
+		"KLUIS_PUBLIC_URL=https://kluis.example.eu/team/", "KLUIS_TRUSTED_PROXIES=127.0.0.0/8")
 	s := h.serve(t)
 	public := (&client{}).at(s)
 	public.http.Transport = behindForger{public.http.Transport}

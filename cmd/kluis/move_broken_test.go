@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What moves that were killed have left goes when the workspace is erased where it is: also from a region that nothing else of it was ever in.
@@ -51,27 +48,15 @@ func TestKeysRotateBehindABrokenMove(t *testing.T) {
 	c.killAt(t, "moved", "workspace", "move", "acme", "de")
 	c.must(t, "keys", "new")
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := c.command(ctx, "keys", "rotate")
-	said, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for lines := bufio.NewScanner(said); lines.Scan(); {
-		all.WriteString(lines.Text() + "\n")
-		if lines.Text() == "region be" {
+	said, err := c.hear(t, []string{"keys", "rotate"}, func(_ *os.Process, line string) {
+		if line == "region be" {
 			if status, _, stderr := c.run("workspace", "move", "acme", "de"); status != failure || !strings.Contains(stderr, "keys are being rotated") {
 				t.Errorf("a move at the same time: %d, %s", status, stderr)
 			}
 		}
-	}
-	if err := cmd.Wait(); err != nil || strings.Count(all.String(), "is no longer used") != 2 {
-		t.Errorf("rotate: %v\n%s", err, all.String())
+	})
+	if err != nil || strings.Count(said, "is no longer used") != 2 {
+		t.Errorf("rotate: %v\n%s", err, said)
 	}
 	keys := filepath.Join(c.data, "keys")
 	text, err := os.ReadFile(keys)

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io/fs"
 	"mime/multipart"
@@ -281,21 +279,9 @@ func (c *cells) fails(t *testing.T, ann *client, id string) {
 	}
 	c.isNowhere(t, "de", id)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := c.command(ctx, "workspace", "move", "acme", "de")
-	said, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for lines := bufio.NewScanner(said); lines.Scan(); {
-		all.WriteString(lines.Text() + "\n")
-		if strings.HasPrefix(lines.Text(), "copied attachment") {
-			_ = cmd.Process.Signal(syscall.SIGSTOP)
+	said, err := c.hear(t, []string{"workspace", "move", "acme", "de"}, func(p *os.Process, line string) {
+		if strings.HasPrefix(line, "copied attachment") {
+			_ = p.Signal(syscall.SIGSTOP)
 			if status, _, stderr := c.run("workspace", "move", "acme", "de"); status != failure || !strings.Contains(stderr, "already") {
 				t.Errorf("a second move at the same time: %d, %s", status, stderr)
 			}
@@ -303,11 +289,11 @@ func (c *cells) fails(t *testing.T, ann *client, id string) {
 				t.Errorf("keys are rotated at the same time: %d, %s", status, stderr)
 			}
 			c.region["de"].network.cut()
-			_ = cmd.Process.Signal(syscall.SIGCONT)
+			_ = p.Signal(syscall.SIGCONT)
 		}
-	}
-	if err := cmd.Wait(); err == nil {
-		t.Errorf("a move to where the network ends succeeded:\n%s", all.String())
+	})
+	if err == nil {
+		t.Errorf("a move to where the network ends succeeded:\n%s", said)
 	}
 	ann.task(t, "stays, too")
 	c.region["de"].network.join(t)
@@ -348,30 +334,4 @@ func TestMoveKilled(t *testing.T) {
 	w.end()
 	w.check(t, c.must(t, "replay", "acme"))
 	c.whole(t, "acme", at)
-}
-
-// killAt runs a command and kills it when it says something.
-func (h *home) killAt(t *testing.T, step string, args ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := h.command(ctx, args...)
-	said, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for lines := bufio.NewScanner(said); lines.Scan(); {
-		all.WriteString(lines.Text() + "\n")
-		if strings.HasPrefix(lines.Text(), step) {
-			_ = cmd.Process.Kill()
-		}
-	}
-	_ = cmd.Wait() // it was killed, or ended at the same moment
-	if !strings.Contains("\n"+all.String(), "\n"+step) {
-		t.Errorf("it never said %q:\n%s", step, all.String())
-	}
 }

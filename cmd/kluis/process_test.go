@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	self, err := os.Executable()
 	if err == nil {
 		binary = filepath.Join(filepath.Dir(self), "kluis.built")
-		build := exec.Command("go", "build", "-o", binary, ".")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, ".") // links in half the time
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -59,8 +59,15 @@ type home struct {
 // with is the same home for another build.
 func (h *home) with(program string) *home { return &home{data: h.data, env: h.env, program: program} }
 
-// unlimited lets tests do as much as they like.
-const unlimited = "KLUIS_LIMITS=signup_ip=off,signup_domain=off,login_ip=off,login_account=off,api_member=off"
+// unlimited lets tests do as much as they like, and cheap lets them make many accounts: by default a password costs a sixth of a second.
+const (
+	unlimited = "KLUIS_LIMITS=signup_ip=off,signup_domain=off,login_ip=off,login_account=off,api_member=off"
+	cheap     = "KLUIS_ARGON2=m=19456,t=2,p=1"
+)
+
+// patience is how long a test waits for what must come: on a machine with much else to do that takes as long as it takes, so whoever waits as
+// long hangs.
+const patience = 3 * time.Minute
 
 // privateHome has its own Postgres, which is stopped when the test ends.
 func privateHome(t *testing.T) *home {
@@ -72,7 +79,7 @@ func privateHome(t *testing.T) *home {
 	if err := os.Chmod(dir, 0o755); err != nil { // root's Postgres is another user
 		t.Fatal(err)
 	}
-	h := &home{data: filepath.Join(dir, "data"), env: []string{unlimited}}
+	h := &home{data: filepath.Join(dir, "data"), env: []string{unlimited, cheap}}
 	t.Cleanup(func() { // its last user stops it
 		if _, err := os.Stat(filepath.Join(h.data, "postgres", "cluster")); err == nil {
 			if status, _, stderr := h.run("migrate", "status"); status != success {
@@ -94,7 +101,7 @@ func sharedHome(t *testing.T, url string) *home {
 	if err := keyring.Create(filepath.Join(h.data, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	h.env = []string{unlimited, "KLUIS_DATABASE_URL=" + url}
+	h.env = []string{unlimited, cheap, "KLUIS_DATABASE_URL=" + url}
 	return h
 }
 
@@ -111,7 +118,7 @@ func (h *home) command(ctx context.Context, args ...string) *exec.Cmd {
 
 // run runs a command to its end.
 func (h *home) run(args ...string) (status int, stdout, stderr string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := h.command(ctx, args...)
 	var out, problems bytes.Buffer
@@ -132,6 +139,41 @@ func (h *home) must(t *testing.T, args ...string) string {
 		t.Fatalf("kluis %s: status %d: %s%s", strings.Join(args, " "), status, stdout, stderr)
 	}
 	return stdout
+}
+
+// hear runs a command to its end and passes on each line that it says, on either output, as it says it. It gives all of them, and how it ended.
+func (h *home) hear(t *testing.T, args []string, each func(p *os.Process, line string)) (said string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := h.command(ctx, args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		all.WriteString(lines.Text() + "\n")
+		each(cmd.Process, lines.Text())
+	}
+	return all.String(), cmd.Wait()
+}
+
+// killAt runs a command and kills it when it says something.
+func (h *home) killAt(t *testing.T, step string, args ...string) {
+	t.Helper()
+	said, _ := h.hear(t, args, func(p *os.Process, line string) { // it is killed, or ends at the same moment
+		if strings.HasPrefix(line, step) {
+			_ = p.Kill()
+		}
+	})
+	if !strings.Contains("\n"+said, "\n"+step) {
+		t.Errorf("it never said %q:\n%s", step, said)
+	}
 }
 
 // server is a `kluis serve` that runs.
@@ -211,8 +253,8 @@ func (s *server) stop(t *testing.T) int {
 	s.signal(syscall.SIGTERM)
 	select {
 	case <-s.ended:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("30 s after SIGTERM it runs still:\n%s", s.log)
+	case <-time.After(patience):
+		t.Fatalf("%s after SIGTERM it runs still:\n%s", patience, s.log)
 	}
 	return s.cmd.ProcessState.ExitCode()
 }
@@ -348,9 +390,9 @@ func (s *server) mailed(t *testing.T, address string) (code string) {
 
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(40 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 40 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }

@@ -1,40 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
-
-// killedBehind prunes a workspace, and is killed once it has said that a step is done. It tells whether it had come to its end before.
-func (h *home) killedBehind(t *testing.T, slug, step string) (killed bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := h.command(ctx, "retention", "run", slug)
-	said, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for lines := bufio.NewScanner(said); lines.Scan() && !killed; {
-		if lines.Text() == "pruning "+slug+": "+step {
-			_ = cmd.Process.Kill()
-			killed = true
-		}
-	}
-	_ = cmd.Wait() // it was killed, or not
-	return killed && cmd.ProcessState.ExitCode() != success
-}
 
 // A process that prunes is killed on its way: the workspace verifies, the next run comes to the end, and what auditors kept holds: a replay of
 // before, a replay of now, and a checkpoint of either, without any database.
@@ -61,7 +35,12 @@ func TestPruningKilled(t *testing.T) {
 		return strings.Contains(h.must(t, "retention", "run", "--dry-run", "acme"), "records would be deleted")
 	})
 	for _, step := range strings.Fields("verified compared pruned baselines") {
-		t.Logf("killed behind %s: %t", step, h.killedBehind(t, "acme", step))
+		_, err := h.hear(t, []string{"retention", "run", "acme"}, func(p *os.Process, line string) {
+			if line == "pruning acme: "+step {
+				_ = p.Kill()
+			}
+		})
+		t.Logf("killed behind %s: %v", step, err) // it may have come to its end before
 		h.must(t, "verify", "acme", "--checkpoint", before)
 	}
 	until(t, "the pruning comes to its end", func() bool { // Postgres may yet have to see that the one before was killed
