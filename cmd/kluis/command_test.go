@@ -23,6 +23,9 @@ func TestUsage(t *testing.T) {
 		if status != success || stderr != "" || !strings.Contains(stdout, "Usage: kluis "+command) || len(strings.Split(stdout, "\n")) < 5 {
 			t.Errorf("kluis %s --help: status %d, stdout %q, stderr %q", command, status, stdout, stderr)
 		}
+		if _, help, _ := h.run(append([]string{"help"}, strings.Fields(command)...)...); help != stdout {
+			t.Errorf("kluis help %s: %q, want what --help says", command, help)
+		}
 	}
 	for _, wrong := range []string{"", "nothing", "serve extra", "serve --nothing", "replay", "replay a b", "workspace show", "workspace nothing", "workspace plan acme gold", "workspace plan acme pro --retention=9d", "workspace plan acme enterprise --retention=soon", "member unlock acme", "member nothing",
 		"rebuild --chek x", "verify a b", "verify a --file b", "verify --checkpoints=nonsense", "replay x --from=y", "serve --log=loud", "serve --trusted-proxies=everybody", "serve --listen=nonsense", "serve --listen=127.0.0.1:99999", "serve --listen=::1:8080",
@@ -30,6 +33,11 @@ func TestUsage(t *testing.T) {
 		status, stdout, stderr := h.run(strings.Fields(wrong)...)
 		if status != misuse || stderr == "" || strings.Contains(stdout, "error") {
 			t.Errorf("kluis %s: status %d, stdout %q, stderr %q", wrong, status, stdout, stderr)
+		}
+	}
+	for wrong, page := range map[string]string{"": "kluis", "nothing": "kluis", "help nothing": "kluis", "import": "kluis import", "serve --nothing": "kluis serve", "workspace nothing": "kluis workspace", "workspace show": "kluis workspace show"} {
+		if _, _, stderr := h.run(strings.Fields(wrong)...); !strings.HasSuffix(stderr, "(see "+page+" --help)\n") {
+			t.Errorf("kluis %s: %q, want a hint at %s --help", wrong, stderr, page)
 		}
 	}
 	if status, stdout, stderr := h.run("version"); status != success || !strings.HasPrefix(stdout, "kluis ") || stderr != "" {
@@ -40,7 +48,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// CONTRACT.md lists the settings; `kluis serve --help` names each, with its default.
+// `kluis serve --help` names each setting, with its default.
 func TestSettingsHelp(t *testing.T) {
 	t.Parallel()
 	_, help, _ := (&home{data: t.TempDir()}).run("serve", "--help")

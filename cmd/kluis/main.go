@@ -92,12 +92,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "kluis:", err)
 		return failure
 	}
+	if len(args) > 0 && args[0] == "help" {
+		args = append(args[1:len(args):len(args)], "--help")
+	}
 	command, err := parser.Parse(args)
 	if status >= 0 {
 		return status
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "kluis:", err, "(see kluis --help)")
+		fmt.Fprintf(stderr, "kluis: %v (see %s --help)\n", err, parsed(err))
 		return misuse
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
@@ -114,6 +117,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "kluis:", err)
 		return failure
 	}
+}
+
+// parsed is the command that a wrong use names, as far as it names one.
+func parsed(err error) string {
+	var wrong *kong.ParseError
+	name := "kluis"
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		for _, step := range wrong.Context.Path {
+			if step.Command != nil {
+				name = step.Command.FullPath()
+			}
+		}
+	}
+	return name
 }
 
 // usageError is a wrong use that only running could find out.
