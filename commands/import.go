@@ -153,7 +153,7 @@ func (i *importer) run(ctx context.Context) error {
 			if err == nil {
 				err = i.dispatch(ctx, action, queues)
 			}
-			if err = i.rejects(action.Line, err); err != nil {
+			if err = i.rejects(action, err); err != nil {
 				return err
 			}
 		}
@@ -163,7 +163,7 @@ func (i *importer) run(ctx context.Context) error {
 }
 
 // rejects takes an error that is about one line alone; any other one is given back.
-func (i *importer) rejects(line int, err error) error {
+func (i *importer) rejects(a imports.Action, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -173,7 +173,10 @@ func (i *importer) rejects(line int, err error) error {
 		if !refused || refusal.Kind == domain.Unavailable {
 			return err
 		}
-		reject = &imports.Reject{Line: line, Reason: refusal.Error()}
+		reject = &imports.Reject{Line: a.Line, Reason: inWords(refusal)}
+	}
+	if a.Task != "" {
+		reject = &imports.Reject{Line: reject.Line, Reason: a.Task + ": " + reject.Reason}
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -182,6 +185,18 @@ func (i *importer) rejects(line int, err error) error {
 		i.Rejected(*reject)
 	}
 	return nil
+}
+
+// inWords is a refusal for somebody who sees a line of a file, and no request.
+func inWords(refusal *domain.Error) string {
+	if len(refusal.Fields) == 0 {
+		return refusal.Detail
+	}
+	var faults []string
+	for _, f := range refusal.Fields {
+		faults = append(faults, strings.TrimPrefix(f.Pointer, "/")+" "+f.Detail)
+	}
+	return strings.Join(faults, "; ")
 }
 
 func (i *importer) count(change func(*ImportCounts)) {
@@ -226,7 +241,7 @@ func (i *importer) work(ctx context.Context, j job) error {
 		return err
 	})
 	if err != nil {
-		return i.rejects(j.Line, err)
+		return i.rejects(j.Action, err)
 	}
 	i.count(func(n *ImportCounts) {
 		if repeated {

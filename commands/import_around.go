@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"unicode"
@@ -97,17 +98,18 @@ func placeholderName(p imports.Person) string {
 	return "Somebody"
 }
 
-// project gives the project of a name, with a key made of the name when it is not there.
+// project gives the project of an action. One that is not there is made, with the key that it has over there, else one made of its name.
 func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, error) {
-	if id, known := i.projects[a.Project]; known {
+	over := cmp.Or(a.ProjectKey, a.Project) // what it is known by over there
+	if id, known := i.projects[over]; known {
 		return id, nil
 	}
 	author, err := i.person(ctx, a.By, a)
 	if err != nil {
 		return uuid.Nil, err
 	}
-	r := i.once("project", a.Project, a, author)
-	key := projectKey(a.Project)
+	r := i.once("project", over, a, author)
+	key := projectKey(over)
 	var done Result[domain.Project]
 	for try := range 27 { // keys that others have, or had, are gone for ever
 		wanted := domain.ProjectCreated{Key: key, Name: cut(a.Project, domain.MaxProjectName)}
@@ -123,7 +125,7 @@ func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, er
 		}
 	}
 	if err == nil {
-		i.projects[a.Project] = done.State.ID
+		i.projects[over] = done.State.ID
 	}
 	return done.State.ID, err
 }

@@ -83,7 +83,7 @@ func TestDemoWithRejects(t *testing.T) {
 	for i := range 6 {
 		actions.WriteString(create(i, "org", "ann", "x") + create(i, "other", "bob", "x"))
 		fmt.Fprintf(&actions, `{"at":"2026-01-01T00:00:00Z","org":"org","actor":"ann","do":"task.status","task":"T%d","status":"eaten"}`+"\n", i)
-		want = append(want, fmt.Sprintf(`  line %d: not_importable: there is no status like "eaten"`, 3*i+3))
+		want = append(want, fmt.Sprintf(`  line %d: T%d: there is no status like "eaten"`, 3*i+3, i))
 	}
 	for _, flags := range [][]string{nil, {"--allow-refusals"}} {
 		status, stdout, stderr := playDemo(t, "", actions.String(), flags...)

@@ -21,17 +21,18 @@ type Action struct {
 	// same line again is the same thing.
 	ID string
 
-	Title     string
-	Body      *string // of a task, or of a comment
-	Status    string  // in words of over there: see Status
-	Priority  string
-	Project   string
-	Parent    string
-	Assignees []Person
-	Tags      []string
-	Estimate  *int // minutes
-	StartOn   string
-	DueOn     string // a day
+	Title      string
+	Body       *string // of a task, or of a comment
+	Status     string  // in words of over there: see Status
+	Priority   string
+	Project    string // its name
+	ProjectKey string // as in PROJ-12; empty when the export has none
+	Parent     string
+	Assignees  []Person
+	Tags       []string
+	Estimate   *int // minutes
+	StartOn    string
+	DueOn      string // a day
 
 	Start    time.Time
 	Minutes  int
@@ -80,8 +81,8 @@ type Options struct {
 // Formats are those that Read knows.
 var Formats = []string{"tracker", "jira", "github", "csv"}
 
-// Read gives the actions of a file, the oldest first as far as the file has them so. The error of one is a *Reject: reading goes on behind it. Any other
-// error ends the reading.
+// Read gives the actions of a file, the oldest first as far as the file has them so. A *Reject is about one action, of which Line is known, and Task when the
+// file says so; reading goes on behind it. Any other error ends the reading.
 func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
 	switch o.Format {
 	case "tracker":

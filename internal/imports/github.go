@@ -42,8 +42,17 @@ type githubPerson struct {
 	Email string `json:"email"`
 }
 
-type githubLabel struct {
-	Name string `json:"name"`
+// githubLabel is the name of a label: the REST API has labels as objects or, of old, as texts.
+type githubLabel string
+
+func (l *githubLabel) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, (*string)(l)) == nil {
+		return nil
+	}
+	var object struct{ Name string }
+	err := json.Unmarshal(data, &object)
+	*l = githubLabel(object.Name)
+	return err
 }
 
 type githubComment struct {
@@ -69,7 +78,7 @@ func github(from io.Reader) iter.Seq2[Action, error] {
 	return things(from, "issues", func(line int, data json.RawMessage) ([]Action, *Reject) {
 		var issue githubIssue
 		if err := json.Unmarshal(data, &issue); err != nil {
-			return nil, rejected(line, "this is no issue as GitHub exports one: %s", unmarshalling(err))
+			return []Action{{Task: issue.id()}}, rejected(line, "this is no issue as GitHub exports one: %s", unmarshalling(err))
 		}
 		if issue.PullRequest != nil {
 			return nil, nil
@@ -78,15 +87,20 @@ func github(from io.Reader) iter.Seq2[Action, error] {
 	})
 }
 
+// id is what the issue is called over there, or empty when it has no number.
+func (i githubIssue) id() string {
+	if i.Number <= 0 {
+		return ""
+	}
+	return "#" + strconv.Itoa(i.Number)
+}
+
 func (i githubIssue) actions(line int) ([]Action, *Reject) {
 	author := githubBy(i.User, i.Author)
-	created := Action{Line: line, At: earliest(i.Created, i.CreatedAt), By: author, Do: CreateTask, Title: i.Title, Body: i.Body}
-	if i.Number > 0 {
-		created.Task = "#" + strconv.Itoa(i.Number)
-	}
+	created := Action{Line: line, At: earliest(i.Created, i.CreatedAt), By: author, Do: CreateTask, Task: i.id(), Title: i.Title, Body: i.Body}
 	var labels []string
 	for _, label := range i.Labels {
-		labels = append(labels, label.Name)
+		labels = append(labels, string(label))
 	}
 	if i.Milestone != nil {
 		labels = append(labels, i.Milestone.Title)

@@ -40,6 +40,7 @@ func told(t *testing.T, text string, o Options) (lines []string) {
 		add("status", a.Status)
 		add("priority", a.Priority)
 		add("project", a.Project)
+		add("key", a.ProjectKey)
 		add("parent", a.Parent)
 		for _, p := range a.Assignees {
 			add("assignee", p.Code)
@@ -88,7 +89,7 @@ func TestTracker(t *testing.T) {
 		`4 2011-08-19T08:15:00Z time.log T-1 by p1 start=2011-08-19T08:00:00Z minutes=15 activity=Misc`,
 		`5 rejected: what it does is "task.explode", and not one of person, task.create, task.status, comment.add, comment.edit, time.log`,
 		`6 rejected: comment.add needs "actor"`,
-		`7 rejected: the line is no JSON object of an action: a time is not one such as 2006-01-02T15:04:05Z`,
+		`7 rejected: the line is no JSON object of an action: "yesterday" is no time such as 2006-01-02T15:04:05Z`,
 		`8 rejected: the line is no JSON object of an action: Time.UnmarshalJSON: input is not a JSON string`,
 		`9 rejected: the line is not UTF-8`,
 		`10 rejected: the line is longer than 1048576 bytes`,
@@ -105,19 +106,20 @@ func TestJira(t *testing.T) {
 	file := `{"startAt":0,"issues":[
  {"key":"ALOY-2","fields":{"summary":"Child","status":{"name":"Closed"},"project":{"name":"Alloy"},"parent":{"key":"ALOY-1"},"reporter":{"name":"ann","displayName":"Ann"},
   "created":"2012-01-01T00:00:00.000+0000","resolutiondate":"2012-02-01T00:00:00.000+0000"}},
- {"key":"ALOY-1","fields":{"summary":"Parent","description":{"type":"doc","content":[{"type":"paragraph","content":[{"type":"text","text":"Hello "},{"type":"mention","attrs":{"text":"@Bob"}}]}]},
+ {"key":"ALOY-1","fields":{"summary":"Parent","description":{"type":"doc","content":[{"type":"paragraph","content":[{"type":"text","text":"Hello "},{"type":"mention","attrs":{"text":"@Bob"}}]},{"type":"bulletList","content":[{"type":"listItem","content":[{"type":"paragraph","content":[{"type":"text","text":"see "},{"type":"inlineCard","attrs":{"url":"https://x.example"}}]}]}]}]},
   "status":{"name":"Closed"},"priority":{"name":"Major"},"issuetype":{"name":"Bug"},"labels":["ui"],"components":[{"name":"core"}],"duedate":"2012-03-01","timeoriginalestimate":7200,
-  "project":{"name":"Alloy"},"creator":{"accountId":"a1","displayName":"Ann","emailAddress":"ann@x.example"},"assignee":{"accountId":"b1","displayName":"Bob"},"created":"2012-01-02T03:04:05.000+0200",
+  "project":{"key":"ALOY","name":"Alloy"},"creator":{"accountId":"a1","displayName":"Ann","emailAddress":"ann@x.example"},"assignee":{"accountId":"b1","displayName":"Bob"},"created":"2012-01-02T03:04:05.000+0200",
   "comment":{"comments":[{"id":"10","author":null,"body":"text","created":"2012-01-04T00:00:00.000+0000"}]},
   "worklog":{"worklogs":[{"id":"20","author":{"accountId":"b1"},"started":"2012-01-03T10:00:00.000+0000","timeSpentSeconds":5430,"comment":"Fix\nmore"}]}},
   "changelog":{"histories":[{"id":"31","author":{"accountId":"b1"},"created":"2012-01-05T00:00:00.000+0000","items":[{"field":"status","fromString":"Open","toString":"Closed"},{"field":"labels"}]},
    {"id":"30","author":{"accountId":"b1"},"created":"2012-01-03T00:00:00.000+0000","items":[{"field":"status","fromString":"New","toString":"In Progress"}]}]}},
- {"key":"ALOY-3","fields":{"summary":""}}, {"key":7}
+ {"key":"ALOY-3","fields":{"summary":""}}, {"key":7}, {"key":"ALOY-5","fields":{"created":"not a date"}}
 ]}`
 	same(t, told(t, file, Options{Format: "jira"}),
 		`3 rejected: task.create needs "at"`,
 		`4 rejected: this is no issue as Jira exports one: "key" cannot be a number`,
-		`2 2012-01-02T01:04:05Z task.create ALOY-1 by a1 title=Parent body="Hello @Bob" status=open priority=Major project=Alloy assignee=b1 tags=Bug|ui|core estimate=120 due=2012-03-01`,
+		`5 rejected: this is no issue as Jira exports one: "not a date" is no time such as 2006-01-02T15:04:05.000+0200`,
+		`2 2012-01-02T01:04:05Z task.create ALOY-1 by a1 title=Parent body="Hello @Bob\nsee https://x.example" status=open priority=Major project=Alloy key=ALOY assignee=b1 tags=Bug|ui|core estimate=120 due=2012-03-01`,
 		`2 2012-01-03T00:00:00Z task.status ALOY-1 by b1 id=30 status=In Progress`,
 		`2 2012-01-03T11:30:30Z time.log ALOY-1 by b1 id=20 start=2012-01-03T10:00:00Z minutes=91 activity=Fix`,
 		`2 2012-01-04T00:00:00Z comment.add ALOY-1 by nobody id=10 body="text"`,
@@ -131,12 +133,12 @@ func TestJira(t *testing.T) {
 func TestGitHub(t *testing.T) {
 	t.Parallel()
 	rest := `[{"number":2,"title":"Two","body":null,"state":"closed","state_reason":"not_planned","user":{"login":"ann"},"closed_by":{"login":"bob"},"created_at":"2020-01-02T00:00:00Z","closed_at":"2020-01-03T00:00:00Z",
- "labels":[{"name":"bug"}],"assignees":[{"login":"bob"}],"milestone":{"title":"v1","due_on":"2020-02-01T08:00:00Z"},"comments":3},
+ "labels":[{"name":"bug"},"text"],"assignees":[{"login":"bob"}],"milestone":{"title":"v1","due_on":"2020-02-01T08:00:00Z"},"comments":3},
  {"number":1,"title":"A request","user":{"login":"ann"},"created_at":"2020-01-01T00:00:00Z","pull_request":{"url":"x"}}]`
 	line := `[{"number":3,"title":"Three","body":"b","state":"OPEN","author":{"login":"ann","name":"Ann A"},"createdAt":"2020-01-04T00:00:00Z","closedAt":null,"labels":[],"assignees":[],
  "comments":[{"id":"IC_1","author":{"login":"bob"},"body":"hi","createdAt":"2020-01-05T00:00:00Z"}]}]`
 	same(t, told(t, rest+"\n"+line, Options{Format: "github"}),
-		`1 2020-01-02T00:00:00Z task.create #2 by ann title=Two assignee=bob tags=bug|v1 due=2020-02-01T08:00:00Z`,
+		`1 2020-01-02T00:00:00Z task.create #2 by ann title=Two assignee=bob tags=bug|text|v1 due=2020-02-01T08:00:00Z`,
 		`1 2020-01-03T00:00:00Z task.status #2 by bob id=closed status=cancelled`,
 		`3 2020-01-04T00:00:00Z task.create #3 by ann title=Three body="b"`,
 		`3 2020-01-05T00:00:00Z comment.add #3 by bob id=IC_1 body="hi"`,

@@ -21,7 +21,7 @@ type jiraIssue struct {
 		Status      jiraNamed    `json:"status"`
 		Priority    jiraNamed    `json:"priority"`
 		Type        jiraNamed    `json:"issuetype"`
-		Project     jiraNamed    `json:"project"`
+		Project     jiraProject  `json:"project"`
 		Reporter    *jiraPerson  `json:"reporter"`
 		Creator     *jiraPerson  `json:"creator"`
 		Assignee    *jiraPerson  `json:"assignee"`
@@ -50,9 +50,10 @@ type jiraIssue struct {
 }
 
 type (
-	jiraNamed  struct{ Name string }
-	jiraParent struct{ Key string }
-	jiraPerson struct {
+	jiraNamed   struct{ Name string }
+	jiraProject struct{ Key, Name string }
+	jiraParent  struct{ Key string }
+	jiraPerson  struct {
 		AccountID string `json:"accountId"`
 		Name      string `json:"name"`
 		Display   string `json:"displayName"`
@@ -91,7 +92,7 @@ func (t *jiraTime) UnmarshalJSON(data []byte) error {
 			return nil
 		}
 	}
-	return err
+	return fmt.Errorf("%q is no time such as 2006-01-02T15:04:05.000+0200", *text)
 }
 
 // jiraText is a text, or the words of a document of Atlassian's (ADF).
@@ -116,21 +117,22 @@ type jiraNode struct {
 	Text    string     `json:"text"`
 	Content []jiraNode `json:"content"`
 	Attrs   struct {
-		Text string `json:"text"` // of a mention or an emoji
+		Text string `json:"text"` // of a mention, an emoji or a status
+		URL  string `json:"url"`  // of a card, which shows the page behind a link
 	} `json:"attrs"`
 }
 
+// words are the texts of a node, each block on a line of its own.
 func (n jiraNode) words() string {
-	var text strings.Builder
-	text.WriteString(n.Text + n.Attrs.Text)
+	text := n.Text + n.Attrs.Text + n.Attrs.URL
 	for _, inner := range n.Content {
-		text.WriteString(inner.words())
+		text += inner.words()
 	}
 	switch n.Type {
-	case "paragraph", "heading", "listItem", "codeBlock", "hardBreak", "tableRow":
-		text.WriteString("\n")
+	case "paragraph", "heading", "codeBlock", "blockCard", "hardBreak":
+		text += "\n"
 	}
-	return text.String()
+	return text
 }
 
 func (p *jiraPerson) person() Person {
@@ -145,7 +147,7 @@ func jira(from io.Reader) iter.Seq2[Action, error] {
 	return things(from, "issues", func(line int, data json.RawMessage) ([]Action, *Reject) {
 		var issue jiraIssue
 		if err := json.Unmarshal(data, &issue); err != nil {
-			return nil, rejected(line, "this is no issue as Jira exports one: %s", unmarshalling(err))
+			return []Action{{Task: issue.Key}}, rejected(line, "this is no issue as Jira exports one: %s", unmarshalling(err))
 		}
 		return issue.actions(line)
 	})
@@ -160,7 +162,7 @@ func (i jiraIssue) actions(line int) ([]Action, *Reject) {
 	}
 	body := string(f.Description)
 	created := Action{Line: line, At: f.Created.Time, By: author.person(), Do: CreateTask, Task: i.Key, Title: f.Summary, Body: &body, Priority: f.Priority.Name,
-		Project: f.Project.Name, DueOn: f.Due, Status: f.Status.Name}
+		Project: f.Project.Name, ProjectKey: f.Project.Key, DueOn: f.Due, Status: f.Status.Name}
 	labels := append([]string{f.Type.Name}, f.Labels...)
 	for _, c := range f.Components {
 		labels = append(labels, c.Name)
@@ -225,7 +227,7 @@ func things(from io.Reader, name string, actions func(line int, data json.RawMes
 			number++
 			of, wrong := actions(number, data)
 			if wrong != nil {
-				return yield(Action{Line: number}, wrong)
+				return yield(Action{Line: number, Task: of[0].Task}, wrong)
 			}
 			if len(of) > 0 {
 				all = append(all, of)

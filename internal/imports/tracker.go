@@ -60,7 +60,7 @@ func tracker(from io.Reader, org string) iter.Seq2[Action, error] {
 				action, in, wrong := trackerAction(number, line, whole, org)
 				switch {
 				case wrong != nil:
-					if !yield(Action{Line: number}, wrong) {
+					if !yield(Action{Line: number, Task: action.Task}, wrong) {
 						return
 					}
 				case in:
@@ -161,7 +161,7 @@ func unmarshalling(err error) string {
 	case errors.As(err, &wrong):
 		return fmt.Sprintf("%q cannot be a %s", wrong.Field, wrong.Value)
 	case errors.As(err, &when):
-		return "a time is not one such as 2006-01-02T15:04:05Z"
+		return fmt.Sprintf("%q is no time such as 2006-01-02T15:04:05Z", when.Value)
 	}
 	return err.Error()
 }
