@@ -103,17 +103,16 @@ func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named,
 	if err != nil {
 		return Admitted{}, err
 	}
+	var joined Result[domain.Member]
 	phc, err := c.hash(ctx, from, plain)
-	if err != nil {
-		return Admitted{}, err
+	if err == nil {
+		err = c.claimInvitation(ctx, w, member, stored, phc)
 	}
-	if err := c.claimInvitation(ctx, w, member, stored, phc); err != nil {
-		return Admitted{}, err
+	if err == nil {
+		joined, err = c.join(ctx, w, member, from)
 	}
-	joined, err := c.join(ctx, w, member, from)
 	if err != nil {
-		release := pg.Exec(`update invitation set claimed_until = null where member_id = $1`, member)
-		return Admitted{}, errors.Join(err, c.DB.Do(context.WithoutCancel(ctx), w, release))
+		return Admitted{}, errors.Join(err, c.unclaimInvitation(ctx, w, member, stored, phc))
 	}
 	session := makeSession(w, member)
 	err = c.DB.Do(ctx, w, session.insert(), pg.Exec(`delete from invitation where member_id = $1`, member))
@@ -163,10 +162,13 @@ func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code strin
 	return member, stored[0], nil
 }
 
-// claimFor is how long a claim counts that was broken off.
-const claimFor = time.Minute
+// claimFor is how long a claim counts that was broken off, and unclaimIn how long taking it back may take.
+const (
+	claimFor  = time.Minute
+	unclaimIn = 5 * time.Second
+)
 
-// claimInvitation stores the password of the one who may accept now.
+// claimInvitation stores the password of the request that may accept now. Another request with the right code is refused meanwhile.
 func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member uuid.UUID, stored []byte, phc string) error {
 	var claimed []uuid.UUID
 	err := c.DB.Do(ctx, w, pg.Column(&claimed, `with claim as (update invitation set claimed_until = now() + make_interval(secs => $4)
@@ -181,6 +183,16 @@ func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member u
 		return badCode()
 	}
 	return nil
+}
+
+// unclaimInvitation takes back what a request with the right code has done before it failed, so that the same request may be sent again: the attempt
+// that was counted, and its claim. The claim may be there although its answer was lost, and is known by the password that was stored with it.
+func (c *Commands) unclaimInvitation(ctx context.Context, w pg.Workspace, member uuid.UUID, stored []byte, phc string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unclaimIn)
+	defer cancel()
+	return c.DB.Do(ctx, w, pg.Exec(`update invitation set attempts = greatest(attempts - 1, 0),
+			claimed_until = case when exists (select from credential where member_id = $1 and password = $3) then null else claimed_until end
+		where member_id = $1 and code = $2`, member, stored, phc))
 }
 
 func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID, from Origin) (Result[domain.Member], error) {
