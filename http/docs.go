@@ -150,7 +150,7 @@ func viewer(a *api, path, html string, assets []asset) {
 	}
 }
 
-// redirect sends who left the last slash out to the path with it, on whatever host they asked.
+// redirect sends a request without the last slash to the path with it, on the same host.
 func redirect(a *api, path string) {
 	a.echo.GET(strings.TrimSuffix(path, "/"), func(c echo.Context) error {
 		return c.Redirect(http.StatusPermanentRedirect, path)
@@ -167,8 +167,8 @@ const frontPage = `<!doctype html>
 </head>
 <body>
 <p><b>Kluis</b> is a work-management backend in which every change is an event and the event log is the audit history. It has no pages of its own: programs use its API.</p>
-<p>What there is to ask: <a href="/api/docs/">the documentation</a> (<a href="/api/redoc/">as one page</a>, <a href="/api/schema/">as OpenAPI</a>). Whether it is well: <a href="/readyz">/readyz</a>.</p>
-<p>What becomes of personal data: <a href="/api/compliance/dpa?format=html">the agreement</a>, <a href="/api/compliance/processing-records?format=html">the records</a>, <a href="/api/compliance/subprocessors?format=html">subprocessors</a>, <a href="/api/compliance/residency?format=html">where they are</a>, <a href="/api/compliance/security-measures?format=html">what protects them</a>.</p>
+<p>The API: <a href="/api/docs/">documentation</a> to read and try out (<a href="/api/redoc/">on one page</a>, <a href="/api/schema/">as OpenAPI</a>), <a href="/api/problems/">errors</a>. The state of this server: <a href="/readyz">/readyz</a>.</p>
+<p>Personal data: <a href="/api/compliance/dpa?format=html">data processing agreement</a>, <a href="/api/compliance/processing-records?format=html">records of processing</a>, <a href="/api/compliance/subprocessors?format=html">subprocessors</a>, <a href="/api/compliance/residency?format=html">where the data are</a>, <a href="/api/compliance/security-measures?format=html">what protects them</a>.</p>
 </body>
 </html>
 `
