@@ -16,8 +16,8 @@ import (
 	"testing/fstest"
 )
 
-// These tests hold the rooms of DESIGN.md, section 3: who may import whom, the same noun under the same file
-// name in each room, a doc.go in each. They read the files themselves: a test that asks `go list` is answered
+// These tests hold the rooms of docs/architecture.md: which room may import which, the same noun under the same file
+// name in each room, a doc.go in each. They read the files themselves, because a test that asks `go list` is answered
 // from the cache of `go test` and stays green.
 
 const module = "github.com/kluis-eu/kluis/"
@@ -30,8 +30,8 @@ type rule struct {
 	never string // path prefixes that are out; for _test.go files too, unless they stand in neverButTests
 }
 
-// rooms is the table of DESIGN.md, section 3, and what tests need beyond it: mostly migrations, since a test
-// works on a real database and internal/pgtest, which knows no room, is told what to migrate.
+// rooms says what each room may import, and what its tests may import besides. That is mostly migrations: a test
+// works on a real database, and tells internal/pgtest, which knows no room, what to migrate.
 var rooms = map[string]rule{
 	"domain":      {only: "github.com/google/uuid", never: "database/sql net net/http os os/ syscall crypto/rand math/rand math/rand/v2"},
 	"eventstore":  {ours: "internal", tests: "migrations"},
@@ -121,7 +121,7 @@ func breaches(files []file) []string {
 	for _, f := range files {
 		r, known := rooms[f.room()]
 		if !known {
-			found = append(found, fmt.Sprintf("%s: %s is no room: give it a line in the table, here and in DESIGN.md", f.path, f.room()))
+			found = append(found, fmt.Sprintf("%s: %s is no room: give it a line in the table, here and in README.md", f.path, f.room()))
 			continue
 		}
 		for _, imported := range f.imports {

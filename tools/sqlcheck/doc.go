@@ -8,7 +8,7 @@
 // parameter there. A function may hand on its own parameter named sql: its callers are checked.
 //
 // And no SET and no set_config(..., false): behind a pooler they outlive the transaction and reach the next
-// workspace (DESIGN, section 7). SET LOCAL, SET CONSTRAINTS and SET TRANSACTION end with the transaction.
+// workspace (docs/architecture.md, Tenancy). SET LOCAL, SET CONSTRAINTS and SET TRANSACTION end with the transaction.
 //
 // A line that must break the rule says why, on it or on the line above: `//sqlcheck:allow <reason>`.
 // Test files are not looked at.

@@ -6,23 +6,29 @@
  *
  * ## The first three calls
  *
- * 1. `POST /api/signup` makes a workspace, and mails a code of 6 digits to its first admin. `POST /api/signup/verify` takes the code and
- *    answers with a token. Whoever is a member already asks `POST /api/login`.
+ * 1. `POST /api/signup` mails a code of 6 digits. `POST /api/signup/verify` takes the code, makes the workspace with the caller as its first admin, and answers with a token.
+ *    Somebody who is a member already calls `POST /api/login` instead.
  * 2. `POST /api/tasks` with `{"title": "Paint the door"}` makes a task. `GET /api/tasks` lists the tasks.
- * 3. `GET /api/audit/replay` shows what happened, one event a line, the oldest first.
+ * 3. `GET /api/audit/replay` shows every change, one event a line, the oldest first.
  *
  * ## Tokens
  *
- * Each request carries `Authorization: Bearer <token>`. The token names the workspace, so no path does. A session's token comes of a log-in and ends
- * after 12 hours without use, and after 7 days. `POST /api/tokens` makes an API token for a program: it lasts a year at most, and does no more than its
- * grants and the role of its owner allow. A thing of another workspace, or one that the caller may not see, answers 404.
+ * Each request carries `Authorization: Bearer <token>`. The token names the workspace, so no path does.
+ *
+ * A log-in answers with the token of a session, which ends after 12 hours without use, and after 7 days. For a program, `POST /api/tokens` makes an API token: it lasts a year at most, and may do
+ * only what both its grants and the role of its owner allow.
+ *
+ * A thing of another workspace, or one that the caller may not see, is 404.
  *
  * ## Writing
  *
- * An answer to a command has the position that the log has since (`Kluis-Position`) and, for a single thing, its version (`ETag`).
- * `If-Match` with that version makes a command fail with 412 when somebody else was there first. `Idempotency-Key`, any text that the caller chooses, makes
- * a command safe to send again: within 24 hours the same key with the same request has one effect and one answer.
- * An answer with 201 says in `Location` where the new thing is, and so does one with 202 for an import or an export, which goes on in the background.
+ * The answer to a command has the new position of the log in `Kluis-Position` and, for a single thing, its version in `ETag`. After 201, `Location` has the address of the new thing. After 202 it has the
+ * address of the import or export that goes on in the background.
+ *
+ * `If-Match` with a version makes a command fail with 412 when somebody else has changed the thing since.
+ *
+ * `Idempotency-Key` makes a command safe to send again. It is any text that the caller chooses. Within 24 hours the same key with the same request has one effect and one answer; with another
+ * request it is 422.
  *
  * ## Reading
  *
@@ -30,26 +36,30 @@
  *
  * ## Lists
  *
- * A list answers with `{"items": [...], "next_cursor": "..."}`. `limit` is 50 unless the caller says otherwise, and 200 at most. Send `next_cursor` back as `cursor`, with the same
- * filters and order, until it is null: a cursor fits no other list. Filters narrow each other; one that takes several values, comma separated, lets pass what has any of them.
- * `sort=-due_on,rank` sorts by up to two fields, each with `-` for the other direction; `q` searches; `total=true` counts all. `consistency=eventual` answers without waiting for what was
- * committed just before.
+ * A list answers with `{"items": [...], "next_cursor": "..."}`. `limit` is 50 by default and 200 at most. For the next page send `next_cursor` back as `cursor`, with the same
+ * filters and order; the last page has `null`. A cursor of another list is 422.
+ *
+ * - Several filters narrow the list together. One filter may take several values, comma separated, and lets pass what has any of them.
+ * - `sort=-due_on,rank` sorts by up to two fields; `-` turns the direction.
+ * - `q` searches, and `total=true` counts the whole list.
+ * - `consistency=eventual` answers at once, perhaps without what was committed just before.
  *
  * ## Errors
  *
- * Every answer that is not a success is `application/problem+json` (RFC 9457). `code` is for programs and never changes; `type` is a page that says what
- * it means and what to do; `errors` says which field is wrong; `request_id` is what the server's log knows the request by. All codes: [/api/problems/](/api/problems/).
+ * Every error is `application/problem+json` (RFC 9457). `code` is for programs and never changes. `type` is a page that says what the code means and what to do. `errors` says which
+ * fields are wrong. `request_id` finds the request in the server's log. All codes: [/api/problems/](/api/problems/).
  *
  * ## Limits and retries
  *
- * A member may ask 600 times a minute. `RateLimit` says how many requests are left and when there is room again, `RateLimit-Policy` what the limit is. Past a limit the
- * answer is 429, and what cannot be answered at the moment is 503: both say in `Retry-After` after how many seconds to ask again. A command that is sent again needs an
- * `Idempotency-Key`, or it may happen twice.
+ * A member may send 600 requests a minute. `RateLimit` says how many are left and when there is room again, and `RateLimit-Policy` what the limit is.
+ *
+ * A request past the limit is 429, and a request that cannot be answered at the moment is 503. Both have `Retry-After`: send the request again after so many seconds. Give a command
+ * an `Idempotency-Key`, or sending it again may do it twice.
  *
  * ## Events
  *
- * `GET /api/audit/events` lists the records of the log, the newest first, and `GET /api/audit/replay` all of them, the oldest first. The schema `RecordBody` has the payload of every type of event. A type, and a
- * field of a payload, is read for ever.
+ * `GET /api/audit/events` lists the log in words, the newest first. `GET /api/audit/replay` has every record, the oldest first. The schema `RecordBody` has the payload of every type of
+ * event. Types and fields stay readable for ever.
  *
  * OpenAPI spec version: test
  */
