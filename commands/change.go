@@ -18,7 +18,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Request is who commands, and under which conditions.
+// Request says which member asks for a command, from where, and under which conditions.
 type Request struct {
 	By      projections.Actor
 	Origin  Origin
@@ -30,20 +30,20 @@ type Request struct {
 	renew func(context.Context, projections.Actor) (*projections.Actor, error) // reads By anew; by the session unless set
 }
 
-// Once is an idempotency key with the fingerprint of what is asked for.
+// Once is an idempotency key, with a fingerprint of the request that has it.
 type Once = eventstore.Key
 
-// Result is what a command did.
+// Result is the outcome of a command: the state of the thing afterwards.
 type Result[T any] struct {
 	State    T
 	Position int64 // up to which a reader must have read to see it
 	Repeated bool  // it was done before, with the same key
 }
 
-// maxAttempts bounds how often a command decides. Each further attempt is on fresher read models.
+// maxAttempts bounds how often one command decides. Each attempt reads fresher read models than the one before.
 const maxAttempts = 30
 
-// attempt is one try at deciding. All reads of decide go through look, in one round trip.
+// attempt is one try at deciding. The decision reads everything through look, if possible in one round trip.
 type attempt struct {
 	views *projections.Projections
 	by    projections.Actor
@@ -55,12 +55,13 @@ type attempt struct {
 	first []eventstore.Found // what the key was used for before, when it was
 }
 
-// errUsed says that the key was used before. It ends a decision at its first look, so that nothing which a decision
-// does besides deciding happens for a request that is repeated, nor for one that only has the key of another. At the same
-// instant in two processes it can: then a token was ended that its owner did want ended, and one of the two is refused.
+// errUsed ends a decision whose idempotency key was used before. The first look finds the key, so a request that is repeated has no further
+// effect, and neither has one that took the key of another request.
+//
+// Two processes may look at the same instant, and both find no key. Then both go on, and one of the two appends is refused.
 var errUsed = errors.New("the idempotency key was used before")
 
-// begin is the first look of a decision. One that is made on nothing leaves it out: then the append proves who asks.
+// begin is the first look of a decision. A decision that reads nothing skips the look, and the append proves the caller instead.
 func (a *attempt) begin(ctx context.Context, query ...pg.Statement) error {
 	if len(query) == 0 && a.once == nil && projections.ClaimIn(ctx).Provable() {
 		return nil
@@ -68,7 +69,7 @@ func (a *attempt) begin(ctx context.Context, query ...pg.Statement) error {
 	return a.look(ctx, query...)
 }
 
-// look reads what a decision is made on.
+// look reads what the decision needs. The first look also checks that the session is alive and that the idempotency key is new.
 func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
 		query = append(query, eventstore.FindKey(&a.first, *a.once))
@@ -93,8 +94,8 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	return err
 }
 
-// key is what makes the append happen once, with what a repeat is answered besides the events. A key that is kept outlives them, so it
-// remembers which thing they are about.
+// key is the idempotency key of the append, with the part of a repeated answer that is not in the events. A key that is kept outlives the
+// events, so it also remembers the id of the thing.
 func (a *attempt) key(answer string, w eventstore.Write) *Once {
 	if a.once == nil {
 		return nil
@@ -106,12 +107,13 @@ func (a *attempt) key(answer string, w eventstore.Write) *Once {
 	return &Once{Key: a.once.Key, Fingerprint: a.once.Fingerprint, Kept: a.once.Kept, Answer: answer}
 }
 
-// ended refuses who came with a session or token that is no more.
+// ended refuses a caller whose session or token has ended.
 func ended() error {
 	return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
 }
 
-// plan is what a decision wants to be appended, and what it relied on besides the roster and the streams it writes.
+// plan is the outcome of a decision: the events to append, and the versions that the decision relied on besides the roster and the streams
+// that it writes.
 type plan struct {
 	stream   string
 	version  int
@@ -124,17 +126,17 @@ type plan struct {
 	answer   string         // that a repeat is given besides the events; empty when these say all
 }
 
-// alone tells whether the append is all there is to the plan, so that it can prove who asks by itself.
+// alone tells whether the plan is nothing but an append. Such an append can prove the caller by itself.
 func (p plan) alone() bool { return len(p.events) > 0 && p.also == nil && !p.partly }
 
-// write is events for a stream that is at a version, or at any.
+// write is events for a stream, with the version at which the stream was read.
 type write struct {
 	stream  string
 	version int
 	events  []domain.Event
 }
 
-// effect is what came of a command.
+// effect is the outcome of a command in the log.
 type effect struct {
 	records  []domain.Record // none for a no-op
 	repeated bool            // the records, and the position, are of the first time that the key was used
@@ -144,7 +146,7 @@ type effect struct {
 	about uuid.UUID // the thing that it was about, when the records were pruned meanwhile
 }
 
-// outcome is what became of a command, in a word for its metric.
+// outcome names the end of a command for its metric.
 func (e effect) outcome(err error) string {
 	_, refused := domain.Refusal(err)
 	switch {
@@ -160,8 +162,14 @@ func (e effect) outcome(err error) string {
 	return "done"
 }
 
-// change is the one loop of all commands by members: load, decide, append, and once more when anything
-// that was read has moved. decide may run several times.
+// change is the one loop of all commands by members:
+//
+//  1. decide reads, and returns a plan or a refusal.
+//  2. The append stores the plan, unless a stream that the decision relied on has moved.
+//  3. When a stream has moved, or when a refusal rests on read models that lack something of what was committed before the command
+//     came, change catches up and begins again.
+//
+// So decide may run several times, and must have no effect of its own.
 func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt) (plan, error)) (done effect, err error) {
 	defer func() { telemetry.Commands.WithLabelValues(done.outcome(err)).Inc() }()
 	if r.Once != nil {
@@ -213,15 +221,15 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 	return effect{}, contended()
 }
 
-// contended is the refusal of a command that others were always quicker than.
+// contended refuses a command that lost against other commands at every attempt.
 func contended() error {
 	busy := domain.Refuse(domain.Unavailable, "contended", "others changed the same thing %d times meanwhile", maxAttempts)
 	busy.RetryAfter = time.Second
 	return busy
 }
 
-// keyed makes the fingerprint of what is asked for a keyed one: it is stored for a day, and whoever reads it there
-// must not be able to try what personal data it was made of.
+// keyed replaces the fingerprint of a request by one that is keyed with the workspace's secret. The fingerprint is stored for a day, and a
+// plain hash would let its reader guess the personal data in the request.
 func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
 	own, err := c.Vault.Key(ctx, r.By.Workspace, r.By.Workspace.ID)
 	if err != nil {
@@ -230,8 +238,8 @@ func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
 	return &Once{Key: r.Once.Key, Kept: r.Once.Kept, Fingerprint: [32]byte(own.MAC("request", string(r.Once.Fingerprint[:])))}, nil
 }
 
-// stepAside waits before a further try: not at first, then for a random while that grows to some tens of
-// milliseconds, so that many who want the same stream get through one after the other.
+// stepAside waits before an attempt, so that many commands on one stream get through one after the other. The first two attempts do not
+// wait; later ones wait for a random time of at most 60 ms.
 func stepAside(ctx context.Context, try int) error {
 	if try < 2 {
 		return nil
@@ -245,8 +253,8 @@ func stepAside(ctx context.Context, try int) error {
 	}
 }
 
-// worthAgain: what was read has moved; or it is a refusal that has not seen all that was committed before
-// the command was asked.
+// worthAgain tells whether another attempt can end differently: a stream has moved, or a refusal rests on read models that lack something
+// of what was committed before the command came.
 func worthAgain(a *attempt, asked int64, err error) bool {
 	var moved *eventstore.MovedError
 	if errors.As(err, &moved) {
@@ -256,12 +264,12 @@ func worthAgain(a *attempt, asked int64, err error) bool {
 	return refused && a.behind(asked)
 }
 
-// behind tells whether the decision was made on less than was committed when the command was asked.
+// behind tells whether the decision read less than what was committed when the command came.
 func (a *attempt) behind(asked int64) bool {
 	return a.mark != nil && (a.mark.Position < asked || a.mark.Roster != a.by.Roster)
 }
 
-// catchUp brings the read models to the head and reads anew who asks.
+// catchUp brings the read models to the head, and reads the caller's role anew.
 func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor) (projections.Actor, error) {
 	if _, err := c.Projections.CatchUp(ctx, by.Workspace); err != nil {
 		return by, err
@@ -311,7 +319,7 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	return effect{records: records, position: receipt.Last}, err
 }
 
-// store appends, and does what goes along with it in the same transaction.
+// store appends, and runs the plan's further statements in the same transaction.
 func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Append, also []pg.Statement, owners bool) (receipt eventstore.Receipt, err error) {
 	if also == nil {
 		return c.Store.Append(ctx, w, a)
@@ -342,8 +350,8 @@ func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Appen
 	return receipt, err
 }
 
-// repeat answers a command whose key was used before with what it did then: nothing, when it was a no-op. When that was pruned, a key that
-// is kept knows which thing it was about; of another one it is too late to ask.
+// repeat answers a command whose key was used before with the effect of the first request, which may have been none. When the events of
+// that effect were pruned, a kept key still knows the id of the thing; for any other key the answer is that the records are gone.
 func (c *Commands) repeat(ctx context.Context, by projections.Actor, once Once, first eventstore.Found) (effect, error) {
 	if !first.Same {
 		return effect{}, refusal(&eventstore.KeyReusedError{})
@@ -364,9 +372,8 @@ func (c *Commands) repeat(ctx context.Context, by projections.Actor, once Once, 
 	return done, err
 }
 
-// result folds what was appended into the state that was decided on. For a repeated command it is the state that the
-// thing had afterwards, whatever became of it since: of before only the id is needed then, and not even that when the
-// command made the thing.
+// result folds the appended events into the state on which the command decided. For a repeated command, result reads the state that the
+// thing had after the first request, whatever became of the thing since; of before, only the id is used then.
 func result[T any](ctx context.Context, c *Commands, r Request, model *projections.Model[T], before T, done effect, err error) (Result[T], error) {
 	if err != nil {
 		return Result[T]{}, err
@@ -395,7 +402,7 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 	return Result[T]{State: before, Position: done.position, Repeated: done.repeated}, nil
 }
 
-// encode makes a write of events of the domain.
+// encode makes a write for the event store of events of the domain.
 func encode(stream string, version int, events []domain.Event, was *domain.Original) (eventstore.Write, error) {
 	w := eventstore.Write{Stream: stream, Expected: version}
 	for _, e := range events {
@@ -411,7 +418,7 @@ func encode(stream string, version int, events []domain.Event, was *domain.Origi
 	return w, nil
 }
 
-// refusal says in the domain's words what the event store said.
+// refusal turns errors of the event store into refusals of the domain.
 func refusal(err error) error {
 	var busy *eventstore.BusyError
 	var unknown *eventstore.UnknownOutcomeError
@@ -432,7 +439,7 @@ func refusal(err error) error {
 	return err
 }
 
-// allow refuses what the actor's role does not grant over any scope.
+// allow refuses an actor whose role does not grant p over any scope.
 func allow(by projections.Actor, p domain.Permission) error {
 	if by.TwoFactor.MustEnrol() {
 		return domain.EnrolFirst()
@@ -443,7 +450,7 @@ func allow(by projections.Actor, p domain.Permission) error {
 	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q does not grant %s", by.Role.Name, p)
 }
 
-// allowOn refuses what the role does not grant on a thing that the actor reaches so.
+// allowOn refuses an actor whose role does not grant p on a thing within reach.
 func allowOn(by projections.Actor, p domain.Permission, reach domain.Reach) error {
 	if by.TwoFactor.MustEnrol() {
 		return domain.EnrolFirst()
@@ -454,8 +461,9 @@ func allowOn(by projections.Actor, p domain.Permission, reach domain.Reach) erro
 	return domain.Refuse(domain.Forbidden, "forbidden", "your role %q does not grant %s here", by.Role.Name, p)
 }
 
-// allowInto refuses to bring something into a project where the role does not grant that. Whatever is narrower than all ends at the
-// projects that the actor has to do with: what one makes is one's own anywhere, so scope own alone would reach further than project.
+// allowInto refuses to put a thing into a project for which the role does not grant that. A scope narrower than all ends at the projects
+// that the actor has to do with. Otherwise scope own would reach further than scope project, because everything that a member makes is the
+// member's own.
 func allowInto(by projections.Actor, p domain.Permission, into projections.Row[domain.Project]) error {
 	if by.Scope(p) == domain.All || domain.InProject.Reaches(into.Reach) {
 		return nil
@@ -464,7 +472,7 @@ func allowInto(by projections.Actor, p domain.Permission, into projections.Row[d
 		by.Role.Name, p, into.State.Key)
 }
 
-// inSession refuses an API token: what guards members is not for a program that leaked.
+// inSession refuses an API token, because a token that leaked must not change how members are protected.
 func inSession(by projections.Actor) error {
 	if by.Session == uuid.Nil {
 		return domain.SessionFirst()

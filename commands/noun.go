@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// creation is what a command that makes a thing decides.
+// creation is the decision of a command on one noun.
 type creation struct {
 	events   []domain.Event
 	version  int     // of the stream, when it is not the thing's own
@@ -21,7 +21,8 @@ type creation struct {
 	also     []pg.Statement // in the transaction that stores the events
 }
 
-// create is for every command that makes a thing of its own. decide gets what also looked up in the same round trip.
+// create is every command that makes a thing which belongs to no other. decide gets what the statements in also looked up, in the same
+// round trip.
 func create[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
 	decide func(a *attempt) (creation, error), also ...pg.Statement,
 ) (Result[T], error) {
@@ -39,7 +40,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 	return shown(ctx, c, r, n, none, done, err)
 }
 
-// createWithin is create for a thing that belongs to another one, which must be there and be seen.
+// createWithin is create for a thing that belongs to another one. The other thing must be there, and the caller must see it.
 func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
 	within *projections.Noun[P], other uuid.UUID, decide func(a *attempt, within P) (creation, error), also ...pg.Statement,
 ) (Result[T], error) {
@@ -62,15 +63,15 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 	return shown(ctx, c, r, n, none, done, err)
 }
 
-// changeOne is for every command on one thing: is it there, may the caller, is it as the caller saw it? decide gets the
-// thing, and what also looked up in the same round trip; it may look up more.
+// changeOne is every command on one thing. It checks that the thing is there, that the caller may change it, and that it is at the version
+// that the caller saw. decide gets the thing, and what the statements in also looked up in the same round trip; decide may look up more.
 func changeOne[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
 	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
 ) (Result[T], error) {
 	return changeAny(ctx, c, r, n, p, id, false, decide, also...)
 }
 
-// changeGone is changeOne for a thing that may be gone: to bring it back, or to finish what its end began.
+// changeGone is changeOne for a thing that may be deleted: to restore it, or to finish its deletion.
 func changeGone[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
 	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
 ) (Result[T], error) {
@@ -88,7 +89,7 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 	return shown(ctx, c, r, n, before, done, err)
 }
 
-// decideOn is one attempt at a command on one thing. It gives the thing as it is, too.
+// decideOn is one attempt at a command on one thing. It also gives the thing before the change.
 func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID, gone bool,
 	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
 ) (before T, _ plan, err error) {
@@ -112,7 +113,7 @@ func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.
 	return before, plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 }
 
-// shown is result for a noun: the thing as a query showed it when the command was done, also when the same command comes again.
+// shown is result for a noun: the thing as a query showed it when the command was done. A repeated command gets the same.
 func shown[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], before T, done effect, err error) (Result[T], error) {
 	made, err := result(ctx, c, r, n.Model, before, done, err)
 	if err != nil {
@@ -126,7 +127,7 @@ func shown[T any](ctx context.Context, c *Commands, r Request, n *projections.No
 	return made, err
 }
 
-// only is a decision on nothing but the thing itself.
+// only makes a decision that needs nothing but the thing itself.
 func only[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (creation, error) {
 	return func(_ *attempt, thing T) (creation, error) {
 		events, err := decide(thing)
@@ -134,7 +135,7 @@ func only[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (crea
 	}
 }
 
-// load reads one thing for a decision, gone or not; none that the caller may not see.
+// load reads one thing for a decision, deleted or not. A thing that the caller may not see is not found.
 func load[T any](ctx context.Context, a *attempt, n *projections.Noun[T], id uuid.UUID, also ...pg.Statement) (projections.Row[T], error) {
 	var rows []projections.Row[T]
 	if err := a.look(ctx, append(also, n.Load(&rows, a.by, id))...); err != nil {

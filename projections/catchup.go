@@ -32,20 +32,19 @@ type Projections struct {
 	knowns knowns
 }
 
-// Bound is the default of how long a read catches up before it answers with what there is.
+// Bound is for how long a read catches up by default, before it answers with what there is.
 const Bound = 2 * time.Second
 
-// New makes the projections of the logs in store; bell tells followers that there is more.
+// New makes the projections of the logs in store. bell wakes followers when there is more to read.
 func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.Duration) *Projections {
 	return &Projections{db: db, store: store, bell: bell, bound: bound, shape: Shape, flights: map[uuid.UUID]*flight{}}
 }
 
-// patience is how long a command, or the background, catches up at most.
+// patience is for how long a command, or the background, catches up at most.
 const patience = 10 * time.Second
 
-// CatchUp folds what the log has beyond the checkpoint, in pages of one transaction each, until it has
-// seen the head. It gives the mark it reached. Where a newer process has to fold it waits for that one, and is ErrNewer when there
-// is none.
+// CatchUp folds the log from the checkpoint to the head, one page in each transaction, and gives the mark that it reached. Where a newer
+// process has to fold, CatchUp waits for that process; when there is none, the error is ErrNewer.
 func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error) {
 	for end := time.Now().Add(patience); ; {
 		mark, err := p.catchUp(ctx, w, time.Until(end))
@@ -61,7 +60,7 @@ func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error)
 	}
 }
 
-// Fold is CatchUp for whoever does not wait: it is ErrNewer at once where a newer process has to fold.
+// Fold is CatchUp without waiting: where a newer process has to fold, the error is ErrNewer at once.
 func (p *Projections) Fold(ctx context.Context, w pg.Workspace) (Mark, error) {
 	return p.catchUp(ctx, w, patience)
 }
@@ -71,8 +70,8 @@ func (p *Projections) awaitNewer(ctx context.Context, w pg.Workspace, end time.T
 	_ = waitFor(ctx, p.bell.Of(w), min(20*time.Millisecond, time.Until(end)))
 }
 
-// flight is a catch-up under way. The others of this process who want the same wait for it without a connection, so that one
-// workspace whose checkpoint somebody holds does not take the connections of its neighbours.
+// flight is a catch-up under way. Other callers in this process that want the same wait for it, and hold no connection meanwhile. So a
+// workspace whose checkpoint is locked by somebody does not use up the connections of the others.
 type flight struct {
 	begun time.Time
 	done  chan struct{}
@@ -80,8 +79,8 @@ type flight struct {
 	err   error
 }
 
-// catchUp is CatchUp for so long: it begins no page after that, and waits no longer for another's. A page
-// that was begun is finished, so that whoever comes next goes on from there, however short the time.
+// catchUp is CatchUp with a limit on its time. Past the limit it begins no page, and waits no longer for another's. A page that was begun
+// is always finished, so that even callers with little time make progress.
 func (p *Projections) catchUp(ctx context.Context, w pg.Workspace, long time.Duration) (Mark, error) {
 	called := time.Now()
 	end := called.Add(long)
@@ -126,7 +125,7 @@ func waitFor(ctx context.Context, done <-chan struct{}, long time.Duration) erro
 	}
 }
 
-// fly catches up, and tries again until end: the holder of the checkpoint may be stuck.
+// fly catches up, and tries again until end, because the holder of the checkpoint's lock may be stuck.
 func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (Mark, error) {
 	for {
 		var done step
@@ -147,16 +146,17 @@ func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (M
 	}
 }
 
-// step is what one page did.
+// step is the outcome of folding one page.
 type step struct {
 	mark   Mark // after it
 	events int
 }
 
-// foldColumns are those of a record that a fold needs, for decodeRow.
+// foldColumns are the columns of a record that a fold needs, for decodeRow.
 const foldColumns = `position, stream, version, type, at, actor, data`
 
-// decodeRow reads a record as the domain has it, and more columns behind those. No fold keeps the data, so it is decoded where the driver has it.
+// decodeRow reads a record of the domain, and in more the columns behind it. The data is decoded in the driver's own memory, because no
+// fold keeps it.
 func decodeRow(row pgx.CollectableRow, more ...any) (r domain.Record, err error) {
 	var eventType string
 	var actor pgtype.UUID
@@ -172,7 +172,7 @@ func decodeRow(row pgx.CollectableRow, more ...any) (r domain.Record, err error)
 	return r, nil
 }
 
-// lock are the statements that lock the checkpoint and look how it stands to the log. wait is for the lock.
+// lock gives the statements that lock the checkpoint and compare it with the log. wait is the longest wait for the lock.
 func (m *Mark) lock(wait time.Duration) []pg.Statement {
 	return []pg.Statement{
 		folded(),
@@ -182,8 +182,8 @@ func (m *Mark) lock(wait time.Duration) []pg.Statement {
 	}
 }
 
-// foldPage locks the checkpoint, reads the next page of events, folds it into every read model and moves the
-// checkpoint: three round trips. wait is for the checkpoint's lock. A crash anywhere leaves nothing half.
+// foldPage locks the checkpoint, reads the next page of events, folds it into every read model and moves the checkpoint, in three round
+// trips of one transaction. A crash leaves all of it or nothing. wait is the longest wait for the lock.
 func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, wait time.Duration) (step, error) {
 	var mark Mark
 	var records []domain.Record
@@ -227,12 +227,12 @@ func (p *Projections) foldRecords(ctx context.Context, tx *pg.Tx, records []doma
 	return step{mark: mark, events: len(records)}, nil
 }
 
-// folded has a commit answered before it is on disk: rows that are derived, and the checkpoint with them, are derived once more when a crash
-// of Postgres loses them. The events are on disk.
+// folded lets a commit be answered before it is on disk. When a crash of Postgres loses such a commit, rows and checkpoint are lost
+// together, and the next catch-up derives them again from the events, which are on disk.
 func folded() pg.Statement { return pg.Exec(`set local synchronous_commit = off`) }
 
-// lockFor bounds the wait for locks from here on by about d, and by a second: whoever waits longer asks again. A setting takes no
-// parameter.
+// lockFor bounds the wait for locks from here on in the transaction: by about d, and by a second at most. The texts are constants, because a
+// setting takes no parameter.
 func lockFor(d time.Duration) pg.Statement {
 	switch {
 	case d < 200*time.Millisecond:
@@ -243,9 +243,9 @@ func lockFor(d time.Duration) pg.Statement {
 	return pg.Exec(`set local lock_timeout = '1s'`)
 }
 
-// foldIn folds a page of records into the rows that every read model has at mark, and moves mark behind it. It gives the
-// statements that are left to run: those that store it. Rows that are there are loaded a few at a time: a light event may
-// be of a heavy thing.
+// foldIn folds a page of records into the rows of every read model, which are at mark, and moves mark behind the page. It gives the
+// statements that remain to be run, which store the last rows. Stored rows are loaded a few at a time, because a light event may be about a
+// heavy thing.
 func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark) (stores []pg.Statement, err error) {
 	if err := mark.pass(records); err != nil {
 		return nil, err
@@ -273,7 +273,7 @@ func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark)
 	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2, shape = $3, oldest = $4`, mark.Position, mark.Roster, mark.Shape, mark.Oldest)), nil
 }
 
-// pass moves a mark behind records that are being folded. They must be the next ones.
+// pass moves a mark behind records that are being folded. They must be the next ones in the log.
 func (m *Mark) pass(records []domain.Record) error {
 	for _, r := range records {
 		if r.Position != m.Position+1 {
@@ -302,10 +302,10 @@ func distribute(records []domain.Record) []fold {
 	return folds
 }
 
-// maxLoaded is how many stored rows are in memory at once: of the heaviest things that there may be, some 30 MB.
+// maxLoaded is how many stored rows are in memory at once. Of the heaviest things that there may be, that is some 30 MB.
 const maxLoaded = 128
 
-// batches groups folds, and parts of large ones, so that each group loads at most maxLoaded rows. Nearly always it is one.
+// batches groups folds, and parts of large folds, so that each group loads at most maxLoaded rows. Nearly always there is one group.
 func batches(folds []fold) func(yield func([]fold) bool) {
 	return func(yield func([]fold) bool) {
 		var batch []fold

@@ -14,7 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Mark says how the read models stood to the log when something was read.
+// Mark says how far the read models were behind the log when something was read.
 type Mark struct {
 	Head       int64 // the last position of the log
 	Position   int64 // the checkpoint: up to here everything is in the read models
@@ -49,8 +49,8 @@ const (
 
 var lookGood = lookMark + `, ` + strings.ReplaceAll(Good, "@", "$2") + ` from ` + ofMark
 
-// Look runs a query on the read models as they are: one snapshot, one round trip. It is enough to accept
-// a command on, because the append guards what was read. The first Look of a request makes good what its caller claims.
+// Look runs a query on the read models as they are: one snapshot, one round trip. That is enough for accepting a command, because the
+// append guards what was read. The first Look of a request also proves its caller.
 func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	var m Mark
 	claim := ClaimIn(ctx)
@@ -61,9 +61,9 @@ func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Stat
 	return m, err
 }
 
-// Fresh runs a query on read models that have everything that was committed before it was asked. When
-// they are behind it catches up first; past the bound it answers with what there is, and the mark says how
-// many of those events are missing. It never answers on an old roster: then it is an Unavailable refusal.
+// Fresh runs a query on read models that have everything that was committed before the call. When they are behind, Fresh catches up first.
+// When the time for that runs out, Fresh answers with what there is, and the mark says how many of those events are missing. When events of
+// the roster are missing, Fresh refuses with Unavailable, because permissions may have changed.
 func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	asked, err := p.Look(ctx, w, query...)
 	if err != nil || asked.Behind() == 0 {
@@ -98,8 +98,8 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 	return mark, nil
 }
 
-// inTime tells of an error of catching up that the read models are what they were: only time was wanting, or nothing can be
-// written at the moment, or a newer kluis is to fold. Then a read answers with what there is.
+// inTime tells whether a read may answer although catching up has failed: time ran out, nothing can be written at the moment, or a newer
+// kluis has to fold. The read models are right then, only behind.
 func inTime(err error) bool {
 	_, outage := pg.OutageOf(err)
 	return outage || errors.Is(err, domain.ErrNewer)

@@ -17,8 +17,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Noun is a read model of things that members work with. One predicate says which of them a caller may see. The queries for one thing,
-// for a list and for a decision are made of it, once, of constants and of the names in our own struct.
+// Noun is a read model of things that members work with. One predicate says which things a caller may see. The queries for one thing, for a
+// list and for a decision all contain that predicate; they are made once, of constants and of the names in our own struct.
 type Noun[T any] struct {
 	*Model[T]
 	sight           Sight
@@ -38,7 +38,7 @@ type Noun[T any] struct {
 	partOf string // the ids of the things that are told of in the story of another one, $4
 }
 
-// Sight says who sees a noun's things, in SQL. In it $2 is the member who asks, and columns carry the name of their table.
+// Sight says in SQL which things of a noun a member sees. $2 is the member, and each column carries the name of its table.
 type Sight struct {
 	Read    domain.Permission // whose scope is $1
 	Own     string            // the things that scope own reaches
@@ -65,7 +65,8 @@ func within[T any](other *Noun[T], key string) *Within {
 		tell: func(p part) { other.parts = append(other.parts, p) }}
 }
 
-// visible are the things that a scope shows; scope is a parameter. It is what domain.Grants.Reaches says of reading.
+// visible is the condition on things that a scope shows; scope is the parameter with the scope. It says in SQL what domain.Grants.Reaches
+// says of reading.
 func (s Sight) visible(scope string) string {
 	if w := s.Within; w != nil {
 		return s.showed(scope) + " and " + w.sight.Gone + " is null"
@@ -73,7 +74,7 @@ func (s Sight) visible(scope string) string {
 	return s.showed(scope)
 }
 
-// showed is visible for what was, too, whether the thing that it is within is gone or not.
+// showed is visible also for things within a deleted one, as the past shows them.
 func (s Sight) showed(scope string) string {
 	own := s.Own
 	if s.Within != nil {
@@ -89,7 +90,7 @@ func (s Sight) showed(scope string) string {
 	return "(" + shown + ")"
 }
 
-// gone is the condition that a thing is no more.
+// gone is the condition on things that are deleted.
 func (s Sight) gone() string {
 	if s.Gone == "" {
 		return "false"
@@ -105,8 +106,8 @@ func (s Sight) project() string {
 	return s.Project
 }
 
-// inProject are the things in projects of which the member is one. The projects are looked up once, and each index on the column
-// serves: a query that is planned for scope project reads no table in whole.
+// inProject is the condition on things in projects of the member. The query looks these projects up once, and any index on the column
+// serves, so that no table is read in whole for scope project.
 func (s Sight) inProject() string {
 	if s.project() == "" {
 		return "false"
@@ -163,7 +164,7 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 // nobody is the id of nothing.
 const nobody = "'00000000-0000-0000-0000-000000000000'::uuid"
 
-// scopes are $1 to $3 of every query of a noun.
+// scopes are the parameters $1 to $3 of every query of a noun.
 func (s Sight) scopes(by Actor) []any {
 	within := domain.All
 	if s.Within != nil {
@@ -172,10 +173,11 @@ func (s Sight) scopes(by Actor) []any {
 	return []any{by.Scope(s.Read), by.Member, within}
 }
 
-// unscoped is a query of a noun for whoever sees all: of a condition that is true nothing is left, nor of the tables in it.
+// unscoped turns a query of a noun into one for a caller who sees everything: conditions that are always true go, together with the tables
+// in them.
 var unscoped = strings.NewReplacer("$1 = 'all'", "true", "$3 = 'all'", "true").Replace
 
-// seesAll tells whether a query's scopes are those of unscoped.
+// seesAll tells whether unscoped fits the scopes of a query.
 func seesAll(scopes []any) bool { return scopes[0] == domain.All && scopes[2] == domain.All }
 
 // Get answers with one thing that the actor may see.
@@ -183,7 +185,7 @@ func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUI
 	return n.look(ctx, p, by, id, false)
 }
 
-// GetGone is Get for what was, too: who deleted a thing, and what was in it, is for those to know who saw it.
+// GetGone is Get that also finds deleted things. A caller who saw a thing may know what was in it and who deleted it.
 func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
 	return n.look(ctx, p, by, id, true)
 }
@@ -196,7 +198,7 @@ func (n *Noun[T]) look(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	return get[T](ctx, p, by.Workspace, n.name, query, append(scopes, id, gone)...) //sqlcheck:allow made once, of constants
 }
 
-// Show gives a state as Get showed it to the actor at a moment, or nil: shows it now. It is for what a command made of a thing.
+// Show gives a state, such as a command made it, as Get showed it to the actor at a moment; nil is now.
 func (n *Noun[T]) Show(ctx context.Context, p *Projections, by Actor, state T, at *time.Time) (T, error) {
 	states := []T{state}
 	err := n.showAll(ctx, p, by, states, at)
@@ -222,7 +224,7 @@ func (n *Noun[T]) showAll(ctx context.Context, p *Projections, by Actor, states 
 	return err
 }
 
-// filled tells whether there is anything in a column that could be shown as something else.
+// filled tells whether a column of the state has anything that could be shown as something else.
 func filled[T any](state T, column string) bool {
 	value := reflect.ValueOf(state).Field(field[T](column))
 	return !value.IsZero() && (value.Kind() != reflect.Slice || value.Len() > 0)
@@ -242,8 +244,8 @@ type Row[T any] struct {
 	ProjectVersion int
 }
 
-// Guards are on what a decision to do p to a thing relied on besides the thing: the one that it belongs to, and, where the actor
-// reaches things by their projects, the project.
+// Guards are on the other things that a decision to do p relied on: the thing that this one belongs to and, where the actor reaches things
+// through projects, the project.
 func (n *Noun[T]) Guards(row Row[T], by Actor, p domain.Permission) (guards []eventstore.Guard) {
 	if row.WithinID != uuid.Nil {
 		guards = append(guards, eventstore.Guard{Stream: n.sight.Within.stream(row.WithinID), Version: row.WithinVersion})
@@ -251,8 +253,7 @@ func (n *Noun[T]) Guards(row Row[T], by Actor, p domain.Permission) (guards []ev
 	return append(guards, ProjectGuard(by, row.ProjectID, row.ProjectVersion, append(n.reads(), p)...)...)
 }
 
-// ProjectGuard is on the project in which a thing is, where one of the permissions that a decision relied on reaches as far as the
-// projects of which the actor is a member.
+// ProjectGuard guards the project of a thing, when one of the permissions that a decision relied on has the scope project.
 func ProjectGuard(by Actor, project uuid.UUID, version int, relied ...domain.Permission) []eventstore.Guard {
 	byProject := func(p domain.Permission) bool { return by.Scope(p) == domain.InProject }
 	if project == uuid.Nil || !slices.ContainsFunc(relied, byProject) {
@@ -261,7 +262,7 @@ func ProjectGuard(by Actor, project uuid.UUID, version int, relied ...domain.Per
 	return []eventstore.Guard{{Stream: domain.ProjectStream(project), Version: version}}
 }
 
-// reads are the permissions to read that show a thing.
+// reads are the permissions that a caller needs to see a thing.
 func (n *Noun[T]) reads() []domain.Permission {
 	if n.sight.Within == nil {
 		return []domain.Permission{n.sight.Read}
@@ -269,7 +270,7 @@ func (n *Noun[T]) reads() []domain.Permission {
 	return []domain.Permission{n.sight.Read, n.sight.Within.sight.Read}
 }
 
-// Load is the query for a decision on things, gone or not.
+// Load is the query for a decision on things, deleted or not.
 func (n *Noun[T]) Load(into *[]Row[T], by Actor, ids ...uuid.UUID) pg.Statement {
 	scopes, query := n.sight.scopes(by), n.load
 	if seesAll(scopes) {
@@ -288,13 +289,13 @@ func scanRow[T any](found pgx.CollectableRow) (row Row[T], err error) {
 		&row.WithinID, &row.WithinVersion, &row.ProjectID, &row.ProjectVersion)...)
 }
 
-// Name is what the noun is called, and its table.
+// Name is the name of the noun and of its table.
 func (n *Noun[T]) Name() string { return n.name }
 
 // Stream names the stream of a thing.
 func (n *Noun[T]) Stream(id uuid.UUID) string { return n.stream(id) }
 
-// Called gives a state that has only its id.
+// Called makes a state that has nothing but its id.
 func (n *Noun[T]) Called(id uuid.UUID) (state T) {
 	reflect.ValueOf(&state).Elem().Field(field[T]("id")).Set(reflect.ValueOf(id))
 	return state
@@ -305,7 +306,7 @@ func Version[T any](state T) int { return int(reflect.ValueOf(state).Field(field
 
 func field[T any](name string) int { return slices.Index(jsonNames[T](), name) }
 
-// inStream makes the two functions of a read model whose things share one stream; of tells which thing an event is about.
+// inStream makes the two functions of a read model whose things share one stream. of finds the thing that an event is about.
 func inStream(stream string, of func(domain.Record) (uuid.UUID, bool)) (func(uuid.UUID) string, func(domain.Record) (uuid.UUID, bool)) {
 	return func(uuid.UUID) string { return stream }, func(r domain.Record) (uuid.UUID, bool) {
 		if r.Stream != stream {
