@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// access says who may call an operation. The zero value is no rule: an operation with it does not start.
+// access says who may call an operation. The zero value is no rule, and an operation with it does not start.
 type access struct {
 	rule       string // what the schema shows: "public", "signed_in" or a permission
 	permission domain.Permission
@@ -38,7 +38,7 @@ func needs(p domain.Permission) access {
 	return access{rule: p.String(), permission: p}
 }
 
-// inSession is the same rule for who logged in.
+// inSession is the same rule for callers with a session, not with an API token.
 func (r access) inSession() access {
 	r.session = true
 	return r
@@ -58,8 +58,7 @@ func (r access) explain(description string) string {
 	return strings.TrimSpace(description + "\n\n" + who + ".")
 }
 
-// extensions are what the schema says besides. An operation that takes no token says so by an empty list, which huma would
-// leave out.
+// extensions are what the schema says besides. A public operation has an empty list of securities, which huma would leave out.
 func (r access) extensions() map[string]any {
 	said := map[string]any{"x-required-permission": r.rule}
 	if r == public {
@@ -75,8 +74,8 @@ func (r access) security() []map[string][]string {
 	return []map[string][]string{{bearerScheme: {}}}
 }
 
-// authorise lets through who may call the operation, and nobody else: an operation without a rule is
-// refused here too, however it came to be registered.
+// authorise lets a caller through who may call the operation, and refuses everybody else. It also refuses an operation without a rule,
+// however that came to be registered.
 func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
 	rule, _ := ctx.Operation().Metadata[accessKey].(access)
 	exchangeOf(ctx.Context()).op = ctx.Operation()
@@ -96,7 +95,7 @@ func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// identify finds out who asks and whether their role has what the rule needs.
+// identify finds out who the caller is, and checks that the caller's role has the permission that the rule needs.
 func (a *api) identify(ctx huma.Context, rule access) error {
 	if err := astray(ctx.Context()); err != nil {
 		return err
@@ -134,7 +133,7 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 	return x.prove()
 }
 
-// recognise gives the claim of an operation that is answered from what it looks up, and so makes the claim good on its way.
+// recognise gives the claim of a caller whose token is checked in the same round trip as the operation's own query.
 func (a *api) recognise(op *huma.Operation, token string) *projections.Claim {
 	if looks, _ := op.Metadata[looksKey].(bool); !looks || a.Recognise == nil {
 		return nil
@@ -142,8 +141,8 @@ func (a *api) recognise(op *huma.Operation, token string) *projections.Claim {
 	return a.Recognise(token)
 }
 
-// known refuses an exchange whose claim does not hold. Nobody is told what is wrong with a request, or what a key stands for, before
-// it is known who asks.
+// known refuses an exchange whose claim does not hold. Nobody learns what is wrong with a request, or what a key stands for, before the
+// caller is known.
 func (x *exchange) known() error {
 	if x.claim == nil {
 		return nil
@@ -168,7 +167,8 @@ func (r access) admit(actor projections.Actor) error {
 // RFC 6750: b64token. The length is ours: a token has some 50 characters.
 var bearerValue = regexp.MustCompile(`^(?i:bearer) +([A-Za-z0-9._~+/-]{1,512}=*)$`)
 
-// bearer gives the token of the one Authorization header. Two headers are none: proxies disagree on which counts.
+// bearer gives the token of the Authorization header. A request with two such headers has no token, because proxies disagree on which of
+// them counts.
 func bearer(h http.Header) (string, bool) {
 	values := h.Values("Authorization")
 	if len(values) != 1 {

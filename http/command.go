@@ -32,8 +32,8 @@ type conditioned interface {
 	conditions() (key string, versions []int) // empty and nil for none
 }
 
-// command declares an operation that is a command by a member: who asks, from where, and under which conditions is in
-// the request that handle passes on. A command that takes no Idempotency-Key uses register, and says why.
+// command declares an operation that is a command by a member. handle gets a request with the caller, the network, and the conditions. A
+// command that takes no Idempotency-Key uses register, and says why.
 func command[I, O any](a *api, op operation, handle func(ctx context.Context, r commands.Request, in *I) (*O, error)) {
 	if _, ok := any(new(I)).(conditioned); !ok {
 		panic("http: " + op.ID + " is a command: its input needs Idempotent, or Conditional")
@@ -47,7 +47,7 @@ func command[I, O any](a *api, op operation, handle func(ctx context.Context, r 
 	})
 }
 
-// request tells commands who asks, from where, and under which conditions. An Idempotency-Key is the member's, for one
+// request makes what commands need to know: the caller, the network, and the conditions. An Idempotency-Key counts for one member and one
 // operation.
 func request(ctx context.Context, by projections.Actor, op operation, in any) (commands.Request, error) {
 	r := commands.Request{By: by, Origin: originOf(ctx)}
@@ -68,8 +68,8 @@ func request(ctx context.Context, by projections.Actor, op operation, in any) (c
 	return r, nil
 }
 
-// asked is everything that a command was asked for, as it was sent: what the next version of this program makes of it may
-// have other fields, and a repeat may reach that one. White space and the order of names do not count.
+// asked is the request as it was sent, for the fingerprint of its key. The parsed form would not do, because a repeat may reach the next
+// version of this program, which may parse other fields. White space and the order of names do not count.
 func (x *exchange) asked(method string, versions []int) ([]byte, error) {
 	var body any
 	if x.body != nil {
@@ -82,12 +82,12 @@ func (x *exchange) asked(method string, versions []int) ([]byte, error) {
 	return json.Marshal([]any{method, x.path, versions, body})
 }
 
-// seen is the header part of a query's answer.
+// seen is the header part of an answer to a query.
 func seen(mark projections.Mark, version int) Shown {
 	return shown(mark.Position, mark.Behind(), version)
 }
 
-// pageOf asks for the part of a list that goes on from an id.
+// pageOf is the part of a list that goes on from an id.
 func pageOf(in Listing[uuid.UUID]) projections.Page {
 	page := projections.Page{Limit: in.Limit}
 	if in.Cursor.Given {

@@ -14,8 +14,8 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Listing is for the input of a list. K is what the list goes on from, such as a position or an id, or a
-// struct of several; its JSON is in a cursor.
+// Listing is for the input of a list. K is the key from which the list goes on, such as a position or an id, or a struct of several; a
+// cursor has the JSON of it.
 type Listing[K any] struct {
 	Limit  int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items at most."`
 	Cursor Cursor[K] `query:"cursor" doc:"Where to go on: the next_cursor of the answer before. It fits the list, the filters and the order that it was given for, and no other: 422 invalid_cursor."`
@@ -44,8 +44,8 @@ type page[T any] struct {
 	Total      *int    `json:"total,omitempty" doc:"How many there are in all, with total=true."`
 }
 
-// paged makes a page of rows that were asked for with one more than limit: the one more tells that there is
-// a next page, which goes on from the key of the last item.
+// paged makes a page of rows. The rows were read with a limit of one more: that one row tells that there is a next page, which goes on from
+// the key of the last item.
 func paged[T, K any](rows []T, in Listing[K], key func(T) K) page[T] {
 	p := page[T]{Items: rows}
 	if rows == nil {
@@ -59,7 +59,7 @@ func paged[T, K any](rows []T, in Listing[K], key func(T) K) page[T] {
 	return p
 }
 
-// goingOn is a page after which the list goes on behind a key; the zero one for the end.
+// goingOn makes a page after which the list goes on behind a key; with the zero key the list has ended.
 func goingOn[T any, K comparable](rows []T, in Listing[K], after K) page[T] {
 	p := paged(rows, in, func(T) (none K) { return none })
 	var end K
@@ -70,15 +70,15 @@ func goingOn[T any, K comparable](rows []T, in Listing[K], after K) page[T] {
 	return p
 }
 
-// pageReader answers with rows of a page, and with one more when there is more.
+// pageReader reads the rows of a page, and one more when there is more.
 type pageReader[I, R any] func(ctx context.Context, by projections.Actor, in *I, page projections.Page) ([]R, projections.Mark, error)
 
-// lists declares the list of a noun whose states are handed on as they are stored.
+// lists declares the list of a noun whose states are answered as they are stored.
 func lists[I, T any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, projections.Shown]) {
 	listsOf(a, op, noun, read, rowOf(decoded[T], encoded[T]), func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
 }
 
-// listsMade declares the list of a noun whose rows are made of states.
+// listsMade declares the list of a noun whose answers are made from states.
 func listsMade[I, R, T any](a *api, op operation, noun *projections.Noun[T], row row[R, T], read pageReader[I, R]) {
 	listsOf(a, op, noun, read, row, func(p page[R]) page[R] { return p })
 }
@@ -115,7 +115,7 @@ func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], re
 	}
 }
 
-// storedPage is a page of states of which nobody has made a T. To clients it is a page of those.
+// storedPage is a page of states in their stored JSON, which is copied into the answer. To clients it is a page of T.
 type storedPage[T any] struct{ of page[projections.Shown] }
 
 // Schema is huma.SchemaProvider.
@@ -146,7 +146,7 @@ func (p storedPage[T]) appendJSON(out []byte) ([]byte, error) {
 	return append(append(out, `],`...), rest[1:]...), nil
 }
 
-// decoded is the state of which the JSON is.
+// decoded is the state in a stored JSON.
 func decoded[T any](s projections.Shown) (state T) {
 	if err := json.Unmarshal(s, &state); err != nil {
 		panic(err) // of a state: a mistake of ours
@@ -156,7 +156,7 @@ func decoded[T any](s projections.Shown) (state T) {
 
 func (s *Sorted) sorted() *Sorted { return s }
 
-// page is what is asked for.
+// page is the part of the list that the caller wants.
 func (s *Sorted) page() projections.Page {
 	p := projections.Page{Limit: s.Limit, Sort: s.Sort, Eventual: s.Consistency != ""}
 	if s.Cursor.Given {
@@ -168,8 +168,8 @@ func (s *Sorted) page() projections.Page {
 	return p
 }
 
-// Cursor says where a list goes on. To callers it is opaque: the JSON of the list that it fits and of After. It is no secret, and
-// whoever makes one up reaches no more than the list has.
+// Cursor says where a list goes on. For callers it is opaque text. It holds the list that it fits and the key in After. It is no secret: a
+// caller who makes one up gets nothing that the list does not have.
 type Cursor[K any] struct {
 	After K
 	Given bool
@@ -195,7 +195,7 @@ func (c *Cursor[K]) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// bind says which list this is, and refuses a cursor of another one.
+// bind tells the cursor which list this is, and refuses a cursor of another list.
 func (l *Listing[K]) bind(list string) error {
 	c := &l.Cursor
 	c.list = list
@@ -219,7 +219,7 @@ func (*Cursor[K]) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema 
 	return s
 }
 
-// ofPaging are the parameters that do not change what a list has, and in which order.
+// ofPaging are the parameters that change neither the content of a list nor its order.
 var ofPaging = []string{"limit", "cursor", "total", "consistency"}
 
 // list names the list that a request is for: the workspace, the path, filters and order.

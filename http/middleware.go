@@ -26,9 +26,8 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// exchange is one request and its answer, as far as this package needs to remember it. Beside headAsGet's note it
-// is the only thing that we keep in a request's context, and its fields are for this package: handlers get
-// the caller as an argument.
+// exchange is one request and its answer, as far as this package needs to remember them. A request's context holds nothing else of ours but
+// the note of headAsGet. Only this package reads the fields: handlers get the caller as an argument.
 type exchange struct {
 	id       string // ours; a client's X-Request-Id is not taken over, so that an id names one request
 	method   string
@@ -63,8 +62,8 @@ func exchangeOf(ctx context.Context) *exchange {
 	return &exchange{log: slog.Default()} // outside of a request: huma asks for an example problem
 }
 
-// observe gives the request its id and writes the access log: no query, address, name or header, since
-// those hold personal data and secrets. Of the address it has the network.
+// observe gives the request its id and writes the access log. A query, an address, a name or a header may hold personal data or secrets, so
+// none of them is logged; of the address the network is.
 func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
@@ -135,12 +134,13 @@ func (x *exchange) logAccess(c echo.Context, took time.Duration) {
 	x.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
 }
 
-// watched tells of what whoever watches over the program asks all the time.
+// watched tells whether a route is one that monitoring asks for all the time.
 func watched(route string) bool {
 	return route == healthPath || route == readyPath || route == metricsPath
 }
 
-// trace ends the span of the request: its operation, its status and its workspace, and nothing of a person or of what was asked.
+// trace ends the span of the request. The span has the operation, the status and the workspace, and nothing about a person or the content
+// of the request.
 func (x *exchange) trace(route string, status int) {
 	if !x.span.On() {
 		return
@@ -158,7 +158,7 @@ func (x *exchange) trace(route string, status int) {
 	x.span.End()
 }
 
-// who says who asked, by ids that say nothing once the member is erased, and of which workspace.
+// who gives the caller for the log, by ids that mean nothing once the member is erased, and the workspace.
 func (x *exchange) who() []slog.Attr {
 	attrs := []slog.Attr{
 		slog.String("workspace", cmp.Or(x.actor.Slug, x.actor.Workspace.ID.String())),
@@ -178,7 +178,7 @@ func newRequestID() string {
 	return id.String()
 }
 
-// knownMethod keeps what a caller made up out of the log.
+// knownMethod keeps methods that a caller has made up out of the log.
 func knownMethod(m string) string {
 	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 	if slices.Contains(known, m) {
@@ -187,8 +187,8 @@ func knownMethod(m string) string {
 	return "OTHER"
 }
 
-// recoverPanics answers a panic with 500 and goes on. When half an answer is out, the connection is cut:
-// a caller must not take it for a whole one.
+// recoverPanics answers a panic with 500 and goes on. When a part of the answer is out already, it cuts the connection, so that the caller
+// does not take the part for the whole.
 func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
@@ -212,7 +212,7 @@ func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// answerError is echo's last resort: its own 404 and 405, and what the middleware here returns.
+// answerError answers errors that no handler has answered: echo's own 404 and 405, and those of the middleware here.
 func answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return

@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// operation declares one operation. All of the first seven fields must be given.
+// operation declares one operation. The first seven fields are required.
 type operation struct {
 	Method  string
 	Path    string // "/api/tasks/{id}"
@@ -37,7 +37,7 @@ type operation struct {
 	OrProduces  []produces    // what such an answer may be instead; then a header of the output is its Content-Type
 }
 
-// produces is a media type that an answer may have.
+// produces is a media type of an answer.
 type produces struct {
 	media string
 	holds reflect.Type // what the JSON of it is; nil for any text
@@ -54,8 +54,8 @@ const (
 	defaultMaxBody = 1 << 20
 )
 
-// register declares an operation for callers that are signed in. handle gets the caller, whose permission
-// was checked; how far it reaches is by.Role.Grants.Scope. A command by a member is declared with command instead.
+// register declares an operation for callers that are signed in. handle gets the caller, whose permission was checked; by.Role.Grants.Scope
+// says how far that permission reaches. Declare a command by a member with command instead.
 //
 // I and O are huma's input and output structs: fields tagged path, query or header, and Body.
 func register[I, O any](a *api, op operation, handle func(ctx context.Context, by projections.Actor, in *I) (*O, error)) {
@@ -131,11 +131,11 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 	op.check(a)
 }
 
-// answerTimeout is how long a request works at most, from when its body is there: longer than an append takes at most to find
-// out what became of it, and shorter than most callers wait.
+// answerTimeout is how long the work on a request takes at most, counted from the end of its body. An append needs less time to find out
+// its outcome, and most callers wait longer.
 const answerTimeout = 25 * time.Second
 
-// patience bounds the work on a request. A stream, whichever way it goes, ends with its caller.
+// patience bounds the time of the work on a request. A stream, in either direction, ends with its caller.
 func (op operation) patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	if op.Produces != "" || op.File != "" {
 		return ctx, func() {}
@@ -143,7 +143,7 @@ func (op operation) patience(ctx context.Context) (context.Context, context.Canc
 	return context.WithTimeout(ctx, answerTimeout)
 }
 
-// checkStruct refuses an embedded struct whose name is not exported: huma passes its fields over in silence.
+// checkStruct refuses an embedded struct whose name is not exported, because huma leaves the fields of such a struct out without a word.
 func (op operation) checkStruct(t reflect.Type) {
 	for _, f := range reflect.VisibleFields(t) {
 		if f.Anonymous && !f.IsExported() {
@@ -155,7 +155,7 @@ func (op operation) checkStruct(t reflect.Type) {
 	}
 }
 
-// check refuses a path parameter that no field of the input takes: it would never be parsed.
+// check refuses a path parameter that is no field of the input, because nobody would parse it.
 func (op operation) check(a *api) {
 	parameters := operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method).Parameters
 	for _, name := range pathParameter.FindAllStringSubmatch(op.Path, -1) {
@@ -167,7 +167,7 @@ func (op operation) check(a *api) {
 
 var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 
-// describe says to huma what op says to us.
+// describe translates an operation for huma.
 func (op operation) describe(a *api) huma.Operation {
 	if op.Access == (access{}) {
 		panic("http: " + op.Method + " " + op.Path + " does not say who may call it")

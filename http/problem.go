@@ -17,8 +17,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// problem is the body of every answer that is not a success (RFC 9457). It says nothing that the caller
-// sent, and nothing of ours: no SQL, path, stack or host.
+// problem is the body of every error (RFC 9457). It repeats nothing that the caller sent, and shows nothing internal: no SQL, path, stack
+// or host.
 type problem struct {
 	Type      string  `json:"type" format:"uri-reference" doc:"Names the kind of problem: a page that says what it means and what to do." example:"/api/problems/last_admin"`
 	Title     string  `json:"title" doc:"The kind of problem, for a person."`
@@ -41,10 +41,10 @@ type fault struct {
 	Detail  string `json:"detail"`
 }
 
-// statusClosed is what nginx logs when the caller left before the answer. Nobody sees it.
+// statusClosed is the status that nginx logs when the caller left before the answer. Only our log has it.
 const statusClosed = 499
 
-// plain is what a status says when there is nothing more to say.
+// plain has the code and the detail of a status without further detail.
 var plain = map[int]struct{ code, detail string }{
 	http.StatusBadRequest:                   {"malformed_request", "the request is malformed"},
 	http.StatusUnauthorized:                 {"unauthenticated", "a valid bearer token is needed"},
@@ -76,7 +76,7 @@ var kindStatus = map[domain.Kind]int{
 	domain.Gone:            http.StatusGone,
 }
 
-// newProblem is what there is to say about a status alone.
+// newProblem is the problem of a status without further detail.
 func newProblem(status int) *problem {
 	about, ok := plain[status]
 	if !ok && status < 500 {
@@ -96,8 +96,8 @@ func codedProblem(status int, code, detail string) *problem {
 	return &problem{Type: problemPath + code, Title: title, Status: status, Detail: detail, Code: code}
 }
 
-// problemOf turns any error into what the caller may see of it. Any other error than a refusal or a problem is an outage of the
-// database, or a bug: the error goes to the log, and the caller learns the request id.
+// problemOf turns any error into a problem for the caller. An error that is neither a refusal nor a problem is an outage of the database or
+// a bug: the log gets the error, and the caller gets the request id.
 func problemOf(ctx context.Context, err error) *problem {
 	x := exchangeOf(ctx)
 	if refused := x.known(); refused != nil {
@@ -141,7 +141,7 @@ func (x *exchange) refused(e *domain.Error) *problem {
 	return p
 }
 
-// in is the part of the request that has what a refusal points at: a parameter of that name, else the body.
+// in is the part of the request to which the pointer of a refusal points: the parameter of that name, else the body.
 func (x *exchange) in(pointer string) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(pointer, "/"), "/")
 	part := "body"

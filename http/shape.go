@@ -59,12 +59,12 @@ type (
 	}
 )
 
-// answered is a command's answer that shows the thing as the command left it.
+// answered is the answer to a command that shows the thing as the command left it.
 func answered[T any](done commands.Result[T], err error) (*wrote[T], error) {
 	return &wrote[T]{written(done.Position, projections.Version(done.State)), done.State}, err
 }
 
-// noContent is a command's answer that shows nothing but the version.
+// noContent is the answer to a command that shows the version only.
 func noContent[T any](done commands.Result[T], err error) (*written204, error) {
 	return &written204{written(done.Position, projections.Version(done.State))}, err
 }
@@ -76,7 +76,7 @@ func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, pro
 	})
 }
 
-// gettingRow is getting for a noun whose answers show more than states; get answers with a thing as it is.
+// gettingRow is getting for a noun whose answers show more than the state; get reads the thing as it is now.
 func gettingRow[R, T any](a *api, noun *projections.Noun[T], row row[R, T], get func(context.Context, projections.Actor, uuid.UUID) (R, projections.Mark, error)) func(context.Context, projections.Actor, *asking) (*shows[R], error) {
 	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[R], error) {
 		if in.AsOf.Value == nil {
@@ -103,7 +103,7 @@ func getAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by pro
 	return noun.Get(ctx, a.Projections, by, id)
 }
 
-// listAt answers with the things of one stream, as they are or as they were at an instant, and with one more than asked for when there is more.
+// listAt answers with the things of one stream, as they are or as they were at an instant, and with one more when there is more.
 func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by projections.Actor, page projections.Page, filter any, at Instant) ([]T, projections.Mark, error) {
 	if at.Value == nil {
 		return noun.List(ctx, a.Projections, by, page, filter)

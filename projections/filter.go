@@ -31,7 +31,7 @@ type filter struct {
 	ordered func(column string) Sorting // of a column whose values have an order of their own
 }
 
-// IDs are ids that a column may have. With None so may no id at all.
+// IDs are the ids that a column may have. With None, a column without an id fits as well.
 type IDs struct {
 	Any  []uuid.UUID
 	None bool
@@ -94,8 +94,8 @@ func condition(field reflect.StructField, value, none string, ordered func(colum
 	return "(" + text + ")"
 }
 
-// single is the condition of a filter that asks for nothing, or for one value by which things are indexed in the order of a list, as the parameter
-// with a number; and that value.
+// single gives the condition of a filter that asks for nothing, or for one value of a column that is indexed in the order of the list;
+// number is that of the parameter for the value.
 func (f filter) single(given any, sort []string, number int) (where string, value []any, is bool) {
 	if given == nil || reflect.ValueOf(given).IsZero() {
 		return "", nil, true
@@ -178,7 +178,7 @@ func (f filter) values(given any) (args []any) {
 	return args
 }
 
-// argument is a value as a parameter takes it: null for what is not there.
+// argument is a value as a parameter takes it; an absent one is null.
 func argument(v reflect.Value) any {
 	switch {
 	case v.Kind() == reflect.Pointer && v.IsNil(), v.Kind() == reflect.Slice && v.IsNil():

@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/words"
 )
 
-// Lists says how the lists of a noun are filtered and sorted. All SQL of lists is made of it, of constants.
+// Lists says how the lists of a noun are filtered and sorted. The SQL of all lists is made of it, and it holds constants only.
 type Lists struct {
 	Filter any       // a struct as filter.go reads it; nil for none
 	Sorts  []Sorting // by which fields, besides the newest first
@@ -40,8 +40,7 @@ const (
 // MaxSorts is by how many fields a list is sorted at most.
 const MaxSorts = 2
 
-// Page is the part of a list that is asked for: Limit things after After. A list answers with one more than Limit when there is
-// more.
+// Page is the part of a list that a caller wants: Limit things behind After. The answer has one thing more than Limit when there is more.
 type Page struct {
 	Limit    int
 	Sort     []string // fields of Lists.Sorts, with - before one from the highest to the lowest; none: the newest first
@@ -55,13 +54,13 @@ type Page struct {
 	of       []byte      // see ListOf
 }
 
-// After is a place in a list: behind the thing that has these values and this id, whether it is there or not.
+// After is a place in a list: behind the thing with these values and this id. That thing may be gone meanwhile.
 type After struct {
 	Values []json.RawMessage `json:"v,omitempty"` // of the fields by which the list is sorted
 	ID     uuid.UUID         `json:"id"`
 }
 
-// id is the id that a list in the order of ids goes on from.
+// id is the id behind which a list in the order of ids goes on.
 func (p Page) id() *uuid.UUID {
 	if p.After == nil {
 		return nil
@@ -69,19 +68,19 @@ func (p Page) id() *uuid.UUID {
 	return &p.After.ID
 }
 
-// InvalidCursor refuses a place that is none of a list.
+// InvalidCursor refuses a cursor that does not fit the list.
 func InvalidCursor() error {
 	r := domain.Refuse(domain.Invalid, "invalid_cursor", "a cursor fits only the list, the filters and the order that it was given for: begin without one")
 	r.Fields = []domain.Field{{Pointer: "/cursor", Detail: "expected a next_cursor of this list"}}
 	return r
 }
 
-// List answers with the things that the actor may see and a filter, of the type in Lists, chooses; nil chooses all.
+// List answers with the things that the actor may see and that the filter chooses. The filter is of the type in Lists; nil chooses all.
 func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page, filter any) ([]T, Mark, error) {
 	return listOf[T](ctx, n, p, by, page, filter, func(list, _ string, _ int) string { return list })
 }
 
-// ListOf is List of things that are given, in place of those that are stored: of what they were, or of what is in no table.
+// ListOf is List over the given things in place of the stored ones: things of the past, or things that are in no table.
 func (n *Noun[T]) ListOf(ctx context.Context, p *Projections, by Actor, page Page, filter any, things []T) (rows []T, err error) {
 	if page.of, err = json.Marshal(append([]T{}, things...)); err != nil {
 		return nil, fmt.Errorf("encode rows of %s: %w", n.name, err)
@@ -90,16 +89,16 @@ func (n *Noun[T]) ListOf(ctx context.Context, p *Projections, by Actor, page Pag
 	return rows, err
 }
 
-// Shown is a state as a list shows it: its JSON, of which nobody has made a state.
+// Shown is a state as its stored JSON, which is handed on without being decoded.
 type Shown = pg.JSON
 
-// ListShown is List for whoever hands the states on as they are.
+// ListShown is List for callers that hand the states on without looking into them.
 func (n *Noun[T]) ListShown(ctx context.Context, p *Projections, by Actor, page Page, filter any) ([]Shown, Mark, error) {
 	return listOf[Shown](ctx, n, p, by, page, filter, func(list, _ string, _ int) string { return list })
 }
 
-// listOf is List of rows that are more than the states: around makes a query of that for the list, of the order that it has, and of
-// the number of the next parameter, whose values are more.
+// listOf is List of rows that have more columns than the states. around makes such a query from the list's query, its order, and the number
+// of the next parameter; more are the values from that number on.
 func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, page Page, filter any, around func(list, order string, next int) string, more ...any) (rows []R, mark Mark, err error) {
 	if page, err = n.withProjects(ctx, p, by, page); err != nil {
 		return nil, mark, err
@@ -128,8 +127,8 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 	return rows, mark, err
 }
 
-// withProjects reads the projects of which the actor is a member, when the list is of what is in them: Postgres plans for those, and not
-// for what it takes for the usual number. Which things are seen is decided in the query of the list all the same, on its snapshot.
+// withProjects reads the actor's projects when the list is limited to things in them. Postgres then plans for these projects and not for a
+// usual number of projects. The query of the list still decides which things are seen, on its own snapshot.
 func (n *Noun[T]) withProjects(ctx context.Context, p *Projections, by Actor, page Page) (Page, error) {
 	if by.Scope(n.sight.Read) != domain.InProject || n.sight.Project == "" {
 		return page, nil
@@ -175,14 +174,14 @@ func (n *Noun[T]) query(by Actor, page Page, filter any) (listing, error) {
 	return listing{n.chooseThenShow(chosen, order, fmt.Sprintf("$%d", next)), order, args, false}, nil
 }
 
-// chooseThenShow is a query for a page: what it takes to show a thing is no part of what it costs to find it.
+// chooseThenShow is a query that finds the things of a page first, and only then reads the columns that are costly to show.
 func (n *Noun[T]) chooseThenShow(chosen, order, limit string) string {
 	return fmt.Sprintf("select %[1]s from (select %[2]s.*%[3]s order by %[4]s limit %[5]s) as %[2]s order by %[4]s", n.shown, n.name, chosen, order, limit)
 }
 
-// plain tells of a list that one plan is right for it, whatever its place and its values, so that it is planned once: of all things, or of those with
-// one value by which things are indexed in the order of the list, for somebody who sees all. That is what is asked for most. It gives the
-// condition on that value, the fifth parameter, and the value.
+// plain tells whether one plan is right for a list, whatever its place and its values, so that Postgres plans it once. That holds for a
+// caller who sees everything, for the list of all things, or of those with one value of a column that is indexed in the order of the list.
+// Most requests are of this kind. plain gives the condition on that value, which is the fifth parameter, and the value.
 func (n *Noun[T]) plain(by Actor, page Page, filter any) (where string, value []any, is bool) {
 	if page.of != nil || n.sight.Within != nil || by.Scope(n.sight.Read) != domain.All || len(page.Sort) > 1 || page.Text != "" || page.Deleted || page.Total != nil {
 		return "", nil, false
@@ -190,8 +189,8 @@ func (n *Noun[T]) plain(by Actor, page Page, filter any) (where string, value []
 	return n.filter.single(filter, page.Sort, 5)
 }
 
-// matching is from where a list is, with the condition on what it has, and the parameters: those of choose, and what is searched for. Only a
-// list that is searched has that in its text, where Postgres can begin with it.
+// matching gives the tables of a list with the condition on its content, and the parameters: those of choose, then the words that are
+// searched for. Only a list with a search has the condition on words, so that Postgres can begin with that condition.
 func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args []any, err error) {
 	from, where, args := n.from, n.chosen, n.choose(by, page.Deleted, filter)
 	if page.of != nil {
@@ -219,7 +218,7 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args
 	return chosen + " and " + search, args, nil
 }
 
-// show is Fresh, or what there is when that will do and the roster is not behind.
+// show is Fresh. When the caller accepts a list that is behind, and no events of the roster are missing, show reads what there is.
 func (p *Projections) show(ctx context.Context, by Actor, eventual bool, read ...pg.Statement) (Mark, error) {
 	if eventual {
 		if mark, err := p.Look(ctx, by.Workspace, read...); err != nil || mark.Roster == mark.RosterHead {
@@ -229,7 +228,7 @@ func (p *Projections) show(ctx context.Context, by Actor, eventual bool, read ..
 	return p.Fresh(ctx, by.Workspace, read...)
 }
 
-// aggregate makes a query of all that a list chooses: of columns, and of what follows the condition, such as a group by. Its
+// aggregate makes a query over everything that a list chooses: of columns, and of the text behind the condition, such as a group by. Its
 // parameters are those of choose; the next one is n.next.
 func (n *Noun[T]) aggregate(columns, rest string) string {
 	return "select " + columns + n.from + " where " + n.chosen + " " + rest
@@ -248,7 +247,7 @@ type key struct {
 	down bool
 }
 
-// keys are the fields that a list is to be sorted by.
+// keys are the fields by which the caller wants the list sorted.
 func (n *Noun[T]) keys(sort []string) (keys []key, err error) {
 	if len(sort) > MaxSorts {
 		return nil, domain.InvalidField("/sort", "must have at most %d fields", MaxSorts)
@@ -272,7 +271,7 @@ func (n *Noun[T]) SortedBy() (names []string) {
 	return names
 }
 
-// of is the SQL of what is compared, of a field or of a parameter.
+// of is the SQL expression that is compared, for a field or a parameter.
 func (s Sorting) of(value string) string {
 	switch {
 	case s.Values != nil:
@@ -292,10 +291,11 @@ func compared(down bool) (operator, direction string) {
 	return ">", "asc"
 }
 
-// byID tells whether ids go down: as the last field does, and so the list can be read from an index; the newest first without one.
+// byID tells whether ids go down. Ids follow the direction of the last field, so that an index can give the order; without fields the
+// newest come first.
 func byID(keys []key) bool { return len(keys) == 0 || keys[len(keys)-1].down }
 
-// order is what a list is sorted by: the fields, and the id, so that no two things have one place.
+// order is the order of a list: the fields, then the id, so that no two things have the same place.
 func (n *Noun[T]) order(keys []key) string {
 	var by []string
 	for _, k := range keys {
@@ -306,7 +306,7 @@ func (n *Noun[T]) order(keys []key) string {
 	return strings.Join(append(by, n.name+".id "+direction), ", ")
 }
 
-// after is the condition on what comes behind the place whose id is the parameter id, and whose values follow.
+// after is the condition on things behind a place. The parameter with the number id is the id of the place, and its values follow.
 func (n *Noun[T]) after(keys []key, id int) string {
 	columns, values := []string{}, []string{}
 	for i, k := range keys {
@@ -349,7 +349,7 @@ func (n *Noun[T]) values(keys []key, after *After) (values []any, err error) {
 	return values, nil
 }
 
-// After gives the place of a thing in a list that is sorted so.
+// After gives the place of a thing in a list with this order.
 func (n *Noun[T]) After(state T, sort []string) After {
 	after := After{ID: n.id(state)}
 	for _, s := range sort {
