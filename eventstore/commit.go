@@ -13,10 +13,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// errMoved says that the head row is not where this writer remembered it, ahead or behind: nothing was stored.
+// errMoved says that the head row is ahead of, or behind, what this writer remembers. Nothing was stored.
 var errMoved = errors.New("the head row is not where this writer remembered it")
 
-// commit judges a batch and stores what it accepts, in one transaction. On nil every request has its answer; on an error none has.
+// commit judges a batch and stores the accepted part of it, in one transaction. Without an error every request has its answer; with an
+// error none has.
 func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err error) {
 	before := w.log.head()
 	verdicts := w.recall(batch)
@@ -38,7 +39,8 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 	return last, nil
 }
 
-// recall judges a batch by what the writer remembers. It gives nothing when that does not do: a refusal must be of what is.
+// recall judges a batch by what the writer remembers. It gives nothing when memory does not suffice; a refusal must come from the log
+// itself.
 func (w *writer) recall(batch []*request) []verdict {
 	if !w.log.knows(batch) {
 		return nil
@@ -49,7 +51,7 @@ func (w *writer) recall(batch []*request) []verdict {
 	return nil
 }
 
-// look judges a batch by the log, whose head it locks, and stores what it accepts in the same transaction: in two round trips.
+// look locks the head of the log, judges a batch by the log, and stores the accepted part, in one transaction of two round trips.
 func (w *writer) look(ctx context.Context, batch []*request) (verdicts []verdict, err error) {
 	err = w.store.db.In(ctx, w.workspace, func(tx *pg.Tx) error {
 		found, err := look(ctx, tx.Run, w.seen, w.store.proofs, batch)
@@ -64,10 +66,10 @@ func (w *writer) look(ctx context.Context, batch []*request) (verdicts []verdict
 	return verdicts, err
 }
 
-// light is up to how many bytes of events a batch goes into one transaction with those of other workspaces.
+// light is the largest batch, in bytes of events, that shares a transaction with other workspaces.
 const light = 64 << 10
 
-// together stores in one round trip, with what other workspaces want at the same moment unless that is much.
+// together stores in one round trip. A light batch shares the transaction with what other workspaces store at the same moment.
 func (w *writer) together(batch []*request) Run {
 	weight := 0
 	for _, r := range batch {
@@ -82,8 +84,8 @@ func (w *writer) together(batch []*request) Run {
 	}
 }
 
-// keep stores what was accepted, and gives it its time: errMoved, and nothing is stored, when the head is not where before says, or
-// when what the verdicts have yet to prove does not hold; nil proofs: they were looked at.
+// keep stores what was accepted, and gives it its time. The error is errMoved, and nothing is stored, when the head is not where before
+// says, or when a claim that the verdicts have yet to prove does not hold. With proofs of nil, the claims were proven by the look.
 func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *proofs) error {
 	var at time.Time
 	statements := store(before, verdicts, prove, &at)
@@ -105,7 +107,8 @@ func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *
 	return err
 }
 
-// try notes where each request would be stored: once it is sent it may be, whatever the answer. It gives the way back.
+// try notes where each request would be stored: once it is sent it may be stored there, whatever the answer. It gives the function that
+// takes the notes back.
 func try(verdicts []verdict) (untry func()) {
 	before := make([]int64, len(verdicts))
 	for i, v := range verdicts {
@@ -121,7 +124,7 @@ func try(verdicts []verdict) (untry func()) {
 	}
 }
 
-// stamp gives what was stored the time that the database gave it.
+// stamp gives the stored records the time that the database gave them.
 func stamp(verdicts []verdict, at time.Time) {
 	for _, v := range verdicts {
 		for i := range v.fresh {
@@ -130,7 +133,7 @@ func stamp(verdicts []verdict, at time.Time) {
 	}
 }
 
-// verdict is what a request will be answered once the transaction is committed.
+// verdict is the answer to a request, once the transaction is committed.
 type verdict struct {
 	request *request
 	receipt Receipt
@@ -138,7 +141,7 @@ type verdict struct {
 	err     error
 }
 
-// judge decides on each request in order. A refused one never spoils its neighbours.
+// judge decides on each request, in order. A refused request never spoils its neighbours.
 func judge(log *state, found lookup, batch []*request) []verdict {
 	verdicts := make([]verdict, len(batch))
 	for i, r := range batch {
@@ -165,8 +168,8 @@ func anyRefused(verdicts []verdict) bool {
 // Run runs statements in a transaction that is in the role of a workspace.
 type Run func(ctx context.Context, statements ...pg.Statement) error
 
-// AppendIn stores a in a transaction that does something else as well: both happen, or neither. The head row is locked from
-// here on, so little should follow. Once it is committed, the caller says so with Appended.
+// AppendIn stores a in a transaction that does something else as well: both happen, or neither. The head row is locked from here on, so
+// little should follow. After the commit the caller calls Appended.
 func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append) (Receipt, error) {
 	if err := s.check(a); err != nil {
 		return Receipt{}, err

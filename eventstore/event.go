@@ -21,14 +21,14 @@ type Record struct {
 	Type     string
 	At       time.Time // microseconds, UTC; never decreases with Position
 	Actor    *uuid.UUID
-	// Meta is where the actor asked from, exactly as written: "ip" and "user_agent", those that are known, each
-	// sealed under the actor's data key, or under the workspace's when there is no actor. nil when nothing is known.
+	// Meta says from where the request of the actor came: "ip" and "user_agent", those that are known, exactly as written, each sealed under
+	// the actor's data key, or under the workspace's when there is no actor. nil when nothing is known.
 	Meta json.RawMessage
 	Data json.RawMessage // exactly as written
 }
 
-// AppendLine adds the record as one line of JSON, without the newline: what replay serves and what the
-// Merkle leaf is the hash of. The form of a line never changes.
+// AppendLine appends the record as one line of JSON, without the newline. Replay serves this line, and the Merkle leaf is its hash. The
+// form of a line never changes.
 func (r Record) AppendLine(line []byte) []byte {
 	line = append(line, `{"position":`...)
 	line = strconv.AppendInt(line, r.Position, 10)
@@ -59,7 +59,7 @@ func (r Record) AppendLine(line []byte) []byte {
 	return append(line, '}')
 }
 
-// actor is Actor as a parameter of a statement: of a pointer the driver would make a text first.
+// actor is Actor as a parameter of a statement, because the driver would turn a pointer into text first.
 func (r Record) actor() (id uuid.NullUUID) {
 	if r.Actor != nil {
 		id = uuid.NullUUID{UUID: *r.Actor, Valid: true}
@@ -84,8 +84,8 @@ func appendString(line []byte, s string) []byte {
 // MarshalJSON gives the line.
 func (r Record) MarshalJSON() ([]byte, error) { return r.AppendLine(nil), nil }
 
-// Append is one command's wish: all of its writes are stored, or none. With a Key it may have no events at all: that
-// nothing was to be done is then what the key remembers, on the same conditions.
+// Append is what one command wants stored: all of its writes, or none. With a Key an Append may have no events. Then the key remembers,
+// under the same conditions, that nothing was to be done.
 type Append struct {
 	Actor  uuid.UUID       // uuid.Nil for Kluis itself
 	Meta   json.RawMessage // of all its records; without insignificant white space; nil for none
@@ -95,7 +95,7 @@ type Append struct {
 	Key    *Key
 }
 
-// Any is the Expected of a write that was decided on nothing: it takes the stream as it is.
+// Any is the Expected of a write that takes the stream as it is, because its decision did not read the stream.
 const Any = -1
 
 // Write adds events to a stream that is at version Expected; 0 for a stream that is not there yet. An Append without
@@ -112,13 +112,13 @@ type Event struct {
 	Data json.RawMessage
 }
 
-// Guard makes the append depend on a stream that it only read: it must still be at Version.
+// Guard makes the append depend on a stream that the decision only read: the stream must still be at Version.
 type Guard struct {
 	Stream  string
 	Version int
 }
 
-// Key makes an append happen once: a second one with the same key answers with what the first stored.
+// Key makes an append happen once: a second append with the same key gets the answer of the first.
 type Key struct {
 	Key         [sha256.Size]byte // who, which operation, and the client's key
 	Fingerprint [sha256.Size]byte // of what is asked for: the same key for something else is refused
@@ -126,10 +126,10 @@ type Key struct {
 	Kept        bool              // for ever, and not for KeyLife: of what is imported by an id of somewhere else
 }
 
-// KeyLife is for how long a key is remembered that is not kept.
+// KeyLife is for how long a key is remembered, unless it is kept.
 const KeyLife = 24 * time.Hour
 
-// Receipt says what became of an append.
+// Receipt is the outcome of an append.
 type Receipt struct {
 	First, Last int64 // the positions of its events; when it had none, Last is the head of then, and First the one behind it
 	Records     []Record
@@ -153,8 +153,8 @@ type KeyReusedError struct{}
 
 func (e *KeyReusedError) Error() string { return "the key was used for another request" }
 
-// UnknownOutcomeError says that the answer of the database was lost and could not be found out: the append
-// may be stored or not. The same key, or the same expected versions, make it safe to send again.
+// UnknownOutcomeError says that the answer of the database was lost, so that the append may be stored or not. The same key, or the same
+// expected versions, make it safe to send the append again.
 type UnknownOutcomeError struct{ Cause error }
 
 func (e *UnknownOutcomeError) Error() string {
@@ -162,8 +162,7 @@ func (e *UnknownOutcomeError) Error() string {
 }
 func (e *UnknownOutcomeError) Unwrap() error { return e.Cause }
 
-// BusyError says that nothing was stored: more appends wait for this workspace than are worth waiting for, or the database
-// did not get to this one in time.
+// BusyError says that nothing was stored: too many appends wait for this workspace, or the database did not get to this one in time.
 type BusyError struct {
 	Waiting int
 	Cause   error // of running out of time; else nil
@@ -177,19 +176,19 @@ func (e *BusyError) Error() string {
 }
 func (e *BusyError) Unwrap() error { return e.Cause }
 
-// ClockError says that nothing was stored: the last event of the log is further ahead of the database's clock than a clock
-// that is set right can be, so that one of the two was, or is, wrong.
+// ClockError says that nothing was stored: the last event of the log is further ahead of the database's clock than the difference of two
+// right clocks can be. So one of the two clocks is, or was, wrong.
 type ClockError struct{ Ahead time.Duration }
 
 func (e *ClockError) Error() string {
 	return fmt.Sprintf("the last event is %s ahead of the database's clock: set that clock right, or begin a new epoch with `kluis restored`", e.Ahead.Round(time.Second))
 }
 
-// Outage has it told as one: once the clock is right, the same may be asked again.
+// Outage makes the error one that the caller may retry: once the clock is right, the same append is stored.
 func (e *ClockError) Outage() pg.Outage { return pg.ClockWrong }
 
-// GapError says that the log lacks an event: position Want should have come, and Got came; 0 for none. It was tampered with, or
-// Postgres lost a row.
+// GapError says that the log lacks an event: the next position was to be Want, and is Got, or 0 for none. Somebody tampered with the log,
+// or Postgres lost a row.
 type GapError struct{ Want, Got int64 }
 
 func (e *GapError) Error() string {
@@ -199,8 +198,8 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("the log has a gap: position %d should come next, and %d comes", e.Want, e.Got)
 }
 
-// WentBackError says that nothing was stored: the log lacks an event that was its last one. A standby without it became the primary, or
-// an older copy was put back while the process went on.
+// WentBackError says that nothing was stored: the log lacks an event that was its last one. Either a standby without that event became the
+// primary, or an older copy was put back while the process went on.
 type WentBackError struct {
 	Epoch    int
 	Had, Has int64 // the last position that was stored, and the last that there is
@@ -210,7 +209,7 @@ func (e *WentBackError) Error() string {
 	return fmt.Sprintf("the log went back: what was stored at position %d of epoch %d is not there any more, and the log ends at %d", e.Had, e.Epoch, e.Has)
 }
 
-// UnknownTypeError says that an event was refused because nobody could read it back.
+// UnknownTypeError says that an event was refused, because nobody could read it back.
 type UnknownTypeError struct{ Type string }
 
 func (e *UnknownTypeError) Error() string {

@@ -4,8 +4,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// state is the log of a workspace as far as a writer needs it. It is right as long as the head row still
-// has its position and its last event.
+// state is what a writer remembers of the log of a workspace. It is right as long as the head row has the same position and last event.
 type state struct {
 	position int64
 	last     uuid.UUID // the event at position
@@ -17,9 +16,9 @@ type state struct {
 // maxVersions bounds what a writer remembers.
 const maxVersions = 50_000
 
-// knows tells whether a batch can be judged without looking: every stream it relies on is known, or is to
-// begin with this very batch, which (stream, version) being unique proves in a log that is whole; and no key has to be
-// looked up.
+// knows tells whether a batch can be judged without a look. No key may have to be looked up, and the state must know every stream that the
+// batch relies on. A stream that is to begin with this very batch counts as known: in a log that is whole, the unique index on (stream,
+// version) proves it.
 func (s *state) knows(batch []*request) bool {
 	if s == nil || len(s.versions) > maxVersions {
 		return false
@@ -42,8 +41,8 @@ func (s *state) knows(batch []*request) bool {
 	return true
 }
 
-// accept judges one append after all those accepted before it. When every stream is at its version it
-// gives the records, which may be none but are not nil and have no time yet, and moves the state; else a MovedError, and the state stays.
+// accept judges one append, after all those that were accepted before it. When every stream is at its version, accept gives the records and
+// moves the state; the records have no time yet, and may be none, but are not nil. Else the error is a MovedError, and the state stays.
 func (s *state) accept(r *request) ([]Record, error) {
 	for _, g := range r.append.Guards {
 		if actual := s.versions[g.Stream]; actual != g.Version {

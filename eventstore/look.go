@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// lookup is what the first round trip found.
+// lookup is what the first round trip has found.
 type lookup struct {
 	log    *state
 	keys   map[[32]byte]keyRow // of the requests' keys that are known
@@ -28,12 +28,12 @@ type keyRow struct {
 	Answer      string
 }
 
-// clockSlack is how far the head may be ahead of the database's clock: a standby's clock that took over is not the
-// primary's to the second. More is a clock that was, or is, wrong.
+// clockSlack is how far the head may be ahead of the database's clock. The clocks of a primary and of the standby that took over differ by
+// seconds; a larger difference means that one of the two clocks is, or was, wrong.
 const clockSlack = 5 * time.Minute
 
-// look locks the head row, then reads what the batch relies on: whoever held the lock before has committed.
-// A log without the event that was its last one is a WentBackError, unless another epoch says so.
+// look locks the head row, and then reads what the batch relies on. Whoever held the lock before has committed by then. A log without the
+// event that was its last one is a WentBackError, unless another epoch explains that.
 func look(ctx context.Context, run Run, seen head, prove *proofs, batch []*request) (lookup, error) {
 	log := &state{versions: map[string]int{}}
 	var ahead float64
@@ -105,7 +105,7 @@ const (
 		(select max(b.version) from baseline b where b.stream = s.stream), 0)`
 )
 
-// known answers a request that is stored already: sent before with its answer lost, or with a known key.
+// known answers a request that is stored already: its first answer was lost, or its key was used.
 func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
 	if first, ok := f.stored[r.tried]; ok && first.ID == r.ids[0] {
 		receipt := Receipt{First: r.tried, Last: r.tried + int64(len(r.ids)) - 1}
@@ -127,13 +127,13 @@ func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
 	return Receipt{First: k.First, Last: k.Last, Repeated: true, Answer: k.Answer}, true, nil
 }
 
-// proves tells whether the proof of a request holds: as the look found it, or, without one, as Postgres is to find it when it stores.
+// proves tells whether the claim of a request holds. Without a proof in the look, Postgres checks the claim when it stores.
 func (f lookup) proves(r *request, epoch int) bool {
 	proof := r.append.Proof
 	return proof == nil || proof.Epoch == epoch && (f.log == nil || slices.Contains(f.good, proof.Shown))
 }
 
-// remember lets a later request of the same batch find the key.
+// remember lets a later request of the same batch find the key of this one.
 func (f lookup) remember(r *request, receipt Receipt) {
 	if k := r.append.Key; k != nil {
 		f.keys[k.Key] = keyRow{Key: k.Key[:], Fingerprint: k.Fingerprint[:], First: receipt.First, Last: receipt.Last, Answer: k.Answer}

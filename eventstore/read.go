@@ -54,31 +54,31 @@ func Streams(into *[]Record, streams []string, others []int64, upTo int64, until
 		where position > `+horizon+` and position <= $2 and ($3::timestamptz is null or at <= $3) order by position`, streams, upTo, until, others)
 }
 
-// Place is where a record of a stream is.
+// Place is the position of a record of a stream.
 type Place struct {
 	Stream   string
 	Position int64
 }
 
-// Places is where the first records of streams are, from one position to another, at most so many, the oldest first. The index of the streams
-// has all of it; in the order of positions Postgres could read the whole log for a stream that begins late.
+// Places is where the first records of some streams are, between two positions: at most limit of them, the oldest first. The index of the
+// streams answers this alone. In the order of positions Postgres might read the whole log, for a stream that begins late.
 func Places(into *[]Place, streams []string, from, upTo int64, limit int) pg.Statement {
 	return pg.Rows(into, `with story as materialized (select stream, position from event where stream = any($1::text[]))
 		select stream, position from story where position > `+horizon+` and position between $2 and $3 order by position limit $4`, streams, from, upTo, limit)
 }
 
-// Stop is where a record stands in the log.
+// Stop is a record's place in the log.
 type Stop struct {
 	Position int64
 	At       time.Time
 }
 
-// UpTo is the query for the last record up to a position: no row when there is none behind the horizon.
+// UpTo is the query for the last record up to a position. There is no row when that record was pruned.
 func UpTo(into *[]Stop, position int64) pg.Statement {
 	return pg.Rows(into, `select position, at from event where position > `+horizon+` and position <= $1 order by position desc limit 1`, position)
 }
 
-// Until is UpTo of a moment: times never go back in a log.
+// Until is the query for the last record up to a moment. In a log, times never go back.
 func Until(into *[]Stop, at time.Time) pg.Statement {
 	return pg.Rows(into, `select position, at from event where position > `+horizon+` and at <= $1 order by at desc, position desc limit 1`, at)
 }
@@ -101,7 +101,7 @@ func LookHead(into *Head) pg.Statement {
 	return pg.Exec(`select position, pruned, pruned_at, epoch from head`).Scan(&into.Position, &into.Pruned, &into.PrunedAt, &into.Epoch)
 }
 
-// ErrOtherEpoch says that a log is not the one that was being read: it went back, and what was read may not be in it.
+// ErrOtherEpoch says that the log went back while it was read, so what was read may not be in it any more.
 var ErrOtherEpoch = errors.New("another epoch of the log has begun")
 
 // PrunedError says that records that were asked for are gone by policy.
@@ -114,7 +114,7 @@ func (e *PrunedError) Error() string {
 	return fmt.Sprintf("the records up to position %d, of %s, were pruned", e.UpTo, e.At.UTC().Format(time.RFC3339))
 }
 
-// Wants is a PrunedError when a record is gone by policy.
+// Wants is a PrunedError when the record at a position was deleted by policy.
 func (h Head) Wants(position int64) error {
 	if position > h.Pruned {
 		return nil
@@ -126,14 +126,14 @@ func (h Head) Wants(position int64) error {
 	return e
 }
 
-// Each gives every record of a workspace from a position on to fn, the oldest first, in constant memory; with 0 from the first that is
-// left. It reads what is committed when it gets there, and ends at the head. A log that lacks an event is a GapError, and one that was
-// pruned beyond where Each is a PrunedError.
+// Each calls fn for every record of a workspace from a position on, the oldest first, in constant memory; 0 begins with the first record
+// that is left. Each reads what is committed when it gets there, and ends at the head. The error is a GapError when the log lacks an event,
+// and a PrunedError when a record that was still to be read has been pruned.
 func (s *Store) Each(ctx context.Context, w pg.Workspace, from int64, fn func(Record) error) (next int64, err error) {
 	return s.EachOf(ctx, w, 0, from, fn)
 }
 
-// EachOf is Each of one epoch, 0 for whichever it is: a log that is in another one is ErrOtherEpoch, before anything of it is given.
+// EachOf is Each for one epoch, 0 for any. When the log is in another epoch, the error is ErrOtherEpoch, before fn is called.
 func (s *Store) EachOf(ctx context.Context, w pg.Workspace, epoch int, from int64, fn func(Record) error) (next int64, err error) {
 	for next = from; ; {
 		var records []Record
@@ -168,7 +168,7 @@ func (s *Store) EachOf(ctx context.Context, w pg.Workspace, epoch int, from int6
 	}
 }
 
-// Found is where the effects of a key are.
+// Found says where the effects of a key are.
 type Found struct {
 	First, Last int64
 	Same        bool // it was used for the same request
@@ -181,11 +181,11 @@ func FindKey(into *[]Found, k Key) pg.Statement {
 		where key = $1 and at >= now() - make_interval(secs => $3)`, k.Key[:], k.Fingerprint[:], KeyLife.Seconds())
 }
 
-// stretch is how many positions Next looks through at once.
+// stretch is how many positions Next looks through in one query.
 const stretch = 10_000
 
-// Next is the records of some types, nil for all, behind a position, the oldest first: at most so many, and about so many bytes, one at
-// least if there is one in the stretch of the log that is looked through. Without any, whoever asks goes on behind that: see Beyond.
+// Next is the records of some types, nil for all, behind a position, the oldest first. It gives at most so many records, and about so many
+// bytes, but at least one record when the stretch of the log that it looks through has one. The caller goes on behind Beyond.
 func Next(into *[]Record, position int64, types []string, events, bytes int) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position = any(array(select position from (
 			select position, sum(size + 300) over (order by position) - size - 300 as before from (select position, size from event
@@ -193,7 +193,7 @@ func Next(into *[]Record, position int64, types []string, events, bytes int) pg.
 		where before < $4)) order by position`, position, types, events, bytes, stretch)
 }
 
-// Beyond is where to go on when Next has given records from behind a position, or none.
+// Beyond is the position from which to go on after Next.
 func Beyond(position int64, records []Record, head int64) int64 {
 	if n := len(records); n > 0 {
 		return records[n-1].Position

@@ -33,14 +33,14 @@ func New(db *pg.DB, bell *Bell) *Store {
 	return &Store{db: db, bell: bell, writers: map[uuid.UUID]*writer{}, seen: map[uuid.UUID]head{}}
 }
 
-// OnBack has begin called when a log turns out to lack what this process knows to have been its end: begin begins another epoch of it, unless
-// somebody else has. It is called before the store is used.
+// OnBack sets begin, which is called when a log lacks the event that this process knows as its last one. begin begins another epoch of the
+// log, unless another process has done so. Call OnBack before the store is used.
 func (s *Store) OnBack(begin func(context.Context, pg.Workspace, *WentBackError) error) {
 	s.began = begin
 }
 
-// Accept has the store refuse every event whose type is none of these. An event that cannot be read back would stop every reader of
-// its workspace for ever. Accept is called before the store is used.
+// Accept makes the store refuse every event of another type. An event that nobody can read back would stop all readers of its workspace for
+// ever. Call Accept before the store is used.
 func (s *Store) Accept(types ...string) *Store {
 	s.types = map[string]bool{}
 	for _, t := range types {
@@ -49,7 +49,7 @@ func (s *Store) Accept(types ...string) *Store {
 	return s
 }
 
-// Close waits until what has been taken on is stored. Later appends are refused.
+// Close waits until every append that was taken is stored. Later appends are refused.
 func (s *Store) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -60,9 +60,9 @@ func (s *Store) Close() {
 // maxWaiting bounds the queue of one workspace: some seconds of work.
 const maxWaiting = 10_000
 
-// Append stores a, or nothing. It answers a MovedError when a stream was not at its expected version, a
-// KeyReusedError, an UnknownTypeError, a ClockError, a BusyError, or an UnknownOutcomeError. It does not heed the end of ctx once the writer
-// has taken the append, because then only the database knows what became of it.
+// Append stores a, or nothing. The error is a MovedError when a stream was not at its expected version, a KeyReusedError, an
+// UnknownTypeError, a ClockError, a BusyError, or an UnknownOutcomeError. Once the writer has taken the append, the end of ctx does not
+// stop it, because then only the database knows its outcome.
 func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, error) {
 	if err := s.check(a); err != nil {
 		return Receipt{}, err
@@ -90,7 +90,7 @@ func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, 
 	return r.receipt, r.err
 }
 
-// enqueue gives a request to the writer of its workspace, and tells whether it is the one that leads.
+// enqueue gives a request to the writer of its workspace, and tells whether the request leads.
 func (s *Store) enqueue(w pg.Workspace, r *request) (wr *writer, first bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +113,7 @@ func (s *Store) enqueue(w pg.Workspace, r *request) (wr *writer, first bool, err
 	return wr, first, nil
 }
 
-// check refuses what a caller must never ask for.
+// check refuses appends that no caller may ask for.
 func (s *Store) check(a Append) error {
 	seen := map[string]bool{}
 	events := 0

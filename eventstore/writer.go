@@ -20,8 +20,8 @@ const (
 	retryPause = 50 * time.Millisecond
 )
 
-// request is an append on its way. Its owner is Append until it is queued, then the writer's leader, and Append again once it is
-// answered.
+// request is an append under way. Until it is queued, Append owns it; then the leader of the writer does; once it is answered, Append does
+// again.
 type request struct {
 	append  Append
 	ids     []uuid.UUID // of the events, in order
@@ -42,7 +42,7 @@ func (r *request) traced(ctx context.Context) {
 	}
 }
 
-// taken tells the span that the append is stored now, as one of so many.
+// taken tells the span that the append is being stored now, in a batch of this size.
 func (r *request) taken(batch int) {
 	if r.span.On() {
 		r.span.Int("kluis.batch", int64(batch))
@@ -50,7 +50,7 @@ func (r *request) taken(batch int) {
 	}
 }
 
-// turn says what an Append that waits does next.
+// turn says what a waiting Append does next.
 type turn bool
 
 const (
@@ -58,8 +58,8 @@ const (
 	answered turn = false
 )
 
-// first tells whether the append is the first that a caller wants of the database, and was not sent: nothing is to be found out, so it
-// waits for no connection longer than a look does.
+// first tells whether the append is the first thing that its caller wants of the database, and was not sent yet. Its outcome is known then,
+// so it waits for a connection no longer than a look does.
 func (r *request) first() bool { return r.append.Proof != nil && r.tried == 0 }
 
 func (r *request) finish(receipt Receipt, err error) {
@@ -73,7 +73,7 @@ func (r *request) finish(receipt Receipt, err error) {
 	r.turn <- answered
 }
 
-// outcome tells the span what became of the append, before anybody else sees its events.
+// outcome tells the span how the append ended, before anybody else sees its events.
 func (r *request) outcome() {
 	switch {
 	case r.err == nil && len(r.receipt.Records) > 0:
@@ -85,12 +85,12 @@ func (r *request) outcome() {
 	}
 }
 
-// writer appends to a workspace, while there is something to append. Other processes have theirs: the database keeps
-// them in order, the writer makes one fast.
+// writer appends to one workspace, for as long as somebody appends. Each process has its own writers: the database keeps them in order, and
+// a writer makes one process fast.
 //
-//  1. The first Append that comes leads: it stores what waits, its own among that.
-//  2. Those that come meanwhile wait.
-//  3. When the leader has answered what it stored, the first of those that wait leads.
+//  1. The first Append that comes leads: it stores every append that waits, its own among them.
+//  2. Appends that come meanwhile wait.
+//  3. When the leader has answered what it stored, the first one that waits leads.
 //
 // So there is no goroutine between an Append and the database.
 type writer struct {
@@ -103,7 +103,7 @@ type writer struct {
 	seen      head        // where the log ended when this process appended last; nothing where nobody wants to know
 }
 
-// lead stores what waits, and has another lead when more has come.
+// lead stores what waits, and passes the lead on when more has come.
 func (w *writer) lead() {
 	batch := w.take()
 	telemetry.BatchAppends.Observe(float64(len(batch)))
@@ -117,7 +117,7 @@ func (w *writer) lead() {
 	}
 }
 
-// take takes what waits: the leader's own append is the first.
+// take removes what waits from the queue. The leader's own append is the first.
 func (w *writer) take() []*request {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
@@ -130,7 +130,7 @@ func (w *writer) take() []*request {
 	return batch
 }
 
-// leave ends the writer when nobody needs it.
+// leave ends the writer when nobody needs it any more.
 func (w *writer) leave() {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
@@ -140,7 +140,7 @@ func (w *writer) leave() {
 	}
 }
 
-// batchSize is how many of those waiting go together: at least one, and no more than are too many or too heavy.
+// batchSize is how many of the waiting appends go into one batch: at least one, and no more than the limits of number and weight allow.
 func batchSize(waiting []*request) (n int) {
 	bytes := 0
 	for n < min(len(waiting), maxBatch) {
@@ -152,10 +152,11 @@ func batchSize(waiting []*request) (n int) {
 	return n
 }
 
-// write stores a batch and answers every request in it. It gives the last position stored, 0 for none.
+// write stores a batch and answers every request in it. It gives the last position that was stored, 0 for none.
 //
-// First it trusts what it knows of the log and sends everything in one round trip. That stores nothing when the log is another:
-// somebody has appended meanwhile, or it went back. Then the writer looks, holding the head row.
+//  1. The writer trusts what it remembers of the log, and sends everything in one round trip. Nothing is stored when the log is
+//     another, because somebody has appended meanwhile or the log went back.
+//  2. In that case the writer locks the head row, reads what the batch relies on, and judges it again.
 func (w *writer) write(batch []*request) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -194,8 +195,8 @@ func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 	}
 }
 
-// wentBack has another epoch of the log begin, since nobody may take what follows for what was lost. Until it has begun nothing is
-// appended, and afterwards what waited is to be decided anew.
+// wentBack begins another epoch of the log, so that nobody takes new events for the lost ones at the same positions. Nothing is appended
+// before the epoch has begun, and the commands that wait decide again afterwards.
 func (w *writer) wentBack(ctx context.Context, lost *WentBackError) error {
 	err := w.store.began(ctx, w.workspace, lost)
 	if err == nil {
@@ -204,7 +205,7 @@ func (w *writer) wentBack(ctx context.Context, lost *WentBackError) error {
 	return err
 }
 
-// moved says of a request that everything it relied on may be another.
+// moved is the error of a request for which everything that it relied on may have changed.
 func moved(r *request) error {
 	w := r.append.Writes[0]
 	return &MovedError{Stream: w.Stream, Expected: w.Expected}
@@ -218,8 +219,7 @@ func (w *writer) answer(batch []*request, err func(*request) error) int64 {
 	return 0
 }
 
-// refuse answers a batch that Postgres refused for what is in it: alone the one to blame gets the error,
-// and its neighbours are stored one by one.
+// refuse stores the requests of a refused batch one by one, so that only the request that Postgres refuses gets the error.
 func (w *writer) refuse(batch []*request, err error) (last int64) {
 	if len(batch) == 1 {
 		batch[0].finish(Receipt{}, err)
@@ -231,7 +231,7 @@ func (w *writer) refuse(batch []*request, err error) (last int64) {
 	return last
 }
 
-// outcome answers a request for which patience ran out with err. Of one that has a key and no events, tried does not tell
+// outcome is the answer to a request when the time has run out with err. For a request that has a key and no events, tried does not tell
 // whether it was sent: it may have been.
 func outcome(r *request, err error) error {
 	if r.tried == 0 && len(r.ids) > 0 {
