@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return status
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "kluis: %v (see %s --help)\n", err, parsed(err))
+		fmt.Fprintf(stderr, "kluis: %v (see %s --help)\n", err, usedWrongly(err))
 		return misuse
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
@@ -119,8 +119,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// parsed is the command that a wrong use names, as far as it names one.
-func parsed(err error) string {
+// usedWrongly is the command that a wrong use names, as far as it names one.
+func usedWrongly(err error) string {
 	var wrong *kong.ParseError
 	name := "kluis"
 	if errors.As(err, &wrong) && wrong.Context != nil {
