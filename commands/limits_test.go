@@ -264,14 +264,14 @@ func TestInvitationsAreLimited(t *testing.T) {
 		_, err := h.process(i).InviteMember(context.Background(), Request{By: by.actor(t)}, Invitation{Email: email, FullName: "Grace Hopper", Role: role})
 		return err
 	}
-	ended := kept(race(20, func(i int) error { return invite(i, []*person{ada, eve}[i%2], "ｖictim@people.example", "member") }), "email_taken")
+	invitations := kept(race(20, func(i int) error { return invite(i, []*person{ada, eve}[i%2], "ｖictim@people.example", "member") }), "email_taken")
 	for i, by := range []*person{ada, eve} { // whose invitations may all have had to wait
 		if err := invite(i, by, "ｖictim@people.example", "member"); err == nil {
-			ended[""]++
-			ended["email_taken"]--
+			invitations[""]++
+			invitations["email_taken"]--
 		}
 	}
-	wantEnded(t, "one address, two workspaces", ended, map[string]int{"": 2, "email_taken": 18})
+	wantEnded(t, "one address, two workspaces", invitations, map[string]int{"": 2, "email_taken": 18})
 	for i := range 5 {
 		want := "too_many_requests"
 		if i < 3 {
