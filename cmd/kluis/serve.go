@@ -56,6 +56,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	if err != nil {
 		return err
 	}
+	app.LoadBallast()
 	log := s.logger(out.stderr)
 	if set.publicURL == "" {
 		log.Warn("mails do not say where Kluis is, as the address served does not: set KLUIS_PUBLIC_URL", "listen", s.Listen)
