@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
+	"github.com/kluis-eu/kluis/cmd/app"
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
@@ -33,6 +34,7 @@ func BenchmarkHTTP(b *testing.B) {
 	if text := os.Getenv("KLUIS_BENCH_WORKSPACES"); text != "" {
 		most, _ = strconv.Atoi(text)
 	}
+	app.LoadBallast() // as serve does, for both
 	p := newSite(b).newProcess(b, true)
 	floor := newFloor(b, p)
 	var people []*client
@@ -187,10 +189,11 @@ func send(transport *http.Transport, url string, op operation, workspace int) er
 		return err
 	}
 	defer a.Body.Close()
-	answer, err := io.ReadAll(a.Body)
-	if err == nil && a.StatusCode != op.status {
-		err = fmt.Errorf("%s %s: %d %s", method, path, a.StatusCode, answer)
+	if a.StatusCode != op.status {
+		answer, err := io.ReadAll(a.Body)
+		return fmt.Errorf("%s %s: %d %s, %w", method, path, a.StatusCode, answer, err)
 	}
+	_, err = io.Copy(io.Discard, a.Body) // keeping it would cost more than some answers do
 	return err
 }
 
