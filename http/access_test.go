@@ -21,6 +21,8 @@ func TestWithoutAToken(t *testing.T) {
 		"other scheme":  {"Authorization: Basic YWRtaW46YWRtaW4="},
 		"no scheme":     {"Authorization: admin"},
 		"two headers":   {"Authorization: Bearer admin", "Authorization: Bearer admin"},
+		"padding only":  {"Authorization: Bearer =="},
+		"padded inside": {"Authorization: Bearer ad=min"},
 		"two tokens":    {"Authorization: Bearer admin admin"},
 		"two in one":    {"Authorization: Bearer admin, Bearer admin"},
 		"strange":       {"Authorization: Bearer \xff\xfe"},

@@ -30,12 +30,6 @@ func rowOf[R, T any](state func(R) T, was func(T) R) row[R, T] {
 	}}
 }
 
-// itself is the row that is no more than a state.
-func itself[T any]() row[T, T] {
-	same := func(t T) T { return t }
-	return rowOf(same, same)
-}
-
 // encoded is the JSON of a state, as a list shows it.
 func encoded[T any](state T) projections.Shown {
 	text, err := json.Marshal(state)

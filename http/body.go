@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -127,16 +128,23 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 // 1e30 for an int. A JSON pointer follows. faultOf reads it; huma passes only texts on.
 const mismatch = "does not fit at "
 
+// rooms are for answers while they are written: net/http keeps nothing of them.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
 // jsonFormat encodes and decodes bodies. A body that it decodes has passed checkJSON.
 var jsonFormat = huma.Format{
 	Marshal: func(w io.Writer, v any) error {
 		if own, is := v.(interface {
 			appendJSON(out []byte) ([]byte, error)
 		}); is {
-			data, err := own.appendJSON(nil)
+			room := rooms.Get().(*[]byte)
+			defer rooms.Put(room)
+			data, err := own.appendJSON((*room)[:0])
 			if err == nil {
-				_, err = w.Write(append(data, '\n'))
+				data = append(data, '\n')
+				_, err = w.Write(data)
 			}
+			*room = data
 			return err
 		}
 		enc := json.NewEncoder(w)

@@ -75,15 +75,17 @@ type pageReader[I, R any] func(ctx context.Context, by projections.Actor, in *I,
 
 // lists declares the list of a noun whose states are answered as they are stored.
 func lists[I, T any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, projections.Shown]) {
-	listsOf(a, op, noun, read, rowOf(decoded[T], encoded[T]), func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
+	was := rowOf[projections.Shown, T](nil, encoded[T])
+	listsOf(a, op, noun, read, was, projections.AfterShown, func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
 }
 
 // listsMade declares the list of a noun whose answers are made from states.
 func listsMade[I, R, T any](a *api, op operation, noun *projections.Noun[T], row row[R, T], read pageReader[I, R]) {
-	listsOf(a, op, noun, read, row, func(p page[R]) page[R] { return p })
+	after := func(r R, sort []string) projections.After { return noun.After(row.state(r), sort) }
+	listsOf(a, op, noun, read, row, after, func(p page[R]) page[R] { return p })
 }
 
-func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, R], row row[R, T], bodyOf func(page[R]) B) {
+func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, R], row row[R, T], after func(R, []string) projections.After, bodyOf func(page[R]) B) {
 	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*shows[B], error) {
 		sorted := any(in).(interface{ sorted() *Sorted }).sorted()
 		asked := sorted.page()
@@ -101,7 +103,7 @@ func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], re
 		if err != nil {
 			return nil, err
 		}
-		body := paged(rows, sorted.Listing, func(r R) projections.After { return noun.After(row.state(r), sorted.Sort) })
+		body := paged(rows, sorted.Listing, func(r R) projections.After { return after(r, sorted.Sort) })
 		body.Total = asked.Total
 		return &shows[B]{seen(mark, 0), bodyOf(body)}, nil
 	})
@@ -114,6 +116,16 @@ func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], re
 		}
 	}
 }
+
+// stored is a state in its stored JSON, which is copied into the answer. To clients it is a T.
+type stored[T any] struct{ of projections.Shown }
+
+// Schema is huma.SchemaProvider.
+func (stored[T]) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[T](), true, "")
+}
+
+func (s stored[T]) appendJSON(out []byte) ([]byte, error) { return append(out, s.of...), nil }
 
 // storedPage is a page of states in their stored JSON, which is copied into the answer. To clients it is a page of T.
 type storedPage[T any] struct{ of page[projections.Shown] }
@@ -144,14 +156,6 @@ func (p storedPage[T]) appendJSON(out []byte) ([]byte, error) {
 		return nil, err
 	}
 	return append(append(out, `],`...), rest[1:]...), nil
-}
-
-// decoded is the state in a stored JSON.
-func decoded[T any](s projections.Shown) (state T) {
-	if err := json.Unmarshal(s, &state); err != nil {
-		panic(err) // of a state: a mistake of ours
-	}
-	return state
 }
 
 func (s *Sorted) sorted() *Sorted { return s }

@@ -70,10 +70,18 @@ func noContent[T any](done commands.Result[T], err error) (*written204, error) {
 }
 
 // getting answers with one thing of a noun, as it is or as it was.
-func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *asking) (*shows[T], error) {
-	return gettingRow(a, noun, itself[T](), func(ctx context.Context, by projections.Actor, id uuid.UUID) (T, projections.Mark, error) {
-		return noun.Get(ctx, a.Projections, by, id)
-	})
+func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, projections.Actor, *asking) (*shows[stored[T]], error) {
+	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[stored[T]], error) {
+		if in.AsOf.Value == nil {
+			shown, version, mark, err := noun.GetShown(ctx, a.Projections, by, in.ID)
+			return &shows[stored[T]]{seen(mark, version), stored[T]{shown}}, err
+		}
+		state, mark, err := noun.AsOf(ctx, a.Projections, by, in.ID, *in.AsOf.Value)
+		if err != nil {
+			return nil, err
+		}
+		return &shows[stored[T]]{seen(mark, projections.Version(state)), stored[T]{encoded(state)}}, nil
+	}
 }
 
 // gettingRow is getting for a noun whose answers show more than the state; get reads the thing as it is now.

@@ -93,7 +93,7 @@ func (p *Projections) shown(ctx context.Context, w pg.Workspace, digest [32]byte
 	if err != nil || actor == nil {
 		return nil, err
 	}
-	p.knowns.keep(digest, known{*actor, row, by, time.Now()})
+	p.knowns.keep(digest, &known{*actor, row, by, time.Now()})
 	if !row.Touch {
 		return actor, nil
 	}

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -30,24 +27,11 @@ func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
 
 // look is the mark, as a statement for any snapshot.
 func (m *Mark) look() pg.Statement {
-	return pg.Exec(lookMark+` from `+ofMark, domain.RosterStream).Scan(m.columns()...).Light()
+	return pg.Exec(lookMark, domain.RosterStream).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest, &m.Head, &m.RosterHead, &m.Epoch).Light().Common()
 }
 
-// lookWith is the mark, and whether the session or token with an id is good.
-func (m *Mark) lookWith(good *bool, shown uuid.UUID) pg.Statement {
-	return pg.Exec(lookGood, domain.RosterStream, shown).Scan(append(m.columns(), good)...).Light() //sqlcheck:allow made of constants
-}
-
-func (m *Mark) columns() []any {
-	return []any{&m.Position, &m.Roster, &m.Shape, &m.Oldest, &m.Head, &m.RosterHead, &m.Epoch}
-}
-
-const (
-	lookMark = `select checkpoint.position, roster, shape, oldest, head.position, ` + eventstore.VersionOf + `, head.epoch`
-	ofMark   = `checkpoint, head, (select $1::text as stream) as s`
-)
-
-var lookGood = lookMark + `, ` + strings.ReplaceAll(Good, "@", "$2") + ` from ` + ofMark
+const lookMark = `select checkpoint.position, roster, shape, oldest, head.position, ` + eventstore.VersionOf + `, head.epoch
+	from checkpoint, head, (select $1::text as stream) as s`
 
 // Look runs a query on the read models as they are: one snapshot, one round trip. That is enough for accepting a command, because the
 // append guards what was read. The first Look of a request also proves its caller.

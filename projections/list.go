@@ -119,7 +119,11 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 		read = append(read, pg.Exec("select count(*)"+chosen, args...).Scan(page.Total)) //sqlcheck:allow of constants
 	}
 	//sqlcheck:allow of constants, and of fields that Lists names
-	read = append(read, pg.Rows(&rows, around(q.sql, q.order, len(q.args)+1), append(slices.Clone(q.args), more...)...))
+	rowsOf := pg.Rows(&rows, around(q.sql, q.order, len(q.args)+1), append(slices.Clone(q.args), more...)...)
+	if q.once {
+		rowsOf = rowsOf.Light()
+	}
+	read = append(read, rowsOf)
 	mark, err = p.show(ctx, by, page.Eventual && !narrow(q.args), read...)
 	if err == nil && mark.Behind() > 0 && narrow(q.args) {
 		return nil, mark, catchingUp(mark)
@@ -347,6 +351,18 @@ func (n *Noun[T]) values(keys []key, after *After) (values []any, err error) {
 		values = append(values, argument(value.Elem()))
 	}
 	return values, nil
+}
+
+// AfterShown is After of a state in its stored JSON.
+func AfterShown(shown Shown, sort []string) (after After) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(shown, &fields) != nil || json.Unmarshal(fields["id"], &after.ID) != nil {
+		panic("projections: a list shows what is no state") // a mistake of ours
+	}
+	for _, s := range sort {
+		after.Values = append(after.Values, fields[strings.TrimPrefix(s, "-")])
+	}
+	return after
 }
 
 // After gives the place of a thing in a list with this order.

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -157,14 +158,21 @@ func readable[T any](table string, names []string, as map[string]string) string 
 	return strings.Join(columns, ", ")
 }
 
+// jsonNames are the names of the fields of T, in their order.
 func jsonNames[T any]() (names []string) {
 	t := reflect.TypeFor[T]()
+	if known, ok := namesIn.Load(t); ok {
+		return known.([]string)
+	}
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		names = append(names, name)
 	}
+	namesIn.Store(t, names)
 	return names
 }
+
+var namesIn sync.Map // types: their jsonNames, which nobody changes
 
 // inSQL are names of columns as SQL takes them, also those that are words of its own.
 func inSQL(names []string) []string {

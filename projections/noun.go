@@ -191,11 +191,28 @@ func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid
 }
 
 func (n *Noun[T]) look(ctx context.Context, p *Projections, by Actor, id uuid.UUID, gone bool) (T, Mark, error) {
+	return lookAs[T](ctx, n, p, by, id, gone)
+}
+
+// GetShown is Get for whoever hands the state on as it is, with its version.
+func (n *Noun[T]) GetShown(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (Shown, int, Mark, error) {
+	shown, mark, err := lookAs[Shown](ctx, n, p, by, id, false)
+	if err != nil {
+		return nil, 0, mark, err
+	}
+	var is struct {
+		Version int `json:"version"`
+	}
+	err = json.Unmarshal(shown, &is)
+	return shown, is.Version, mark, err
+}
+
+func lookAs[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, id uuid.UUID, gone bool) (R, Mark, error) {
 	scopes, query := n.sight.scopes(by), n.get
 	if seesAll(scopes) {
 		query = n.getAll
 	}
-	return get[T](ctx, p, by.Workspace, n.name, query, append(scopes, id, gone)...) //sqlcheck:allow made once, of constants
+	return get[R](ctx, p, by.Workspace, n.name, query, append(scopes, id, gone)...) //sqlcheck:allow made once, of constants
 }
 
 // Show gives a state, such as a command made it, as Get showed it to the actor at a moment; nil is now.

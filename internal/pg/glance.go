@@ -13,7 +13,7 @@ import (
 //
 //  1. A caller for whom a connection of the workspace is free leads. It takes along what waits, its own read among that.
 //  2. The others wait. The snapshot begins after all of them have come, so it has what each asked for.
-//  3. Each read has its own statements. When one of them fails, for whatever reason, all that were sent with it are read anew, each alone.
+//  3. Each read has its own statements, but those in common. When one of them fails, for whatever reason, all that were sent with it are read anew, each alone.
 //  4. When a leader has its answers, the first of those that wait leads.
 type glances struct {
 	mu      sync.Mutex
@@ -101,14 +101,10 @@ func (db *DB) leadGlances(ctx context.Context, w Workspace, q *glances) {
 	var taken []*glance
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := db.within(ctx, w, snapshot, func(tx *Tx) error {
-		var all []Statement
-		for _, g := range q.take() { // not before there is a connection
-			taken, all = append(taken, g), append(all, g.statements...)
-		}
-		if taken == nil {
+		if taken = q.take(); len(taken) == 0 { // not before there is a connection
 			return nil
 		}
-		return tx.Commit(ctx, all...)
+		return tx.Commit(ctx, merged(taken)...)
 	})
 	q.mu.Lock()
 	if err != nil && taken == nil { // for want of a connection
@@ -127,6 +123,24 @@ func (db *DB) leadGlances(ctx context.Context, w Workspace, q *glances) {
 	for _, g := range taken {
 		g.turn <- turn
 	}
+}
+
+// merged are the statements of all, those in common once.
+func merged(taken []*glance) (all []Statement) {
+	sent := map[string]int{} // what is in common: where it is
+	for _, g := range taken {
+		for _, s := range g.statements {
+			if i, is := sent[s.sql]; is && s.common {
+				all[i] = all[i].along(s)
+				continue
+			}
+			if s.common {
+				sent[s.sql] = len(all)
+			}
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // take takes what waits: nothing, when another leader has taken all of it along.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -21,8 +22,9 @@ type JSON []byte
 
 // ScanRow is pgx.RowScanner.
 func (j *JSON) ScanRow(rows pgx.Rows) (err error) {
-	values := rows.RawValues()
-	out := make([]byte, 0, 48*len(values))
+	room := rooms.Get().(*[]byte)
+	defer rooms.Put(room)
+	values, out := rows.RawValues(), (*room)[:0]
 	for i, f := range rows.FieldDescriptions() {
 		out = append(out, "{,"[min(i, 1)], '"')
 		out = append(out, f.Name...) // of ours
@@ -31,10 +33,13 @@ func (j *JSON) ScanRow(rows pgx.Rows) (err error) {
 			return fmt.Errorf("column %s: %w", f.Name, err)
 		}
 	}
-	out = append(out, '}')
-	*j = out
+	*room = append(out, '}')
+	*j = bytes.Clone(*room)
 	return nil
 }
+
+// rooms are for rows while they are written.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
 
 // MarshalJSON gives the object.
 func (j JSON) MarshalJSON() ([]byte, error) { return j, nil }

@@ -1,6 +1,8 @@
 package pg
 
 import (
+	"slices"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -11,12 +13,28 @@ type Statement struct {
 	args []any
 	read func(pgx.Rows) error
 
-	light bool
+	into   scan // of Scan
+	light  bool
+	common bool
 }
 
 // Light says that the statement takes a moment and sets nothing: a Read of such statements goes together with others of the workspace.
 func (s Statement) Light() Statement {
 	s.light = true
+	return s
+}
+
+// Common says of a light statement with Scan that its text and its arguments are the same for all who ask: of those that go together it is
+// sent once, and each reads its answer.
+func (s Statement) Common() Statement {
+	s.common = true
+	return s
+}
+
+// along is a statement in common, for another who asks.
+func (s Statement) along(other Statement) Statement {
+	s.into = slices.Concat(s.into, other.into)
+	s.read = s.into.read
 	return s
 }
 
@@ -33,16 +51,27 @@ func PlanEach() Statement {
 
 // Scan reads the one row of the statement into dest; pgx.ErrNoRows when there is none.
 func (s Statement) Scan(dest ...any) Statement {
-	s.read = func(rows pgx.Rows) error {
-		if !rows.Next() {
-			if err := rows.Err(); err != nil {
-				return err
-			}
-			return pgx.ErrNoRows
-		}
-		return rows.Scan(dest...)
-	}
+	s.into = scan{dest}
+	s.read = s.into.read
 	return s
+}
+
+// scan is where the columns of one row go, once or more.
+type scan [][]any
+
+func (s scan) read(rows pgx.Rows) error {
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		return pgx.ErrNoRows
+	}
+	for _, dest := range s {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Rows is a statement whose every row becomes a T, columns matched to fields by name unless T reads rows itself.
