@@ -35,7 +35,7 @@ func TestSchemaOfClients(t *testing.T) {
 // The recommended rules of Redocly and of Spectral find nothing in the schema, in both of its versions, and the client compiles.
 func TestToolsLikeTheSchema(t *testing.T) {
 	bin := clients + "typescript/node_modules/.bin/"
-	if _, err := os.Stat(bin + "redocly"); err != nil || testing.Short() {
+	if _, err := os.Stat(bin + "redocly"); err != nil {
 		t.Skip("the tools are not there: run `make client`")
 	}
 	dir := t.TempDir()
@@ -54,7 +54,7 @@ func TestToolsLikeTheSchema(t *testing.T) {
 // src/kluis.ts is what Orval makes of clients/openapi.json: `make client` again leaves no difference.
 func TestClientIsGenerated(t *testing.T) {
 	tools, err := filepath.Abs(clients + "typescript/node_modules")
-	if _, missing := os.Stat(tools + "/.bin/orval"); err != nil || missing != nil || testing.Short() {
+	if _, missing := os.Stat(tools + "/.bin/orval"); err != nil || missing != nil {
 		t.Skip("the tools are not there: run `make client`")
 	}
 	again := t.TempDir()

@@ -14,9 +14,6 @@ import (
 // Half a gigabyte of events is replayed, folded and rebuilt in the memory of a small machine, since pages are weighed: twice of what it may have. It does not
 // run in parallel: the memory measured is that of the whole process.
 func TestMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it writes half a gigabyte")
-	}
 	const events, things, size, most = 2_500, 50, 200_000, 256 << 20
 	defer debug.SetGCPercent(debug.SetGCPercent(100)) // as in the program
 	p := newProcess(t)

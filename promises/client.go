@@ -59,13 +59,17 @@ type reply struct {
 	what   string // was asked
 }
 
+// patience is how long a test waits for what must come: on a machine with much else to do that takes as long as it takes, so whoever waits as
+// long hangs.
+const patience = 2 * time.Minute
+
 // object is a JSON object on its way to a server.
 type object = map[string]any
 
 var wire = &http.Client{
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute, DisableCompression: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	Timeout:       time.Minute,
+	Timeout:       patience,
 }
 
 // call sends a request and reads the answer, which must be one that the schema describes. body is nil, bytes

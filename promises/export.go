@@ -49,7 +49,7 @@ func (c *client) exported(t tester) domain.Export {
 // whole waits for the end of an export.
 func (c *client) whole(t tester, x domain.Export) domain.Export {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); x.Status == domain.ExportWaiting; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); x.Status == domain.ExportWaiting; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the export does not end: %+v", x)
 		}

@@ -77,7 +77,7 @@ func (f *follower) last() int64 {
 // reaches waits until the follower has a position.
 func (f *follower) reaches(t *testing.T, position int64) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); f.last() < position; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); f.last() < position; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("a follower is at %d, and never comes to %d", f.last(), position)
 		}
@@ -183,7 +183,7 @@ func (f *follower) endsBefore(t *testing.T, taken int64) {
 	t.Helper()
 	select {
 	case <-f.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the answer does not end")
 	}
 	if !errors.Is(f.err, io.EOF) {
@@ -217,11 +217,10 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	ada := p[0].signUp(t)
 	f := ada.on(p[1]).follow(t, 1)
 	f.reaches(t, ada.head(t))
-	begun := time.Now()
-	p[1].stop()
+	p[1].stop() // its own Serve fails the test when it had to cut somebody off
 	<-f.ended
-	if !errors.Is(f.err, io.EOF) || time.Since(begun) > 5*time.Second {
-		t.Errorf("after %s: %v", time.Since(begun), f.err)
+	if !errors.Is(f.err, io.EOF) {
+		t.Error(f.err)
 	}
 }
 
@@ -247,7 +246,7 @@ func TestFollowEndsWithTheSession(t *testing.T) {
 			if f.last() > after {
 				t.Errorf("%s: shown what came later", name)
 			}
-		case <-time.After(7 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s: the answer goes on", name)
 		}
 	}

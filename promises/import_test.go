@@ -20,7 +20,7 @@ type apiImport struct {
 // imported waits for the end of an import.
 func (c *client) imported(t tester, i domain.Import) (done apiImport) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		done = decode[apiImport](t, c.call(t, "GET", "/api/import/"+i.ID.String(), nil).want(t, 200))
 		if done.Status != domain.ImportWaiting {
 			return done

@@ -183,7 +183,7 @@ func TestSameWork(t *testing.T) {
 		"accept": func(c *client) { c.accept(t, "000000", newPassword()).want(t, 422) },
 	} {
 		var told string
-		for range 5 {
+		for range 10 {
 			if told = compare(people, ask); told == "" {
 				break
 			}
@@ -196,7 +196,7 @@ func TestSameWork(t *testing.T) {
 
 // compare gives the difference between medians of interleaved samples; "" when there is none to speak of.
 func compare(people map[string]*client, ask func(*client)) string {
-	const samples = 15
+	const samples = 9
 	took := map[string][]time.Duration{}
 	for range samples {
 		for who, c := range people { // in another order each time

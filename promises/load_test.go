@@ -191,7 +191,7 @@ func (l *load) check(t *testing.T, c *client) {
 func caughtUp(t *testing.T, c *client) {
 	t.Helper()
 	var head, checkpoint int64
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if err := c.db.Read(context.Background(), c.workspace, pg.Exec(`select head.position, checkpoint.position from head, checkpoint`).Scan(&head, &checkpoint)); err != nil {
 			t.Fatal(err)
 		}

@@ -109,7 +109,7 @@ func TestOutages(t *testing.T) {
 			if a := p.public().call(t, "GET", "/readyz", nil).want(t, c.ready); c.ready == 503 {
 				a.problem(t, 503, code)
 			}
-			if took := time.Since(begun); took > 10*time.Second {
+			if took := time.Since(begun); took > time.Minute { // as long as three appends that nobody refuses
 				t.Errorf("it took %s", took)
 			}
 			if lines := strings.Count(p.log.String(), "the database failed a request"); lines == 0 || lines > 2+int(time.Since(begun).Seconds()) {

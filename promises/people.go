@@ -108,7 +108,7 @@ func newPassword() string { return "correct horse " + uuid.NewString() }
 // code waits for the newest mail of a template to an address, which nobody needs to send.
 func (p *process) code(t tester, template, address string) string {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if code := p.enqueued(t, template, address); code != "" {
 			p.site.secret(`"` + code + `"`)
 			return code

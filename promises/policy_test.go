@@ -198,7 +198,7 @@ func TestPolicyCutsOffWhoFollows(t *testing.T) {
 	for _, f := range all {
 		select {
 		case <-f.ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("still following")
 		}
 		if f.last() > taken {

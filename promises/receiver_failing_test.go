@@ -91,7 +91,7 @@ func TestReceiverThatFails(t *testing.T) {
 // mailed waits for a mail of a template to the client.
 func (c *client) mailed(t tester, template string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if c.mail(t, template, c.email) != nil {
 			return
 		}
@@ -124,7 +124,7 @@ func TestReceiversThatHang(t *testing.T) {
 		begun := time.Now()
 		healthy.upTo(t, ada.call(t, "POST", "/api/tasks", object{"title": "x"}).want(t, 201).position(t))
 		elsewhere.upTo(t, eve.call(t, "POST", "/api/tasks", object{"title": "x"}).want(t, 201).position(t))
-		if took := time.Since(begun); took > 5*time.Second {
+		if took := time.Since(begun); took > time.Minute {
 			t.Errorf("beside 50 that hang it took %s", took)
 		}
 	}

@@ -107,7 +107,7 @@ func TestSIEMOverSyslog(t *testing.T) {
 	ada.newTask(t)
 	log := ada.log(t)
 	var got []string
-	for end := time.Now().Add(30 * time.Second); len(got) < len(log) && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); len(got) < len(log) && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		l.mu.Lock()
 		got = slices.Clone(l.messages)
 		l.mu.Unlock()

@@ -176,7 +176,7 @@ func (c *client) receiver(t tester, r receiverState) receiverState {
 // awaitReceiver waits until a receiver is as wanted.
 func (c *client) awaitReceiver(t tester, r receiverState, what string, is func(receiverState) bool) receiverState {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		got := c.receiver(t, r)
 		if is(got) {
 			return got

@@ -40,7 +40,7 @@ func (h *hammer) try(t *testing.T, c *client, method, target string, body any) {
 
 // reaches waits until there were n attempts.
 func (h *hammer) reaches(n int) {
-	for end := time.Now().Add(20 * time.Second); h.count() < n && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); h.count() < n && time.Now().Before(end); time.Sleep(time.Millisecond) {
 	}
 }
 

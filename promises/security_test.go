@@ -54,7 +54,7 @@ func (c *client) wantIncidents(t *testing.T, names map[string]string, want ...st
 	t.Helper()
 	slices.Sort(want)
 	var diff string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if diff = cmp.Diff(want, c.incidents(t, names)); diff == "" {
 			return
 		}

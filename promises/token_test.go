@@ -174,7 +174,7 @@ func TestTokenEndsWhatItFollows(t *testing.T) {
 	p := newProcesses(t, 1, true)[0]
 	ada := p.signUp(t)
 	token, made := ada.newToken(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r := token.request(t, "GET", "/api/audit/replay?follow=true", nil).WithContext(ctx)
 	response, err := wire.Do(r)

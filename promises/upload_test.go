@@ -33,7 +33,7 @@ func TestHalfAnUploadIsNone(t *testing.T) {
 	head := ada.head(t)
 	nothing := func(what string) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); len(p[0].site.blobFiles(t)) > 0; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(patience); len(p[0].site.blobFiles(t)) > 0; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%s: there is %d", what, len(p[0].site.blobFiles(t)))
 			}

@@ -150,7 +150,7 @@ func (c *client) auditsCosigned(t *testing.T, key string) {
 // await waits until something is so.
 func (p *process) await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: it did not become so\n%s", what, p.log)
 		}

@@ -23,7 +23,7 @@ import (
 // certificate waits until the workspace is erased.
 func (c *client) certificate(t *testing.T) (signed string) {
 	t.Helper()
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err := c.db.Control(t.Context(), func(tx pgx.Tx) error {
 			return tx.QueryRow(t.Context(), `select coalesce((select certificate from kluis.erasure where workspace_id = $1), '')`, c.workspace.ID).Scan(&signed)
 		}); err != nil {
@@ -87,7 +87,7 @@ func TestWhoErasesAWorkspace(t *testing.T) {
 // waitForMail waits until a mail of a template to an address is asked for.
 func (p *process) waitForMail(t *testing.T, template, address string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if p.mailed(t, template, address) {
 			return
 		}

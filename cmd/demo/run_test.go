@@ -36,9 +36,6 @@ type kluis struct {
 
 func serve(t *testing.T) *kluis {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("builds and starts the program")
-	}
 	dir := t.TempDir()
 	k := &kluis{t: t, program: filepath.Join(dir, "kluis"), data: filepath.Join(dir, "data")}
 	if out, err := exec.Command("go", "build", "-o", k.program, "github.com/kluis-eu/kluis/cmd/kluis").CombinedOutput(); err != nil {

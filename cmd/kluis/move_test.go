@@ -41,7 +41,7 @@ func write(t *testing.T, clients ...*client) *writing {
 				select {
 				case <-stopped:
 					return
-				case <-time.After(5 * time.Millisecond):
+				case <-time.After(20 * time.Millisecond):
 				}
 				title := fmt.Sprintf("task %d of %d, %s", n, i, run)
 				r, err := c.do("POST", "/api/tasks", fmt.Sprintf(`{"title": %q}`, title))
@@ -323,7 +323,15 @@ func TestMoveKilled(t *testing.T) {
 		if serving > 1 {
 			t.Errorf("killed at %q, it is served by %d", step, serving)
 		}
-		until(t, "a move runs to its end", func() bool { status, _, _ := c.run("workspace", "move", "acme", to); return status == success })
+		said := ""
+		until(t, "a move runs to its end", func() bool {
+			status, _, stderr := c.run("workspace", "move", "acme", to)
+			if status != success && stderr != said {
+				said = stderr
+				t.Logf("killed at %q, and again: %d, %s", step, status, stderr)
+			}
+			return status == success
+		})
 		until(t, "it is served", func() bool {
 			r, err := ann.do("GET", file, "")
 			return err == nil && r.status == http.StatusOK && string(r.body) == "a plan"

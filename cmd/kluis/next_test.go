@@ -32,7 +32,7 @@ var edits = []edit{
 }
 
 // buildNext builds the next version, with a migration more in both lines, from an overlay of this one's files: what is not changed
-// comes from the cache. Package http is not optimised, which compiles it in half the time.
+// comes from the cache. The large packages are not optimised, which compiles them in half the time.
 var buildNext = sync.OnceValues(func() (program string, err error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -72,7 +72,11 @@ var buildNext = sync.OnceValues(func() (program string, err error) {
 		return "", err
 	}
 	program = binary + ".next"
-	said, err := exec.Command("go", "build", "-ldflags=-s -w", "-gcflags=github.com/kluis-eu/kluis/http=-N -l", "-overlay", filepath.Join(dir, "overlay"), "-o", program, ".").CombinedOutput()
+	args := []string{"build", "-ldflags=-s -w", "-overlay", filepath.Join(dir, "overlay"), "-o", program}
+	for _, large := range []string{"domain", "projections", "commands", "http"} {
+		args = append(args, "-gcflags=github.com/kluis-eu/kluis/"+large+"=-N -l")
+	}
+	said, err := exec.Command("go", append(args, ".")...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build the next version: %w: %s", err, said)
 	}
