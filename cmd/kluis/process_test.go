@@ -112,7 +112,7 @@ func (h *home) command(ctx context.Context, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
-	cmd.Env = append(append(cmd.Env, "KLUIS_DATA="+h.data), h.env...)
+	cmd.Env = append(append(cmd.Env, "GOGC=400", "KLUIS_DATA="+h.data), h.env...) // the collector as in pgtest: most processes live for a moment
 	return cmd
 }
 
