@@ -14,6 +14,9 @@ func grantOf(p domain.Permission, scope domain.Scope) domain.Grant {
 // A scope that a resource does not have grants nothing, wherever it came from, and is in no built-in role.
 func TestScopesOfResources(t *testing.T) {
 	for _, p := range domain.Permissions {
+		if domain.Scopes[p.Resource] == nil {
+			t.Fatalf("Scopes in domain/scope.go does not say over which scopes %s can be granted", p)
+		}
 		for _, scope := range []domain.Scope{domain.All, domain.Own, domain.None, "project", ""} {
 			grants := domain.Grants{grantOf(p, scope)}
 			has := slices.Contains(domain.Scopes[p.Resource], scope)
@@ -29,7 +32,7 @@ func TestScopesOfResources(t *testing.T) {
 	for _, role := range domain.BuiltInRoles {
 		for _, g := range role.Grants {
 			if !slices.Contains(domain.Scopes[g.Resource], g.Scope) {
-				t.Errorf("%s has %v", role.Name, g)
+				t.Errorf("domain/permission.go gives %s %v, and %s has the scopes %v", role.Name, g, g.Resource, domain.Scopes[g.Resource])
 			}
 		}
 	}
