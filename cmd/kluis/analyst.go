@@ -48,7 +48,7 @@ func (g analystGrant) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	_, err = fmt.Fprintf(out.stdout, "%s\n", address)
-	fmt.Fprintf(out.stderr, "It reads the views of %s until %s; docs/analytics.md has them, and queries to begin with. It is shown this once: kluis analyst revoke %s takes it back.\n",
+	fmt.Fprintf(out.stderr, "This URL is shown once. Its login reads the views of %s (see docs/analytics.md) until %s, or until kluis analyst revoke %s.\n",
 		g.Workspace, until.UTC().Format(time.DateOnly), login)
 	return err
 }
