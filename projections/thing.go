@@ -17,6 +17,8 @@ type Thing struct {
 	ID    uuid.UUID // uuid.Nil for a noun of which there is one
 	Title string    // as it is now; empty for one that has none, or a name that is sealed
 	Key   string    // such as WEB-12; empty for one that has none
+	On    *Thing    // the task that a comment, a file or a time entry is on; nil for none
+	Of    uuid.UUID // whose time it is
 }
 
 // ThingOf says what a record is about: its type has the noun; the id is in the name of its stream, or in its data where things share one.
@@ -66,10 +68,25 @@ var titled = map[string]string{
 	"token":       `select id, name as title, '' as key from token where id = any($1)`,
 }
 
+// placed has the queries for the tasks that things are on, and whose they are, by noun.
+var placed = map[string]string{
+	"comment":    `select c.id, null::uuid as of, t.id as on, t.title, coalesce(t.key, '') as key from comment c join task t on t.id = c.task_id where c.id = any($1)`,
+	"attachment": `select a.id, null::uuid as of, t.id as on, t.title, coalesce(t.key, '') as key from attachment a join task t on t.id = a.task_id where a.id = any($1)`,
+	"time_entry": `select e.id, e.member_id as of, t.id as on, t.title, coalesce(t.key, '') as key from time_entry e left join task t on t.id = e.task_id where e.id = any($1)`,
+}
+
+// placedRow is where a thing is.
+type placedRow struct {
+	ID         uuid.UUID
+	Of, On     *uuid.UUID
+	Title, Key *string
+}
+
 // refers says which noun a field of an event names by id.
 var refers = map[string]string{
 	"role": "role", "roles": "role", "member_id": "member", "assignee_ids": "member", "lead_id": "member",
 	"task_id": "task", "parent_id": "task", "project_id": "project", "tag_id": "tag", "tag_ids": "tag", "into_id": "tag", "token_id": "token",
+	"attachment_id": "attachment", "with_id": "task",
 }
 
 // Refers is the noun that a field of an event names by id; empty for one that names none.
@@ -78,6 +95,22 @@ func Refers(field string) string { return refers[field] }
 // Updates tells of a type of event that its fields are those that changed, and no others.
 func Updates(eventType string) bool {
 	return strings.HasSuffix(eventType, ".updated") || eventType == "workspace.time_rules_changed"
+}
+
+// replaces tells of a type of event that it sets fields of a thing anew, so that what they were before is told, too.
+func replaces(eventType string) bool {
+	for _, suffix := range []string{".updated", ".renamed", ".recoloured", "_changed", "_required"} {
+		if strings.HasSuffix(eventType, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Above is the task below which a record says that another one came; uuid.Nil for any other record.
+func Above(r Record) uuid.UUID {
+	id, _ := domain.StreamID("subtasks", r.Stream)
+	return id
 }
 
 // Context is what is to be known of records to tell of them in words.
@@ -91,17 +124,24 @@ type Context struct {
 func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Record) (Context, error) {
 	ids, updated := named(records)
 	var members []domain.Member
-	query := []pg.Statement{pg.Rows(&members, `select `+memberColumns+` from member where id = any($1)`, ids["member"])}
-	found := map[string]*[]calledRow{}
+	query := []pg.Statement{pg.Rows(&members, `select `+memberColumns+` from member 
+		where id = any($1 || array(select member_id from time_entry where id = any($2)))`, ids["member"], ids["time_entry"])}
+	found, places := map[string]*[]calledRow{}, map[string]*[]placedRow{}
 	for noun, sql := range titled {
 		if len(ids[noun]) > 0 {
 			found[noun] = new([]calledRow)
 			query = append(query, pg.Rows(found[noun], sql, ids[noun])) //sqlcheck:allow one of those above
 		}
 	}
+	for noun, sql := range placed {
+		if len(ids[noun]) > 0 {
+			places[noun] = new([]placedRow)
+			query = append(query, pg.Rows(places[noun], sql, ids[noun])) //sqlcheck:allow one of those above
+		}
+	}
 	var before []beforeRow
 	if updated.positions != nil {
-		query = append(query, pg.Rows(&before, selectBefore, updated.positions, updated.streams, updated.versions, updated.fields))
+		query = append(query, pg.Rows(&before, selectBefore, updated.positions, updated.streams, updated.versions, updated.fields, updated.keys, updated.ids))
 	}
 	c := Context{Things: map[uuid.UUID]Thing{}, Members: map[uuid.UUID]domain.Member{}, Before: map[int64]map[string]string{}}
 	if err := p.db.Read(ctx, w, query...); err != nil {
@@ -112,7 +152,12 @@ func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Rec
 	}
 	for noun, rows := range found {
 		for _, row := range *rows {
-			c.Things[row.ID] = Thing{noun, row.ID, row.Title, row.Key}
+			c.Things[row.ID] = Thing{Noun: noun, ID: row.ID, Title: row.Title, Key: row.Key}
+		}
+	}
+	for noun, rows := range places {
+		for _, row := range *rows {
+			c.Things[row.ID] = row.of(noun, c.Things[row.ID])
 		}
 	}
 	for _, b := range before {
@@ -132,6 +177,18 @@ type calledRow struct {
 	Title, Key string
 }
 
+// of is a thing with where it is.
+func (row placedRow) of(noun string, thing Thing) Thing {
+	thing.Noun, thing.ID = noun, row.ID
+	if row.Of != nil {
+		thing.Of = *row.Of
+	}
+	if row.On != nil {
+		thing.On = &Thing{Noun: "task", ID: *row.On, Title: *row.Title, Key: *row.Key}
+	}
+	return thing
+}
+
 // beforeRow is what a field was before.
 type beforeRow struct {
 	Position int64
@@ -144,6 +201,7 @@ type updatedFields struct {
 	positions       []int64
 	streams, fields []string
 	versions        []int
+	keys, ids       []string // where things share a stream: the field of its events that says which one it is, and its id
 }
 
 // named are the ids of what records are about and name, by noun, and the fields that they updated.
@@ -155,6 +213,9 @@ func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields)
 		}
 		thing := ThingOf(r)
 		ids[thing.Noun] = append(ids[thing.Noun], thing.ID)
+		if above := Above(r); above != uuid.Nil {
+			ids["task"] = append(ids["task"], above)
+		}
 		var data map[string]json.RawMessage
 		_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
 		for _, asked := range AskedFor(data) {
@@ -164,20 +225,34 @@ func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields)
 			if noun := refers[field]; noun != "" {
 				ids[noun] = append(ids[noun], idsIn(value)...)
 			}
-			if Updates(r.Type) {
-				updated.positions, updated.versions = append(updated.positions, r.Position), append(updated.versions, r.Version)
-				updated.streams, updated.fields = append(updated.streams, r.Stream), append(updated.fields, field)
+			if replaces(r.Type) {
+				updated.add(r, thing, field)
 			}
 		}
 	}
 	return ids, updated
 }
 
-// selectBefore finds, for fields of updated things, what the event before had that set the field: some way back, and no further.
-const selectBefore = `select a.position, a.field, (select e.data -> a.field from event e
-		where e.position > (select pruned from head) and e.stream = a.stream and e.version < a.version and e.version > a.version - 200 and (e.data -> a.field) is not null
-		order by e.version desc limit 1)::text as old
-	from unnest($1::bigint[], $2::text[], $3::int[], $4::text[]) as a (position, stream, version, field)`
+func (u *updatedFields) add(r Record, thing Thing, field string) {
+	key := ""
+	if _, own := domain.StreamID(thing.Noun, r.Stream); !own && thing.ID != uuid.Nil {
+		key = thing.Noun + "_id"
+	}
+	u.positions, u.versions = append(u.positions, r.Position), append(u.versions, r.Version)
+	u.streams, u.fields = append(u.streams, r.Stream), append(u.fields, field)
+	u.keys, u.ids = append(u.keys, key), append(u.ids, thing.ID.String())
+}
+
+// selectBefore finds, for fields that were set anew, what the event before had that set the field, or what those that were pruned made of it: some
+// way back, and no further.
+const selectBefore = `select a.position, a.field, coalesce((select e.data -> a.field from event e
+		where e.position > (select pruned from head) and e.stream = a.stream and e.version < a.version and e.version > a.version - 200
+			and (e.data -> a.field) is not null and (a.key = '' or e.data ->> a.key = a.id)
+		order by e.version desc limit 1),
+	(select b.state -> a.field from baseline b
+		where b.stream = a.stream and b.model <> '' and b.position <= (select pruned from head) and b.version > a.version - 200 and (a.key = '' or b.id::text = a.id)
+		order by b.position desc limit 1))::text as old
+	from unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[]) as a (position, stream, version, field, key, id)`
 
 // idsIn are the ids in a value: one, some, or none.
 func idsIn(value json.RawMessage) (ids []uuid.UUID) {

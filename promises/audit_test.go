@@ -264,7 +264,7 @@ func TestAuditInWords(t *testing.T) {
 	english := read(ada, "de, en;q=0.5")
 	for eventType, want := range map[string]string{
 		"task.completed":  bob.name + " completed WEB-1",
-		"task.updated":    bob.name + " changed WEB-1: the description, the due date from 7 March 2027 to nothing and the priority from “none” to “high”",
+		"task.updated":    bob.name + " changed WEB-1: the description, the due date from 7 March 2027 to nothing and the priority from none to high",
 		"task.assigned":   ada.name + " assigned WEB-1 to " + bob.name,
 		"member.removed":  ada.name + " removed " + bob.name,
 		"member.invited":  ada.name + " invited " + bob.name + " with the role “member”",
@@ -290,7 +290,7 @@ func TestAuditInWords(t *testing.T) {
 	script, _ := ada.newToken(t, domain.Grant{Resource: "audit", Action: "read", Scope: domain.All})
 	narrow := read(script, "en")
 	text := fmt.Sprint(narrow)
-	if strings.Contains(text, bob.name) || strings.Contains(text, bob.email) || narrow["task.completed"].Who.Name != "" || narrow["task.completed"].Text != "a member completed WEB-1" {
+	if strings.Contains(text, bob.name) || strings.Contains(text, bob.email) || narrow["task.completed"].Who.Name != "" || narrow["task.completed"].Text != "A member completed WEB-1" {
 		t.Errorf("whoever may not read members reads %s", text)
 	}
 	if err := p[0].db.InAsOwner(t.Context(), ada.workspace, func(tx *pg.Tx) error {
@@ -300,7 +300,7 @@ func TestAuditInWords(t *testing.T) {
 	}
 	fresh := p[0].site.newProcess(t, false) // it keeps no key open
 	erased := read(ada.on(fresh), "en")
-	if e := erased["task.completed"]; e.Who.Name != "" || e.Who.Status != "erased" || e.Text != "somebody who was erased completed WEB-1" {
+	if e := erased["task.completed"]; e.Who.Name != "" || e.Who.Status != "erased" || e.Text != "Somebody who was erased completed WEB-1" {
 		t.Errorf("of somebody erased: %+v", e)
 	}
 }

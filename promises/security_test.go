@@ -146,8 +146,9 @@ func TestWhatIsRefusedIsTold(t *testing.T) {
 	ada.on(later).judge(t)
 	ada.on(later).noDrift(t)
 
-	for language, want := range map[string]string{"en": " was refused “get-task” (1 ×, about “Pay rises”): “task_not_found”", "fr": " s’est vu refuser « get-task » (1 ×, à propos de « Pay rises ») : « task_not_found »",
-		"nl": " werd ‘get-task’ geweigerd (1 ×, over ‘Pay rises’): ‘task_not_found’"} {
+	for language, want := range map[string]string{"en": " was refused “get-task” about “Pay rises” with the API token “script”: it is not there for the caller",
+		"fr": " n’a pas eu droit à « get-task » à propos de « Pay rises » avec le jeton d’API « script » : introuvable pour ce compte",
+		"nl": " kreeg geen toegang tot ‘get-task’ over ‘Pay rises’ met het API-token ‘script’: het is er niet voor wie het vroeg"} {
 		text := string(bob.on(later).call(t, "GET", "/api/audit/events?noun=security&limit=200", nil, "Accept-Language: "+language).want(t, 200).body)
 		if !strings.Contains(text, carol.name+want) {
 			t.Errorf("in %s nothing is told as %q: %s", language, want, text)
