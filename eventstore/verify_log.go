@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,7 +78,11 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	})
 	group.Go(func() error {
 		for p := range pages {
-			if bad = v.page(p.records, p.leaves, p.stored); bad != nil {
+			bad = v.page(p.records, p.leaves, p.stored)
+			if f := p.weighed(); f != nil && (bad == nil || f.Position < bad.Position) {
+				bad = f
+			}
+			if bad != nil {
 				return errFound
 			}
 			if progress != nil {
@@ -92,10 +97,17 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	if bad == nil {
 		bad, err = s.whole(ctx, w, v, tree)
 	}
-	if bad == nil && err == nil {
-		bad, err = s.left(ctx, w, v)
+	for _, more := range []func(context.Context, pg.Workspace, *verifier) (*Finding, error){s.left, s.leftOver} {
+		if bad == nil && err == nil {
+			bad, err = more(ctx, w, v)
+		}
 	}
-	return v.verdict(bad, tree.Head.Epoch), err
+	if verdict = v.verdict(bad, tree.Head.Epoch); err == nil && len(verdict.Findings) == 0 { // of what is cut off, the head row is the least
+		if bad, err = s.headRow(ctx, w, v); bad != nil {
+			verdict.Findings = append(verdict.Findings, *bad)
+		}
+	}
+	return verdict, err
 }
 
 // before compares the marks over records that are gone with the stored tree.
@@ -163,31 +175,85 @@ func (s *Store) left(ctx context.Context, w pg.Workspace, v *verifier) (*Finding
 	return nil, err
 }
 
+// leftOver checks records where none should be: at or before the horizon, where only those may be that a pruning has yet to delete, and the tree has
+// their hashes. Nobody reads any of them, but their versions would count.
+func (s *Store) leftOver(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
+	for from := int64(math.MinInt64); ; {
+		var records []sized
+		var tiles []tile
+		err := s.db.Read(ctx, w,
+			pg.Collect(&records, scanSized, `select `+recordColumns+`, size from event where position > $1 and position <= least($2, `+horizon+`) order by position limit $3`, from, v.began, verifyEvents),
+			pg.Rows(&tiles, `select id, hashes from tile where id between $1 and $2 order by id`, tileID(0, max(from, 0)/tileWidth), tileID(0, v.began/tileWidth)))
+		if err != nil || len(records) == 0 {
+			return nil, err
+		}
+		for _, r := range records {
+			if r.Position < 1 || !slices.Contains(leavesOf(tiles, r.Position-1, r.Position), tlog.RecordHash(r.AppendLine(nil))) {
+				return &Finding{r.Position, Inserted, fmt.Sprintf("the records up to %d were pruned, and this one was not among them", v.began)}, nil
+			}
+		}
+		from = records[len(records)-1].Position
+	}
+}
+
+// headRow checks that the head row is that of the log: nothing is behind its position, the record there is the one that it names, and the time of
+// the horizon is the one that the log says.
+func (s *Store) headRow(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
+	var head, pruned, behind int64
+	var named bool
+	var prunedAt *time.Time
+	err := s.db.Read(ctx, w, pg.Exec(`select position, pruned, pruned_at, coalesce((select min(e.position) from event e where e.position > head.position), 0),
+			position = 0 or exists (select from event e where e.position = head.position and e.id = head.last) from head`).Scan(&head, &pruned, &prunedAt, &behind, &named))
+	switch {
+	case err != nil:
+		return nil, err
+	case behind > 0:
+		return &Finding{behind, Inserted, fmt.Sprintf("the head is at %d, and this record is behind it", head)}, nil
+	case !named:
+		return &Finding{head, Changed, "the head row names another record as the last one"}, nil
+	case pruned == v.began && pruned > 0 && pruned == v.gone.UpTo && (prunedAt == nil || !prunedAt.Equal(v.gone.At)):
+		return &Finding{pruned, Changed, "the head row has another time of the horizon than the log"}, nil
+	}
+	return nil, nil
+}
+
 // hashed is a page of records with the hashes of their lines, and those that the stored tree has for the same positions.
 type hashed struct {
 	records        []Record
 	leaves, stored []tlog.Hash
+	sizes          []int
+}
+
+// weighed checks the sizes by which readers bound what they take at once: they are beside the records, and in no leaf.
+func (p hashed) weighed() *Finding {
+	for i, r := range p.records {
+		if p.sizes[i] != len(r.Data) {
+			return &Finding{r.Position, Changed, fmt.Sprintf("its data has %d bytes, and %d are noted for it", len(r.Data), p.sizes[i])}
+		}
+	}
+	return nil
 }
 
 // readHashed sends the log behind a position, up to the head, in pages.
 func (s *Store) readHashed(ctx context.Context, w pg.Workspace, from int64, tree Tree, pages chan<- hashed) error {
 	for from < tree.Head.Position {
 		var p hashed
+		var rows []sized
 		var tiles []tile
 		err := s.db.Read(ctx, w,
-			pg.Collect(&p.records, scanRecord, `select `+recordColumns+` from event where position > $4 and position <= `+PageEnd+`$4`+PageEnds+` order by position`,
+			pg.Collect(&rows, scanSized, `select `+recordColumns+`, size from event where position > $4 and position <= `+PageEnd+`$4`+PageEnds+` order by position`,
 				verifyEvents, PageBytes, tree.Head.Position, from),
 			pg.Rows(&tiles, `select id, hashes from tile where id between $1 and $2 order by id`, tileID(0, from/tileWidth), tileID(0, (from+verifyEvents)/tileWidth)))
 		if err != nil {
 			return err
 		}
-		if len(p.records) == 0 {
+		if len(rows) == 0 {
 			return nil // whole tells
 		}
 		var line []byte
-		for _, r := range p.records {
+		for _, r := range rows {
 			line = r.AppendLine(line[:0])
-			p.leaves = append(p.leaves, tlog.RecordHash(line))
+			p.records, p.sizes, p.leaves = append(p.records, r.Record), append(p.sizes, r.size), append(p.leaves, tlog.RecordHash(line))
 		}
 		p.stored = leavesOf(tiles, from, min(tree.Size, from+int64(len(p.records))))
 		select {
@@ -216,11 +282,17 @@ func leavesOf(tiles []tile, from, upTo int64) (leaves []tlog.Hash) {
 	return leaves
 }
 
-// scanRecord reads a record with as little work as there can be.
-func scanRecord(row pgx.CollectableRow) (r Record, err error) {
+// sized is a record with the size that is noted for it.
+type sized struct {
+	Record
+	size int
+}
+
+// scanSized reads a record with as little work as there can be.
+func scanSized(row pgx.CollectableRow) (r sized, err error) {
 	var meta, data []byte
 	var actor uuid.NullUUID
-	if err := row.Scan(&r.Position, &r.ID, &r.Stream, &r.Version, &r.Type, &r.At, &actor, &meta, &data); err != nil {
+	if err := row.Scan(&r.Position, &r.ID, &r.Stream, &r.Version, &r.Type, &r.At, &actor, &meta, &data, &r.size); err != nil {
 		return r, err
 	}
 	if actor.Valid {

@@ -47,6 +47,11 @@ func renumber(behind, by int) string {
 		update head set position = position + %[2]d;`, behind, by)
 }
 
+// beside is SQL for a record where none belongs.
+func beside(position int) string {
+	return fmt.Sprintf(`insert into event (position, id, stream, version, type, at, data, size) select %d, gen_random_uuid(), 'thing-1', 99, 'thing.done', at, '{}', 2 from head`, position)
+}
+
 const regrow = `delete from tile; update tree set size = 0;`
 
 // Whatever whoever owns the database does to a log is named: by the stored tree where it was left, and by a checkpoint from
@@ -81,7 +86,13 @@ func TestVerifyNamesTampering(t *testing.T) {
 		"all":          {`delete from event`, 1, eventstore.CutHead, eventstore.Finding{Position: 1, Kind: eventstore.CutHead}},
 		"all and head": {`delete from event; update head set position = 0`, 1, eventstore.CutTail, eventstore.Finding{Position: 1, Kind: eventstore.CutTail}},
 		"tree":         {`update tile set hashes = overlay(hashes placing '\x00' from 5) where id >= 1::bigint << 48`, 50, eventstore.TreeLost, eventstore.Finding{}},
-		"leaf":         {`update tile set hashes = overlay(hashes placing '\x00' from 40) where id = 0`, 2, eventstore.Changed, eventstore.Finding{}},
+		"times swapped": {`update event set at = other.at from event other where (event.position, other.position) in ((20, 25), (25, 20))`, 20, eventstore.Changed,
+			eventstore.Finding{Position: 21, Kind: eventstore.Reordered}},
+		"size":             {`update event set size = 0 where position = 20`, 20, eventstore.Changed, eventstore.Finding{}},
+		"before the first": {beside(-1), -1, eventstore.Inserted, eventstore.Finding{}},
+		"behind the head":  {beside(51), 51, eventstore.Inserted, eventstore.Finding{}},
+		"the last by name": {`update head set last = gen_random_uuid()`, 50, eventstore.Changed, eventstore.Finding{}},
+		"leaf":             {`update tile set hashes = overlay(hashes placing '\x00' from 40) where id = 0`, 2, eventstore.Changed, eventstore.Finding{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

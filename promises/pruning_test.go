@@ -285,6 +285,9 @@ func TestTamperingBehindTheHorizon(t *testing.T) {
 		{"all", `delete from event`, eventstore.CutTail},
 		{"the baselines changed", `update baseline set state = replace(state::text, '"open"', '"done"')::json`, eventstore.Changed},
 		{"a baseline deleted", `delete from baseline where model = 'task'`, eventstore.Changed},
+		{"a record before the horizon", `insert into event (position, id, stream, version, type, at, data, size) select M+0, gen_random_uuid(), 'task-x', 1, 'task.done', pruned_at, '{}', 2 from head`, eventstore.Inserted},
+		{"a record before all", `insert into event (position, id, stream, version, type, at, data, size) select -7, gen_random_uuid(), 'task-x', 1, 'task.done', pruned_at, '{}', 2 from head`, eventstore.Inserted},
+		{"the time of the horizon", `update head set pruned_at = pruned_at - interval '1 day'`, eventstore.Changed},
 		{"the log of another workspace", each(`delete from WS0.TABLE; insert into WS0.TABLE select * from WS1.TABLE;`), eventstore.Forked},
 		{"the backup of before", each(`delete from WS0.TABLE; insert into WS0.TABLE select * from WS0.old_TABLE;`), eventstore.CutTail},
 	} {
