@@ -25,12 +25,11 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// named is an account as somebody names it who has not shown that it is theirs. It may be nobody's, and what is
-// counted under its name does not depend on that: so it is limited and locked just like one that is there.
+// named is an account as a stranger names it. There may be no such account: attempts are counted under the name all the same, so that a
+// name is limited and locked in the same way whether there is an account or not.
 type named struct{ slug, email string }
 
-// name brings a name, as somebody typed it, into the form in which it is compared. A text that is no e-mail address becomes an
-// address that nobody has.
+// name normalises what somebody typed. A text that is no e-mail address becomes an address that nobody has.
 func name(slug, email string) named {
 	email = strings.TrimSpace(email)
 	normal, err := checkEmail("/email", email)
@@ -40,7 +39,7 @@ func name(slug, email string) named {
 	return named{Slug(slug), normal}
 }
 
-// Slug brings the name of a workspace, as somebody typed it, into the form in which it is compared.
+// Slug normalises the name of a workspace as somebody typed it.
 func Slug(typed string) string { return strings.ToLower(norm.NFKC.String(strings.TrimSpace(typed))) }
 
 // locate finds the workspace of a name, and the keyed hash of its address there; "" when there is no such workspace.
@@ -60,7 +59,7 @@ func (c *Commands) locate(ctx context.Context, n named) (w pg.Workspace, hash st
 	return w, own.Hash(emailField, n.email), nil
 }
 
-// nameOf is how a member's account is named by who logs in to it.
+// nameOf is the name under which a member's log-ins are counted.
 func (c *Commands) nameOf(ctx context.Context, w pg.Workspace, m domain.Member) (named, error) {
 	people, err := c.OpenMembers(ctx, w, []domain.Member{m})
 	if err != nil {
@@ -70,8 +69,7 @@ func (c *Commands) nameOf(ctx context.Context, w pg.Workspace, m domain.Member) 
 	return name(ws.Slug, people[m.ID].Email), err // somebody who was erased has no address: nobody's name
 }
 
-// note is something that happened to an account. It is not decided on anything. A change is recorded in its own
-// transaction.
+// note is something that happened to an account. It rests on no decision. The note of a change is stored in the transaction of the change.
 type note struct {
 	in     pg.Workspace
 	member uuid.UUID
@@ -83,7 +81,7 @@ type note struct {
 	decided int            // and the version of the roster that they were decided at, or eventstore.Any
 }
 
-// noted makes a note ready for the log. It is no Append when there are no events.
+// noted prepares a note for the log; without events the Append is the zero one.
 func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err error) {
 	a.Actor = n.actor
 	if a.Meta, err = c.sealOrigin(ctx, n.in, n.member, n.from); err != nil {
@@ -110,8 +108,8 @@ func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err 
 // the log has both in their order. It takes a few milliseconds when all is well.
 const notePatience = 100 * time.Millisecond
 
-// noteLater records beside the answer to the request: of a wrong password the time of the answer does not tell
-// whether there is such an account. The log of this process says what could not be recorded.
+// noteLater records beside the answer to the request, so that the time of an answer to a wrong password does not tell whether there is such
+// an account. What cannot be recorded is in the log of this process.
 func (c *Commands) noteLater(ctx context.Context, n note) {
 	failed := func(err error) {
 		c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
@@ -130,8 +128,8 @@ func (c *Commands) noteLater(ctx context.Context, n note) {
 	}
 }
 
-// noteFailed records that a wrong password or code was compared, and the lock that this made. The member learns of the first
-// of a row of locks by mail.
+// noteFailed records that a wrong password or code was compared, and the lock that followed. The member gets a mail about the first of
+// several locks.
 func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, lock limit.Lock, reason string) {
 	events := []domain.Event{domain.MemberLoginFailed{MemberID: a.ID, Reason: reason}}
 	if !lock.Until.IsZero() {
@@ -197,8 +195,8 @@ func (c *Commands) MailAdmins(ctx context.Context, tx pgx.Tx, w pg.Workspace, te
 	return nil
 }
 
-// enqueue asks for a mail in a transaction of the login. An address that no mail can go to gets none: what the mail is
-// about does not fail for that.
+// enqueue asks for a mail, in a transaction of the login. For an address to which no mail can go it does nothing, because the change that
+// the mail is about must not fail for that.
 func (c *Commands) enqueue(ctx context.Context, tx pgx.Tx, message mail.Message) error {
 	err := c.Outbox.Enqueue(ctx, tx, message)
 	if errors.Is(err, mail.ErrRefused) { // nothing was sent to the database yet
@@ -208,10 +206,12 @@ func (c *Commands) enqueue(ctx context.Context, tx pgx.Tx, message mail.Message)
 	return err
 }
 
-// UnlockMember ends the locks of a member's account, and forgets what was wrong and what was asked for.
+// UnlockMember ends the locks of a member's account, and forgets its failures and its codes.
 //
-// The event comes first: broken off behind it, the account is still locked, and unlocking again is harmless. With the
-// same key that ends what was locked then, not a lock that was made since.
+//  1. The event is appended.
+//  2. The locks end. When the command is broken off before this, the account is still locked, and unlocking again does no harm.
+//
+// With the same idempotency key the command ends what was locked then, not a lock that was made since.
 func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	unlocked, done, err := c.changeAccount(ctx, r, id, func(a *attempt, m domain.Member) ([]domain.Event, error) {
 		who, err := c.nameOf(ctx, r.By.Workspace, m)

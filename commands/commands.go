@@ -23,7 +23,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Needs is what commands stand on.
+// Needs is everything that commands use.
 type Needs struct {
 	DB          *pg.DB
 	Store       *eventstore.Store
@@ -39,30 +39,31 @@ type Needs struct {
 	Region      string            // where new workspaces live
 	Outside     *delivery.Outside // to receivers; nil: the public internet alone
 
-	// Home gives the commands of the home's cell, which counts sign-ups; nil: these are they.
+	// Home gives the commands of the home's cell, which counts sign-ups; nil when this is the home's cell.
 	Home func() (*Commands, error)
 
-	// Kept is where signed checkpoints lie outside the database; nil: nowhere, so that nobody would notice when the log goes back.
+	// Kept is the place for signed checkpoints outside the database. Without it (nil) nobody would notice that the log went back.
 	Kept *checkpoint.Kept
 
-	// Witnesses cosign checkpoints, and CosignaturesWanted is by how many a checkpoint is to be cosigned; 0: by all of them.
+	// Witnesses cosign checkpoints. CosignaturesWanted is how many cosignatures a checkpoint is to have; 0: one of each witness.
 	Witnesses          []*checkpoint.Witness
 	CosignaturesWanted int
 
-	// PublicURL is where people reach Kluis, for mails and the names of logs: whatever the headers of a request say. Empty: mails do not say.
+	// PublicURL is where people reach Kluis, for mails and for the names of logs; the headers of a request never count. Empty: mails have no
+	// links.
 	PublicURL string
 
-	// SecurityWindow is for how long incidents that are alike are counted before the log tells of them once more; 0: it tells of none.
+	// SecurityWindow is for how long equal incidents are counted before the log tells of them again; 0: the log tells of no incidents.
 	SecurityWindow time.Duration
 
 	// Operator is who runs Kluis, and Regions are where its data are, for the records that the law asks for.
 	Operator string
 	Regions  []Region
 
-	// ErasureGrace is between the request to erase a workspace and the erasure; 0 is 72 hours.
+	// ErasureGrace is the time between the request to erase a workspace and the erasure; 0 is 72 hours.
 	ErasureGrace time.Duration
 
-	// ResetCodeLife is how long a code for a new password is good; 0 is 15 minutes.
+	// ResetCodeLife is for how long a code for a new password is valid; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 
 	// Wall is the clock of this process, which the retention compares with that of the database; nil is its real one.

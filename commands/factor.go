@@ -29,7 +29,7 @@ const (
 	recoveryField = "two_factor.recovery_code"
 )
 
-// factor is a code that was compared and is right. It counts for one thing: the one whose transaction takes it.
+// factor is a code that was compared and is right. It serves one purpose only: that of the transaction which uses it up.
 type factor struct {
 	member uuid.UUID
 	secret string // the sealed one that it belongs to
@@ -37,8 +37,8 @@ type factor struct {
 	mac    []byte // of a recovery code; nil for one from the device
 }
 
-// findFactor compares a code with the account's second factor; nil when it is none of its codes, or was used before.
-// The caller has counted that.
+// findFactor compares a code with the account's second factor. It gives nil when the code is none of its codes, or was used before. The
+// caller has counted the attempt.
 func (c *Commands) findFactor(ctx context.Context, w pg.Workspace, a projections.Account, code string) (*factor, error) {
 	c.compared.Add(1)
 	key, err := c.Vault.Key(ctx, w, a.ID)
@@ -85,8 +85,8 @@ func (c *Commands) findRecovery(ctx context.Context, w pg.Workspace, f *factor, 
 	return f, nil
 }
 
-// spend uses the code up: for one of any number who show it at once, and while the second factor is still the one that
-// it was compared with. The credential is locked by then.
+// spend uses the code up: for one of several callers who send it at once, and only while the second factor is still the one with which the
+// code was compared. The credential is locked by then.
 func (f *factor) spend(taken *[]uuid.UUID) pg.Statement {
 	if f.mac != nil {
 		return pg.Column(taken, `delete from recovery_code where member_id = $1 and code = $2 and exists (select from two_factor
@@ -104,14 +104,14 @@ func (f *factor) events(then ...domain.Event) []domain.Event {
 	return append([]domain.Event{domain.MemberRecoveryCodeUsed{MemberID: f.member}}, then...)
 }
 
-// lockCredential comes first wherever it is changed what lets a member in, and where a session is opened: of two at
-// once, the second sees what the first did. It must be a statement of its own, for the sake of what the next one sees.
+// lockCredential is the first statement of every change of what lets a member in, and of every log-in. Of two such transactions the second
+// sees what the first did. The lock must be a statement of its own, so that the next statement reads after it.
 func lockCredential(member uuid.UUID) pg.Statement {
 	return pg.Exec(`select from credential where member_id = $1 for update`, member)
 }
 
-// lockSession begins a change of one's own account: the session with which it was asked for must still be there, and the password
-// the one that was read. An end of sessions waits until the change is committed.
+// lockSession begins a change of the caller's own account. The session of the caller must still be there, and the password must be the one
+// that was read. Whoever ends sessions waits until the change is committed.
 func (s self) lockSession(ctx context.Context, tx pgx.Tx) error {
 	var alive, same []uuid.UUID
 	err := run(ctx, tx,
@@ -165,7 +165,7 @@ func (s self) note(events ...domain.Event) note {
 	return note{in: s.in, member: s.ID, actor: s.ID, from: s.from, events: events}
 }
 
-// wrongGuess is a refusal of something that was compared and is wrong.
+// wrongGuess is the refusal of a wrong password or code.
 type wrongGuess struct {
 	error
 	reason string // of the failed login as which it counts
@@ -173,12 +173,11 @@ type wrongGuess struct {
 
 func (w wrongGuess) Unwrap() error { return w.error }
 
-// compareLimited runs compare, which compares what the member shows. A wrongGuess counts as a failed login, since whoever found
-// an open session may guess here as well; it is counted before it is compared, apart from the log-ins of those who have
-// no session.
+// compareLimited runs compare, which compares what the member sends. A wrongGuess counts as a failed log-in, because somebody who found an
+// open session may guess here as well. The attempt is counted before it is compared, apart from the log-ins of people without a session.
 //
-// A right password does not make the counter begin anew where logging in takes a code as well: else somebody with the
-// password could guess codes for ever, with a right password after each few.
+// Where a log-in takes a code as well, a right password does not reset the counter. Otherwise somebody with the password could guess codes
+// for ever, with a right password after every few.
 func (c *Commands) compareLimited(ctx context.Context, me self, compare func() error) error {
 	try, err := c.Limits.Try(ctx, me.who.counters(inSessions, loginLimits...))
 	if err != nil {
@@ -200,7 +199,7 @@ func (c *Commands) compareLimited(ctx context.Context, me self, compare func() e
 	return errors.Join(err, try.GiveBack(ctx, anew...))
 }
 
-// showPassword compares the member's password, for compareLimited; pointer is where it stands in the request.
+// showPassword compares the member's password, for compareLimited; pointer is its place in the request.
 func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer string) error {
 	right, _, err := c.verify(ctx, me.from, &me.Account, plain)
 	if err == nil && !right {
@@ -223,8 +222,8 @@ func usedCode() error {
 	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, or was used before: each is good once, and those of a device for a minute and a half")
 }
 
-// changeCredential changes what lets a member in, records that, and asks for the mail that says so (unless the message is the zero
-// one), in one transaction: claim begins it, in the workspace's role, and after ends it, in the login's.
+// changeCredential changes what lets a member in, records the change, and asks for the mail about it, in one transaction; with the zero
+// message there is no mail. claim begins the transaction, in the workspace's role, and after ends it, in the login's.
 func (c *Commands) changeCredential(ctx context.Context, n note, message mail.Message, claim, after func(pgx.Tx) error, statements ...pg.Statement) error {
 	record, err := c.noted(ctx, n)
 	if err != nil {

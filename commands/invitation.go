@@ -18,8 +18,8 @@ import (
 
 const invitationLife = 7 * 24 * time.Hour
 
-// SendInvitation makes the code of an invited member and mails it. It runs in the transaction of the
-// reaction to member.invited, which is the login's; so it happens once for each event.
+// SendInvitation makes the code of an invited member and mails it. It runs in the transaction of the reaction to member.invited, which is
+// the login's, so that it happens once for each event.
 func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace, m domain.MemberInvited) error {
 	return c.sendInvitation(ctx, tx, w, m, false)
 }
@@ -77,11 +77,13 @@ func (c *Commands) SendInvitationAgain(ctx context.Context, tx pgx.Tx, w pg.Work
 	return c.SendInvitation(ctx, tx, w, domain.MemberInvited{MemberID: a.ID, Email: a.Email, FullName: a.FullName, Language: a.Language})
 }
 
-// AcceptInvitation makes an invited member active, with a password of their own, and signs them in.
+// AcceptInvitation makes an invited member active, with a password that the member chooses, and opens a session.
 //
-// The order of its writes is safe to break off anywhere: a credential opens nothing while the member is not
-// active; once the append has made them active the password works, whatever became of the answer. Of any number of
-// right answers at once one goes on, so the password is that of whoever got in.
+//  1. The attempt is counted, and the code is compared.
+//  2. The password is stored, with a claim on the invitation. Of several requests with the right code one gets the claim, so the
+//     password is that of the request that gets in. A password opens nothing while the member is not active.
+//  3. The append makes the member active. From here on the password works, whatever becomes of the answer.
+//  4. The session is stored, and the invitation is deleted.
 func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, email, code, plain string) (in Admitted, err error) {
 	if err := checkPassword(plain, slug, "", email); err != nil {
 		return Admitted{}, err
@@ -126,9 +128,8 @@ func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named,
 	return c.admit(ctx, w, ws, joined.State, who, from, session)
 }
 
-// invited finds the invited member whose code it is, and gives the code as it is stored. The attempt is counted, and
-// committed, before the code is compared; an address that nobody has gets the same answer. Not waiting for the disk
-// makes it take the same time, too.
+// invited finds the invited member who has the code, and gives the stored form of the code. The attempt is counted, and committed, before
+// the code is compared. An address that nobody has gets the same answer, in the same time, because the count does not wait for the disk.
 func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code string) (uuid.UUID, []byte, error) {
 	if hash == "" {
 		return uuid.Nil, nil, badCode()

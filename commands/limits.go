@@ -32,15 +32,15 @@ func (n named) counters(circle string, names ...string) (counters []limit.Counte
 	return counters
 }
 
-// client is whom a request comes from, as far as limits go.
+// client is the source of a request, as far as limits go.
 type client struct {
 	from   Origin
 	device string // the token that its last login answered; empty when it has none
 }
 
-// tryLogin reserves an attempt at the password of an account: for the networks that it came from first, then for the
-// account in its circle. A device that the account knows counts by itself, whatever others do in its network; when it
-// has failed too often it is as any other client.
+// tryLogin reserves an attempt at the password of an account: first for the networks of the request, then for the account in its circle. A
+// device that the account knows has a count of its own, whatever others do in its network. A known device that has failed too often counts
+// as any other client.
 func (c *Commands) tryLogin(ctx context.Context, who named, by client) (limit.Try, error) {
 	circles, err := c.Limits.Circles(ctx, who.subject(), by.from.IP, by.device)
 	if err != nil {
@@ -61,8 +61,8 @@ func (c *Commands) tryLogin(ctx context.Context, who named, by client) (limit.Tr
 	return try, err
 }
 
-// tryFactor compares a code of an account's second factor. The attempt is counted before, for the account wherever it
-// is tried: only who knows the password comes this far, and neither a new password nor another network helps.
+// tryFactor compares a code of an account's second factor. It counts the attempt first, for the account wherever the attempt comes from.
+// Only somebody with the password gets this far, and neither a new password nor another network helps.
 func (c *Commands) tryFactor(ctx context.Context, who named, compare func() (*factor, error)) (*factor, error) {
 	try, err := c.Limits.Try(ctx, who.counters("", factorLimits...))
 	if err != nil {
@@ -80,9 +80,8 @@ func (c *Commands) tryFactor(ctx context.Context, who named, compare func() (*fa
 	return shown, try.GiveBack(ctx, limit.FactorRun)
 }
 
-// tryMailed does what takes a code from a mail. It counts first, as a login that failed, for the networks that it came from:
-// whoever tries codes of many accounts is as limited as whoever tries passwords. Only a code that was wrong counts. The log has it under the name
-// of the operation.
+// tryMailed runs what takes a code from a mail. It first counts the attempt as a failed log-in for the networks of the request, so that
+// codes of many accounts are as hard to try as passwords. Only a wrong code stays counted. The log has it under the name of the operation.
 func (c *Commands) tryMailed(ctx context.Context, who named, from Origin, operation string, do func() error) error {
 	try, err := c.Limits.Try(ctx, limit.Network(limit.LoginIP, from.IP))
 	if err != nil {
@@ -97,7 +96,7 @@ func (c *Commands) tryMailed(ctx context.Context, who named, from Origin, operat
 	return errors.Join(err, try.GiveBack(context.WithoutCancel(ctx)))
 }
 
-// tryInvite counts an invitation, before it is made: strangers get few mails, whoever asks for them in how many workspaces.
+// tryInvite counts an invitation before it is made, so that strangers get few mails, however many workspaces invite them.
 func (c *Commands) tryInvite(ctx context.Context, by projections.Actor, normal string) (*limit.Try, error) {
 	try, err := c.Limits.Try(ctx, []limit.Counter{{Name: limit.InviteEmail, Subject: normal},
 		{Name: limit.InviteMember, Subject: by.Member.String()}, {Name: limit.InviteDay, Subject: by.Workspace.ID.String()}})
@@ -107,7 +106,7 @@ func (c *Commands) tryInvite(ctx context.Context, by projections.Actor, normal s
 	return &try, nil
 }
 
-// settleInvite leaves an invitation counted that was made, and gives how it ended.
+// settleInvite keeps an invitation counted that was made, and gives the outcome.
 func settleInvite(ctx context.Context, try *limit.Try, ended error) error {
 	switch {
 	case try == nil:
@@ -119,7 +118,7 @@ func settleInvite(ctx context.Context, try *limit.Try, ended error) error {
 	return err
 }
 
-// tooMany is the refusal of who went over a limit. It is the same whether there is such an account or not.
+// tooMany is the refusal of a request over a limit. It is the same whether there is such an account or not.
 func tooMany(err error) error {
 	exceeded, ok := errors.AsType[*limit.ExceededError](err)
 	if !ok {
@@ -143,7 +142,7 @@ func tooMany(err error) error {
 	return refusal
 }
 
-// network is in which queue a request waits for a hash: the widest one that it comes from.
+// network is the queue in which a request waits for a hash: the widest network of the request.
 func (o Origin) network() string {
 	networks := limit.Networks(o.IP)
 	return networks[len(networks)-1]

@@ -33,7 +33,7 @@ func makeSession(w pg.Workspace, member uuid.UUID) *newSession {
 // sessionEnd is when a session ends that begins now and lives $1 seconds.
 const sessionEnd = `date_trunc('second', now() + make_interval(secs => $1))`
 
-// endOld deletes a member's sessions whose time is over: nobody else would.
+// endOld deletes a member's sessions that have expired, because nothing else does.
 func endOld(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from session where member_id = $1 and (expires_at < now() or used_at < now() - make_interval(secs => $2))`,
 		member, projections.SessionIdle.Seconds())
@@ -44,9 +44,9 @@ func (s *newSession) insert() pg.Statement {
 		projections.SessionLife.Seconds(), s.id, s.member, s.digest).Scan(&s.expires)
 }
 
-// insertFor stores the session only while the password that was compared is still the member's, and their second factor
-// the one that was asked for, or still none. A change of either locks the credential first and ends the sessions then;
-// behind lockCredential, no session outlives the password that opened it.
+// insertFor stores the session, but only while the password that was compared is still the member's, and the second factor is the one that
+// was asked for, or still absent. A change of either locks the credential first, and ends the sessions then. So no session outlives the
+// password that opened it.
 func (s *newSession) insertFor(a projections.Account, stored *[]time.Time) pg.Statement {
 	return pg.Column(stored, `insert into session (id, member_id, digest, expires_at)
 		select $2::uuid, member_id, $4::bytea, `+sessionEnd+` from credential where member_id = $3 and password = $5
@@ -63,7 +63,7 @@ var (
 	errWrongCode = domain.Refuse(domain.Unauthenticated, "bad_code", "the code is wrong, or was used before: wait for the next one")
 )
 
-// Credentials are what somebody shows to be let in.
+// Credentials are what somebody sends to log in.
 type Credentials struct {
 	Workspace, Email, Password string
 	Code                       string // of the second factor; empty while it is not asked for
@@ -71,12 +71,13 @@ type Credentials struct {
 	From                       Origin
 }
 
-// Login opens a session. An unknown address gets the same answer, after the same work, as a known one.
+// Login opens a session. For an unknown address it does the same work, and gives the same answer, as for a wrong password.
 //
-// The attempt is reserved before the password is compared: see tryLogin. A wrong password stays counted; a right one takes
-// its attempt back, and all others in the same circle with it. So of any number of wrong ones at once as many are compared
-// as may fail. Where two factors are on, a wrong code counts like a wrong password, and for the second factor as well; a
-// right password alone takes back its own attempt and no others: or who knows it could guess codes for ever.
+// The attempt is reserved before the password is compared (tryLogin). A wrong password stays counted. A right one takes back its own
+// attempt, and all others in the same circle. So of any number of wrong passwords sent at once, only as many are compared as may fail.
+//
+// Where two factors are on, a wrong code counts like a wrong password, and for the second factor as well. A right password alone then takes
+// back its own attempt only. Otherwise somebody with the password could guess codes for ever.
 func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) {
 	who := name(in.Workspace, in.Email)
 	admitted, err := c.login(ctx, who, in)
@@ -113,7 +114,7 @@ func (c *Commands) login(ctx context.Context, who named, in Credentials) (Admitt
 	return c.admit(ctx, w, ws, member, who, in.From, session)
 }
 
-// settleLogin settles the attempt by how it ended, and gives that.
+// settleLogin settles the attempt by the outcome of the log-in, and gives that outcome.
 func (c *Commands) settleLogin(ctx context.Context, w pg.Workspace, a *projections.Account, from Origin, try limit.Try, ended error) error {
 	ctx = context.WithoutCancel(ctx)
 	reason := ""
@@ -154,8 +155,9 @@ func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *proje
 	return w, account, err
 }
 
-// openSession compares what is shown and stores a session. It is errWrong when the password is not the account's. What is
-// replaced meanwhile is compared again: this may have been the old one, or its hash made anew by another login.
+// openSession compares password and code, and stores a session. The error is errWrong when the password is not the account's. When password
+// or factor were replaced meanwhile, openSession compares again, because the log-in may have had the new one, or another log-in may only
+// have renewed the hash.
 func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, who named, in Credentials) (*newSession, error) {
 	for range 3 {
 		right, weak, err := c.verify(ctx, in.From, account, in.Password)
@@ -212,8 +214,8 @@ func (c *Commands) secondFactor(ctx context.Context, w pg.Workspace, a projectio
 
 var errMoved = errors.New("what was compared has changed")
 
-// storeSession takes the code, stores the session and records the login in one transaction: killed anywhere, it is all or
-// nothing. It says whether all that was compared still held.
+// storeSession uses up the code, stores the session and records the log-in, in one transaction. It tells whether everything that was
+// compared still held.
 func (c *Commands) storeSession(ctx context.Context, n note, s *newSession, a projections.Account, shown *factor, more ...pg.Statement) (bool, error) {
 	record, err := c.noted(ctx, n)
 	if err != nil {
@@ -250,8 +252,7 @@ func (c *Commands) storeSession(ctx context.Context, n note, s *newSession, a pr
 	return err == nil, err
 }
 
-// verify compares a password with the account's. It is the same work for an account that is not there, or that may
-// not be used.
+// verify compares a password with the account's. It does the same work when there is no such account, or when the account may not be used.
 func (c *Commands) verify(ctx context.Context, from Origin, account *projections.Account, plain string) (right, weak bool, err error) {
 	if account == nil || account.Status != domain.Active || account.Password == "" {
 		err = c.Hasher.VerifyNone(ctx, from.network(), plain)
@@ -284,7 +285,7 @@ func (c *Commands) EndSession(ctx context.Context, by projections.Actor, from Or
 	return err
 }
 
-// endSession ends a session of the actor's and records that in one transaction. It says whether there was one.
+// endSession ends one session of the actor and records that, in one transaction. It tells whether there was such a session.
 func (c *Commands) endSession(ctx context.Context, by projections.Actor, from Origin, id uuid.UUID, event domain.Event) (was bool, err error) {
 	record, err := c.noted(ctx, note{in: by.Workspace, member: by.Member, actor: by.Member, from: from, events: []domain.Event{event}})
 	if err != nil {
@@ -308,8 +309,8 @@ func (c *Commands) endSession(ctx context.Context, by projections.Actor, from Or
 	return true, nil
 }
 
-// Authenticate finds who shows a token: an Unauthenticated refusal when nobody does, a TooMany when the member asks too
-// often.
+// Authenticate finds the caller with a token. The refusal is Unauthenticated when the token is nobody's, and TooMany when the member is
+// over the limit.
 func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections.Actor, error) {
 	refused := domain.Refuse(domain.Unauthenticated, "unauthenticated", "the token is missing, wrong, or has ended: log in")
 	parsed, err := token.Parse(bearer)
@@ -332,8 +333,8 @@ func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections
 	return *actor, nil
 }
 
-// Recognise gives the claim of a token that this process has seen lately, which the first look on the way makes good: see
-// projections.Claim. nil when Authenticate has to look first.
+// Recognise gives the claim of a token that this process has seen lately; the first look of the request proves the claim (see
+// projections.Claim). It gives nil when Authenticate has to look first.
 func (c *Commands) Recognise(bearer string) *projections.Claim {
 	parsed, err := token.Parse(bearer)
 	if err != nil {
@@ -349,5 +350,5 @@ func (c *Commands) Recognise(bearer string) *projections.Claim {
 	return claim
 }
 
-// Forgo takes back that a claim was counted: it did not hold, and Authenticate counts its request.
+// Forgo takes the count of a claim back when the claim did not hold. Authenticate counts the request then.
 func (c *Commands) Forgo(claim *projections.Claim) { c.Limits.Return(claim.Member) }
