@@ -13,7 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Actor is who asks: an active member with the role that the roster gave at version Roster.
+// Actor is the caller: an active member, with the role that the roster gave at version Roster.
 type Actor struct {
 	Workspace pg.Workspace
 	Slug      string // of the workspace, for the log of requests; empty before the read models have it
@@ -60,7 +60,7 @@ type actorRow struct {
 	Slug string // of the workspace
 }
 
-// shownBy is how an actor is found by the token that is shown, and how its last use is noted.
+// shownBy is how an actor is found by a token, and how the last use of the token is noted.
 type shownBy struct {
 	sql   string
 	args  []any
@@ -81,13 +81,13 @@ func byTokenDigest(digest [32]byte) shownBy {
 		touch: `update token_secret set used_at = now() where token_id = $1`, id: func(a Actor) uuid.UUID { return a.Token }}
 }
 
-// BySession finds who shows a token with this digest. nil when the session is unknown or has ended, or
-// when the member is not active. The roster it is read from is never stale.
+// BySession finds the actor with a session token of this digest. It gives nil when the session is unknown or has ended, or when the member
+// is not active. The roster behind it is never stale.
 func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
 	return p.shown(ctx, w, digest, bySession(digest))
 }
 
-// shown finds who shows a token, remembers it (see Claim), and notes the last use.
+// shown finds the actor with a token, remembers the actor (see Claim), and notes the last use.
 func (p *Projections) shown(ctx context.Context, w pg.Workspace, digest [32]byte, by shownBy) (*Actor, error) {
 	actor, row, err := p.actor(ctx, w, by.sql, by.args...)
 	if err != nil || actor == nil {
@@ -100,7 +100,7 @@ func (p *Projections) shown(ctx context.Context, w pg.Workspace, digest [32]byte
 	return actor, p.touch(ctx, w, by.touch, by.id(*actor)) //sqlcheck:allow one of the two above
 }
 
-// touch notes a last use. When nothing can be written at the moment nothing is noted, and reading goes on.
+// touch notes a last use. When nothing can be written at the moment, it notes nothing, so that reading goes on.
 func (p *Projections) touch(ctx context.Context, w pg.Workspace, sql string, id uuid.UUID) error {
 	err := p.db.Do(ctx, w, pg.Exec(sql, id))
 	if _, outage := pg.OutageOf(err); outage {
@@ -117,13 +117,13 @@ const (
 		from token_secret t join member m on m.id = t.member_id` + ofMember + `where t.expires_at > now() and `
 )
 
-// ByToken finds who shows a personal API token with this digest. nil when it is unknown, was revoked or has expired,
-// or when the member is not active. It depends on the roster and on no other read model, so it is never stale.
+// ByToken finds the actor with a personal API token of this digest. It gives nil when the token is unknown, was revoked or has expired, or
+// when the member is not active. It depends on the roster and on no other read model, so it is never stale.
 func (p *Projections) ByToken(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
 	return p.shown(ctx, w, digest, byTokenDigest(digest))
 }
 
-// Again reads the actor anew, after the roster moved: nil when the member may no longer act, or the session or token
+// Again reads the actor anew, after the roster has moved. It gives nil when the member may no longer act, or when the session or token has
 // ended.
 func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
 	if a.Token != uuid.Nil {
@@ -157,7 +157,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	return actor, rows[0], nil
 }
 
-// Alive is the query for whether what the actor came with is still good. A newcomer came with nothing that can end.
+// Alive is the query for whether the session or token of the actor is still good. A newcomer has nothing that can end.
 func Alive(into *bool, by Actor) pg.Statement {
 	shown := by.Session
 	if shown == uuid.Nil {
@@ -168,7 +168,7 @@ func Alive(into *bool, by Actor) pg.Statement {
 
 var isAlive = "select $1::uuid = " + nobody + " or " + strings.ReplaceAll(Good, "@", "$1")
 
-// freshRoster is Fresh for what depends on the roster alone: it does not wait for other events.
+// freshRoster is Fresh for a query that depends on the roster alone: it does not wait for other events.
 func (p *Projections) freshRoster(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	mark, err := p.Look(ctx, w, query...)
 	if err != nil || mark.Roster == mark.RosterHead {
@@ -183,14 +183,14 @@ func (p *Projections) Newcomer(ctx context.Context, w pg.Workspace, member uuid.
 	return &Actor{Workspace: w, Member: member, Roster: mark.Roster}, err
 }
 
-// Operator is Kluis itself, at the command of whoever operates it: no member, and it may do what an admin may.
+// Operator is Kluis itself, when whoever runs it gives a command. It is no member, and may do what an admin may.
 func (p *Projections) Operator(ctx context.Context, w pg.Workspace) (*Actor, error) {
 	mark, err := p.freshRoster(ctx, w)
 	return &Actor{Workspace: w, Role: domain.Role{Name: "operator", Grants: domain.GrantsOf(domain.Admin)}, Roster: mark.Roster}, err
 }
 
-// Standing is an actor as they are now, for what goes on when the session that began it has ended. With an API token the token still has
-// to be good. nil when the member is not active.
+// Standing reads an actor anew, for work that goes on after the session that began it has ended. An API token must still be good. It gives
+// nil when the member is not active.
 func (p *Projections) Standing(ctx context.Context, a Actor) (*Actor, error) {
 	if a.Token != uuid.Nil {
 		return p.Again(ctx, a)

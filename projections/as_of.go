@@ -27,13 +27,12 @@ func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	return states[0], mark, nil
 }
 
-// lookedAt is at how many things one answer looks at most.
+// lookedAt bounds how many things one answer looks at.
 const lookedAt = 1000
 
-// ListAsOf answers with the things that there were at a moment, the newest first, and with the id behind which the list goes on: none at its
-// end. Of a noun whose things are within another one it lists those of the one that has the id of. Which of them the actor may see is decided
-// on the things as they are now. Since some that are there now were not, or no longer, a page may have fewer things than its limit before
-// the list ends.
+// ListAsOf answers with the things that existed at a moment, the newest first, and with the id behind which the list goes on; none at the
+// end. For a noun within another one, of is the id of the other thing. The things as they are now decide which of them the actor may see. A
+// page may have fewer things than its limit before the list ends, because some of the things that it looks at did not exist at that moment.
 func (n *Noun[T]) ListAsOf(ctx context.Context, p *Projections, by Actor, of *uuid.UUID, page Page, at time.Time) (rows []T, next uuid.UUID, mark Mark, err error) {
 	for after, looked := page.id(), 0; ; {
 		var ids []uuid.UUID
@@ -74,8 +73,8 @@ func (n *Noun[T]) wereThere() string {
 	return "select " + n.name + ".id" + n.from + " where " + where + " and $5::timestamptz is not null and ($6::uuid is null or " + n.name + ".id < $6) order by " + n.name + ".id desc limit $7"
 }
 
-// statesAt are the states of those of some things that there were at a moment, and no later than at a position, as they were shown to the actor
-// then. They are in the order of their ids.
+// statesAt are the states that some things had at a moment, and at the latest at a position, as the actor would have been shown them then.
+// Things that did not exist then are left out. The order is that of the ids.
 func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, upTo int64, at time.Time) (states []T, err error) {
 	stories, head, err := n.stories(ctx, p, by.Workspace, ids, upTo, &at)
 	if err == nil {
@@ -92,7 +91,7 @@ func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, by Actor, ids []
 	return states, n.showAll(ctx, p, by, states, &at)
 }
 
-// then gives the state that a thing had at a moment which every member sees: the workspace, and its policy.
+// then gives the state at a moment of a thing that every member sees: the workspace, and its policy.
 func (m *Model[T]) then(ctx context.Context, p *Projections, w pg.Workspace, id uuid.UUID, at time.Time) (state T, mark Mark, err error) {
 	if mark, err = p.Fresh(ctx, w); err != nil {
 		return state, mark, err
@@ -104,8 +103,8 @@ func (m *Model[T]) then(ctx context.Context, p *Projections, w pg.Workspace, id 
 	return stories[id].end(m), mark, err
 }
 
-// All answers with all things that the actor may see, or saw, as they are, or as they were at a moment. Which of them the actor may see is decided on
-// the things as they are now. It is for what there is little of: of a moment it folds what the log has of all of them until then, which in the
+// All answers with all things that the actor may see, or saw, as they are now or as they were at a moment. The things as they are now
+// decide which of them the actor may see. All is for nouns with few things: for a moment it folds the log of all of them, which in the
 // roster is some events for each member that there ever was.
 func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Time) (things []T, mark Mark, err error) {
 	args := n.sight.scopes(by)
@@ -124,7 +123,7 @@ func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Ti
 	return things, mark, err
 }
 
-// gone tells whether a thing is no more.
+// gone tells whether a thing is deleted.
 func gone[T any](state T) bool {
 	if g, says := any(state).(interface{ Gone() bool }); says {
 		return g.Gone()

@@ -14,20 +14,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Claim is that whoever shows a token still is, and may, what this process found when the token was shown last. It saves the
-// round trip in which that is looked up before anything else is:
+// Claim assumes that the caller with a token is, and may do, what this process found at the token's last use. It saves the round trip that
+// would look this up before anything else:
 //
-//  1. The request is answered for the actor of then. The first Look on its way finds out in the same snapshot, and in the same round
-//     trip as what is asked for, whether the actor is still that one.
-//  2. Who may what is in the roster. While that is at the version of then, in the same epoch of the log, nothing but the session or the
-//     token can have ended. Once a minute everything is read anew all the same, by the query of then, which notes the last use, too.
-//  3. Nothing has changed: the claim holds, and so does what was answered from that snapshot on.
-//  4. Anything else was found (a session that ended, another role, another policy, a roster that moved or that the read
-//     models lack): the Look is errClaim, the claim is forgotten, and whoever answers begins once more in two steps.
+//  1. The request is answered for the actor as remembered. Its first Look checks, in the same snapshot and the same round trip as its
+//     own query, whether the actor has changed.
+//  2. Permissions are in the roster. While the roster is at the remembered version, in the same epoch of the log, only the session or
+//     the token can have ended. Once a minute everything is read anew all the same, by the query that also notes the last use.
+//  3. When nothing has changed, the claim holds, and so does everything that is answered from that snapshot on.
+//  4. When something else is found, the Look fails with errClaim, the claim is forgotten, and the request begins once more in two
+//     steps. That may be a session that ended, another role, another policy, or a roster that moved or that the read models lack.
 //
-// A command that reads nothing has no Look: there the append finds out the same, in its own transaction (see Proof and Settle).
-//
-// An answer for which neither made the claim good is nobody's: see Held.
+// A command that reads nothing has no Look. Its append proves the claim instead, in its own transaction (see Proof and Settle).
 type Claim struct {
 	Actor
 
@@ -40,7 +38,7 @@ type Claim struct {
 	sent   bool
 }
 
-// known is what a token was found to be. Nobody changes it.
+// known is the actor that a token was found to be. Nobody changes it.
 type known struct {
 	actor Actor
 	row   actorRow
@@ -51,20 +49,20 @@ type known struct {
 // errClaim ends a look in which the claim did not hold.
 var errClaim = errors.New("who asks is not what this process knew")
 
-// Held tells whether a Look, or an append, has made the claim good: before that nothing may be told, and nothing stored.
+// Held tells whether a Look or an append has proven the claim. Before that nothing may be answered or stored.
 func (c *Claim) Held() bool { return c.held }
 
-// Sent tells whether something may have been stored although the claim is not known to hold: so it is not done once more.
+// Sent tells whether something may have been stored although the claim is not proven. Then the request must not begin once more.
 func (c *Claim) Sent() bool { return c.sent }
 
 type claimKey struct{}
 
-// Claiming gives a context in which the first Look makes the claim good.
+// Claiming gives a context in which the first Look proves the claim.
 func Claiming(ctx context.Context, c *Claim) context.Context {
 	return context.WithValue(ctx, claimKey{}, c)
 }
 
-// ClaimIn is the claim of ctx that nothing has made good yet; nil for none.
+// ClaimIn is the claim of ctx that is still to be proven; nil for none.
 func ClaimIn(ctx context.Context) *Claim {
 	if c, ok := ctx.Value(claimKey{}).(*Claim); ok && !c.held {
 		return c
@@ -72,10 +70,10 @@ func ClaimIn(ctx context.Context) *Claim {
 	return nil
 }
 
-// Provable tells whether an append alone can make the claim good.
+// Provable tells whether an append alone can prove the claim.
 func (c *Claim) Provable() bool { return c != nil && c.lately }
 
-// Proof is what such an append has to prove, besides guarding the roster; nil where there is no claim.
+// Proof is what such an append has to check, besides guarding the roster; nil when there is no claim.
 func (c *Claim) Proof() *eventstore.Proof {
 	if c == nil {
 		return nil
@@ -83,7 +81,7 @@ func (c *Claim) Proof() *eventstore.Proof {
 	return &eventstore.Proof{Shown: c.known.shown(), Epoch: c.Epoch}
 }
 
-// Settle says what the end of an append with the proof means for the claim.
+// Settle turns the outcome of an append with the proof into the outcome of the claim.
 func (p *Projections) Settle(c *Claim, err error) error {
 	switch {
 	case c == nil:
@@ -111,7 +109,7 @@ func (c *Claim) look(m *Mark) []pg.Statement {
 
 var lookGood = `select ` + strings.ReplaceAll(Good, "@", "$1")
 
-// judge says whether what the Look found is what was known. The last use of the token is noted now and then.
+// judge compares what the Look has found with what was remembered. It also notes the last use of the token now and then.
 func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	if c == nil {
 		return nil
@@ -144,7 +142,7 @@ func (r actorRow) same(other actorRow) bool {
 	return reflect.DeepEqual(r, other)
 }
 
-// Recognise gives the claim of a token that this process has seen lately; nil when it has to be looked up.
+// Recognise gives the claim of a token that this process has seen lately; nil for any other token, which has to be looked up.
 func (p *Projections) Recognise(w pg.Workspace, digest [32]byte) *Claim {
 	found, ok := p.knowns.get(digest)
 	if !ok || found.actor.Workspace != w {
@@ -159,7 +157,7 @@ type knowns struct {
 	of map[[32]byte]*known
 }
 
-// mostKnown bounds them: some 5 MB.
+// mostKnown bounds the tokens that a process remembers: some 5 MB.
 const mostKnown = 10_000
 
 func (k *knowns) get(digest [32]byte) (*known, bool) {

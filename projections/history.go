@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Line is one line of a story: who changed which field of what, when.
+// Line is one line of a history: somebody changed a field of a thing at some time.
 type Line struct {
 	Place   Place
 	At      time.Time
@@ -29,8 +29,8 @@ type Line struct {
 	Change  FieldChange // no field when the event changed none
 }
 
-// Place is a place in a story: the event at a position, and the number of a line of those that tell of it, from 1. What was pruned is told of at
-// position 0.
+// Place is a place in a history: the position of an event, and the number of a line among those of the event, from 1. Position 0 tells of
+// what was pruned.
 type Place struct {
 	Position int64 `json:"p"`
 	Line     int   `json:"n"`
@@ -40,7 +40,7 @@ func (p Place) compare(other Place) int {
 	return cmp.Or(cmp.Compare(p.Position, other.Position), cmp.Compare(p.Line, other.Line))
 }
 
-// passage is the part of a story that is asked for: so many lines behind a place, and no further than a position.
+// passage is the part of a history that a caller wants: a number of lines behind a place, and none beyond a position.
 type passage struct {
 	after Place
 	lines int
@@ -60,13 +60,13 @@ type FieldChange struct {
 var bookkeeping = map[string]bool{"id": true, "version": true, "position": true, "updated_at": true, "created_at": true, "created_by": true,
 	"name_key": true}
 
-// part is a noun whose things are told of in the story of another one.
+// part is a noun whose things are part of the history of another noun's things.
 type part interface {
 	told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked passage) ([]Line, error)
 }
 
-// History answers with the story of a thing that the actor may see, or saw, the oldest first: lines behind a place, as many as limit and one
-// more when there is more. Things that belong to it are in its story, deleted ones too, as far as the actor may see them.
+// History answers with the history of a thing that the actor sees, or saw, the oldest first: limit lines behind a place, and one more when
+// there is more. Things that belong to the thing are in its history, deleted ones too, as far as the actor may see them.
 func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid.UUID, after Place, limit int) ([]Line, Mark, error) {
 	_, mark, err := n.GetGone(ctx, p, by, id)
 	if err != nil {
@@ -127,8 +127,8 @@ func (n *Noun[T]) tell(ctx context.Context, p *Projections, by Actor, ids []uuid
 	return slices.DeleteFunc(lines, func(l Line) bool { return l.Place.Position < asked.after.Position }), err
 }
 
-// read is what a passage takes: the things of which something is told there, and the position up to which their events are read. Each event of
-// a stream of their own makes a line, and the fold of a thing begins at its beginning.
+// read finds what a passage needs: the things that the passage tells of, and the position up to which their events are read. Every event of
+// a stream of a thing's own makes a line, and the fold of a thing begins at its first event.
 func (m *Model[T]) read(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, asked passage) ([]uuid.UUID, int64, error) {
 	if m.shared {
 		return ids, asked.upTo, nil
@@ -152,7 +152,7 @@ func (m *Model[T]) read(ctx context.Context, p *Projections, w pg.Workspace, ids
 	return ids, asked.upTo, nil
 }
 
-// lines are what each record of a story changed.
+// lines are the changes of fields by each record of a thing.
 func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 	state := s.base
 	before := fields(state)
@@ -180,7 +180,7 @@ func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 	return lines
 }
 
-// idle tells whether a field of a new thing says nothing: it is empty, or a place that nobody chose.
+// idle tells whether a field of a new thing says nothing: it is empty, or a place in an order that nobody chose.
 func idle(f FieldChange) bool {
 	return f.Field == "rank" || slices.Contains([]string{"null", `""`, "[]", "false", "{}"}, string(f.New))
 }
@@ -216,7 +216,7 @@ func held(value any) (ids []uuid.UUID) {
 	return ids
 }
 
-// Named is what people call a thing.
+// Named is a thing with the name that people know it by.
 type Named struct {
 	ID   uuid.UUID
 	Name string
@@ -226,8 +226,8 @@ var names = `select task.id, coalesce(task.key, task.title) as name from task wh
 	union all select project.id, project.name from project where project.id = any($3) and ` + Projects.sight.visible("$4") + `
 	union all select tag.id, tag.name from tag where tag.id = any($3) and ` + Tags.sight.visible("$5")
 
-// Names answers with what people call those of ids that are tasks, projects or tags which the actor may see, deleted ones too; and with
-// those that are, or were, members, whose names are sealed.
+// Names answers with the names of those tasks, projects and tags among ids that the actor may see, deleted ones too, and with the members
+// among ids, past ones too, whose names are sealed.
 func (p *Projections) Names(ctx context.Context, by Actor, ids []uuid.UUID) (named []Named, members []domain.Member, err error) {
 	err = p.db.Read(ctx, by.Workspace,
 		//sqlcheck:allow made once, of constants

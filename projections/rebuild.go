@@ -14,18 +14,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Progress is told how far a rebuild is: up to which position of how many.
+// Progress is told the position that a rebuild has reached, and the position at which it ends.
 type Progress func(position, of int64)
 
 // Rebuild derives all read models of a workspace anew from its log, while they are in use:
 //
-//  1. It folds the log from its beginning, as the ordinary catch-up does (foldIn), into the tables of a schema of its own, the
-//     shadow, up to where the live ones are.
-//  2. It locks the live checkpoint, so that nobody folds, and folds into the shadow what came meanwhile.
-//  3. Of the live rows it changes those that differ (merge.go), in one transaction. Readers see the rows of before or those of after.
+//  1. It folds the log from its beginning, as the ordinary catch-up does (foldIn), into the tables of a schema of its own, the shadow,
+//     up to the live checkpoint.
+//  2. It locks the live checkpoint, so that nobody else folds, and folds into the shadow what came meanwhile.
+//  3. It changes those live rows that differ (merge.go), in one transaction. Readers see the rows before or after that.
 //
-// Killed anywhere, the live rows are as they were, and the next rebuild begins afresh. Rows of a newer fold become this one's: it is
-// what an operator asks for behind a roll back.
+// When it is killed, the live rows are as they were, and the next rebuild begins afresh. Rows of a newer fold become rows of this one, as
+// an operator wants after a roll back.
 func (p *Projections) Rebuild(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
 	return p.rebuild(ctx, w, math.MaxInt32, progress)
 }
@@ -60,8 +60,8 @@ func (p *Projections) noteShape(ctx context.Context, w pg.Workspace, shape int) 
 	})
 }
 
-// Outdated gives the workspaces that may have rows of an older shape than this program's folds, the oldest workspaces first, and
-// one query whatever their number.
+// Outdated gives the workspaces that may have rows of an older shape than this program's folds, the oldest workspaces first, in one query
+// whatever their number.
 func (p *Projections) Outdated(ctx context.Context) (outdated []pg.Workspace, err error) {
 	err = p.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select id from kluis.workspace where status = 'active' and shape < $1 order by id`, p.shape)
@@ -92,13 +92,13 @@ func (p *Projections) Renew(ctx context.Context, w pg.Workspace, progress Progre
 	return p.rebuild(ctx, w, p.shape, progress)
 }
 
-// Drift is how many rows of a read model are not what the log makes of it: other, missing, or too many.
+// Drift is the number of rows of a read model that differ from what the log makes of it: other, missing, or too many.
 type Drift struct {
 	Table string
 	Rows  int
 }
 
-// Check compares the read models with what the log makes of them, and changes nothing. No drift: nil.
+// Check compares the read models with what the log makes of them, and changes nothing. It gives nil when there is no difference.
 func (p *Projections) Check(ctx context.Context, w pg.Workspace, progress Progress) (drifts []Drift, err error) {
 	err = p.withShadow(ctx, w, progress, func(s pg.Shadow, filled *Mark) error {
 		return p.aligned(ctx, s, filled, func(tx *pg.Tx) error {
