@@ -78,15 +78,23 @@ func ours(line []migration, version int, applied []string) bool {
 	return known == 0 || known <= len(applied) && applied[known-1] == line[known-1].hash
 }
 
-// apply runs the files after version in tx, which is the owner's with the schema on its path.
+// apply runs the files after version in tx, which is the owner's with the schema on its path: all in one script and one round trip.
 // login and role stand in for :login and :role; both are names that we made or that Postgres quoted.
 func apply(ctx context.Context, tx pgx.Tx, line []migration, version int, login, role string) error {
-	names := strings.NewReplacer(":login", login, ":role", role)
+	if version >= len(line) {
+		return nil
+	}
+	var script strings.Builder
 	for _, m := range line[version:] {
-		//sqlcheck:allow the file of a migration, in which names are quoted
-		if _, err := tx.Exec(ctx, names.Replace(m.sql)); err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, withoutValues(err))
+		script.WriteString(m.sql + "\n;\n")
+	}
+	//sqlcheck:allow the files of migrations, in which names are quoted
+	if _, err := tx.Exec(ctx, strings.NewReplacer(":login", login, ":role", role).Replace(script.String())); err != nil {
+		names := line[version].name
+		if last := line[len(line)-1].name; last != names {
+			names += " to " + last
 		}
+		return fmt.Errorf("migration %s: %w", names, withoutValues(err))
 	}
 	return nil
 }

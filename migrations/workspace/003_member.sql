@@ -21,6 +21,6 @@ grant select, insert, update on member to :role;
 -- its row is deleted: it is stored along with the event that makes the member, and goes with the member.
 create table member_email (
     member_id uuid primary key,
-    hash      text not null unique
+    hash      varchar(64) not null unique -- so short that Postgres makes no TOAST table
 );
 grant select, insert, delete on member_email to :role;

@@ -27,9 +27,7 @@ create table task (
     position         bigint not null
 );
 create index on task (created_by, id);
-create index on task using gin (assignee_ids);
-create index on task using gin (viewer_ids);
-create index on task using gin (tag_ids);
+create index on task using gin (assignee_ids, viewer_ids, tag_ids); -- each column by itself, too
 create index on task (project_id, id);
 create index on task (project_id, rank);
 create index on task (rank, id);

@@ -3,13 +3,13 @@
 -- The data keys of the workspace (subject = its id) and of its members, wrapped by the keyring outside.
 create table data_key (
     subject uuid primary key,
-    wrapped text not null
+    wrapped varchar(480) not null -- so short that Postgres makes no TOAST table
 );
 grant select, insert on data_key to :role;
 
 create table credential (
     member_id  uuid primary key,
-    password   text not null, -- a PHC string
+    password   varchar(200) not null, -- a PHC string
     updated_at timestamptz not null default now()
 );
 grant select, insert, update, delete on credential to :role;

@@ -2,7 +2,7 @@
 -- asks for a secret, and counts once a code has shown that the device has it.
 create table two_factor (
     member_id    uuid primary key,
-    secret       text not null, -- sealed under the member's data key; so no two are the same
+    secret       varchar(400) not null, -- sealed under the member's data key; so no two are the same
     last_step    bigint not null default 0, -- of the last code that was accepted: only later ones are
     confirmed_at timestamptz -- null while the secret is only proposed
 );

@@ -11,5 +11,4 @@ create table role (
     version    integer not null,
     position   bigint not null
 );
-create index on role (name_key) where deleted_at is null;
 grant select, insert, update on role to :role;

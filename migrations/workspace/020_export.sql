@@ -13,7 +13,6 @@ create table export (
     version     integer not null,
     position    bigint not null
 );
-create index on export (version);
 grant select, insert, update on export to :role;
 
 -- How far an export is. No history: an export that begins again begins this again.
