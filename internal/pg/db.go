@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
+	"golang.org/x/time/rate"
 )
 
 // DB are the connections of the application's login. That login owns nothing and inherits nothing:
@@ -24,6 +25,8 @@ type DB struct {
 	owned  bool          // workspaces are entered as the owner: see AsOwner
 	left   atomic.Int64  // when all connections were given up last, in ns since the epoch: see leave
 	made   sync.Map      // *connection, those that are not closed
+
+	refusals *rate.Limiter // see closesOn
 }
 
 // AsOwner is the same database, in which every workspace is entered as the owner: for one that no login may enter, because it is on its way
@@ -47,7 +50,7 @@ var ErrURL = errors.New("KLUIS_DATABASE_URL cannot be parsed: expected postgres:
 // UTF8 is refused. conns is how many connections there are at most: two fifths for what is no workspace's, the rest in
 // lanes; with fewer than 8 it is one lane, and a few more.
 func Open(ctx context.Context, url string, conns int32) (*DB, error) {
-	db := &DB{}
+	db := &DB{refusals: newRefusals()}
 	config, pooler, err := db.configure(ctx, url)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (db *DB) follow(config *pgx.ConnConfig) {
 			db.leave()
 			return false
 		}
-		return keeps(conn, err)
+		return keeps(conn, err) && !db.closesOn(err)
 	}
 	config.OnNotice = func(conn *pgconn.PgConn, notice *pgconn.Notice) {
 		if notice.Routine == waitsForStandby {

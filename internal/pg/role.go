@@ -15,22 +15,25 @@ const enterAsOwner = `select set_config('search_path', $1, true),
 
 // closedError says that the login may not take a workspace's role. Postgres says so itself, so closing is in force at once and
 // in every process.
-type closedError struct{ error }
+type closedError struct {
+	error
+	gone bool // the connection that was refused is closed: see closesOn
+}
 
 func (closedError) Outage() Outage  { return Closed }
 func (e closedError) Unwrap() error { return e.error }
 
 // closed makes such an error of Postgres' refusal to take a role: it is nobody's to take, or, since the workspace was looked up, gone.
-func closed(err error) error {
+func closed(conn *pgx.Conn, err error) error {
 	if Is(err, AccessDenied, NoSuchRole) {
-		return closedError{fmt.Errorf("the workspace is closed: %w", err)}
+		return closedError{fmt.Errorf("the workspace is closed: %w", err), conn.IsClosed()}
 	}
 	return err
 }
 
 // Shut is the error of a workspace that is closed, whatever else was said of it.
 func Shut(err error) error {
-	return closedError{errors.Join(errors.New("the workspace is closed"), err)}
+	return closedError{error: errors.Join(errors.New("the workspace is closed"), err)}
 }
 
 // Cross runs fn as a workspace in the middle of a transaction of the login, which it leaves the login's again. When fn
@@ -38,7 +41,7 @@ func Shut(err error) error {
 // through Do, Read and In.
 func Cross(ctx context.Context, tx pgx.Tx, w Workspace, fn func() error) error {
 	if _, err := tx.Exec(ctx, enter, w.Schema(), onlyIn(w.Schema())); err != nil {
-		return fmt.Errorf("become workspace %s: %w", w.ID, closed(err))
+		return fmt.Errorf("become workspace %s: %w", w.ID, closed(tx.Conn(), err))
 	}
 	if err := fn(); err != nil {
 		return err

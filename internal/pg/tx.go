@@ -41,8 +41,14 @@ type Tx struct {
 }
 
 // Do runs statements in one transaction of the workspace, in one round trip.
-func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) error {
-	return db.within(ctx, w, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) (err error) {
+	for range 1 + deadConns {
+		err = db.within(ctx, w, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+		if !elsewhere(err) {
+			return err
+		}
+	}
+	return err
 }
 
 // Read runs statements on one snapshot of the workspace, in one round trip. It does so again when the
@@ -55,7 +61,7 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	for range 1 + deadConns {
 		err = db.within(ctx, w, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
-		if err == nil || !again(err) || ctx.Err() != nil {
+		if err == nil || !again(err) && !elsewhere(err) || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -222,7 +228,7 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 		err = acknowledged(ctx, tx.conn.Conn())
 	}
 	if !entered {
-		return closed(err)
+		return closed(tx.conn.Conn(), err)
 	}
 	return err
 }
