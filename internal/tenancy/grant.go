@@ -64,11 +64,11 @@ func (t *Tenancy) healControl(ctx context.Context) error {
 }
 
 // selectLacking finds the workspaces whose role, membership in the group $1, or grants are missing, or whose role the login $2
-// may not take; all of them when $3. It reads each catalogue once: none has an index by schema.
+// may not take; all of them when $3. It reads each catalogue once: none has an index by schema. Every table is one that the role may read.
 const selectLacking = `with bare as (select distinct c.relnamespace as schema from pg_class c
 		join pg_namespace n on n.oid = c.relnamespace left join pg_roles r on r.rolname = n.nspname
 		where n.nspname ~ '^ws_[0-9a-f]{32}$' and c.relkind = 'r' and c.relowner = n.nspowner
-			and not exists (select from aclexplode(c.relacl) a where a.grantee = r.oid)),
+			and not coalesce(c.relacl @> makeaclitem(r.oid, c.relowner, 'SELECT', false), false)),
 	member as (select m.member as role from pg_auth_members m join pg_roles g on g.oid = m.roleid where g.rolname = $1)
 	select ` + columns + ` from workspace w
 	left join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '') left join pg_namespace n on n.nspname = 'ws_' || replace(w.id::text, '-', '')
