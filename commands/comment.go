@@ -30,7 +30,7 @@ func (c *Commands) CreateComment(ctx context.Context, r Request, task uuid.UUID,
 			}
 			events, err := domain.NewComment(task, body, other, members)
 			return creation{events: events, guarding: guards}, err
-		}, projections.Mentionable(&members, mentioned))
+		}, projections.Mentionable(&members, r.By, mentioned))
 }
 
 // EditComment changes the text of a comment.
@@ -38,7 +38,7 @@ func (c *Commands) EditComment(ctx context.Context, r Request, id uuid.UUID, bod
 	var members []uuid.UUID
 	return changeOne(ctx, c, r, projections.Comments, domain.UpdateComment, id,
 		only(func(comment domain.Comment) ([]domain.Event, error) { return comment.Edit(body, members) }),
-		projections.Mentionable(&members, domain.Mentioned(body)))
+		projections.Mentionable(&members, r.By, domain.Mentioned(body)))
 }
 
 // DeleteComment takes a comment away.

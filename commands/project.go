@@ -7,7 +7,6 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
-	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -25,7 +24,7 @@ func (c *Commands) CreateProject(ctx context.Context, r Request, wanted domain.P
 			err = domain.Refuse(domain.Conflict, "key_taken", "another project has the key %s, or had it: a key is never given again", wanted.Key)
 		}
 		return creation{events: events, with: []write{{domain.KeyStream(wanted.Key), 0, domain.TakeKey(id)}}}, err
-	}, projections.KeyTaken(&taken, wanted.Key), projections.CountActive(&able, some(wanted.LeadID)))
+	}, projections.KeyTaken(&taken, wanted.Key), projections.CountAble(&able, r.By, some(wanted.LeadID)))
 }
 
 // UpdateProject changes fields of a project, archives it or opens it again.
@@ -37,7 +36,7 @@ func (c *Commands) UpdateProject(ctx context.Context, r Request, id uuid.UUID, w
 			err = canLead(lead, able)
 		}
 		return creation{events: events}, err
-	}, projections.CountActive(&able, some(wanted.LeadID.Value)))
+	}, projections.CountAble(&able, r.By, some(wanted.LeadID.Value)))
 }
 
 // DeleteProject takes a project away that has no tasks. It guards the stream of the key, which every task that comes in moves.
@@ -51,32 +50,46 @@ func (c *Commands) DeleteProject(ctx context.Context, r Request, id uuid.UUID) (
 
 // AddProjectMember makes a member of the workspace one of a project.
 func (c *Commands) AddProjectMember(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Project], error) {
-	return changePerson(ctx, c, r, projections.Projects, domain.UpdateProject, id, member, projections.CountActive, domain.Project.AddMember)
+	return addPerson(ctx, c, r, projections.Projects, domain.UpdateProject, id, member, domain.Project.AddMember)
 }
 
 // RemoveProjectMember takes a member off a project.
 func (c *Commands) RemoveProjectMember(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Project], error) {
-	return changePerson(ctx, c, r, projections.Projects, domain.UpdateProject, id, member, projections.CountMembers, domain.Project.RemoveMember)
+	return removePerson(ctx, c, r, projections.Projects, domain.UpdateProject, id, member, domain.Project.RemoveMember)
 }
 
-// changePerson changes one member's part in a thing. count finds the members who can have it.
-func changePerson[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id, member uuid.UUID,
-	count func(*int, []uuid.UUID) pg.Statement, decide func(T, uuid.UUID) ([]domain.Event, error),
+// addPerson gives a member a part in a thing.
+func addPerson[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id, member uuid.UUID,
+	decide func(T, uuid.UUID) ([]domain.Event, error),
 ) (Result[T], error) {
-	there := 0
+	able := 0
 	return changeOne(ctx, c, r, n, p, id, func(_ *attempt, thing T) (creation, error) {
-		if there == 0 {
+		if able == 0 {
 			return creation{}, domain.Missing("member")
 		}
 		events, err := decide(thing, member)
 		return creation{events: events}, err
-	}, count(&there, []uuid.UUID{member}))
+	}, projections.CountAble(&able, r.By, []uuid.UUID{member}))
+}
+
+// removePerson takes a member off a thing, who may be one that the actor sees nowhere else.
+func removePerson[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id, member uuid.UUID,
+	decide func(T, uuid.UUID) ([]domain.Event, error),
+) (Result[T], error) {
+	there := 0
+	return changeOne(ctx, c, r, n, p, id, func(_ *attempt, thing T) (creation, error) {
+		events, err := decide(thing, member)
+		if err == nil && events == nil && there == 0 {
+			err = domain.Missing("member")
+		}
+		return creation{events: events}, err
+	}, projections.CountMembers(&there, r.By, []uuid.UUID{member}))
 }
 
 // canLead refuses a lead who is not among those counted as able.
 func canLead(lead *uuid.UUID, able int) error {
 	if lead != nil && able == 0 {
-		return domain.InvalidField("/lead_id", "must be the id of a member who is not deactivated")
+		return domain.InvalidField("/lead_id", "must be the id of a member whom you may see and who is not deactivated")
 	}
 	return nil
 }

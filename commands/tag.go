@@ -77,7 +77,7 @@ func (c *Commands) changeTag(ctx context.Context, r Request, id, tag uuid.UUID,
 		}
 		events, err := decide(task, tag, now)
 		return creation{events: events, guarding: []eventstore.Guard{{Stream: domain.TagsStream, Version: version}}}, err
-	}, projections.FindTags(&found, &version, []uuid.UUID{id}, []uuid.UUID{tag})...)
+	}, projections.FindTags(&found, &version, r.By, []uuid.UUID{id}, []uuid.UUID{tag})...)
 }
 
 func tagsNow(found []projections.TagNow) domain.TagsNow {

@@ -93,22 +93,22 @@ func withSubtasks(ctx context.Context, a *attempt, task domain.Task, events []do
 
 // UnassignTask takes a task off a member.
 func (c *Commands) UnassignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountMembers, domain.Task.Unassign)
+	return removePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, domain.Task.Unassign)
 }
 
 // RemoveTaskViewer takes a member off the viewers of a task.
 func (c *Commands) RemoveTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountMembers, domain.Task.RemoveViewer)
+	return removePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, domain.Task.RemoveViewer)
 }
 
 // AssignTask gives a task to a member.
 func (c *Commands) AssignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountActive, domain.Task.Assign)
+	return addPerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, domain.Task.Assign)
 }
 
 // AddTaskViewer lets a member see a task.
 func (c *Commands) AddTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
-	return changePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, projections.CountActive, domain.Task.AddViewer)
+	return addPerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, domain.Task.AddViewer)
 }
 
 func unique(ids []uuid.UUID) (distinct []uuid.UUID) {

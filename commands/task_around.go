@@ -143,8 +143,8 @@ func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error
 	ask(n.movers, below.statements(a.by, n.movers)...)
 	ask(n.parents, projections.Ancestors(&found.above, a.by, n.parents))
 	ask(n.projects, projections.Projects.Load(&found.projects, a.by, unique(n.projects)...))
-	ask(n.people, projections.Able(&f.able, n.people))
-	ask(n.tagged, projections.FindTags(&found.tags, &f.tagged, n.tagged, n.tags)...)
+	ask(n.people, projections.Able(&f.able, a.by, n.people))
+	ask(n.tagged, projections.FindTags(&found.tags, &f.tagged, a.by, n.tagged, n.tags)...)
 	ask(n.externals, projections.FindExternals(&found.externals, n.externals))
 	ask(n.anchors, projections.Anchors(&found.anchors, a.by, n.anchors))
 	if asked != nil {
@@ -237,7 +237,7 @@ func (f *around) grant(w wish) (draft, error) {
 func (f *around) events(w wish) ([]domain.Event, error) {
 	for _, id := range newPeople(w.task.AssigneeIDs, w.change.AssigneeIDs) {
 		if !slices.Contains(f.able, id) {
-			return nil, domain.InvalidField("/assignee_ids", "every id must be of a member who is not deactivated")
+			return nil, domain.InvalidField("/assignee_ids", "every id must be of a member whom you may see and who is not deactivated")
 		}
 	}
 	if w.change.TagIDs != nil && slices.ContainsFunc(*w.change.TagIDs, func(id uuid.UUID) bool { return !f.tags.There(id) }) {

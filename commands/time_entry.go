@@ -84,7 +84,7 @@ func (c *Commands) writeTime(ctx context.Context, r Request, work domain.Work, s
 		}
 		made.events, err = decide(w, around, first(running))
 		return made, err
-	}, append(projections.LookAtTime(&basis, work.MemberID), projections.RunningTimer(&running, work.MemberID))...)
+	}, append(projections.LookAtTime(&basis, r.By, work.MemberID), projections.RunningTimer(&running, work.MemberID))...)
 }
 
 // UpdateTimeEntry changes fields of a time entry. One that gets an end is stopped, when it was running.
@@ -95,7 +95,7 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 			return made, err
 		}
 		var basis projections.TimeBasis
-		if err := a.look(ctx, projections.LookAtTime(&basis, entry.MemberID)...); err != nil {
+		if err := a.look(ctx, projections.LookAtTime(&basis, a.by, entry.MemberID)...); err != nil {
 			return made, err
 		}
 		is := entry.Work()
@@ -122,7 +122,7 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {
 		var basis projections.TimeBasis
 		var running []domain.TimeEntry
-		if err := a.look(ctx, append(projections.LookAtTime(&basis, a.by.Member), projections.RunningTimer(&running, a.by.Member))...); err != nil {
+		if err := a.look(ctx, append(projections.LookAtTime(&basis, a.by, a.by.Member), projections.RunningTimer(&running, a.by.Member))...); err != nil {
 			return decided, err
 		}
 		if err := allowOn(a.by, domain.UpdateTimeEntry, domain.Reach{Own: true}); err != nil {
@@ -144,7 +144,7 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 func (c *Commands) DeleteTimeEntry(ctx context.Context, r Request, id uuid.UUID) (Result[domain.TimeEntry], error) {
 	var basis projections.TimeBasis
 	return changeOne(ctx, c, r, projections.TimeEntries, domain.DeleteTimeEntry, id, underRules(&basis, domain.TimeEntry.Delete),
-		projections.LookAtTime(&basis, uuid.Nil)...)
+		projections.LookAtTime(&basis, r.By, uuid.Nil)...)
 }
 
 // underRules is a decision on nothing but the entry itself and the rules of the workspace's time.

@@ -90,24 +90,34 @@ func MembersByEmail(into *[]domain.Member, hash string) pg.Statement {
 	return pg.Rows(into, `select `+memberColumns+` from member where id = (select member_id from member_email where hash = $1) and status <> 'removed'`, hash)
 }
 
+// A member who is named in a command is one whom the actor may see, or the actor: of anybody else it is not told that there is such a member.
+var (
+	nameable    = `(` + Members.sight.visible("$1") + ` or member.id = $2)`
+	membersOf   = `select id from member where ` + nameable + ` and id = any($3)`
+	able        = membersOf + ` and status in ('active', 'invited', 'placeholder')`
+	mentionable = membersOf + ` and status <> 'removed' order by array_position($3::uuid[], id)`
+	countNamed  = `select count(*) from (` + membersOf + `) as named`
+	countAble   = `select count(*) from (` + able + `) as able`
+)
+
 // CountMembers is the query for how many of ids are, or were, members.
-func CountMembers(into *int, ids []uuid.UUID) pg.Statement {
-	return pg.Exec(`select count(*) from member where id = any($1)`, ids).Scan(into)
+func CountMembers(into *int, by Actor, ids []uuid.UUID) pg.Statement {
+	return pg.Exec(countNamed, by.Scope(domain.ReadMember), by.Member, ids).Scan(into) //sqlcheck:allow made once, of constants
 }
 
-// CountActive is the query for how many of ids are members who can be given work.
-func CountActive(into *int, ids []uuid.UUID) pg.Statement {
-	return pg.Exec(`select count(*) from member where id = any($1) and status in ('active', 'invited', 'placeholder')`, ids).Scan(into)
+// CountAble is the query for how many of ids are members who can be given work.
+func CountAble(into *int, by Actor, ids []uuid.UUID) pg.Statement {
+	return pg.Exec(countAble, by.Scope(domain.ReadMember), by.Member, ids).Scan(into) //sqlcheck:allow made once, of constants
 }
 
 // Able is the query for those of ids who can be given work.
-func Able(into *[]uuid.UUID, ids []uuid.UUID) pg.Statement {
-	return pg.Column(into, `select id from member where id = any($1) and status in ('active', 'invited', 'placeholder')`, ids)
+func Able(into *[]uuid.UUID, by Actor, ids []uuid.UUID) pg.Statement {
+	return pg.Column(into, able, by.Scope(domain.ReadMember), by.Member, ids) //sqlcheck:allow made once, of constants
 }
 
 // Mentionable is the query for those of ids who are members.
-func Mentionable(into *[]uuid.UUID, ids []uuid.UUID) pg.Statement {
-	return pg.Column(into, `select id from member where id = any($1) and status <> 'removed' order by array_position($1::uuid[], id)`, ids)
+func Mentionable(into *[]uuid.UUID, by Actor, ids []uuid.UUID) pg.Statement {
+	return pg.Column(into, mentionable, by.Scope(domain.ReadMember), by.Member, ids) //sqlcheck:allow made once, of constants
 }
 
 // MemberByID answers with a member, for Kluis itself.

@@ -84,11 +84,15 @@ func TagCalled(into *[]uuid.UUID, key string) pg.Statement {
 // TagNow is a tag, and what it is by now.
 type TagNow struct{ ID, Now uuid.UUID }
 
-// FindTags are the queries for what tags, and those that tasks have, are by now, and for the version of the stream of the tags.
-func FindTags(into *[]TagNow, version *int, tasks, tags []uuid.UUID) []pg.Statement {
+var findTags = `select old.id, now.id as now from` + tagNow + `where old.id = any($4) and exists (select from tag where tag.id = now.id and ` + Tags.sight.visible("$1") + `)
+	or old.id = any(select unnest(tag_ids) from task where id = any($3))`
+
+// FindTags are the queries for what those tags that the actor may see, and those that tasks have, are by now, and for the version of the stream
+// of the tags.
+func FindTags(into *[]TagNow, version *int, by Actor, tasks, tags []uuid.UUID) []pg.Statement {
 	return []pg.Statement{
 		pg.Exec(`select coalesce(max(version), 0) from tag`).Scan(version),
-		pg.Rows(into, `select old.id, now.id as now from`+tagNow+`where old.id = any($2) or old.id = any(select unnest(tag_ids) from task where id = any($1))`, tasks, tags),
+		pg.Rows(into, findTags, by.Scope(domain.ReadTag), by.Member, tasks, tags), //sqlcheck:allow made once, of constants
 	}
 }
 
