@@ -42,6 +42,9 @@ type Needs struct {
 	// Home gives the commands of the home's cell, which counts sign-ups; nil when this is the home's cell.
 	Home func() (*Commands, error)
 
+	// OnlyHere refuses a workspace that another region has, too, or may have, since the database was put back; nil when there is no other region.
+	OnlyHere func(ctx context.Context, w pg.Workspace) error
+
 	// Kept is the place for signed checkpoints outside the database. Without it (nil) nobody would notice that the log went back.
 	Kept *checkpoint.Kept
 

@@ -27,22 +27,36 @@ type ledgered struct {
 	doubted sync.Map                          // ids of workspaces of which the log says that their entry is not ours
 }
 
-// Gate has workspaces pass a gate, and before, once in a process, the ledger: what an older backup brought back is erased again before anybody
-// is served.
+// Gate has workspaces pass a gate, and before, once in a process, what happened outside of their database: what an older backup brought back, of an
+// erased or of a moved workspace, is found before anybody is served.
 //
 //  1. ReadLedger reads the ledger when the process begins.
-//  2. The first touch of a workspace heeds it, and the directory notes in which database that was.
+//  2. The first touch of a workspace heeds it, and, when the database is another one than the last time, what other regions have of the workspace.
+//     The directory notes in which database that was.
 //  3. While the ledger cannot be read, a workspace is served for which it was heeded in this very database: no backup was put back since. Any
 //     other is not.
 func (c *Commands) Gate(next pg.Gate) pg.Gate {
 	return func(ctx context.Context, w pg.Workspace, lacks error) error {
 		if _, checked := c.ledgered.checked.Load(w.ID); !checked {
+			if err := c.heedMoves(ctx, w); err != nil {
+				return err
+			}
 			if err := c.heedLedger(ctx, w, next); err != nil {
 				return err
 			}
 		}
 		return next(ctx, w, lacks)
 	}
+}
+
+func (c *Commands) heedMoves(ctx context.Context, w pg.Workspace) error {
+	if c.OnlyHere == nil {
+		return nil
+	}
+	if there, heeded, err := c.Tenancy.Heeded(ctx, w); err != nil || heeded || !there {
+		return err
+	}
+	return c.OnlyHere(ctx, w)
 }
 
 func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate) error {
@@ -67,10 +81,7 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate)
 			return err
 		}
 	}
-	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update kluis.workspace set heeded = kluis.incarnation() where id = $1 and heeded is distinct from kluis.incarnation()`, w.ID)
-		return err
-	})
+	err := c.Tenancy.Heed(ctx, w)
 	if _, outage := pg.OutageOf(err); err != nil && !outage { // when nothing can be written at the moment, reading goes on
 		return fmt.Errorf("note that the ledger of erasures was heeded for workspace %s: %w", w.ID, err)
 	}
@@ -80,10 +91,7 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate)
 
 // withoutLedger refuses a workspace for which the ledger was not heeded in this database.
 func (c *Commands) withoutLedger(ctx context.Context, w pg.Workspace) error {
-	var heeded bool
-	err := c.DB.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select coalesce((select heeded = kluis.incarnation() from kluis.workspace where id = $1), false)`, w.ID).Scan(&heeded)
-	})
+	_, heeded, err := c.Tenancy.Heeded(ctx, w)
 	if err != nil || heeded {
 		return err
 	}

@@ -69,6 +69,9 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 		switch {
 		case errors.As(err, &begun) && begun.Region == m.To.Region:
 			m.Say("an earlier move goes on behind its fence")
+			if err := m.arrivedAll(ctx); err != nil {
+				return err
+			}
 		case errors.As(err, &begun):
 			return fmt.Errorf("an earlier move to %s was broken off behind its fence: run that one again", begun.Region)
 		case err != nil:
@@ -109,6 +112,36 @@ func (m Move) aloneInFrom(ctx context.Context, do func(context.Context) error) e
 		}
 		return pg.Keeping(ctx, tx, do)
 	})
+}
+
+// arrivedAll refuses to go on behind the fence where To lacks something of the log, because a backup of it was put back since: what From has is the only copy.
+func (m Move) arrivedAll(ctx context.Context) error {
+	both := Installation{Regions: []End{m.From, m.To}}
+	var copies [2]Copy
+	for n, end := range both.Regions {
+		e, err := end.Tenancy.Entry(ctx, m.Entry.ID)
+		if err == nil {
+			copies[n], err = end.copyOf(ctx, e)
+		}
+		if n == 0 && pg.Is(err, pg.UndefinedTable, pg.NoSuchSchema) {
+			return nil // From is being taken away already, behind this very look
+		}
+		if err != nil && !errors.Is(err, tenancy.ErrUnknown) {
+			return fmt.Errorf("compare what is in region %s: %w", end.Region, err)
+		}
+	}
+	all := copies[1].Region != ""
+	if all {
+		var err error
+		if all, err = both.within(ctx, copies[0], copies[1]); err != nil {
+			return err
+		}
+	}
+	if !all {
+		return fmt.Errorf("region %[2]s lacks what arrived there, as behind a restore of it, so nothing of workspace %[1]q is taken away from %[3]s: `kluis workspace keep %[1]s %[3]s` serves it there",
+			m.Entry.Slug, m.To.Region, m.From.Region)
+	}
+	return nil
 }
 
 // withdraw takes away what has arrived in To, when a move failed and the workspace is in use in From as before. What became of a fence whose answer was lost,
@@ -194,9 +227,7 @@ func (m Move) catchUp(ctx context.Context, rows *moving.Copy, done *Moved) error
 }
 
 // arrived is the log in To, which no login may enter.
-func (m Move) arrived() *eventstore.Store {
-	return eventstore.New(m.To.DB.AsOwner(), eventstore.NewBell())
-}
+func (m Move) arrived() *eventstore.Store { return m.To.asOwner() }
 
 // verify checks the whole log that arrived.
 func (m Move) verify(ctx context.Context) error {

@@ -129,6 +129,7 @@ var problems = map[string]string{
 	"database_full":              "The database has no room. Whoever runs Kluis has to make some.",
 	"database_clock":             "The clock of the database is wrong by far. Whoever runs Kluis has to set it right.",
 	"workspace_moved":            "The workspace moves to another region, which takes less than a second. Ask again after `Retry-After`.",
+	"workspace_missing":          "The workspace is not where it should be: a backup from before it came there was put back. It has not ended, and neither have its people's accounts. Ask again after `Retry-After`; whoever runs Kluis can bring it back.",
 	"region_unavailable":         "The region where the workspace is kept cannot be reached by this server at the moment, or is not among those that it serves. Nothing of it is anywhere else. Ask again after `Retry-After`.",
 	"workspace_closed":           "The workspace is closed, or being erased: whoever runs Kluis can say why.",
 	"erasures_unavailable":       "What was erased cannot be looked up at the moment, and a backup that was put back may have it: nothing is served. Ask again after `Retry-After`.",

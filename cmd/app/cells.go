@@ -69,6 +69,7 @@ func (c *Cells) OpenAll(ctx context.Context, fatal func(error) bool) error {
 			c.log.ErrorContext(ctx, "a region cannot be reached: what is there is not available until it can be, and all else is", "region", c.cells[i].Region, "error", err.Error())
 		}
 	}
+	c.compare(ctx)
 	return nil
 }
 
@@ -118,10 +119,10 @@ func (c *Cells) join(ctx context.Context, b *Base, given *Given) error {
 			given.HTTP.Looks = append(given.HTTP.Looks, c.process)
 			return nil
 		}
-		given.HTTP.Cells = c
+		given.HTTP.Cells, given.Commands.OnlyHere = c, c.onlyIn(given.Commands.Region)
 		return nil
 	}
-	given.HTTP.Cells = c
+	given.HTTP.Cells, given.Commands.OnlyHere = c, c.onlyIn(given.Commands.Region)
 	b.Tenancy.Home = func() (*tenancy.Tenancy, error) {
 		home, err := c.Home()
 		if err != nil {
@@ -211,6 +212,7 @@ func (c *Cells) settle(ctx context.Context, p *Program) error {
 		if err := p.Commands.Settle(ctx); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "the home's list of workspaces was not compared with a region's", "error", err.Error())
 		}
+		c.compare(ctx)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -304,10 +306,15 @@ func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error
 	if err != nil {
 		return nil, err
 	}
-	if region != "" {
-		c.known.Store(id, region)
+	p, err := c.found(region)
+	if err != nil || region == "" {
+		return c.server(p, err)
 	}
-	return c.server(c.found(region))
+	if there, _, err := c.standing(ctx, p, id, ""); err == nil && !there {
+		return c.server(p, c.missing(ctx, id, ""))
+	}
+	c.known.Store(id, region)
+	return p.Server, nil
 }
 
 // OfSlug is http.Cells'.
@@ -321,9 +328,12 @@ func (c *Cells) OfSlug(ctx context.Context, slug string) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	moving, err := asked(ctx, func(ctx context.Context) (bool, error) { return p.Tenancy.Moving(ctx, slug) })
-	if err == nil && moving {
+	there, moving, err := c.standing(ctx, p, uuid.Nil, slug)
+	switch {
+	case err == nil && moving:
 		return nil, Moved()
+	case err == nil && !there && region != "":
+		return c.server(p, c.missing(ctx, uuid.Nil, slug))
 	}
 	return p.Server, nil // which says what is wrong with its database
 }

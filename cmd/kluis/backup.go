@@ -230,8 +230,9 @@ type restore struct {
 //
 //  1. Every file is compared with the manifest: of a backup that is damaged nothing is put back.
 //  2. The dump goes into an empty database, the blobs into the store.
-//  3. The steps of `kluis restored`: roles and grants, a new epoch of every log, an end to what the backup brought back alive.
-//  4. The logs end where the manifest says, and the keys open what is sealed.
+//  3. The logs end where the manifest says.
+//  4. The steps of `kluis restored`: roles and grants, a look at what other regions have, a new epoch of every log, an end to what the backup brought
+//     back alive. The keys open what is sealed.
 //
 // Broken off before the end it is begun anew, in another empty database.
 func (r restore) Run(ctx context.Context, out outputs) error {
@@ -263,6 +264,9 @@ func (r restore) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	if err := b.compare(ctx, m); err != nil {
+		return err
+	}
+	if err := c.heedMoves(ctx, b, out); err != nil {
 		return err
 	}
 	if err := b.restored(ctx, out); err != nil {

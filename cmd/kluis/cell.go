@@ -132,16 +132,21 @@ func (s settings) of(ctx context.Context, out outputs, o outside, slug string) (
 		return all[0], nil
 	}
 	var failed []error
+	var found []cell
 	for _, c := range all {
 		err := c.has(ctx, out, slug)
 		if err == nil {
-			return c, nil
-		}
-		if !errors.Is(err, tenancy.ErrUnknown) {
+			found = append(found, c)
+		} else if !errors.Is(err, tenancy.ErrUnknown) {
 			failed = append(failed, fmt.Errorf("region %s: %w", c.name, err))
 		}
 	}
-	if len(failed) > 0 {
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return cell{}, twiceError(slug, found[0].name, found[1].name)
+	case len(failed) > 0:
 		return cell{}, errors.Join(failed...)
 	}
 	return cell{}, fmt.Errorf("workspace %q: %w, in any region", slug, tenancy.ErrUnknown)

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,10 +40,18 @@ func (g grade) String() string { return [...]string{"ok", "note", "BAD"}[g] }
 func fine(says string) finding            { return finding{says: says} }
 func broken(err error, do string) finding { return finding{bad, err.Error(), do} }
 
+func (f finding) print(out io.Writer, of string) {
+	fmt.Fprintf(out, "%-5s %-11s %s\n", f.grade, of, f.says)
+	if f.do != "" {
+		fmt.Fprintf(out, "%17s %s\n", "->", f.do)
+	}
+}
+
 // patient has what checks look at.
 type patient struct {
 	serve
-	b *base
+	b    *base
+	cell cell
 }
 
 // checkups are the checks, in the order in which a start would fail on them.
@@ -71,17 +80,18 @@ func (d doctor) Run(ctx context.Context, out outputs) error {
 	if _, err := d.check(); err != nil {
 		return err
 	}
-	return d.each(ctx, d.outside, func(c cell) error {
+	all := d
+	return errors.Join(d.each(ctx, d.outside, func(c cell) error {
 		if !c.alone {
 			fmt.Fprintf(out.stdout, "region %s\n", c.name)
 		}
 		d.settings, d.outside = c.settings, c.outside
-		return d.look(ctx, out)
-	})
+		return d.look(ctx, out, c)
+	}), all.placed(ctx, out))
 }
 
 // look looks at one cell.
-func (d doctor) look(ctx context.Context, out outputs) error {
+func (d doctor) look(ctx context.Context, out outputs, of cell) error {
 	b, err := d.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
@@ -90,12 +100,9 @@ func (d doctor) look(ctx context.Context, out outputs) error {
 	mend := 0
 	for _, c := range checkups {
 		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
-		f := c.check(patient{d.serve, b}, limited)
+		f := c.check(patient{d.serve, b, of}, limited)
 		cancel()
-		fmt.Fprintf(out.stdout, "%-5s %-11s %s\n", f.grade, c.of, f.says)
-		if f.do != "" {
-			fmt.Fprintf(out.stdout, "%17s %s\n", "->", f.do)
-		}
+		f.print(out.stdout, c.of)
 		if f.grade == bad {
 			mend++
 		}
@@ -261,17 +268,4 @@ func (p patient) backups(ctx context.Context) finding {
 		return finding{note, err.Error(), "kluis backup needs it"}
 	}
 	return fine("kluis backup has the pg_dump that it needs")
-}
-
-func (p patient) disk(context.Context) finding {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(p.Data, &s); err != nil {
-		return finding{note, p.Data + " is not there yet", ""}
-	}
-	free, of := s.Bavail*uint64(s.Bsize)>>20, s.Blocks*uint64(s.Bsize)>>20
-	text := fmt.Sprintf("%d of %d MiB are free in %s", free, of, p.Data)
-	if free < 1024 {
-		return finding{bad, text, "with a full disk nothing can be written, and all answers to commands are 503"}
-	}
-	return fine(text)
 }

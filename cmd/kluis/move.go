@@ -91,6 +91,11 @@ func openCells(ctx context.Context, out outputs, all []cell) (map[string]*base, 
 	return bases, nil
 }
 
+// twiceError refuses to choose between two copies of a workspace.
+func twiceError(slug, one, other string) error {
+	return fmt.Errorf("workspace %[1]q is in region %[2]s and in region %[3]s, since a backup from before a move was put back: `kluis doctor` says which log has all, and `kluis workspace keep %[1]s REGION` serves one", slug, one, other)
+}
+
 // find finds where the workspace moves from: where it is, or where an earlier move left something of it.
 func (m workspaceMove) find(ctx context.Context, bases map[string]*base) (from string, entry tenancy.Entry, err error) {
 	for name, b := range bases {
@@ -99,6 +104,8 @@ func (m workspaceMove) find(ctx context.Context, bases map[string]*base) (from s
 		case errors.Is(err, tenancy.ErrUnknown):
 		case err != nil:
 			return "", e, fmt.Errorf("region %s: %w", name, err)
+		case e.There() && entry.There() && entry.Slug != "":
+			return "", e, twiceError(m.Slug, from, name)
 		case e.Moved() || entry.Slug == "" && e.There():
 			from, entry = name, e
 		}

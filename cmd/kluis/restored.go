@@ -35,6 +35,9 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 	if err := b.migrate(ctx); err != nil {
 		return err
 	}
+	if err := c.heedMoves(ctx, b, out); err != nil {
+		return err
+	}
 	if err := b.restored(ctx, out); err != nil {
 		return err
 	}

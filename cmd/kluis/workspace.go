@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// workspace is `kluis workspace list|show|plan|hold|unhold|close|open|move|erase|certificate`.
+// workspace is `kluis workspace list|show|plan|hold|unhold|close|open|move|keep|erase|certificate`.
 type workspace struct {
 	List   workspaceList   `cmd:"" help:"List the workspaces, the oldest first."`
 	Show   workspaceShow   `cmd:"" help:"Show one workspace."`
@@ -22,6 +22,7 @@ type workspace struct {
 	Close  workspaceClose  `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is opened again. Nothing of it is changed."`
 	Open   workspaceOpen   `cmd:"" help:"Open a workspace that was closed."`
 	Move   workspaceMove   `cmd:"" help:"Move a workspace to another region, while it is in use. Run it again when it was broken off."`
+	Keep   workspaceKeep   `cmd:"" help:"Serve a workspace from one region, when backups that were put back have it in several, or a move was broken off; others are closed."`
 	Erase  workspaceErase  `cmd:"" help:"Erase a workspace, at the end of a time in which that can be cancelled, or at once."`
 
 	Certificate workspaceCertificate `cmd:"" help:"Print the signed certificate of a workspace that was erased."`

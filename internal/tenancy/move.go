@@ -64,14 +64,6 @@ func (t *Tenancy) MovedFrom(ctx context.Context, w pg.Workspace) error {
 	return err
 }
 
-// Moving tells whether a workspace is on its way to or from here.
-func (t *Tenancy) Moving(ctx context.Context, slug string) (moving bool, err error) {
-	err = t.db.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where slug = $1 and status in ('arriving', 'moved'))`, slug).Scan(&moving)
-	})
-	return moving, err
-}
-
 // Named finds a workspace by its slug, whatever its status; ErrUnknown when it is not here.
 func (t *Tenancy) Named(ctx context.Context, slug string) (Entry, error) {
 	return t.one(ctx, `select `+columns+` from kluis.workspace where slug = $1`, slug)
@@ -124,8 +116,8 @@ func (t *Tenancy) Arrive(ctx context.Context, e Entry) error {
 
 // errRotating and errMoving refuse what cannot be done at the same time.
 var (
-	errRotating = errors.New("keys are being rotated: move the workspace when that is done")
-	errMoving   = errors.New("a workspace is being moved to another region: rotate the keys when that is done")
+	errRotating = errors.New("keys are being rotated, or regions compared: move the workspace when that is done")
+	errMoving   = errors.New("a workspace is being moved to another region, or regions are compared: rotate the keys when that is done")
 )
 
 // LockMove keeps rotations of keys off a move, until the end of a transaction of the home: a rotation that was in the one cell before the workspace
@@ -181,7 +173,7 @@ func (t *Tenancy) Fence(ctx context.Context, e Entry, to string, within func(tx 
 		if err := tx.QueryRow(ctx, `select status, version from kluis.workspace where id = $1 for update`, e.ID).Scan(&status, &version); err != nil {
 			return err
 		}
-		if status != active || version != e.Version {
+		if status != e.Status || version != e.Version {
 			return fmt.Errorf("workspace %q became %s, with %d migrations, meanwhile", e.Slug, status, version)
 		}
 		if err := within(tx); err != nil {

@@ -62,10 +62,11 @@ func (t *Tenancy) RegionOf(ctx context.Context, id uuid.UUID, slug string) (regi
 	return region, err
 }
 
-// Has tells whether a workspace is in this cell.
+// Has tells whether a workspace is served in this cell, for while the home cannot be asked: of one that a backup may have brought back, only the home's
+// list says whether it is here.
 func (t *Tenancy) Has(ctx context.Context, id uuid.UUID, slug string) (there bool, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where (id = $1 or slug = $2) and status not in ('erased', 'arriving', 'moved'))`, id, slug).Scan(&there)
+		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where (id = $1 or slug = $2) and status = 'active' and heeded = kluis.incarnation())`, id, slug).Scan(&there)
 	})
 	return there, err
 }

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+)
+
+// What a backup that was put back brought to one cell, while another has it, too: see commands/copy.go.
+
+// installation is what this process can reach of all regions.
+func (c *Cells) installation(ctx context.Context) (all commands.Installation, err error) {
+	home, err := c.Home()
+	if err != nil {
+		return all, err
+	}
+	for _, cell := range c.cells {
+		p, err := c.program(cell.Region)
+		if err == nil {
+			err = p.DB.Ready(ctx)
+		}
+		if err != nil && cell.Region == c.cells[0].Region {
+			return all, err
+		}
+		if err != nil {
+			all.Away = append(all.Away, cell.Region)
+			continue
+		}
+		all.Regions = append(all.Regions, commands.End{Region: cell.Region, DB: p.DB, Tenancy: p.Tenancy, Store: p.Store, Blobs: p.Commands.Blobs})
+	}
+	regions, err := home.Tenancy.Regions(ctx)
+	for region := range regions {
+		if !slices.Contains(c.regions(), region) {
+			all.Away = append(all.Away, region)
+		}
+	}
+	return all, err
+}
+
+// comparePatience is for how long a start waits for the regions to be compared.
+const comparePatience = 30 * time.Second
+
+// compare mends what of all workspaces is misplaced, and says it in the log.
+func (c *Cells) compare(ctx context.Context) {
+	if c.alone {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, comparePatience)
+	defer cancel()
+	all, err := c.installation(limited)
+	var found []commands.Misplaced
+	if err == nil {
+		found, err = all.Mend(limited, uuid.Nil)
+	}
+	for _, m := range found {
+		c.known.Delete(m.ID)
+		wrong, do := m.Says()
+		c.log.ErrorContext(ctx, wrong, "workspace", m.ID, "do", do)
+	}
+	if err != nil && !errors.Is(err, tenancy.ErrBusy) && ctx.Err() == nil {
+		c.log.WarnContext(ctx, "the regions could not be compared: one of which a backup was put back may have workspaces of another", "error", err.Error())
+	}
+}
+
+// onlyIn refuses a workspace of a cell whose database was put back, unless no other region has it, too.
+func (c *Cells) onlyIn(region string) func(context.Context, pg.Workspace) error {
+	return func(ctx context.Context, w pg.Workspace) error {
+		all, err := c.installation(ctx)
+		if err != nil {
+			return errors.Join(unavailable(), err)
+		}
+		if len(all.Away) > 0 {
+			return unavailable()
+		}
+		found, err := all.Mend(ctx, w.ID)
+		if err != nil {
+			return errors.Join(Moved(), err)
+		}
+		for _, m := range found {
+			if m.Right != region {
+				c.known.Delete(w.ID)
+				return Moved()
+			}
+		}
+		return nil
+	}
+}
+
+// standing asks a cell what it has of a workspace.
+func (c *Cells) standing(ctx context.Context, p *Program, id uuid.UUID, slug string) (there, moving bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	return p.Tenancy.Standing(ctx, id, slug)
+}
+
+// missing refuses what leads to a workspace that has to be in a cell and is not, since an older backup was put back: whoever has a token of it must not
+// believe that it has ended. It is nil for one that was erased, and for a sign-up.
+func (c *Cells) missing(ctx context.Context, id uuid.UUID, slug string) error {
+	home, err := c.Home()
+	if err != nil {
+		return err
+	}
+	expected, err := asked(ctx, func(ctx context.Context) (bool, error) { return home.Tenancy.Expects(ctx, id, slug) })
+	if err != nil || !expected {
+		return err
+	}
+	refusal := domain.Refuse(domain.Unavailable, "workspace_missing", "the workspace is not where it was: whoever runs Kluis has put back a backup from before it came there")
+	refusal.RetryAfter = time.Minute
+	return refusal
+}

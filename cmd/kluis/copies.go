@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+)
+
+// everywhere opens what can be reached of all regions, whichever --region names. mine is one that is open already; it may be nil. Regions that nothing is
+// to be compared with give none.
+func (s settings) everywhere(ctx context.Context, out outputs, o outside, mine *base) (all commands.Installation, end func(), err error) {
+	var opened []*base
+	end = func() {
+		for _, b := range opened {
+			b.close()
+		}
+	}
+	s.Region = ""
+	cells, err := s.cells(o)
+	if err != nil {
+		return all, end, err
+	}
+	for _, c := range cells {
+		b := mine
+		if b == nil || b.region != c.name {
+			if b, err = c.openMigrated(ctx, out.stderr); err != nil {
+				fmt.Fprintf(out.stderr, "region %s cannot be asked what it has: %v\n", c.name, err)
+				all.Away = append(all.Away, c.name)
+				continue
+			}
+			opened = append(opened, b)
+		}
+		blobs, err := c.blobStore(ctx, c.Data)
+		if err == nil {
+			err = b.Tenancy.Belong(ctx, c.name, cells[0].name)
+		}
+		if err != nil {
+			return all, end, err
+		}
+		all.Regions = append(all.Regions, commands.End{Region: c.name, DB: b.DB, Tenancy: b.Tenancy, Store: b.Store, Blobs: blobs})
+	}
+	if len(all.Away) > 0 && all.Away[0] == cells[0].name {
+		return all, end, errHome
+	}
+	listed, err := all.Regions[0].Tenancy.Regions(ctx)
+	for region := range listed {
+		if !known(cells, region) {
+			fmt.Fprintf(out.stderr, "region %s cannot be asked what it has: KLUIS_REGIONS does not name it\n", region)
+			all.Away = append(all.Away, region)
+		}
+	}
+	return all, end, err
+}
+
+// errHome says that nothing can be compared.
+var errHome = errors.New("the home, whose list says where every workspace is, cannot be reached")
+
+func known(cells []cell, region string) bool {
+	for _, c := range cells {
+		if c.name == region {
+			return true
+		}
+	}
+	return false
+}
+
+// heedMoves compares a region of which a backup was put back with the others, before the logs that are served from it begin new epochs. Its workspaces are
+// compared when they are first asked for, where another region cannot be reached now.
+func (c cell) heedMoves(ctx context.Context, b *base, out outputs) error {
+	all, end, err := c.everywhere(ctx, out, c.outside, b)
+	defer end()
+	if err != nil && !errors.Is(err, errHome) {
+		return err
+	}
+	if err != nil || len(all.Away) > 0 {
+		if err := b.Tenancy.Doubt(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintln(out.stdout, "no workspace of this region is served until every region can be asked whether it has it, too: `kluis workspace keep` serves one without asking")
+	}
+	if err != nil || len(all.Regions) < 2 {
+		return nil
+	}
+	found, err := all.Mend(ctx, uuid.Nil)
+	say(out.stdout, found)
+	return err
+}
+
+func say(out io.Writer, found []commands.Misplaced) {
+	for _, m := range found {
+		wrong, do := m.Says()
+		fmt.Fprintf(out, "%s\n  -> %s\n", wrong, do)
+	}
+}
+
+// placed is what the doctor finds in several regions.
+func (d doctor) placed(ctx context.Context, out outputs) error {
+	if d.Region != "" {
+		return nil
+	}
+	all, end, err := d.everywhere(ctx, out, d.outside, nil)
+	defer end()
+	if err != nil || len(all.Regions)+len(all.Away) < 2 {
+		return err
+	}
+	found, err := all.Look(ctx)
+	if errors.Is(err, tenancy.ErrBusy) {
+		fmt.Fprintf(out.stdout, "%-5s %-11s %s\n", note, "regions", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range found {
+		wrong, do := m.Says()
+		finding{bad, wrong, do}.print(out.stdout, "regions")
+	}
+	switch {
+	case len(found) > 0:
+		return fmt.Errorf("%d workspaces are not in one region, where the home's list says", len(found))
+	case len(all.Away) > 0:
+		finding{note, fmt.Sprintf("what is in %v is not known", all.Away), ""}.print(out.stdout, "regions")
+	default:
+		fine("every workspace is in one of them, where the home's list says").print(out.stdout, "regions")
+	}
+	return nil
+}
+
+// workspaceKeep is `kluis workspace keep`.
+type workspaceKeep struct {
+	settings
+	outside
+	Discard bool   `help:"Take away what other regions have of the workspace. Without it, what they have is closed, and stays until it is moved over or taken away."`
+	Slug    string `arg:"" help:"The workspace."`
+	In      string `arg:"" help:"The region to serve it from."`
+}
+
+func (k workspaceKeep) Run(ctx context.Context, out outputs) error {
+	all, end, err := k.everywhere(ctx, out, k.outside, nil)
+	defer end()
+	if err != nil {
+		return err
+	}
+	kept, others, err := all.Keep(ctx, k.Slug, k.In, k.Discard)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.stdout, "%s is served from %s\n", k.Slug, kept)
+	for _, c := range others {
+		is := "closed"
+		if k.Discard {
+			is = "taken away"
+		}
+		fmt.Fprintf(out.stdout, "%s: %s\n", is, c)
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// backUp dumps both regions.
+func (c *cells) backUp(t *testing.T) map[string][]byte {
+	t.Helper()
+	dumps := map[string][]byte{}
+	for name, s := range c.region {
+		dumps[name] = dump(t, s.SuperuserURL("kluis"))
+	}
+	return dumps
+}
+
+// putBack replaces the database of a region by what it was.
+func (c *cells) putBack(t *testing.T, region string, backup map[string][]byte) {
+	t.Helper()
+	in := c.region[region]
+	conn, err := pgx.Connect(t.Context(), in.SuperuserURL("postgres"))
+	if err == nil {
+		_, err = conn.Exec(t.Context(), `drop database kluis with (force)`)
+	}
+	if err == nil {
+		err = conn.Close(t.Context())
+	}
+	if err == nil {
+		err = in.CreateDatabase(t.Context(), "kluis")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	psql(t, in.SuperuserURL("kluis"), backup[region])
+}
+
+// diagnosed wants that the doctor says something of the regions.
+func (c *cells) diagnosed(t *testing.T, wants ...string) {
+	t.Helper()
+	_, stdout, stderr := c.run("doctor")
+	for _, want := range wants {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the doctor does not say %q:\n%s%s", want, stdout, stderr)
+		}
+	}
+}
+
+// logsIn logs in and wants the workspace in a region.
+func (s *server) logsIn(t *testing.T, slug, region string) *client {
+	t.Helper()
+	c := (&client{}).at(s)
+	var in struct{ Token string }
+	decode(t, c.want(t, http.StatusOK, "POST", "/api/login", loginAs(slug)).body, &in)
+	c.token = in.Token
+	if _, is := c.me(t); is != region {
+		t.Errorf("%s is served from %s, want %s", slug, is, region)
+	}
+	return c
+}
+
+// Backups from before a move, of the home, of another region, or of both, never have two regions serve a workspace: what the newer log has is served, what no region has
+// any more is named, and where each of two logs has something of its own neither is served until somebody decides.
+func TestRestoredBehindAMove(t *testing.T) {
+	t.Parallel()
+	c := newCells(t)
+	s := c.serve(t)
+	ann, bob, eve := s.signUp(t, "brussels"), s.signUpIn(t, "berlin", "de"), s.signUp(t, "stays")
+	brussels, _ := ann.me(t)
+	berlin, _ := bob.me(t)
+	s.stop(t)
+	before := c.backUp(t)
+	c.must(t, "workspace", "move", "brussels", "de")
+	c.must(t, "workspace", "move", "berlin", "be")
+	s = c.serve(t)
+	kept := ann.at(s).task(t, "behind the move")
+	bob.at(s).task(t, "behind the move")
+	s.stop(t)
+	after := c.backUp(t)
+
+	t.Run("the home", func(t *testing.T) {
+		c.putBack(t, "be", before)
+		c.diagnosed(t, "BAD   regions     workspace brussels is in more than one region", "the log in de has all that the others have", "workspace berlin is in no region, and the home's list says de")
+		s := c.serve(t)
+		ann.at(s).want(t, http.StatusOK, "GET", "/api/tasks/"+kept, "")
+		s.logsIn(t, "brussels", "de")
+		eve.at(s).task(t, "as ever")
+		bob.at(s).refusedAs(t, "workspace_missing", "GET", "/api/tasks", "")
+		(&client{}).at(s).refusedAs(t, "workspace_missing", "POST", "/api/login", loginAs("berlin"))
+		for _, says := range []string{"workspace brussels is in more than one region", "workspace berlin is in no region"} {
+			if !strings.Contains(s.log.String(), says) {
+				t.Errorf("the log does not say %q:\n%s", says, s.log)
+			}
+		}
+		if said := c.must(t, "workspace", "keep", "--discard", "brussels", "de"); !strings.Contains(said, "taken away: be") {
+			t.Error(said)
+		}
+		c.isNowhere(t, "be", brussels)
+		s.stop(t)
+	})
+
+	t.Run("another region", func(t *testing.T) {
+		c.putBack(t, "be", after)
+		c.putBack(t, "de", before)
+		if said := c.must(t, "restored", "--region", "de"); !strings.Contains(said, "workspace berlin is in more than one region") || !strings.Contains(said, "the log in be has all") ||
+			!strings.Contains(said, "workspace brussels is in no region, and the home's list says de") {
+			t.Error(said)
+		}
+		s := c.serve(t)
+		bob.at(s).task(t, "as ever")
+		s.logsIn(t, "berlin", "be")
+		ann.at(s).refusedAs(t, "workspace_missing", "GET", "/api/tasks", "")
+		c.must(t, "workspace", "move", "berlin", "be") // the same as after a move that was broken off
+		c.isNowhere(t, "de", berlin)
+		s.stop(t)
+	})
+
+	t.Run("both", func(t *testing.T) {
+		c.putBack(t, "be", before)
+		c.putBack(t, "de", before)
+		c.must(t, "restored", "--region", "be")
+		c.must(t, "restored", "--region", "de")
+		c.diagnosed(t, "ok    regions     every workspace is in one of them")
+		s := c.serve(t)
+		s.logsIn(t, "brussels", "be").task(t, "as of then")
+		s.logsIn(t, "berlin", "de").task(t, "as of then")
+		s.stop(t)
+	})
+
+	t.Run("the target of a move that was killed behind its fence", func(t *testing.T) {
+		c.killAt(t, "moved", "workspace", "move", "brussels", "de")
+		c.diagnosed(t, "a move of workspace brussels was broken off behind its fence")
+		c.putBack(t, "de", before)
+		c.diagnosed(t, "`kluis workspace keep brussels be` serves what is still in be")
+		if status, _, stderr := c.run("workspace", "move", "brussels", "de"); status != failure || !strings.Contains(stderr, "nothing of workspace \"brussels\" is taken away from be") {
+			t.Errorf("a move to where what arrived is gone: %d, %s", status, stderr)
+		}
+		c.must(t, "workspace", "keep", "brussels", "be")
+		s := c.serve(t)
+		s.logsIn(t, "brussels", "be").task(t, "nothing is lost")
+		s.stop(t)
+		c.whole(t, "brussels", "be")
+	})
+
+	t.Run("each has something of its own", func(t *testing.T) {
+		c.putBack(t, "de", after) // brussels was written to in both
+		c.diagnosed(t, "and each log has records that another lacks", "none is served")
+		s := c.serve(t)
+		ann.at(s).refusedAs(t, "workspace_closed", "GET", "/api/tasks", "")
+		(&client{}).at(s).refusedAs(t, "workspace_closed", "POST", "/api/login", loginAs("brussels"))
+		if status, _, stderr := c.run("workspace", "open", "brussels"); status != failure || !strings.Contains(stderr, "kluis workspace keep brussels") {
+			t.Errorf("open which one? %d, %s", status, stderr)
+		}
+		c.must(t, "replay", "--region", "be", "brussels")
+		c.must(t, "workspace", "keep", "brussels", "de")
+		until(t, "the one that is kept is served", func() bool {
+			r, err := ann.at(s).do("GET", "/api/tasks/"+kept, "")
+			return err == nil && r.status == http.StatusOK
+		})
+		s.logsIn(t, "brussels", "de")
+		c.must(t, "workspace", "keep", "--discard", "brussels", "de")
+		c.isNowhere(t, "be", brussels)
+		c.whole(t, "brussels", "de")
+	})
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kluis-eu/kluis/internal/telemetry"
+)
+
+// disk is a folder on this machine that Kluis writes to, and what of it is there: a database or a bucket of one's own is watched where it is.
+type disk struct{ of, folder string }
+
+// disks are those of a cell.
+func (c cell) disks() (all []disk) {
+	if c.DatabaseURL == "" {
+		all = append(all, disk{"database", c.postgresFolder()})
+	}
+	blobs, err := c.blobURL(c.Data)
+	for of, address := range map[string]string{"blobs": blobs, "checkpoints": c.Checkpoints} {
+		if u, wrong := url.Parse(address); err == nil && wrong == nil && u.Scheme == "file" {
+			all = append(all, disk{of, u.Path})
+		}
+	}
+	return all
+}
+
+// room is how many bytes the file system of a folder has, and how many of them are free for whoever is not root.
+func (d disk) room() (free, size uint64, err error) {
+	var s syscall.Statfs_t
+	folder := d.folder
+	for err = syscall.Statfs(folder, &s); errors.Is(err, fs.ErrNotExist) && filepath.Dir(folder) != folder; err = syscall.Statfs(folder, &s) {
+		folder = filepath.Dir(folder) // it is made with what is first in it
+	}
+	return s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), err
+}
+
+// ofDisks is what a scrape of the metrics shows of them.
+func (c cell) ofDisks() telemetry.Look {
+	return telemetry.Look{Find: func(context.Context) (found []telemetry.Gauge, err error) {
+		for _, d := range c.disks() {
+			free, size, err := d.room()
+			if err != nil {
+				continue // what is written there fails, and says so
+			}
+			labels := prometheus.Labels{"place": d.of}
+			found = append(found,
+				telemetry.Gauge{Name: "kluis_disk_free_bytes", Help: "Free on the disks of this machine that Kluis writes to.", Labels: labels, Value: float64(free)},
+				telemetry.Gauge{Name: "kluis_disk_size_bytes", Help: "The size of these disks.", Labels: labels, Value: float64(size)})
+		}
+		return found, nil
+	}}
+}
+
+const (
+	tooFull    = 1 << 30 // bytes that are left
+	nearlyFull = 10      // per cent that are left
+)
+
+// disk looks at all of them. That a disk is getting full is worth a note, and that it nearly is, has to be mended.
+func (p patient) disk(context.Context) finding {
+	found := fine("none of this machine's is written to")
+	var says []string
+	for _, d := range p.cell.disks() {
+		free, size, err := d.room()
+		if err != nil {
+			return broken(fmt.Errorf("%s: %w", d.folder, err), "")
+		}
+		says = append(says, fmt.Sprintf("%s: %d of %d MiB are free", d.of, free>>20, size>>20))
+		switch {
+		case free < tooFull:
+			found.grade, found.do = bad, "make room: on a full disk nothing can be written, and answers to commands are 503"
+		case free*100 < size*nearlyFull && found.grade == good:
+			found.grade, found.do = note, "less than a tenth is free: see to it before it is full"
+		}
+	}
+	if len(says) > 0 {
+		found.says = strings.Join(says, "; ")
+	}
+	return found
+}

@@ -1,0 +1,378 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/tenancy"
+)
+
+// A backup of a region knows nothing of the moves behind it. Put back, it may bring a workspace to a region that it has left, or have none where it has
+// gone; and the home's list may be as old. So regions are compared whenever a database was put back, and a workspace is served where its log is that has
+// all that the others have. Where each of two logs has records of its own, somebody has to decide: neither is served.
+
+// Installation is what can be reached of all regions.
+type Installation struct {
+	Regions []End    // the home first
+	Away    []string // those that cannot be reached, or that the settings do not name although the home's list does
+}
+
+// Copy is a workspace as one region has it.
+type Copy struct {
+	Region string
+	Entry  tenancy.Entry
+	Epoch  int
+	Size   int64  // records of the log
+	Root   string // of its Merkle tree
+	own    int64  // the last record besides those that only say that a backup was put back
+}
+
+func (c Copy) String() string {
+	return fmt.Sprintf("%s (%s, epoch %d, %d records, root %s)", c.Region, c.Entry.Status, c.Epoch, c.Size, c.Root)
+}
+
+// Misplaced is a workspace that is not in one region alone, or not in the one that the home's list says.
+type Misplaced struct {
+	ID       uuid.UUID
+	Slug     string
+	Listed   string // the region that the home's list says; empty: none
+	ErasedIn string // the region in which it was erased; empty: none
+	Copies   []Copy
+	Right    string // the region whose log has all that the others' have; empty: none has
+	Broken   bool   // a move was broken off behind its fence
+	Left     string // a region that a broken move has left, when where it went there is nothing; empty: none
+}
+
+// Find finds the workspaces that are misplaced, or whether one is. What may be in a region that is away is not known, and so not found.
+func (i Installation) Find(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
+	listed, err := i.Regions[0].Tenancy.Listed(ctx, only)
+	if err != nil {
+		return nil, fmt.Errorf("read the home's list: %w", err)
+	}
+	here := map[uuid.UUID]map[string]tenancy.Entry{}
+	for _, region := range i.Regions {
+		entries, err := region.Tenancy.Every(ctx, only)
+		if err != nil {
+			return nil, fmt.Errorf("region %s: %w", region.Region, err)
+		}
+		for _, e := range entries {
+			if here[e.ID] == nil {
+				here[e.ID] = map[string]tenancy.Entry{}
+			}
+			here[e.ID][region.Region] = e
+		}
+	}
+	for _, l := range listed {
+		err = errors.Join(err, i.judge(ctx, l, here[l.ID], &found))
+		delete(here, l.ID)
+	}
+	for id, entries := range here { // that the home does not know, as after a restore of the home
+		err = errors.Join(err, i.judge(ctx, tenancy.Listed{ID: id}, entries, &found))
+	}
+	return found, err
+}
+
+// judge adds a workspace to those found, unless it is where it should be.
+func (i Installation) judge(ctx context.Context, l tenancy.Listed, entries map[string]tenancy.Entry, found *[]Misplaced) error {
+	m := Misplaced{ID: l.ID, Slug: l.Slug, Listed: l.Region}
+	if l.Erased {
+		m.ErasedIn = l.Region
+	}
+	for _, region := range i.Regions {
+		e, is := entries[region.Region]
+		switch {
+		case !is:
+			continue
+		case e.There():
+			m.Copies = append(m.Copies, Copy{Region: region.Region, Entry: e})
+		case e.Status == "erased":
+			m.ErasedIn = region.Region
+		case e.Moved() && entries[e.Region].Slug != "":
+			m.Broken = true
+		case e.Moved():
+			m.Left = region.Region
+		}
+		m.Slug = e.Slug
+	}
+	switch n := len(m.Copies); {
+	case m.ErasedIn != "":
+		m.Copies = slices.DeleteFunc(m.Copies, func(c Copy) bool { return c.Region == m.ErasedIn }) // which its own ledger erases
+		if len(m.Copies) == 0 {
+			return nil
+		}
+	case n == 0 && (!l.Settled || len(i.Away) > 0), n == 1 && (m.Listed == "" || m.Listed == m.Copies[0].Region || i.away(m.Listed)):
+		return nil
+	case n == 1:
+		m.Right = m.Copies[0].Region
+	}
+	if err := i.weigh(ctx, &m); err != nil {
+		return fmt.Errorf("compare the copies of workspace %q: %w", m.Slug, err)
+	}
+	*found = append(*found, m)
+	return nil
+}
+
+func (i Installation) away(region string) bool { return slices.Contains(i.Away, region) }
+
+// End is a region by its name.
+func (i Installation) End(region string) (End, error) {
+	n := slices.IndexFunc(i.Regions, func(e End) bool { return e.Region == region })
+	if n < 0 {
+		return End{}, fmt.Errorf("region %s cannot be reached", region)
+	}
+	return i.Regions[n], nil
+}
+
+// weigh reads the logs of copies, and finds the one that has all that the others have.
+func (i Installation) weigh(ctx context.Context, m *Misplaced) error {
+	for n := range m.Copies {
+		end, err := i.End(m.Copies[n].Region)
+		if err == nil {
+			m.Copies[n], err = end.copyOf(ctx, m.Copies[n].Entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if m.ErasedIn != "" || len(m.Copies) < 2 {
+		return nil
+	}
+	for _, right := range m.Copies {
+		all := true
+		for _, other := range m.Copies {
+			within, err := i.within(ctx, other, right)
+			if err != nil {
+				return err
+			}
+			all = all && within
+		}
+		if all {
+			m.Right = right.Region
+			return nil
+		}
+	}
+	return nil
+}
+
+// asOwner is the log of a workspace that perhaps no login may enter.
+func (e End) asOwner() *eventstore.Store {
+	return eventstore.New(e.DB.AsOwner(), eventstore.NewBell())
+}
+
+// copyOf reads how far the log of a workspace is.
+func (e End) copyOf(ctx context.Context, entry tenancy.Entry) (c Copy, err error) {
+	w := entry.Workspace()
+	c = Copy{Region: e.Region, Entry: entry}
+	tree, err := e.asOwner().Grow(ctx, w)
+	for err == nil && tree.Behind() > 0 {
+		tree, err = e.asOwner().Grow(ctx, w)
+	}
+	if err != nil {
+		return c, err
+	}
+	c.Size, c.Epoch = tree.Size, tree.Head.Epoch
+	root, err := e.asOwner().Root(ctx, w, c.Size)
+	if err != nil {
+		return c, err
+	}
+	c.Root = root.String()
+	return c, e.DB.InAsOwner(ctx, w, func(tx *pg.Tx) error {
+		return tx.Run(ctx, pg.Exec(`select coalesce((select position from event where type <> 'workspace.restored' and position <= $1 order by position desc limit 1), pruned) from head`, c.Size).Scan(&c.own))
+	})
+}
+
+// within tells whether one log has all that another one has, but for records that only say that a backup was put back.
+func (i Installation) within(ctx context.Context, c, other Copy) (bool, error) {
+	if c.Region == other.Region || c.own > other.Size {
+		return c.Region == other.Region, nil
+	}
+	if c.own == 0 {
+		return true, nil
+	}
+	var roots [2]string
+	for n, in := range []Copy{c, other} {
+		end, err := i.End(in.Region)
+		if err != nil {
+			return false, err
+		}
+		root, err := end.asOwner().Root(ctx, in.Entry.Workspace(), c.own)
+		if err != nil {
+			return false, err
+		}
+		roots[n] = root.String()
+	}
+	return roots[0] == roots[1], nil
+}
+
+// alone keeps moves off while regions are compared and changed. It is tenancy.ErrBusy when one is under way.
+func (i Installation) alone(ctx context.Context, do func(context.Context) error) error {
+	return i.Regions[0].DB.Control(ctx, func(tx pgx.Tx) error {
+		if err := tenancy.LockPlaces(ctx, tx); err != nil {
+			return err
+		}
+		return pg.Keeping(ctx, tx, do)
+	})
+}
+
+// Look is Find while no move is under way.
+func (i Installation) Look(ctx context.Context) (found []Misplaced, err error) {
+	err = i.alone(ctx, func(ctx context.Context) error {
+		found, err = i.Find(ctx, uuid.Nil)
+		return err
+	})
+	return found, err
+}
+
+// Mend finds what is misplaced, and has no workspace served twice:
+//
+//  1. Where one log has all that the others have, the others' workspaces are closed, as a move closes its source. Nothing is taken away from there.
+//  2. Then the home's list leads to the right one.
+//  3. Where no log has all, every copy is closed.
+//  4. A copy of a workspace that was erased elsewhere is closed, and taken away as what a broken move left: see Settle.
+//
+// Killed between 1 and 2, the workspace is not served until the next look.
+func (i Installation) Mend(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
+	if found, err = i.Find(ctx, only); err != nil || len(found) == 0 {
+		return nil, err
+	}
+	err = i.alone(ctx, func(ctx context.Context) error {
+		if found, err = i.Find(ctx, only); err != nil {
+			return err
+		}
+		var failed []error
+		for _, m := range found {
+			failed = append(failed, i.mend(ctx, m))
+		}
+		return errors.Join(failed...)
+	})
+	return found, err
+}
+
+func (i Installation) mend(ctx context.Context, m Misplaced) error {
+	for _, c := range m.Copies {
+		end, err := i.End(c.Region)
+		switch {
+		case err != nil || c.Region == m.Right:
+		case m.ErasedIn != "":
+			err = end.setAside(ctx, c, m.ErasedIn)
+		case m.Right != "":
+			err = end.setAside(ctx, c, m.Right)
+		case c.Entry.Status == "active":
+			err = end.Tenancy.CloseWorkspace(ctx, m.Slug)
+		}
+		if err != nil {
+			return fmt.Errorf("close the copy of workspace %q in region %s: %w", m.Slug, c.Region, err)
+		}
+	}
+	if m.Right == "" || m.Right == m.Listed {
+		return nil
+	}
+	return i.Regions[0].Tenancy.Relocate(ctx, m.ID, m.Right)
+}
+
+// setAside closes a copy for good, as a move closes its source, unless its log has grown since it was read.
+func (e End) setAside(ctx context.Context, c Copy, to string) error {
+	return e.Tenancy.Fence(ctx, c.Entry, to, func(tx pgx.Tx) error {
+		var size int64
+		err := tx.QueryRow(ctx, `select position from head`).Scan(&size)
+		if err == nil && size != c.Size {
+			err = fmt.Errorf("it was written to meanwhile: its log had %d records, and has %d", c.Size, size)
+		}
+		return err
+	})
+}
+
+// Keep has one region serve a workspace, whatever the others have of it, and closes theirs as a move closes its source. With discard what they have is
+// taken away. It gives the other copies as they were.
+func (i Installation) Keep(ctx context.Context, slug, region string, discard bool) (kept Copy, others []Copy, err error) {
+	err = i.alone(ctx, func(ctx context.Context) error {
+		end, err := i.End(region)
+		if err != nil {
+			return err
+		}
+		e, err := end.Tenancy.Named(ctx, slug)
+		if err != nil {
+			return fmt.Errorf("workspace %q in region %s: %w", slug, region, err)
+		}
+		if !e.There() && !e.Moved() {
+			return fmt.Errorf("workspace %q is %s in region %s: it cannot be served from there", slug, e.Status, region)
+		}
+		if kept, err = end.copyOf(ctx, e); err != nil {
+			return fmt.Errorf("region %s: %w", region, err)
+		}
+		if others, err = i.others(ctx, e.ID, region, discard); err != nil {
+			return err
+		}
+		if err := i.Regions[0].Tenancy.Relocate(ctx, e.ID, region); err != nil {
+			return err
+		}
+		if e.Status == "active" {
+			return end.Tenancy.Heed(ctx, e.Workspace())
+		}
+		return end.Tenancy.Reopen(ctx, e, region)
+	})
+	return kept, others, err
+}
+
+// others closes what other regions have of a workspace, and takes it away with discard.
+func (i Installation) others(ctx context.Context, id uuid.UUID, kept string, discard bool) (others []Copy, err error) {
+	for _, end := range i.Regions {
+		e, err := end.Tenancy.Entry(ctx, id)
+		if end.Region == kept || errors.Is(err, tenancy.ErrUnknown) || err == nil && !e.There() && !e.Moved() {
+			continue
+		}
+		var c Copy
+		if err == nil {
+			c, err = end.copyOf(ctx, e)
+		}
+		if err == nil && e.There() {
+			err = end.setAside(ctx, c, kept)
+		}
+		if err == nil && discard {
+			if err = eraseBlobs(ctx, end.Blobs, e.Workspace()); err == nil {
+				err = end.Tenancy.Depart(ctx, e)
+			}
+		}
+		if err != nil {
+			return others, fmt.Errorf("region %s: %w", end.Region, err)
+		}
+		others = append(others, c)
+	}
+	return others, nil
+}
+
+// Says tells what is wrong, and what becomes of it or is to be done.
+func (m Misplaced) Says() (wrong, do string) {
+	var copies []string
+	for _, c := range m.Copies {
+		copies = append(copies, c.String())
+	}
+	in := strings.Join(copies, " and ")
+	switch {
+	case m.ErasedIn != "":
+		return fmt.Sprintf("workspace %s was erased in region %s, and a backup brought it back in %s", m.Slug, m.ErasedIn, in), "nobody can use it, and the servers take it away"
+	case len(m.Copies) == 0 && m.Broken:
+		return fmt.Sprintf("a move of workspace %s was broken off behind its fence: nobody can use it", m.Slug), "run the same `kluis workspace move` again, which goes on where it was"
+	case len(m.Copies) == 0 && m.Left != "":
+		return fmt.Sprintf("workspace %s was on its way to region %s, of which a backup from before it came there was put back", m.Slug, m.Listed),
+			fmt.Sprintf("`kluis workspace keep %s %s` serves what is still in %[2]s; until then nobody can use it", m.Slug, m.Left)
+	case len(m.Copies) == 0:
+		return fmt.Sprintf("workspace %s is in no region, and the home's list says %s: a backup from before it came there was put back", m.Slug, m.Listed),
+			fmt.Sprintf("put back a backup of region %s from behind the move, or of the region in which it was before; until then nobody can use it", m.Listed)
+	case len(m.Copies) == 1:
+		return fmt.Sprintf("workspace %s is in region %s, and the home's list said %s", m.Slug, in, m.Listed), "it is served where it is: nothing is to be done"
+	case m.Right != "":
+		return fmt.Sprintf("workspace %s is in more than one region, since a backup from before a move was put back: %s; the log in %s has all that the others have", m.Slug, in, m.Right),
+			fmt.Sprintf("it is served from %[2]s alone; `kluis workspace keep --discard %[1]s %[2]s` takes the old copy away", m.Slug, m.Right)
+	}
+	return fmt.Sprintf("workspace %s is in more than one region, and each log has records that another lacks: %s; none is served", m.Slug, in),
+		fmt.Sprintf("compare them with `kluis replay --region REGION %[1]s`; then `kluis workspace keep %[1]s REGION` serves that one", m.Slug)
+}

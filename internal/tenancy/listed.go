@@ -1,0 +1,110 @@
+package tenancy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/pg"
+)
+
+// What is compared when a database was put back: the home's list with the directories of all cells. See commands/copy.go.
+
+// Listed is what the home's list says of a workspace.
+type Listed struct {
+	ID      uuid.UUID
+	Slug    string
+	Region  string
+	Settled bool // it is there: no sign-up that may still fail
+	Erased  bool
+}
+
+// Listed gives the home's list, or its line of one workspace.
+func (t *Tenancy) Listed(ctx context.Context, only uuid.UUID) (all []Listed, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select id, slug, region, settled, erased from kluis.place where id = $1 or $1::uuid = $2::uuid order by id`, only, uuid.Nil)
+		all, err = pgx.CollectRows(rows, pgx.RowToStructByName[Listed])
+		return err
+	})
+	return all, err
+}
+
+// Every gives the directory of this cell, or its line of one workspace, whatever the status.
+func (t *Tenancy) Every(ctx context.Context, only uuid.UUID) ([]Entry, error) {
+	return t.query(ctx, `select `+columns+` from kluis.workspace where id = $1 or $1::uuid = $2::uuid order by id`, only, uuid.Nil)
+}
+
+// Standing tells whether this cell has anything of a workspace, by its id or its slug, and whether a move has brought it here, or taken it away, only in part.
+func (t *Tenancy) Standing(ctx context.Context, id uuid.UUID, slug string) (there, moving bool, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(status in ('arriving', 'moved')), false) from kluis.workspace where id = $1 or slug = $2`, id, slug).Scan(&there, &moving)
+	})
+	return there, moving, err
+}
+
+// Expects tells whether there has to be a workspace, as the home's list has it: it is neither a sign-up nor erased.
+func (t *Tenancy) Expects(ctx context.Context, id uuid.UUID, slug string) (there bool, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select exists (select from kluis.place where (id = $1 or slug = $2) and settled and not erased)`, id, slug).Scan(&there)
+	})
+	return there, err
+}
+
+// Heeded tells whether a workspace is in the directory, and whether what happened outside of this very database was heeded for it: erasures and moves. A
+// database that was put back, or that failed over, is another one.
+func (t *Tenancy) Heeded(ctx context.Context, w pg.Workspace) (there, heeded bool, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(heeded = kluis.incarnation()), false) from kluis.workspace where id = $1`, w.ID).Scan(&there, &heeded)
+	})
+	return there, heeded, err
+}
+
+// Heed notes that it was.
+func (t *Tenancy) Heed(ctx context.Context, w pg.Workspace) error {
+	return t.db.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.workspace set heeded = kluis.incarnation() where id = $1 and heeded is distinct from kluis.incarnation()`, w.ID)
+		return err
+	})
+}
+
+// Doubt notes for all workspaces that it was not.
+func (t *Tenancy) Doubt(ctx context.Context) error {
+	return t.db.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.workspace set heeded = null`)
+		return err
+	})
+}
+
+// Reopen serves a workspace again that moved, or was closed, and of which nothing was taken away here.
+func (t *Tenancy) Reopen(ctx context.Context, e Entry, region string) error {
+	was := e.Status
+	e.Status = active
+	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
+		if err := t.grant(ctx, tx, e); err != nil {
+			return err
+		}
+		if err := allMayRead(ctx, tx, e.Workspace().Schema(), true); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `update kluis.workspace set status = $2, region = $3, heeded = kluis.incarnation() where id = $1 and status = $4`, e.ID, active, region, was)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = errors.New("its status changed meanwhile")
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("open workspace %q again: %w", e.Slug, err)
+	}
+	return nil
+}
+
+// ErrBusy says that a workspace is being moved, or keys are being rotated.
+var ErrBusy = errors.New("a workspace is being moved to another region, or keys are being rotated: try again when that is done")
+
+// LockPlaces keeps moves and rotations off, until the end of a transaction of the home.
+func LockPlaces(ctx context.Context, tx pgx.Tx) error {
+	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock(hashtext('kluis'), hashtext('moves'))`, ErrBusy)
+}
