@@ -1,6 +1,7 @@
 package promises
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func TestEveryBlobHasACategory(t *testing.T) {
 	}
 }
 
-// So is every value of every mail, and every kind of job.
+// So is every value of every mail, and every argument of the job that sends them, which is the only one.
 func TestEveryMailHasACategory(t *testing.T) {
 	t.Parallel()
 	for template, values := range mail.Templates() {
@@ -70,7 +71,22 @@ func TestEveryMailHasACategory(t *testing.T) {
 			}
 		}
 	}
-	if n := len(domain.CategoriesOf(domain.InJobs, mail.Job{}.Kind(), "sealed")); n != 1 {
-		t.Errorf("the job that sends mails is in %d categories, and belongs in one", n)
+	var arguments []string
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[mail.Job]()) {
+		if field.Anonymous {
+			continue
+		}
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		arguments = append(arguments, name)
+		if n := len(domain.CategoriesOf(domain.InJobs, mail.Job{}.Kind(), name)); n != 1 {
+			t.Errorf("%s of the job that sends mails is in %d categories, and belongs in one", name, n)
+		}
+	}
+	for _, place := range domain.Places(domain.InJobs) {
+		for _, field := range place.Fields {
+			if place.Name != (mail.Job{}).Kind() || !slices.Contains(arguments, field) {
+				t.Errorf("the registry has %s of the job %s, and there is none", field, place.Name)
+			}
+		}
 	}
 }

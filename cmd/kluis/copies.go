@@ -106,7 +106,10 @@ func (d doctor) placed(ctx context.Context, out outputs) error {
 	}
 	all, end, err := d.everywhere(ctx, out, d.outside, nil)
 	defer end()
-	if err != nil || len(all.Regions)+len(all.Away) < 2 {
+	if errors.Is(err, errHome) || err == nil && len(all.Regions)+len(all.Away) < 2 {
+		return nil // the look at the home says so
+	}
+	if err != nil {
 		return err
 	}
 	found, err := all.Look(ctx)

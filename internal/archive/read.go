@@ -47,13 +47,16 @@ func Open(from io.ReaderAt, size int64) (*Reader, error) {
 	}
 	r := &Reader{entries: map[string]*zip.File{}, files: map[string]File{}}
 	var sum uint64
+	folded := map[string]bool{}
 	for _, f := range z.File {
 		if err := checkEntry(f); err != nil {
 			return nil, err
 		}
-		if _, twice := r.entries[f.Name]; twice {
-			return nil, fmt.Errorf("it has %q twice", f.Name)
+		lower := strings.ToLower(f.Name) // two that many a system would unpack to one
+		if folded[lower] {
+			return nil, fmt.Errorf("it has %q twice, perhaps in capitals and in small letters", f.Name)
 		}
+		folded[lower] = true
 		r.entries[f.Name] = f
 		sum += f.CompressedSize64
 	}

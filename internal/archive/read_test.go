@@ -62,6 +62,7 @@ func TestHostileArchives(t *testing.T) {
 		"a link":               {also(link, "/etc/passwd"), "no plain file"},
 		"a folder":             {also(zip.FileHeader{Name: "data/"}, ""), "no name of a file"},
 		"twice":                {also(zip.FileHeader{Name: ManifestName}, "{}"), "twice"},
+		"in other letters":     {also(zip.FileHeader{Name: strings.ToUpper(ManifestName)}, "{}"), "twice"},
 		"not in the manifest":  {also(zip.FileHeader{Name: "data/more.json"}, "x"), "not in its manifest"},
 		"a bomb":               {also(zip.FileHeader{Name: "data/task.json", Method: zip.Deflate}, strings.Repeat("\x00", 1<<20)), "not in its manifest"},
 		"a manifest that is a bomb": {func(z *zip.Writer) error {

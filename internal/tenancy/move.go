@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -122,7 +123,17 @@ var (
 
 // LockMove keeps rotations of keys off a move, until the end of a transaction of the home: a rotation that was in the one cell before the workspace
 // arrived there, and in the other one when it had left, would have missed it. Other moves are no matter.
-func LockMove(ctx context.Context, tx pgx.Tx) error {
+func LockMove(ctx context.Context, tx pgx.Tx) (err error) {
+	for range 5 { // regions are compared in a moment
+		if err = lockMove(ctx, tx); !errors.Is(err, errRotating) {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return err
+}
+
+func lockMove(ctx context.Context, tx pgx.Tx) error {
 	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock_shared(hashtext('kluis'), hashtext('moves'))`, errRotating)
 }
 
