@@ -26,7 +26,7 @@ var GeneralMeasures = []string{
 	"what was done, by whom and when is in an append-only log, which its Merkle tree and signed checkpoints protect from later changes",
 	"failed log-ins, codes and mails are limited, by network and by account",
 	"backups can be made while Kluis is in use, and putting one back is tested",
-	"nothing is sent to anybody but the database, the store of files and the mail server that whoever runs Kluis names, and to receivers that a workspace names itself",
+	"nothing is sent to anybody but the database, the stores of files and checkpoints, the mail server, the witnesses and the collector of traces that whoever runs Kluis names, and to receivers that a workspace names itself",
 }
 
 // processing is the record that a processor keeps (GDPR, Art. 30 (2)), with what a controller needs for its own (Art. 30 (1)).
@@ -139,6 +139,9 @@ func (r Records) residency() []document.Section {
 			"Mails, to the mail server that the processor names, and from there to those to whom they are written.",
 			"What a workspace has sent to receivers and integrations that it names itself.",
 			"Exports, which an admin of the workspace asks for and downloads.",
+			"The id, the short name and the region of each workspace, to the list in the first region, so that no two have the same name.",
+			"Checkpoints of logs, to a second place and to witnesses, if the processor names any: how many records there are, and a hash over them. Nothing of what they say can be told from it.",
+			"Traces of requests, to a collector of the processor, if it names one: routes, times and ids. They have no name, address or text.",
 			"Nothing else. No page, font, script, statistic or check of passwords comes from, or goes to, anybody else.",
 		}}}
 }
