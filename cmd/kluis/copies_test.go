@@ -53,13 +53,37 @@ func (c *cells) diagnosed(t *testing.T, wants ...string) {
 func (s *server) logsIn(t *testing.T, slug, region string) *client {
 	t.Helper()
 	c := (&client{}).at(s)
-	var in struct{ Token string }
-	decode(t, c.want(t, http.StatusOK, "POST", "/api/login", loginAs(slug)).body, &in)
+	var in struct {
+		Token  string
+		Region string
+	}
+	decode(t, c.answers(t, "POST", "/api/login", loginAs(slug)), &in)
 	c.token = in.Token
-	if _, is := c.me(t); is != region {
-		t.Errorf("%s is served from %s, want %s", slug, is, region)
+	if decode(t, c.answers(t, "GET", "/api/workspace", ""), &in); in.Region != region {
+		t.Errorf("%s is served from %s, want %s", slug, in.Region, region)
 	}
 	return c
+}
+
+// answers waits until a request is answered, which is not at once where a workspace is compared first, or brought up to date.
+func (c *client) answers(t *testing.T, method, path, body string) []byte {
+	t.Helper()
+	var r reply
+	until(t, method+" "+path+" is answered", func() (done bool) {
+		var err error
+		r, err = c.do(method, path, body)
+		return err == nil && r.status < http.StatusMultipleChoices
+	})
+	return r.body
+}
+
+// refuses waits until a request is refused with a code.
+func (c *client) refuses(t *testing.T, code, method, path, body string) {
+	t.Helper()
+	until(t, method+" "+path+" is refused as "+code, func() bool {
+		r, err := c.do(method, path, body)
+		return err == nil && r.status == http.StatusServiceUnavailable && strings.Contains(string(r.body), `"code":"`+code+`"`)
+	})
 }
 
 // Backups from before a move, of the home, of another region, or of both, never have two regions serve a workspace: what the newer log has is served, what no region has
@@ -85,11 +109,11 @@ func TestRestoredBehindAMove(t *testing.T) {
 		c.putBack(t, "be", before)
 		c.diagnosed(t, "BAD   regions     workspace brussels is in more than one region", "the log in de has all that the others have", "workspace berlin is in no region, and the home's list says de")
 		s := c.serve(t)
-		ann.at(s).want(t, http.StatusOK, "GET", "/api/tasks/"+kept, "")
+		ann.at(s).answers(t, "GET", "/api/tasks/"+kept, "")
 		s.logsIn(t, "brussels", "de")
-		eve.at(s).task(t, "as ever")
-		bob.at(s).refusedAs(t, "workspace_missing", "GET", "/api/tasks", "")
-		(&client{}).at(s).refusedAs(t, "workspace_missing", "POST", "/api/login", loginAs("berlin"))
+		eve.at(s).answers(t, "GET", "/api/tasks", "")
+		bob.at(s).refuses(t, "workspace_missing", "GET", "/api/tasks", "")
+		(&client{}).at(s).refuses(t, "workspace_missing", "POST", "/api/login", loginAs("berlin"))
 		for _, says := range []string{"workspace brussels is in more than one region", "workspace berlin is in no region"} {
 			if !strings.Contains(s.log.String(), says) {
 				t.Errorf("the log does not say %q:\n%s", says, s.log)
@@ -110,9 +134,9 @@ func TestRestoredBehindAMove(t *testing.T) {
 			t.Error(said)
 		}
 		s := c.serve(t)
-		bob.at(s).task(t, "as ever")
+		bob.at(s).answers(t, "GET", "/api/tasks", "")
 		s.logsIn(t, "berlin", "be")
-		ann.at(s).refusedAs(t, "workspace_missing", "GET", "/api/tasks", "")
+		ann.at(s).refuses(t, "workspace_missing", "GET", "/api/tasks", "")
 		c.must(t, "workspace", "move", "berlin", "be") // the same as after a move that was broken off
 		c.isNowhere(t, "de", berlin)
 		s.stop(t)
@@ -149,17 +173,14 @@ func TestRestoredBehindAMove(t *testing.T) {
 		c.putBack(t, "de", after) // brussels was written to in both
 		c.diagnosed(t, "and each log has records that another lacks", "none is served")
 		s := c.serve(t)
-		ann.at(s).refusedAs(t, "workspace_closed", "GET", "/api/tasks", "")
-		(&client{}).at(s).refusedAs(t, "workspace_closed", "POST", "/api/login", loginAs("brussels"))
+		ann.at(s).refuses(t, "workspace_closed", "GET", "/api/tasks", "")
+		(&client{}).at(s).refuses(t, "workspace_closed", "POST", "/api/login", loginAs("brussels"))
 		if status, _, stderr := c.run("workspace", "open", "brussels"); status != failure || !strings.Contains(stderr, "kluis workspace keep brussels") {
 			t.Errorf("open which one? %d, %s", status, stderr)
 		}
 		c.must(t, "replay", "--region", "be", "brussels")
 		c.must(t, "workspace", "keep", "brussels", "de")
-		until(t, "the one that is kept is served", func() bool {
-			r, err := ann.at(s).do("GET", "/api/tasks/"+kept, "")
-			return err == nil && r.status == http.StatusOK
-		})
+		ann.at(s).answers(t, "GET", "/api/tasks/"+kept, "")
 		s.logsIn(t, "brussels", "de")
 		c.must(t, "workspace", "keep", "--discard", "brussels", "de")
 		c.isNowhere(t, "be", brussels)
