@@ -43,7 +43,11 @@ func (r replay) Run(ctx context.Context, out outputs) error {
 	if r.State {
 		return r.state(ctx, b, out, entry, moment)
 	}
-	return r.print(ctx, b, out, entry.Workspace(), moment.Position)
+	store := b.Store
+	if entry.Status != "active" { // no login may enter it
+		store = eventstore.New(b.DB.AsOwner(), b.Bell)
+	}
+	return r.print(ctx, store, out, entry.Workspace(), moment.Position)
 }
 
 // moments find a moment in the log of a workspace.
@@ -76,10 +80,10 @@ func (r replay) until() (moments, error) {
 var errPrinted = errors.New("all is printed")
 
 // print prints the records up to a position.
-func (r replay) print(ctx context.Context, b *base, out outputs, w pg.Workspace, upTo int64) error {
+func (r replay) print(ctx context.Context, store *eventstore.Store, out outputs, w pg.Workspace, upTo int64) error {
 	lines := bufio.NewWriterSize(out.stdout, 1<<16)
 	var line []byte
-	_, err := b.Store.Each(ctx, w, r.From, func(record eventstore.Record) error {
+	_, err := store.Each(ctx, w, r.From, func(record eventstore.Record) error {
 		if record.Position > upTo {
 			return errPrinted
 		}
