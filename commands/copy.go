@@ -23,6 +23,7 @@ import (
 type Installation struct {
 	Regions []End    // the home first
 	Away    []string // those that cannot be reached, or that the settings do not name although the home's list does
+	Patient bool     // it waits a while for whoever moves a workspace, or compares regions
 }
 
 // Copy is a workspace as one region has it.
@@ -215,7 +216,7 @@ func (i Installation) within(ctx context.Context, c, other Copy) (bool, error) {
 // alone keeps moves off while regions are compared and changed. It is tenancy.ErrBusy when one is under way.
 func (i Installation) alone(ctx context.Context, do func(context.Context) error) error {
 	return i.Regions[0].DB.Control(ctx, func(tx pgx.Tx) error {
-		if err := tenancy.LockPlaces(ctx, tx); err != nil {
+		if err := tenancy.LockPlaces(ctx, tx, i.Patient); err != nil {
 			return err
 		}
 		return pg.Keeping(ctx, tx, do)

@@ -21,7 +21,7 @@ func (s settings) everywhere(ctx context.Context, out outputs, o outside, mine *
 			b.close()
 		}
 	}
-	s.Region = ""
+	s.Region, all.Patient = "", true
 	cells, err := s.cells(o)
 	if err != nil {
 		return all, end, err

@@ -101,10 +101,24 @@ func (t *Tenancy) Reopen(ctx context.Context, e Entry, region string) error {
 	return nil
 }
 
-// ErrBusy says that a workspace is being moved, or keys are being rotated.
-var ErrBusy = errors.New("a workspace is being moved to another region, or keys are being rotated: try again when that is done")
+// ErrBusy says that a workspace is being moved, or that another process compares regions.
+var ErrBusy = errors.New("a workspace is being moved to another region, or another process compares the regions: try again when that is done")
 
-// LockPlaces keeps moves and rotations off, until the end of a transaction of the home.
-func LockPlaces(ctx context.Context, tx pgx.Tx) error {
-	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock(hashtext('kluis'), hashtext('moves'))`, ErrBusy)
+// LockPlaces keeps moves off while regions are compared, until the end of a transaction of the home. Who is patient waits for them a while.
+func LockPlaces(ctx context.Context, tx pgx.Tx, patient bool) error {
+	if patient {
+		return lockPlaces(ctx, tx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('places'))`)
+	}
+	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock(hashtext('kluis'), hashtext('places'))`, ErrBusy)
+}
+
+func lockPlaces(ctx context.Context, tx pgx.Tx, sql string) error {
+	if _, err := tx.Exec(ctx, `set local statement_timeout = 0; set local lock_timeout = '30s'; set local idle_in_transaction_session_timeout = '1min'`); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, sql) //sqlcheck:allow one of two above
+	if pg.Is(err, pg.LockNotAvailable) {
+		return ErrBusy
+	}
+	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -117,24 +116,17 @@ func (t *Tenancy) Arrive(ctx context.Context, e Entry) error {
 
 // errRotating and errMoving refuse what cannot be done at the same time.
 var (
-	errRotating = errors.New("keys are being rotated, or regions compared: move the workspace when that is done")
-	errMoving   = errors.New("a workspace is being moved to another region, or regions are compared: rotate the keys when that is done")
+	errRotating = errors.New("keys are being rotated: move the workspace when that is done")
+	errMoving   = errors.New("a workspace is being moved to another region: rotate the keys when that is done")
 )
 
 // LockMove keeps rotations of keys off a move, until the end of a transaction of the home: a rotation that was in the one cell before the workspace
 // arrived there, and in the other one when it had left, would have missed it. Other moves are no matter.
-func LockMove(ctx context.Context, tx pgx.Tx) (err error) {
-	for range 5 { // regions are compared in a moment
-		if err = lockMove(ctx, tx); !errors.Is(err, errRotating) {
-			break
-		}
-		time.Sleep(200 * time.Millisecond)
+func LockMove(ctx context.Context, tx pgx.Tx) error {
+	if err := lockOr(ctx, tx, `select pg_try_advisory_xact_lock_shared(hashtext('kluis'), hashtext('moves'))`, errRotating); err != nil {
+		return err
 	}
-	return err
-}
-
-func lockMove(ctx context.Context, tx pgx.Tx) error {
-	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock_shared(hashtext('kluis'), hashtext('moves'))`, errRotating)
+	return lockPlaces(ctx, tx, `select pg_advisory_xact_lock_shared(hashtext('kluis'), hashtext('places'))`)
 }
 
 // LockMoves keeps all moves off a rotation of keys, until the end of a transaction of the home.
