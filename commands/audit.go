@@ -78,7 +78,7 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 	}
 	for i, r := range records {
 		if known.Members[metaSubject(by.Workspace, r)].ErasedAt != nil {
-			origins[i] = Origin{}
+			origins[i] = Origin{Token: origins[i].Token} // the rest may still be open here
 		}
 		e := Entry{Record: r, Origin: origins[i], About: projections.ThingOf(r), Before: known.Before[r.Position]}
 		if thing, there := a.Things[e.About.ID]; there {

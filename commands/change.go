@@ -301,7 +301,9 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 		}
 		writes = append(writes, encoded)
 	}
-	meta, err := c.sealOrigin(ctx, a.by.Workspace, a.by.Member, a.from)
+	from := a.from
+	from.Token = a.by.Token
+	meta, err := c.sealOrigin(ctx, a.by.Workspace, a.by.Member, from)
 	if err != nil {
 		return effect{}, fmt.Errorf("seal where the request came from: %w", err)
 	}

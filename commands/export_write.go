@@ -244,7 +244,7 @@ func (c *Commands) openRecords(ctx context.Context, w pg.Workspace, records []pr
 	for i, r := range records {
 		line := openedLine{Position: r.Position}
 		if o := origins[i]; o != (Origin{}) {
-			line.Meta = &sealedOrigin{UserAgent: o.UserAgent}
+			line.Meta = &sealedOrigin{UserAgent: o.UserAgent, TokenID: o.Token}
 			if o.IP.IsValid() {
 				line.Meta.IP = o.IP.String()
 			}

@@ -351,11 +351,8 @@ func (l *loader) anew(r eventstore.Record, clear openedLine) (eventstore.Record,
 	}
 	meta := r.Meta
 	if r.Meta = nil; clear.Meta != nil && meta != nil {
-		key, err := l.key(metaSubject(l.w, r))
-		if err == nil {
-			r.Meta, err = clear.Meta.seal(key)
-		}
-		if err != nil {
+		var err error
+		if r.Meta, err = l.sealMeta(metaSubject(l.w, r), *clear.Meta); err != nil {
 			return r, err
 		}
 	}
@@ -407,16 +404,20 @@ func (l *loader) left(r eventstore.Record) (member uuid.UUID, left bool) {
 	return of.MemberID, json.Unmarshal(r.Data, &of) == nil
 }
 
-// seal seals an origin as it was opened.
-func (o sealedOrigin) seal(key vault.Key) (json.RawMessage, error) {
-	var err error
-	if o.IP != "" {
-		if o.IP, err = key.Seal(ipField, o.IP); err != nil {
+// sealMeta seals an origin as it was opened. Of a subject who was erased it has a token at most, for which no key is made.
+func (l *loader) sealMeta(subject uuid.UUID, o sealedOrigin) (json.RawMessage, error) {
+	for _, f := range []struct {
+		name  string
+		value *string
+	}{{ipField, &o.IP}, {agentField, &o.UserAgent}} {
+		if *f.value == "" {
+			continue
+		}
+		key, err := l.key(subject)
+		if err != nil {
 			return nil, err
 		}
-	}
-	if o.UserAgent != "" {
-		if o.UserAgent, err = key.Seal(agentField, o.UserAgent); err != nil {
+		if *f.value, err = key.Seal(f.name, *f.value); err != nil {
 			return nil, err
 		}
 	}

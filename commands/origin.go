@@ -15,11 +15,13 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Origin is where a request came from. It is personal data: with every record that came of the request it is stored
+// Origin is where a request came from. Address and program are personal data: with every record that came of the request they are stored
 // sealed, under the data key of the actor; of who tries to get into an account, under that member's, and into none, under the workspace's.
+// The id of a token is stored as it is.
 type Origin struct {
 	IP        netip.Addr // not valid when the peer has none (a Unix socket)
 	UserAgent string     // empty when the client sent none
+	Token     uuid.UUID  // the API token that was shown; uuid.Nil for a session
 }
 
 // The fields under which an origin is sealed. They are inside every sealed value.
@@ -30,8 +32,9 @@ const (
 
 // sealedOrigin is an origin as a record has it: its form is for ever.
 type sealedOrigin struct {
-	IP        string `json:"ip,omitempty"`
-	UserAgent string `json:"user_agent,omitempty"`
+	IP        string    `json:"ip,omitempty"`
+	UserAgent string    `json:"user_agent,omitempty"`
+	TokenID   uuid.UUID `json:"token_id,omitzero"`
 }
 
 // sealOrigin makes the metadata of records by a member, or about a member's account, or the workspace's own. Somebody who was erased has none.
@@ -63,7 +66,7 @@ func metaSubject(w pg.Workspace, r projections.Record) (subject uuid.UUID) {
 
 // seal is sealOrigin with a key at hand.
 func (o Origin) seal(key vault.Key) (json.RawMessage, error) {
-	var m sealedOrigin
+	m := sealedOrigin{TokenID: o.Token}
 	var err error
 	if o.IP.IsValid() {
 		if m.IP, err = key.Seal(ipField, o.IP.String()); err != nil {
@@ -81,7 +84,7 @@ func (o Origin) seal(key vault.Key) (json.RawMessage, error) {
 	return json.Marshal(m)
 }
 
-// OpenOrigins opens the metadata of records, for who may read the log: one for each record. Erased metadata is left out, and so is metadata
+// OpenOrigins opens the metadata of records, for who may read the log: one for each record. What was erased is left out, and so is metadata
 // that does not open, which is logged.
 func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []projections.Record) ([]Origin, error) {
 	subjects := make([]uuid.UUID, len(records))
@@ -94,21 +97,25 @@ func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []pr
 	}
 	origins := make([]Origin, len(records))
 	for i, r := range records {
-		key, there := keys[subjects[i]]
-		if !there || r.Meta == nil {
+		if r.Meta == nil {
 			continue
 		}
-		if origins[i], err = openMeta(key, r.Meta); err != nil {
+		if origins[i], err = openMeta(keys, subjects[i], r.Meta); err != nil {
 			c.Log.ErrorContext(ctx, "the metadata of a record does not open", "workspace", w.ID, "position", r.Position, "error", err.Error())
 		}
 	}
 	return origins, nil
 }
 
-func openMeta(key vault.Key, sealed json.RawMessage) (o Origin, err error) {
+func openMeta(keys map[uuid.UUID]vault.Key, subject uuid.UUID, sealed json.RawMessage) (o Origin, err error) {
 	var m sealedOrigin
 	if json.Unmarshal(sealed, &m) != nil {
 		return o, errors.New("it is not of this form")
+	}
+	o.Token = m.TokenID
+	key, there := keys[subject]
+	if !there { // the subject was erased
+		return o, nil
 	}
 	if m.IP != "" {
 		text, err := key.Open(ipField, m.IP)

@@ -53,6 +53,9 @@ func (c *Commands) opened(ctx context.Context, w pg.Workspace, records []project
 		if e.Origin.UserAgent != "" {
 			from["user_agent"] = e.Origin.UserAgent
 		}
+		if e.Origin.Token != uuid.Nil {
+			from["token_id"] = e.Origin.Token.String()
+		}
 		if len(from) > 0 {
 			all[i].Meta, _ = json.Marshal(from) // texts cannot fail
 		}

@@ -21,8 +21,8 @@ type Record struct {
 	Type     string
 	At       time.Time // microseconds, UTC; never decreases with Position
 	Actor    *uuid.UUID
-	// Meta says from where the request of the actor came: "ip" and "user_agent", those that are known, exactly as written, each sealed under
-	// the actor's data key, or under the workspace's when there is no actor. nil when nothing is known.
+	// Meta says from where the request of the actor came, exactly as written, as far as it is known: "ip" and "user_agent", each sealed under
+	// the actor's data key, or under the workspace's when there is no actor, and "token_id". nil when nothing is known.
 	Meta json.RawMessage
 	Data json.RawMessage // exactly as written
 }

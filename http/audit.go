@@ -25,7 +25,7 @@ type (
 		Type     string          `json:"type" example:"task.completed"`
 		At       time.Time       `json:"at"`
 		Actor    *uuid.UUID      `json:"actor" doc:"The member who did it; null for Kluis itself."`
-		Meta     *metaBody       `json:"meta" doc:"Where the request came from; null when that is not known, or the person was erased. A replay has it sealed."`
+		Meta     *metaBody       `json:"meta" doc:"Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed."`
 		Data     json.RawMessage `json:"data" doc:"The event as it was written. Personal data is sealed."`
 	}
 	entryBody struct { // a record with what is known of it
@@ -39,7 +39,7 @@ type (
 		Who      *whoBody        `json:"who" doc:"Who did it; null for Kluis itself."`
 		About    aboutBody       `json:"about"`
 		Text     string          `json:"text" doc:"What happened, in words, in the language of Content-Language. Things are called as they are called now." example:"Anna moved WEB-12"`
-		Meta     *metaBody       `json:"meta" doc:"Where the request came from; null when that is not known, or the person was erased."`
+		Meta     *metaBody       `json:"meta" doc:"Where the request came from, and with which API token; null when nothing of it is known."`
 		Data     json.RawMessage `json:"data" doc:"The event. Names and addresses in it are opened for whoever may read all members; a replay has them sealed."`
 	}
 	whoBody struct {
@@ -54,8 +54,9 @@ type (
 		Key   string     `json:"key" doc:"Such as WEB-12; empty when it has none."`
 	}
 	metaBody struct {
-		IP        string `json:"ip,omitempty"`
-		UserAgent string `json:"user_agent,omitempty"`
+		IP        string    `json:"ip,omitempty"`
+		UserAgent string    `json:"user_agent,omitempty"`
+		TokenID   uuid.UUID `json:"token_id,omitzero"`
 	}
 	auditList struct {
 		Listing[int64]
@@ -173,7 +174,7 @@ func showOrigin(o commands.Origin) *metaBody {
 	if o == (commands.Origin{}) {
 		return nil
 	}
-	m := &metaBody{UserAgent: o.UserAgent}
+	m := &metaBody{UserAgent: o.UserAgent, TokenID: o.Token}
 	if o.IP.IsValid() {
 		m.IP = o.IP.String()
 	}
@@ -183,7 +184,7 @@ func showOrigin(o commands.Origin) *metaBody {
 // Schema is huma.SchemaProvider.
 func (metaBody) Schema(huma.Registry) *huma.Schema {
 	text := &huma.Schema{Type: huma.TypeString}
-	return orNull(map[string]*huma.Schema{"ip": text, "user_agent": text})
+	return orNull(map[string]*huma.Schema{"ip": text, "user_agent": text, "token_id": {Type: huma.TypeString, Format: "uuid"}})
 }
 
 // Schema is huma.SchemaProvider.

@@ -7,13 +7,13 @@ import (
 	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
-
 	"net/http"
 	"reflect"
 	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/sheet"
@@ -184,7 +184,7 @@ type tableWriter struct{ rows *csv.Writer }
 func newTable(out *bufio.Writer, _ string) exportWriter {
 	t := tableWriter{csv.NewWriter(out)}
 	t.rows.UseCRLF = true
-	_ = t.rows.Write([]string{"position", "at", "type", "text", "actor", "name", "status", "noun", "id", "key", "title", "ip", "user_agent", "stream", "version", "event_id", "data"}) // it fails at the next one
+	_ = t.rows.Write([]string{"position", "at", "type", "text", "actor", "name", "status", "noun", "id", "key", "title", "ip", "user_agent", "token_id", "stream", "version", "event_id", "data"}) // it fails at the next one
 	return t
 }
 
@@ -219,8 +219,12 @@ func (e entryBody) row() []string {
 	if e.Meta != nil {
 		meta = *e.Meta
 	}
+	var token string
+	if meta.TokenID != uuid.Nil {
+		token = meta.TokenID.String()
+	}
 	row := []string{strconv.FormatInt(e.Position, 10), e.At.Format(time.RFC3339Nano), e.Type, e.Text, actor, who.Name, who.Status, e.About.Noun, about, e.About.Key, e.About.Title,
-		meta.IP, meta.UserAgent, e.Stream, strconv.Itoa(e.Version), e.ID.String(), string(bytes.TrimSpace(e.Data))}
+		meta.IP, meta.UserAgent, token, e.Stream, strconv.Itoa(e.Version), e.ID.String(), string(bytes.TrimSpace(e.Data))}
 	for i, cell := range row {
 		row[i] = sheet.Cell(cell)
 	}

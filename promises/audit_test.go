@@ -233,7 +233,10 @@ func TestReplay(t *testing.T) {
 // entry is a record with what is known of it.
 type entry struct {
 	record
-	Meta  struct{ IP string }
+	Meta struct {
+		IP      string
+		TokenID uuid.UUID `json:"token_id"`
+	}
 	Who   *struct{ ID, Name, Status string }
 	About struct{ Noun, ID, Title, Key string }
 	Text  string

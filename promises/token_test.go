@@ -222,3 +222,40 @@ func TestHeldBodies(t *testing.T) {
 		}
 	}
 }
+
+// The log says with which token something was done, and nothing of the kind about a session. It still says so of an erased member.
+func TestTheLogNamesTheToken(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, false)
+	ada := p[0].signUp(t)
+	bob := ada.member(t, "member")
+	script, token := bob.newToken(t)
+	bySession, byToken := bob.newTask(t), script.newTask(t)
+	wantTokens := func() {
+		t.Helper()
+		for thing, want := range map[uuid.UUID]uuid.UUID{bySession.ID: uuid.Nil, byToken.ID: token.ID} {
+			read := pages[entry](t, ada, "/api/audit/events?type=task.created&id="+thing.String(), 50)
+			if len(read) != 1 || read[0].Meta.TokenID != want {
+				t.Errorf("want token %s: %+v", want, read)
+			}
+		}
+	}
+	wantTokens()
+	for _, r := range ada.log(t) {
+		var meta struct {
+			TokenID string `json:"token_id"`
+		}
+		if r.Type != "task.created" {
+			continue
+		}
+		if err := json.Unmarshal(r.Meta, &meta); err != nil {
+			t.Fatal(err)
+		}
+		if want := (map[bool]string{true: token.ID.String()})[r.Stream == domain.TaskStream(byToken.ID)]; meta.TokenID != want {
+			t.Errorf("%s has token %q, want %q", r.AppendLine(nil), meta.TokenID, want)
+		}
+	}
+	ada.call(t, "DELETE", "/api/members/"+bob.id.String(), nil).want(t, 204)
+	ada.call(t, "POST", "/api/members/"+bob.id.String()+"/erase", nil).want(t, 200)
+	wantTokens()
+}

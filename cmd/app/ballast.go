@@ -9,7 +9,7 @@ import (
 // server that uses 30 MB collected for an eighth of its time under load, for a fifth when it answered lists. With the ballast there are 64 MB
 // more of garbage first, however much is in use. GOGC would let a server that uses much have a multiple of that, and with a limit that is too low
 // for what is in use one collects without end (https://go.dev/doc/gc-guide#Suggested_uses).
-var ballast []byte
+var ballast []byte //nolint:unused // it is there to be there
 
 const ballastSize = 64 << 20
 
