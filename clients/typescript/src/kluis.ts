@@ -452,12 +452,14 @@ export interface AttachmentAdded {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type AttachmentAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -491,7 +493,7 @@ export interface AttachmentAddedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: AttachmentAddedRecordMeta;
@@ -511,12 +513,14 @@ export interface AttachmentAddedRecord {
 export interface AttachmentDeleted { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type AttachmentDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -550,7 +554,7 @@ export interface AttachmentDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: AttachmentDeletedRecordMeta;
@@ -895,12 +899,14 @@ export interface CommentCreated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type CommentCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -934,7 +940,7 @@ export interface CommentCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: CommentCreatedRecordMeta;
@@ -954,12 +960,14 @@ export interface CommentCreatedRecord {
 export interface CommentDeleted { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type CommentDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -993,7 +1001,7 @@ export interface CommentDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: CommentDeletedRecordMeta;
@@ -1045,12 +1053,14 @@ export interface CommentUpdated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type CommentUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1084,7 +1094,7 @@ export interface CommentUpdatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: CommentUpdatedRecordMeta;
@@ -1124,12 +1134,14 @@ export interface Document {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased.
+ * Where the request came from, and with which API token; null when nothing of it is known.
  * @nullable
  */
 export type EntryBodyMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1179,7 +1191,7 @@ export interface EntryBody {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased.
+     * Where the request came from, and with which API token; null when nothing of it is known.
      * @nullable
      */
   meta: EntryBodyMeta;
@@ -1259,12 +1271,14 @@ export interface ExportBroken {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ExportBrokenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1298,7 +1312,7 @@ export interface ExportBrokenRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ExportBrokenRecordMeta;
@@ -1334,12 +1348,14 @@ export interface ExportDownloaded {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ExportDownloadedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1373,7 +1389,7 @@ export interface ExportDownloadedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ExportDownloadedRecordMeta;
@@ -1396,12 +1412,14 @@ export interface ExportEnded {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ExportEndedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1435,7 +1453,7 @@ export interface ExportEndedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ExportEndedRecordMeta;
@@ -1464,12 +1482,14 @@ export interface ExportFinished {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ExportFinishedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1503,7 +1523,7 @@ export interface ExportFinishedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ExportFinishedRecordMeta;
@@ -1526,12 +1546,14 @@ export interface ExportRequested {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ExportRequestedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1565,7 +1587,7 @@ export interface ExportRequestedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ExportRequestedRecordMeta;
@@ -1838,12 +1860,14 @@ export interface ImportBroken {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ImportBrokenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1877,7 +1901,7 @@ export interface ImportBrokenRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ImportBrokenRecordMeta;
@@ -1902,12 +1926,14 @@ export interface ImportFinished {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ImportFinishedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -1941,7 +1967,7 @@ export interface ImportFinishedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ImportFinishedRecordMeta;
@@ -1977,12 +2003,14 @@ export interface ImportRequested {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ImportRequestedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2016,7 +2044,7 @@ export interface ImportRequestedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ImportRequestedRecordMeta;
@@ -2088,12 +2116,14 @@ export interface IntegrationConnected {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type IntegrationConnectedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2127,7 +2157,7 @@ export interface IntegrationConnectedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: IntegrationConnectedRecordMeta;
@@ -2147,12 +2177,14 @@ export interface IntegrationConnectedRecord {
 export interface IntegrationDisconnected { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type IntegrationDisconnectedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2186,7 +2218,7 @@ export interface IntegrationDisconnectedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: IntegrationDisconnectedRecordMeta;
@@ -2261,12 +2293,14 @@ export interface LogPruned {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type LogPrunedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2300,7 +2334,7 @@ export interface LogPrunedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: LogPrunedRecordMeta;
@@ -2417,12 +2451,14 @@ export interface MemberAdded {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2456,7 +2492,7 @@ export interface MemberAddedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberAddedRecordMeta;
@@ -2479,12 +2515,14 @@ export interface MemberDataExported {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberDataExportedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2518,7 +2556,7 @@ export interface MemberDataExportedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberDataExportedRecordMeta;
@@ -2541,12 +2579,14 @@ export interface MemberDeactivated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberDeactivatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2580,7 +2620,7 @@ export interface MemberDeactivatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberDeactivatedRecordMeta;
@@ -2603,12 +2643,14 @@ export interface MemberErased {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberErasedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2642,7 +2684,7 @@ export interface MemberErasedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberErasedRecordMeta;
@@ -2717,12 +2759,14 @@ export interface MemberInvitedAgain {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberInvitedAgainRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2756,7 +2800,7 @@ export interface MemberInvitedAgainRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberInvitedAgainRecordMeta;
@@ -2771,12 +2815,14 @@ export interface MemberInvitedAgainRecord {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberInvitedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2810,7 +2856,7 @@ export interface MemberInvitedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberInvitedRecordMeta;
@@ -2833,12 +2879,14 @@ export interface MemberJoined {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberJoinedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2872,7 +2920,7 @@ export interface MemberJoinedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberJoinedRecordMeta;
@@ -2897,12 +2945,14 @@ export interface MemberLanguageChanged {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberLanguageChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -2936,7 +2986,7 @@ export interface MemberLanguageChangedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberLanguageChangedRecordMeta;
@@ -2961,12 +3011,14 @@ export interface MemberLocked {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberLockedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3000,7 +3052,7 @@ export interface MemberLockedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberLockedRecordMeta;
@@ -3025,12 +3077,14 @@ export interface MemberLoggedIn {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberLoggedInRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3064,7 +3118,7 @@ export interface MemberLoggedInRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberLoggedInRecordMeta;
@@ -3089,12 +3143,14 @@ export interface MemberLoggedOut {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberLoggedOutRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3128,7 +3184,7 @@ export interface MemberLoggedOutRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberLoggedOutRecordMeta;
@@ -3153,12 +3209,14 @@ export interface MemberLoginFailed {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberLoginFailedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3192,7 +3250,7 @@ export interface MemberLoginFailedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberLoginFailedRecordMeta;
@@ -3221,12 +3279,14 @@ export interface MemberLoginRefused {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberLoginRefusedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3260,7 +3320,7 @@ export interface MemberLoginRefusedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberLoginRefusedRecordMeta;
@@ -3283,12 +3343,14 @@ export interface MemberPasswordChanged {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberPasswordChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3322,7 +3384,7 @@ export interface MemberPasswordChangedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberPasswordChangedRecordMeta;
@@ -3345,12 +3407,14 @@ export interface MemberPasswordReset {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberPasswordResetRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3384,7 +3448,7 @@ export interface MemberPasswordResetRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberPasswordResetRecordMeta;
@@ -3421,12 +3485,14 @@ export interface MemberPlaced {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberPlacedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3460,7 +3526,7 @@ export interface MemberPlacedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberPlacedRecordMeta;
@@ -3488,12 +3554,14 @@ export interface MemberRateChanged {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberRateChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3527,7 +3595,7 @@ export interface MemberRateChangedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberRateChangedRecordMeta;
@@ -3550,12 +3618,14 @@ export interface MemberReactivated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberReactivatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3589,7 +3659,7 @@ export interface MemberReactivatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberReactivatedRecordMeta;
@@ -3612,12 +3682,14 @@ export interface MemberRecoveryCodeUsed {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberRecoveryCodeUsedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3651,7 +3723,7 @@ export interface MemberRecoveryCodeUsedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberRecoveryCodeUsedRecordMeta;
@@ -3674,12 +3746,14 @@ export interface MemberRecoveryCodesRenewed {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberRecoveryCodesRenewedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3713,7 +3787,7 @@ export interface MemberRecoveryCodesRenewedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberRecoveryCodesRenewedRecordMeta;
@@ -3736,12 +3810,14 @@ export interface MemberRemoved {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberRemovedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3775,7 +3851,7 @@ export interface MemberRemovedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberRemovedRecordMeta;
@@ -3800,12 +3876,14 @@ export interface MemberRoleChanged {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberRoleChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3839,7 +3917,7 @@ export interface MemberRoleChangedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberRoleChangedRecordMeta;
@@ -3864,12 +3942,14 @@ export interface MemberSessionEnded {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberSessionEndedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3903,7 +3983,7 @@ export interface MemberSessionEndedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberSessionEndedRecordMeta;
@@ -3926,12 +4006,14 @@ export interface MemberTwoFactorDisabled {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberTwoFactorDisabledRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -3965,7 +4047,7 @@ export interface MemberTwoFactorDisabledRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberTwoFactorDisabledRecordMeta;
@@ -3988,12 +4070,14 @@ export interface MemberTwoFactorEnabled {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberTwoFactorEnabledRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -4027,7 +4111,7 @@ export interface MemberTwoFactorEnabledRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberTwoFactorEnabledRecordMeta;
@@ -4050,12 +4134,14 @@ export interface MemberTwoFactorReset {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberTwoFactorResetRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -4089,7 +4175,7 @@ export interface MemberTwoFactorResetRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberTwoFactorResetRecordMeta;
@@ -4112,12 +4198,14 @@ export interface MemberUnlocked {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type MemberUnlockedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -4151,7 +4239,7 @@ export interface MemberUnlockedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: MemberUnlockedRecordMeta;
@@ -5016,12 +5104,14 @@ export interface PolicyTwoFactorRequired {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type PolicyTwoFactorRequiredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5055,7 +5145,7 @@ export interface PolicyTwoFactorRequiredRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: PolicyTwoFactorRequiredRecordMeta;
@@ -5125,12 +5215,14 @@ export interface ProcessingBody {
 export interface ProjectArchived { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectArchivedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5164,7 +5256,7 @@ export interface ProjectArchivedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectArchivedRecordMeta;
@@ -5213,12 +5305,14 @@ export interface ProjectCreated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5252,7 +5346,7 @@ export interface ProjectCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectCreatedRecordMeta;
@@ -5272,12 +5366,14 @@ export interface ProjectCreatedRecord {
 export interface ProjectDeleted { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5311,7 +5407,7 @@ export interface ProjectDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectDeletedRecordMeta;
@@ -5393,12 +5489,14 @@ export interface ProjectKeyTaken {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectKeyTakenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5432,7 +5530,7 @@ export interface ProjectKeyTakenRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectKeyTakenRecordMeta;
@@ -5455,12 +5553,14 @@ export interface ProjectMemberAdded {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectMemberAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5494,7 +5594,7 @@ export interface ProjectMemberAddedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectMemberAddedRecordMeta;
@@ -5517,12 +5617,14 @@ export interface ProjectMemberRemoved {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectMemberRemovedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5556,7 +5658,7 @@ export interface ProjectMemberRemovedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectMemberRemovedRecordMeta;
@@ -5630,12 +5732,14 @@ export interface ProjectPatch {
 export interface ProjectReopened { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectReopenedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5669,7 +5773,7 @@ export interface ProjectReopenedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectReopenedRecordMeta;
@@ -5790,12 +5894,14 @@ export interface ProjectUpdated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ProjectUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5829,7 +5935,7 @@ export interface ProjectUpdatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ProjectUpdatedRecordMeta;
@@ -5951,12 +6057,14 @@ export interface ReceiverCreated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -5990,7 +6098,7 @@ export interface ReceiverCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverCreatedRecordMeta;
@@ -6010,12 +6118,14 @@ export interface ReceiverCreatedRecord {
 export interface ReceiverDeleted { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6049,7 +6159,7 @@ export interface ReceiverDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverDeletedRecordMeta;
@@ -6223,12 +6333,14 @@ export interface ReceiverPatch {
 export interface ReceiverPaused { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverPausedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6262,7 +6374,7 @@ export interface ReceiverPausedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverPausedRecordMeta;
@@ -6293,12 +6405,14 @@ export interface ReceiverReplayed {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverReplayedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6332,7 +6446,7 @@ export interface ReceiverReplayedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverReplayedRecordMeta;
@@ -6352,12 +6466,14 @@ export interface ReceiverReplayedRecord {
 export interface ReceiverResumed { [key: string]: unknown }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverResumedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6391,7 +6507,7 @@ export interface ReceiverResumedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverResumedRecordMeta;
@@ -6424,12 +6540,14 @@ export interface ReceiverSecretRotated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverSecretRotatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6463,7 +6581,7 @@ export interface ReceiverSecretRotatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverSecretRotatedRecordMeta;
@@ -6486,12 +6604,14 @@ export interface ReceiverStopped {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverStoppedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6525,7 +6645,7 @@ export interface ReceiverStoppedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverStoppedRecordMeta;
@@ -6587,12 +6707,14 @@ export interface ReceiverUpdated {
 }
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type ReceiverUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6626,7 +6748,7 @@ export interface ReceiverUpdatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: ReceiverUpdatedRecordMeta;
@@ -6677,12 +6799,14 @@ export const RoleCreatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type RoleCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6706,7 +6830,7 @@ export interface RoleCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: RoleCreatedRecordMeta;
@@ -6739,12 +6863,14 @@ export const RoleDeletedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type RoleDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6768,7 +6894,7 @@ export interface RoleDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: RoleDeletedRecordMeta;
@@ -6815,12 +6941,14 @@ export const RoleGrantsChangedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type RoleGrantsChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6844,7 +6972,7 @@ export interface RoleGrantsChangedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: RoleGrantsChangedRecordMeta;
@@ -6881,12 +7009,14 @@ export const RoleRenamedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type RoleRenamedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6910,7 +7040,7 @@ export interface RoleRenamedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: RoleRenamedRecordMeta;
@@ -6959,12 +7089,14 @@ export const SecurityAccessDeniedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type SecurityAccessDeniedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -6988,7 +7120,7 @@ export interface SecurityAccessDeniedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: SecurityAccessDeniedRecordMeta;
@@ -7028,12 +7160,14 @@ export const SecurityLogExportedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type SecurityLogExportedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7057,7 +7191,7 @@ export interface SecurityLogExportedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: SecurityLogExportedRecordMeta;
@@ -7097,12 +7231,14 @@ export const SecurityLogReadRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type SecurityLogReadRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7126,7 +7262,7 @@ export interface SecurityLogReadRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: SecurityLogReadRecordMeta;
@@ -7163,12 +7299,14 @@ export const SecurityLoginFailedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type SecurityLoginFailedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7192,7 +7330,7 @@ export interface SecurityLoginFailedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: SecurityLoginFailedRecordMeta;
@@ -7232,12 +7370,14 @@ export const SecurityRateLimitedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type SecurityRateLimitedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7261,7 +7401,7 @@ export interface SecurityRateLimitedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: SecurityRateLimitedRecordMeta;
@@ -7294,12 +7434,14 @@ export const SecurityTruncatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type SecurityTruncatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7323,7 +7465,7 @@ export interface SecurityTruncatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: SecurityTruncatedRecordMeta;
@@ -7358,12 +7500,14 @@ export const StorageFreedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type StorageFreedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7387,7 +7531,7 @@ export interface StorageFreedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: StorageFreedRecordMeta;
@@ -7422,12 +7566,14 @@ export const StorageTakenRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type StorageTakenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7451,7 +7597,7 @@ export interface StorageTakenRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: StorageTakenRecordMeta;
@@ -7493,12 +7639,14 @@ export const TagCreatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TagCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7522,7 +7670,7 @@ export interface TagCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TagCreatedRecordMeta;
@@ -7555,12 +7703,14 @@ export const TagDeletedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TagDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7584,7 +7734,7 @@ export interface TagDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TagDeletedRecordMeta;
@@ -7619,12 +7769,14 @@ export const TagMergedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TagMergedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7648,7 +7800,7 @@ export interface TagMergedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TagMergedRecordMeta;
@@ -7686,12 +7838,14 @@ export const TagRecolouredRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TagRecolouredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7715,7 +7869,7 @@ export interface TagRecolouredRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TagRecolouredRecordMeta;
@@ -7752,12 +7906,14 @@ export const TagRenamedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TagRenamedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7781,7 +7937,7 @@ export interface TagRenamedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TagRenamedRecordMeta;
@@ -7814,12 +7970,14 @@ export const TaskAssignedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskAssignedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7843,7 +8001,7 @@ export interface TaskAssignedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskAssignedRecordMeta;
@@ -7873,12 +8031,14 @@ export const TaskCompletedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskCompletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -7902,7 +8062,7 @@ export interface TaskCompletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskCompletedRecordMeta;
@@ -7986,12 +8146,14 @@ export const TaskCreatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8015,7 +8177,7 @@ export interface TaskCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskCreatedRecordMeta;
@@ -8051,12 +8213,14 @@ export const TaskDeletedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8080,7 +8244,7 @@ export interface TaskDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskDeletedRecordMeta;
@@ -8113,12 +8277,14 @@ export const TaskExternalFreedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskExternalFreedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8142,7 +8308,7 @@ export interface TaskExternalFreedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskExternalFreedRecordMeta;
@@ -8175,12 +8341,14 @@ export const TaskExternalTakenRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskExternalTakenRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8204,7 +8372,7 @@ export interface TaskExternalTakenRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskExternalTakenRecordMeta;
@@ -8237,12 +8405,14 @@ export const TaskNumberedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskNumberedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8266,7 +8436,7 @@ export interface TaskNumberedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskNumberedRecordMeta;
@@ -8299,12 +8469,14 @@ export const TaskRankedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskRankedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8328,7 +8500,7 @@ export interface TaskRankedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskRankedRecordMeta;
@@ -8363,12 +8535,14 @@ export const TaskRelatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskRelatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8392,7 +8566,7 @@ export interface TaskRelatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskRelatedRecordMeta;
@@ -8425,12 +8599,14 @@ export const TaskReopenedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskReopenedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8454,7 +8630,7 @@ export interface TaskReopenedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskReopenedRecordMeta;
@@ -8484,12 +8660,14 @@ export const TaskRestoredRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskRestoredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8513,7 +8691,7 @@ export interface TaskRestoredRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskRestoredRecordMeta;
@@ -8546,12 +8724,14 @@ export const TaskSubtaskAddedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskSubtaskAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8575,7 +8755,7 @@ export interface TaskSubtaskAddedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskSubtaskAddedRecordMeta;
@@ -8608,12 +8788,14 @@ export const TaskTaggedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskTaggedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8637,7 +8819,7 @@ export interface TaskTaggedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskTaggedRecordMeta;
@@ -8670,12 +8852,14 @@ export const TaskUnassignedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskUnassignedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8699,7 +8883,7 @@ export interface TaskUnassignedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskUnassignedRecordMeta;
@@ -8734,12 +8918,14 @@ export const TaskUnrelatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskUnrelatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8763,7 +8949,7 @@ export interface TaskUnrelatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskUnrelatedRecordMeta;
@@ -8796,12 +8982,14 @@ export const TaskUntaggedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskUntaggedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8825,7 +9013,7 @@ export interface TaskUntaggedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskUntaggedRecordMeta;
@@ -8911,12 +9099,14 @@ export const TaskUpdatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -8940,7 +9130,7 @@ export interface TaskUpdatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskUpdatedRecordMeta;
@@ -8973,12 +9163,14 @@ export const TaskViewerAddedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskViewerAddedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9002,7 +9194,7 @@ export interface TaskViewerAddedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskViewerAddedRecordMeta;
@@ -9035,12 +9227,14 @@ export const TaskViewerRemovedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TaskViewerRemovedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9064,7 +9258,7 @@ export interface TaskViewerRemovedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TaskViewerRemovedRecordMeta;
@@ -9120,12 +9314,14 @@ export const TimeEntryCreatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TimeEntryCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9149,7 +9345,7 @@ export interface TimeEntryCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TimeEntryCreatedRecordMeta;
@@ -9179,12 +9375,14 @@ export const TimeEntryDeletedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TimeEntryDeletedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9208,7 +9406,7 @@ export interface TimeEntryDeletedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TimeEntryDeletedRecordMeta;
@@ -9241,12 +9439,14 @@ export const TimeEntryPlacedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TimeEntryPlacedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9270,7 +9470,7 @@ export interface TimeEntryPlacedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TimeEntryPlacedRecordMeta;
@@ -9324,12 +9524,14 @@ export const TimeEntryStartedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TimeEntryStartedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9353,7 +9555,7 @@ export interface TimeEntryStartedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TimeEntryStartedRecordMeta;
@@ -9386,12 +9588,14 @@ export const TimeEntryStoppedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TimeEntryStoppedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9415,7 +9619,7 @@ export interface TimeEntryStoppedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TimeEntryStoppedRecordMeta;
@@ -9481,12 +9685,14 @@ export const TimeEntryUpdatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TimeEntryUpdatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9510,7 +9716,7 @@ export interface TimeEntryUpdatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TimeEntryUpdatedRecordMeta;
@@ -9559,12 +9765,14 @@ export const TokenCreatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TokenCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9588,7 +9796,7 @@ export interface TokenCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TokenCreatedRecordMeta;
@@ -9618,12 +9826,14 @@ export const TokenRevokedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type TokenRevokedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9647,7 +9857,7 @@ export interface TokenRevokedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: TokenRevokedRecordMeta;
@@ -9686,12 +9896,14 @@ export const WorkspaceCreatedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceCreatedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9715,7 +9927,7 @@ export interface WorkspaceCreatedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceCreatedRecordMeta;
@@ -9745,12 +9957,14 @@ export const WorkspaceErasureCancelledRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceErasureCancelledRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9774,7 +9988,7 @@ export interface WorkspaceErasureCancelledRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceErasureCancelledRecordMeta;
@@ -9807,12 +10021,14 @@ export const WorkspaceErasureConfirmedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceErasureConfirmedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9836,7 +10052,7 @@ export interface WorkspaceErasureConfirmedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceErasureConfirmedRecordMeta;
@@ -9869,12 +10085,14 @@ export const WorkspaceErasureRequestedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceErasureRequestedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9898,7 +10116,7 @@ export interface WorkspaceErasureRequestedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceErasureRequestedRecordMeta;
@@ -9928,12 +10146,14 @@ export const WorkspaceHoldLiftedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceHoldLiftedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -9957,7 +10177,7 @@ export interface WorkspaceHoldLiftedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceHoldLiftedRecordMeta;
@@ -9990,12 +10210,14 @@ export const WorkspaceHoldPlacedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceHoldPlacedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -10019,7 +10241,7 @@ export interface WorkspaceHoldPlacedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceHoldPlacedRecordMeta;
@@ -10062,12 +10284,14 @@ export const WorkspaceImportedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceImportedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -10091,7 +10315,7 @@ export interface WorkspaceImportedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceImportedRecordMeta;
@@ -10124,12 +10348,14 @@ export const WorkspaceMovedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceMovedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -10153,7 +10379,7 @@ export interface WorkspaceMovedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceMovedRecordMeta;
@@ -10191,12 +10417,14 @@ export const WorkspacePlanChangedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspacePlanChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -10220,7 +10448,7 @@ export interface WorkspacePlanChangedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspacePlanChangedRecordMeta;
@@ -10253,12 +10481,14 @@ export const WorkspaceRenamedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceRenamedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -10282,7 +10512,7 @@ export interface WorkspaceRenamedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceRenamedRecordMeta;
@@ -10323,12 +10553,14 @@ export const WorkspaceRestoredRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceRestoredRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -10352,7 +10584,7 @@ export interface WorkspaceRestoredRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceRestoredRecordMeta;
@@ -10398,12 +10630,14 @@ export const WorkspaceTimeRulesChangedRecordType = {
 } as const;
 
 /**
- * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+ * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
  * @nullable
  */
 export type WorkspaceTimeRulesChangedRecordMeta = {
   /** The network address that the request came from. */
   ip?: string;
+  /** The API token that the caller came with; absent for a session. */
+  token_id?: string;
   /** The program that asked, as it called itself. */
   user_agent?: string;
 } | null;
@@ -10427,7 +10661,7 @@ export interface WorkspaceTimeRulesChangedRecord {
      */
   id: string;
   /**
-     * Where the request came from; null when that is not known, or the person was erased. A replay has it sealed.
+     * Where the request came from, and with which API token; null when nothing of it is known. A replay has address and program sealed.
      * @nullable
      */
   meta: WorkspaceTimeRulesChangedRecordMeta;
