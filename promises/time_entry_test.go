@@ -161,6 +161,7 @@ func TestTimesAreThoseOfBrussels(t *testing.T) {
 	planned := ada.newTime(t, away(1, -2))
 	ada.call(t, "POST", "/api/time-entries", away(1, 2)).refusedAs(t, "planned too far ahead", 422, "/start")
 	ada.call(t, "PATCH", timePath(planned), away(100, 0)).refusedAs(t, "moved too far ahead", 422, "/start")
+	ada.call(t, "DELETE", timePath(planned), nil).want(t, 204) // a timer takes all time from its start
 	running := decode[domain.TimeEntry](t, ada.call(t, "POST", "/api/timer/start", object{}).want(t, 201))
 	ada.call(t, "PATCH", timePath(running), object{"start": "0026-11-27T10:00:00Z"}).refusedAs(t, "a timer of long ago", 422, "/start")
 }
