@@ -141,12 +141,13 @@ func TestIdleJobsAreCheap(t *testing.T) {
 	}
 	p.run(t, p.Run)
 	until(t, "signals are handled", func() bool { return p.signals(t) == 0 })
-	time.Sleep(2 * time.Second) // River begins
-	n := asked(t, p.url, 5*time.Second)
-	t.Logf("asked %d times in 5 idle seconds", n)
-	if n < 4 || n > 20 {
-		t.Errorf("asked %d times in 5 idle seconds", n)
+	var n int
+	for range 10 { // River begins with questions of its own, which on a busy machine takes a while
+		if n = asked(t, p.url, 5*time.Second); n >= 4 && n <= 20 {
+			return
+		}
 	}
+	t.Errorf("asked %d times in 5 idle seconds", n)
 }
 
 // asked counts how often the connections to a database have asked for something, as far as looking often shows.
