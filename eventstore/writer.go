@@ -183,7 +183,7 @@ func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 		case errors.Is(err, errMoved), known && pg.Is(err, pg.UniqueViolation):
 		case errors.As(err, new(*ClockError)):
 			return w.answer(batch, func(*request) error { return err })
-		case outage == pg.ReadOnlyNow, outage == pg.Full, ctx.Err() != nil:
+		case outage == pg.ReadOnlyNow, outage == pg.Full, outage == pg.Closed, ctx.Err() != nil:
 			return w.answer(batch, func(r *request) error { return outcome(r, err) })
 		case !out && !pg.Lost(err):
 			return w.refuse(batch, err)

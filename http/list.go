@@ -125,7 +125,9 @@ func (stored[T]) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[T](), true, "")
 }
 
-func (s stored[T]) appendJSON(out []byte) ([]byte, error) { return append(out, s.of...), nil }
+func (s stored[T]) appendJSON(out []byte) ([]byte, error) { //nolint:unparam // as that of storedPage
+	return append(out, s.of...), nil
+}
 
 // storedPage is a page of states in their stored JSON, which is copied into the answer. To clients it is a page of T.
 type storedPage[T any] struct{ of page[projections.Shown] }

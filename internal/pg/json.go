@@ -33,8 +33,8 @@ func (j *JSON) ScanRow(rows pgx.Rows) (err error) {
 			return fmt.Errorf("column %s: %w", f.Name, err)
 		}
 	}
-	*room = append(out, '}')
-	*j = bytes.Clone(*room)
+	out = append(out, '}')
+	*room, *j = out, bytes.Clone(out)
 	return nil
 }
 
