@@ -164,7 +164,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 	w := pg.Workspace{ID: id} // the sign-up's: tried again, it is the same workspace that claims the slug
 	f, err := c.foundation(w, p, from)
 	if err != nil {
-		return Admitted{}, err
+		return Admitted{}, errors.Join(err, c.uncountAttempt(ctx, id))
 	}
 	var receipt eventstore.Receipt
 	err = c.Tenancy.Provision(ctx, w.ID, p.Slug, p.Region,
@@ -183,7 +183,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 		return Admitted{}, c.whoTook(ctx, id)
 	}
 	if err != nil {
-		return Admitted{}, newer(err)
+		return Admitted{}, errors.Join(newer(err), c.uncountAttempt(ctx, id))
 	}
 	c.Store.Appended(w, receipt)
 	ws, mark, err := c.Projections.GetWorkspace(ctx, w)
@@ -236,6 +236,16 @@ func (c *Commands) openSignup(ctx context.Context, id uuid.UUID, code string) (p
 		return p, fmt.Errorf("open sign-up %s: %w", id, err)
 	}
 	return p, json.Unmarshal(payload, &p)
+}
+
+// uncountAttempt takes back the attempt of a request with the right code that failed in an outage, so that the same request may be sent again.
+func (c *Commands) uncountAttempt(ctx context.Context, id uuid.UUID) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unclaimIn)
+	defer cancel()
+	return c.DB.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.signup set attempts = greatest(attempts - 1, 0) where id = $1`, id)
+		return err
+	})
 }
 
 // foundation is what a workspace begins with.
