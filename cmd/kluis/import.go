@@ -62,6 +62,9 @@ func (f importFile) Run(ctx context.Context, out outputs) error {
 			fmt.Fprintf(out.stderr, "%d actions read, %d rejected\n", told, i.Counts.Rejected)
 		}
 	})
+	if ctx.Err() != nil {
+		return errors.New("stopped: the server goes on with a file that it has in whole; run the same command again, and what is there already is not imported twice")
+	}
 	if err != nil {
 		return err
 	}
