@@ -11,10 +11,15 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
-// Half a gigabyte of events is replayed, folded and rebuilt in the memory of a small machine, since pages are weighed: twice of what it may have. It does not
+// Two gigabytes of events are replayed, folded and rebuilt in the memory of a small machine, since pages are weighed; with -short half of one, which is twice of
+// what it may have. It does not
 // run in parallel: the memory measured is that of the whole process.
 func TestMemory(t *testing.T) {
-	const events, things, size, most = 2_500, 50, 200_000, 256 << 20
+	const things, size, most = 50, 200_000, 256 << 20
+	events := 10_000
+	if testing.Short() {
+		events = 2_500
+	}
 	defer debug.SetGCPercent(debug.SetGCPercent(100)) // as in the program
 	p := newProcess(t)
 	by := p.found(t)
