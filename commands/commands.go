@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/blob"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
@@ -110,13 +108,7 @@ func New(n Needs) *Commands {
 		n.Wall = time.Now
 	}
 	c := &Commands{Needs: n}
-	c.now = c.clock
+	c.now = c.DB.Now
 	c.incidents.window, c.incidents.record = n.SecurityWindow, c.recordIncident
 	return c
-}
-
-// clock asks the database for the time.
-func (c *Commands) clock(ctx context.Context) (now time.Time, err error) {
-	err = c.DB.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&now) })
-	return now, err
 }

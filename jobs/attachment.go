@@ -29,7 +29,7 @@ func (j *Jobs) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		swept, err := j.SweepBlobs(ctx, time.Now().Add(-sweepAge))
+		swept, err := j.sweepOld(ctx)
 		if err != nil && ctx.Err() == nil {
 			j.Log.WarnContext(ctx, "what nothing needs could not be swept", "error", err.Error())
 		}
@@ -37,6 +37,19 @@ func (j *Jobs) sweep(ctx context.Context) error {
 			j.Log.InfoContext(ctx, "swept what nothing needs", "blobs", swept)
 		}
 	}
+}
+
+// sweepOld takes away what nothing needs and is old by the clock of the database and by that of this machine: where one of them is ahead, what
+// is being uploaded looks old.
+func (j *Jobs) sweepOld(ctx context.Context) (swept int, err error) {
+	now, err := j.DB.Now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if here := time.Now(); here.Before(now) {
+		now = here
+	}
+	return j.SweepBlobs(ctx, now.Add(-sweepAge))
 }
 
 // SweepBlobs takes away what nothing needs: uploads that were begun before a moment and never finished, blobs from before it that no event

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kluis-eu/kluis/commands"
@@ -36,7 +34,7 @@ type Needs struct {
 type Jobs struct {
 	Needs
 	reactions []reaction
-	mails     *river.Client[pgx.Tx]
+	mails     *mails
 	moved     moved
 	queued    chan struct{} // holds one element when a reaction may have queued work
 	dues      *eventstore.Dues

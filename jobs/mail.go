@@ -28,30 +28,39 @@ func NewOutbox(db *pg.DB, keys *keyring.Keyring) (*mail.Outbox, error) {
 	return mail.NewOutbox(client, func(plain []byte) (string, error) { return keys.Seal(mailPurpose, plain) }), nil
 }
 
-func newMails(n Needs) (*river.Client[pgx.Tx], error) {
+// mails sends what the outbox took in.
+type mails struct {
+	*river.Client[pgx.Tx]
+	worker *mail.Worker
+}
+
+func newMails(n Needs) (*mails, error) {
 	config := mail.Config(n.Log)
 	config.FetchPollInterval = 2 * time.Second // River tells of a new job at once: this is for when that was lost
 	config.SoftStopTimeout = patience
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
 	config.Workers = river.NewWorkers()
 	open := func(token string) ([]byte, error) { return n.Keys.Open(mailPurpose, token) }
-	worker := mail.NewWorker(n.Sender, open)
+	worker := mail.NewWorker(n.Sender, open, n.DB.Now)
 	worker.Gone = n.Commands.MailIsFutile
-	if err := river.AddWorkerSafely(config.Workers, worker); err != nil {
+	if err := worker.Join(config); err != nil {
 		return nil, fmt.Errorf("make the mail worker: %w", err)
 	}
 	client, err := river.NewClient(riverpgxv5.New(n.DB.Pool()), config)
 	if err != nil {
 		return nil, fmt.Errorf("make the mail worker: %w", err)
 	}
-	return client, nil
+	return &mails{client, worker}, nil
 }
 
 // sendMails sends mails until ctx ends. River looks once whether there is a database when it begins, and here it begins again until
 // there is one.
 func (j *Jobs) sendMails(ctx context.Context) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := j.mails.Start(ctx)
+		err := j.mails.worker.Look(ctx)
+		if err == nil {
+			err = j.mails.Start(ctx)
+		}
 		if err == nil {
 			<-j.mails.Stopped()
 			return nil

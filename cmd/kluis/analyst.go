@@ -35,7 +35,11 @@ func (g analystGrant) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	until := time.Now().AddDate(0, 0, g.Days)
+	now, err := b.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	until := now.AddDate(0, 0, g.Days)
 	login, password, err := b.Tenancy.GrantAnalyst(ctx, g.Workspace, g.Name, until)
 	if errors.Is(err, tenancy.ErrAnalystName) {
 		return usageError{err}

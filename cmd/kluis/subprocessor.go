@@ -95,6 +95,10 @@ func (s subprocessorList) Run(ctx context.Context, out outputs) error {
 		}
 		defer b.close()
 		var changes []domain.SubprocessorChange
+		today, err := b.DB.Now(ctx)
+		if err != nil {
+			return err
+		}
 		err = b.DB.Control(ctx, func(tx pgx.Tx) error {
 			changes, err = projections.SubprocessorChanges(ctx, tx)
 			return err
@@ -102,7 +106,7 @@ func (s subprocessorList) Run(ctx context.Context, out outputs) error {
 		if err != nil {
 			return err
 		}
-		now := domain.SubprocessorsOn(domain.Day(time.Now()), changes)
+		now := domain.SubprocessorsOn(domain.Day(today), changes)
 		table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "VERSION\tFROM\tANNOUNCED\tCOMPANY\tCOUNTRY\tPURPOSE\tGETS\tSAFEGUARD")
 		for _, c := range changes {

@@ -31,7 +31,7 @@ const askAgain = 10 * time.Minute
 // source is the file behind a keyring.
 type source struct {
 	path   string
-	looked atomic.Int64 // when, in ns since the epoch
+	looked atomic.Pointer[time.Time] // when: by the steady clock, since the other one may be set back
 
 	mu       sync.Mutex
 	read     string // what was in the file last, or why it could not be read
@@ -67,12 +67,12 @@ func (k *Keyring) try(do func([]secret) bool) {
 // look takes what the file has, unless somebody looked less than age ago.
 func (k *Keyring) look(age time.Duration) {
 	s := k.source
-	if s == nil || age > 0 && time.Since(time.Unix(0, s.looked.Load())) < age {
+	if s == nil || age > 0 && time.Since(*s.looked.Load()) < age {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looked.Store(time.Now().UnixNano())
+	s.looked.Store(new(time.Now()))
 	text, err := readFile(s.path)
 	if err != nil {
 		text = err.Error()

@@ -186,7 +186,7 @@ func TestFollowSeals(t *testing.T) {
 	if err := Prepend(path); err != nil {
 		t.Fatal(err)
 	}
-	k.source.looked.Store(time.Now().Add(-LookEvery).UnixNano())
+	k.source.looked.Store(new(time.Now().Add(-LookEvery)))
 	token := mustSeal(t, k, "field", "x")
 	if id, ok := mustLoad(t, path).KeyOf(token); !ok || id != mustLoad(t, path).IDs()[0] {
 		t.Errorf("sealed with %q", id)

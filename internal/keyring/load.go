@@ -51,7 +51,7 @@ func Load(path, inline string) (*Keyring, error) {
 	}
 	k := fixed(keys)
 	k.source = &source{path: path, read: text}
-	k.source.looked.Store(time.Now().UnixNano())
+	k.source.looked.Store(new(time.Now()))
 	return k, nil
 }
 

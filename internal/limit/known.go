@@ -24,13 +24,15 @@ func (l *Limits) Remember(ctx context.Context, account string, from netip.Addr) 
 		return "", nil
 	}
 	c := l.network(account, from)
-	_, err = l.db.Pool().Exec(ctx, `insert into kluis.counter (name, subject, circle, keep_until) values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
-		on conflict (name, subject, circle) do update set keep_until = excluded.keep_until
-		where kluis.counter.keep_until < excluded.keep_until - interval '1 hour'`, c.Name, l.subject(c), l.circle(c), KnownFor.Seconds())
+	var until time.Time
+	err = l.db.Pool().QueryRow(ctx, `with noted as (insert into kluis.counter (name, subject, circle, keep_until) values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+			on conflict (name, subject, circle) do update set keep_until = excluded.keep_until
+			where kluis.counter.keep_until < excluded.keep_until - interval '1 hour')
+		select clock_timestamp() + make_interval(secs => $4)`, c.Name, l.subject(c), l.circle(c), KnownFor.Seconds()).Scan(&until)
 	if err != nil {
 		return "", fmt.Errorf("remember a network: %w", err)
 	}
-	return l.newDevice(account, time.Now().Add(KnownFor)), nil
+	return l.newDevice(account, until), nil
 }
 
 func (l *Limits) network(account string, from netip.Addr) Counter {
@@ -43,15 +45,16 @@ func (l *Limits) Circles(ctx context.Context, account string, from netip.Addr, d
 	if l == nil {
 		return []string{""}, nil
 	}
-	if id := l.openDevice(account, device, time.Now().Add(l.ahead)); id != "" {
-		circles = append(circles, "device "+id)
-	}
 	var there bool
+	var now time.Time
 	c := l.network(account, from)
-	err = l.db.Pool().QueryRow(ctx, `select exists (select from kluis.counter where name = $1 and subject = $2 and circle = $3
-		and keep_until > clock_timestamp() + make_interval(secs => $4))`, c.Name, l.subject(c), l.circle(c), l.ahead.Seconds()).Scan(&there)
+	err = l.db.Pool().QueryRow(ctx, `select now, exists (select from kluis.counter where name = $1 and subject = $2 and circle = $3 and keep_until > now)
+		from (select clock_timestamp() + make_interval(secs => $4) as now) as at`, c.Name, l.subject(c), l.circle(c), l.ahead.Seconds()).Scan(&now, &there)
 	if err != nil {
 		return nil, fmt.Errorf("look up a network: %w", err)
+	}
+	if id := l.openDevice(account, device, now); id != "" {
+		circles = append(circles, "device "+id)
 	}
 	if there {
 		return append(circles, "network "+c.Circle), nil

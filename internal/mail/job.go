@@ -64,15 +64,25 @@ type Worker struct {
 	river.WorkerDefaults[Job]
 	sender *Sender
 	open   func(string) ([]byte, error)
+	clock  clock
 
 	// Gone tells whether somebody was erased, and empties the job then; nil: nobody ever is.
 	Gone func(ctx context.Context, job int64, to Recipient) (bool, error)
 }
 
-// NewWorker makes the worker for jobs of kind "mail". open is the opposite of the outbox's seal.
-func NewWorker(sender *Sender, open func(string) ([]byte, error)) *Worker {
-	return &Worker{sender: sender, open: open}
+// NewWorker makes the worker for jobs of kind "mail". open is the opposite of the outbox's seal, and now asks the database for its time.
+func NewWorker(sender *Sender, open func(string) ([]byte, error), now func(context.Context) (time.Time, error)) *Worker {
+	return &Worker{sender: sender, open: open, clock: clock{ask: now}}
 }
+
+// Join has a River client run the worker, by the database's clock.
+func (w *Worker) Join(config *river.Config) error {
+	config.Test.Time = &w.clock // River's one setting for a clock of one's own
+	return river.AddWorkerSafely(config.Workers, w)
+}
+
+// Look looks at the database's clock, before the client starts.
+func (w *Worker) Look(ctx context.Context) error { return w.clock.look(ctx) }
 
 // Timeout of an attempt is longer than Sender needs to give up by itself.
 func (*Worker) Timeout(*river.Job[Job]) time.Duration { return sendTimeout + 30*time.Second }
@@ -90,8 +100,8 @@ func retryAfter(n int) time.Duration {
 }
 
 // NextRetry implements [river.Worker].
-func (*Worker) NextRetry(job *river.Job[Job]) time.Time {
-	return time.Now().Add(retryAfter(job.Attempt))
+func (w *Worker) NextRetry(job *river.Job[Job]) time.Time {
+	return w.clock.Now().Add(retryAfter(job.Attempt))
 }
 
 // Work sends the mail. A mail that can never be sent, or not before it is useless, ends as a cancelled job; other failures are
@@ -115,8 +125,11 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 	if err != nil {
 		return w.giveUp(ctx, job, "unknown", err)
 	}
+	if err := w.clock.look(ctx); err != nil {
+		return errors.New("the database cannot be asked for its time")
+	}
 	end := job.CreatedAt.Add(kinds[m.Template].useful)
-	if time.Now().After(end) {
+	if w.clock.Now().After(end) {
 		return w.giveUp(ctx, job, m.Template, errors.New("too late to be useful"))
 	}
 	sending, span := telemetry.Begin(ctx, "mail")

@@ -67,7 +67,17 @@ type post struct {
 
 func newPost(t *testing.T) post {
 	t.Helper()
-	p := post{house: newHouse(t), smtp: mailtest.New(t), log: &logged{}}
+	h := newHouse(t)
+	return newPostAt(t, h, h.db.Now)
+}
+
+// machine is the clock of this machine.
+func machine(context.Context) (time.Time, error) { return time.Now(), nil }
+
+// newPostAt is newPost with a database of which now tells the time.
+func newPostAt(t *testing.T, h house, now func(context.Context) (time.Time, error)) post {
+	t.Helper()
+	p := post{house: h, smtp: mailtest.New(t), log: &logged{}}
 	if err := Migrate(t.Context(), p.db); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +90,9 @@ func newPost(t *testing.T) post {
 	config.TestOnly = true
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}}
 	config.Workers = river.NewWorkers()
-	river.AddWorker(config.Workers, NewWorker(sender, unseal))
+	if err := NewWorker(sender, unseal, now).Join(config); err != nil {
+		t.Fatal(err)
+	}
 	client, err := river.NewClient(riverpgxv5.New(p.db.Pool()), config)
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +271,7 @@ func work(t *testing.T, w *Worker, m Message, attempt int, age time.Duration) er
 func TestWhenToGiveUp(t *testing.T) {
 	srv := mailtest.New(t)
 	srv.Behave(mailtest.FailTemporarily, -1)
-	w := NewWorker(newTestSender(t, srv.URL()), unseal)
+	w := NewWorker(newTestSender(t, srv.URL()), unseal, machine)
 	for _, c := range []struct {
 		template string
 		attempt  int
@@ -282,6 +294,34 @@ func TestWhenToGiveUp(t *testing.T) {
 	}
 	if n := len(srv.Messages()); n != 0 {
 		t.Errorf("%d mails", n)
+	}
+}
+
+// A process whose clock is a year ahead of the database's gives up no mail as too late, and has none that failed wait for a year.
+func TestWrongClock(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	behind := func(ctx context.Context) (time.Time, error) {
+		now, err := h.db.Now(ctx)
+		return now.AddDate(-1, 0, 0), err
+	}
+	p, m := newPostAt(t, h, behind), whole("reset_code")
+	p.smtp.Behave(mailtest.FailTemporarily, 1)
+	p.enqueue(t, m)
+	p.smtp.WaitFor(t, m.To) // what waited was due at once by the real clock
+	p.waitFor(t, rivertype.JobStateCompleted, 2)
+	if due := p.texts(t, `SELECT (scheduled_at < now() - interval '364 days')::text FROM kluis_jobs.river_job`); due[0] != "true" {
+		t.Error("the second attempt was planned by the clock of the machine")
+	}
+
+	p.smtp.Behave(mailtest.FailTemporarily, 1)
+	w := NewWorker(newTestSender(t, p.smtp.URL()), unseal, behind)
+	age := time.Since(time.Now().AddDate(-1, 0, 0))
+	if err := work(t, w, m, 1, age); err == nil || errors.As(err, new(*rivertype.JobCancelError)) {
+		t.Errorf("the first attempt of a mail of just now: %v", err)
+	}
+	if err := work(t, w, m, 1, age+time.Hour); !errors.As(err, new(*rivertype.JobCancelError)) {
+		t.Errorf("of a mail of an hour ago: %v", err)
 	}
 }
 
@@ -309,7 +349,7 @@ func TestBadJobs(t *testing.T) {
 		"not JSON":      func(string) ([]byte, error) { return []byte(m.To + m.Values["Code"]), nil },
 		"other JSON":    func(string) ([]byte, error) { return []byte(`{"template": "x", "to": "zoe@example.org"}`), nil },
 	} {
-		err := work(t, NewWorker(s, open), m, 1, 0)
+		err := work(t, NewWorker(s, open, machine), m, 1, 0)
 		var cancel *rivertype.JobCancelError
 		if !errors.As(err, &cancel) {
 			t.Errorf("%s: %v", name, err)
@@ -317,6 +357,6 @@ func TestBadJobs(t *testing.T) {
 		saysNothing(t, m, fmt.Sprintf("%v %+v", err, err))
 	}
 	defer func() { saysNothing(t, m, fmt.Sprint(recover())) }()
-	_ = work(t, NewWorker(s, func(string) ([]byte, error) { panic(m) }), m, 1, 0)
+	_ = work(t, NewWorker(s, func(string) ([]byte, error) { panic(m) }, machine), m, 1, 0)
 	t.Error("no panic")
 }

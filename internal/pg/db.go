@@ -17,14 +17,14 @@ import (
 // DB are the connections of the application's login. That login owns nothing and inherits nothing:
 // without one of the doors below it is refused everywhere but in the control schema.
 type DB struct {
-	pool   *pgxpool.Pool // for what is no workspace's
-	lanes  []*lane       // for what is
-	owner  *pgxpool.Pool // of the login that may take the owner role: the same pool, unless SeparateOwner was called
-	pooler bool          // a pooler in transaction mode stands between us and Postgres
-	gate   Gate          // nil: every workspace may be opened
-	owned  bool          // workspaces are entered as the owner: see AsOwner
-	left   atomic.Int64  // when all connections were given up last, in ns since the epoch: see leave
-	made   sync.Map      // *connection, those that are not closed
+	pool   *pgxpool.Pool             // for what is no workspace's
+	lanes  []*lane                   // for what is
+	owner  *pgxpool.Pool             // of the login that may take the owner role: the same pool, unless SeparateOwner was called
+	pooler bool                      // a pooler in transaction mode stands between us and Postgres
+	gate   Gate                      // nil: every workspace may be opened
+	owned  bool                      // workspaces are entered as the owner: see AsOwner
+	left   atomic.Pointer[time.Time] // when all connections were given up last: see leave
+	made   sync.Map                  // *connection, those that are not closed
 
 	refusals *rate.Limiter // see closesOn
 }
@@ -183,6 +183,11 @@ func (db *DB) Separate() bool { return db.owner != db.pool }
 // Control runs fn in a transaction of the login itself, which may touch the control schema only.
 func (db *DB) Control(ctx context.Context, fn func(tx pgx.Tx) error) error {
 	return db.begin(ctx, db.pool, fn)
+}
+
+// Now is the time by the database's clock, by which everything ends that is stored with an end: that of this machine may be wrong.
+func (db *DB) Now(ctx context.Context) (now time.Time, err error) {
+	return now, db.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&now) })
 }
 
 // Admin is Control of the login that makes roles and schemas.

@@ -91,8 +91,8 @@ const (
 // leave gives up every connection: idle ones at once, those in use as soon as they are given back, and those that nobody gives back, because
 // somebody listens on them, after leavePatience.
 func (db *DB) leave() {
-	now, last := time.Now().UnixNano(), db.left.Load()
-	if time.Duration(now-last) < leavePause || !db.left.CompareAndSwap(last, now) || db.owner == nil {
+	now, last := time.Now(), db.left.Load()
+	if last != nil && now.Sub(*last) < leavePause || !db.left.CompareAndSwap(last, &now) || db.owner == nil {
 		return
 	}
 	var made []*connection

@@ -63,13 +63,13 @@ func Trace(ctx context.Context, version string, log *slog.Logger) (end func(), e
 // failures logs what goes wrong with sending, once a minute.
 type failures struct {
 	log  *slog.Logger
-	last atomic.Int64
+	last atomic.Pointer[time.Time]
 }
 
 // Handle is otel.ErrorHandler's.
 func (f *failures) Handle(err error) {
-	now := time.Now().Unix()
-	if last := f.last.Load(); now-last >= 60 && f.last.CompareAndSwap(last, now) {
+	now := time.Now()
+	if last := f.last.Load(); (last == nil || now.Sub(*last) >= time.Minute) && f.last.CompareAndSwap(last, &now) {
 		f.log.Warn("spans are not sent, and some are dropped", "error", err.Error())
 	}
 }

@@ -54,8 +54,12 @@ func (t *Tenancy) InState(ctx context.Context, w pg.Workspace, use func(ctx cont
 // of the log, of which a state has nothing.
 func (t *Tenancy) OpenState(ctx context.Context, s pg.Shadow) (login, password string, err error) {
 	login, password = s.Schema(), rand.Text()
+	now, err := t.db.Now(ctx)
+	if err != nil {
+		return "", "", err
+	}
 	err = t.db.Admin(ctx, func(tx pgx.Tx) error {
-		if err := makeReader(ctx, tx, login, password, login, time.Now().Add(stateLife)); err != nil {
+		if err := makeReader(ctx, tx, login, password, login, now.Add(stateLife)); err != nil {
 			return err
 		}
 		//sqlcheck:allow a name made of the workspace's id
