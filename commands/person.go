@@ -13,7 +13,8 @@ import (
 
 // PersonData is what there is about one member, but for the log: see PersonEvents.
 type PersonData struct {
-	Member domain.Member
+	Workspace string // its name
+	Member    domain.Member
 	Person
 	Places []PersonPlace
 
@@ -48,11 +49,15 @@ func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUI
 	if err != nil {
 		return data, err
 	}
+	in, _, err := c.Projections.GetWorkspace(ctx, r.By.Workspace)
+	if err != nil {
+		return data, err
+	}
 	people, err := c.OpenMembers(ctx, r.By.Workspace, []domain.Member{m})
 	if err != nil {
 		return data, err
 	}
-	data.Position = done.position
+	data.Position, data.Workspace = done.position, in.Name
 	data.Member, data.Person = m, people[m.ID]
 	for _, category := range domain.Data {
 		for _, place := range category.Places {
@@ -88,16 +93,26 @@ func openRows(place domain.Place, rows []map[string]json.RawMessage, who Person)
 	return left
 }
 
-// PersonEvents gives what a member did, and then what others did to the member, to fn, the oldest first. What is personal in it is the
-// member's own: of others there are names alone, where the caller may see them.
+// PersonEvents gives what a member did here, then what the member did elsewhere before it was imported, and then what others did to the member, to fn, each
+// the oldest first. What is personal in it is the member's own: of others there are names alone, where the caller may see them.
 func (c *Commands) PersonEvents(ctx context.Context, by projections.Actor, id uuid.UUID, fn func(Audit) error) error {
-	about := projections.Filter{About: projections.AboutThing(id)}
-	for _, f := range []projections.Filter{{Actor: &id}, about} {
-		others := f.Actor == nil
-		err := c.Projections.EventsOf(ctx, by.Workspace, f, func(records []projections.Record) error {
+	did := func(r projections.Record) bool { return r.Actor != nil && *r.Actor == id }
+	elsewhere := func(r projections.Record) bool {
+		original := domain.OriginalOf(r.Data)
+		return !did(r) && original != nil && original.By == id
+	}
+	for _, pass := range []struct {
+		filter projections.Filter
+		keep   func(projections.Record) bool
+	}{
+		{projections.Filter{Actor: &id}, did},
+		{projections.Filter{Text: id.String()}, elsewhere},
+		{projections.Filter{About: projections.AboutThing(id)}, func(r projections.Record) bool { return !did(r) && !elsewhere(r) }},
+	} {
+		err := c.Projections.EventsOf(ctx, by.Workspace, pass.filter, func(records []projections.Record) error {
 			var kept []projections.Record
 			for _, r := range records {
-				if !others || r.Actor == nil || *r.Actor != id {
+				if pass.keep(r) {
 					kept = append(kept, r)
 				}
 			}

@@ -23,6 +23,7 @@ func (r Records) agreement() []document.Section {
 		{Title: "3. Instructions", Text: []string{
 			"The processor processes the data only on documented instructions of the controller, also about transfers to third countries, unless the law of the Union or a member state asks otherwise; then it says so before, unless that law forbids it.",
 			"What members of the workspace do in Kluis, within the permissions that the controller gives them, are documented instructions. The processor says at once when it holds an instruction to be unlawful.",
+			"The controller decides why and how personal data are processed. It answers for the lawfulness of that, tells the people concerned, and may at any time instruct the processor, take its data out, and check what section 10 says.",
 		}},
 		{Title: "4. Confidentiality", Text: []string{"Whoever may process the data for the processor is bound to confidentiality, by contract or by law."}},
 		{Title: "5. Security", Text: []string{"The processor takes the measures of Annex II (Art. 32), and may replace them by others that protect no less."}},
@@ -43,14 +44,16 @@ func (r Records) agreement() []document.Section {
 			"What the law asks to be kept is kept for that alone.",
 		}},
 		{Title: "10. Proof", Text: []string{
-			"The processor gives the controller what it needs to show that Art. 28 is kept to, and allows audits, also by auditors whom the controller mandates. The log of the workspace can be verified with tools that are not the processor's.",
+			"The processor gives the controller what it needs to show that Art. 28 is kept to, and allows for audits and inspections, and contributes to them, also by auditors whom the controller mandates. The log of the workspace can be verified with tools that are not the processor's.",
 		}},
 		{Title: "11. Place", Text: []string{"The data are in: " + r.places() + ". Transfers outside of the European Economic Area: " + r.transfers() + "."}},
 	}
-	annex := document.Section{Title: "Annex I: the data"}
+	annex := document.Section{Title: "Annex I: the data", Text: []string{
+		"Kluis asks for no special categories of personal data (Art. 9), and for none about convictions (Art. 10). Free text and files hold what members put into them, which is the controller's to decide.",
+	}}
 	for _, c := range domain.Data {
 		if c.Personal() {
-			annex.List = append(annex.List, document.Item{Term: capital(c.Title), Text: fmt.Sprintf("%s. Of: %s. Kept: %s.", capital(c.Purpose), strings.Join(c.Subjects, "; "), c.Retention)})
+			annex.List = append(annex.List, document.Item{Term: capital(c.Title), Text: fmt.Sprintf("%s. Data: %s. Of: %s. Kept: %s.", capital(c.Purpose), c.Kinds, strings.Join(c.Subjects, "; "), c.Retention)})
 		}
 	}
 	return append(sections, annex, r.general("Annex II: measures"), r.listed("Annex III: subprocessors"),

@@ -39,7 +39,8 @@ func (r Records) processing() []document.Section {
 	for _, c := range domain.Data {
 		sections = append(sections, document.Section{Title: capital(c.Title), List: []document.Item{
 			{Term: "Purpose", Text: capital(c.Purpose)},
-			{Term: "Lawful basis", Text: "Art. " + string(c.Basis)},
+			{Term: "Personal data", Text: capital(cmp.Or(c.Kinds, "none"))},
+			{Term: "Lawful basis", Text: c.Basis.String()},
 			{Term: "People", Text: orNone(c.Subjects, "nobody: no personal data")},
 			{Term: "Recipients", Text: orNone(c.Recipients, "nobody besides the workspace and the processor")},
 			{Term: "Kept", Text: capital(c.Retention)},

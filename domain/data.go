@@ -12,6 +12,7 @@ import (
 type Category struct {
 	Name       string // stable, snake_case
 	Title      string
+	Kinds      string // of personal data (Art. 28 (3) and 30 (1) c); empty when there are none
 	Purpose    string
 	Basis      Basis
 	Subjects   []string // of whom the data are; empty when they are nobody's
@@ -34,6 +35,12 @@ const (
 	Obligation Basis = "6(1)(c)"
 	Interest   Basis = "6(1)(f)"
 )
+
+// String names the letter, and says what it is.
+func (b Basis) String() string {
+	is := map[Basis]string{Contract: "performance of a contract", Obligation: "legal obligation", Interest: "legitimate interests"}
+	return "Art. " + string(b) + ", " + is[b]
+}
 
 // PlaceKind is where a place is.
 type PlaceKind string

@@ -26,6 +26,7 @@ const (
 var dataOfPeople = []Category{
 	{
 		Name: "account", Title: "accounts of members",
+		Kinds:   "name, e-mail address, language, role, hourly rate, the state of the account and when it changed",
 		Purpose: "to know who is a member of the workspace, what they are called, how they are reached, and what they may do",
 		Basis:   Contract, Subjects: []string{ofMembers, ofFormer},
 		Retention: "name and address until the member is erased, or the workspace; what happened to the account " + asTheLog,
@@ -49,6 +50,7 @@ var dataOfPeople = []Category{
 	},
 	{
 		Name: "credential", Title: "credentials: passwords, second factors, API tokens, codes",
+		Kinds:   "hashes of passwords and codes, secrets of second factors, names, grants and ends of API tokens",
 		Purpose: "to let members in, and nobody else",
 		Basis:   Interest, Subjects: []string{ofMembers, ofStrangers},
 		Retention: "until the member chooses another one, revokes it, or is deactivated; codes for 15 minutes, invitations for 7 days, the names and grants of API tokens " + asTheLog,
@@ -68,6 +70,7 @@ var dataOfPeople = []Category{
 	},
 	{
 		Name: "session", Title: "sessions",
+		Kinds:   "when a session began, was used last and ends",
 		Purpose: "to keep a member logged in, and to show them where they are",
 		Basis:   Contract, Subjects: []string{ofMembers},
 		Retention: "until the member logs out; 12 hours without use, 7 days at most",
@@ -78,6 +81,7 @@ var dataOfPeople = []Category{
 	},
 	{
 		Name: "security", Title: "log-ins, changes of credentials, refused requests, reads of the log",
+		Kinds:   "what was tried, when, with which API token, and what became of it",
 		Purpose: "to notice that somebody else uses, or tries, an account, or asks for what they may not have, and to show who did",
 		Basis:   Interest, Subjects: []string{ofMembers, ofStrangers},
 		Retention: asTheLog,
@@ -107,6 +111,7 @@ var dataOfPeople = []Category{
 	},
 	{
 		Name: "connection", Title: "network addresses and programs",
+		Kinds:   "IP addresses, and what browsers and programs call themselves",
 		Purpose: "to tell from where something was done, so that misuse of an account is noticed and limited",
 		Basis:   Interest, Subjects: []string{ofMembers, ofStrangers},
 		Retention: "beside the event " + asTheLog + "; counted attempts 31 days at most; a line of the program's own log as long as whoever runs Kluis keeps it",
@@ -119,6 +124,7 @@ var dataOfPeople = []Category{
 	},
 	{
 		Name: "signup", Title: "sign-ups that wait for their code",
+		Kinds:   "name, e-mail address, the hash of the password, the name of the workspace that is asked for",
 		Purpose: "to found a workspace for somebody who has shown that the e-mail address is theirs",
 		Basis:   Contract, Subjects: []string{ofStrangers},
 		Retention: "15 minutes",
@@ -129,6 +135,7 @@ var dataOfPeople = []Category{
 	},
 	{
 		Name: "inquiry", Title: "inquiries about how personal data are protected",
+		Kinds:   "name, e-mail address, company, which documents, and when",
 		Purpose: "to answer whoever asks for documents, and to know afterwards who was given which",
 		Basis:   Interest, Subjects: []string{ofStrangers},
 		Retention: "a year",
@@ -139,6 +146,7 @@ var dataOfPeople = []Category{
 	},
 	{
 		Name: "mail", Title: "mails",
+		Kinds:   "name, e-mail address, the name of the workspace, codes, and what a mail tells of",
 		Purpose: "to send codes, and to tell members about their account",
 		Basis:   Contract, Subjects: []string{ofMembers, ofStrangers},
 		Recipients: []string{"the mail server that whoever runs Kluis names, and that of the addressee"},

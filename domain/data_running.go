@@ -4,6 +4,7 @@ package domain
 var dataOfRunning = []Category{
 	{
 		Name: "workspace", Title: "the workspace: its name, plan, rules and roles",
+		Kinds:   "who changed the plan, the rules and the roles, and when",
 		Purpose: "to serve the workspace as it was agreed, under the rules that its admins set",
 		Basis:   Contract, Subjects: []string{ofMembers},
 		Retention: "until the workspace is erased; its id and its short name for ever, so that neither is ever given to somebody else",
@@ -40,6 +41,7 @@ var dataOfRunning = []Category{
 	},
 	{
 		Name: "export", Title: "exports: files with all of the above",
+		Kinds:   "all of the above, in a file; who asked for it, and when",
 		Purpose: "to give the workspace, and each person in it, what is theirs (Art. 15 and 20), and to let the workspace leave",
 		Basis:   Obligation, Subjects: []string{ofMembers, ofOthers, ofFormer},
 		Recipients: []string{"the store of blobs that whoever runs Kluis names, which has encrypted bytes alone"},
@@ -59,6 +61,7 @@ var dataOfRunning = []Category{
 	},
 	{
 		Name: "log", Title: "the log: who did what, when",
+		Kinds:   "who did what, when and to what, with the texts of before and behind a change",
 		Purpose: "to show what happened, and to prove that nobody changed that afterwards",
 		Basis:   Interest, Subjects: []string{ofMembers, ofFormer},
 		Retention: asTheLog + "; the hashes of its lines until the workspace is erased",

@@ -57,6 +57,9 @@ func TestCategoriesAreWhole(t *testing.T) {
 		if c.Name == "" || names[c.Name] || c.Title == "" || c.Purpose == "" || c.Basis == "" || c.Retention == "" || len(c.Places) == 0 {
 			t.Errorf("%q lacks something, or is there twice", c.Name)
 		}
+		if c.Personal() != (c.Kinds != "") {
+			t.Errorf("%q is about people: %t, and its kinds of personal data are %q", c.Name, c.Personal(), c.Kinds)
+		}
 		names[c.Name] = true
 		for _, p := range c.Places {
 			for _, field := range slices.Concat(p.About, p.Sealed, p.Secret, words(p.Within)) {

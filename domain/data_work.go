@@ -4,6 +4,7 @@ package domain
 var dataOfWork = []Category{
 	{
 		Name: "work", Title: "projects, tasks, comments and tags",
+		Kinds:   "titles, descriptions, comments and other free text, in which members may write anything about anybody; who made, changed, was given and may see a thing, and when",
 		Purpose: "to plan and do the workspace's work together, and to show who did what",
 		Basis:   Contract, Subjects: []string{ofMembers, ofOthers},
 		Retention: "until the workspace is erased, in the trash, too; what happened to it " + asTheLog,
@@ -56,6 +57,7 @@ var dataOfWork = []Category{
 	},
 	{
 		Name: "time", Title: "working time",
+		Kinds:   "when and for how long somebody worked, at what, and at which hourly rate",
 		Purpose: "to record working time, to bill it, and to plan with it",
 		Basis:   Contract, Subjects: []string{ofMembers},
 		Retention: "until the workspace is erased; what happened to it " + asTheLog,
@@ -73,6 +75,7 @@ var dataOfWork = []Category{
 	},
 	{
 		Name: "file", Title: "files of tasks",
+		Kinds:   "files and their names, in which there may be anything about anybody; who added them, and when",
 		Purpose: "to keep the files that the work is about where the work is",
 		Basis:   Contract, Subjects: []string{ofMembers, ofOthers},
 		Recipients: []string{"the store of blobs that whoever runs Kluis names, which has encrypted bytes alone"},
@@ -87,6 +90,7 @@ var dataOfWork = []Category{
 	},
 	{
 		Name: "import", Title: "imported histories",
+		Kinds:   "what an export of another tracker has: names, e-mail addresses, work, comments and working time",
 		Purpose: "to bring along what was done in another tracker, with its dates and authors",
 		Basis:   Contract, Subjects: []string{ofMembers, ofOthers, ofFormer},
 		Recipients: []string{"the store of blobs that whoever runs Kluis names, which has encrypted bytes alone"},
@@ -103,6 +107,7 @@ var dataOfWork = []Category{
 	},
 	{
 		Name: "integration", Title: "connections to other services",
+		Kinds:   "the account of another service: its name, its tokens, and who connected it",
 		Purpose: "to act in another service as the workspace asked",
 		Basis:   Contract, Subjects: []string{ofMembers},
 		Recipients: []string{"the services that the workspace connects"},
@@ -117,6 +122,7 @@ var dataOfWork = []Category{
 	},
 	{
 		Name: "receiver", Title: "systems outside to which events go",
+		Kinds:   "what the log has, as far as a system outside is sent it; who named the system",
 		Purpose: "to tell the systems that the workspace names what happens in it",
 		Basis:   Contract, Subjects: []string{ofMembers, ofOthers},
 		Recipients: []string{"the systems that the workspace names"},

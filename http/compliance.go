@@ -37,6 +37,7 @@ type (
 	categoryBody struct {
 		Name       string      `json:"name" doc:"A name that stays." example:"account"`
 		Title      string      `json:"title" doc:"What the data are." example:"accounts of members"`
+		Kinds      string      `json:"kinds" doc:"Which kinds of personal data; empty when there are none." example:"name, e-mail address, language, role"`
 		Purpose    string      `json:"purpose" doc:"What they are for." example:"to know who is a member of the workspace"`
 		Basis      string      `json:"basis" doc:"What makes it lawful: a letter of Art. 6 (1) of the GDPR." example:"6(1)(b)"`
 		Subjects   []string    `json:"subjects" doc:"Of whom they are; none when they are nobody's."`
@@ -181,7 +182,7 @@ func some[T any](all []T) []T {
 func showProcessing(r commands.Records) any {
 	body := processingBody{Day: string(r.Day), Processor: r.Operator, Measures: commands.GeneralMeasures, Subprocessors: showCompanies(r.Subprocessors())}
 	for _, c := range domain.Data {
-		shown := categoryBody{Name: c.Name, Title: c.Title, Purpose: c.Purpose, Basis: string(c.Basis), Subjects: some(c.Subjects), Recipients: some(c.Recipients),
+		shown := categoryBody{Name: c.Name, Title: c.Title, Kinds: c.Kinds, Purpose: c.Purpose, Basis: string(c.Basis), Subjects: some(c.Subjects), Recipients: some(c.Recipients),
 			Retention: c.Retention, Measures: some(c.Measures)}
 		for _, p := range c.Places {
 			shown.Places = append(shown.Places, placeBody{string(p.Kind), p.Name, some(p.Fields), some(p.Sealed)})

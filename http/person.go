@@ -2,6 +2,7 @@ package http
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"html/template"
@@ -76,7 +77,7 @@ func (a *api) personData(ctx context.Context, by projections.Actor, in *personAs
 	begin, each, end := personJSON(body)
 	if in.Format == "html" {
 		out.ContentType = "text/html; charset=utf-8"
-		begin, each, end = personHTML(body, told, language)
+		begin, each, end = personHTML(body, told, language, a.personNotice(told, data.Workspace))
 	}
 	out.Body = a.streamed(false, func(ctx context.Context, s *stream) error {
 		w := bufio.NewWriterSize(s, 1<<16)
@@ -100,6 +101,16 @@ func (a *api) personData(ctx context.Context, by projections.Actor, in *personAs
 		return w.Flush()
 	})
 	return out, nil
+}
+
+// personNotice is what else there is to say to somebody about whom there are data (GDPR, Art. 15 (1) and (2)).
+func (a *api) personNotice(told *words, workspace string) (notice []string) {
+	fill := strings.NewReplacer("{workspace}", workspace, "{operator}", cmp.Or(a.Commands.Operator, told.Page.Unnamed),
+		"{residency}", strings.TrimSuffix(a.Commands.PublicURL, "/")+"/api/compliance/residency?format=html")
+	for _, text := range told.Page.Notice {
+		notice = append(notice, fill.Replace(text))
+	}
+	return notice
 }
 
 // personCategories are the categories of what is about people, each with what there is.
@@ -146,11 +157,15 @@ func personJSON(body personBody) (begin func(io.Writer) error, each func(io.Writ
 
 var personPage = template.Must(template.New("person").Funcs(template.FuncMap{"cell": personCell, "columns": personColumns}).Parse(`{{define "begin"}}<!doctype html>
 <html lang="{{.Language}}"><meta charset="utf-8"><title>{{.Words.Page.Title}}</title>
-<style>body{font:16px/1.5 sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}</style>
+<style>body{font:16px/1.5 sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dt{font-weight:600}dd{margin:0}td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}</style>
 <h1>{{.Words.Page.Title}}</h1>
 <p>{{with .Body.Member.FullName}}{{.}}{{end}} {{with .Body.Member.Email}}&lt;{{.}}&gt;{{end}}</p>
-{{range .Body.Categories}}<h2>{{.Title}}</h2>
-<p>{{.Purpose}} ({{$.Words.Page.Article}} {{.Basis}}). {{.Retention}}.{{range .Recipients}} {{.}}.{{end}}</p>
+<p>{{.Words.Page.Made}} {{.Made}}.</p>
+{{range .Notice}}<p>{{.}}</p>
+{{end}}{{range .Body.Categories}}<h2>{{.Title}}</h2>
+<dl><dt>{{$.Words.Page.Purpose}}</dt><dd>{{.Purpose}}</dd><dt>{{$.Words.Page.Basis}}</dt><dd>{{$.Words.Page.Article}} {{.Basis}}</dd>
+<dt>{{$.Words.Page.Recipients}}</dt><dd>{{range $i, $to := .Recipients}}{{if $i}}; {{end}}{{$to}}{{else}}{{$.Words.Page.Nobody}}{{end}}</dd>
+<dt>{{$.Words.Page.Kept}}</dt><dd>{{.Retention}}</dd></dl>
 {{range .Data}}{{$columns := columns .Rows}}<h3>{{.Kind}}</h3><table><tr>{{range $columns}}<th>{{.}}</th>{{end}}</tr>
 {{range .Rows}}{{$row := .}}<tr>{{range $columns}}<td>{{cell (index $row .)}}</td>{{end}}</tr>
 {{end}}</table>
@@ -160,13 +175,14 @@ var personPage = template.Must(template.New("person").Funcs(template.FuncMap{"ce
 {{end}}`))
 
 // personHTML writes a page for people. The texts of members are shown as they are, and never run.
-func personHTML(body personBody, told *words, language string) (begin func(io.Writer) error, each func(io.Writer, entryBody) error, end func(io.Writer) error) {
+func personHTML(body personBody, told *words, language string, notice []string) (begin func(io.Writer) error, each func(io.Writer, entryBody) error, end func(io.Writer) error) {
 	begin = func(w io.Writer) error {
 		return personPage.ExecuteTemplate(w, "begin", struct {
-			Body     personBody
-			Words    *words
-			Language string
-		}{body, told, language})
+			Body           personBody
+			Words          *words
+			Language, Made string
+			Notice         []string
+		}{body, told, language, time.Now().UTC().Format(time.DateOnly), notice})
 	}
 	each = func(w io.Writer, e entryBody) error {
 		e.At = e.At.Truncate(time.Second)

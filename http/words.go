@@ -23,10 +23,13 @@ type words struct {
 	Other                  string // of a type that a newer kluis wrote
 	Months                 [12]string
 	Nouns, Fields, Types   map[string]string
-	Values                 map[string]map[string]string            // by field: what stands for the words of a program
-	Joins                  []wordsJoin                             // of a sentence with its parts
-	Page                   struct{ Title, Events, Article string } // about one member
-	Law                    map[string]string                       // what the registry of data says in English: see law
+	Values                 map[string]map[string]string // by field: what stands for the words of a program
+	Joins                  []wordsJoin                  // of a sentence with its parts
+	Page                   struct {                     // about one member
+		Title, Events, Article, Purpose, Basis, Recipients, Nobody, Kept, Made, Unnamed string
+		Notice                                                                          []string // what else Art. 15 asks to be said
+	}
+	Law map[string]string // what the registry of data says in English: see law
 }
 
 // wordsJoin says what an end of the sentence becomes before a part that begins in some way: "de " and "Anna" are "d’Anna" in French.

@@ -53,6 +53,13 @@ func TestImport(t *testing.T) {
 	if len(tasks) != 30 {
 		t.Fatalf("%d tasks", len(tasks))
 	}
+	told := map[string]int{} // what somebody is told who did all of it elsewhere
+	for _, e := range decode[personData](t, ada.call(t, "POST", "/api/members/"+tasks[0].CreatedBy.String()+"/data", nil).want(t, 200)).Events {
+		told[e.Type]++
+	}
+	if told["task.created"] != 10 || told["comment.created"] != 10 || told["task.completed"] != 10 {
+		t.Errorf("of what was done elsewhere: %v", told)
+	}
 	ada.judge(t)
 	ada.noDrift(t)
 	before := len(ada.replay(t, 1))

@@ -18,6 +18,8 @@ const (
 	ordinary = 10
 	heading  = 12.5
 	title    = 18
+
+	fewItems = 4 // a list of no more is kept on one page
 )
 
 // PDF writes the document on pages of A4, with its fonts inside: they have the letters of every language of the European Union.
@@ -54,7 +56,11 @@ type printer struct{ *fpdf.Fpdf }
 
 func (p printer) section(s Section) {
 	p.Ln(between)
-	p.keepTogether(3 * heading * leading)
+	height := 3 * heading * leading
+	if len(s.Text) == 0 && len(s.List) <= fewItems { // nobody signs a page that has the one line alone
+		height += float64(len(s.List)) * (2*ordinary*leading + between)
+	}
+	p.keepTogether(height)
 	p.paragraph("B", heading, s.Title)
 	for _, text := range s.Text {
 		p.paragraph("", ordinary, text)

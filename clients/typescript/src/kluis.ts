@@ -761,6 +761,8 @@ export interface PlaceBody {
 export interface CategoryBody {
   /** What makes it lawful: a letter of Art. 6 (1) of the GDPR. */
   basis: string;
+  /** Which kinds of personal data; empty when there are none. */
+  kinds: string;
   /** What protects them, besides what protects all data. */
   measures: string[];
   /** A name that stays. */
