@@ -242,14 +242,14 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 }
 
 // changeAccount is for commands on the account of another member: their events go to its stream, and the member stays as
-// is. query is read in the look on which decide decides.
+// is. query is read together with what decide needs.
 func (c *Commands) changeAccount(ctx context.Context, r Request, id uuid.UUID, decide func(*attempt, domain.Member) ([]domain.Event, error), query ...pg.Statement) (Result[domain.Member], effect, error) {
 	member := domain.Member{ID: id}
 	p := plan{stream: domain.AccountStream(id)}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
 		read := append([]pg.Statement{projections.LoadMember(&rows, a.by, id), eventstore.Version(&p.version, p.stream)}, query...)
-		if err := a.look(ctx, read...); err != nil {
+		if err := a.read(ctx, read...); err != nil {
 			return p, err
 		}
 		if err := mayChange(a.by, domain.UpdateMember, rows); err != nil {

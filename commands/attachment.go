@@ -81,7 +81,7 @@ func (c *Commands) keyUsed(ctx context.Context, r Request) (bool, error) {
 		return false, nil
 	}
 	var found []eventstore.Found
-	_, err := c.Projections.Look(ctx, r.By.Workspace, eventstore.FindKey(&found, *r.Once))
+	_, err := c.Projections.Read(ctx, r.By.Workspace, eventstore.FindKey(&found, *r.Once))
 	return len(found) > 0, err
 }
 

@@ -50,27 +50,27 @@ type attempt struct {
 	from  Origin
 	once  *Once
 	was   *domain.Original
-	mark  *projections.Mark  // of the first look: the decision is no fresher than that
-	alive bool               // at the first look: a session may end while a body is on its way
+	mark  *projections.Mark  // of the first read: the decision is no fresher than that
+	alive bool               // at the first read: a session may end while a body is on its way
 	first []eventstore.Found // what the key was used for before, when it was
 }
 
-// errUsed ends a decision whose idempotency key was used before. The first look finds the key, so a request that is repeated has no further
+// errUsed ends a decision whose idempotency key was used before. The first read finds the key, so a request that is repeated has no further
 // effect, and neither has one that took the key of another request.
 //
 // Two processes may look at the same instant, and both find no key. Then both go on, and one of the two appends is refused.
 var errUsed = errors.New("the idempotency key was used before")
 
-// begin is the first look of a decision. A decision that reads nothing skips the look, and the append proves the caller instead.
+// begin is the first read of a decision. A decision that reads nothing skips that read, and the append proves the caller instead.
 func (a *attempt) begin(ctx context.Context, query ...pg.Statement) error {
 	if len(query) == 0 && a.once == nil && projections.ClaimIn(ctx).Provable() {
 		return nil
 	}
-	return a.look(ctx, query...)
+	return a.read(ctx, query...)
 }
 
-// look reads what the decision needs. The first look also checks that the session is alive and that the idempotency key is new.
-func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
+// read reads what the decision needs. The first read also checks that the session is alive and that the idempotency key is new.
+func (a *attempt) read(ctx context.Context, query ...pg.Statement) error {
 	if a.once != nil {
 		query = append(query, eventstore.FindKey(&a.first, *a.once))
 	}
@@ -81,12 +81,12 @@ func (a *attempt) look(ctx context.Context, query ...pg.Statement) error {
 	default:
 		query = append(query, projections.Alive(&a.alive, a.by))
 	}
-	mark, err := a.views.Look(ctx, a.by.Workspace, query...)
+	mark, err := a.views.Read(ctx, a.by.Workspace, query...)
 	if err == nil && a.mark == nil {
 		a.mark = &mark
 	}
 	if err == nil && !a.alive {
-		return ended()
+		return sessionEnded()
 	}
 	if err == nil && len(a.first) > 0 {
 		return errUsed
@@ -107,8 +107,8 @@ func (a *attempt) key(answer string, w eventstore.Write) *Once {
 	return &Once{Key: a.once.Key, Fingerprint: a.once.Fingerprint, Kept: a.once.Kept, Answer: answer}
 }
 
-// ended refuses a caller whose session or token has ended.
-func ended() error {
+// sessionEnded refuses a caller whose session or token has ended.
+func sessionEnded() error {
 	return domain.Refuse(domain.Unauthenticated, "unauthenticated", "the session has ended")
 }
 
@@ -186,13 +186,13 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 	by := r.By
 	var asked int64 // the head when the command came: what a refusal, or "it is so already", must have seen
 	for try := range maxAttempts {
-		if err := stepAside(ctx, try); err != nil {
+		if err := backOff(ctx, try); err != nil {
 			return effect{}, err
 		}
 		a := &attempt{views: c.Projections, by: by, from: r.Origin, once: r.Once, was: r.Original}
 		p, err := decide(a)
 		if err == nil && a.mark == nil && !(p.alone() && projections.ClaimIn(ctx).Provable()) {
-			err = a.look(ctx)
+			err = a.read(ctx)
 		}
 		if errors.Is(err, errUsed) {
 			return c.repeat(ctx, by, *a.once, a.first[0])
@@ -210,7 +210,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 				return done, nil
 			}
 		}
-		if err != nil && !worthAgain(a, asked, err) {
+		if err != nil && !retryable(a, asked, err) {
 			return effect{}, refusal(err)
 		}
 		telemetry.Retries.Inc()
@@ -238,9 +238,9 @@ func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
 	return &Once{Key: r.Once.Key, Kept: r.Once.Kept, Fingerprint: [32]byte(own.MAC("request", string(r.Once.Fingerprint[:])))}, nil
 }
 
-// stepAside waits before an attempt, so that many commands on one stream get through one after the other. The first two attempts do not
+// backOff waits before an attempt, so that many commands on one stream get through one after the other. The first two attempts do not
 // wait; later ones wait for a random time of at most 60 ms.
-func stepAside(ctx context.Context, try int) error {
+func backOff(ctx context.Context, try int) error {
 	if try < 2 {
 		return nil
 	}
@@ -253,9 +253,9 @@ func stepAside(ctx context.Context, try int) error {
 	}
 }
 
-// worthAgain tells whether another attempt can end differently: a stream has moved, or a refusal rests on read models that lack something
+// retryable tells whether another attempt can end differently: a stream has moved, or a refusal rests on read models that lack something
 // of what was committed before the command came.
-func worthAgain(a *attempt, asked int64, err error) bool {
+func retryable(a *attempt, asked int64, err error) bool {
 	var moved *eventstore.MovedError
 	if errors.As(err, &moved) {
 		return true
@@ -283,7 +283,7 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 		return by, err
 	}
 	if again == nil {
-		return by, ended()
+		return by, sessionEnded()
 	}
 	return *again, nil
 }

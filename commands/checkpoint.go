@@ -29,8 +29,8 @@ type signedLog struct {
 	last  checkpoint.Checkpoint
 }
 
-// take waits for the turn to sign checkpoints of a workspace.
-func (s *signedLogs) take(ctx context.Context, w pg.Workspace) (*signedLog, error) {
+// acquire waits for the turn to sign checkpoints of a workspace.
+func (s *signedLogs) acquire(ctx context.Context, w pg.Workspace) (*signedLog, error) {
 	s.mu.Lock()
 	if s.of == nil {
 		s.of = map[uuid.UUID]*signedLog{}
@@ -70,7 +70,7 @@ const treePatience = 2 * time.Second
 //
 // Of two processes each may sign what the other has not seen; both begin with what was noted before.
 func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byte, at checkpoint.Checkpoint, err error) {
-	log, err := c.signed.take(ctx, w)
+	log, err := c.signed.acquire(ctx, w)
 	if err != nil {
 		return nil, at, err
 	}
@@ -78,11 +78,11 @@ func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byt
 	if err := c.lookUp(ctx, w, log); err != nil {
 		return nil, at, err
 	}
-	tree, err := c.grown(ctx, w, treePatience)
+	tree, err := c.growTree(ctx, w, treePatience)
 	if err != nil {
 		return nil, at, err
 	}
-	if err := c.goesOn(ctx, w, tree, log.last); err != nil {
+	if err := c.checkContinues(ctx, w, tree, log.last); err != nil {
 		return nil, at, err
 	}
 	if signed, at, err = c.sign(ctx, w, tree.Size, tree.Head.Epoch); err != nil || at == log.last {
@@ -139,8 +139,8 @@ func (c *Commands) lookUp(ctx context.Context, w pg.Workspace, log *signedLog) e
 	return nil
 }
 
-// grown has the tree of a log grow to its head, for so long.
-func (c *Commands) grown(ctx context.Context, w pg.Workspace, long time.Duration) (eventstore.Tree, error) {
+// growTree has the tree of a log grow to its head, for so long.
+func (c *Commands) growTree(ctx context.Context, w pg.Workspace, long time.Duration) (eventstore.Tree, error) {
 	tree, err := c.Store.GrowFor(ctx, w, long)
 	if errors.As(err, new(*eventstore.AheadError)) || errors.As(err, new(*eventstore.GapError)) {
 		c.Log.ErrorContext(ctx, "no checkpoint is signed: the log lacks records; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
@@ -154,8 +154,8 @@ func (c *Commands) grown(ctx context.Context, w pg.Workspace, long time.Duration
 	return tree, err
 }
 
-// goesOn refuses to sign what is no continuation of the last checkpoint.
-func (c *Commands) goesOn(ctx context.Context, w pg.Workspace, tree eventstore.Tree, last checkpoint.Checkpoint) error {
+// checkContinues refuses to sign what is no continuation of the last checkpoint.
+func (c *Commands) checkContinues(ctx context.Context, w pg.Workspace, tree eventstore.Tree, last checkpoint.Checkpoint) error {
 	if last.Size == 0 || tree.Head.Epoch > last.Origin.Epoch {
 		return nil
 	}
@@ -176,9 +176,9 @@ func (c *Commands) goesOn(ctx context.Context, w pg.Workspace, tree eventstore.T
 		last.Size, last.Origin.Epoch, found)
 }
 
-// Receipt proves that the record at a position is in the log: an offline proof with the checkpoint in it (C2SP tlog-proof), which is of now or
+// InclusionProof proves that the record at a position is in the log: an offline proof with the checkpoint in it (C2SP tlog-proof), which is of now or
 // the newest that is cosigned.
-func (c *Commands) Receipt(ctx context.Context, w pg.Workspace, position int64, cosigned bool) (string, checkpoint.Checkpoint, error) {
+func (c *Commands) InclusionProof(ctx context.Context, w pg.Workspace, position int64, cosigned bool) (string, checkpoint.Checkpoint, error) {
 	signed, at, err := c.CheckpointToShow(ctx, w, cosigned)
 	if err != nil {
 		return "", at, err
@@ -187,11 +187,11 @@ func (c *Commands) Receipt(ctx context.Context, w pg.Workspace, position int64, 
 		return "", at, domain.Missing("record")
 	}
 	proof, err := c.Store.ProveRecord(ctx, w, at.Size, position)
-	return checkpoint.Receipt(position-1, proof, signed), at, c.elsewhere(ctx, w, position, err)
+	return checkpoint.Receipt(position-1, proof, signed), at, c.provenElsewhere(ctx, w, position, err)
 }
 
-// elsewhere refuses a proof of records that were pruned before the log was loaded: their hashes are where they happened.
-func (c *Commands) elsewhere(ctx context.Context, w pg.Workspace, position int64, err error) error {
+// provenElsewhere refuses a proof of records that were pruned before the log was loaded: their hashes are where they happened.
+func (c *Commands) provenElsewhere(ctx context.Context, w pg.Workspace, position int64, err error) error {
 	if !errors.Is(err, eventstore.ErrTreeBroken) {
 		return err
 	}
@@ -205,8 +205,8 @@ func (c *Commands) elsewhere(ctx context.Context, w pg.Workspace, position int64
 	return err
 }
 
-// Growth proves that the log of to records begins with the one of from records, with a checkpoint at to; 0 is the newest there is.
-func (c *Commands) Growth(ctx context.Context, w pg.Workspace, from, to int64) (string, checkpoint.Checkpoint, error) {
+// ConsistencyProof proves that the log of to records begins with the one of from records, with a checkpoint at to; 0 is the newest there is.
+func (c *Commands) ConsistencyProof(ctx context.Context, w pg.Workspace, from, to int64) (string, checkpoint.Checkpoint, error) {
 	signed, at, err := c.Checkpoint(ctx, w)
 	switch {
 	case err != nil:
@@ -215,14 +215,14 @@ func (c *Commands) Growth(ctx context.Context, w pg.Workspace, from, to int64) (
 		return "", at, domain.InvalidField("/to", "the log ends at %d", at.Size)
 	case to != 0 && to != at.Size:
 		if signed, at, err = c.sign(ctx, w, to, at.Origin.Epoch); err != nil {
-			return "", at, c.elsewhere(ctx, w, to, err)
+			return "", at, c.provenElsewhere(ctx, w, to, err)
 		}
 	}
 	if from > at.Size {
 		return "", at, domain.InvalidField("/from", "it is more than %d, where the proof ends", at.Size)
 	}
 	proof, err := c.Store.ProveGrowth(ctx, w, at.Size, from)
-	return checkpoint.Growth(from, proof, c.withCosignatures(ctx, w, signed, at)), at, c.elsewhere(ctx, w, from, err)
+	return checkpoint.Growth(from, proof, c.withCosignatures(ctx, w, signed, at)), at, c.provenElsewhere(ctx, w, from, err)
 }
 
 // VerifierKeys are the keys that verify the checkpoints of a workspace, as note tools take them: those that sign now, then those

@@ -19,7 +19,7 @@ func (c *Commands) CreateComment(ctx context.Context, r Request, task uuid.UUID,
 			var other *domain.Comment
 			var guards []eventstore.Guard
 			if parent != nil {
-				if err := a.look(ctx, projections.Comments.Load(&answered, a.by, *parent)); err != nil {
+				if err := a.read(ctx, projections.Comments.Load(&answered, a.by, *parent)); err != nil {
 					return creation{}, err
 				}
 				if len(answered) == 0 || !answered[0].Visible {
@@ -37,11 +37,11 @@ func (c *Commands) CreateComment(ctx context.Context, r Request, task uuid.UUID,
 func (c *Commands) EditComment(ctx context.Context, r Request, id uuid.UUID, body string) (Result[domain.Comment], error) {
 	var members []uuid.UUID
 	return changeOne(ctx, c, r, projections.Comments, domain.UpdateComment, id,
-		only(func(comment domain.Comment) ([]domain.Event, error) { return comment.Edit(body, members) }),
+		stateOnly(func(comment domain.Comment) ([]domain.Event, error) { return comment.Edit(body, members) }),
 		projections.Mentionable(&members, r.By, domain.Mentioned(body)))
 }
 
 // DeleteComment takes a comment away.
 func (c *Commands) DeleteComment(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Comment], error) {
-	return changeOne(ctx, c, r, projections.Comments, domain.DeleteComment, id, only(domain.Comment.Delete))
+	return changeOne(ctx, c, r, projections.Comments, domain.DeleteComment, id, stateOnly(domain.Comment.Delete))
 }

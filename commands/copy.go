@@ -114,7 +114,7 @@ func (i Installation) judge(ctx context.Context, l tenancy.Listed, entries map[s
 	case n == 1:
 		m.Right = m.Copies[0].Region
 	}
-	if err := i.weigh(ctx, &m); err != nil {
+	if err := i.compareLogs(ctx, &m); err != nil {
 		return fmt.Errorf("compare the copies of workspace %q: %w", m.Slug, err)
 	}
 	*found = append(*found, m)
@@ -132,8 +132,8 @@ func (i Installation) End(region string) (End, error) {
 	return i.Regions[n], nil
 }
 
-// weigh reads the logs of copies, and finds the one that has all that the others have.
-func (i Installation) weigh(ctx context.Context, m *Misplaced) error {
+// compareLogs reads the logs of copies, and finds the one that has all that the others have.
+func (i Installation) compareLogs(ctx context.Context, m *Misplaced) error {
 	for n := range m.Copies {
 		end, err := i.End(m.Copies[n].Region)
 		if err == nil {
@@ -213,8 +213,8 @@ func (i Installation) within(ctx context.Context, c, other Copy) (bool, error) {
 	return roots[0] == roots[1], nil
 }
 
-// alone keeps moves off while regions are compared and changed. It is tenancy.ErrBusy when one is under way.
-func (i Installation) alone(ctx context.Context, do func(context.Context) error) error {
+// withMovesLocked keeps moves off while regions are compared and changed. It is tenancy.ErrBusy when one is under way.
+func (i Installation) withMovesLocked(ctx context.Context, do func(context.Context) error) error {
 	return i.Regions[0].DB.Control(ctx, func(tx pgx.Tx) error {
 		if err := tenancy.LockPlaces(ctx, tx, i.Patient); err != nil {
 			return err
@@ -223,9 +223,9 @@ func (i Installation) alone(ctx context.Context, do func(context.Context) error)
 	})
 }
 
-// Look is Find while no move is under way.
-func (i Installation) Look(ctx context.Context) (found []Misplaced, err error) {
-	err = i.alone(ctx, func(ctx context.Context) error {
+// FindLocked is Find while no move is under way.
+func (i Installation) FindLocked(ctx context.Context) (found []Misplaced, err error) {
+	err = i.withMovesLocked(ctx, func(ctx context.Context) error {
 		found, err = i.Find(ctx, uuid.Nil)
 		return err
 	})
@@ -244,7 +244,7 @@ func (i Installation) Mend(ctx context.Context, only uuid.UUID) (found []Misplac
 	if found, err = i.Find(ctx, only); err != nil || len(found) == 0 {
 		return nil, err
 	}
-	err = i.alone(ctx, func(ctx context.Context) error {
+	err = i.withMovesLocked(ctx, func(ctx context.Context) error {
 		if found, err = i.Find(ctx, only); err != nil {
 			return err
 		}
@@ -294,7 +294,7 @@ func (e End) setAside(ctx context.Context, c Copy, to string) error {
 // Keep has one region serve a workspace, whatever the others have of it, and closes theirs as a move closes its source. With discard what they have is
 // taken away. It gives the other copies as they were.
 func (i Installation) Keep(ctx context.Context, slug, region string, discard bool) (kept Copy, others []Copy, err error) {
-	err = i.alone(ctx, func(ctx context.Context) error {
+	err = i.withMovesLocked(ctx, func(ctx context.Context) error {
 		end, err := i.End(region)
 		if err != nil {
 			return err
@@ -350,8 +350,8 @@ func (i Installation) others(ctx context.Context, id uuid.UUID, kept string, dis
 	return others, nil
 }
 
-// Says tells what is wrong, and what becomes of it or is to be done.
-func (m Misplaced) Says() (wrong, do string) {
+// Describe tells what is wrong, and what becomes of it or is to be done.
+func (m Misplaced) Describe() (wrong, do string) {
 	var copies []string
 	for _, c := range m.Copies {
 		copies = append(copies, c.String())

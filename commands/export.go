@@ -27,7 +27,7 @@ func (c *Commands) RequestExport(ctx context.Context, r Request) (Result[domain.
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var waiting []domain.Export
 		version := 0
-		if err := a.look(ctx, projections.ExportNow(&waiting, &version)...); err != nil {
+		if err := a.read(ctx, projections.ExportNow(&waiting, &version)...); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, domain.CreateExport); err != nil {
@@ -43,7 +43,7 @@ func (c *Commands) RequestExport(ctx context.Context, r Request) (Result[domain.
 	if err == nil && done.repeated && done.answer != "" { // it was one that was under way
 		err = json.Unmarshal([]byte(done.answer), &before.ID)
 	}
-	return shown(ctx, c, r, projections.Exports, before, done, err)
+	return nounResult(ctx, c, r, projections.Exports, before, done, err)
 }
 
 // DownloadExport opens the file of an export for whoever asked for it, and notes that in the log first. The caller closes the file.
@@ -63,7 +63,7 @@ func (c *Commands) DownloadExport(ctx context.Context, r Request, id uuid.UUID) 
 	if err != nil {
 		return x, Content{}, err
 	}
-	_, err = changeOne(ctx, c, r, projections.Exports, domain.ReadExport, id, only(func(x domain.Export) ([]domain.Event, error) {
+	_, err = changeOne(ctx, c, r, projections.Exports, domain.ReadExport, id, stateOnly(func(x domain.Export) ([]domain.Event, error) {
 		return x.Download(r.By.Member, now)
 	}))
 	if err != nil {
@@ -163,6 +163,6 @@ func (c *Commands) endExport(ctx context.Context, w pg.Workspace, id uuid.UUID, 
 		return err
 	}
 	_, err = changeOne(ctx, c, Request{By: *operator, renew: renew}, projections.Exports, domain.CreateExport, id,
-		only(func(x domain.Export) ([]domain.Event, error) { return decide(x), nil }))
+		stateOnly(func(x domain.Export) ([]domain.Event, error) { return decide(x), nil }))
 	return err
 }

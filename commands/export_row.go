@@ -21,8 +21,8 @@ type row map[string]json.RawMessage
 
 const labelColumn = "label"
 
-// leaving are the columns of a read model that leave in an export.
-func leaving(table string) []string {
+// exportedColumns are the columns of a read model that leave in an export.
+func exportedColumns(table string) []string {
 	columns := slices.DeleteFunc(slices.Clone(projections.Columns(table)), func(column string) bool {
 		return domain.Secret(domain.InWorkspace, table, column)
 	})

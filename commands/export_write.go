@@ -136,13 +136,13 @@ func (e *exporting) write(ctx context.Context, asked int64) error {
 		}
 		return archive.Sign(e.manifest.Origin, text, signers...)
 	})
-	e.tell(ctx, true)
+	e.storeProgress(ctx, true)
 	return err
 }
 
 // table writes a read model as JSON and as CSV.
 func (e *exporting) table(ctx context.Context, s *projections.Snapshot, name string) error {
-	columns := leaving(name)
+	columns := exportedColumns(name)
 	for _, form := range []string{"json", "csv"} {
 		err := e.zip.Add(archive.DataFolder+name+"."+form, func(to io.Writer, n *int) error {
 			t := table{to: to, columns: columns}
@@ -155,7 +155,7 @@ func (e *exporting) table(ctx context.Context, s *projections.Snapshot, name str
 				}
 				*n += len(stored)
 				e.counts.Rows += len(stored)
-				e.tell(ctx, false)
+				e.storeProgress(ctx, false)
 			})
 			return err
 		})
@@ -181,7 +181,7 @@ func (e *exporting) log(ctx context.Context, s *projections.Snapshot) error {
 			}
 			*n += len(records)
 			e.counts.Events += int64(len(records))
-			e.tell(ctx, false)
+			e.storeProgress(ctx, false)
 			return nil
 		})
 	})
@@ -211,7 +211,7 @@ func (e *exporting) opened(ctx context.Context, s *projections.Snapshot) error {
 				}
 			}
 			*n += len(opened)
-			e.tell(ctx, false)
+			e.storeProgress(ctx, false)
 			return err
 		}
 		if s.Head.Pruned > 0 {
@@ -310,7 +310,7 @@ func (e *exporting) attachment(ctx context.Context, a domain.Attachment) error {
 			return fmt.Errorf("attachment %s: %w", a.ID, err)
 		}
 		e.counts.Files++
-		e.tell(ctx, false)
+		e.storeProgress(ctx, false)
 		return nil
 	})
 }
@@ -330,7 +330,7 @@ func fileInZip(name string) string {
 func (e *exporting) proof(ctx context.Context) error {
 	var signed []byte
 	var at checkpoint.Checkpoint
-	err := patiently(ctx, func() (err error) {
+	err := retryOutage(ctx, func() (err error) {
 		if signed, at, err = e.c.Checkpoint(ctx, e.w); err == nil && at.Size != e.manifest.UpTo {
 			signed, at, err = e.c.sign(ctx, e.w, e.manifest.UpTo, at.Origin.Epoch)
 		}
@@ -369,8 +369,8 @@ func (e *exporting) text(name, text string) error {
 	return e.zip.Add(name, func(to io.Writer, _ *int) error { _, err := io.WriteString(to, text); return err })
 }
 
-// tell stores how far the export is, about once a second.
-func (e *exporting) tell(ctx context.Context, end bool) {
+// storeProgress stores how far the export is, about once a second.
+func (e *exporting) storeProgress(ctx context.Context, end bool) {
 	select {
 	case <-e.ticks.C:
 	default:

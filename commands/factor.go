@@ -121,7 +121,7 @@ func (s self) lockSession(ctx context.Context, tx pgx.Tx) error {
 	case err != nil:
 		return err
 	case len(alive) == 0:
-		return ended()
+		return sessionEnded()
 	case len(same) == 0:
 		return domain.Refuse(domain.Conflict, "password_changed", "your password was changed at the same time")
 	}
@@ -147,14 +147,14 @@ func (c *Commands) self(ctx context.Context, by projections.Actor, from Origin) 
 		return self{}, err
 	}
 	if !alive {
-		return self{}, ended()
+		return self{}, sessionEnded()
 	}
 	account, err := c.Projections.AccountByID(ctx, by.Workspace, by.Member)
 	if err != nil {
 		return self{}, err
 	}
 	if account == nil || account.Status != domain.Active {
-		return self{}, ended()
+		return self{}, sessionEnded()
 	}
 	who, err := c.nameOf(ctx, by.Workspace, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
 	return self{Account: *account, in: by.Workspace, who: who, session: by.Session, from: from}, err

@@ -85,7 +85,7 @@ func (m *made) wait(ctx context.Context) (uuid.UUID, error) {
 		return uuid.Nil, ctx.Err()
 	}
 	if m.id == uuid.Nil {
-		return uuid.Nil, unimportable("what it is about was rejected")
+		return uuid.Nil, rejectAction("what it is about was rejected")
 	}
 	return m.id, nil
 }
@@ -109,11 +109,11 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 	}
 	underWay, ended := context.WithCancel(ctx)
 	var telling sync.WaitGroup
-	telling.Go(func() { i.tellAgain(underWay) })
+	telling.Go(func() { i.reportEverySecond(underWay) })
 	err = i.run(ctx)
 	ended()
 	telling.Wait()
-	i.tell()
+	i.reportProgress()
 	return i.counts, err
 }
 
@@ -173,7 +173,7 @@ func (i *importer) rejects(a imports.Action, err error) error {
 		if !refused || refusal.Kind == domain.Unavailable {
 			return err
 		}
-		reject = &imports.Reject{Line: a.Line, Reason: inWords(refusal)}
+		reject = &imports.Reject{Line: a.Line, Reason: refusalText(refusal)}
 	}
 	if a.Task != "" {
 		reject = &imports.Reject{Line: reject.Line, Reason: a.Task + ": " + reject.Reason}
@@ -187,8 +187,8 @@ func (i *importer) rejects(a imports.Action, err error) error {
 	return nil
 }
 
-// inWords is a refusal for somebody who sees a line of a file, and no request.
-func inWords(refusal *domain.Error) string {
+// refusalText is a refusal for somebody who sees a line of a file, and no request.
+func refusalText(refusal *domain.Error) string {
 	if len(refusal.Fields) == 0 {
 		return refusal.Detail
 	}
@@ -205,21 +205,21 @@ func (i *importer) count(change func(*ImportCounts)) {
 	change(&i.counts)
 }
 
-// tellAgain says how far it is, once a second until ctx ends.
-func (i *importer) tellAgain(ctx context.Context) {
+// reportEverySecond says how far it is, once a second until ctx ends.
+func (i *importer) reportEverySecond(ctx context.Context) {
 	each := time.NewTicker(time.Second)
 	defer each.Stop()
 	for {
 		select {
 		case <-each.C:
-			i.tell()
+			i.reportProgress()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (i *importer) tell() {
+func (i *importer) reportProgress() {
 	i.mu.Lock()
 	counts := i.counts
 	counts.Played = maps.Clone(counts.Played)
@@ -236,7 +236,7 @@ func (i *importer) work(ctx context.Context, j job) error {
 	}
 	r := i.request(j.Action, j.by)
 	repeated := false
-	err := patiently(ctx, func() (err error) {
+	err := retryOutage(ctx, func() (err error) {
 		repeated, err = j.play(ctx, r)
 		return err
 	})
@@ -286,8 +286,8 @@ func (i *importer) key(kind string, parts ...string) *Once {
 	return &Once{Key: [32]byte(i.own.MAC("import", text)), Kept: true}
 }
 
-// patiently waits for a database that is away.
-func patiently(ctx context.Context, do func() error) error {
+// retryOutage waits for a database that is away.
+func retryOutage(ctx context.Context, do func() error) error {
 	pause, waited := 100*time.Millisecond, time.Duration(0)
 	for {
 		err := do()
@@ -308,7 +308,7 @@ func patiently(ctx context.Context, do func() error) error {
 // dispatch finds what an action needs, and hands it to a worker.
 func (i *importer) dispatch(ctx context.Context, a imports.Action, queues []chan job) error {
 	if _, known := i.people[a.By.Code]; known && a.Do == imports.SayPerson {
-		return unimportable("a line before is about the person %q: say before it who that is", a.By.Code)
+		return rejectAction("a line before is about the person %q: say before it who that is", a.By.Code)
 	}
 	j := job{Action: a}
 	var err error
@@ -343,7 +343,7 @@ func (i *importer) dispatch(ctx context.Context, a imports.Action, queues []chan
 // plainTask is the task of an action as far as it needs no other thing.
 func (i *importer) plainTask(a imports.Action) (wanted domain.TaskCreated, err error) {
 	source := i.Source
-	wanted = domain.TaskCreated{Title: cut(a.Title, domain.MaxTitle), EstimateMinutes: a.Estimate, ExternalSource: &source, ExternalID: &a.Task}
+	wanted = domain.TaskCreated{Title: truncate(a.Title, domain.MaxTitle), EstimateMinutes: a.Estimate, ExternalSource: &source, ExternalID: &a.Task}
 	if a.Body != nil {
 		wanted.Description = *a.Body
 	}
@@ -359,7 +359,7 @@ func (i *importer) plainTask(a imports.Action) (wanted domain.TaskCreated, err e
 func (i *importer) newTask(ctx context.Context, j *job) error {
 	a := j.Action
 	if i.tasks[a.Task] != nil {
-		return unimportable("the task %q is there already", a.Task)
+		return rejectAction("the task %q is there already", a.Task)
 	}
 	wanted, err := i.plainTask(a)
 	if err != nil {
@@ -388,7 +388,7 @@ func (i *importer) newTask(ctx context.Context, j *job) error {
 	}
 	parent := i.tasks[a.Parent]
 	if a.Parent != "" && parent == nil {
-		return unimportable("no action before makes the task %q, which is above it", a.Parent)
+		return rejectAction("no action before makes the task %q, which is above it", a.Parent)
 	}
 	task := &made{done: make(chan struct{})}
 	i.tasks[a.Task], j.makes = task, task
@@ -410,7 +410,7 @@ func (i *importer) newTask(ctx context.Context, j *job) error {
 // onTask is for what is done to a task that an action before makes.
 func (i *importer) onTask(j *job, play func(context.Context, Request, *job, uuid.UUID) (bool, error)) error {
 	if j.task = i.tasks[j.Task]; j.task == nil {
-		return unimportable("no action before makes the task %q", j.Task)
+		return rejectAction("no action before makes the task %q", j.Task)
 	}
 	on := *j
 	j.play = func(ctx context.Context, r Request) (bool, error) {
@@ -426,7 +426,7 @@ func (i *importer) onTask(j *job, play func(context.Context, Request, *job, uuid
 func (i *importer) setStatus(ctx context.Context, r Request, j *job, task uuid.UUID) (bool, error) {
 	status, known := imports.Status(j.Status)
 	if !known {
-		return false, unimportable("there is no status like %q", j.Status)
+		return false, rejectAction("there is no status like %q", j.Status)
 	}
 	done, err := i.c.UpdateTask(ctx, r, task, domain.TaskChange{Status: &status})
 	return done.Repeated, err
@@ -439,7 +439,7 @@ func (i *importer) logTime(ctx context.Context, r Request, j *job, task uuid.UUI
 
 func (i *importer) addComment(j *job) error {
 	if i.comments[j.ID] != nil {
-		return unimportable("the comment %q is there already", j.ID)
+		return rejectAction("the comment %q is there already", j.ID)
 	}
 	comment := &made{done: make(chan struct{})}
 	err := i.onTask(j, func(ctx context.Context, r Request, j *job, task uuid.UUID) (bool, error) {
@@ -456,7 +456,7 @@ func (i *importer) addComment(j *job) error {
 func (i *importer) editComment(j *job) error {
 	comment := i.comments[j.ID]
 	if comment == nil {
-		return unimportable("no action before makes the comment %q", j.ID)
+		return rejectAction("no action before makes the comment %q", j.ID)
 	}
 	return i.onTask(j, func(ctx context.Context, r Request, j *job, _ uuid.UUID) (bool, error) {
 		id, err := comment.wait(ctx)
@@ -468,8 +468,8 @@ func (i *importer) editComment(j *job) error {
 	})
 }
 
-// unimportable refuses an action that makes no sense where it stands.
-func unimportable(format string, args ...any) error {
+// rejectAction refuses an action that makes no sense where it stands.
+func rejectAction(format string, args ...any) error {
 	return domain.Refuse(domain.Invalid, "not_importable", format, args...)
 }
 
@@ -481,14 +481,14 @@ func day(text string) (*domain.Date, error) {
 		text = text[:len(time.DateOnly)]
 	}
 	if _, err := time.Parse(time.DateOnly, text); err != nil {
-		return nil, unimportable("%q is no day such as 2006-01-02", text)
+		return nil, rejectAction("%q is no day such as 2006-01-02", text)
 	}
 	date := domain.Date(text)
 	return &date, nil
 }
 
-// cut shortens a title that is too long here: the history of somewhere else is not lost for it.
-func cut(text string, most int) string {
+// truncate shortens a title that is too long here: the history of somewhere else is not lost for it.
+func truncate(text string, most int) string {
 	runes := []rune(strings.TrimSpace(text))
 	if len(runes) > most {
 		return fmt.Sprintf("%s…", string(runes[:most-1]))

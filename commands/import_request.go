@@ -148,7 +148,7 @@ func (c *Commands) endImport(ctx context.Context, operator projections.Actor, id
 	r := Request{By: operator, renew: func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
 		return c.Projections.Operator(ctx, operator.Workspace)
 	}}
-	_, err := changeOne(ctx, c, r, projections.Imports, domain.CreateImport, id, only(func(i domain.Import) ([]domain.Event, error) { return i.Finish(end), nil }))
+	_, err := changeOne(ctx, c, r, projections.Imports, domain.CreateImport, id, stateOnly(func(i domain.Import) ([]domain.Event, error) { return i.Finish(end), nil }))
 	return err
 }
 
@@ -177,12 +177,12 @@ func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (I
 	}
 	told := &importTold{c: c, w: w, id: i.ID}
 	actions := imports.Read(io.NewSectionReader(plain, 0, size), imports.Options{Format: i.Format, Org: i.Org, Mapping: i.Mapping})
-	return c.Import(ctx, by, Origin{}, Importing{Source: i.Source, Actions: endsReadably(actions),
+	return c.Import(ctx, by, Origin{}, Importing{Source: i.Source, Actions: markReadErrors(actions),
 		Progress: func(counts ImportCounts) { told.progress(ctx, counts) }, Rejected: told.reject})
 }
 
-// endsReadably marks the errors that a member is told: those of the file.
-func endsReadably(actions func(func(imports.Action, error) bool)) func(func(imports.Action, error) bool) {
+// markReadErrors marks the errors that a member is told: those of the file.
+func markReadErrors(actions func(func(imports.Action, error) bool)) func(func(imports.Action, error) bool) {
 	return func(yield func(imports.Action, error) bool) {
 		for a, err := range actions {
 			if _, reject := errors.AsType[*imports.Reject](err); err != nil && !reject {

@@ -208,7 +208,7 @@ func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID, f
 	var before domain.Member
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
-		if err := a.look(ctx, projections.LoadMember(&rows, a.by, member)); err != nil {
+		if err := a.read(ctx, projections.LoadMember(&rows, a.by, member)); err != nil {
 			return plan{}, err
 		}
 		if len(rows) == 0 {

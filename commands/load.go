@@ -450,7 +450,7 @@ func (l *loader) compare(ctx context.Context) (compared bool, err error) {
 				continue
 			}
 			sum := sha256.New()
-			if err := l.c.writeTable(ctx, l.w, s, name, table{to: sum, columns: leaving(name)}, func([]projections.StoredRow) {}); err != nil {
+			if err := l.c.writeTable(ctx, l.w, s, name, table{to: sum, columns: exportedColumns(name)}, func([]projections.StoredRow) {}); err != nil {
 				return err
 			}
 			if hex.EncodeToString(sum.Sum(nil)) != l.from.File(file).SHA256 {

@@ -67,7 +67,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 		var inviter, placed []projections.MemberRow
 		var old []uuid.UUID
 		var roles []domain.OwnRole
-		if err := a.look(ctx, projections.LoadMember(&placed, a.by, id), projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member),
+		if err := a.read(ctx, projections.LoadMember(&placed, a.by, id), projections.MembersByEmail(&same, hash), oldInvitations(&old, hash), projections.LoadMember(&inviter, a.by, a.by.Member),
 			projections.FindRole(&roles, wanted.Role)); err != nil {
 			return plan{}, err
 		}
@@ -171,7 +171,7 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
-		if err := a.look(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
+		if err := a.read(ctx, projections.LoadMember(&rows, a.by, id)); err != nil {
 			return plan{}, err
 		}
 		if len(rows) == 0 {
@@ -222,7 +222,7 @@ func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, pe
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
-		if err := a.look(ctx, append(looked, projections.LoadMember(&rows, a.by, id))...); err != nil {
+		if err := a.read(ctx, append(looked, projections.LoadMember(&rows, a.by, id))...); err != nil {
 			return plan{}, err
 		}
 		err := mayChange(a.by, permission, rows)

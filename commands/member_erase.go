@@ -30,7 +30,7 @@ func (c *Commands) EraseMember(ctx context.Context, r Request, id uuid.UUID) (Re
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []projections.MemberRow
-		if err := a.look(ctx, projections.LoadAnybody(&rows, a.by, id)); err != nil {
+		if err := a.read(ctx, projections.LoadAnybody(&rows, a.by, id)); err != nil {
 			return plan{}, err
 		}
 		if err := mayChange(a.by, domain.DeleteMember, rows); err != nil {

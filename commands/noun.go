@@ -37,7 +37,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 		made, err := decide(a)
 		return plan{stream: n.Stream(id), version: made.version, events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 	})
-	return shown(ctx, c, r, n, none, done, err)
+	return nounResult(ctx, c, r, n, none, done, err)
 }
 
 // createWithin is create for a thing that belongs to another one. The other thing must be there, and the caller must see it.
@@ -60,7 +60,7 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 		made.guarding = append(append(made.guarding, within.Guards(row, a.by, p)...), eventstore.Guard{Stream: within.Stream(other), Version: row.At})
 		return plan{stream: n.Stream(id), events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 	})
-	return shown(ctx, c, r, n, none, done, err)
+	return nounResult(ctx, c, r, n, none, done, err)
 }
 
 // changeOne is every command on one thing. It checks that the thing is there, that the caller may change it, and that it is at the version
@@ -86,7 +86,7 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 		before, decided, err = decideOn(ctx, a, r, n, p, id, gone, decide, also...)
 		return decided, err
 	})
-	return shown(ctx, c, r, n, before, done, err)
+	return nounResult(ctx, c, r, n, before, done, err)
 }
 
 // decideOn is one attempt at a command on one thing. It also gives the thing before the change.
@@ -113,8 +113,8 @@ func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.
 	return before, plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 }
 
-// shown is result for a noun: the thing as a query showed it when the command was done. A repeated command gets the same.
-func shown[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], before T, done effect, err error) (Result[T], error) {
+// nounResult is result for a noun: the thing as a query showed it when the command was done. A repeated command gets the same.
+func nounResult[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], before T, done effect, err error) (Result[T], error) {
 	made, err := result(ctx, c, r, n.Model, before, done, err)
 	if err != nil {
 		return made, err
@@ -127,8 +127,8 @@ func shown[T any](ctx context.Context, c *Commands, r Request, n *projections.No
 	return made, err
 }
 
-// only makes a decision that needs nothing but the thing itself.
-func only[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (creation, error) {
+// stateOnly makes a decision that needs nothing but the thing itself.
+func stateOnly[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (creation, error) {
 	return func(_ *attempt, thing T) (creation, error) {
 		events, err := decide(thing)
 		return creation{events: events}, err
@@ -138,7 +138,7 @@ func only[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (crea
 // load reads one thing for a decision, deleted or not. A thing that the caller may not see is not found.
 func load[T any](ctx context.Context, a *attempt, n *projections.Noun[T], id uuid.UUID, also ...pg.Statement) (projections.Row[T], error) {
 	var rows []projections.Row[T]
-	if err := a.look(ctx, append(also, n.Load(&rows, a.by, id))...); err != nil {
+	if err := a.read(ctx, append(also, n.Load(&rows, a.by, id))...); err != nil {
 		return projections.Row[T]{}, err
 	}
 	if len(rows) == 0 || !rows[0].Visible {

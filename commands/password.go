@@ -238,7 +238,7 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 		return err
 	}
 	return c.replacePassword(ctx, me.note(domain.MemberPasswordChanged{MemberID: me.ID}), me.Account, phc, by.Session,
-		func(tx pgx.Tx) error { return me.lockSession(ctx, tx) }, nothing)
+		func(tx pgx.Tx) error { return me.lockSession(ctx, tx) }, noStep)
 }
 
 // replacePassword stores a new password, ends all API tokens of the member and all sessions but keep, forgets a second

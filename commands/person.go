@@ -34,7 +34,7 @@ func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUI
 	var data PersonData
 	var m domain.Member
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		if err := a.look(ctx); err != nil {
+		if err := a.read(ctx); err != nil {
 			return plan{}, err
 		}
 		if id != a.by.Member && (a.by.Scope(domain.UpdateMember) != domain.All || a.by.TwoFactor.MustEnrol()) { // it is for the member, and for whoever may change all members

@@ -26,7 +26,7 @@ func (c *Commands) PlaceMember(ctx context.Context, r Request, fullName string) 
 		return Result[domain.Member]{}, err
 	}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		if err := a.look(ctx); err != nil {
+		if err := a.read(ctx); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, domain.CreateImport); err != nil {

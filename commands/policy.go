@@ -17,7 +17,7 @@ func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *
 		var rows []domain.Policy
 		var enrolled int
 		var own []string
-		if err := a.look(ctx, projections.LoadPolicy(&rows), projections.CountEnrolledAdmins(&enrolled), projections.RoleIDs(&own)); err != nil {
+		if err := a.read(ctx, projections.LoadPolicy(&rows), projections.CountEnrolledAdmins(&enrolled), projections.RoleIDs(&own)); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, domain.UpdateWorkspace); err != nil {

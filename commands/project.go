@@ -24,7 +24,7 @@ func (c *Commands) CreateProject(ctx context.Context, r Request, wanted domain.P
 			err = domain.Refuse(domain.Conflict, "key_taken", "another project has the key %s, or had it: a key is never given again", wanted.Key)
 		}
 		return creation{events: events, with: []write{{domain.KeyStream(wanted.Key), 0, domain.TakeKey(id)}}}, err
-	}, projections.KeyTaken(&taken, wanted.Key), projections.CountAble(&able, r.By, some(wanted.LeadID)))
+	}, projections.KeyTaken(&taken, wanted.Key), projections.CountAssignable(&able, r.By, present(wanted.LeadID)))
 }
 
 // UpdateProject changes fields of a project, archives it or opens it again.
@@ -36,7 +36,7 @@ func (c *Commands) UpdateProject(ctx context.Context, r Request, id uuid.UUID, w
 			err = canLead(lead, able)
 		}
 		return creation{events: events}, err
-	}, projections.CountAble(&able, r.By, some(wanted.LeadID.Value)))
+	}, projections.CountAssignable(&able, r.By, present(wanted.LeadID.Value)))
 }
 
 // DeleteProject takes a project away that has no tasks. It guards the stream of the key, which every task that comes in moves.
@@ -69,7 +69,7 @@ func addPerson[T any](ctx context.Context, c *Commands, r Request, n *projection
 		}
 		events, err := decide(thing, member)
 		return creation{events: events}, err
-	}, projections.CountAble(&able, r.By, []uuid.UUID{member}))
+	}, projections.CountAssignable(&able, r.By, []uuid.UUID{member}))
 }
 
 // removePerson takes a member off a thing, who may be one that the actor sees nowhere else.

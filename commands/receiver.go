@@ -92,7 +92,7 @@ func (c *Commands) reachable(r domain.Receiver) error {
 
 // PauseReceiver and ResumeReceiver stop delivery, and go on where it stopped.
 func (c *Commands) PauseReceiver(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Receiver], error) {
-	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, only(domain.Receiver.Pause))
+	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, stateOnly(domain.Receiver.Pause))
 }
 
 // ResumeReceiver goes on where delivery stopped.
@@ -149,7 +149,7 @@ func (c *Commands) StopReceiver(ctx context.Context, w pg.Workspace, id uuid.UUI
 	r := Request{By: *operator, renew: func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
 		return c.Projections.Operator(ctx, w)
 	}}
-	_, err = changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, only(func(receiver domain.Receiver) ([]domain.Event, error) { return receiver.Stop(reason) }))
+	_, err = changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, stateOnly(func(receiver domain.Receiver) ([]domain.Event, error) { return receiver.Stop(reason) }))
 	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound {
 		return nil
 	}

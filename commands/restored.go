@@ -31,13 +31,13 @@ func Restored(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Work
 		if err != nil {
 			return fmt.Errorf("end what the backup brought back: %w", err)
 		}
-		return tell(ctx, tx, store, w, done)
+		return appendEpoch(ctx, tx, store, w, done)
 	})
 	return done, err
 }
 
-// tell appends the event of a new epoch.
-func tell(ctx context.Context, tx *pg.Tx, store *eventstore.Store, w pg.Workspace, begun domain.WorkspaceRestored) error {
+// appendEpoch appends the event of a new epoch.
+func appendEpoch(ctx context.Context, tx *pg.Tx, store *eventstore.Store, w pg.Workspace, begun domain.WorkspaceRestored) error {
 	write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{begun}, nil)
 	if err != nil {
 		return err
@@ -57,6 +57,6 @@ func WentBack(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Work
 		if err != nil || len(begun) == 0 {
 			return err
 		}
-		return tell(ctx, tx, store, w, domain.WorkspaceRestored{Epoch: begun[0]})
+		return appendEpoch(ctx, tx, store, w, domain.WorkspaceRestored{Epoch: begun[0]})
 	})
 }

@@ -317,7 +317,7 @@ func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections
 	if err != nil {
 		return projections.Actor{}, refused
 	}
-	actor, err := c.shown(ctx, parsed)
+	actor, err := c.actorOfToken(ctx, parsed)
 	if pg.Is(err, pg.NoSuchRole) { // a workspace that never was, or is no more
 		return projections.Actor{}, refused
 	}
@@ -327,13 +327,13 @@ func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections
 	if actor == nil {
 		return projections.Actor{}, refused
 	}
-	if actor.Room = c.Limits.Member(actor.Member); actor.Room.Left < 0 {
-		return *actor, tooMany(&limit.ExceededError{Name: limit.APIMember, Wait: actor.Room.Wait})
+	if actor.Quota = c.Limits.Member(actor.Member); actor.Quota.Left < 0 {
+		return *actor, tooMany(&limit.ExceededError{Name: limit.APIMember, Wait: actor.Quota.Wait})
 	}
 	return *actor, nil
 }
 
-// Recognise gives the claim of a token that this process has seen lately; the first look of the request proves the claim (see
+// Recognise gives the claim of a token that this process has seen lately; the first read of the request proves the claim (see
 // projections.Claim). It gives nil when Authenticate has to look first.
 func (c *Commands) Recognise(bearer string) *projections.Claim {
 	parsed, err := token.Parse(bearer)
@@ -344,7 +344,7 @@ func (c *Commands) Recognise(bearer string) *projections.Claim {
 	if claim == nil {
 		return nil
 	}
-	if claim.Room = c.Limits.Member(claim.Member); claim.Room.Left < 0 {
+	if claim.Quota = c.Limits.Member(claim.Member); claim.Quota.Left < 0 {
 		return nil
 	}
 	return claim

@@ -26,7 +26,7 @@ func (c *Commands) UpdateTag(ctx context.Context, r Request, id uuid.UUID, name 
 		named = uniqueName(*name)
 	}
 	taken, version := false, 0
-	return changeOne(ctx, c, r, projections.Tags, domain.UpdateTag, id, only(func(tag domain.Tag) ([]domain.Event, error) {
+	return changeOne(ctx, c, r, projections.Tags, domain.UpdateTag, id, stateOnly(func(tag domain.Tag) ([]domain.Event, error) {
 		if name == nil {
 			return tag.Change(nil, colour, false)
 		}
@@ -36,7 +36,7 @@ func (c *Commands) UpdateTag(ctx context.Context, r Request, id uuid.UUID, name 
 
 // DeleteTag takes a tag away.
 func (c *Commands) DeleteTag(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Tag], error) {
-	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, only(domain.Tag.Delete))
+	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, stateOnly(domain.Tag.Delete))
 }
 
 // MergeTag takes a tag away and gives the tasks that have it another one.

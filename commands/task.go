@@ -23,27 +23,27 @@ func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.Task
 // tasks below it along, and each gets a key there in the same append.
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
 	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
-		return grantOne(ctx, a, wish{task: task, change: wanted})
+		return grantOne(ctx, a, taskEdit{task: task, change: wanted})
 	})
 }
 
-func grantOne(ctx context.Context, a *attempt, w wish) (creation, error) {
-	f, err := lookAround(ctx, a, w)
+func grantOne(ctx context.Context, a *attempt, w taskEdit) (creation, error) {
+	f, err := loadDependencies(ctx, a, w)
 	if err != nil {
 		return creation{}, err
 	}
-	d, err := f.grant(w)
+	d, err := f.decide(w)
 	return d.made(domain.TaskStream(w.task.ID)), err
 }
 
 // CompleteTask makes a task done.
 func (c *Commands) CompleteTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, only(domain.Task.Complete))
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, stateOnly(domain.Task.Complete))
 }
 
 // ReopenTask makes a task that is done or cancelled open again.
 func (c *Commands) ReopenTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, only(domain.Task.Reopen))
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, stateOnly(domain.Task.Reopen))
 }
 
 // DeleteTask hides a task and all below it.
@@ -61,7 +61,7 @@ func (c *Commands) DeleteTask(ctx context.Context, r Request, id uuid.UUID) (Res
 func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
 	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, func(a *attempt, task domain.Task) (creation, error) {
 		var above []projections.Ancestor
-		if err := a.look(ctx, projections.Ancestors(&above, a.by, some(task.ParentID))); err != nil {
+		if err := a.read(ctx, projections.Ancestors(&above, a.by, present(task.ParentID))); err != nil {
 			return creation{}, err
 		}
 		events, err := task.Restore(slices.ContainsFunc(above, func(t projections.Ancestor) bool { return t.Gone }))
@@ -78,7 +78,7 @@ func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Re
 
 // withSubtasks adds to the events of a task those of all below it that are to go the same way.
 func withSubtasks(ctx context.Context, a *attempt, task domain.Task, events []domain.Event, same func(domain.Task) []domain.Event) (creation, error) {
-	f, err := lookBelow(ctx, a, task.ID)
+	f, err := loadSubtasks(ctx, a, task.ID)
 	if err != nil {
 		return creation{}, err
 	}

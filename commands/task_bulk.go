@@ -71,27 +71,27 @@ func decideBulk(ctx context.Context, a *attempt, ids []uuid.UUID, operations []T
 		return d, nil, err
 	}
 	outcomes = make([]TaskOutcome, len(operations))
-	wishes := make([]wish, len(operations))
-	var wanted []wish
+	edits := make([]taskEdit, len(operations))
+	var wanted []taskEdit
 	for i, o := range operations {
-		if wishes[i], err = o.wish(a.by, ids[i], rows); err != nil {
+		if edits[i], err = o.edit(a.by, ids[i], rows); err != nil {
 			if outcomes[i].Refused, err = refusalIn(err); err != nil {
 				return d, nil, err
 			}
 			continue
 		}
-		wanted = append(wanted, wishes[i])
+		wanted = append(wanted, edits[i])
 	}
-	f, err := lookAround(ctx, a, wanted...)
+	f, err := loadDependencies(ctx, a, wanted...)
 	if err != nil {
 		return d, nil, err
 	}
-	for i, w := range wishes {
+	for i, w := range edits {
 		if outcomes[i].Refused != nil {
 			continue
 		}
 		w.task = f.tasks[ids[i]].State
-		part, err := f.grant(w)
+		part, err := f.decide(w)
 		if err != nil {
 			if outcomes[i].Refused, err = refusalIn(err); err != nil {
 				return d, nil, err
@@ -110,7 +110,7 @@ func decideBulk(ctx context.Context, a *attempt, ids []uuid.UUID, operations []T
 
 func loadTasks(ctx context.Context, a *attempt, ids []uuid.UUID) (map[uuid.UUID]projections.Row[domain.Task], error) {
 	var rows []projections.Row[domain.Task]
-	if err := a.look(ctx, projections.Tasks.Load(&rows, a.by, ids...)); err != nil {
+	if err := a.read(ctx, projections.Tasks.Load(&rows, a.by, ids...)); err != nil {
 		return nil, err
 	}
 	return byID(rows, func(row projections.Row[domain.Task]) (uuid.UUID, projections.Row[domain.Task]) {
@@ -118,16 +118,16 @@ func loadTasks(ctx context.Context, a *attempt, ids []uuid.UUID) (map[uuid.UUID]
 	}), nil
 }
 
-// wish is what an operation wants, when the actor may.
-func (o TaskOperation) wish(by projections.Actor, id uuid.UUID, rows map[uuid.UUID]projections.Row[domain.Task]) (wish, error) {
+// edit is what an operation wants, when the actor may.
+func (o TaskOperation) edit(by projections.Actor, id uuid.UUID, rows map[uuid.UUID]projections.Row[domain.Task]) (taskEdit, error) {
 	if o.Create != nil {
 		return newTask(id, *o.Create), allow(by, domain.CreateTask)
 	}
 	row, there := rows[id]
 	if !there || !row.Visible || row.Gone {
-		return wish{}, domain.Missing("task")
+		return taskEdit{}, domain.Missing("task")
 	}
-	return wish{task: row.State, change: o.Change}, allowOn(by, domain.UpdateTask, row.Reach)
+	return taskEdit{task: row.State, change: o.Change}, allowOn(by, domain.UpdateTask, row.Reach)
 }
 
 // refusalIn is the refusal in an error; what is none stays one.
@@ -163,8 +163,8 @@ func refusals(outcomes []TaskOutcome) error {
 	return all
 }
 
-// apply has the wishes that follow see what one does.
-func (f *around) apply(w wish, part draft) {
+// apply has later edits of the request see what an earlier one does.
+func (f *dependencies) apply(w taskEdit, part draft) {
 	for _, write := range part.writes {
 		id, _ := domain.StreamID("task", write.stream)
 		row := f.tasks[id]
@@ -185,7 +185,7 @@ func (f *around) apply(w wish, part draft) {
 		}
 	}
 	is, will := w.external()
-	if same(is, will) {
+	if equalPtr(is, will) {
 		return
 	}
 	if is != nil {
@@ -197,7 +197,7 @@ func (f *around) apply(w wish, part draft) {
 }
 
 // holds notes who has a pair now. Its version stays the one on which the append is decided.
-func (f *around) holds(pair domain.External, task *uuid.UUID) {
+func (f *dependencies) holds(pair domain.External, task *uuid.UUID) {
 	held := f.externals[pair.Key()]
 	held.TaskID = task
 	f.externals[pair.Key()] = held

@@ -19,7 +19,7 @@ func newPlaces(found []projections.Anchor) places {
 
 // put gives a task its place. It guards the task beside, so that both are where the caller saw the one. Two tasks that are put in one
 // place at once may come in any order: their ranks differ, since every rank ends in digits that are the task's own.
-func (p *places) put(d *draft, w wish, by projections.Actor, head int64) ([]domain.Event, error) {
+func (p *places) put(d *draft, w taskEdit, by projections.Actor, head int64) ([]domain.Event, error) {
 	before, behind := w.change.Before, w.change.After
 	if before == nil && behind == nil {
 		return nil, nil

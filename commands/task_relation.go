@@ -52,7 +52,7 @@ func (c *Commands) UnrelateTask(ctx context.Context, r Request, id uuid.UUID, ki
 func loadOther(ctx context.Context, a *attempt, other uuid.UUID, ahead *[]projections.Reached, kind string) (projections.Row[domain.Task], error) {
 	var also []pg.Statement
 	if ahead != nil {
-		also = append(also, projections.Reach(ahead, kind, other))
+		also = append(also, projections.Reachable(ahead, kind, other))
 	}
 	row, err := load(ctx, a, projections.Tasks, other, also...)
 	if err == nil && row.Gone {

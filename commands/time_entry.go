@@ -48,21 +48,21 @@ func (c *Commands) CreateTimeEntry(ctx context.Context, r Request, wanted TimeFi
 	if err != nil {
 		return Result[domain.TimeEntry]{}, err
 	}
-	return c.writeTime(ctx, r, wanted.work(r.By), &span, func(w domain.Work, around domain.Around, _ *domain.TimeEntry) ([]domain.Event, error) {
-		return domain.NewTimeEntry(w, span, around)
+	return c.writeTime(ctx, r, wanted.work(r.By), &span, func(w domain.Work, facts domain.TimeFacts, _ *domain.TimeEntry) ([]domain.Event, error) {
+		return domain.NewTimeEntry(w, span, facts)
 	})
 }
 
 // StartTimer starts a timer of the member who asks.
 func (c *Commands) StartTimer(ctx context.Context, r Request, wanted TimeFields) (Result[domain.TimeEntry], error) {
-	return c.writeTime(ctx, r, wanted.work(r.By), nil, func(w domain.Work, around domain.Around, running *domain.TimeEntry) ([]domain.Event, error) {
-		return domain.StartTimer(w, running, around)
+	return c.writeTime(ctx, r, wanted.work(r.By), nil, func(w domain.Work, facts domain.TimeFacts, running *domain.TimeEntry) ([]domain.Event, error) {
+		return domain.StartTimer(w, running, facts)
 	})
 }
 
 // writeTime makes an entry of work in a span; nil for one that begins now.
 func (c *Commands) writeTime(ctx context.Context, r Request, work domain.Work, span *domain.Span,
-	decide func(domain.Work, domain.Around, *domain.TimeEntry) ([]domain.Event, error),
+	decide func(domain.Work, domain.TimeFacts, *domain.TimeEntry) ([]domain.Event, error),
 ) (Result[domain.TimeEntry], error) {
 	id := uuid.Must(uuid.NewV7())
 	var basis projections.TimeBasis
@@ -72,19 +72,19 @@ func (c *Commands) writeTime(ctx context.Context, r Request, work domain.Work, s
 			return made, domain.InvalidField("/member_id", "there is no such member")
 		}
 		w, wanted := work, domain.Span{Start: basis.Now}
-		if made.guarding, err = lookAtWork(ctx, a, domain.CreateTimeEntry, &w, nil, w.ProjectID != nil, basis); err != nil {
+		if made.guarding, err = loadWork(ctx, a, domain.CreateTimeEntry, &w, nil, w.ProjectID != nil, basis); err != nil {
 			return made, err
 		}
 		if span != nil {
 			wanted = *span
 		}
-		around, err := placeTime(ctx, a, &made, w.MemberID, id, basis, wanted)
+		facts, err := placeTime(ctx, a, &made, w.MemberID, id, basis, wanted)
 		if err != nil {
 			return made, err
 		}
-		made.events, err = decide(w, around, first(running))
+		made.events, err = decide(w, facts, firstOrNil(running))
 		return made, err
-	}, append(projections.LookAtTime(&basis, r.By, work.MemberID), projections.RunningTimer(&running, work.MemberID))...)
+	}, append(projections.LoadTimeBasis(&basis, r.By, work.MemberID), projections.RunningTimer(&running, work.MemberID))...)
 }
 
 // UpdateTimeEntry changes fields of a time entry. One that gets an end is stopped, when it was running.
@@ -95,22 +95,22 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 			return made, err
 		}
 		var basis projections.TimeBasis
-		if err := a.look(ctx, projections.LookAtTime(&basis, a.by, entry.MemberID)...); err != nil {
+		if err := a.read(ctx, projections.LoadTimeBasis(&basis, a.by, entry.MemberID)...); err != nil {
 			return made, err
 		}
 		is := entry.Work()
 		work := is.After(wanted)
-		if made.guarding, err = lookAtWork(ctx, a, domain.UpdateTimeEntry, &work, &is, wanted.ProjectID.Set, basis); err != nil {
+		if made.guarding, err = loadWork(ctx, a, domain.UpdateTimeEntry, &work, &is, wanted.ProjectID.Set, basis); err != nil {
 			return made, err
 		}
-		around := domain.Around{Workspace: basis.Workspace, Now: basis.Now}
+		facts := domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now}
 		if more {
-			around, err = placeTime(ctx, a, &made, entry.MemberID, id, basis, after)
+			facts, err = placeTime(ctx, a, &made, entry.MemberID, id, basis, after)
 		}
 		if err != nil {
 			return made, err
 		}
-		made.events, err = entry.Change(work, after, around)
+		made.events, err = entry.Change(work, after, facts)
 		made.guarding = append(made.guarding, rulesGuard(basis))
 		return made, err
 	})
@@ -122,7 +122,7 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {
 		var basis projections.TimeBasis
 		var running []domain.TimeEntry
-		if err := a.look(ctx, append(projections.LookAtTime(&basis, a.by, a.by.Member), projections.RunningTimer(&running, a.by.Member))...); err != nil {
+		if err := a.read(ctx, append(projections.LoadTimeBasis(&basis, a.by, a.by.Member), projections.RunningTimer(&running, a.by.Member))...); err != nil {
 			return decided, err
 		}
 		if err := allowOn(a.by, domain.UpdateTimeEntry, domain.Reach{Own: true}); err != nil {
@@ -132,25 +132,25 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 			return decided, domain.NoTimer()
 		}
 		before, decided, err = decideOn(ctx, a, r, projections.TimeEntries, domain.UpdateTimeEntry, running[0].ID, false,
-			underRules(&basis, func(entry domain.TimeEntry, around domain.Around) ([]domain.Event, error) {
-				return entry.Stop(end, around)
+			decideWithRules(&basis, func(entry domain.TimeEntry, facts domain.TimeFacts) ([]domain.Event, error) {
+				return entry.Stop(end, facts)
 			}))
 		return decided, err
 	})
-	return shown(ctx, c, r, projections.TimeEntries, before, done, err)
+	return nounResult(ctx, c, r, projections.TimeEntries, before, done, err)
 }
 
 // DeleteTimeEntry takes a time entry away.
 func (c *Commands) DeleteTimeEntry(ctx context.Context, r Request, id uuid.UUID) (Result[domain.TimeEntry], error) {
 	var basis projections.TimeBasis
-	return changeOne(ctx, c, r, projections.TimeEntries, domain.DeleteTimeEntry, id, underRules(&basis, domain.TimeEntry.Delete),
-		projections.LookAtTime(&basis, r.By, uuid.Nil)...)
+	return changeOne(ctx, c, r, projections.TimeEntries, domain.DeleteTimeEntry, id, decideWithRules(&basis, domain.TimeEntry.Delete),
+		projections.LoadTimeBasis(&basis, r.By, uuid.Nil)...)
 }
 
-// underRules is a decision on nothing but the entry itself and the rules of the workspace's time.
-func underRules(basis *projections.TimeBasis, decide func(domain.TimeEntry, domain.Around) ([]domain.Event, error)) func(*attempt, domain.TimeEntry) (creation, error) {
+// decideWithRules is a decision on nothing but the entry itself and the rules of the workspace's time.
+func decideWithRules(basis *projections.TimeBasis, decide func(domain.TimeEntry, domain.TimeFacts) ([]domain.Event, error)) func(*attempt, domain.TimeEntry) (creation, error) {
 	return func(_ *attempt, entry domain.TimeEntry) (creation, error) {
-		events, err := decide(entry, domain.Around{Workspace: basis.Workspace, Now: basis.Now})
+		events, err := decide(entry, domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now})
 		return creation{events: events, guarding: []eventstore.Guard{rulesGuard(*basis)}}, err
 	}
 }
@@ -162,41 +162,41 @@ func rulesGuard(basis projections.TimeBasis) eventstore.Guard {
 
 // placeTime looks for what overlaps a span of a member's time. It makes the append depend on all that was placed in that time, and what
 // is placed there later on this entry; and on the rules of the workspace.
-func placeTime(ctx context.Context, a *attempt, made *creation, member, entry uuid.UUID, basis projections.TimeBasis, s domain.Span) (domain.Around, error) {
+func placeTime(ctx context.Context, a *attempt, made *creation, member, entry uuid.UUID, basis projections.TimeBasis, s domain.Span) (domain.TimeFacts, error) {
 	var others []domain.TimeEntry
-	err := a.look(ctx, projections.OverlappingTime(&others, member, entry, s))
+	err := a.read(ctx, projections.OverlappingTime(&others, member, entry, s))
 	made.with = []write{{domain.TimeStream(member), basis.Placed, domain.PlaceTime(entry)}}
 	made.guarding = append(made.guarding, rulesGuard(basis))
-	around := domain.Around{Workspace: basis.Workspace, Now: basis.Now, Other: first(others)}
+	facts := domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now, Other: firstOrNil(others)}
 	if a.was != nil { // what is imported is as it was, whatever the rule is by now
-		around.Other = nil
+		facts.Other = nil
 	}
-	return around, err
+	return facts, err
 }
 
-// lookAtWork looks up the task and the project that time is to be of, when the actor may do p there; is is the work of before, nil for a
+// loadWork looks up the task and the project that time is to be of, when the actor may do p there; is is the work of before, nil for a
 // new entry. It fills in the project of the task, and the rate in another project than that of before. It gives guards on what both were
 // read from. A member's own work is the member's own in every task or project that the member may see.
-func lookAtWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, is *domain.Work, projectGiven bool, basis projections.TimeBasis,
+func loadWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, is *domain.Work, projectGiven bool, basis projections.TimeBasis,
 ) (guards []eventstore.Guard, err error) {
-	if is != nil && same(w.TaskID, is.TaskID) && same(w.ProjectID, is.ProjectID) {
+	if is != nil && equalPtr(w.TaskID, is.TaskID) && equalPtr(w.ProjectID, is.ProjectID) {
 		return nil, nil
 	}
 	if w.TaskID != nil {
 		task, err := load(ctx, a, projections.Tasks, *w.TaskID)
 		if err != nil || task.Gone {
-			return nil, invalidUnlessOurs(err, "/task_id", "there is no such task")
+			return nil, missingIsInvalid(err, "/task_id", "there is no such task")
 		}
-		if projectGiven && !same(w.ProjectID, task.State.ProjectID) {
+		if projectGiven && !equalPtr(w.ProjectID, task.State.ProjectID) {
 			return nil, domain.InvalidField("/project_id", "must be the project that the task is in")
 		}
 		w.ProjectID = task.State.ProjectID
 		guards = append(projections.Tasks.Guards(task, a.by, p), eventstore.Guard{Stream: domain.TaskStream(*w.TaskID), Version: task.At})
 	}
-	if is != nil && same(w.ProjectID, is.ProjectID) {
+	if is != nil && equalPtr(w.ProjectID, is.ProjectID) {
 		return guards, nil
 	}
-	project, err := lookAtProject(ctx, a, w)
+	project, err := loadProject(ctx, a, w)
 	if err != nil {
 		return nil, err
 	}
@@ -210,13 +210,13 @@ func lookAtWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.
 	return guards, project.State.NewTime()
 }
 
-// lookAtProject looks up the project of work, if there is one. Of a task that may be seen it need not be.
-func lookAtProject(ctx context.Context, a *attempt, w *domain.Work) (none projections.Row[domain.Project], err error) {
+// loadProject looks up the project of work, if there is one. Of a task that may be seen it need not be.
+func loadProject(ctx context.Context, a *attempt, w *domain.Work) (none projections.Row[domain.Project], err error) {
 	if w.ProjectID == nil {
 		return none, nil
 	}
 	var found []projections.Row[domain.Project]
-	if err := a.look(ctx, projections.Projects.Load(&found, a.by, *w.ProjectID)); err != nil {
+	if err := a.read(ctx, projections.Projects.Load(&found, a.by, *w.ProjectID)); err != nil {
 		return none, err
 	}
 	if len(found) == 0 || found[0].Gone || !found[0].Visible && w.TaskID == nil {
@@ -225,19 +225,19 @@ func lookAtProject(ctx context.Context, a *attempt, w *domain.Work) (none projec
 	return found[0], nil
 }
 
-// invalidUnlessOurs is an InvalidField for a thing that is missing, and an error of another kind as it is.
-func invalidUnlessOurs(err error, pointer, detail string) error {
+// missingIsInvalid is an InvalidField for a thing that is missing, and an error of another kind as it is.
+func missingIsInvalid(err error, pointer, detail string) error {
 	if refusal, ok := domain.Refusal(err); err == nil || ok && refusal.Kind == domain.NotFound {
 		return domain.InvalidField(pointer, "%s", detail)
 	}
 	return err
 }
 
-func first[T any](of []T) *T {
+func firstOrNil[T any](of []T) *T {
 	if len(of) == 0 {
 		return nil
 	}
 	return &of[0]
 }
 
-func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
+func equalPtr[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -20,7 +20,7 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 	id := uuid.Must(uuid.NewV7())
 	text, digest := token.New(token.Personal, r.By.Workspace.ID)
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		if err := a.look(ctx); err != nil {
+		if err := a.read(ctx); err != nil {
 			return plan{}, err
 		}
 		if err := inSession(a.by); err != nil { // or a token could outlive its end, by another
@@ -60,7 +60,7 @@ func (c *Commands) storeToken(ctx context.Context, by projections.Actor, id uuid
 		return fmt.Errorf("store the digest of token %s: %w", id, err)
 	}
 	if len(stored) == 0 {
-		return ended()
+		return sessionEnded()
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (c *Commands) RevokeToken(ctx context.Context, r Request, id uuid.UUID) (Re
 	before := domain.Token{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Token
-		if err := a.look(ctx, projections.LoadToken(&rows, a.by, id)); err != nil {
+		if err := a.read(ctx, projections.LoadToken(&rows, a.by, id)); err != nil {
 			return plan{}, err
 		}
 		if len(rows) == 0 {
@@ -96,8 +96,8 @@ func endTokens(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from token_secret where member_id = $1`, member)
 }
 
-// shown finds who shows a token, of either kind; nil for nobody.
-func (c *Commands) shown(ctx context.Context, t token.Parsed) (*projections.Actor, error) {
+// actorOfToken finds who shows a token, of either kind; nil for nobody.
+func (c *Commands) actorOfToken(ctx context.Context, t token.Parsed) (*projections.Actor, error) {
 	w := pg.Workspace{ID: t.Workspace}
 	if t.Kind == token.Personal {
 		return c.Projections.ByToken(ctx, w, t.Digest)

@@ -30,7 +30,7 @@ func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, fro
 	if err != nil {
 		return Proposal{}, err
 	}
-	if err := me.standing(by).Begin(); err != nil {
+	if err := me.twoFactor(by).Begin(); err != nil {
 		return Proposal{}, err
 	}
 	if err := c.compareLimited(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") }); err != nil {
@@ -60,8 +60,8 @@ func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, fro
 	return p, nil
 }
 
-// standing is how the account stands to two factors now: whether they are on is newer than what the actor came with.
-func (s self) standing(by projections.Actor) domain.TwoFactor {
+// twoFactor is how the account stands to two factors now: whether they are on is newer than what the actor came with.
+func (s self) twoFactor(by projections.Actor) domain.TwoFactor {
 	return domain.TwoFactor{Enabled: s.TwoFactor != "", Required: by.TwoFactor.Required}
 }
 
@@ -101,7 +101,7 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 	})
 	n := me.note()
 	n.roster, n.decided = []domain.Event{domain.MemberTwoFactorEnabled{MemberID: me.ID}}, eventstore.Any
-	if err := c.changeCredential(ctx, n, message, claim, nothing, append(renew, endSessions(me.ID, by.Session))...); err != nil {
+	if err := c.changeCredential(ctx, n, message, claim, noStep, append(renew, endSessions(me.ID, by.Session))...); err != nil {
 		return nil, err
 	}
 	return codes, nil
@@ -137,7 +137,7 @@ func (s self) claims(ctx context.Context, take func(taken *[]uuid.UUID) pg.State
 	}
 }
 
-func nothing(pgx.Tx) error { return nil }
+func noStep(pgx.Tx) error { return nil }
 
 // recoveryCodes is how many a member gets.
 const recoveryCodes = 10
@@ -168,7 +168,7 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 	if err != nil {
 		return nil, err
 	}
-	if err := me.standing(by).Use(); err != nil {
+	if err := me.twoFactor(by).Use(); err != nil {
 		return nil, err
 	}
 	var shown *factor
@@ -180,7 +180,7 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 		return nil, err
 	}
 	n := me.note(shown.events(domain.MemberRecoveryCodesRenewed{MemberID: me.ID})...)
-	if err := c.changeCredential(ctx, n, mail.Message{}, me.claims(ctx, shown.spend), nothing, renew...); err != nil {
+	if err := c.changeCredential(ctx, n, mail.Message{}, me.claims(ctx, shown.spend), noStep, renew...); err != nil {
 		return nil, err
 	}
 	return codes, nil
@@ -193,7 +193,7 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	if err != nil {
 		return err
 	}
-	if err := me.standing(by).Disable(); err != nil {
+	if err := me.twoFactor(by).Disable(); err != nil {
 		return err
 	}
 	var shown *factor
@@ -215,14 +215,14 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	n.roster = []domain.Event{domain.MemberTwoFactorDisabled{MemberID: me.ID}}
 	for range maxAttempts {
 		n.decided = by.Roster
-		err = c.changeCredential(ctx, n, message, me.claims(ctx, shown.spend), nothing, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID))
+		err = c.changeCredential(ctx, n, message, me.claims(ctx, shown.spend), noStep, dropTwoFactor(me.ID), dropRecoveryCodes(me.ID))
 		if _, moved := errors.AsType[*eventstore.MovedError](err); !moved {
 			return err
 		}
 		if by, err = c.catchUp(ctx, Request{}, by); err != nil {
 			return err
 		}
-		if err := me.standing(by).Disable(); err != nil {
+		if err := me.twoFactor(by).Disable(); err != nil {
 			return err
 		}
 	}

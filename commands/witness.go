@@ -37,7 +37,7 @@ func (c *Commands) Cosign(ctx context.Context, w pg.Workspace, by *checkpoint.Wi
 		}
 	}
 	for range witnessTries {
-		cosigned, err := c.tell(ctx, w, by, signed, at, from)
+		cosigned, err := c.sendCheckpoint(ctx, w, by, signed, at, from)
 		var other *checkpoint.OtherSizeError
 		switch {
 		case err == nil:
@@ -46,7 +46,7 @@ func (c *Commands) Cosign(ctx context.Context, w pg.Workspace, by *checkpoint.Wi
 			}
 			return nil
 		case !errors.As(err, &other) || other.Size == from:
-			return refusedBy(err, by, at)
+			return witnessRefusal(err, by, at)
 		case other.Size > at.Size:
 			return c.overtaken(ctx, w, by, at, other.Size)
 		}
@@ -55,8 +55,8 @@ func (c *Commands) Cosign(ctx context.Context, w pg.Workspace, by *checkpoint.Wi
 	return domain.Refuse(domain.Unavailable, "busy", "others tell the witness %s of the workspace", by.Name())
 }
 
-// tell tells a witness of a checkpoint, with the proof from the size that it knows.
-func (c *Commands) tell(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, signed []byte, at checkpoint.Checkpoint, from int64) (checkpoint.Cosigned, error) {
+// sendCheckpoint tells a witness of a checkpoint, with the proof from the size that it knows.
+func (c *Commands) sendCheckpoint(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, signed []byte, at checkpoint.Checkpoint, from int64) (checkpoint.Cosigned, error) {
 	var proof tlog.TreeProof // none from nothing
 	if from > 0 {
 		var err error
@@ -67,8 +67,8 @@ func (c *Commands) tell(ctx context.Context, w pg.Workspace, by *checkpoint.Witn
 	return by.Cosign(ctx, signed, checkpoint.Growth(from, proof, signed))
 }
 
-// refusedBy is why a witness does not cosign a checkpoint, with a proof from the size that it knows.
-func refusedBy(err error, by *checkpoint.Witness, at checkpoint.Checkpoint) error {
+// witnessRefusal is why a witness does not cosign a checkpoint, with a proof from the size that it knows.
+func witnessRefusal(err error, by *checkpoint.Witness, at checkpoint.Checkpoint) error {
 	var refused *checkpoint.RefusedError
 	unproven := errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity
 	if unproven || errors.As(err, new(*checkpoint.OtherSizeError)) { // of the same size, and of another root

@@ -16,7 +16,7 @@ func (c *Commands) changeWorkspace(ctx context.Context, r Request, decide func(d
 	before := domain.Workspace{ID: r.By.Workspace.ID}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Workspace
-		if err := a.look(ctx, projections.LoadWorkspace(&rows)); err != nil {
+		if err := a.read(ctx, projections.LoadWorkspace(&rows)); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, domain.UpdateWorkspace); err != nil {

@@ -37,7 +37,7 @@ func (c *Commands) changeErasure(ctx context.Context, r Request, decide func(a *
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
 		var rows []domain.Workspace
 		var self []projections.MemberRow
-		if err := a.look(ctx, projections.LoadWorkspace(&rows), projections.LoadMember(&self, a.by, a.by.Member)); err != nil {
+		if err := a.read(ctx, projections.LoadWorkspace(&rows), projections.LoadMember(&self, a.by, a.by.Member)); err != nil {
 			return plan{}, err
 		}
 		if err := allow(a.by, domain.DeleteWorkspace); err != nil {

@@ -102,15 +102,15 @@ func (s Span) check() error {
 	return nil
 }
 
-// Around is what a decision on a member's time has looked up.
-type Around struct {
+// TimeFacts is what a decision on a member's time has looked up.
+type TimeFacts struct {
 	Workspace Workspace // with the rules of its time
 	Now       time.Time
 	Other     *TimeEntry // of the member, which overlaps the span that is wanted
 }
 
 // near refuses a start so far away that nobody meant it. An end is at most MaxEntry behind it.
-func (a Around) near(start time.Time) error {
+func (a TimeFacts) near(start time.Time) error {
 	if start.Year() < firstYear || start.After(a.Now.AddDate(planAhead, 0, 0)) {
 		return InvalidField("/start", "must be in %d or later, and at most a year from now", firstYear)
 	}
@@ -118,7 +118,7 @@ func (a Around) near(start time.Time) error {
 }
 
 // free refuses a span that another entry of the member overlaps.
-func (a Around) free() error {
+func (a TimeFacts) free() error {
 	switch {
 	case a.Other == nil || a.Workspace.TimeOverlap:
 		return nil
@@ -140,7 +140,7 @@ func Rate(member, project, workspace *int) *int {
 }
 
 // NewTimeEntry writes down time that was worked.
-func NewTimeEntry(w Work, s Span, a Around) ([]Event, error) {
+func NewTimeEntry(w Work, s Span, a TimeFacts) ([]Event, error) {
 	if err := firstError(w.check(), s.check(), a.near(s.Start), a.Workspace.TimeOpen(s.Start), a.free()); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func NewTimeEntry(w Work, s Span, a Around) ([]Event, error) {
 }
 
 // StartTimer starts a timer now. running is the member's timer that runs already, if there is one.
-func StartTimer(w Work, running *TimeEntry, a Around) ([]Event, error) {
+func StartTimer(w Work, running *TimeEntry, a TimeFacts) ([]Event, error) {
 	if running != nil {
 		return nil, Refuse(Conflict, "timer_running", "a timer has been running since %s: stop it first", running.Start.Format(time.RFC3339))
 	}
@@ -162,7 +162,7 @@ func StartTimer(w Work, running *TimeEntry, a Around) ([]Event, error) {
 func NoTimer() *Error { return Refuse(Conflict, "timer_not_running", "no timer of yours is running") }
 
 // Stop ends a timer, now or at an instant that is given.
-func (t TimeEntry) Stop(end *string, a Around) ([]Event, error) {
+func (t TimeEntry) Stop(end *string, a TimeFacts) ([]Event, error) {
 	if t.End != nil {
 		return nil, NoTimer()
 	}
@@ -220,8 +220,8 @@ func (t TimeEntry) SpanAfter(c TimeEntryChange) (after Span, more bool, err erro
 }
 
 // Change decides what a TimeEntryChange means for the entry as it is. work is what the entry will be of, and after when it will have
-// been; a is around that, where that takes more time.
-func (t TimeEntry) Change(work Work, after Span, a Around) ([]Event, error) {
+// been; a has the neighbours of that span, where that takes more time.
+func (t TimeEntry) Change(work Work, after Span, a TimeFacts) ([]Event, error) {
 	update := TimeEntryUpdated{
 		TaskID:          became(t.TaskID, work.TaskID),
 		ProjectID:       became(t.ProjectID, work.ProjectID),
@@ -271,7 +271,7 @@ func (w Work) After(c TimeEntryChange) Work {
 }
 
 // Delete takes the entry away.
-func (t TimeEntry) Delete(a Around) ([]Event, error) {
+func (t TimeEntry) Delete(a TimeFacts) ([]Event, error) {
 	return []Event{TimeEntryDeleted{}}, a.Workspace.TimeOpen(t.Start)
 }
 

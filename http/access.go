@@ -96,7 +96,7 @@ func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
 
 // identify finds out who the caller is, and checks that the caller's role has the permission that the rule needs.
 func (a *api) identify(ctx huma.Context, rule access) error {
-	if err := astray(ctx.Context()); err != nil {
+	if err := wrongCell(ctx.Context()); err != nil {
 		return err
 	}
 	x := exchangeOf(ctx.Context())
@@ -111,7 +111,7 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 		within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 		defer cancel()
 		actor, err := a.Authenticate(within, token)
-		tellRoom(ctx, actor.Room)
+		setRateLimit(ctx, actor.Quota)
 		x.claim, x.actor, x.refusals = nil, nil, nil
 		if actor.Member != uuid.Nil { // also with an error: of a member who asks too often
 			x.actor = &actor
@@ -125,7 +125,7 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 		return rule.admit(actor)
 	}
 	if claim := a.recognise(ctx.Operation(), token); claim != nil && rule.admit(claim.Actor) == nil {
-		tellRoom(ctx, claim.Room)
+		setRateLimit(ctx, claim.Quota)
 		x.claim, x.actor = claim, &claim.Actor
 		return nil
 	}
@@ -134,7 +134,7 @@ func (a *api) identify(ctx huma.Context, rule access) error {
 
 // recognise gives the claim of a caller whose token is checked in the same round trip as the operation's own query.
 func (a *api) recognise(op *huma.Operation, token string) *projections.Claim {
-	if looks, _ := op.Metadata[looksKey].(bool); !looks || a.Recognise == nil {
+	if looks, _ := op.Metadata[readsFirstKey].(bool); !looks || a.Recognise == nil {
 		return nil
 	}
 	return a.Recognise(token)
@@ -176,10 +176,10 @@ func bearer(h http.Header) (string, bool) {
 	scheme, token, _ := strings.Cut(values[0], " ")
 	token = strings.TrimLeft(token, " ")
 	plain := strings.TrimRight(token, "=")
-	return token, strings.EqualFold(scheme, "bearer") && plain != "" && len(plain) <= maxToken && strings.IndexFunc(plain, notOfToken) < 0
+	return token, strings.EqualFold(scheme, "bearer") && plain != "" && len(plain) <= maxToken && strings.IndexFunc(plain, outsideB64Token) < 0
 }
 
-func notOfToken(c rune) bool {
+func outsideB64Token(c rune) bool {
 	letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 	return !letter && !strings.ContainsRune("._~+/-", c)
 }

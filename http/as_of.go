@@ -16,7 +16,7 @@ import (
 // row is how answers show the things of a noun.
 type row[R, T any] struct {
 	state func(R) T                                                                // the state in a row
-	was   func(ctx context.Context, by projections.Actor, states []T) ([]R, error) // rows of states of the past; nil when the list itself reads the past
+	asOf  func(ctx context.Context, by projections.Actor, states []T) ([]R, error) // rows of states of the past; nil when the list itself reads the past
 }
 
 // rowOf is a row that shows of the past what a function makes of a state.
@@ -39,16 +39,16 @@ func encoded[T any](state T) projections.Shown {
 	return text
 }
 
-// of is the task whose things a list has; nil for a list of all.
-func of(in any) *uuid.UUID {
+// parentTask is the task whose things a list has; nil for a list of all.
+func parentTask(in any) *uuid.UUID {
 	if l, within := in.(*listingIn); within {
 		return &l.ID
 	}
 	return nil
 }
 
-// listWas is a page of a list as it was at an instant.
-func listWas[R, T any](ctx context.Context, a *api, noun *projections.Noun[T], row row[R, T], by projections.Actor, in *Sorted, of *uuid.UUID, at time.Time) (p page[R], mark projections.Mark, err error) {
+// listAsOf is a page of a list as it was at an instant.
+func listAsOf[R, T any](ctx context.Context, a *api, noun *projections.Noun[T], row row[R, T], by projections.Actor, in *Sorted, of *uuid.UUID, at time.Time) (p page[R], mark projections.Mark, err error) {
 	query, _ := url.ParseQuery(exchangeOf(ctx).query) // what cannot be read was refused
 	for name := range query {
 		if !slices.Contains([]string{"as_of", "limit", "cursor"}, name) {
@@ -64,7 +64,7 @@ func listWas[R, T any](ctx context.Context, a *api, noun *projections.Noun[T], r
 	if err != nil {
 		return p, mark, err
 	}
-	rows, err := row.was(ctx, by, states)
+	rows, err := row.asOf(ctx, by, states)
 	p = paged(rows, in.Listing, func(R) (none projections.After) { return none }) // that is no longer than its limit
 	if next != uuid.Nil {
 		cursor := Cursor[projections.After]{After: projections.After{ID: next}, list: in.Cursor.list}.String()

@@ -63,7 +63,7 @@ func attachment(a *api) {
 }
 
 func (a *api) addAttachment(ctx context.Context, r commands.Request, in *adding) (*wrote[domain.Attachment], error) {
-	if err := a.uploads.add(ctx, r.By.Member); err != nil {
+	if err := a.uploads.acquire(ctx, r.By.Member); err != nil {
 		return nil, err
 	}
 	x := exchangeOf(ctx)
@@ -109,7 +109,7 @@ func serveContent(w http.ResponseWriter, r *http.Request, a domain.Attachment, c
 	if !oneRange.MatchString(asked.Header.Get("Range")) {
 		asked.Header.Del("Range")
 	}
-	from := &remembering{SectionReader: content.SectionReader}
+	from := &errorRecorder{SectionReader: content.SectionReader}
 	http.ServeContent(w, asked, "", time.Time{}, from)
 	return from.err
 }

@@ -119,8 +119,8 @@ func (a *api) listEntries(ctx context.Context, by projections.Actor, in *auditLi
 	}
 	a.Commands.NoteLogRead(by, originOf(ctx), "list-audit-events")
 	name, told := wordsFor(in.AcceptLanguage)
-	bodies, err := a.tell(ctx, by, told, records)
-	return &entriesShown{seen(mark, 0), name, "Accept-Language", goingOn(bodies, in.Listing, before)}, err
+	bodies, err := a.describeRecords(ctx, by, told, records)
+	return &entriesShown{queryHeaders(mark, 0), name, "Accept-Language", pageWithNext(bodies, in.Listing, before)}, err
 }
 
 // filter checks what is asked for.
@@ -136,8 +136,8 @@ func (f AuditFilter) filter() (projections.Filter, error) {
 	return chosen, nil
 }
 
-// tell gives records with what is known of them, and in words.
-func (a *api) tell(ctx context.Context, by projections.Actor, told *words, records []projections.Record) ([]entryBody, error) {
+// describeRecords gives records with what is known of them, and in words.
+func (a *api) describeRecords(ctx context.Context, by projections.Actor, told *words, records []projections.Record) ([]entryBody, error) {
 	audit, err := a.Commands.ReadAudit(ctx, by, records)
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (a *api) entries(told *words, audit commands.Audit) []entryBody {
 	bodies := make([]entryBody, len(audit.Entries))
 	for i, e := range audit.Entries {
 		bodies[i] = entryBody{Position: e.Position, ID: e.ID, Stream: e.Stream, Version: e.Version, Type: e.Type, At: e.At.UTC(),
-			Actor: e.Actor, Who: showWho(e.Who), About: showAbout(e.About), Text: told.tell(audit, e), Meta: showOrigin(e.Origin), Data: e.Data}
+			Actor: e.Actor, Who: showWho(e.Who), About: showAbout(e.About), Text: told.describe(audit, e), Meta: showOrigin(e.Origin), Data: e.Data}
 	}
 	return bodies
 }
@@ -212,7 +212,7 @@ func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay)
 		return nil, domain.Refuse(domain.Conflict, "log_restored", "the log was restored from a backup, and is in epoch %d: what you have of epoch %d may not be in it, so read it from the first position", epoch, in.Epoch)
 	}
 	if in.Follow {
-		if err := a.followers.add(ctx, by.Member); err != nil {
+		if err := a.followers.acquire(ctx, by.Member); err != nil {
 			return nil, err
 		}
 	}

@@ -86,7 +86,7 @@ func (a *api) exportLog(ctx context.Context, by projections.Actor, in *exportAsk
 				var entries []entryBody
 				if in.Format != "ndjson" {
 					var err error
-					if entries, err = a.tell(ctx, by, told, records); err != nil {
+					if entries, err = a.describeRecords(ctx, by, told, records); err != nil {
 						return err
 					}
 				}

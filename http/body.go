@@ -77,7 +77,7 @@ func readJSON(r *http.Request, required bool) ([]byte, error) {
 		return nil, codedProblem(http.StatusBadRequest, "missing_body", "the request needs a JSON body")
 	case len(data) == 0:
 		return nil, nil
-	case !saysJSON(r.Header):
+	case !declaresJSON(r.Header):
 		return nil, codedProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the request body must be application/json in UTF-8, not compressed")
 	}
 	if err := checkJSON(data); err != nil {
@@ -86,8 +86,8 @@ func readJSON(r *http.Request, required bool) ([]byte, error) {
 	return data, nil
 }
 
-// saysJSON tells whether the headers announce JSON in UTF-8, or announce nothing.
-func saysJSON(h http.Header) bool {
+// declaresJSON tells whether the headers announce JSON in UTF-8, or announce nothing.
+func declaresJSON(h http.Header) bool {
 	if encoding := h.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return false
 	}
@@ -128,8 +128,8 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 // 1e30 for an int. A JSON pointer follows. faultOf reads it; huma passes only texts on.
 const mismatch = "does not fit at "
 
-// rooms are for answers while they are written: net/http keeps nothing of them.
-var rooms = sync.Pool{New: func() any { return new([]byte) }}
+// buffers are for answers while they are written: net/http keeps nothing of them.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // jsonFormat encodes and decodes bodies. A body that it decodes has passed checkJSON.
 var jsonFormat = huma.Format{
@@ -137,8 +137,8 @@ var jsonFormat = huma.Format{
 		if own, is := v.(interface {
 			appendJSON(out []byte) ([]byte, error)
 		}); is {
-			room := rooms.Get().(*[]byte)
-			defer rooms.Put(room)
+			room := buffers.Get().(*[]byte)
+			defer buffers.Put(room)
 			data, err := own.appendJSON((*room)[:0])
 			if err == nil {
 				data = append(data, '\n')

@@ -26,8 +26,8 @@ type Cells interface {
 
 	// Ready tells of each region whether its requests can be served.
 	Ready(ctx context.Context) []Readiness
-	// Looks are what a scrape of the metrics shows of all regions.
-	Looks() []telemetry.Look
+	// MetricSources are what a scrape of the metrics shows of all regions.
+	MetricSources() []telemetry.Source
 }
 
 // Readiness is whether the requests of a region can be served: the error is nil, or why not.
@@ -38,20 +38,20 @@ type Readiness struct {
 
 // ServeCells is Server.Serve for several.
 func ServeCells(ctx context.Context, l net.Listener, cells Cells, o Options) error {
-	return serveUntil(ctx, l, leader{cells}, o, func() {
+	return serveUntil(ctx, l, cellRouter{cells}, o, func() {
 		for _, s := range cells.Open() {
 			s.api.stop()
 		}
 	})
 }
 
-// leader leads a request to the cell of the workspace that its token names.
-type leader struct{ cells Cells }
+// cellRouter leads a request to the cell of the workspace that its token names.
+type cellRouter struct{ cells Cells }
 
 type astrayKey struct{}
 
 // ServeHTTP passes a request on whose cell cannot be reached, too: only what needs the token fails for that, and log-in and health do not.
-func (f leader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f cellRouter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	server := f.cells.Open()[0]
 	if text, ok := bearer(r.Header); ok {
 		of, err := f.cells.OfToken(r.Context(), text)
@@ -64,8 +64,8 @@ func (f leader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	server.handler.ServeHTTP(w, r)
 }
 
-// astray is why a request is not at the cell that its token leads to; nil for one that is.
-func astray(ctx context.Context) error {
+// wrongCell is why a request is not at the cell that its token leads to; nil for one that is.
+func wrongCell(ctx context.Context) error {
 	err, _ := ctx.Value(astrayKey{}).(error)
 	return err
 }

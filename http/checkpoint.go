@@ -48,14 +48,14 @@ func logCheckpoint(a *api) {
 		Summary: "Get the proof that a record is in the log", Access: needs(domain.ReadAudit), Produces: plainText,
 		Description: "A receipt (C2SP tlog-proof) that is kept beside the record's line and checked without Kluis. Its index is the position less one. Proofs of records that were pruned are given, too; 410 `pruned` for those that were pruned before the log was loaded from an export."},
 		func(ctx context.Context, by projections.Actor, in *proofOf) (*textShown, error) {
-			text, at, err := a.Commands.Receipt(ctx, by.Workspace, in.Position, in.Cosigned)
+			text, at, err := a.Commands.InclusionProof(ctx, by.Workspace, in.Position, in.Cosigned)
 			return a.text(text, at), err
 		})
 	register(a, operation{Method: "GET", Path: "/api/audit/consistency", ID: "get-audit-consistency", Tag: "audit", Status: http.StatusOK,
 		Summary: "Get the proof that the log only grew between two sizes", Access: needs(domain.ReadAudit), Produces: plainText,
 		Description: "The line `old` and the older size, the hashes of the proof (RFC 6962, 2.1.2) in base64, a line each, an empty line, and the signed checkpoint of the newer size: what a witness takes (C2SP tlog-witness)."},
 		func(ctx context.Context, by projections.Actor, in *growthOf) (*textShown, error) {
-			text, at, err := a.Commands.Growth(ctx, by.Workspace, in.From, in.To)
+			text, at, err := a.Commands.ConsistencyProof(ctx, by.Workspace, in.From, in.To)
 			return a.text(text, at), err
 		})
 	register(a, operation{Method: "GET", Path: "/api/audit/verifier-keys", ID: "get-audit-verifier-keys", Tag: "audit", Status: http.StatusOK,

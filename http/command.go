@@ -82,13 +82,13 @@ func (x *exchange) asked(method string, versions []int) ([]byte, error) {
 	return json.Marshal([]any{method, x.path, versions, body})
 }
 
-// seen is the header part of an answer to a query.
-func seen(mark projections.Mark, version int) Shown {
-	return shown(mark.Position, mark.Behind(), version)
+// queryHeaders is the header part of an answer to a query.
+func queryHeaders(mark projections.Mark, version int) Shown {
+	return queryHeadersAt(mark.Position, mark.Behind(), version)
 }
 
-// pageOf is the part of a list that goes on from an id.
-func pageOf(in Listing[uuid.UUID]) projections.Page {
+// pageAfterID is the part of a list that goes on from an id.
+func pageAfterID(in Listing[uuid.UUID]) projections.Page {
 	page := projections.Page{Limit: in.Limit}
 	if in.Cursor.Given {
 		page.After = &projections.After{ID: in.Cursor.After}

@@ -45,7 +45,7 @@ func comment(a *api) {
 			bodies, err := a.showComments(ctx, by, comments)
 			return bodies, mark, err
 		})
-	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", Looks: true, Status: http.StatusCreated, Made: "/api/comments/{id}",
+	command(a, operation{Method: "POST", Path: "/api/tasks/{id}/comments", ID: "create-comment", Tag: "comment", ReadsFirst: true, Status: http.StatusCreated, Made: "/api/comments/{id}",
 		Summary: "Comment on a task", Access: needs(domain.CreateComment)},
 		func(ctx context.Context, r commands.Request, in *creatingIn[commentFields]) (*wrote[commentBody], error) {
 			done, err := a.Commands.CreateComment(ctx, r, in.ID, in.Body.Body, in.Body.ParentID)
@@ -64,13 +64,13 @@ func comment(a *api) {
 			}
 			return bodies[0], mark, nil
 		}))
-	command(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", Looks: true, Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/comments/{id}", ID: "update-comment", Tag: "comment", ReadsFirst: true, Status: http.StatusOK,
 		Summary: "Change the text of a comment", Description: "What it was before, its history tells.", Access: needs(domain.UpdateComment)},
 		func(ctx context.Context, r commands.Request, in *changing[commentPatch]) (*wrote[commentBody], error) {
 			done, err := a.Commands.EditComment(ctx, r, in.ID, in.Body.Body)
 			return a.commentAnswer(ctx, r, done, err)
 		})
-	command(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", Looks: true, Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/comments/{id}", ID: "delete-comment", Tag: "comment", ReadsFirst: true, Status: http.StatusNoContent,
 		Summary: "Delete a comment", Description: "Answers to it stay, with its id as their parent_id.", Access: needs(domain.DeleteComment)},
 		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
 			return noContent(a.Commands.DeleteComment(ctx, r, in.ID))
@@ -87,7 +87,7 @@ func (a *api) commentAnswer(ctx context.Context, r commands.Request, done comman
 	if err != nil {
 		return nil, err
 	}
-	return &wrote[commentBody]{written(done.Position, done.State.Version), bodies[0]}, nil
+	return &wrote[commentBody]{commandHeaders(done.Position, done.State.Version), bodies[0]}, nil
 }
 
 // showComments shows comments with the names that the mentioned have now.

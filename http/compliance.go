@@ -166,13 +166,13 @@ func showDocument(name string) func(commands.Records) any {
 // documentBody is a document, whose lists are never null.
 func documentBody(d document.Document) document.Document {
 	for i := range d.Sections {
-		d.Sections[i].Text = some(d.Sections[i].Text)
-		d.Sections[i].List = some(d.Sections[i].List)
+		d.Sections[i].Text = neverNull(d.Sections[i].Text)
+		d.Sections[i].List = neverNull(d.Sections[i].List)
 	}
 	return d
 }
 
-func some[T any](all []T) []T {
+func neverNull[T any](all []T) []T {
 	if all == nil {
 		return []T{}
 	}
@@ -182,10 +182,10 @@ func some[T any](all []T) []T {
 func showProcessing(r commands.Records) any {
 	body := processingBody{Day: string(r.Day), Processor: r.Operator, Measures: commands.GeneralMeasures, Subprocessors: showCompanies(r.Subprocessors())}
 	for _, c := range domain.Data {
-		shown := categoryBody{Name: c.Name, Title: c.Title, Kinds: c.Kinds, Purpose: c.Purpose, Basis: string(c.Basis), Subjects: some(c.Subjects), Recipients: some(c.Recipients),
-			Retention: c.Retention, Measures: some(c.Measures)}
+		shown := categoryBody{Name: c.Name, Title: c.Title, Kinds: c.Kinds, Purpose: c.Purpose, Basis: string(c.Basis), Subjects: neverNull(c.Subjects), Recipients: neverNull(c.Recipients),
+			Retention: c.Retention, Measures: neverNull(c.Measures)}
 		for _, p := range c.Places {
-			shown.Places = append(shown.Places, placeBody{string(p.Kind), p.Name, some(p.Fields), some(p.Sealed)})
+			shown.Places = append(shown.Places, placeBody{string(p.Kind), p.Name, neverNull(p.Fields), neverNull(p.Sealed)})
 		}
 		body.Categories = append(body.Categories, shown)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// partly describes an answer that can be had in parts.
-func partly(responses map[string]*huma.Response) {
+// describeRanges describes an answer that can be had in parts.
+func describeRanges(responses map[string]*huma.Response) {
 	whole := responses[strconv.Itoa(http.StatusOK)]
 	whole.Headers = map[string]*huma.Header{
 		"ETag":                textHeader("The SHA-256 of the bytes, in quotes.", `"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"`),
@@ -74,13 +74,13 @@ func (c *content) Write(p []byte) (int, error) {
 	return c.stream.Write(p)
 }
 
-// remembering is what is served; it remembers why it could not be read, which http.ServeContent keeps to itself.
-type remembering struct {
+// errorRecorder is what is served; it remembers why it could not be read, which http.ServeContent keeps to itself.
+type errorRecorder struct {
 	*io.SectionReader
 	err error
 }
 
-func (r *remembering) Read(p []byte) (int, error) {
+func (r *errorRecorder) Read(p []byte) (int, error) {
 	n, err := r.SectionReader.Read(p)
 	if err != nil && err != io.EOF {
 		r.err = err

@@ -34,7 +34,7 @@ func docs(a *api) {
 	reference(a.huma.OpenAPI())
 	schema(a)
 	problemPages(a)
-	front(a)
+	serveFrontPage(a)
 	viewer(a, docsPath, swaggerPage, swaggerAssets())
 	viewer(a, redocPath, redocPage, redocAssets())
 }
@@ -129,8 +129,8 @@ func newSchemaText(text []byte) schemaText {
 	})}
 }
 
-// front tells whoever comes without a path what this is, and where to go on.
-func front(a *api) {
+// serveFrontPage tells whoever comes without a path what this is, and where to go on.
+func serveFrontPage(a *api) {
 	a.echo.GET("/", func(c echo.Context) error { return c.HTML(http.StatusOK, frontPage) })
 }
 

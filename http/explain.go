@@ -46,5 +46,5 @@ func (a *api) explainAccess(ctx context.Context, by projections.Actor, in *acces
 	access, mark, err := a.Projections.Access(ctx, by, in.ID, in.Resource, in.Thing.Value)
 	body := accessBody{MemberID: access.Member.ID, Status: access.Member.Status, Role: access.Role, Resource: in.Resource, ThingID: in.Thing.Value,
 		Gone: access.Gone, Parts: append([]domain.Part{}, access.Parts...), Actions: access.Verdicts}
-	return &shows[accessBody]{seen(mark, 0), body}, err
+	return &shows[accessBody]{queryHeaders(mark, 0), body}, err
 }

@@ -36,7 +36,7 @@ func export(a *api) {
 				return nil, err
 			}
 			body, err := a.showExport(ctx, r.By, done.State)
-			return &exportWritten{written(done.Position, done.State.Version), body}, err
+			return &exportWritten{commandHeaders(done.Position, done.State.Version), body}, err
 		})
 	lists(a, operation{Method: "GET", Path: "/api/export", ID: "list-exports", Tag: "export", Status: http.StatusOK,
 		Summary: "List the exports", Access: needs(domain.ReadExport)}, projections.Exports,

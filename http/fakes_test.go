@@ -90,7 +90,7 @@ func fakes(a *api) {
 		Method: http.MethodPost, Path: "/api/things", ID: "create-thing", Tag: "thing", Status: http.StatusCreated,
 		Summary: "Create a thing", Access: needs(domain.CreateTask),
 	}, func(_ context.Context, _ projections.Actor, in *createThingInput) (*thingOutput, error) {
-		return &thingOutput{Written: written(7, 1), Body: thing{ID: uuid.Must(uuid.NewV7()), Title: in.Body.Title}}, nil
+		return &thingOutput{Written: commandHeaders(7, 1), Body: thing{ID: uuid.Must(uuid.NewV7()), Title: in.Body.Title}}, nil
 	})
 	register(a, operation{
 		Method: http.MethodPatch, Path: "/api/things/{id}", ID: "patch-thing", Tag: "thing", Status: http.StatusOK,
@@ -102,7 +102,7 @@ func fakes(a *api) {
 	}, func(context.Context, projections.Actor, *struct {
 		ID uuid.UUID `path:"id"`
 	}) (*struct{ Written }, error) {
-		return &struct{ Written }{written(9, 0)}, nil
+		return &struct{ Written }{commandHeaders(9, 0)}, nil
 	})
 	register(a, operation{
 		Method: http.MethodPost, Path: "/api/things/{id}/complete", ID: "complete-thing", Tag: "thing", Status: http.StatusOK,
@@ -146,7 +146,7 @@ func listThings(_ context.Context, _ projections.Actor, in *listThingsInput) (*l
 		rows = append(rows, thing{Title: fmt.Sprint(i + 1)})
 	}
 	return &listThingsOutput{
-		Shown: shown(60, 0, 0),
+		Shown: queryHeadersAt(60, 0, 0),
 		Body: paged(rows, in.Listing, func(t thing) (n int) {
 			_, _ = fmt.Sscan(t.Title, &n)
 			return n

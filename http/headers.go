@@ -40,8 +40,8 @@ type Written struct {
 	ETag     string `header:"ETag" doc:"The version of the thing, in quotes."`
 }
 
-// written is a command's answer about one thing at a version; version 0 means that there is no one thing.
-func written(position int64, version int) Written {
+// commandHeaders is a command's answer about one thing at a version; version 0 means that there is no one thing.
+func commandHeaders(position int64, version int) Written {
 	return Written{Position: position, ETag: etag(version)}
 }
 
@@ -52,8 +52,8 @@ type Shown struct {
 	ETag     string `header:"ETag" doc:"The version of the thing, in quotes."`
 }
 
-// shown is a query's answer: behind 0 means that it shows everything, version 0 that it is not one thing.
-func shown(position, behind int64, version int) Shown {
+// queryHeadersAt is a query's answer: behind 0 means that it shows everything, version 0 that it is not one thing.
+func queryHeadersAt(position, behind int64, version int) Shown {
 	s := Shown{Position: position, ETag: etag(version)}
 	if behind > 0 {
 		s.Behind = strconv.FormatInt(behind, 10)
@@ -68,8 +68,8 @@ func etag(version int) string {
 	return `"` + strconv.Itoa(version) + `"`
 }
 
-// tellRoom says what the limit on a member's requests leaves (draft-ietf-httpapi-ratelimit-headers-10).
-func tellRoom(ctx huma.Context, r limit.Room) {
+// setRateLimit says what the limit on a member's requests leaves (draft-ietf-httpapi-ratelimit-headers-10).
+func setRateLimit(ctx huma.Context, r limit.Quota) {
 	if r.Most == 0 {
 		return
 	}

@@ -55,10 +55,10 @@ func TestAnswersOfCommands(t *testing.T) {
 	if _, ok := deleted.Header["Etag"]; ok || deleted.Header.Get("Kluis-Position") != "9" || deleted.body != "" {
 		t.Error(deleted.Header, deleted.body)
 	}
-	if got := shown(5, 3, 2); got != (Shown{Position: 5, Behind: "3", ETag: `"2"`}) {
+	if got := queryHeadersAt(5, 3, 2); got != (Shown{Position: 5, Behind: "3", ETag: `"2"`}) {
 		t.Error(got)
 	}
-	if got := shown(5, 0, 0); got != (Shown{Position: 5}) {
+	if got := queryHeadersAt(5, 0, 0); got != (Shown{Position: 5}) {
 		t.Error(got)
 	}
 }

@@ -59,7 +59,7 @@ func metrics(a *api) func(context.Context, *struct{}) (*Streamed, error) {
 		if client := clientOf(ctx); !client.IsLoopback() && !client.IsPrivate() && !client.IsLinkLocalUnicast() {
 			return nil, newProblem(http.StatusNotFound)
 		}
-		text, err := telemetry.Text(ctx, a.looks()...)
+		text, err := telemetry.Text(ctx, a.metricSources()...)
 		return &Streamed{a.streamed(false, func(_ context.Context, w *stream) error {
 			_, err := w.Write(text)
 			return err
@@ -67,11 +67,11 @@ func metrics(a *api) func(context.Context, *struct{}) (*Streamed, error) {
 	}
 }
 
-func (a *api) looks() []telemetry.Look {
+func (a *api) metricSources() []telemetry.Source {
 	if a.Cells != nil {
-		return a.Cells.Looks()
+		return a.Cells.MetricSources()
 	}
-	return a.Looks
+	return a.MetricSources
 }
 
 func readiness(a *api) func(context.Context, *struct{}) (*readyOutput, error) {

@@ -50,12 +50,12 @@ func history[T any](a *api, noun *projections.Noun[T]) func(context.Context, pro
 		for i, line := range lines {
 			shown[i] = showLine(line, names)
 		}
-		return &shows[page[historyLine]]{seen(mark, 0), paged(shown, in.Listing, func(l historyLine) projections.Place { return l.place })}, err
+		return &shows[page[historyLine]]{queryHeaders(mark, 0), paged(shown, in.Listing, func(l historyLine) projections.Place { return l.place })}, err
 	}
 }
 
 func showLine(line projections.Line, names map[uuid.UUID]string) historyLine {
-	shown := historyLine{At: line.At, Actor: given(line.Actor), Noun: line.Noun, ID: line.ID, Version: line.Version, Type: line.Type,
+	shown := historyLine{At: line.At, Actor: idOrNil(line.Actor), Noun: line.Noun, ID: line.ID, Version: line.Version, Type: line.Type,
 		Old: json.RawMessage("null"), New: json.RawMessage("null"), place: line.Place}
 	if name, known := names[line.Actor]; known {
 		shown.ActorName = &name

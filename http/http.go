@@ -57,13 +57,13 @@ type Options struct {
 	Authenticate func(ctx context.Context, bearer string) (projections.Actor, error)
 	// Recognise gives what this process knew of the token, to be made good on the way; nil when it has to be asked first. It may
 	// be absent.
-	Recognise   func(bearer string) *projections.Claim
-	Commands    *commands.Commands
-	Projections *projections.Projections
-	Ready       func(ctx context.Context) error // nil when requests can be served
-	Looks       []telemetry.Look                // what a scrape of the metrics shows besides those of the process
-	Cells       Cells                           // of a process that serves several regions; nil: this is the only one
-	Log         *slog.Logger
+	Recognise     func(bearer string) *projections.Claim
+	Commands      *commands.Commands
+	Projections   *projections.Projections
+	Ready         func(ctx context.Context) error // nil when requests can be served
+	MetricSources []telemetry.Source              // what a scrape of the metrics shows besides those of the process
+	Cells         Cells                           // of a process that serves several regions; nil: this is the only one
+	Log           *slog.Logger
 	// TrustedProxies are the peers whose X-Forwarded-For counts. Empty: nobody's.
 	TrustedProxies []netip.Prefix
 	Version        string        // of the program, for the schema
@@ -79,18 +79,18 @@ type Server struct {
 // api is what nouns register on, and what their handlers find the rest of the program in.
 type api struct {
 	Options
-	huma     huma.API
-	echo     *echo.Echo
-	seen     map[string]bool // operation ids and routes, to refuse the second of a kind
-	tight    map[string]bool // schemas that tighten has seen
-	stopping context.Context // done when the server begins to stop: what streams watch
-	stop     context.CancelFunc
+	huma       huma.API
+	echo       *echo.Echo
+	registered map[string]bool // operation ids and routes, to refuse the second of a kind
+	tightened  map[string]bool // schemas that tighten has seen
+	stopping   context.Context // done when the server begins to stop: what streams watch
+	stop       context.CancelFunc
 
-	followers atOnce        // answers that follow the log
-	uploads   atOnce        // bodies that are files
-	tests     atOnce        // messages to receivers
-	quiet     quiet         // about outages
-	breath    time.Duration // shorter in tests
+	followers concurrencyLimit // answers that follow the log
+	uploads   concurrencyLimit // bodies that are files
+	tests     concurrencyLimit // messages to receivers
+	throttle  logThrottle      // about outages
+	heartbeat time.Duration    // shorter in tests
 }
 
 // New makes a server of all nouns. It panics when an operation is declared wrongly, which no setting can cause.
@@ -106,9 +106,9 @@ func newServer(o Options, nouns []func(*api)) (*Server, error) {
 		return nil, errors.New("http: Authenticate, Ready and Log must be given")
 	}
 	setHuma()
-	a := &api{Options: o, echo: echo.New(), seen: map[string]bool{}, tight: map[string]bool{}, breath: breath,
-		followers: atOnce{most: maxFollowers, what: "follow the log"}, uploads: atOnce{most: maxUploads, inAll: maxAllUploads, what: "upload files"},
-		tests: atOnce{most: maxTests, inAll: maxAllTests, what: "test receivers"}}
+	a := &api{Options: o, echo: echo.New(), registered: map[string]bool{}, tightened: map[string]bool{}, heartbeat: heartbeat,
+		followers: concurrencyLimit{perMember: maxFollowers, what: "follow the log"}, uploads: concurrencyLimit{perMember: maxUploads, total: maxAllUploads, what: "upload files"},
+		tests: concurrencyLimit{perMember: maxTests, total: maxAllTests, what: "test receivers"}}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.echo.HTTPErrorHandler = answerError
 	a.echo.Use(a.observe, recoverPanics, secure, storableTarget)

@@ -44,7 +44,7 @@ func importNoun(a *api) {
 					return nil, domain.InvalidField("/mapping", `must be a JSON object such as {"Name of the column": "title"}`)
 				}
 			}
-			if err := a.uploads.add(ctx, r.By.Member); err != nil {
+			if err := a.uploads.acquire(ctx, r.By.Member); err != nil {
 				return nil, err
 			}
 			_, content, err := fileOf(exchangeOf(ctx).parts, "file")

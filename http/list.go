@@ -59,8 +59,8 @@ func paged[T, K any](rows []T, in Listing[K], key func(T) K) page[T] {
 	return p
 }
 
-// goingOn makes a page after which the list goes on behind a key; with the zero key the list has ended.
-func goingOn[T any, K comparable](rows []T, in Listing[K], after K) page[T] {
+// pageWithNext makes a page after which the list goes on behind a key; with the zero key the list has ended.
+func pageWithNext[T any, K comparable](rows []T, in Listing[K], after K) page[T] {
 	p := paged(rows, in, func(T) (none K) { return none })
 	var end K
 	if after != end {
@@ -89,9 +89,9 @@ func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], re
 	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*shows[B], error) {
 		sorted := any(in).(interface{ sorted() *Sorted }).sorted()
 		asked := sorted.page()
-		if sorted.AsOf.Value != nil && row.was != nil {
-			body, mark, err := listWas(ctx, a, noun, row, by, sorted, of(in), *sorted.AsOf.Value)
-			return &shows[B]{seen(mark, 0), bodyOf(body)}, err
+		if sorted.AsOf.Value != nil && row.asOf != nil {
+			body, mark, err := listAsOf(ctx, a, noun, row, by, sorted, parentTask(in), *sorted.AsOf.Value)
+			return &shows[B]{queryHeaders(mark, 0), bodyOf(body)}, err
 		}
 		if t, has := any(in).(interface{ deleted() bool }); has {
 			asked.Deleted = t.deleted()
@@ -105,7 +105,7 @@ func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], re
 		}
 		body := paged(rows, sorted.Listing, func(r R) projections.After { return after(r, sorted.Sort) })
 		body.Total = asked.Total
-		return &shows[B]{seen(mark, 0), bodyOf(body)}, nil
+		return &shows[B]{queryHeaders(mark, 0), bodyOf(body)}, nil
 	})
 	for _, p := range operationAt(a.huma.OpenAPI().Paths[op.Path], op.Method).Parameters {
 		if p.Name == "sort" {

@@ -115,7 +115,7 @@ func member(a *api) {
 				return nil, err
 			}
 			body, err := a.showMember(ctx, by, m)
-			return &memberShown{seen(mark, m.Version), body}, err
+			return &memberShown{queryHeaders(mark, m.Version), body}, err
 		})
 	register(a, operation{Method: "GET", Path: "/api/members/{id}/history", ID: "get-member-history", Tag: "member", Status: http.StatusOK,
 		Summary: "Who changed what about a member, when", Description: "Invitations, roles, statuses, languages and second factors; also of those who left. Names and addresses are in no history; hourly rates are for those to whom the member shows them.",
@@ -210,7 +210,7 @@ func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meSho
 	if err != nil {
 		return nil, err
 	}
-	out := &meShown{Shown: seen(mark, m.Version)}
+	out := &meShown{Shown: queryHeaders(mark, m.Version)}
 	out.Body.Role, out.Body.Workspace = by.Role, showWorkspace(w)
 	out.Body.Role.Grants = by.Granted
 	out.Body.Grants, out.Body.Withheld = domain.ExplainGrants(by.Granted, by.Role.Grants, limitOf(by))
@@ -232,7 +232,7 @@ func (a *api) memberAnswer(ctx context.Context, r commands.Request, done command
 		return nil, err
 	}
 	body, err := a.showMember(ctx, r.By, done.State)
-	return &memberWritten{written(done.Position, done.State.Version), body}, err
+	return &memberWritten{commandHeaders(done.Position, done.State.Version), body}, err
 }
 
 func (a *api) showMember(ctx context.Context, by projections.Actor, m domain.Member) (memberBody, error) {
@@ -243,15 +243,15 @@ func (a *api) showMember(ctx context.Context, by projections.Actor, m domain.Mem
 	return bodies[0], nil
 }
 
-// seesRate tells whether the caller is shown what an hour of a member is worth.
-func seesRate(by projections.Actor, member uuid.UUID) bool {
+// showsRate tells whether the caller is shown what an hour of a member is worth.
+func showsRate(by projections.Actor, member uuid.UUID) bool {
 	return member == by.Member || by.Scope(domain.UpdateMember) == domain.All
 }
 
 // memberHistory is a history without rates, for whoever is not shown them.
 func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *historyAsked) (*shows[page[historyLine]], error) {
 	out, err := history(a, projections.Members)(ctx, by, in)
-	if err != nil || seesRate(by, in.ID) {
+	if err != nil || showsRate(by, in.ID) {
 		return out, err
 	}
 	for i := range out.Body.Items {
@@ -271,7 +271,7 @@ func (a *api) showMembers(ctx context.Context, by projections.Actor, members []d
 	bodies := make([]memberBody, len(members))
 	for i, m := range members {
 		bodies[i] = memberBody{ID: m.ID, Role: m.Role, Status: m.Status, Language: m.Language, ErasedAt: m.ErasedAt, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt, Version: m.Version, state: m}
-		if seesRate(by, m.ID) {
+		if showsRate(by, m.ID) {
 			bodies[i].HourlyRateCents = m.HourlyRateCents
 		}
 		if person, there := people[m.ID]; there {

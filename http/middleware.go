@@ -50,7 +50,7 @@ type exchange struct {
 	tooLarge bool               // set by body.go when the body went over its limit
 	aborted  bool               // the answer broke off
 	streams  bool               // the answer has no end of its own
-	quiet    *quiet             // of the server
+	throttle *logThrottle       // of the server
 }
 
 type exchangeKey struct{}
@@ -69,20 +69,20 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		start := time.Now()
 		r := c.Request()
 		x := &exchange{
-			id:     newRequestID(),
-			method: r.Method,
-			path:   r.URL.Path,
-			query:  r.URL.RawQuery,
-			head:   r.Context().Value(headKey{}) != nil,
-			log:    a.Log,
-			client: clientAddress(r, a.TrustedProxies),
-			agent:  userAgent(r),
-			length: r.ContentLength,
-			quiet:  &a.quiet,
-			header: c.Response().Header(),
+			id:       newRequestID(),
+			method:   r.Method,
+			path:     r.URL.Path,
+			query:    r.URL.RawQuery,
+			head:     r.Context().Value(headKey{}) != nil,
+			log:      a.Log,
+			client:   clientAddress(r, a.TrustedProxies),
+			agent:    userAgent(r),
+			length:   r.ContentLength,
+			throttle: &a.throttle,
+			header:   c.Response().Header(),
 		}
 		ctx := r.Context()
-		if !watched(r.URL.Path) {
+		if !isProbe(r.URL.Path) {
 			ctx, x.span = telemetry.BeginRequest(ctx, r.Header)
 		}
 		c.SetRequest(r.WithContext(context.WithValue(ctx, exchangeKey{}, x)))
@@ -102,7 +102,7 @@ func (x *exchange) logAccess(c echo.Context, took time.Duration) {
 	if route == "" {
 		route = "-"
 	}
-	if watched(route) {
+	if isProbe(route) {
 		level = slog.LevelDebug
 	}
 	status := c.Response().Status
@@ -134,8 +134,8 @@ func (x *exchange) logAccess(c echo.Context, took time.Duration) {
 	x.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
 }
 
-// watched tells whether a route is one that monitoring asks for all the time.
-func watched(route string) bool {
+// isProbe tells whether a route is one that monitoring asks for all the time.
+func isProbe(route string) bool {
 	return route == healthPath || route == readyPath || route == metricsPath
 }
 

@@ -29,7 +29,7 @@ type operation struct {
 	MaxBody     int64         // bytes; 0 means 1 MiB
 	BodyTimeout time.Duration // to send the body; 0 means 30 s
 	File        string        // the field of a multipart body that is a file, which the handler reads as it comes (upload.go)
-	Looks       bool          // a command that decides on one look before it does anything: see projections.Claim
+	ReadsFirst  bool          // a command that reads before it does anything else: see projections.Claim
 	Made        string        // where the thing is that a 201 is about, such as "/api/comments/{id}"; empty: below Path, by the id in the answer
 	Produces    string        // the media type of an answer that is a function (stream.go)
 	Parts       bool          // such an answer can be had in parts (content.go)
@@ -48,7 +48,7 @@ const (
 	maxBodyKey     = "max body"
 	bodyTimeoutKey = "body timeout"
 	producesKey    = "produces"
-	looksKey       = "looks"
+	readsFirstKey  = "reads_first"
 	bearerScheme   = "bearer"
 
 	defaultMaxBody = 1 << 20
@@ -119,10 +119,10 @@ func add[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, e
 		registered.RequestBody = fileBody(op.File)
 	}
 	if op.Parts {
-		partly(registered.Responses)
+		describeRanges(registered.Responses)
 	}
 	a.tighten(op.Method, op.Path, reflect.TypeFor[I]())
-	orKey(op.Path, registered.Parameters)
+	allowTaskKey(op.Path, registered.Parameters)
 	if op.Made != "" {
 		registered.Responses[strconv.Itoa(op.Status)].Headers["Location"] = textHeader("Where the new thing is.", strings.ReplaceAll(op.Made, "{id}", exampleID))
 	}
@@ -176,10 +176,10 @@ func (op operation) describe(a *api) huma.Operation {
 		panic("http: " + op.Method + " " + op.Path + " needs a method, path, id, summary, tag and status")
 	}
 	for _, key := range []string{op.ID, op.Method + " " + op.Path} {
-		if a.seen[key] {
+		if a.registered[key] {
 			panic("http: there are two of " + key)
 		}
-		a.seen[key] = true
+		a.registered[key] = true
 	}
 	if op.MaxBody == 0 {
 		op.MaxBody = defaultMaxBody
@@ -193,7 +193,7 @@ func (op operation) describe(a *api) huma.Operation {
 		Description:   op.Access.explain(op.Description),
 		Metadata: map[string]any{
 			accessKey: op.Access, maxBodyKey: op.MaxBody, bodyTimeoutKey: op.BodyTimeout, producesKey: op.Produces,
-			looksKey: op.Looks || op.Method == http.MethodGet && op.Produces == "",
+			readsFirstKey: op.ReadsFirst || op.Method == http.MethodGet && op.Produces == "",
 		},
 		Extensions:   op.Access.extensions(),
 		Security:     op.Access.security(),

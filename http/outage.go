@@ -26,7 +26,7 @@ var outages = map[pg.Outage]struct {
 // outage answers what the database could not do at the moment. It is the database's operator who has to act, so the log says it
 // as a warning, once a second however many ask.
 func (x *exchange) outage(ctx context.Context, o pg.Outage, err error) *problem {
-	if more, say := x.quiet.say(time.Now()); say {
+	if more, say := x.throttle.allow(time.Now()); say {
 		x.log.LogAttrs(ctx, slog.LevelWarn, "the database failed a request", slog.String("code", string(o)),
 			slog.String("request_id", x.id), slog.Int("more", more), slog.String("error", err.Error()))
 	}
@@ -35,24 +35,24 @@ func (x *exchange) outage(ctx context.Context, o pg.Outage, err error) *problem 
 	return p
 }
 
-// quiet lets a line a second into the log.
-type quiet struct {
-	mu   sync.Mutex
-	last time.Time
-	kept int // lines since then
+// logThrottle lets a line a second into the log.
+type logThrottle struct {
+	mu         sync.Mutex
+	last       time.Time
+	suppressed int // lines since then
 }
 
-// say tells whether to write a line now, and how many were kept back since the last one.
-func (q *quiet) say(now time.Time) (kept int, say bool) {
+// allow tells whether to write a line now, and how many were kept back since the last one.
+func (q *logThrottle) allow(now time.Time) (kept int, allow bool) {
 	if q == nil { // outside of a request
 		return 0, true
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now.Sub(q.last) < time.Second {
-		q.kept++
+		q.suppressed++
 		return 0, false
 	}
-	kept, q.kept, q.last = q.kept, 0, now
+	kept, q.suppressed, q.last = q.suppressed, 0, now
 	return kept, true
 }

@@ -39,10 +39,10 @@ func policy(a *api) {
 		func(ctx context.Context, by projections.Actor, in *askingAll) (*policyShown, error) {
 			if at := in.AsOf.Value; at != nil {
 				p, mark, err := a.Projections.PolicyAsOf(ctx, by.Workspace, *at)
-				return &policyShown{seen(mark, p.Version), showPolicy(p)}, err
+				return &policyShown{queryHeaders(mark, p.Version), showPolicy(p)}, err
 			}
 			p, mark, err := a.Projections.GetPolicy(ctx, by.Workspace)
-			return &policyShown{seen(mark, p.Version), showPolicy(p)}, err
+			return &policyShown{queryHeaders(mark, p.Version), showPolicy(p)}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/policy", ID: "update-policy", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Change what the workspace asks of its members",
@@ -52,7 +52,7 @@ func policy(a *api) {
 		Access: needs(domain.UpdateWorkspace).inSession()},
 		func(ctx context.Context, r commands.Request, in *policyUpdate) (*policyWritten, error) {
 			done, err := a.Commands.UpdatePolicy(ctx, r, in.Body.TwoFactorRoles.Value, in.Body.Password)
-			return &policyWritten{written(done.Position, done.State.Version), showPolicy(done.State)}, err
+			return &policyWritten{commandHeaders(done.Position, done.State.Version), showPolicy(done.State)}, err
 		})
 }
 

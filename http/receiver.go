@@ -164,7 +164,7 @@ func receiverActions(a *api) {
 		Summary: "Send a message to a receiver, and tell what came of it", Access: needs(domain.UpdateReceiver),
 		Description: "The message is no event of the log: its type is receiver.test. When it is taken, what waits after failures is tried at once."},
 		func(ctx context.Context, by projections.Actor, in *ByID) (*shows[receiverTested], error) {
-			if err := a.tests.add(ctx, by.Member); err != nil {
+			if err := a.tests.acquire(ctx, by.Member); err != nil {
 				return nil, err
 			}
 			tried, err := a.Commands.TestReceiver(ctx, by, in.ID)
@@ -178,7 +178,7 @@ func (a *api) madeReceiver(ctx context.Context, r commands.Request, done command
 	if err == nil && made.Kind == domain.Webhook {
 		made.Secret, err = a.Commands.ReceiverSecret(ctx, r.By.Workspace, done.State)
 	}
-	return &wrote[receiverMade]{written(done.Position, done.State.Version), made}, err
+	return &wrote[receiverMade]{commandHeaders(done.Position, done.State.Version), made}, err
 }
 
 func (a *api) showReceivers(ctx context.Context, by projections.Actor, receivers ...domain.Receiver) ([]receiverBody, error) {

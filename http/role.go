@@ -94,7 +94,7 @@ func role(a *api) {
 		func(ctx context.Context, by projections.Actor, in *roleHistory) (*shows[page[historyLine]], error) {
 			if _, builtIn := domain.BuiltInRole(in.ID); builtIn {
 				mark, err := a.Projections.Fresh(ctx, by.Workspace)
-				return &shows[page[historyLine]]{seen(mark, 0), page[historyLine]{Items: []historyLine{}}}, err
+				return &shows[page[historyLine]]{queryHeaders(mark, 0), page[historyLine]{Items: []historyLine{}}}, err
 			}
 			id, err := ownRole(in.ID)
 			if err != nil {
@@ -119,14 +119,14 @@ func ownRole(id string) (uuid.UUID, error) {
 func (a *api) getRole(ctx context.Context, by projections.Actor, in *roleAsked) (*shows[roleBody], error) {
 	if role, builtIn := domain.BuiltInRole(in.ID); builtIn {
 		mark, err := a.Projections.Fresh(ctx, by.Workspace)
-		return &shows[roleBody]{seen(mark, 0), roleBody{Role: role}}, err
+		return &shows[roleBody]{queryHeaders(mark, 0), roleBody{Role: role}}, err
 	}
 	id, err := ownRole(in.ID)
 	if err != nil {
 		return nil, err
 	}
 	role, mark, err := getAt(ctx, a, projections.Roles, by, id, in.AsOf)
-	return &shows[roleBody]{seen(mark, role.Version), showRole(role)}, err
+	return &shows[roleBody]{queryHeaders(mark, role.Version), showRole(role)}, err
 }
 
 // listRoles lists the own roles with the built-in ones, which are in no table. Those have the first ids there are, the mightiest the last: so they
@@ -164,7 +164,7 @@ func (a *api) listRoles(ctx context.Context, by projections.Actor, in *roleList,
 }
 
 func roleAnswer(done commands.Result[domain.OwnRole], err error) (*wrote[roleBody], error) {
-	return &wrote[roleBody]{written(done.Position, done.State.Version), showRole(done.State)}, err
+	return &wrote[roleBody]{commandHeaders(done.Position, done.State.Version), showRole(done.State)}, err
 }
 
 func showRole(r domain.OwnRole) roleBody {

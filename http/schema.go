@@ -67,10 +67,10 @@ func (a *api) tighten(method, path string, input reflect.Type) {
 	}
 	registry := doc.Components.Schemas
 	for name, s := range registry.Map() {
-		if a.tight[name] { // by an operation before, whose schemas stay
+		if a.tightened[name] { // by an operation before, whose schemas stay
 			continue
 		}
-		a.tight[name] = true
+		a.tightened[name] = true
 		if t := registry.TypeFromRef("#/components/schemas/" + name); t != nil && t.Kind() == reflect.Struct {
 			markFields(s, t)
 		}

@@ -66,7 +66,7 @@ func session(a *api) {
 }
 
 func (a *api) listSessions(ctx context.Context, by projections.Actor, in *sessionList) (*sessionsShown, error) {
-	sessions, err := a.Projections.ListSessions(ctx, by, pageOf(in.Listing))
+	sessions, err := a.Projections.ListSessions(ctx, by, pageAfterID(in.Listing))
 	bodies := make([]sessionBody, len(sessions))
 	for i, s := range sessions {
 		bodies[i] = sessionBody{s.ID, s.ID == by.Session, s.CreatedAt, s.UsedAt, s.ExpiresAt}

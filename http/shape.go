@@ -61,12 +61,12 @@ type (
 
 // answered is the answer to a command that shows the thing as the command left it.
 func answered[T any](done commands.Result[T], err error) (*wrote[T], error) {
-	return &wrote[T]{written(done.Position, projections.Version(done.State)), done.State}, err
+	return &wrote[T]{commandHeaders(done.Position, projections.Version(done.State)), done.State}, err
 }
 
 // noContent is the answer to a command that shows the version only.
 func noContent[T any](done commands.Result[T], err error) (*written204, error) {
-	return &written204{written(done.Position, projections.Version(done.State))}, err
+	return &written204{commandHeaders(done.Position, projections.Version(done.State))}, err
 }
 
 // getting answers with one thing of a noun, as it is or as it was.
@@ -74,13 +74,13 @@ func getting[T any](a *api, noun *projections.Noun[T]) func(context.Context, pro
 	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[stored[T]], error) {
 		if in.AsOf.Value == nil {
 			shown, version, mark, err := noun.GetShown(ctx, a.Projections, by, in.ID)
-			return &shows[stored[T]]{seen(mark, version), stored[T]{shown}}, err
+			return &shows[stored[T]]{queryHeaders(mark, version), stored[T]{shown}}, err
 		}
 		state, mark, err := noun.AsOf(ctx, a.Projections, by, in.ID, *in.AsOf.Value)
 		if err != nil {
 			return nil, err
 		}
-		return &shows[stored[T]]{seen(mark, projections.Version(state)), stored[T]{encoded(state)}}, nil
+		return &shows[stored[T]]{queryHeaders(mark, projections.Version(state)), stored[T]{encoded(state)}}, nil
 	}
 }
 
@@ -89,17 +89,17 @@ func gettingRow[R, T any](a *api, noun *projections.Noun[T], row row[R, T], get 
 	return func(ctx context.Context, by projections.Actor, in *asking) (*shows[R], error) {
 		if in.AsOf.Value == nil {
 			r, mark, err := get(ctx, by, in.ID)
-			return &shows[R]{seen(mark, projections.Version(row.state(r))), r}, err
+			return &shows[R]{queryHeaders(mark, projections.Version(row.state(r))), r}, err
 		}
 		state, mark, err := noun.AsOf(ctx, a.Projections, by, in.ID, *in.AsOf.Value)
 		if err != nil {
 			return nil, err
 		}
-		rows, err := row.was(ctx, by, []T{state})
+		rows, err := row.asOf(ctx, by, []T{state})
 		if err != nil {
 			return nil, err
 		}
-		return &shows[R]{seen(mark, projections.Version(state)), rows[0]}, nil
+		return &shows[R]{queryHeaders(mark, projections.Version(state)), rows[0]}, nil
 	}
 }
 
@@ -124,8 +124,8 @@ func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by pr
 	return rows, mark, err
 }
 
-// given is an id that may be absent.
-func given(id uuid.UUID) *uuid.UUID {
+// idOrNil is an id that may be absent.
+func idOrNil(id uuid.UUID) *uuid.UUID {
 	if id == uuid.Nil {
 		return nil
 	}

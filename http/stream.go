@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	breath        = 15 * time.Second // of silence, after which an endless stream sends a blank line: proxies cut off who is silent for 60 s
+	heartbeat     = 15 * time.Second // of silence, after which an endless stream sends a blank line: proxies cut off who is silent for 60 s
 	streamTimeout = 30 * time.Second // for a caller to accept one write of a stream
 	stopTimeout   = 3 * time.Second  // the same, and for a whole stream, once the server stops: it must not wait for who never reads
 )
@@ -60,12 +60,12 @@ func (a *api) flow(hc huma.Context, endless bool, write func(ctx context.Context
 	// Echo's own response would keep to itself that flushing failed.
 	s := &stream{ctx: ctx, stopping: a.stopping, to: response, control: http.NewResponseController(response.Writer), wrote: time.Now()}
 	if endless {
-		s.breath = a.breath
+		s.heartbeat = a.heartbeat
 	}
 	unwatch := context.AfterFunc(a.stopping, func() {
 		s.renew()
 		if !endless {
-			wait(ctx, stopTimeout)
+			sleep(ctx, stopTimeout)
 		}
 		cancel()
 	})
@@ -93,7 +93,7 @@ func (a *api) flow(hc huma.Context, endless bool, write func(ctx context.Context
 	panic(http.ErrAbortHandler)
 }
 
-func wait(ctx context.Context, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -104,17 +104,17 @@ func wait(ctx context.Context, d time.Duration) {
 
 // stream is an answer that is being written. Its writes give up on a caller who does not read.
 type stream struct {
-	ctx      context.Context // of the answer: nothing is written after its end
-	stopping context.Context // the server's
-	to       http.ResponseWriter
-	control  *http.ResponseController
-	breath   time.Duration // 0 for an answer that comes to its end
-	wrote    time.Time
+	ctx       context.Context // of the answer: nothing is written after its end
+	stopping  context.Context // the server's
+	to        http.ResponseWriter
+	control   *http.ResponseController
+	heartbeat time.Duration // 0 for an answer that comes to its end
+	wrote     time.Time
 }
 
 // begin sends the headers of an endless answer, so that the caller and those between know that there is one.
 func (s *stream) begin() error {
-	if s.breath == 0 {
+	if s.heartbeat == 0 {
 		return nil
 	}
 	return s.Flush()
@@ -133,7 +133,7 @@ func (s *stream) Write(p []byte) (int, error) {
 // Flush sends what was written so far, or a sign of life when that was long ago.
 func (s *stream) Flush() error {
 	s.renew()
-	if s.breath > 0 && s.ctx.Err() == nil && time.Since(s.wrote) >= s.breath {
+	if s.heartbeat > 0 && s.ctx.Err() == nil && time.Since(s.wrote) >= s.heartbeat {
 		s.wrote = time.Now()
 		if _, err := s.to.Write([]byte{'\n'}); err != nil {
 			return err

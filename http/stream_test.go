@@ -20,7 +20,7 @@ import (
 func following(t *testing.T, breath time.Duration, records <-chan string) *httptest.Server {
 	t.Helper()
 	server, err := newServer((&site{t: t, log: &lockedBuffer{}}).options(), []func(*api){func(a *api) {
-		a.breath = breath
+		a.heartbeat = breath
 		registerPublic(a, operation{
 			Method: "GET", Path: "/records", ID: "records", Tag: "x", Summary: "Records", Status: 200, Access: public, Produces: "application/x-ndjson",
 		}, func(_ context.Context, in *struct {

@@ -106,19 +106,19 @@ func (c *checker) text() error {
 
 // escape checks the \uXXXX that s begins with, and gives its length: 6, or 12 for a surrogate pair.
 func escape(s []byte) (int, error) {
-	r := unit(s)
+	r := codeUnit(s)
 	switch {
 	case r == 0:
 		return 0, errors.New("there is a NUL character")
 	case !utf16.IsSurrogate(r):
 		return 6, nil
-	case bytes.HasPrefix(s[6:], []byte(`\u`)) && utf16.DecodeRune(r, unit(s[6:])) != utf8.RuneError:
+	case bytes.HasPrefix(s[6:], []byte(`\u`)) && utf16.DecodeRune(r, codeUnit(s[6:])) != utf8.RuneError:
 		return 12, nil
 	}
 	return 0, errors.New("there is half a surrogate pair")
 }
 
-func unit(s []byte) rune {
+func codeUnit(s []byte) rune {
 	n, _ := strconv.ParseUint(string(s[2:6]), 16, 16) // valid JSON has four digits there
 	return rune(n)
 }

@@ -57,11 +57,11 @@ func task(a *api) {
 		Summary: "List tasks", Access: needs(domain.ReadTask),
 		Description: "Filters narrow each other: a task is listed when it passes all that are given. A filter that takes several values, comma separated, lets pass what has any of them; none stands for having no value."},
 		projections.Tasks, a.listTasks)
-	command(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", Looks: true, Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", ReadsFirst: true, Status: http.StatusCreated,
 		Summary: "Create a task", Access: needs(domain.CreateTask)}, a.createTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}", ID: "get-task", Tag: "task", Status: http.StatusOK,
 		Summary: "Get a task, as it is or as it was", Access: needs(domain.ReadTask)}, getting(a, projections.Tasks))
-	command(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", Looks: true, Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/tasks/{id}", ID: "update-task", Tag: "task", ReadsFirst: true, Status: http.StatusOK,
 		Summary: "Change fields of a task", Access: needs(domain.UpdateTask)}, a.updateTask)
 	register(a, operation{Method: "GET", Path: "/api/tasks/{id}/history", ID: "get-task-history", Tag: "task", Status: http.StatusOK,
 		Summary: "Who changed what, when", Description: "The story of a task: its comments and its time are in it, as far as the caller may see them. Of a deleted task as well: who deleted it stands at the end.", Access: needs(domain.ReadTask)}, history(a, projections.Tasks))
@@ -76,13 +76,13 @@ func task(a *api) {
 		{"reopen", "Make a task that is done or cancelled open again", domain.UpdateTask, (*commands.Commands).ReopenTask},
 		{"restore", "Bring a deleted task back, with those below it that were deleted with it", domain.DeleteTask, (*commands.Commands).RestoreTask},
 	} {
-		command(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task", Looks: true,
+		command(a, operation{Method: "POST", Path: "/api/tasks/{id}/" + c.name, ID: c.name + "-task", Tag: "task", ReadsFirst: true,
 			Status: http.StatusOK, Summary: c.summary, Access: needs(c.permission)},
 			func(ctx context.Context, r commands.Request, in *doing) (*wrote[domain.Task], error) {
 				return answered(c.change(a.Commands, ctx, r, in.ID))
 			})
 	}
-	command(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", Looks: true, Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/tasks/{id}", ID: "delete-task", Tag: "task", ReadsFirst: true, Status: http.StatusNoContent,
 		Summary: "Delete a task and all below it", Description: "They can be restored, together with the one above.", Access: needs(domain.DeleteTask)},
 		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
 			return noContent(a.Commands.DeleteTask(ctx, r, in.ID))
@@ -98,7 +98,7 @@ func task(a *api) {
 		{"PUT", "viewers", "add-task-viewer", "Let a member see a task", (*commands.Commands).AddTaskViewer},
 		{"DELETE", "viewers", "remove-task-viewer", "Take a member off the viewers of a task", (*commands.Commands).RemoveTaskViewer},
 	} {
-		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task", Looks: true,
+		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/" + c.people + "/{member_id}", ID: c.id, Tag: "task", ReadsFirst: true,
 			Status: http.StatusNoContent, Summary: c.summary, Access: needs(domain.UpdateTask)},
 			func(ctx context.Context, r commands.Request, in *personal) (*written204, error) {
 				return noContent(c.change(a.Commands, ctx, r, in.ID, in.MemberID))
@@ -117,7 +117,7 @@ func taskRelations(a *api) {
 			"What blocks, or duplicates, makes no circle.", (*commands.Commands).RelateTask},
 		{"DELETE", "unrelate-task", "Take a relation off two tasks", "", (*commands.Commands).UnrelateTask},
 	} {
-		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/relations/{kind}/{other_id}", ID: c.id, Tag: "task", Looks: true, Status: http.StatusNoContent,
+		command(a, operation{Method: c.method, Path: "/api/tasks/{id}/relations/{kind}/{other_id}", ID: c.id, Tag: "task", ReadsFirst: true, Status: http.StatusNoContent,
 			Summary: c.summary, Description: c.description, Access: needs(domain.UpdateTask)},
 			func(ctx context.Context, r commands.Request, in *taskRelation) (*written204, error) {
 				return noContent(c.change(a.Commands, ctx, r, in.ID, in.Kind, in.OtherID))

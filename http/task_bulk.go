@@ -92,7 +92,7 @@ func (a *api) bulkTasks(ctx context.Context, r commands.Request, in *creating[bu
 	for i, outcome := range done.State {
 		body.Results[i] = exchangeOf(ctx).resultOf(i, outcome)
 	}
-	return &wrote[bulkResults]{written(done.Position, 0), body}, nil
+	return &wrote[bulkResults]{commandHeaders(done.Position, 0), body}, nil
 }
 
 func (x *exchange) resultOf(i int, o commands.TaskOutcome) bulkResult {

@@ -51,8 +51,8 @@ func (x *exchange) orKeys(found []fault) []fault {
 	return found
 }
 
-// orKey says in the schema that the id of a task may be a key.
-func orKey(path string, parameters []*huma.Param) {
+// allowTaskKey says in the schema that the id of a task may be a key.
+func allowTaskKey(path string, parameters []*huma.Param) {
 	if !strings.HasPrefix(path, taskPath) {
 		return
 	}

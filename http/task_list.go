@@ -95,5 +95,5 @@ func (r *projectRefs) UnmarshalText(text []byte) error {
 
 // TransformSchema is huma.SchemaTransformer.
 func (*projectRefs) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return textOf(s, "^("+refPattern+"|[A-Z]{2,10}|none)(,("+refPattern+"|[A-Z]{2,10}|none))*$", "WEB")
+	return setPattern(s, "^("+refPattern+"|[A-Z]{2,10}|none)(,("+refPattern+"|[A-Z]{2,10}|none))*$", "WEB")
 }

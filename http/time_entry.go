@@ -96,7 +96,7 @@ func timeEntry(a *api) {
 			filter.Running = in.Running.Value
 			return projections.TimeEntries.ListShown(ctx, a.Projections, by, page, filter)
 		})
-	command(a, operation{Method: "POST", Path: "/api/time-entries", ID: "create-time-entry", Tag: "time", Looks: true, Status: http.StatusCreated,
+	command(a, operation{Method: "POST", Path: "/api/time-entries", ID: "create-time-entry", Tag: "time", ReadsFirst: true, Status: http.StatusCreated,
 		Summary: "Write down time that was worked", Access: needs(domain.CreateTimeEntry),
 		Description: "An entry has at most 24 hours, and does not overlap another one of the same member (409)."},
 		func(ctx context.Context, r commands.Request, in *creating[timeFields]) (*wrote[domain.TimeEntry], error) {
@@ -104,7 +104,7 @@ func timeEntry(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/time-entries/{id}", ID: "get-time-entry", Tag: "time", Status: http.StatusOK,
 		Summary: "Get a time entry, as it is or as it was", Access: needs(domain.ReadTimeEntry)}, getting(a, projections.TimeEntries))
-	command(a, operation{Method: "PATCH", Path: "/api/time-entries/{id}", ID: "update-time-entry", Tag: "time", Looks: true, Status: http.StatusOK,
+	command(a, operation{Method: "PATCH", Path: "/api/time-entries/{id}", ID: "update-time-entry", Tag: "time", ReadsFirst: true, Status: http.StatusOK,
 		Summary: "Change fields of a time entry", Access: needs(domain.UpdateTimeEntry),
 		Description: "In another project the entry gets the rate that is in force there; else it keeps its own."},
 		func(ctx context.Context, r commands.Request, in *changing[timePatch]) (*wrote[domain.TimeEntry], error) {
@@ -112,7 +112,7 @@ func timeEntry(a *api) {
 			return answered(a.Commands.UpdateTimeEntry(ctx, r, in.ID, domain.TimeEntryChange{TaskID: b.TaskID.Optional, ProjectID: b.ProjectID.Optional,
 				Start: b.Start.Value, End: b.End.Value, Minutes: b.Minutes.Value, Activity: b.Activity.Value, Billable: b.Billable.Value}))
 		})
-	command(a, operation{Method: "DELETE", Path: "/api/time-entries/{id}", ID: "delete-time-entry", Tag: "time", Looks: true, Status: http.StatusNoContent,
+	command(a, operation{Method: "DELETE", Path: "/api/time-entries/{id}", ID: "delete-time-entry", Tag: "time", ReadsFirst: true, Status: http.StatusNoContent,
 		Summary: "Delete a time entry", Access: needs(domain.DeleteTimeEntry)},
 		func(ctx context.Context, r commands.Request, in *doing) (*written204, error) {
 			return noContent(a.Commands.DeleteTimeEntry(ctx, r, in.ID))
@@ -126,25 +126,25 @@ func timeEntry(a *api) {
 		Summary: "The caller's timer that runs", Access: needs(domain.ReadTimeEntry)},
 		func(ctx context.Context, by projections.Actor, _ *struct{}) (*shows[timer], error) {
 			running, mark, err := a.Projections.GetTimer(ctx, by)
-			return &shows[timer]{seen(mark, 0), timer{running}}, err
+			return &shows[timer]{queryHeaders(mark, 0), timer{running}}, err
 		})
-	command(a, operation{Method: "POST", Path: "/api/timer/start", ID: "start-timer", Tag: "time", Looks: true, Status: http.StatusCreated, Made: "/api/time-entries/{id}",
+	command(a, operation{Method: "POST", Path: "/api/timer/start", ID: "start-timer", Tag: "time", ReadsFirst: true, Status: http.StatusCreated, Made: "/api/time-entries/{id}",
 		Summary: "Start a timer, now", Access: needs(domain.CreateTimeEntry),
 		Description: "A member has one timer at most that runs (409), and it takes all time from now on: no entry may be later than it."},
 		func(ctx context.Context, r commands.Request, in *timerStart) (*wrote[domain.TimeEntry], error) {
-			b := orEmpty(in.Body)
+			b := valueOrZero(in.Body)
 			return answered(a.Commands.StartTimer(ctx, r, commands.TimeFields{TaskID: b.TaskID, ProjectID: b.ProjectID, Activity: b.Activity, Billable: b.Billable}))
 		})
-	command(a, operation{Method: "POST", Path: "/api/timer/stop", ID: "stop-timer", Tag: "time", Looks: true, Status: http.StatusOK,
+	command(a, operation{Method: "POST", Path: "/api/timer/stop", ID: "stop-timer", Tag: "time", ReadsFirst: true, Status: http.StatusOK,
 		Summary: "Stop the caller's timer", Access: needs(domain.UpdateTimeEntry),
 		Description: "A timer that has been running for more than 24 hours is stopped with an end that is given."},
 		func(ctx context.Context, r commands.Request, in *timerStop) (*wrote[domain.TimeEntry], error) {
-			return answered(a.Commands.StopTimer(ctx, r, orEmpty(in.Body).End))
+			return answered(a.Commands.StopTimer(ctx, r, valueOrZero(in.Body).End))
 		})
 }
 
-// orEmpty is a body that may be left out.
-func orEmpty[B any](body *B) (b B) {
+// valueOrZero is a body that may be left out.
+func valueOrZero[B any](body *B) (b B) {
 	if body != nil {
 		b = *body
 	}

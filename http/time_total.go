@@ -46,7 +46,7 @@ func timeTotalsOperation(a *api) {
 			for i, row := range rows {
 				body.Items[i] = in.show(row)
 			}
-			return &shows[timeTotals]{seen(mark, 0), body}, err
+			return &shows[timeTotals]{queryHeaders(mark, 0), body}, err
 		})
 }
 

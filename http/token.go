@@ -54,12 +54,12 @@ func token(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/tokens", ID: "list-tokens", Tag: "token", Status: http.StatusOK,
 		Summary: "List my API tokens, the newest first", Access: signedIn},
 		func(ctx context.Context, by projections.Actor, in *tokenList) (*tokensShown, error) {
-			rows, mark, err := a.Projections.ListTokens(ctx, by, pageOf(in.Listing))
+			rows, mark, err := a.Projections.ListTokens(ctx, by, pageAfterID(in.Listing))
 			bodies := make([]TokenBody, len(rows))
 			for i, t := range rows {
 				bodies[i] = showToken(t.Token, t.UsedAt)
 			}
-			return &tokensShown{seen(mark, 0), paged(bodies, in.Listing, func(t TokenBody) uuid.UUID { return t.ID })}, err
+			return &tokensShown{queryHeaders(mark, 0), paged(bodies, in.Listing, func(t TokenBody) uuid.UUID { return t.ID })}, err
 		})
 	register(a, operation{Method: "POST", Path: "/api/tokens", ID: "create-token", Tag: "token", Status: http.StatusCreated,
 		Summary: "Make an API token", Access: withSession,
@@ -67,7 +67,7 @@ func token(a *api) {
 		func(ctx context.Context, by projections.Actor, in *tokenCreate) (*tokenWritten, error) {
 			done, text, err := a.Commands.CreateToken(ctx, commands.Request{By: by, Origin: originOf(ctx)},
 				domain.TokenCreated{Name: in.Body.Name, ExpiresAt: in.Body.ExpiresAt, Grants: in.Body.Grants})
-			out := &tokenWritten{Written: written(done.Position, done.State.Version)}
+			out := &tokenWritten{Written: commandHeaders(done.Position, done.State.Version)}
 			out.Body.TokenBody, out.Body.Token = showToken(done.State, nil), text
 			return out, err
 		})

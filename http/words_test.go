@@ -77,7 +77,7 @@ func TestEveryEventReadsWell(t *testing.T) {
 		parts := strings.Split(filepath.Base(payload), ".")
 		for known, audit := range tellings(parts[0]+"."+parts[1], data) {
 			for i, w := range allWords {
-				text := w.tell(audit, audit.Entries[0])
+				text := w.describe(audit, audit.Entries[0])
 				bare := regexp.MustCompile(w.Quotes[0]+".*?"+w.Quotes[1]).ReplaceAllString(text, "X")
 				for _, wrong := range []*regexp.Regexp{unreadable[""], unreadable[languages[i]]} {
 					if found := wrong.FindString(bare); found != "" {

@@ -73,10 +73,10 @@ func workspace(a *api) {
 		func(ctx context.Context, by projections.Actor, in *askingAll) (*workspaceShown, error) {
 			if at := in.AsOf.Value; at != nil {
 				w, mark, err := a.Projections.WorkspaceAsOf(ctx, by.Workspace, *at)
-				return &workspaceShown{seen(mark, w.Version), showWorkspaceAt(w, *at)}, err
+				return &workspaceShown{queryHeaders(mark, w.Version), showWorkspaceAt(w, *at)}, err
 			}
 			w, mark, err := a.Projections.GetWorkspace(ctx, by.Workspace)
-			return &workspaceShown{seen(mark, w.Version), showWorkspace(w)}, err
+			return &workspaceShown{queryHeaders(mark, w.Version), showWorkspace(w)}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Rename the workspace, change its plan or the rules of its time", Access: needs(domain.UpdateWorkspace),
@@ -85,7 +85,7 @@ func workspace(a *api) {
 			b := in.Body
 			done, err := a.Commands.UpdateWorkspace(ctx, r, domain.WorkspaceChange{Name: b.Name.Value, Plan: b.Plan.Value,
 				HourlyRateCents: b.HourlyRateCents.Optional, TimeOverlap: b.TimeOverlap.Value, TimeLockedBefore: b.TimeLockedBefore.Optional})
-			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
+			return &workspaceWritten{commandHeaders(done.Position, done.State.Version), showWorkspace(done.State)}, err
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/workspace", ID: "erase-workspace", Tag: "workspace", Status: http.StatusAccepted,
 		Summary: "Ask for the workspace to be erased, or confirm that as a second admin", Access: needs(domain.DeleteWorkspace).inSession(),
@@ -95,13 +95,13 @@ func workspace(a *api) {
 			"A backup that is put back later is erased, too, by a ledger outside of the database."},
 		func(ctx context.Context, r commands.Request, in *workspaceErase) (*workspaceWritten, error) {
 			done, err := a.Commands.EraseWorkspace(ctx, r, in.Body.Confirm)
-			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
+			return &workspaceWritten{commandHeaders(done.Position, done.State.Version), showWorkspace(done.State)}, err
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/workspace/erasure", ID: "keep-workspace", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Cancel the erasure of the workspace", Access: needs(domain.DeleteWorkspace).inSession()},
 		func(ctx context.Context, r commands.Request, _ *workspaceKeep) (*workspaceWritten, error) {
 			done, err := a.Commands.KeepWorkspace(ctx, r)
-			return &workspaceWritten{written(done.Position, done.State.Version), showWorkspace(done.State)}, err
+			return &workspaceWritten{commandHeaders(done.Position, done.State.Version), showWorkspace(done.State)}, err
 		})
 }
 

@@ -31,7 +31,7 @@ func (m *moved) add(workspaces ...pg.Workspace) {
 	}
 }
 
-func (m *moved) take() map[pg.Workspace]bool {
+func (m *moved) drain() map[pg.Workspace]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := m.of
@@ -51,7 +51,7 @@ func (j *Jobs) growTrees(ctx context.Context) error {
 	tick := time.NewTicker(growEvery)
 	defer tick.Stop()
 	for {
-		for w := range j.moved.take() {
+		for w := range j.moved.drain() {
 			switch whole, err := j.growTree(ctx, w); {
 			case !whole:
 				j.moved.add(w)
@@ -79,7 +79,7 @@ func (j *Jobs) growTree(ctx context.Context, w pg.Workspace) (whole bool, err er
 	if err == nil {
 		return tree.Behind() == 0, nil
 	}
-	if later(ctx, err) {
+	if isTemporary(ctx, err) {
 		return false, err
 	}
 	j.Log.ErrorContext(ctx, "the Merkle tree of a workspace does not grow; `kluis verify` says more", "workspace", w.ID, "error", err.Error())
@@ -95,7 +95,7 @@ func (j *Jobs) keepCheckpoint(ctx context.Context, w pg.Workspace) bool {
 		}
 		return true
 	}
-	if later(ctx, err) {
+	if isTemporary(ctx, err) {
 		return false
 	}
 	if _, refused := domain.Refusal(err); !refused {
@@ -104,8 +104,8 @@ func (j *Jobs) keepCheckpoint(ctx context.Context, w pg.Workspace) bool {
 	return true
 }
 
-// later tells of an error that only time is wanting.
-func later(ctx context.Context, err error) bool {
+// isTemporary tells of an error that only time is wanting.
+func isTemporary(ctx context.Context, err error) bool {
 	refusal, _ := domain.Refusal(err)
 	_, outage := pg.OutageOf(err)
 	return ctx.Err() != nil || outage || refusal != nil && refusal.Kind == domain.Unavailable

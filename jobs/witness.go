@@ -136,7 +136,7 @@ func (j *Jobs) runWitnesses(ctx context.Context) error {
 				if wait <= 0 {
 					err := j.Commands.Cosign(ctx, in, l.by, c.signed, c.at)
 					j.sayOf(ctx, in, err)
-					l.told(in, c, err, later(ctx, err))
+					l.told(in, c, err, isTemporary(ctx, err))
 				}
 				select {
 				case <-time.After(wait):

@@ -25,7 +25,7 @@ type Actor struct {
 	TwoFactor domain.TwoFactor // who must enrol has a role without grants
 	Session   uuid.UUID        // the session whose token was shown; uuid.Nil with an API token
 	Token     uuid.UUID        // the personal API token that was shown instead
-	Room      limit.Room       // what the limit on the member's requests leaves
+	Quota     limit.Quota      // what the limit on the member's requests leaves
 }
 
 // Scope gives how far the actor's role reaches for p.
@@ -84,11 +84,11 @@ func byTokenDigest(digest [32]byte) shownBy {
 // BySession finds the actor with a session token of this digest. It gives nil when the session is unknown or has ended, or when the member
 // is not active. The roster behind it is never stale.
 func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
-	return p.shown(ctx, w, digest, bySession(digest))
+	return p.actorByDigest(ctx, w, digest, bySession(digest))
 }
 
-// shown finds the actor with a token, remembers the actor (see Claim), and notes the last use.
-func (p *Projections) shown(ctx context.Context, w pg.Workspace, digest [32]byte, by shownBy) (*Actor, error) {
+// actorByDigest finds the actor with a token, remembers the actor (see Claim), and notes the last use.
+func (p *Projections) actorByDigest(ctx context.Context, w pg.Workspace, digest [32]byte, by shownBy) (*Actor, error) {
 	actor, row, err := p.actor(ctx, w, by.sql, by.args...)
 	if err != nil || actor == nil {
 		return nil, err
@@ -120,7 +120,7 @@ const (
 // ByToken finds the actor with a personal API token of this digest. It gives nil when the token is unknown, was revoked or has expired, or
 // when the member is not active. It depends on the roster and on no other read model, so it is never stale.
 func (p *Projections) ByToken(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
-	return p.shown(ctx, w, digest, byTokenDigest(digest))
+	return p.actorByDigest(ctx, w, digest, byTokenDigest(digest))
 }
 
 // Again reads the actor anew, after the roster has moved. It gives nil when the member may no longer act, or when the session or token has
@@ -146,7 +146,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	if !known {
 		return nil, actorRow{}, nil // a role that is not there grants nothing
 	}
-	actor := &Actor{Workspace: w, Slug: rows[0].Slug, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, Epoch: mark.Epoch, TwoFactor: rows[0].standing(),
+	actor := &Actor{Workspace: w, Slug: rows[0].Slug, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, Epoch: mark.Epoch, TwoFactor: rows[0].twoFactor(),
 		Session: rows[0].Session, Token: rows[0].Token}
 	if actor.TwoFactor.MustEnrol() {
 		actor.Role.Grants = domain.Grants{}
@@ -170,7 +170,7 @@ var isAlive = "select $1::uuid = " + nobody + " or " + strings.ReplaceAll(Good, 
 
 // freshRoster is Fresh for a query that depends on the roster alone: it does not wait for other events.
 func (p *Projections) freshRoster(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
-	mark, err := p.Look(ctx, w, query...)
+	mark, err := p.Read(ctx, w, query...)
 	if err != nil || mark.Roster == mark.RosterHead {
 		return mark, err
 	}

@@ -84,7 +84,7 @@ func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, by Actor, ids []
 		return nil, err
 	}
 	for _, id := range ids {
-		if state := stories[id].end(n.Model); n.ID(state) != uuid.Nil && !gone(state) {
+		if state := stories[id].end(n.Model); n.ID(state) != uuid.Nil && !isGone(state) {
 			states = append(states, state)
 		}
 	}
@@ -109,7 +109,7 @@ func (m *Model[T]) then(ctx context.Context, p *Projections, w pg.Workspace, id 
 func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Time) (things []T, mark Mark, err error) {
 	args := n.sight.scopes(by)
 	mark, err = p.Fresh(ctx, by.Workspace, pg.Rows(&things, n.all, args...)) //sqlcheck:allow made once, of constants
-	if err == nil && mark.Behind() > 0 && narrow(args) {
+	if err == nil && mark.Behind() > 0 && isScoped(args) {
 		err = catchingUp(mark)
 	}
 	if err != nil || at == nil {
@@ -123,8 +123,8 @@ func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Ti
 	return things, mark, err
 }
 
-// gone tells whether a thing is deleted.
-func gone[T any](state T) bool {
+// isGone tells whether a thing is deleted.
+func isGone[T any](state T) bool {
 	if g, says := any(state).(interface{ Gone() bool }); says {
 		return g.Gone()
 	}

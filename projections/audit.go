@@ -23,7 +23,7 @@ type (
 func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, before int64, mark Mark, err error) {
 	var chosen eventstore.Chosen
 	var head eventstore.Head
-	mark, err = p.Look(ctx, by.Workspace, eventstore.LookHead(&head), pg.PlanEach(), eventstore.Newest(&chosen, f, limit+1))
+	mark, err = p.Read(ctx, by.Workspace, eventstore.LookHead(&head), pg.PlanEach(), eventstore.Newest(&chosen, f, limit+1))
 	if err == nil {
 		err = sinceHorizon(head, f.From, f.To)
 	}
@@ -131,7 +131,7 @@ const heartbeat = 5 * time.Second
 // is committed after the replay was asked for, nothing beyond a change of the roster is shown before it is
 // known that the actor still may. It ends when another epoch of the log begins. flush is called whenever there is nothing more for the moment.
 func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int64, follow bool, fn func(Record) error, flush func() error) error {
-	asked, err := p.Look(ctx, by.Workspace)
+	asked, err := p.Read(ctx, by.Workspace)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int6
 			if err := flush(); err != nil || !follow {
 				return err
 			}
-			if err := wait(ctx, rung); err != nil {
+			if err := awaitRing(ctx, rung); err != nil {
 				return err
 			}
 		}
@@ -198,7 +198,7 @@ func (p *Projections) Begin(ctx context.Context, w pg.Workspace, from int64) (ep
 // errRoster breaks a replay off behind a record of the roster.
 var errRoster = errors.New("the roster moved")
 
-func wait(ctx context.Context, rung <-chan struct{}) error {
+func awaitRing(ctx context.Context, rung <-chan struct{}) error {
 	timer := time.NewTimer(heartbeat)
 	defer timer.Stop()
 	select {

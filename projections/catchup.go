@@ -53,7 +53,7 @@ func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error)
 		}
 		for mark.Shape = math.MaxInt; mark.Shape > p.shape && time.Now().Before(end); {
 			p.awaitNewer(ctx, w, end)
-			if mark, err = p.Look(ctx, w); err != nil || mark.Behind() == 0 {
+			if mark, err = p.Read(ctx, w); err != nil || mark.Behind() == 0 {
 				return mark, err
 			}
 		}
@@ -175,7 +175,7 @@ func decodeRow(row pgx.CollectableRow, more ...any) (r domain.Record, err error)
 // lock gives the statements that lock the checkpoint and compare it with the log. wait is the longest wait for the lock.
 func (m *Mark) lock(wait time.Duration) []pg.Statement {
 	return []pg.Statement{
-		folded(),
+		commitAsync(),
 		lockFor(wait),
 		pg.Exec(`select position, roster, shape, oldest from checkpoint for update`).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest),
 		pg.Exec(`select position from head`).Scan(&m.Head),
@@ -227,9 +227,9 @@ func (p *Projections) foldRecords(ctx context.Context, tx *pg.Tx, records []doma
 	return step{mark: mark, events: len(records)}, nil
 }
 
-// folded lets a commit be answered before it is on disk. When a crash of Postgres loses such a commit, rows and checkpoint are lost
+// commitAsync lets a commit be answered before it is on disk. When a crash of Postgres loses such a commit, rows and checkpoint are lost
 // together, and the next catch-up derives them again from the events, which are on disk.
-func folded() pg.Statement { return pg.Exec(`set local synchronous_commit = off`) }
+func commitAsync() pg.Statement { return pg.Exec(`set local synchronous_commit = off`) }
 
 // lockFor bounds the wait for locks from here on in the transaction: by about d, and by a second at most. The texts are constants, because a
 // setting takes no parameter.

@@ -17,15 +17,15 @@ import (
 // Claim assumes that the caller with a token is, and may do, what this process found at the token's last use. It saves the round trip that
 // would look this up before anything else:
 //
-//  1. The request is answered for the actor as remembered. Its first Look checks, in the same snapshot and the same round trip as its
+//  1. The request is answered for the actor as remembered. Its first read checks, in the same snapshot and the same round trip as its
 //     own query, whether the actor has changed.
 //  2. Permissions are in the roster. While the roster is at the remembered version, in the same epoch of the log, only the session or
 //     the token can have ended. Once a minute everything is read anew all the same, by the query that also notes the last use.
 //  3. When nothing has changed, the claim holds, and so does everything that is answered from that snapshot on.
-//  4. When something else is found, the Look fails with errClaim, the claim is forgotten, and the request begins once more in two
+//  4. When something else is found, the read fails with errClaim, the claim is forgotten, and the request begins once more in two
 //     steps. That may be a session that ended, another role, another policy, or a roster that moved or that the read models lack.
 //
-// A command that reads nothing has no Look. Its append proves the claim instead, in its own transaction (see Proof and Settle).
+// The append of a command that reads nothing proves the claim instead, in its own transaction (see Proof and Settle).
 type Claim struct {
 	Actor
 
@@ -46,10 +46,10 @@ type known struct {
 	read  time.Time // all of it
 }
 
-// errClaim ends a look in which the claim did not hold.
+// errClaim ends a read in which the claim did not hold.
 var errClaim = errors.New("who asks is not what this process knew")
 
-// Held tells whether a Look or an append has proven the claim. Before that nothing may be answered or stored.
+// Held tells whether a read or an append has proven the claim. Before that nothing may be answered or stored.
 func (c *Claim) Held() bool { return c.held }
 
 // Sent tells whether something may have been stored although the claim is not proven. Then the request must not begin once more.
@@ -57,7 +57,7 @@ func (c *Claim) Sent() bool { return c.sent }
 
 type claimKey struct{}
 
-// Claiming gives a context in which the first Look proves the claim.
+// Claiming gives a context in which the first read proves the claim.
 func Claiming(ctx context.Context, c *Claim) context.Context {
 	return context.WithValue(ctx, claimKey{}, c)
 }
@@ -78,7 +78,7 @@ func (c *Claim) Proof() *eventstore.Proof {
 	if c == nil {
 		return nil
 	}
-	return &eventstore.Proof{Shown: c.known.shown(), Epoch: c.Epoch}
+	return &eventstore.Proof{Shown: c.known.credentialID(), Epoch: c.Epoch}
 }
 
 // Settle turns the outcome of an append with the proof into the outcome of the claim.
@@ -96,27 +96,27 @@ func (p *Projections) Settle(c *Claim, err error) error {
 	return err
 }
 
-// look is the mark, and what the claim asks besides.
-func (c *Claim) look(m *Mark) []pg.Statement {
+// statements is the mark, and what the claim asks besides.
+func (c *Claim) statements(m *Mark) []pg.Statement {
 	switch {
 	case c == nil:
-		return []pg.Statement{m.look()}
+		return []pg.Statement{m.statement()}
 	case c.lately:
-		return []pg.Statement{m.look(), pg.Exec(lookGood, c.known.shown()).Scan(&c.good).Light()} //sqlcheck:allow made of a constant
+		return []pg.Statement{m.statement(), pg.Exec(selectGood, c.known.credentialID()).Scan(&c.good).Light()} //sqlcheck:allow made of a constant
 	}
-	return []pg.Statement{m.look(), pg.Rows(&c.rows, c.known.by.sql, c.known.by.args...).Light()} //sqlcheck:allow constants of shownBy
+	return []pg.Statement{m.statement(), pg.Rows(&c.rows, c.known.by.sql, c.known.by.args...).Light()} //sqlcheck:allow constants of shownBy
 }
 
-var lookGood = `select ` + strings.ReplaceAll(Good, "@", "$1")
+var selectGood = `select ` + strings.ReplaceAll(Good, "@", "$1")
 
-// judge compares what the Look has found with what was remembered. It also notes the last use of the token now and then.
+// judge compares what the read has found with what was remembered. It also notes the last use of the token now and then.
 func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	if c == nil {
 		return nil
 	}
 	moved := mark.RosterHead != c.Roster || mark.Roster != c.Roster || mark.Epoch != c.Epoch
 	if !c.lately {
-		c.good = len(c.rows) == 1 && c.rows[0].same(c.known.row)
+		c.good = len(c.rows) == 1 && c.rows[0].equal(c.known.row)
 	}
 	if moved || !c.good {
 		p.knowns.forget(c.key)
@@ -128,16 +128,16 @@ func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	}
 	p.knowns.keep(c.key, &known{c.known.actor, c.known.row, c.known.by, time.Now()})
 	if c.rows[0].Touch {
-		return p.touch(ctx, c.Workspace, c.known.by.touch, c.known.shown())
+		return p.touch(ctx, c.Workspace, c.known.by.touch, c.known.credentialID())
 	}
 	return nil
 }
 
-// shown is the id of the session or token.
-func (k *known) shown() uuid.UUID { return k.by.id(k.actor) }
+// credentialID is the id of the session or token.
+func (k *known) credentialID() uuid.UUID { return k.by.id(k.actor) }
 
-// same tells whether two rows make the same actor.
-func (r actorRow) same(other actorRow) bool {
+// equal tells whether two rows make the same actor.
+func (r actorRow) equal(other actorRow) bool {
 	r.Touch = other.Touch
 	return reflect.DeepEqual(r, other)
 }

@@ -104,8 +104,8 @@ func (a Access) barred(m MemberRow, by Actor, p domain.Permission, v domain.Verd
 	return v
 }
 
-// seen refuses what the actor does not see, and never saw.
-func (n *Noun[T]) seen(ctx context.Context, p *Projections, by Actor, id uuid.UUID) error {
+// checkVisible refuses what the actor does not see, and never saw.
+func (n *Noun[T]) checkVisible(ctx context.Context, p *Projections, by Actor, id uuid.UUID) error {
 	_, _, err := n.GetGone(ctx, p, by, id)
 	return err
 }

@@ -25,20 +25,20 @@ type Mark struct {
 // Behind is how many events of the log the read models lack.
 func (m Mark) Behind() int64 { return max(0, m.Head-m.Position) }
 
-// look is the mark, as a statement for any snapshot.
-func (m *Mark) look() pg.Statement {
-	return pg.Exec(lookMark, domain.RosterStream).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest, &m.Head, &m.RosterHead, &m.Epoch).Light().Common()
+// statement is the mark, as a statement for any snapshot.
+func (m *Mark) statement() pg.Statement {
+	return pg.Exec(selectMark, domain.RosterStream).Scan(&m.Position, &m.Roster, &m.Shape, &m.Oldest, &m.Head, &m.RosterHead, &m.Epoch).Light().Common()
 }
 
-const lookMark = `select checkpoint.position, roster, shape, oldest, head.position, ` + eventstore.VersionOf + `, head.epoch
+const selectMark = `select checkpoint.position, roster, shape, oldest, head.position, ` + eventstore.VersionOf + `, head.epoch
 	from checkpoint, head, (select $1::text as stream) as s`
 
-// Look runs a query on the read models as they are: one snapshot, one round trip. That is enough for accepting a command, because the
-// append guards what was read. The first Look of a request also proves its caller.
-func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
+// Read runs a query on the read models as they are: one snapshot, one round trip. That is enough for accepting a command, because the
+// append guards what was read. The first read of a request also proves its caller.
+func (p *Projections) Read(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
 	var m Mark
 	claim := ClaimIn(ctx)
-	err := p.db.Read(ctx, w, slices.Concat(claim.look(&m), query)...)
+	err := p.db.Read(ctx, w, slices.Concat(claim.statements(&m), query)...)
 	if err == nil {
 		err = p.judge(ctx, claim, m)
 	}
@@ -49,7 +49,7 @@ func (p *Projections) Look(ctx context.Context, w pg.Workspace, query ...pg.Stat
 // When the time for that runs out, Fresh answers with what there is, and the mark says how many of those events are missing. When events of
 // the roster are missing, Fresh refuses with Unavailable, because permissions may have changed.
 func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Statement) (Mark, error) {
-	asked, err := p.Look(ctx, w, query...)
+	asked, err := p.Read(ctx, w, query...)
 	if err != nil || asked.Behind() == 0 {
 		return asked, err
 	}
@@ -59,14 +59,14 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 		if mark.Shape <= p.shape {
 			_, failed = p.catchUp(ctx, w, max(time.Until(end), 0))
 		}
-		if mark, err = p.Look(ctx, w, query...); err != nil {
+		if mark, err = p.Read(ctx, w, query...); err != nil {
 			return mark, err
 		}
 		mark.Head, mark.RosterHead = asked.Head, asked.RosterHead // what came later was not asked for
 		if mark.Behind() == 0 {
 			return mark, nil
 		}
-		if failed != nil && !inTime(failed) {
+		if failed != nil && !canAnswerStale(failed) {
 			return mark, failed
 		}
 		if o, _ := pg.OutageOf(failed); o == pg.ReadOnlyNow || o == pg.Full || time.Now().After(end) {
@@ -82,9 +82,9 @@ func (p *Projections) Fresh(ctx context.Context, w pg.Workspace, query ...pg.Sta
 	return mark, nil
 }
 
-// inTime tells whether a read may answer although catching up has failed: time ran out, nothing can be written at the moment, or a newer
+// canAnswerStale tells whether a read may answer although catching up has failed: time ran out, nothing can be written at the moment, or a newer
 // kluis has to fold. The read models are right then, only behind.
-func inTime(err error) bool {
+func canAnswerStale(err error) bool {
 	_, outage := pg.OutageOf(err)
 	return outage || errors.Is(err, domain.ErrNewer)
 }

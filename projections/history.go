@@ -40,8 +40,8 @@ func (p Place) compare(other Place) int {
 	return cmp.Or(cmp.Compare(p.Position, other.Position), cmp.Compare(p.Line, other.Line))
 }
 
-// passage is the part of a history that a caller wants: a number of lines behind a place, and none beyond a position.
-type passage struct {
+// historyRange is the part of a history that a caller wants: a number of lines behind a place, and none beyond a position.
+type historyRange struct {
 	after Place
 	lines int
 	upTo  int64
@@ -62,7 +62,7 @@ var bookkeeping = map[string]bool{"id": true, "version": true, "position": true,
 
 // part is a noun whose things are part of the history of another noun's things.
 type part interface {
-	told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked passage) ([]Line, error)
+	told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked historyRange) ([]Line, error)
 }
 
 // History answers with the history of a thing that the actor sees, or saw, the oldest first: limit lines behind a place, and one more when
@@ -73,8 +73,8 @@ func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid
 		return nil, mark, err
 	}
 	// No further than what the caller may see was decided on. Each noun gives as many lines as the page may take of it.
-	asked := passage{after, after.Line + limit + 1, mark.Position}
-	lines, err := n.tell(ctx, p, by, []uuid.UUID{id}, asked)
+	asked := historyRange{after, after.Line + limit + 1, mark.Position}
+	lines, err := n.linesOf(ctx, p, by, []uuid.UUID{id}, asked)
 	for _, part := range n.parts {
 		var more []Line
 		if err == nil {
@@ -82,11 +82,11 @@ func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid
 			lines = append(lines, more...)
 		}
 	}
-	return pageOf(lines, after, limit), mark, err
+	return pageAfter(lines, after, limit), mark, err
 }
 
-// pageOf are the lines behind a place, in their order.
-func pageOf(lines []Line, after Place, limit int) []Line {
+// pageAfter are the lines behind a place, in their order.
+func pageAfter(lines []Line, after Place, limit int) []Line {
 	slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.Place.Position, b.Place.Position) })
 	for i := range lines {
 		lines[i].Place.Line = 1
@@ -102,17 +102,17 @@ func pageOf(lines []Line, after Place, limit int) []Line {
 }
 
 // told are the lines of the things that belong to another one.
-func (n *Noun[T]) told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked passage) ([]Line, error) {
+func (n *Noun[T]) told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked historyRange) ([]Line, error) {
 	var ids []uuid.UUID
 	//sqlcheck:allow made once, of constants
 	if err := p.db.Read(ctx, by.Workspace, pg.Column(&ids, n.partOf, append(n.sight.scopes(by), of)...)); err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	return n.tell(ctx, p, by, ids, asked)
+	return n.linesOf(ctx, p, by, ids, asked)
 }
 
-// tell gives the first lines of a passage, as many as it has, and maybe more.
-func (n *Noun[T]) tell(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, asked passage) (lines []Line, err error) {
+// linesOf gives the first lines of a passage, as many as it has, and maybe more.
+func (n *Noun[T]) linesOf(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, asked historyRange) (lines []Line, err error) {
 	ids, upTo, err := n.read(ctx, p, by.Workspace, ids, asked)
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (n *Noun[T]) tell(ctx context.Context, p *Projections, by Actor, ids []uuid
 
 // read finds what a passage needs: the things that the passage tells of, and the position up to which their events are read. Every event of
 // a stream of a thing's own makes a line, and the fold of a thing begins at its first event.
-func (m *Model[T]) read(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, asked passage) ([]uuid.UUID, int64, error) {
+func (m *Model[T]) read(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, asked historyRange) ([]uuid.UUID, int64, error) {
 	if m.shared {
 		return ids, asked.upTo, nil
 	}
@@ -164,7 +164,7 @@ func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 		for i, f := range fields(state) {
 			was := before[i]
 			before[i] = f
-			if bookkeeping[f.Field] || f.sealed || bytes.Equal(was.New, f.New) || begins && idle(f) {
+			if bookkeeping[f.Field] || f.sealed || bytes.Equal(was.New, f.New) || begins && isEmptyField(f) {
 				continue
 			}
 			if begins { // there was nothing
@@ -180,8 +180,8 @@ func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 	return lines
 }
 
-// idle tells whether a field of a new thing says nothing: it is empty, or a place in an order that nobody chose.
-func idle(f FieldChange) bool {
+// isEmptyField tells whether a field of a new thing says nothing: it is empty, or a place in an order that nobody chose.
+func isEmptyField(f FieldChange) bool {
 	return f.Field == "rank" || slices.Contains([]string{"null", `""`, "[]", "false", "{}"}, string(f.New))
 }
 
@@ -192,13 +192,13 @@ func fields(state any) []FieldChange {
 	for i := range all {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		value, _ := json.Marshal(v.Field(i).Interface()) // states are made of what JSON can say
-		all[i] = FieldChange{Field: name, New: value, IDs: held(v.Field(i).Interface()), sealed: v.Type().Field(i).Type == reflect.TypeFor[domain.Personal]()}
+		all[i] = FieldChange{Field: name, New: value, IDs: referencedIDs(v.Field(i).Interface()), sealed: v.Type().Field(i).Type == reflect.TypeFor[domain.Personal]()}
 	}
 	return all
 }
 
-// held are the ids that a field holds.
-func held(value any) (ids []uuid.UUID) {
+// referencedIDs are the ids that a field holds.
+func referencedIDs(value any) (ids []uuid.UUID) {
 	switch v := value.(type) {
 	case uuid.UUID:
 		ids = append(ids, v)

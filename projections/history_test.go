@@ -14,11 +14,11 @@ func TestPagesOfLines(t *testing.T) {
 	for _, position := range []int64{0, 0, 7, 7, 7, 0, 3, 9} {
 		lines = append(lines, Line{Place: Place{Position: position}, ID: uuid.New()})
 	}
-	whole := pageOf(lines, Place{}, len(lines))
+	whole := pageAfter(lines, Place{}, len(lines))
 	for limit := 1; limit <= len(lines); limit++ {
 		var got []Line
 		for after := (Place{}); ; after = got[len(got)-1].Place {
-			page := pageOf(lines, after, limit)
+			page := pageAfter(lines, after, limit)
 			got = append(got, page[:min(limit, len(page))]...)
 			if len(page) <= limit {
 				break

@@ -124,8 +124,8 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 		rowsOf = rowsOf.Light()
 	}
 	read = append(read, rowsOf)
-	mark, err = p.show(ctx, by, page.Eventual && !narrow(q.args), read...)
-	if err == nil && mark.Behind() > 0 && narrow(q.args) {
+	mark, err = p.show(ctx, by, page.Eventual && !isScoped(q.args), read...)
+	if err == nil && mark.Behind() > 0 && isScoped(q.args) {
 		return nil, mark, catchingUp(mark)
 	}
 	return rows, mark, err
@@ -225,7 +225,7 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args
 // show is Fresh. When the caller accepts a list that is behind, and no events of the roster are missing, show reads what there is.
 func (p *Projections) show(ctx context.Context, by Actor, eventual bool, read ...pg.Statement) (Mark, error) {
 	if eventual {
-		if mark, err := p.Look(ctx, by.Workspace, read...); err != nil || mark.Roster == mark.RosterHead {
+		if mark, err := p.Read(ctx, by.Workspace, read...); err != nil || mark.Roster == mark.RosterHead {
 			return mark, err
 		}
 	}
@@ -295,9 +295,9 @@ func compared(down bool) (operator, direction string) {
 	return ">", "asc"
 }
 
-// byID tells whether ids go down. Ids follow the direction of the last field, so that an index can give the order; without fields the
+// idsDescend tells whether ids go down. Ids follow the direction of the last field, so that an index can give the order; without fields the
 // newest come first.
-func byID(keys []key) bool { return len(keys) == 0 || keys[len(keys)-1].down }
+func idsDescend(keys []key) bool { return len(keys) == 0 || keys[len(keys)-1].down }
 
 // order is the order of a list: the fields, then the id, so that no two things have the same place.
 func (n *Noun[T]) order(keys []key) string {
@@ -306,7 +306,7 @@ func (n *Noun[T]) order(keys []key) string {
 		_, direction := compared(k.down)
 		by = append(by, k.of(k.from)+" "+direction)
 	}
-	_, direction := compared(byID(keys))
+	_, direction := compared(idsDescend(keys))
 	return strings.Join(append(by, n.name+".id "+direction), ", ")
 }
 
@@ -318,7 +318,7 @@ func (n *Noun[T]) after(keys []key, id int) string {
 	}
 	columns, values = append(columns, n.name+".id"), append(values, fmt.Sprintf("$%d", id))
 	row := func(from int) string {
-		operator, _ := compared(byID(keys))
+		operator, _ := compared(idsDescend(keys))
 		return "(" + strings.Join(columns[from:], ", ") + ") " + operator + " (" + strings.Join(values[from:], ", ") + ")"
 	}
 	if len(keys) < 2 || keys[0].down == keys[1].down {

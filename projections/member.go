@@ -92,12 +92,12 @@ func MembersByEmail(into *[]domain.Member, hash string) pg.Statement {
 
 // A member who is named in a command is one whom the actor may see, or the actor: of anybody else it is not told that there is such a member.
 var (
-	nameable    = `(` + Members.sight.visible("$1") + ` or member.id = $2)`
-	membersOf   = `select id from member where ` + nameable + ` and id = any($3)`
-	able        = membersOf + ` and status in ('active', 'invited', 'placeholder')`
-	mentionable = membersOf + ` and status <> 'removed' order by array_position($3::uuid[], id)`
-	countNamed  = `select count(*) from (` + membersOf + `) as named`
-	countAble   = `select count(*) from (` + able + `) as able`
+	nameable        = `(` + Members.sight.visible("$1") + ` or member.id = $2)`
+	membersOf       = `select id from member where ` + nameable + ` and id = any($3)`
+	assignable      = membersOf + ` and status in ('active', 'invited', 'placeholder')`
+	mentionable     = membersOf + ` and status <> 'removed' order by array_position($3::uuid[], id)`
+	countNamed      = `select count(*) from (` + membersOf + `) as named`
+	countAssignable = `select count(*) from (` + assignable + `) as able`
 )
 
 // CountMembers is the query for how many of ids are, or were, members.
@@ -105,14 +105,14 @@ func CountMembers(into *int, by Actor, ids []uuid.UUID) pg.Statement {
 	return pg.Exec(countNamed, by.Scope(domain.ReadMember), by.Member, ids).Scan(into) //sqlcheck:allow made once, of constants
 }
 
-// CountAble is the query for how many of ids are members who can be given work.
-func CountAble(into *int, by Actor, ids []uuid.UUID) pg.Statement {
-	return pg.Exec(countAble, by.Scope(domain.ReadMember), by.Member, ids).Scan(into) //sqlcheck:allow made once, of constants
+// CountAssignable is the query for how many of ids are members who can be given work.
+func CountAssignable(into *int, by Actor, ids []uuid.UUID) pg.Statement {
+	return pg.Exec(countAssignable, by.Scope(domain.ReadMember), by.Member, ids).Scan(into) //sqlcheck:allow made once, of constants
 }
 
-// Able is the query for those of ids who can be given work.
-func Able(into *[]uuid.UUID, by Actor, ids []uuid.UUID) pg.Statement {
-	return pg.Column(into, able, by.Scope(domain.ReadMember), by.Member, ids) //sqlcheck:allow made once, of constants
+// Assignable is the query for those of ids who can be given work.
+func Assignable(into *[]uuid.UUID, by Actor, ids []uuid.UUID) pg.Statement {
+	return pg.Column(into, assignable, by.Scope(domain.ReadMember), by.Member, ids) //sqlcheck:allow made once, of constants
 }
 
 // Mentionable is the query for those of ids who are members.

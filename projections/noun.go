@@ -51,18 +51,18 @@ type Sight struct {
 
 // Within is the thing that a thing belongs to, such as the task of a comment.
 type Within struct {
-	table  string
-	key    string // the column with its id
-	stream func(uuid.UUID) string
-	sight  Sight // its scope is $3
-	thing  thingOf
-	tell   func(part) // has things told of in its story
+	table   string
+	key     string // the column with its id
+	stream  func(uuid.UUID) string
+	sight   Sight // its scope is $3
+	thing   thingOf
+	addPart func(part) // has things told of in its story
 }
 
 // within says that a thing belongs to the one of another noun whose id is in the column key.
 func within[T any](other *Noun[T], key string) *Within {
 	return &Within{table: other.name, key: key, stream: other.stream, sight: other.sight, thing: other.thing,
-		tell: func(p part) { other.parts = append(other.parts, p) }}
+		addPart: func(p part) { other.parts = append(other.parts, p) }}
 }
 
 // visible is the condition on things that a scope shows; scope is the parameter with the scope. It says in SQL what domain.Grants.Reaches
@@ -155,7 +155,7 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	for _, w := range []*Within{s.Within, s.Told} {
 		if w != nil {
 			n.partOf = "select " + id + from + " where " + w.key + " = $4 and " + s.showed("$1") + " and $2::uuid is not null and $3::text is not null order by " + id
-			w.tell(n)
+			w.addPart(n)
 		}
 	}
 	return n
@@ -182,21 +182,21 @@ func seesAll(scopes []any) bool { return scopes[0] == domain.All && scopes[2] ==
 
 // Get answers with one thing that the actor may see.
 func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
-	return n.look(ctx, p, by, id, false)
+	return n.getState(ctx, p, by, id, false)
 }
 
 // GetGone is Get that also finds deleted things. A caller who saw a thing may know what was in it and who deleted it.
 func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
-	return n.look(ctx, p, by, id, true)
+	return n.getState(ctx, p, by, id, true)
 }
 
-func (n *Noun[T]) look(ctx context.Context, p *Projections, by Actor, id uuid.UUID, gone bool) (T, Mark, error) {
-	return lookAs[T](ctx, n, p, by, id, gone)
+func (n *Noun[T]) getState(ctx context.Context, p *Projections, by Actor, id uuid.UUID, gone bool) (T, Mark, error) {
+	return getAs[T](ctx, n, p, by, id, gone)
 }
 
 // GetShown is Get for whoever hands the state on as it is, with its version.
 func (n *Noun[T]) GetShown(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (Shown, int, Mark, error) {
-	shown, mark, err := lookAs[Shown](ctx, n, p, by, id, false)
+	shown, mark, err := getAs[Shown](ctx, n, p, by, id, false)
 	if err != nil {
 		return nil, 0, mark, err
 	}
@@ -207,7 +207,7 @@ func (n *Noun[T]) GetShown(ctx context.Context, p *Projections, by Actor, id uui
 	return shown, is.Version, mark, err
 }
 
-func lookAs[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, id uuid.UUID, gone bool) (R, Mark, error) {
+func getAs[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, id uuid.UUID, gone bool) (R, Mark, error) {
 	scopes, query := n.sight.scopes(by), n.get
 	if seesAll(scopes) {
 		query = n.getAll
@@ -225,7 +225,7 @@ func (n *Noun[T]) Show(ctx context.Context, p *Projections, by Actor, state T, a
 // showAll is Show for several states, in place.
 func (n *Noun[T]) showAll(ctx context.Context, p *Projections, by Actor, states []T, at *time.Time) error {
 	differs := func(state T) bool {
-		return slices.ContainsFunc(n.columns, func(column string) bool { return n.sight.As[column] != "" && filled(state, column) })
+		return slices.ContainsFunc(n.columns, func(column string) bool { return n.sight.As[column] != "" && hasValue(state, column) })
 	}
 	if !slices.ContainsFunc(states, differs) {
 		return nil
@@ -241,8 +241,8 @@ func (n *Noun[T]) showAll(ctx context.Context, p *Projections, by Actor, states 
 	return err
 }
 
-// filled tells whether a column of the state has anything that could be shown as something else.
-func filled[T any](state T, column string) bool {
+// hasValue tells whether a column of the state has anything that could be shown as something else.
+func hasValue[T any](state T, column string) bool {
 	value := reflect.ValueOf(state).Field(field[T](column))
 	return !value.IsZero() && (value.Kind() != reflect.Slice || value.Len() > 0)
 }

@@ -15,7 +15,7 @@ var Projects = newNoun(
 	newModel("project", domain.ProjectStream, ofKind("project"), (*domain.Project).Apply, func(p domain.Project) uuid.UUID { return p.ID }),
 	Sight{Read: domain.ReadProject, Own: ownProject, Project: `project.id`, Gone: `project.deleted_at`},
 	Lists{Filter: ProjectFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "key", By: asText}, {Field: "name", By: byName},
-		{Field: "status", Values: domain.ProjectStatuses}}, Search: found("project")})
+		{Field: "status", Values: domain.ProjectStatuses}}, Search: matchesWords("project")})
 
 // ProjectFilter chooses projects; what is zero chooses all.
 type ProjectFilter struct {

@@ -18,7 +18,7 @@ func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql s
 	mark, err := p.Fresh(ctx, w, pg.Rows(&rows, sql, args...).Light())
 	switch {
 	case err != nil:
-	case mark.Behind() > 0 && (len(rows) == 0 || narrow(args)): // it may be among the events that are missing
+	case mark.Behind() > 0 && (len(rows) == 0 || isScoped(args)): // it may be among the events that are missing
 		err = catchingUp(mark)
 	case len(rows) == 0:
 		err = domain.Missing(noun)
@@ -30,16 +30,16 @@ func get[T any](ctx context.Context, p *Projections, w pg.Workspace, noun, sql s
 	return rows[0], mark, nil
 }
 
-// narrow tells whether a query asks for less than all there is. Then a row that is behind may show what the caller may see no
+// isScoped tells whether a query asks for less than all there is. Then a row that is behind may show what the caller may see no
 // longer, so that such a query is answered from fresh rows alone.
-func narrow(args []any) bool {
+func isScoped(args []any) bool {
 	return slices.ContainsFunc(args, func(arg any) bool { scope, is := arg.(domain.Scope); return is && scope != domain.All })
 }
 
 // list answers with rows. The query is planned for what is asked: which index is the right one depends on which filters are there.
 func list[T any](ctx context.Context, p *Projections, w pg.Workspace, sql string, args ...any) (rows []T, mark Mark, err error) {
 	mark, err = p.Fresh(ctx, w, pg.PlanEach(), pg.Rows(&rows, sql, args...))
-	if err == nil && mark.Behind() > 0 && narrow(args) {
+	if err == nil && mark.Behind() > 0 && isScoped(args) {
 		return nil, mark, catchingUp(mark)
 	}
 	return rows, mark, err

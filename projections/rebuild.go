@@ -79,7 +79,7 @@ func (p *Projections) Outdated(ctx context.Context) (outdated []pg.Workspace, er
 func (p *Projections) Renew(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
 	mark, err := p.Fold(ctx, w) // so that one without rows gets those of this shape
 	if errors.Is(err, domain.ErrNewer) {
-		mark, err = p.Look(ctx, w)
+		mark, err = p.Read(ctx, w)
 	}
 	switch {
 	case err != nil:
@@ -160,7 +160,7 @@ func (p *Projections) inShadow(ctx context.Context, w pg.Workspace, horizon int6
 func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, horizon int64, filled *Mark, progress Progress) error {
 	mark, err := p.Fold(ctx, s.Workspace)
 	if errors.Is(err, domain.ErrNewer) { // then as far as the newer one is
-		mark, err = p.Look(ctx, s.Workspace)
+		mark, err = p.Read(ctx, s.Workspace)
 	}
 	if err != nil {
 		return err
@@ -205,7 +205,7 @@ func (p *Projections) fillUpTo(ctx context.Context, s pg.Shadow, upTo int64, fil
 func (p *Projections) fillPage(ctx context.Context, s pg.Shadow, records []domain.Record, filled *Mark) error {
 	return p.db.InShadow(ctx, s, func(tx *pg.Tx) error {
 		// Plans are made while the tables are empty, as in lanes. What is lost in a crash is begun afresh.
-		if err := tx.Run(ctx, pg.Exec(`set local enable_seqscan = off`), folded()); err != nil {
+		if err := tx.Run(ctx, pg.Exec(`set local enable_seqscan = off`), commitAsync()); err != nil {
 			return err
 		}
 		stores, err := foldIn(ctx, tx, records, filled)

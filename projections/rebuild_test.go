@@ -340,7 +340,7 @@ func TestRebuildSmallUnderLoad(t *testing.T) {
 					t.Errorf("%+v, %v", mark, err)
 					return
 				}
-				if mark, err := p.Look(context.Background(), w); err != nil || mark.Position > 3 {
+				if mark, err := p.Read(context.Background(), w); err != nil || mark.Position > 3 {
 					t.Errorf("%+v, %v", mark, err)
 					return
 				}
@@ -371,7 +371,7 @@ func TestRebuildBehindLongRead(t *testing.T) {
 	}
 	long := make(chan error, 1)
 	go func() {
-		_, err := p.Look(context.Background(), w, pg.Exec(`select pg_sleep(2)`))
+		_, err := p.Read(context.Background(), w, pg.Exec(`select pg_sleep(2)`))
 		long <- err
 	}()
 	time.Sleep(200 * time.Millisecond)

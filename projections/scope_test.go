@@ -139,7 +139,7 @@ func (n *Noun[T]) compare(r *rapid.T, b *board, by Actor, things map[uuid.UUID]d
 	var visible []uuid.UUID
 	for id, thing := range things {
 		var rows []Row[T]
-		if _, err := b.Look(context.Background(), by.Workspace, n.Load(&rows, by, id)); err != nil || len(rows) != 1 {
+		if _, err := b.Read(context.Background(), by.Workspace, n.Load(&rows, by, id)); err != nil || len(rows) != 1 {
 			r.Fatal(err, len(rows))
 		}
 		row, read := rows[0], by.Role.Grants.Reaches("read", thing)

@@ -24,8 +24,8 @@ func (w Words) vector() pgtype.TSVector {
 	return v
 }
 
-// written is what somebody wrote: the words of a task, of a comment on one, of a project or a tag.
-type written struct {
+// searchText is what somebody wrote: the words of a task, of a comment on one, of a project or a tag.
+type searchText struct {
 	ID       uuid.UUID `json:"id"`
 	OfID     uuid.UUID `json:"of_id"` // what is found by the words: the task of a comment, else the thing itself
 	Title    Words     `json:"title"`
@@ -36,16 +36,16 @@ type written struct {
 
 // Search is the read model of what is searched. It has a table of its own, so that an event that changes no text costs it nothing. The
 // things are of several kinds; the stream of each ends with its id.
-var Search = newModel("search", uuid.UUID.String, writtenIn, (*written).apply, func(w written) uuid.UUID { return w.ID })
+var Search = newModel("search", uuid.UUID.String, searchTextIn, (*searchText).apply, func(w searchText) uuid.UUID { return w.ID })
 
-// found is the condition that things of a noun have words, in one text.
-func found(noun string) string {
+// matchesWords is the condition that things of a noun have words, in one text.
+func matchesWords(noun string) string {
 	return noun + `.id in (select search.of_id from search where (search.title || search.body) @@ {words})`
 }
 
-// foundTask is found for tasks: also in a comment, where the caller may see that. It says nothing of the task that is listed, so Postgres
+// taskMatchesWords is found for tasks: also in a comment, where the caller may see that. It says nothing of the task that is listed, so Postgres
 // can begin with the words.
-var foundTask = `task.id in (select search.of_id from search where (search.title || search.body) @@ {words} and (search.id = search.of_id or {scope} = 'all' or
+var taskMatchesWords = `task.id in (select search.of_id from search where (search.title || search.body) @@ {words} and (search.id = search.of_id or {scope} = 'all' or
 	exists (select from comment join task on task.id = comment.task_id where comment.id = search.id and ` +
 	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)))`
 
@@ -59,8 +59,8 @@ func Matching(text string) (matches func(text string) bool, err error) {
 	return func(in string) bool { return words.Match(text, in) }, nil
 }
 
-// writtenIn is the thing whose text a record changes.
-func writtenIn(r domain.Record) (id uuid.UUID, changes bool) {
+// searchTextIn is the thing whose text a record changes.
+func searchTextIn(r domain.Record) (id uuid.UUID, changes bool) {
 	kind := ""
 	switch e := r.Event.(type) {
 	case domain.TaskCreated:
@@ -85,7 +85,7 @@ func writtenIn(r domain.Record) (id uuid.UUID, changes bool) {
 	return domain.StreamID(kind, r.Stream)
 }
 
-func (w *written) apply(r domain.Record) {
+func (w *searchText) apply(r domain.Record) {
 	switch e := r.Event.(type) {
 	case domain.TaskCreated:
 		w.write(&e.Title, &e.Description)
@@ -107,7 +107,7 @@ func (w *written) apply(r domain.Record) {
 	case domain.CommentDeleted:
 		w.Body = ""
 	}
-	w.ID, _ = writtenIn(r)
+	w.ID, _ = searchTextIn(r)
 	if w.OfID == uuid.Nil {
 		w.OfID = w.ID
 	}
@@ -115,7 +115,7 @@ func (w *written) apply(r domain.Record) {
 }
 
 // write notes the words of texts; what is nil stays.
-func (w *written) write(title, body *string) {
+func (w *searchText) write(title, body *string) {
 	if title != nil {
 		w.Title = wordsOf(*title)
 	}

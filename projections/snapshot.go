@@ -42,7 +42,7 @@ func (p *Projections) Snapshot(ctx context.Context, w pg.Workspace, asked int64,
 	return p.db.Snapshot(ctx, w, func(tx *pg.Tx) error {
 		s := &Snapshot{tx: tx, batch: snapshotPage}
 		var mark Mark
-		err := tx.Run(ctx, mark.look(), eventstore.LookHead(&s.Head),
+		err := tx.Run(ctx, mark.statement(), eventstore.LookHead(&s.Head),
 			pg.Exec(`set local statement_timeout = '5min'`), pg.Exec(`set local idle_in_transaction_session_timeout = '10min'`))
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ var tagsStream, tagOf = inStream(domain.TagsStream, domain.TagOf)
 var Tags = newNoun(
 	newModel("tag", tagsStream, tagOf, (*domain.Tag).Apply, func(t domain.Tag) uuid.UUID { return t.ID }),
 	Sight{Read: domain.ReadTag, Own: `tag.created_by = $2`, Gone: `tag.deleted_at`},
-	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "name", By: byName}}, Search: found("tag")})
+	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "name", By: byName}}, Search: matchesWords("tag")})
 
 // Tags that were merged or deleted stay in the tasks that had them. One join finds the tag that each is now: a merge leaves every tag one
 // step from the tag that is there.

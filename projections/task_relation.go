@@ -23,9 +23,9 @@ type Reached struct {
 // MaxReached is how many tasks are looked through for a circle.
 const MaxReached = 1000
 
-// Reach is the query for all tasks that one leads to by a kind of relation, itself among them, deleted ones too; and for one more than
+// Reachable is the query for all tasks that one leads to by a kind of relation, itself among them, deleted ones too; and for one more than
 // MaxReached when there are too many.
-func Reach(into *[]Reached, kind string, task uuid.UUID) pg.Statement {
+func Reachable(into *[]Reached, kind string, task uuid.UUID) pg.Statement {
 	return pg.Rows(into, `with recursive ahead as (
 			select $2::uuid as id
 			union select (related->>'task_id')::uuid from ahead join task on task.id = ahead.id, jsonb_array_elements(task.relations) as related where related->>'kind' = $1)

@@ -74,9 +74,9 @@ var workerOf = `select exists (select from member where id = $3 and status <> 'r
 	coalesce((select version from event where stream = $4 and position <= (select position from checkpoint) order by version desc limit 1),
 		(select max(version) from baseline where stream = $4), 0)`
 
-// LookAtTime are the queries for what a decision on time of a member relies on. The stream of that time makes no rows: its version is the
+// LoadTimeBasis are the queries for what a decision on time of a member relies on. The stream of that time makes no rows: its version is the
 // one at the checkpoint, up to which the entries are those that the decision sees.
-func LookAtTime(into *TimeBasis, by Actor, member uuid.UUID) []pg.Statement {
+func LoadTimeBasis(into *TimeBasis, by Actor, member uuid.UUID) []pg.Statement {
 	return []pg.Statement{
 		pg.Exec(`select id, hourly_rate_cents, time_overlap, time_locked_before::text, version, date_trunc('second', clock_timestamp()) from workspace`).
 			Scan(&into.Workspace.ID, &into.Workspace.HourlyRateCents, &into.Workspace.TimeOverlap, &into.Workspace.TimeLockedBefore, &into.Workspace.Version, &into.Now),

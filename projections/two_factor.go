@@ -15,7 +15,7 @@ const (
 	askedRoles = `coalesce((select two_factor_roles from policy), '{}')`
 )
 
-func (r actorRow) standing() domain.TwoFactor {
+func (r actorRow) twoFactor() domain.TwoFactor {
 	policy := domain.Policy{TwoFactorRoles: r.TwoFactorRoles}
 	return domain.TwoFactor{Enabled: r.TwoFactor, Required: policy.RequiresTwoFactor(r.Role)}
 }

@@ -152,7 +152,7 @@ func TestSessions(t *testing.T) {
 	ada.call(t, "DELETE", "/api/sessions/"+id.String(), nil).problem(t, 404, "session_not_found")
 	for _, old := range []string{`update session set expires_at = now() where id <> $1`, `update session set used_at = now() - interval '12 hours 1 second' where id <> $1`} {
 		c, _ := another()
-		ada.alter(t, old)
+		ada.execSQL(t, old)
 		c.call(t, "GET", "/api/me", nil).problem(t, 401, "unauthenticated")
 		if n := len(sessions(t, ada)); n != 1 {
 			t.Errorf("%d sessions are listed", n)

@@ -80,12 +80,12 @@ func judgeAttachment(o *oracle, e fact) error {
 	a := attachments[e.id]
 	if added, ok := e.event.(domain.AttachmentAdded); ok {
 		attachments[e.id] = &judgedAttachment{by: e.actor, task: added.TaskID, size: added.Size}
-		return first(o.may(e.actor, domain.CreateAttachment, true), o.there(added.TaskID), when(a != nil, "it is there"),
+		return firstError(o.may(e.actor, domain.CreateAttachment, true), o.there(added.TaskID), when(a != nil, "it is there"),
 			when(len(added.Digest) != 64 || added.Name == "", "it has no digest or no name"))
 	}
 	if a == nil || a.gone {
 		return fmt.Errorf("there is no such attachment")
 	}
 	a.gone = true
-	return first(o.may(e.actor, domain.DeleteAttachment, a.by == e.actor), o.there(a.task))
+	return firstError(o.may(e.actor, domain.DeleteAttachment, a.by == e.actor), o.there(a.task))
 }

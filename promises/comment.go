@@ -57,7 +57,7 @@ func judgeComment(o *oracle, e fact) error {
 			other := comments[*p]
 			answers = when(other == nil || other.deleted || other.task != created.TaskID, "it answers no comment on the task")
 		}
-		return first(answers, o.mentioned(nil, created.Body, created.MentionIDs), o.may(e.actor, domain.CreateComment, true), o.there(created.TaskID), when(c != nil, "it is there"))
+		return firstError(answers, o.mentioned(nil, created.Body, created.MentionIDs), o.may(e.actor, domain.CreateComment, true), o.there(created.TaskID), when(c != nil, "it is there"))
 	}
 	if c == nil || c.deleted {
 		return fmt.Errorf("there is no such comment")

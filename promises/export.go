@@ -74,28 +74,28 @@ func judgeExport(o *oracle, e fact) error {
 	if _, ok := e.event.(domain.ExportRequested); ok {
 		var another error
 		for _, other := range exports {
-			another = first(another, when(other.status == domain.ExportWaiting, "another one is under way"))
+			another = firstError(another, when(other.status == domain.ExportWaiting, "another one is under way"))
 		}
 		exports[id] = &judgedExport{by: e.actor, status: domain.ExportWaiting}
-		return first(o.may(e.actor, domain.CreateExport, true), when(x != nil, "it is there"), another)
+		return firstError(o.may(e.actor, domain.CreateExport, true), when(x != nil, "it is there"), another)
 	}
 	if x == nil {
-		return first(when(true, "there is no such export"))
+		return firstError(when(true, "there is no such export"))
 	}
 	was, by := x.status, when(e.actor != uuid.Nil, "Kluis itself does so")
 	switch e.event.(type) {
 	case domain.ExportFinished:
 		x.status, x.ended = domain.ExportDone, e.At
-		return first(by, when(was != domain.ExportWaiting, "it has ended"))
+		return firstError(by, when(was != domain.ExportWaiting, "it has ended"))
 	case domain.ExportBroken:
 		x.status = domain.ExportFailed
-		return first(by, when(was != domain.ExportWaiting, "it has ended"))
+		return firstError(by, when(was != domain.ExportWaiting, "it has ended"))
 	case domain.ExportDownloaded:
-		return first(o.may(e.actor, domain.ReadExport, true), when(e.actor != x.by, "it is another's"),
+		return firstError(o.may(e.actor, domain.ReadExport, true), when(e.actor != x.by, "it is another's"),
 			when(was != domain.ExportDone || e.At.After(x.ended.Add(domain.ExportLife)), "there is no file"))
 	case domain.ExportEnded:
 		x.status = domain.ExportExpired
-		return first(by, when(was != domain.ExportDone, "there is no file"))
+		return firstError(by, when(was != domain.ExportDone, "there is no file"))
 	}
 	return errUnknown(e)
 }

@@ -231,8 +231,10 @@ func TestFollowEndsWithTheSession(t *testing.T) {
 	ada := p[0].signUp(t)
 	for name, end := range map[string]func(*client){
 		"log out": func(c *client) { c.call(t, "POST", "/api/logout", nil).want(t, 204) },
-		"expired": func(*client) { ada.alter(t, `update session set expires_at = now() where id <> $1`) },
-		"idle":    func(*client) { ada.alter(t, `update session set used_at = now() - interval '13 hours' where id <> $1`) },
+		"expired": func(*client) { ada.execSQL(t, `update session set expires_at = now() where id <> $1`) },
+		"idle": func(*client) {
+			ada.execSQL(t, `update session set used_at = now() - interval '13 hours' where id <> $1`)
+		},
 	} {
 		c := ada.as(decode[admitted](t, ada.logIn(t, ada.password).want(t, 200)).Token)
 		f := c.follow(t, 1)

@@ -37,11 +37,11 @@ func judgeImport(o *oracle, e fact) error {
 	i := imports[e.id]
 	if _, ok := e.event.(domain.ImportRequested); ok {
 		imports[e.id] = &judgedImport{}
-		return first(o.may(e.actor, domain.CreateImport, true), when(i != nil, "it is there"))
+		return firstError(o.may(e.actor, domain.CreateImport, true), when(i != nil, "it is there"))
 	}
 	switch e.event.(type) {
 	case domain.ImportFinished, domain.ImportBroken:
-		err := first(when(i == nil, "there is no such import"), when(i != nil && i.ended, "it has ended"), when(e.actor != uuid.Nil, "Kluis itself ends it"))
+		err := firstError(when(i == nil, "there is no such import"), when(i != nil && i.ended, "it has ended"), when(e.actor != uuid.Nil, "Kluis itself ends it"))
 		if i != nil {
 			i.ended = true
 		}

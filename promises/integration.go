@@ -32,7 +32,7 @@ func judgeIntegration(o *oracle, e fact) error {
 	k := integrations[e.id]
 	if _, ok := e.event.(domain.IntegrationConnected); ok {
 		integrations[e.id] = &judgedIntegration{by: e.actor}
-		return first(o.may(e.actor, domain.CreateIntegration, true), when(k != nil, "it is there"))
+		return firstError(o.may(e.actor, domain.CreateIntegration, true), when(k != nil, "it is there"))
 	}
 	if k == nil || k.gone {
 		return fmt.Errorf("there is no such integration")

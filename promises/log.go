@@ -13,7 +13,7 @@ var _ = bring(noun{
 		if !ok {
 			return errUnknown(e)
 		}
-		return first(when(e.actor != uuid.Nil, "the actor is a member"), when(pruned.UpTo >= e.Position, "it is not before it"))
+		return firstError(when(e.actor != uuid.Nil, "the actor is a member"), when(pruned.UpTo >= e.Position, "it is not before it"))
 	},
 	stream: func(domain.Event, uuid.UUID) string { return domain.LogStream },
 })

@@ -69,7 +69,7 @@ func TestErasedMeanwhile(t *testing.T) {
 			if _, err := p[0].jobs.SweepBlobs(t.Context(), time.Now()); err != nil { // what was on its way is swept behind
 				t.Error(err)
 			}
-			ada.gone(t, p[0])
+			ada.checkGone(t, p[0])
 		})
 	}
 }

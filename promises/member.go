@@ -51,7 +51,7 @@ func judgeMember(o *oracle, e fact) error {
 	}
 	err := o.member(e.actor, about.Member(), e.event)
 	o.people.apply(e.event)
-	return first(err, when(o.people.activeAdmins() == 0, "no active admin is left"))
+	return firstError(err, when(o.people.activeAdmins() == 0, "no active admin is left"))
 }
 
 func (o *oracle) member(actor, subject uuid.UUID, event domain.Event) error {
@@ -61,23 +61,23 @@ func (o *oracle) member(actor, subject uuid.UUID, event domain.Event) error {
 	case domain.MemberAdded:
 		return when(len(o.people) > 0, "there are members already")
 	case domain.MemberInvited:
-		return first(o.may(actor, domain.CreateMember, true), o.gives(actor, e.Role), when(who != nil && who.status != "placeholder", "it is there"))
+		return firstError(o.may(actor, domain.CreateMember, true), o.gives(actor, e.Role), when(who != nil && who.status != "placeholder", "it is there"))
 	case domain.MemberPlaced:
-		return first(o.may(actor, domain.CreateImport, true), when(who != nil, "it is there"))
+		return firstError(o.may(actor, domain.CreateImport, true), when(who != nil, "it is there"))
 	case domain.MemberJoined:
 		return when(actor != subject || who == nil || who.status != "invited", "nobody was invited")
 	case domain.MemberRoleChanged:
-		return first(admin, o.gives(actor, e.Role), when(who.status == "removed" || who.role == e.Role, "it is so already"))
+		return firstError(admin, o.gives(actor, e.Role), when(who.status == "removed" || who.role == e.Role, "it is so already"))
 	case domain.MemberRateChanged:
-		return first(admin, when(who == nil || who.status == "removed", "there is no such member"))
+		return firstError(admin, when(who == nil || who.status == "removed", "there is no such member"))
 	case domain.MemberDeactivated:
-		return first(admin, when(who.status != "active", "the member is not active"))
+		return firstError(admin, when(who.status != "active", "the member is not active"))
 	case domain.MemberReactivated:
-		return first(admin, when(who.status != "deactivated", "the member is not deactivated"))
+		return firstError(admin, when(who.status != "deactivated", "the member is not deactivated"))
 	case domain.MemberErased:
 		return o.may(actor, domain.DeleteMember, true)
 	case domain.MemberRemoved:
-		return first(o.may(actor, domain.DeleteMember, true), when(who.status == "removed", "it is so already"))
+		return firstError(o.may(actor, domain.DeleteMember, true), when(who.status == "removed", "it is so already"))
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func (o *oracle) gives(actor uuid.UUID, role string) error {
 	_, builtIn := domain.BuiltInRole(role)
 	id, _ := uuid.Parse(role)
 	own := the[uuid.UUID, judgedRole](o)[id]
-	return first(when(!builtIn && (own == nil || own.gone), "there is no such role"), o.covers(actor, o.grants(role)))
+	return firstError(when(!builtIn && (own == nil || own.gone), "there is no such role"), o.covers(actor, o.grants(role)))
 }
 
 // roster is who has which role and status, by the log alone.

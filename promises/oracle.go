@@ -117,7 +117,7 @@ func when(wrong bool, why string) error {
 	return nil
 }
 
-func first(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -28,8 +28,8 @@ func newOutage(t *testing.T, s *site) outage {
 	return outage{conn, name}
 }
 
-// alter changes what new connections find, and ends those there are, as a failover does.
-func (o outage) alter(t *testing.T, how string) {
+// reconfigure changes what new connections find, and ends those there are, as a failover does.
+func (o outage) reconfigure(t *testing.T, how string) {
 	t.Helper()
 	if _, err := o.Exec(t.Context(), `alter database `+o.name+` `+how); err != nil {
 		t.Fatal(err)
@@ -62,14 +62,14 @@ func TestOutages(t *testing.T) {
 		ready      int
 	}{
 		"database_read_only": {
-			func(t *testing.T, o outage, _ *client) { o.alter(t, `set default_transaction_read_only = on`) },
-			func(t *testing.T, o outage, _ *client) { o.alter(t, `reset default_transaction_read_only`) }, 200, 503},
+			func(t *testing.T, o outage, _ *client) { o.reconfigure(t, `set default_transaction_read_only = on`) },
+			func(t *testing.T, o outage, _ *client) { o.reconfigure(t, `reset default_transaction_read_only`) }, 200, 503},
 		"database_busy": {
-			func(t *testing.T, o outage, _ *client) { o.alter(t, `connection limit 0`) },
-			func(t *testing.T, o outage, _ *client) { o.alter(t, `connection limit -1`) }, 503, 503},
+			func(t *testing.T, o outage, _ *client) { o.reconfigure(t, `connection limit 0`) },
+			func(t *testing.T, o outage, _ *client) { o.reconfigure(t, `connection limit -1`) }, 503, 503},
 		"database_unavailable": {
-			func(t *testing.T, o outage, _ *client) { o.alter(t, `allow_connections false`) },
-			func(t *testing.T, o outage, _ *client) { o.alter(t, `allow_connections true`) }, 503, 503},
+			func(t *testing.T, o outage, _ *client) { o.reconfigure(t, `allow_connections false`) },
+			func(t *testing.T, o outage, _ *client) { o.reconfigure(t, `allow_connections true`) }, 503, 503},
 		// A disk cannot be filled here: what Postgres says then is said in its place.
 		"database_full": {func(t *testing.T, o outage, c *client) {
 			o.script(t, c, `create function disk_full() returns trigger language plpgsql as $$ begin raise 'could not extend file' using errcode = 'disk_full'; end $$`)

@@ -224,8 +224,8 @@ func (c *client) head(t tester) (position int64) {
 	return position
 }
 
-// alter changes something in the workspace's tables that time would have changed; $1 is the client's session.
-func (c *client) alter(t tester, sql string) {
+// execSQL changes something in the workspace's tables that time would have changed; $1 is the client's session.
+func (c *client) execSQL(t tester, sql string) {
 	t.Helper()
 	for _, s := range decode[list[session]](t, c.call(t, "GET", "/api/sessions", nil).want(t, 200)).Items {
 		if !s.Current {

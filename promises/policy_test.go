@@ -86,7 +86,7 @@ func TestPolicyActsOnTheNextRequest(t *testing.T) {
 				for _, c := range []*client{bob.on(p[1-round%2]), script.on(p[round%2]), bob.on(p[round%2])} {
 					c.call(t, "POST", "/api/tasks", object{"title": "x"}).problem(t, 403, "two_factor_required")
 					c.call(t, "GET", "/api/tasks", nil).problem(t, 403, "two_factor_required")
-					if enabled, required := c.standing(t); enabled || !required {
+					if enabled, required := c.twoFactor(t); enabled || !required {
 						t.Error("GET /api/me does not say so")
 					}
 				}
@@ -138,7 +138,7 @@ func TestTokensLeaveTwoFactorsAlone(t *testing.T) {
 	script, _ := ada.newToken(t)
 	script.call(t, "PATCH", "/api/policy", object{"two_factor_roles": []string{}}).problem(t, 403, "session_required")
 	script.call(t, "DELETE", "/api/members/"+bob.id.String()+"/two-factor", nil).problem(t, 403, "session_required")
-	if enabled, _ := bob.standing(t); !enabled {
+	if enabled, _ := bob.twoFactor(t); !enabled {
 		t.Error("they are off")
 	}
 }

@@ -105,7 +105,7 @@ func judgeProject(o *oracle, f fact) error {
 	if e, ok := f.event.(domain.ProjectCreated); ok {
 		_, taken := keys[e.Key]
 		projects[id] = &judgedProject{by: actor, key: e.Key, archived: e.Status == "archived"}
-		return first(o.may(actor, domain.CreateProject, true), when(p != nil, "it is there"), when(taken, "the key was taken"),
+		return firstError(o.may(actor, domain.CreateProject, true), when(p != nil, "it is there"), when(taken, "the key was taken"),
 			when(!validKey.MatchString(e.Key), "that is no key"), o.lead(id, e.LeadID))
 	}
 	if p == nil || p.deleted {
@@ -116,18 +116,18 @@ func judgeProject(o *oracle, f fact) error {
 	switch e := f.event.(type) {
 	case domain.ProjectUpdated:
 		if e.LeadID.Set {
-			update = first(update, o.lead(id, e.LeadID.Value))
+			update = firstError(update, o.lead(id, e.LeadID.Value))
 		}
 		return update
 	case domain.ProjectArchived, domain.ProjectReopened:
 		_, archiving := e.(domain.ProjectArchived)
-		err := first(update, when(p.archived == archiving, "it is so already"))
+		err := firstError(update, when(p.archived == archiving, "it is so already"))
 		p.archived = archiving
 		return err
 	case domain.ProjectMemberAdded:
-		return first(update, o.people.can(e.MemberID), add(&p.members, e.MemberID))
+		return firstError(update, o.people.can(e.MemberID), add(&p.members, e.MemberID))
 	case domain.ProjectMemberRemoved:
-		return first(update, remove(&p.members, e.MemberID))
+		return firstError(update, remove(&p.members, e.MemberID))
 	case domain.ProjectDeleted:
 		p.deleted = true
 		for _, k := range the[uuid.UUID, judgedTask](o) {

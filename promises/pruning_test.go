@@ -24,7 +24,7 @@ import (
 // rows is how many rows of a table a condition holds for.
 func (c *client) rows(t testing.TB, from string) (n int) {
 	t.Helper()
-	c.look(t, pg.Exec(`select count(*) from `+from).Scan(&n)) //sqlcheck:allow a test's own
+	c.query(t, pg.Exec(`select count(*) from `+from).Scan(&n)) //sqlcheck:allow a test's own
 	return n
 }
 
@@ -83,7 +83,7 @@ func TestPruningBrokenOffAtEachStep(t *testing.T) {
 			t.Errorf("broken off behind %s, the task is %s", last, after)
 		}
 		var pruned int64
-		ada.look(t, pg.Exec(`select pruned from head`).Scan(&pruned))
+		ada.query(t, pg.Exec(`select pruned from head`).Scan(&pruned))
 		if begun := i >= slices.Index(steps, "pruned"); begun && pruned != horizon || !begun && pruned != 0 {
 			t.Errorf("broken off behind %s, the horizon is %d", last, pruned)
 		}

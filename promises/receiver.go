@@ -40,7 +40,7 @@ func judgeReceiver(o *oracle, e fact) error {
 	r := receivers[e.id]
 	if created, ok := e.event.(domain.ReceiverCreated); ok {
 		receivers[e.id] = &judgedReceiver{kind: created.Kind, status: "active"}
-		return first(o.may(e.actor, domain.CreateReceiver, true), o.may(e.actor, domain.ReadAudit, true), when(r != nil, "it is there"))
+		return firstError(o.may(e.actor, domain.CreateReceiver, true), o.may(e.actor, domain.ReadAudit, true), when(r != nil, "it is there"))
 	}
 	if r == nil || r.gone {
 		return errUnknown(e)
@@ -48,7 +48,7 @@ func judgeReceiver(o *oracle, e fact) error {
 	var err error
 	switch e.event.(type) {
 	case domain.ReceiverStopped:
-		err = first(when(e.actor != uuid.Nil, "Kluis itself stops it"), when(r.status != "active", "it is so already"))
+		err = firstError(when(e.actor != uuid.Nil, "Kluis itself stops it"), when(r.status != "active", "it is so already"))
 		r.status = "stopped"
 		return err
 	case domain.ReceiverPaused:
@@ -65,5 +65,5 @@ func judgeReceiver(o *oracle, e fact) error {
 	default:
 		return errUnknown(e)
 	}
-	return first(err, o.may(e.actor, domain.UpdateReceiver, true))
+	return firstError(err, o.may(e.actor, domain.UpdateReceiver, true))
 }

@@ -130,7 +130,7 @@ func TestRetentionUnderAWrongClock(t *testing.T) {
 	}
 	p.commands.Wall = time.Now
 	var ahead int64
-	ada.look(t, pg.Exec(`select position from head`).Scan(&ahead))
+	ada.query(t, pg.Exec(`select position from head`).Scan(&ahead))
 	p.asSuperuser(t, fmt.Sprintf(`update event set at = now() + interval '1 year' where position > %d; update head set at = now() + interval '1 year'`, ahead-1), ada)
 	due, err := p.commands.DuePruning(t.Context(), ada.workspace)
 	if err != nil || due.UpTo != ahead-1 {

@@ -36,11 +36,11 @@ func (c *client) age(t testing.TB) {
 	}
 	c.must(t, `update reaction set position = head.position from head`)
 	for old := false; !old; {
-		c.look(t, pg.Exec(`select at < clock_timestamp() - interval '1.1 seconds' from head, pg_sleep(0.1)`).Scan(&old))
+		c.query(t, pg.Exec(`select at < clock_timestamp() - interval '1.1 seconds' from head, pg_sleep(0.1)`).Scan(&old))
 	}
 }
 
-func (c *client) look(t testing.TB, query ...pg.Statement) {
+func (c *client) query(t testing.TB, query ...pg.Statement) {
 	t.Helper()
 	if err := c.db.Read(context.Background(), c.workspace, query...); err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestRetention(t *testing.T) {
 		t.Fatalf("what is left: %v", log)
 	}
 	var left int
-	if ada.look(t, pg.Exec(`select count(*) from event`).Scan(&left)); left != 1 {
+	if ada.query(t, pg.Exec(`select count(*) from event`).Scan(&left)); left != 1 {
 		t.Errorf("%d events are there", left)
 	}
 	ada.call(t, "PATCH", old, object{"title": "third name"}).want(t, 200)
@@ -152,11 +152,11 @@ func TestRetentionOfEveryNoun(t *testing.T) {
 	x.call(t, "POST", taskPath(task, "comments"), object{"body": awkward}).want(t, 201)
 	x.agree(t)
 	for range 2 {
-		before := x.shown(t)
+		before := x.answers(t)
 		if done := x.prune(t); done.Deleted == 0 {
 			t.Fatalf("nothing was pruned: %+v", done)
 		}
-		for target, after := range x.shown(t) {
+		for target, after := range x.answers(t) {
 			if was, there := before[target]; there && was != after {
 				t.Errorf("%s was %s, and is %s", target, was, after)
 			}
@@ -173,8 +173,8 @@ func TestRetentionOfEveryNoun(t *testing.T) {
 	}
 }
 
-// shown is what each operation answers that reads what is there now: not the log, and not what tells of its own requests.
-func (x *tenant) shown(t *testing.T) map[string]string {
+// answers is what each operation answers that reads what is there now: not the log, and not what tells of its own requests.
+func (x *tenant) answers(t *testing.T) map[string]string {
 	t.Helper()
 	shown := map[string]string{}
 	for _, op := range sampled(t) {

@@ -65,7 +65,7 @@ func judgeRole(o *oracle, e fact) error {
 	roles := the[uuid.UUID, judgedRole](o)
 	k := roles[id]
 	if created, ok := e.event.(domain.RoleCreated); ok {
-		err := first(o.may(e.actor, domain.CreateRole, true), when(k != nil, "it is there"), o.roleName(id, created.NameKey), o.covers(e.actor, created.Grants))
+		err := firstError(o.may(e.actor, domain.CreateRole, true), when(k != nil, "it is there"), o.roleName(id, created.NameKey), o.covers(e.actor, created.Grants))
 		roles[id] = &judgedRole{key: created.NameKey, grants: created.Grants}
 		return err
 	}
@@ -76,9 +76,9 @@ func judgeRole(o *oracle, e fact) error {
 	switch event := e.event.(type) {
 	case domain.RoleRenamed:
 		k.key = event.NameKey
-		return first(err, o.may(e.actor, domain.UpdateRole, true), o.roleName(id, event.NameKey))
+		return firstError(err, o.may(e.actor, domain.UpdateRole, true), o.roleName(id, event.NameKey))
 	case domain.RoleGrantsChanged:
-		err = first(err, o.may(e.actor, domain.UpdateRole, true), o.covers(e.actor, event.Grants), when(slices.Equal(k.grants, event.Grants), "it is so already"))
+		err = firstError(err, o.may(e.actor, domain.UpdateRole, true), o.covers(e.actor, event.Grants), when(slices.Equal(k.grants, event.Grants), "it is so already"))
 		k.grants = event.Grants
 		return err
 	case domain.RoleDeleted:
@@ -88,7 +88,7 @@ func judgeRole(o *oracle, e fact) error {
 				return fmt.Errorf("member %s has it", member)
 			}
 		}
-		return first(err, o.may(e.actor, domain.DeleteRole, true))
+		return firstError(err, o.may(e.actor, domain.DeleteRole, true))
 	}
 	return errUnknown(e)
 }

@@ -211,12 +211,12 @@ func TestFloodOfRefusals(t *testing.T) {
 		})
 	}
 	flood()
-	o.alter(t, `allow_connections false`)
+	o.reconfigure(t, `allow_connections false`)
 	for _, q := range p {
 		q.commands.Wait() // it records nothing now, and loses nothing
 		q.log.forget("were not recorded")
 	}
-	o.alter(t, `allow_connections true`)
+	o.reconfigure(t, `allow_connections true`)
 	flood()
 	for _, q := range p {
 		q.stop()

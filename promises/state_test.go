@@ -205,7 +205,7 @@ func TestStatesThatAreLeft(t *testing.T) {
 // states are the names of the schemas and logins of states in the database.
 func (c *client) states(t *testing.T) (names []string) {
 	t.Helper()
-	c.look(t, pg.Column(&names, `select nspname::text from pg_namespace where starts_with(nspname, $1) union select rolname::text from pg_roles where starts_with(rolname, $1)`,
+	c.query(t, pg.Column(&names, `select nspname::text from pg_namespace where starts_with(nspname, $1) union select rolname::text from pg_roles where starts_with(rolname, $1)`,
 		c.workspace.Schema()+"_state_"))
 	return names
 }

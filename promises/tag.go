@@ -64,7 +64,7 @@ func judgeTag(o *oracle, e fact) error {
 	tags := the[uuid.UUID, judgedTag](o)
 	k := tags[id]
 	if created, ok := e.event.(domain.TagCreated); ok {
-		err := first(o.may(e.actor, domain.CreateTag, true), when(k != nil, "it is there"), o.free(id, created.NameKey))
+		err := firstError(o.may(e.actor, domain.CreateTag, true), when(k != nil, "it is there"), o.free(id, created.NameKey))
 		tags[id] = &judgedTag{by: e.actor, key: created.NameKey}
 		return err
 	}
@@ -75,13 +75,13 @@ func judgeTag(o *oracle, e fact) error {
 	switch event := e.event.(type) {
 	case domain.TagRenamed:
 		k.key = event.NameKey
-		return first(o.may(e.actor, domain.UpdateTag, k.by == e.actor), o.free(id, event.NameKey))
+		return firstError(o.may(e.actor, domain.UpdateTag, k.by == e.actor), o.free(id, event.NameKey))
 	case domain.TagRecoloured:
 		return o.may(e.actor, domain.UpdateTag, k.by == e.actor)
 	case domain.TagMerged:
-		err := first(when(merged.IntoID == id, "into itself"), o.tagged(merged.IntoID))
+		err := firstError(when(merged.IntoID == id, "into itself"), o.tagged(merged.IntoID))
 		if !k.gone {
-			err = first(err, o.may(e.actor, domain.DeleteTag, k.by == e.actor))
+			err = firstError(err, o.may(e.actor, domain.DeleteTag, k.by == e.actor))
 		}
 		k.gone = true
 		return err

@@ -130,25 +130,25 @@ func judgeTask(o *oracle, f fact) error {
 	if created, ok := f.event.(domain.TaskCreated); ok {
 		tasks[id] = &judgedTask{by: actor, status: created.Status, assignees: created.AssigneeIDs, tags: created.TagIDs,
 			rank: fmt.Sprint("as it came, ", f.Position), external: [2]string{text(created.ExternalSource), text(created.ExternalID)}}
-		return first(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.tagged(created.TagIDs...), o.put(id, created.ParentID),
+		return firstError(o.may(actor, domain.CreateTask, true), when(k != nil, "it is there"), o.people.can(created.AssigneeIDs...), o.tagged(created.TagIDs...), o.put(id, created.ParentID),
 			o.enter(id, created.ProjectID), o.mayInto(actor, domain.CreateTask, created.ProjectID))
 	}
 	if k == nil {
 		return fmt.Errorf("there is no such task")
 	}
 	own := k.by == actor || slices.Contains(k.assignees, actor) || slices.Contains(k.viewers, actor)
-	update := first(o.may(actor, domain.UpdateTask, own, k.project), when(k.deleted, "it is deleted"))
+	update := firstError(o.may(actor, domain.UpdateTask, own, k.project), when(k.deleted, "it is deleted"))
 	switch e := f.event.(type) {
 	case domain.TaskUpdated:
 		if e.Status != nil {
 			k.status = *e.Status
 		}
 		if e.ParentID.Set {
-			update = first(update, o.put(id, e.ParentID.Value))
+			update = firstError(update, o.put(id, e.ParentID.Value))
 		}
 		if e.ProjectID.Set {
 			allowed := o.may(actor, domain.UpdateTask, own, k.project) // deleted ones go along with the one above
-			update = first(allowed, o.mayInto(actor, domain.UpdateTask, e.ProjectID.Value), o.enter(id, e.ProjectID.Value))
+			update = firstError(allowed, o.mayInto(actor, domain.UpdateTask, e.ProjectID.Value), o.enter(id, e.ProjectID.Value))
 		}
 		if e.ExternalSource.Set {
 			k.external[0] = text(e.ExternalSource.Value)
@@ -170,31 +170,31 @@ func judgeTask(o *oracle, f fact) error {
 		k.rank = e.Rank
 		return update
 	case domain.TaskCompleted:
-		err := first(update, when(k.status == "done", "it is done already"))
+		err := firstError(update, when(k.status == "done", "it is done already"))
 		k.status = "done"
 		return err
 	case domain.TaskReopened:
-		err := first(update, when(k.status != "done", "it is not done"))
+		err := firstError(update, when(k.status != "done", "it is not done"))
 		k.status = e.Status
 		return err
 	case domain.TaskAssigned:
-		return first(update, o.people.can(e.MemberID), add(&k.assignees, e.MemberID))
+		return firstError(update, o.people.can(e.MemberID), add(&k.assignees, e.MemberID))
 	case domain.TaskUnassigned:
-		return first(update, remove(&k.assignees, e.MemberID))
+		return firstError(update, remove(&k.assignees, e.MemberID))
 	case domain.TaskViewerAdded:
-		return first(update, o.people.can(e.MemberID), add(&k.viewers, e.MemberID))
+		return firstError(update, o.people.can(e.MemberID), add(&k.viewers, e.MemberID))
 	case domain.TaskViewerRemoved:
-		return first(update, remove(&k.viewers, e.MemberID))
+		return firstError(update, remove(&k.viewers, e.MemberID))
 	case domain.TaskTagged:
-		return first(update, o.tagged(e.TagID), add(&k.tags, e.TagID))
+		return firstError(update, o.tagged(e.TagID), add(&k.tags, e.TagID))
 	case domain.TaskUntagged:
-		return first(update, remove(&k.tags, e.TagID))
+		return firstError(update, remove(&k.tags, e.TagID))
 	case domain.TaskDeleted, domain.TaskRestored:
 		_, deleting := e.(domain.TaskDeleted)
-		err := first(o.may(actor, domain.DeleteTask, own, k.project), when(k.deleted == deleting, "it is so already"))
+		err := firstError(o.may(actor, domain.DeleteTask, own, k.project), when(k.deleted == deleting, "it is so already"))
 		k.deleted = deleting
 		if d, deleted := e.(domain.TaskDeleted); deleted && d.WithID != nil && !o.below(id, *d.WithID) {
-			err = first(err, fmt.Errorf("it is not below %s", d.WithID))
+			err = firstError(err, fmt.Errorf("it is not below %s", d.WithID))
 		}
 		return err
 	}
@@ -228,7 +228,7 @@ func (o *oracle) enter(id uuid.UUID, project *uuid.UUID) error {
 	same := k.project != nil && *k.project == *project
 	k.project, k.unnumbered = project, true
 	p := the[uuid.UUID, judgedProject](o)[*project]
-	return first(when(same, "it is there already"), when(p == nil || p.deleted, "there is no such project"), when(p != nil && p.archived, "the project is archived"))
+	return firstError(when(same, "it is there already"), when(p == nil || p.deleted, "there is no such project"), when(p != nil && p.archived, "the project is archived"))
 }
 
 // number says whether a key was right to give: to a task that just came into the project that has the key.

@@ -19,7 +19,7 @@ func tasksHold(o *oracle) error {
 		if named = named && k.external != [2]string{}; !named {
 			externals[k.external] = id
 		}
-		if err := first(
+		if err := firstError(
 			when(k.unnumbered, "it has no key in its project"),
 			when(ranked, fmt.Sprintf("it has the rank of %s", other)),
 			when(named, fmt.Sprintf("it is called elsewhere as %s", twin)),
@@ -38,7 +38,7 @@ func (o *oracle) underParent(k *judgedTask) error {
 	}
 	above := the[uuid.UUID, judgedTask](o)[*k.parent]
 	same := above.project == nil && k.project == nil || above.project != nil && k.project != nil && *above.project == *k.project
-	return first(when(above.deleted && !k.deleted, "it is there, and the one above it is not"), when(!same, "it is in another project than the one above it"))
+	return firstError(when(above.deleted && !k.deleted, "it is there, and the one above it is not"), when(!same, "it is in another project than the one above it"))
 }
 
 // knownToOthers says whether the other end of each relation has it, too.

@@ -112,7 +112,7 @@ func judgeTime(o *oracle, e fact) error {
 	k := times[e.id]
 	begin := func(w domain.Work, from, to time.Time, running bool) error {
 		times[e.id] = &judgedTime{member: w.MemberID, from: from, to: to, running: running, unplaced: true}
-		return first(o.may(e.actor, domain.CreateTimeEntry, w.MemberID == e.actor), when(k != nil, "it is there"), o.worked(e.id), o.workOn(w.TaskID, w.ProjectID),
+		return firstError(o.may(e.actor, domain.CreateTimeEntry, w.MemberID == e.actor), when(k != nil, "it is there"), o.worked(e.id), o.workOn(w.TaskID, w.ProjectID),
 			when(o.people[w.MemberID] == nil || o.people[w.MemberID].status == "removed", "there is no such member"))
 	}
 	switch event := e.event.(type) {
@@ -132,12 +132,12 @@ func judgeTime(o *oracle, e fact) error {
 		return fmt.Errorf("there is no such time entry")
 	}
 	locked := when(k.from.Before(o.timeRules().lockedBefore), "it was locked")
-	update := first(locked, o.may(e.actor, domain.UpdateTimeEntry, k.member == e.actor))
+	update := firstError(locked, o.may(e.actor, domain.UpdateTimeEntry, k.member == e.actor))
 	switch event := e.event.(type) {
 	case domain.TimeEntryStopped:
 		was := k.running
 		k.to, k.running = event.End, false
-		return first(update, when(!was, "no timer was running"), o.worked(e.id))
+		return firstError(update, when(!was, "no timer was running"), o.worked(e.id))
 	case domain.TimeEntryUpdated:
 		if event.Start != nil {
 			k.unplaced = event.Start.Before(k.from)
@@ -147,10 +147,10 @@ func judgeTime(o *oracle, e fact) error {
 			k.unplaced = k.unplaced || event.End.After(k.to)
 			k.to = *event.End
 		}
-		return first(update, o.worked(e.id), o.workOn(event.TaskID.Value, event.ProjectID.Value))
+		return firstError(update, o.worked(e.id), o.workOn(event.TaskID.Value, event.ProjectID.Value))
 	case domain.TimeEntryDeleted:
 		k.deleted = true
-		return first(locked, o.may(e.actor, domain.DeleteTimeEntry, k.member == e.actor))
+		return firstError(locked, o.may(e.actor, domain.DeleteTimeEntry, k.member == e.actor))
 	}
 	return errUnknown(e)
 }

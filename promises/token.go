@@ -34,13 +34,13 @@ func judgeToken(o *oracle, e fact) error {
 	k := tokens[e.id]
 	if _, ok := e.event.(domain.TokenCreated); ok {
 		tokens[e.id] = &judgedToken{by: e.actor}
-		return first(o.active(e.actor), when(k != nil, "it is there"))
+		return firstError(o.active(e.actor), when(k != nil, "it is there"))
 	}
 	if k == nil || k.gone {
 		return fmt.Errorf("there is no such token")
 	}
 	k.gone = true
-	return first(o.active(e.actor), when(k.by != e.actor, "it is another's"))
+	return firstError(o.active(e.actor), when(k.by != e.actor, "it is another's"))
 }
 
 type apiToken struct {

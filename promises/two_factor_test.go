@@ -61,8 +61,8 @@ func (c *client) logInWith(t tester, password, code string) reply {
 	return c.process.public().call(t, "POST", "/api/login", object{"workspace": c.slug, "email": c.email, "password": password, "code": code})
 }
 
-// standing is what GET /api/me says of two factors.
-func (c *client) standing(t tester) (enabled, required bool) {
+// twoFactor is what GET /api/me says of two factors.
+func (c *client) twoFactor(t tester) (enabled, required bool) {
 	t.Helper()
 	me := decode[struct {
 		TwoFactor struct{ Enabled, Required bool } `json:"two_factor"`
@@ -77,14 +77,14 @@ func TestTwoFactorsOverHTTP(t *testing.T) {
 	bob := ada.member(t, "member")
 	other := bob.as(decode[admitted](t, bob.logIn(t, bob.password).want(t, 200)).Token)
 	script, _ := bob.newToken(t)
-	if enabled, required := bob.standing(t); enabled || required {
+	if enabled, required := bob.twoFactor(t); enabled || required {
 		t.Error("on from the beginning")
 	}
 	bob.call(t, "POST", "/api/me/two-factor", object{"password": newPassword()}).problem(t, 422, "invalid")
 	bob.call(t, "POST", "/api/me/two-factor/confirm", object{"code": "123456"}).problem(t, 409, "two_factor_not_begun")
 	script.call(t, "POST", "/api/me/two-factor", object{"password": bob.password}).problem(t, 403, "session_required")
 	d := bob.enrol(t)
-	if enabled, required := bob.on(p[1]).standing(t); !enabled || required {
+	if enabled, required := bob.on(p[1]).twoFactor(t); !enabled || required {
 		t.Error("not on")
 	}
 	other.on(p[1]).call(t, "GET", "/api/me", nil).problem(t, 401, "unauthenticated")
@@ -117,7 +117,7 @@ func TestTwoFactorsOverHTTP(t *testing.T) {
 	bob.enter(t, bob.logIn(t, bob.password).want(t, 200))
 	before := ada.head(t)
 	ada.call(t, "DELETE", at, nil).want(t, 204) // nothing is left to take off
-	bob.standing(t)
+	bob.twoFactor(t)
 	if ada.head(t) != before {
 		t.Error("something was stored")
 	}

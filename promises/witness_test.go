@@ -86,13 +86,13 @@ func TestWitness(t *testing.T) {
 	tamper(`delete from SCHEMA.event where position > 2; update SCHEMA.head set position = 2, last = (select id from SCHEMA.event where position = 2)`)
 	cut := s.newProcess(t, false)
 	var back *checkpoint.WentBackError
-	if err := ada.tell(t, cut, s.witnesses[1]); !errors.As(err, &back) || back.Size != 2 || back.Known < first {
+	if err := ada.sendCheckpoint(t, cut, s.witnesses[1]); !errors.As(err, &back) || back.Size != 2 || back.Known < first {
 		t.Errorf("a log that was cut off: %v", err)
 	}
 }
 
-// tell has a witness told of the log of now.
-func (c *client) tell(t *testing.T, p *process, by *checkpoint.Witness) error {
+// sendCheckpoint has a witness told of the log of now.
+func (c *client) sendCheckpoint(t *testing.T, p *process, by *checkpoint.Witness) error {
 	t.Helper()
 	signed, at, err := p.commands.KeepCheckpoint(t.Context(), c.workspace)
 	if err != nil {
@@ -104,7 +104,7 @@ func (c *client) tell(t *testing.T, p *process, by *checkpoint.Witness) error {
 // cosign has a witness cosign the log of now, where the background tells it at the same time.
 func (c *client) cosign(t *testing.T, p *process, by *checkpoint.Witness) {
 	t.Helper()
-	p.await(t, "a cosignature", func() bool { return c.tell(t, p, by) == nil })
+	p.await(t, "a cosignature", func() bool { return c.sendCheckpoint(t, p, by) == nil })
 }
 
 // awaitCosigned waits until more records than so many are cosigned, and gives how many.

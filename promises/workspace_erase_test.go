@@ -108,8 +108,8 @@ func newFurnished(t *testing.T, p *process) *client {
 	return ada
 }
 
-// gone checks that nothing of a workspace is left but what says that there was one.
-func (c *client) gone(t *testing.T, p *process) {
+// checkGone checks that nothing of a workspace is left but what says that there was one.
+func (c *client) checkGone(t *testing.T, p *process) {
 	t.Helper()
 	for schema := range p.tables(t) {
 		if strings.HasPrefix(schema, c.workspace.Schema()) {
@@ -157,7 +157,7 @@ func TestErasedWorkspace(t *testing.T) {
 		facts["rows-event"] != facts["log-records"] || facts["rows-member"] != "2" || facts["blobs"] != "1" || facts["analysts"] != "1" || facts["erased-at"] == "" {
 		t.Errorf("%s, %v", signed, err)
 	}
-	ada.gone(t, p[0])
+	ada.checkGone(t, p[0])
 	for _, q := range p {
 		ada.on(q).call(t, "GET", "/api/me", nil).problem(t, 401, "unauthenticated")
 		ada.on(q).logIn(t, ada.password).problem(t, 401, "bad_credentials")
@@ -210,7 +210,7 @@ func TestErasureKilledAtEachStep(t *testing.T) {
 		t.Errorf("it has the steps %v", steps)
 	}
 	ada.certificate(t)
-	ada.gone(t, p)
+	ada.checkGone(t, p)
 }
 
 // Requests at the very moment at which a workspace is closed are answered, done or not, and never with 500; a cancellation that was answered
@@ -283,7 +283,7 @@ func TestLedgerAfterARestore(t *testing.T) {
 	eve.on(q).call(t, "GET", "/api/me", nil).problem(t, 503, "workspace_closed")
 	eve.on(q).logIn(t, eve.password).problem(t, 503, "workspace_closed")
 	eve.certificate(t)
-	eve.gone(t, p)
+	eve.checkGone(t, p)
 	q.log.forget("signals failed")
 
 	mallory := p.signUp(t) // an entry that whoever can write to the store made up

@@ -89,7 +89,7 @@ type Program struct {
 	Server   *http.Server
 
 	ready func(context.Context) error
-	looks []telemetry.Look
+	looks []telemetry.Source
 }
 
 // Given is what a program is given besides its database.
@@ -128,7 +128,7 @@ func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, looks: o.Looks}, nil
+	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, looks: o.MetricSources}, nil
 }
 
 // Run serves until ctx ends, and finishes what is in flight. With background, what happens by itself happens here, too.

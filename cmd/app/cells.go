@@ -34,7 +34,7 @@ type Cell struct {
 // region in the home's list.
 type Cells struct {
 	log     *slog.Logger
-	process telemetry.Look // what the process knows of itself
+	process telemetry.Source // what the process knows of itself
 	cells   []Cell
 	alone   bool // there is one cell, and no workspace in another: written before Run
 
@@ -44,7 +44,7 @@ type Cells struct {
 }
 
 // NewCells makes cells, none of which is open yet.
-func NewCells(log *slog.Logger, process telemetry.Look, cells ...Cell) *Cells {
+func NewCells(log *slog.Logger, process telemetry.Source, cells ...Cell) *Cells {
 	return &Cells{log: log, process: process, cells: cells, programs: map[string]*Program{}}
 }
 
@@ -116,7 +116,7 @@ func (c *Cells) join(ctx context.Context, b *Base, given *Given) error {
 			return err
 		}
 		if c.alone {
-			given.HTTP.Looks = append(given.HTTP.Looks, c.process)
+			given.HTTP.MetricSources = append(given.HTTP.MetricSources, c.process)
 			return nil
 		}
 		given.HTTP.Cells, given.Commands.OnlyHere = c, c.onlyIn(given.Commands.Region)
@@ -302,7 +302,7 @@ func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error
 	if region, known := c.known.Load(id); known {
 		return c.server(c.program(region.(string)))
 	}
-	region, err := c.look(ctx, id, "")
+	region, err := c.regionOf(ctx, id, "")
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +310,7 @@ func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error
 	if err != nil || region == "" {
 		return c.server(p, err)
 	}
-	if there, _, err := c.standing(ctx, p, id, ""); err == nil && !there {
+	if there, _, err := c.statusIn(ctx, p, id, ""); err == nil && !there {
 		return c.server(p, c.missing(ctx, id, ""))
 	}
 	c.known.Store(id, region)
@@ -320,7 +320,7 @@ func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error
 // OfSlug is http.Cells'.
 func (c *Cells) OfSlug(ctx context.Context, slug string) (*http.Server, error) {
 	slug = commands.Slug(slug)
-	region, err := c.look(ctx, uuid.Nil, slug)
+	region, err := c.regionOf(ctx, uuid.Nil, slug)
 	if err != nil {
 		return nil, err
 	}
@@ -328,7 +328,7 @@ func (c *Cells) OfSlug(ctx context.Context, slug string) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	there, moving, err := c.standing(ctx, p, uuid.Nil, slug)
+	there, moving, err := c.statusIn(ctx, p, uuid.Nil, slug)
 	switch {
 	case err == nil && moving:
 		return nil, Moved()
@@ -375,9 +375,9 @@ func asked[T any](ctx context.Context, ask func(context.Context) (T, error)) (T,
 	return ask(ctx)
 }
 
-// look finds the region of a workspace: "" when there is none in any. The home's list is asked; while the home cannot be, every other cell is
+// regionOf finds the region of a workspace: "" when there is none in any. The home's list is asked; while the home cannot be, every other cell is
 // whether it has the workspace.
-func (c *Cells) look(ctx context.Context, id uuid.UUID, slug string) (region string, err error) {
+func (c *Cells) regionOf(ctx context.Context, id uuid.UUID, slug string) (region string, err error) {
 	home, err := c.Home()
 	if err == nil {
 		region, err = asked(ctx, func(ctx context.Context) (string, error) { return home.Tenancy.RegionOf(ctx, id, slug) })
@@ -417,17 +417,17 @@ func (c *Cells) Ready(ctx context.Context) []http.Readiness {
 	return states
 }
 
-// Looks is http.Cells'.
-func (c *Cells) Looks() []telemetry.Look {
-	looks := []telemetry.Look{c.process}
+// MetricSources is http.Cells'.
+func (c *Cells) MetricSources() []telemetry.Source {
+	looks := []telemetry.Source{c.process}
 	for _, cell := range c.cells {
 		p, err := c.program(cell.Region)
 		if err != nil {
-			looks = append(looks, telemetry.Look{Region: cell.Region, Find: func(context.Context) ([]telemetry.Gauge, error) { return nil, err }})
+			looks = append(looks, telemetry.Source{Region: cell.Region, Gauges: func(context.Context) ([]telemetry.Gauge, error) { return nil, err }})
 			continue
 		}
 		for _, look := range p.looks {
-			looks = append(looks, telemetry.Look{Region: cell.Region, Find: look.Find})
+			looks = append(looks, telemetry.Source{Region: cell.Region, Gauges: look.Gauges})
 		}
 	}
 	return looks

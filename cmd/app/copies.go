@@ -62,7 +62,7 @@ func (c *Cells) compare(ctx context.Context) {
 	}
 	for _, m := range found {
 		c.known.Delete(m.ID)
-		wrong, do := m.Says()
+		wrong, do := m.Describe()
 		c.log.ErrorContext(ctx, wrong, "workspace", m.ID, "do", do)
 	}
 	if err != nil && !errors.Is(err, tenancy.ErrBusy) && ctx.Err() == nil {
@@ -94,8 +94,8 @@ func (c *Cells) onlyIn(region string) func(context.Context, pg.Workspace) error 
 	}
 }
 
-// standing asks a cell what it has of a workspace.
-func (c *Cells) standing(ctx context.Context, p *Program, id uuid.UUID, slug string) (there, moving bool, err error) {
+// statusIn asks a cell what it has of a workspace.
+func (c *Cells) statusIn(ctx context.Context, p *Program, id uuid.UUID, slug string) (there, moving bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	return p.Tenancy.Standing(ctx, id, slug)

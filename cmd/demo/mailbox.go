@@ -58,11 +58,11 @@ func openMailbox(dir string) (*mailbox, error) {
 func (m *mailbox) watch(ctx context.Context) {
 	for sleep(ctx, 50*time.Millisecond) == nil {
 		entries, err := os.ReadDir(m.dir)
-		m.take(entries, err)
+		m.readCodes(entries, err)
 	}
 }
 
-func (m *mailbox) take(entries []os.DirEntry, err error) {
+func (m *mailbox) readCodes(entries []os.DirEntry, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found := 0

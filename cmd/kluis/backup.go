@@ -70,7 +70,7 @@ const (
 )
 
 func (k backup) Run(ctx context.Context, out outputs) error {
-	c, err := k.only(k.outside)
+	c, err := k.singleCell(k.outside)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ type restore struct {
 //
 // Broken off before the end it is begun anew, in another empty database.
 func (r restore) Run(ctx context.Context, out outputs) error {
-	c, err := r.only(r.outside)
+	c, err := r.singleCell(r.outside)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (c cell) openBlobs(ctx context.Context, log *slog.Logger) (blob.Store, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := store.Reach(ctx); err != nil {
+	if err := store.Ping(ctx); err != nil {
 		log.ErrorContext(ctx, "KLUIS_BLOB_URL cannot be reached: attachments are not available until it can be, and all else is", "error", err.Error())
 	}
 	return store, nil

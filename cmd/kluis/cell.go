@@ -110,8 +110,8 @@ func (s settings) eachOr(ctx context.Context, out outputs, o outside, slug strin
 	return do(c)
 }
 
-// only is the one cell that a command is about: there is no other, or --region names it.
-func (s settings) only(o outside) (cell, error) {
+// singleCell is the one cell that a command is about: there is no other, or --region names it.
+func (s settings) singleCell(o outside) (cell, error) {
 	all, err := s.cells(o)
 	if err != nil {
 		return cell{}, err

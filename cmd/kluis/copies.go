@@ -94,7 +94,7 @@ func (c cell) heedMoves(ctx context.Context, b *base, out outputs) error {
 
 func say(out io.Writer, found []commands.Misplaced) {
 	for _, m := range found {
-		wrong, do := m.Says()
+		wrong, do := m.Describe()
 		fmt.Fprintf(out, "%s\n  -> %s\n", wrong, do)
 	}
 }
@@ -112,7 +112,7 @@ func (d doctor) placed(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	found, err := all.Look(ctx)
+	found, err := all.FindLocked(ctx)
 	if errors.Is(err, tenancy.ErrBusy) {
 		fmt.Fprintf(out.stdout, "%-5s %-11s %s\n", note, "regions", err)
 		return nil
@@ -121,7 +121,7 @@ func (d doctor) placed(ctx context.Context, out outputs) error {
 		return err
 	}
 	for _, m := range found {
-		wrong, do := m.Says()
+		wrong, do := m.Describe()
 		finding{bad, wrong, do}.print(out.stdout, "regions")
 	}
 	switch {

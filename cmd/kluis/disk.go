@@ -43,8 +43,8 @@ func (d disk) room() (free, size uint64, err error) {
 }
 
 // ofDisks is what a scrape of the metrics shows of them.
-func (c cell) ofDisks() telemetry.Look {
-	return telemetry.Look{Find: func(context.Context) (found []telemetry.Gauge, err error) {
+func (c cell) ofDisks() telemetry.Source {
+	return telemetry.Source{Gauges: func(context.Context) (found []telemetry.Gauge, err error) {
 		for _, d := range c.disks() {
 			free, size, err := d.room()
 			if err != nil {

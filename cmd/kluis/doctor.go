@@ -86,12 +86,12 @@ func (d doctor) Run(ctx context.Context, out outputs) error {
 			fmt.Fprintf(out.stdout, "region %s\n", c.name)
 		}
 		d.settings, d.outside = c.settings, c.outside
-		return d.look(ctx, out, c)
+		return d.checkCell(ctx, out, c)
 	}), all.placed(ctx, out))
 }
 
-// look looks at one cell.
-func (d doctor) look(ctx context.Context, out outputs, of cell) error {
+// checkCell looks at one cell.
+func (d doctor) checkCell(ctx context.Context, out outputs, of cell) error {
 	b, err := d.openThere(ctx, out.stderr)
 	if err != nil {
 		return err
@@ -230,7 +230,7 @@ func (p patient) keyFile(context.Context) finding {
 func (p patient) blobs(ctx context.Context) finding {
 	store, err := p.blobStore(ctx, p.Data)
 	if err == nil {
-		err = store.Reach(ctx)
+		err = store.Ping(ctx)
 	}
 	if err != nil {
 		return broken(err, "attachments are not available until KLUIS_BLOB_URL can be used")
@@ -242,7 +242,7 @@ func (p patient) mails(ctx context.Context) finding {
 	if p.SMTPURL == "" {
 		return finding{note, "mails are written to files, because no SMTP server is set", "set KLUIS_SMTP_URL for anybody but yourself to get a code"}
 	}
-	if err := mail.Reach(ctx, p.SMTPURL); err != nil {
+	if err := mail.Ping(ctx, p.SMTPURL); err != nil {
 		return broken(err, "look at KLUIS_SMTP_URL")
 	}
 	return fine("the SMTP server takes the login")

@@ -51,7 +51,7 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 	if f.Verify {
 		return nil
 	}
-	c, err := f.only(f.outside)
+	c, err := f.singleCell(f.outside)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (r replay) state(ctx context.Context, b *base, out outputs, e tenancy.Entry
 			return err
 		}
 		if r.Command != nil {
-			return r.look(ctx, out, address)
+			return r.runViewer(ctx, out, address)
 		}
 		_, err = fmt.Fprintf(out.stdout, `%s as it was at position %d, of %s; rebuilt in %s
 
@@ -70,8 +70,8 @@ func untilEntered(ctx context.Context) {
 	}
 }
 
-// look runs the program that looks at a state.
-func (r replay) look(ctx context.Context, out outputs, address *url.URL) error {
+// runViewer runs the program that looks at a state.
+func (r replay) runViewer(ctx context.Context, out outputs, address *url.URL) error {
 	cmd := exec.CommandContext(ctx, r.Command[0], r.Command[1:]...)
 	cmd.Env = append(os.Environ(), libpqEnv(address)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out.stdout, out.stderr

@@ -19,7 +19,7 @@ type restored struct {
 }
 
 func (r restored) Run(ctx context.Context, out outputs) error {
-	c, err := r.only(r.outside)
+	c, err := r.singleCell(r.outside)
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ func (o *bases) program(ctx context.Context, c cell, given app.Given) (p *app.Pr
 	if given.Commands.Kept, err = c.kept(ctx, given.Commands.Blobs); err != nil {
 		return nil, err
 	}
-	given.HTTP.Ready, given.HTTP.Looks = b.ready, append(b.looks(), c.ofDisks())
+	given.HTTP.Ready, given.HTTP.MetricSources = b.ready, append(b.metricSources(), c.ofDisks())
 	if p, err = b.Program(ctx, given); err != nil {
 		return nil, err
 	}

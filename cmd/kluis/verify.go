@@ -52,7 +52,7 @@ func (v verify) check(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	given, err := v.given(known)
+	given, err := v.checkpointFiles(known)
 	if err != nil {
 		return err
 	}
@@ -186,8 +186,8 @@ func (v verify) knownKeys(ctx context.Context, places *checkpoint.Kept) (known k
 	return known.With(kept), err
 }
 
-// given are the checkpoints of --checkpoint.
-func (v verify) given(known keyring.PublicKeys) (marks []eventstore.Mark, err error) {
+// checkpointFiles are the checkpoints of --checkpoint.
+func (v verify) checkpointFiles(known keyring.PublicKeys) (marks []eventstore.Mark, err error) {
 	if len(v.Checkpoint) > 0 && len(known) == 0 {
 		return nil, usageError{errors.New("say with --key by which keys checkpoints must be signed")}
 	}

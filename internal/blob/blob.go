@@ -35,8 +35,8 @@ type Store interface {
 	Purge(ctx context.Context, folder string) (int, error)
 	// Sweep takes away what was begun before a moment, and never became a blob. It gives the number.
 	Sweep(ctx context.Context, before time.Time) (int, error)
-	// Reach tells whether the store can be used.
-	Reach(ctx context.Context) error
+	// Ping tells whether the store can be used.
+	Ping(ctx context.Context) error
 }
 
 // Blob is the bytes of a key. Reading on from where the last read ended is cheap. One goroutine reads at a time.

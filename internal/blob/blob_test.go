@@ -67,7 +67,7 @@ func keys(t *testing.T, s Store, folder string) (all []string) {
 
 func TestStore(t *testing.T) {
 	stores(t, func(t *testing.T, s Store) {
-		if err := s.Reach(t.Context()); err != nil {
+		if err := s.Ping(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		folder := uuid.NewString()
@@ -231,7 +231,7 @@ func TestReach(t *testing.T) {
 	if err := os.RemoveAll(folder); err != nil {
 		t.Fatal(err)
 	}
-	if s.Reach(t.Context()) == nil {
+	if s.Ping(t.Context()) == nil {
 		t.Error("a folder that is gone can be reached")
 	}
 	g := blobtest.Start(t)
@@ -244,7 +244,7 @@ func TestReach(t *testing.T) {
 	g.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if s.Reach(ctx) == nil {
+	if s.Ping(ctx) == nil {
 		t.Error("a server that is gone can be reached")
 	}
 	if _, err := s.Open(ctx, key); err == nil || errors.Is(err, ErrMissing) {
@@ -261,7 +261,7 @@ func TestReach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := nowhere.Reach(t.Context()); err == nil || !strings.Contains(err.Error(), "nowhere") {
+	if err := nowhere.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("a bucket that is not there: %v", err)
 	}
 }

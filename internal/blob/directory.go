@@ -217,8 +217,8 @@ func (d *directory) Sweep(ctx context.Context, before time.Time) (swept int, err
 	return swept, err
 }
 
-// Reach makes a file and takes it away.
-func (d *directory) Reach(context.Context) error {
+// Ping makes a file and takes it away.
+func (d *directory) Ping(context.Context) error {
 	name := path.Join(unfinished, rand.Text())
 	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -260,8 +260,8 @@ func (b *bucket) Sweep(ctx context.Context, before time.Time) (swept int, err er
 	return swept, nil
 }
 
-// Reach asks whether the bucket is there and may be used.
-func (b *bucket) Reach(ctx context.Context) error {
+// Ping asks whether the bucket is there and may be used.
+func (b *bucket) Ping(ctx context.Context) error {
 	there, err := b.bucket.IsAccessible(ctx)
 	if err != nil {
 		return fmt.Errorf("reach the bucket %s: %w", b.name, err)

@@ -59,7 +59,7 @@ func TestPDF(t *testing.T) {
 	if !bytes.HasPrefix(first.Bytes(), []byte("%PDF-1.")) || !bytes.HasSuffix(bytes.TrimSpace(first.Bytes()), []byte("%%EOF")) {
 		t.Errorf("it is no PDF: %.20q", first.Bytes())
 	}
-	text := shown(t, first.Bytes())
+	text := textOf(t, first.Bytes())
 	for _, want := range []string{"Récords", "<of>", "Żółć", "Ωmega", "“quoted”", "България", "€", "A term that is"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the PDF does not show %q", want)
@@ -72,8 +72,8 @@ func TestPDF(t *testing.T) {
 
 var streams = regexp.MustCompile(`(?s)stream\n(.*?)\nendstream`)
 
-// shown is what the streams of a PDF show, whose text is UTF-16.
-func shown(t *testing.T, pdf []byte) string {
+// textOf is what the streams of a PDF show, whose text is UTF-16.
+func textOf(t *testing.T, pdf []byte) string {
 	t.Helper()
 	var text strings.Builder
 	for _, s := range streams.FindAllSubmatch(pdf, -1) {

@@ -58,14 +58,14 @@ func (k *Keyring) try(do func([]secret) bool) {
 	if do(*before) {
 		return
 	}
-	k.look(0)
+	k.reload(0)
 	if after := k.ring.Load(); after != before {
 		do(*after)
 	}
 }
 
-// look takes what the file has, unless somebody looked less than age ago.
-func (k *Keyring) look(age time.Duration) {
+// reload takes what the file has, unless somebody looked less than age ago.
+func (k *Keyring) reload(age time.Duration) {
 	s := k.source
 	if s == nil || age > 0 && time.Since(*s.looked.Load()) < age {
 		return
@@ -83,12 +83,12 @@ func (k *Keyring) look(age time.Duration) {
 	s.read = text
 	s.changes++
 	if s.refused = err; err == nil {
-		s.refused = k.take(text)
+		s.refused = k.use(text)
 	}
 }
 
-// take puts the keys of the file in use. The caller has the source's lock.
-func (k *Keyring) take(text string) error {
+// use puts the keys of the file in use. The caller has the source's lock.
+func (k *Keyring) use(text string) error {
 	keys, err := parseFile(text)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (k *Keyring) Follow(ctx context.Context, tell func(error), needs func(ctx c
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-			k.look(LookEvery)
+			k.reload(LookEvery)
 			f.step(ctx)
 		}
 	}

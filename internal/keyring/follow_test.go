@@ -200,7 +200,7 @@ func following(k *Keyring, needs func(left *Keyring) error) (f *follower, told f
 	f = &follower{Keyring: k, tell: func(err error) { errs = append(errs, err) },
 		needs: func(_ context.Context, left *Keyring) error { return needs(left) }}
 	return f, func() []error {
-		k.look(0)
+		k.reload(0)
 		f.step(context.Background())
 		now := errs
 		errs = nil

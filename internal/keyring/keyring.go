@@ -28,14 +28,14 @@ func (k *Keyring) keys() []secret { return *k.ring.Load() }
 
 // Now is the ring as it is, and stays so: for who does one thing after another with the same keys.
 func (k *Keyring) Now() *Keyring {
-	k.look(0)
+	k.reload(0)
 	return fixed(k.keys())
 }
 
 // Seal encrypts plaintext with the first key, for one purpose, e.g. "kluis/workspace/<id>/data-key/<subject>". The
 // purpose is any text of 1 to 65535 bytes; it is sealed too.
 func (k *Keyring) Seal(purpose string, plaintext []byte) (token string, err error) {
-	k.look(LookEvery)
+	k.reload(LookEvery)
 	return seal(k.keys()[0], purpose, plaintext, time.Now())
 }
 

@@ -11,7 +11,7 @@ import (
 // the first key. It changes when the first key does: what must be found again after a rotation (an e-mail look-up)
 // takes the MAC of a DataKey.
 func (k *Keyring) MAC(purpose string, message []byte) []byte {
-	k.look(LookEvery)
+	k.reload(LookEvery)
 	return mac(k.keys()[0], purpose, message)
 }
 

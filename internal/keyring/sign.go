@@ -20,7 +20,7 @@ import (
 
 // Signers sign notes (C2SP signed-note) under a name, the first key's first.
 func (k *Keyring) Signers(name string) ([]note.Signer, error) {
-	k.look(LookEvery)
+	k.reload(LookEvery)
 	var signers []note.Signer
 	for _, key := range k.keys() {
 		private := signing(key)
@@ -35,7 +35,7 @@ func (k *Keyring) Signers(name string) ([]note.Signer, error) {
 
 // PublicKeys are what verifies what the ring signs, in order.
 func (k *Keyring) PublicKeys() PublicKeys {
-	k.look(LookEvery)
+	k.reload(LookEvery)
 	var public PublicKeys
 	for _, key := range k.keys() {
 		public = append(public, PublicKey(signing(key).Public().(ed25519.PublicKey)))

@@ -152,7 +152,7 @@ func (l *Limits) hit(ctx context.Context, open bool, counters []Counter) (hit, e
 		return hit{}, nil
 	}
 	for range 10 {
-		verdicts, err := l.take(ctx, rows, open)
+		verdicts, err := l.reserve(ctx, rows, open)
 		if pg.Is(err, pg.Deadlock) {
 			continue
 		}
@@ -189,7 +189,7 @@ func judge(verdicts []verdict) error {
 	return exceeded
 }
 
-func (l *Limits) take(ctx context.Context, r rows, open bool) (verdicts []verdict, err error) {
+func (l *Limits) reserve(ctx context.Context, r rows, open bool) (verdicts []verdict, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(ensureRows, r.names, r.subjects, r.circles)
 	batch.Queue(lockRows, r.names, r.subjects, r.circles)

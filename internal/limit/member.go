@@ -16,19 +16,19 @@ type members struct {
 	swept time.Time
 }
 
-// Room is what a limit leaves to somebody. The zero value is no limit.
-type Room struct {
+// Quota is what a limit leaves to somebody. The zero value is no limit.
+type Quota struct {
 	Rule
 	Left int           // how many more there may be now
 	Wait time.Duration // until there is room for one more than Left
 }
 
 // Member counts one request of a member, and says what is left. Without room, where Left is below 0, the request does not count.
-func (l *Limits) Member(id uuid.UUID) Room {
+func (l *Limits) Member(id uuid.UUID) Quota {
 	if l == nil || l.members.rule.Most == 0 {
-		return Room{}
+		return Quota{}
 	}
-	return l.members.take(id, time.Now())
+	return l.members.reserve(id, time.Now())
 }
 
 // Return takes one request of a member back, which was counted and is counted again.
@@ -49,7 +49,7 @@ func (m *members) giveBack(id uuid.UUID) {
 	}
 }
 
-func (m *members) take(id uuid.UUID, now time.Time) Room {
+func (m *members) reserve(id uuid.UUID, now time.Time) Quota {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sweep(now)
@@ -65,11 +65,11 @@ func (m *members) take(id uuid.UUID, now time.Time) Room {
 	hits = hits[old:]
 	if len(hits) >= m.rule.Most {
 		m.of[id] = hits
-		return Room{m.rule, -1, hits[len(hits)-m.rule.Most].Sub(start)}
+		return Quota{m.rule, -1, hits[len(hits)-m.rule.Most].Sub(start)}
 	}
 	hits = append(hits, now)
 	m.of[id] = hits
-	return Room{m.rule, m.rule.Most - len(hits), hits[0].Sub(start)}
+	return Quota{m.rule, m.rule.Most - len(hits), hits[0].Sub(start)}
 }
 
 // sweep forgets, once in a window, those who asked for nothing in the last.

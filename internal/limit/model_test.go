@@ -50,7 +50,7 @@ func TestModel(t *testing.T) {
 			counters := both[:rapid.IntRange(1, 2).Draw(t, "counters")]
 			models := []*model{&account, &ip}[:len(counters)]
 			rows := l.rowsOf(counters)
-			verdicts, err := l.take(context.Background(), rows, true)
+			verdicts, err := l.reserve(context.Background(), rows, true)
 			if err != nil {
 				t.Fatal(err)
 			}

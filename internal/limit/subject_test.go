@@ -103,19 +103,19 @@ func TestMember(t *testing.T) {
 		{a, time.Second, 0}, {a, 0, 20 * time.Second}, {a, 20 * time.Second, 0}, {a, 0, 0}, {a, 0, 40 * time.Second},
 	} {
 		now = now.Add(step.after)
-		room := m.take(step.id, now)
+		room := m.reserve(step.id, now)
 		if refused := room.Left < 0; refused != (step.wait > 0) || refused && room.Wait != step.wait {
 			t.Errorf("step %d: %+v, want %s to wait", i, room, step.wait)
 		}
 	}
-	if room := m.take(uuid.New(), now); room.Left != 2 || room.Wait != time.Minute || room.Most != 3 {
+	if room := m.reserve(uuid.New(), now); room.Left != 2 || room.Wait != time.Minute || room.Most != 3 {
 		t.Errorf("the first of three leaves %+v", room)
 	}
-	m.take(b, now.Add(time.Hour))
+	m.reserve(b, now.Add(time.Hour))
 	if len(m.of) != 1 {
 		t.Errorf("%d members are remembered", len(m.of))
 	}
-	if (*Limits)(nil).Member(a) != (Room{}) || (&Limits{}).Member(a) != (Room{}) {
+	if (*Limits)(nil).Member(a) != (Quota{}) || (&Limits{}).Member(a) != (Quota{}) {
 		t.Error("no limit limits")
 	}
 }
@@ -124,6 +124,6 @@ func BenchmarkMember(b *testing.B) {
 	m := &members{rule: Rule{600, time.Minute}}
 	id := uuid.New()
 	for b.Loop() {
-		m.take(id, time.Now())
+		m.reserve(id, time.Now())
 	}
 }

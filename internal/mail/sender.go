@@ -62,8 +62,8 @@ func Check(smtpURL, from string) error {
 	return err
 }
 
-// Reach tells whether the SMTP server of a URL takes the login, without sending anything. An empty URL is a folder, which is always there.
-func Reach(ctx context.Context, smtpURL string) error {
+// Ping tells whether the SMTP server of a URL takes the login, without sending anything. An empty URL is a folder, which is always there.
+func Ping(ctx context.Context, smtpURL string) error {
 	if smtpURL == "" {
 		return nil
 	}

@@ -57,7 +57,7 @@ func newSearch(a account, log *slog.Logger, folder string, major int, cache stri
 // last fetches it.
 func (s *search) find(ctx context.Context) (binaries, error) {
 	if s.folder != "" {
-		return s.given(ctx)
+		return s.configured(ctx)
 	}
 	if found := s.fitting(ctx, onPath()); len(found) > 0 {
 		return found[0], nil
@@ -68,7 +68,7 @@ func (s *search) find(ctx context.Context) (binaries, error) {
 	return s.fetched(ctx)
 }
 
-func (s *search) given(ctx context.Context) (binaries, error) {
+func (s *search) configured(ctx context.Context) (binaries, error) {
 	b, err := s.probe(ctx, s.folder)
 	switch {
 	case err != nil:
@@ -91,16 +91,16 @@ func (s *search) fetched(ctx context.Context) (binaries, error) {
 	}
 	dir, err := fetch(ctx, s.log, s.cache)
 	if err != nil {
-		return binaries{}, s.nothing(err)
+		return binaries{}, s.notFound(err)
 	}
 	b, err := s.probe(ctx, dir)
 	if err != nil {
-		return binaries{}, s.nothing(err)
+		return binaries{}, s.notFound(err)
 	}
 	return b, nil
 }
 
-func (s *search) nothing(err error) error {
+func (s *search) notFound(err error) error {
 	var seen string
 	if len(s.seen) > 0 {
 		seen = " (not used: " + strings.Join(s.seen, ", ") + ")"

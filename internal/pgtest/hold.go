@@ -14,8 +14,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgserver"
 )
 
-// hold is a test program's hold on a server. The fields above mu are set once.
-type hold struct {
+// claim is a test program's hold on a server. The fields above mu are set once.
+type claim struct {
 	server *pgserver.Server // nil: KLUIS_TEST_DATABASE_URL's
 	admin  string           // superuser's URL of the database in which locks are taken: advisory locks are per database
 	login  func(database string) (url string, err error)
@@ -27,10 +27,10 @@ type hold struct {
 	templates map[string]*template
 }
 
-func takeHold(ctx context.Context) (*hold, error) {
+func newClaim(ctx context.Context) (*claim, error) {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // never fails
-	h := &hold{self: hex.EncodeToString(random), templates: map[string]*template{}}
+	h := &claim{self: hex.EncodeToString(random), templates: map[string]*template{}}
 	if err := h.reach(ctx); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func takeHold(ctx context.Context) (*hold, error) {
 	return h, nil
 }
 
-func (h *hold) giveUp(ctx context.Context, err error) error {
+func (h *claim) giveUp(ctx context.Context, err error) error {
 	if h.conn != nil {
 		_ = h.conn.Close(ctx) // err is what matters
 	}
@@ -61,7 +61,7 @@ func (h *hold) giveUp(ctx context.Context, err error) error {
 }
 
 // name is a new name for a database of this program.
-func (h *hold) name() string {
+func (h *claim) name() string {
 	return fmt.Sprintf("%s%s_%d", prefix, h.self, h.count.Add(1))
 }
 

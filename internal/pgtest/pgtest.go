@@ -25,7 +25,7 @@ const patience = time.Minute
 var program struct {
 	sync.Mutex
 	inMain bool
-	hold   *hold
+	hold   *claim
 	err    error
 }
 
@@ -93,7 +93,7 @@ func Superuser(t testing.TB, url string) string {
 }
 
 // join returns the program's hold on the shared server, which it takes when there is none.
-func join(t testing.TB) *hold {
+func join(t testing.TB) *claim {
 	t.Helper()
 	program.Lock()
 	defer program.Unlock()
@@ -103,7 +103,7 @@ func join(t testing.TB) *hold {
 	if program.hold == nil && program.err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		program.hold, program.err = takeHold(ctx)
+		program.hold, program.err = newClaim(ctx)
 	}
 	if program.err != nil {
 		t.Fatalf("pgtest: %v", program.err)
@@ -112,7 +112,7 @@ func join(t testing.TB) *hold {
 }
 
 // give makes a database and sees to its end.
-func (h *hold) give(t testing.TB, create func(ctx context.Context, name string) error) string {
+func (h *claim) give(t testing.TB, create func(ctx context.Context, name string) error) string {
 	t.Helper()
 	name := h.name()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -135,7 +135,7 @@ func (h *hold) give(t testing.TB, create func(ctx context.Context, name string) 
 }
 
 // leave drops what is only ours and gives the server up.
-func (h *hold) leave() error {
+func (h *claim) leave() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := errors.Join(h.release(ctx), h.conn.Close(ctx))

@@ -21,7 +21,7 @@ import (
 )
 
 // reach finds or starts the server and fills in how to get to it.
-func (h *hold) reach(ctx context.Context) error {
+func (h *claim) reach(ctx context.Context) error {
 	if admin := os.Getenv("KLUIS_TEST_DATABASE_URL"); admin != "" {
 		h.admin = admin
 		return h.makeLogin(ctx)
@@ -48,7 +48,7 @@ func (h *hold) reach(ctx context.Context) error {
 }
 
 // oneLogin has the login make roles itself, so that a test needs one URL. Tests of two logins make them.
-func (h *hold) oneLogin(ctx context.Context) error {
+func (h *claim) oneLogin(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, h.admin)
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func boot() string {
 
 // makeLogin gives a server that is not ours the role kluis, with a password that each test program can work out and
 // only who knows the superuser's can.
-func (h *hold) makeLogin(ctx context.Context) error {
+func (h *claim) makeLogin(ctx context.Context) error {
 	admin, err := url.Parse(h.admin)
 	if err != nil {
 		return errors.New("KLUIS_TEST_DATABASE_URL cannot be parsed: expected postgres://superuser:password@host:port/database")
@@ -149,7 +149,7 @@ func createLogin(ctx context.Context, tx pgx.Tx, password string) error {
 }
 
 // tryLogin sees that a role kluis that was there before has our password.
-func (h *hold) tryLogin(ctx context.Context) error {
+func (h *claim) tryLogin(ctx context.Context) error {
 	database := "postgres"
 	address, err := h.login(database)
 	if err != nil {

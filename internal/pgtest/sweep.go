@@ -12,7 +12,7 @@ import (
 
 // sweep drops the databases whose holder is gone: left by runs that were killed. One program at a time does it, the
 // others need not wait.
-func (h *hold) sweep(ctx context.Context) error {
+func (h *claim) sweep(ctx context.Context) error {
 	if first, err := tryLock(ctx, h.conn, "sweep"); err != nil || !first {
 		return err
 	}
@@ -37,7 +37,7 @@ func (h *hold) sweep(ctx context.Context) error {
 }
 
 // dropIfFree drops the databases of a holder that nobody holds.
-func (h *hold) dropIfFree(ctx context.Context, holder string) error {
+func (h *claim) dropIfFree(ctx context.Context, holder string) error {
 	free, err := tryLock(ctx, h.conn, holder)
 	if err != nil || !free {
 		return err
@@ -57,11 +57,11 @@ func (h *hold) dropIfFree(ctx context.Context, holder string) error {
 }
 
 // release drops what this program has left, and the templates that nobody else uses.
-func (h *hold) release(ctx context.Context) error {
+func (h *claim) release(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var errs []error
-	for _, holder := range append(h.held(), h.self) {
+	for _, holder := range append(h.heldTemplates(), h.self) {
 		errs = append(errs, unlockShared(ctx, h.conn, holder), h.dropIfFree(ctx, holder))
 	}
 	return errors.Join(errs...)
@@ -106,7 +106,7 @@ func dropRoles(ctx context.Context, conn *pgx.Conn, roles []string) error {
 
 // sweepRoles drops the workspace roles that have nothing in any database: of runs killed between two statements. Only
 // on a server of our own and while nobody else uses it, since a role may be somebody's who has just made it.
-func (h *hold) sweepRoles(ctx context.Context) error {
+func (h *claim) sweepRoles(ctx context.Context) error {
 	if h.server == nil {
 		return nil
 	}

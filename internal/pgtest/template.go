@@ -24,7 +24,7 @@ type template struct {
 func (t *template) database() string { return prefix + t.holder + "_template" }
 
 // template returns the database of a template, which is made with the first call.
-func (h *hold) template(name string, prepare func(url string) error) (string, error) {
+func (h *claim) template(name string, prepare func(url string) error) (string, error) {
 	holder, err := templateHolder(name)
 	if err != nil {
 		return "", err
@@ -64,8 +64,8 @@ func templateHolder(name string) (string, error) {
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// held lists the templates that this program has a lock on. The caller has mu, and no test runs any more.
-func (h *hold) held() []string {
+// heldTemplates lists the templates that this program has a lock on. The caller has mu, and no test runs any more.
+func (h *claim) heldTemplates() []string {
 	var holders []string
 	for _, t := range h.templates {
 		holders = append(holders, t.holder)
@@ -75,7 +75,7 @@ func (h *hold) held() []string {
 
 // makeTemplate makes the database and fills it, unless another process of the same program has. A template is whole
 // when it takes no connections: that is set last, and cloning needs it anyway.
-func (h *hold) makeTemplate(ctx context.Context, t *template, prepare func(url string) error) error {
+func (h *claim) makeTemplate(ctx context.Context, t *template, prepare func(url string) error) error {
 	conn, err := pgx.Connect(ctx, h.admin) // and not h.conn: filling takes long
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (h *hold) makeTemplate(ctx context.Context, t *template, prepare func(url s
 	return h.fill(ctx, conn, t.database(), prepare)
 }
 
-func (h *hold) fill(ctx context.Context, conn *pgx.Conn, database string, prepare func(url string) error) error {
+func (h *claim) fill(ctx context.Context, conn *pgx.Conn, database string, prepare func(url string) error) error {
 	if err := pgserver.CreateDatabase(ctx, h.admin, database, pgserver.Login); err != nil {
 		return err
 	}

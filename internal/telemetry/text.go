@@ -25,18 +25,18 @@ type Gauge struct {
 	Value      float64
 }
 
-// Look finds numbers as they are now. After an error they are left out.
-type Look struct {
+// Source finds numbers as they are now. After an error they are left out.
+type Source struct {
 	Region string // of a process that serves several: a label of its numbers
-	Find   func(ctx context.Context) ([]Gauge, error)
+	Gauges func(ctx context.Context) ([]Gauge, error)
 }
 
 // Text is a scrape: the metrics of the process, and what looks find.
-func Text(ctx context.Context, looks ...Look) ([]byte, error) {
+func Text(ctx context.Context, looks ...Source) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	found := prometheus.NewRegistry()
-	found.MustRegister(collected(lookAll(ctx, looks)))
+	found.MustRegister(collected(gatherAll(ctx, looks)))
 	families, err := prometheus.Gatherers{registry, found}.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("gather the metrics: %w", err)
@@ -51,12 +51,12 @@ func Text(ctx context.Context, looks ...Look) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// lookAll looks at everything at once: a region that does not answer keeps no other out of the scrape.
-func lookAll(ctx context.Context, looks []Look) (all []Gauge) {
+// gatherAll looks at everything at once: a region that does not answer keeps no other out of the scrape.
+func gatherAll(ctx context.Context, looks []Source) (all []Gauge) {
 	found, failed := make([][]Gauge, len(looks)), make([]error, len(looks))
 	var looking sync.WaitGroup
 	for i, look := range looks {
-		looking.Go(func() { found[i], failed[i] = look.Find(ctx) })
+		looking.Go(func() { found[i], failed[i] = look.Gauges(ctx) })
 	}
 	looking.Wait()
 	up := map[string]float64{}

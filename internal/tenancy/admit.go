@@ -109,11 +109,11 @@ func (t *Tenancy) Inspect(ctx context.Context, w pg.Workspace, lacks error) erro
 
 // touch looks a workspace up unless it is known to be current. It gives nil for one that may be opened, and for one that there is
 // not: Postgres refuses that.
-func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*standing, error) {
+func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*programView, error) {
 	if _, current := t.fleet.current.Load(w.ID); current && lacks == nil {
 		return nil, nil
 	}
-	found, err := t.standings(ctx, selectStanding+`id = $3`, w.ID)
+	found, err := t.workspaceViews(ctx, selectWorkspaces+`id = $3`, w.ID)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*stan
 	return nil, nil
 }
 
-func (t *Tenancy) lack(s standing, why error, wait time.Duration) *LackingError {
+func (t *Tenancy) lack(s programView, why error, wait time.Duration) *LackingError {
 	return &LackingError{Workspace: s.Slug, Has: s.Version, Needs: len(t.workspaceLine), Why: why, Wait: wait}
 }
 

@@ -195,7 +195,7 @@ func (t *Tenancy) renewViews(ctx context.Context) error {
 		return err
 	})
 	for _, workspace := range stale {
-		err = errors.Join(err, t.patiently(ctx, func() error {
+		err = errors.Join(err, t.retryLocked(ctx, func() error {
 			return t.db.Own(ctx, "", func(tx pgx.Tx) error { return t.makeViews(ctx, tx, workspace) })
 		}))
 	}

@@ -180,7 +180,7 @@ func (t *Tenancy) DropSchemas(ctx context.Context, w pg.Workspace) (n int, err e
 	})
 	for _, schema := range schemas {
 		for left := true; err == nil && left; {
-			err = t.patiently(ctx, func() error { return t.dropSome(ctx, schema, &n, &left) })
+			err = t.retryLocked(ctx, func() error { return t.dropSome(ctx, schema, &n, &left) })
 		}
 	}
 	if err != nil {

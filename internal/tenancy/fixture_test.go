@@ -95,12 +95,12 @@ func next(folder string, n int) string {
 	return folder + string([]byte{'0' + byte(n/100), '0' + byte(n/10%10), '0' + byte(n%10)}) + "_further.sql"
 }
 
-func nothing(pgx.Tx) error { return nil }
+func noop(pgx.Tx) error { return nil }
 
 func provision(t testing.TB, d *tenancy.Tenancy) pg.Workspace {
 	t.Helper()
 	w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
-	if err := d.Provision(context.Background(), w.ID, "w-"+w.ID.String(), "be", nothing, nothing); err != nil {
+	if err := d.Provision(context.Background(), w.ID, "w-"+w.ID.String(), "be", noop, noop); err != nil {
 		t.Fatal(err)
 	}
 	return w

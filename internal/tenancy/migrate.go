@@ -71,9 +71,9 @@ func hashes(line []migration) []string {
 	return all
 }
 
-// ours tells whether what was applied, so many files with these hashes, agrees with a line as far as both go. Files that the
+// appliedFrom tells whether what was applied, so many files with these hashes, agrees with a line as far as both go. Files that the
 // program does not know are a newer program's, and no error.
-func ours(line []migration, version int, applied []string) bool {
+func appliedFrom(line []migration, version int, applied []string) bool {
 	known := min(version, len(line))
 	return known == 0 || known <= len(applied) && applied[known-1] == line[known-1].hash
 }
@@ -115,8 +115,8 @@ const (
 	lockTries = 6
 )
 
-// patiently runs a migration, and again after a pause that doubles when others had the locks.
-func (t *Tenancy) patiently(ctx context.Context, migrate func() error) error {
+// retryLocked runs a migration, and again after a pause that doubles when others had the locks.
+func (t *Tenancy) retryLocked(ctx context.Context, migrate func() error) error {
 	for try := range lockTries {
 		err := migrate()
 		if !pg.Is(err, pg.LockNotAvailable, pg.Deadlock) || try == lockTries-1 {
@@ -137,12 +137,12 @@ func (t *Tenancy) Prepare(ctx context.Context) error {
 	if err := t.bootstrap(ctx); err != nil {
 		return err
 	}
-	there, err := t.lookAtControl(ctx)
+	there, err := t.readControl(ctx)
 	if err != nil {
 		return err
 	}
 	if there.version < len(t.controlLine) || there.workspaces < len(t.workspaceLine) {
-		err := t.patiently(ctx, func() error {
+		err := t.retryLocked(ctx, func() error {
 			return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error { return t.migrateControl(ctx, tx) })
 		})
 		if err != nil {
@@ -172,7 +172,7 @@ func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("prepare the control schema: %w", err)
 	}
-	there, err := t.readControl(ctx, tx)
+	there, err := t.readControlIn(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 
 // migrateOne migrates a workspace, and keeps why that failed for the status to say.
 func (t *Tenancy) migrateOne(ctx context.Context, w pg.Workspace) error {
-	err := t.patiently(ctx, func() error { return t.migrateWorkspace(ctx, w) })
+	err := t.retryLocked(ctx, func() error { return t.migrateWorkspace(ctx, w) })
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrForeign) {
 		return err
 	}
@@ -244,7 +244,7 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 			return fmt.Errorf("lock the workspace, which a rebuild may have: %w", err)
 		}
 		newest := len(t.workspaceLine)
-		if !ours(t.workspaceLine, version, applied) {
+		if !appliedFrom(t.workspaceLine, version, applied) {
 			return ErrForeign
 		}
 		if version >= newest { // done by another process meanwhile

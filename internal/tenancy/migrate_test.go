@@ -261,7 +261,7 @@ func TestMigrateLeavesNewer(t *testing.T) {
 			t.Errorf("a newer %s line: %+v, %v", folder, s, err)
 		}
 		id := uuid.Must(uuid.NewV7())
-		err = older.Provision(minute(t), id, "w-"+id.String(), "be", nothing, nothing)
+		err = older.Provision(minute(t), id, "w-"+id.String(), "be", noop, noop)
 		if errors.Is(err, tenancy.ErrNewer) != (folder == "workspace/") {
 			t.Errorf("a newer %s line: provision: %v", folder, err)
 		}

@@ -69,13 +69,13 @@ func TestProvisionFails(t *testing.T) {
 		found, after func(pgx.Tx) error
 		want         error
 	}{
-		"the slug is taken":                    {slug: "w-" + there.ID.String(), found: nothing, after: nothing, want: tenancy.ErrSlugTaken},
-		"found fails":                          {slug: "one", found: func(pgx.Tx) error { return ours }, after: nothing, want: ours},
-		"after fails":                          {slug: "two", found: nothing, after: func(pgx.Tx) error { return ours }, want: ours},
-		"Postgres refuses what found does":     {slug: "three", found: fails(`select 1/0`), after: nothing},
-		"found violates a key":                 {slug: "four", found: fails(`insert into data_key select gen_random_uuid(), 'x' union all select subject, wrapped from data_key; insert into head (position, at) values (1, now())`), after: nothing},
-		"found inserts twice":                  {slug: "five", found: fails(`insert into data_key values ('0192b6a0-0000-7000-8000-000000000000', 'x'), ('0192b6a0-0000-7000-8000-000000000000', 'y')`), after: nothing},
-		"after inserts a second directory row": {slug: "six", found: nothing, after: fails(`insert into kluis.workspace (id, slug, region, status, version, hash) select id, slug || 'x', region, status, version, hash from kluis.workspace`)},
+		"the slug is taken":                    {slug: "w-" + there.ID.String(), found: noop, after: noop, want: tenancy.ErrSlugTaken},
+		"found fails":                          {slug: "one", found: func(pgx.Tx) error { return ours }, after: noop, want: ours},
+		"after fails":                          {slug: "two", found: noop, after: func(pgx.Tx) error { return ours }, want: ours},
+		"Postgres refuses what found does":     {slug: "three", found: fails(`select 1/0`), after: noop},
+		"found violates a key":                 {slug: "four", found: fails(`insert into data_key select gen_random_uuid(), 'x' union all select subject, wrapped from data_key; insert into head (position, at) values (1, now())`), after: noop},
+		"found inserts twice":                  {slug: "five", found: fails(`insert into data_key values ('0192b6a0-0000-7000-8000-000000000000', 'x'), ('0192b6a0-0000-7000-8000-000000000000', 'y')`), after: noop},
+		"after inserts a second directory row": {slug: "six", found: noop, after: fails(`insert into kluis.workspace (id, slug, region, status, version, hash) select id, slug || 'x', region, status, version, hash from kluis.workspace`)},
 	} {
 		w := pg.Workspace{ID: uuid.Must(uuid.NewV7())}
 		err := d.Provision(minute(t), w.ID, c.slug, "be", c.found, c.after)
@@ -108,10 +108,10 @@ func TestSlugsAreNotReused(t *testing.T) {
 	if entries, err := d.List(minute(t), 0); err != nil || len(entries) != 0 {
 		t.Errorf("%d workspaces listed, %v", len(entries), err)
 	}
-	if err := d.Provision(minute(t), uuid.Must(uuid.NewV7()), "gone", "be", nothing, nothing); !errors.Is(err, tenancy.ErrSlugTaken) {
+	if err := d.Provision(minute(t), uuid.Must(uuid.NewV7()), "gone", "be", noop, noop); !errors.Is(err, tenancy.ErrSlugTaken) {
 		t.Errorf("an erased workspace's slug again: %v", err)
 	}
-	if err := d.Provision(minute(t), w.ID, "new", "be", nothing, nothing); err == nil {
+	if err := d.Provision(minute(t), w.ID, "new", "be", noop, noop); err == nil {
 		t.Error("an id twice")
 	}
 	refused := db.Control(minute(t), func(tx pgx.Tx) error {
@@ -150,7 +150,7 @@ func TestProvisionKilled(t *testing.T) {
 		})
 		w, slug := pg.Workspace{ID: uuid.Must(uuid.NewV7())}, fmt.Sprintf("round-%d", round)
 		begun := time.Now()
-		err := directory(t, db).Provision(ctx, w.ID, slug, "be", nothing, nothing)
+		err := directory(t, db).Provision(ctx, w.ID, slug, "be", noop, noop)
 		if err == nil {
 			took = min(took, time.Since(begun))
 		}
@@ -166,7 +166,7 @@ func TestProvisionKilled(t *testing.T) {
 		}
 		if got == (parts{}) {
 			absent++
-			if err := steady.Provision(minute(t), w.ID, slug, "be", nothing, nothing); err != nil || partsOf(t, admin, w) != whole {
+			if err := steady.Provision(minute(t), w.ID, slug, "be", noop, noop); err != nil || partsOf(t, admin, w) != whole {
 				t.Errorf("round %d, again: %v", round, err)
 			}
 		}
@@ -191,7 +191,7 @@ func TestOneSlugOneWinner(t *testing.T) {
 		for i := range workspaces {
 			workspaces[i] = pg.Workspace{ID: uuid.Must(uuid.NewV7())}
 			wg.Go(func() {
-				err := processes[i%2].Provision(minute(t), workspaces[i].ID, slug, "be", nothing, nothing)
+				err := processes[i%2].Provision(minute(t), workspaces[i].ID, slug, "be", noop, noop)
 				switch {
 				case err == nil:
 					won.Add(1)
@@ -225,7 +225,7 @@ func TestProvisionInParallel(t *testing.T) {
 	for i := range 6 {
 		wg.Go(func() {
 			for n := range 2 {
-				if err := processes[i%2].Provision(minute(t), uuid.Must(uuid.NewV7()), fmt.Sprintf("slug-%d-%d", i, n), "be", nothing, nothing); err != nil {
+				if err := processes[i%2].Provision(minute(t), uuid.Must(uuid.NewV7()), fmt.Sprintf("slug-%d-%d", i, n), "be", noop, noop); err != nil {
 					t.Error(err)
 				}
 			}

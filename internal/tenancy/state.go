@@ -39,7 +39,7 @@ func (t *Tenancy) InState(ctx context.Context, w pg.Workspace, use func(ctx cont
 		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '1min'`); err != nil {
 			return err
 		}
-		if _, err := hold(ctx, tx, s.Schema()); err != nil {
+		if _, err := tryLockState(ctx, tx, s.Schema()); err != nil {
 			return err
 		}
 		used = pg.Keeping(ctx, tx, func(ctx context.Context) error { return use(ctx, s) })
@@ -85,7 +85,7 @@ func (t *Tenancy) DropStates(ctx context.Context) error {
 	all, err := t.states(ctx)
 	for _, name := range all {
 		err = errors.Join(err, t.db.Admin(ctx, func(tx pgx.Tx) error {
-			free, err := hold(ctx, tx, name)
+			free, err := tryLockState(ctx, tx, name)
 			if err != nil || !free {
 				return err
 			}
@@ -120,8 +120,8 @@ func (t *Tenancy) states(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// hold takes the lock on a state, to the end of a transaction, unless somebody has it.
-func hold(ctx context.Context, tx pgx.Tx, name string) (free bool, err error) {
+// tryLockState takes the lock on a state, to the end of a transaction, unless somebody has it.
+func tryLockState(ctx context.Context, tx pgx.Tx, name string) (free bool, err error) {
 	err = tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, name).Scan(&free)
 	return free, err
 }

@@ -17,11 +17,11 @@ type control struct {
 	workspaces int
 }
 
-// lookAtControl reads what the control schema has: nothing, in a database that was never migrated. Migrations that this
+// readControl reads what the control schema has: nothing, in a database that was never migrated. Migrations that this
 // program knows otherwise are ErrForeign.
-func (t *Tenancy) lookAtControl(ctx context.Context) (c control, err error) {
+func (t *Tenancy) readControl(ctx context.Context) (c control, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
-		c, err = t.readControl(ctx, tx)
+		c, err = t.readControlIn(ctx, tx)
 		return err
 	})
 	if pg.Is(err, pg.UndefinedTable, pg.NoSuchSchema, pg.AccessDenied) { // or migrated halfway
@@ -30,9 +30,9 @@ func (t *Tenancy) lookAtControl(ctx context.Context) (c control, err error) {
 	return c, err
 }
 
-func (t *Tenancy) readControl(ctx context.Context, tx pgx.Tx) (c control, err error) {
+func (t *Tenancy) readControlIn(ctx context.Context, tx pgx.Tx) (c control, err error) {
 	err = tx.QueryRow(ctx, `select version, hashes, workspaces from kluis.migration`).Scan(&c.version, &c.hashes, &c.workspaces)
-	if err == nil && !ours(t.controlLine, c.version, c.hashes) {
+	if err == nil && !appliedFrom(t.controlLine, c.version, c.hashes) {
 		err = ErrForeign
 	}
 	return c, foreign(err)
@@ -41,15 +41,15 @@ func (t *Tenancy) readControl(ctx context.Context, tx pgx.Tx) (c control, err er
 // Serves tells whether this program can serve from the database: its control schema has all that the program needs, and may have
 // more, from a newer one. How single workspaces are does not matter.
 func (t *Tenancy) Serves(ctx context.Context) error {
-	c, err := t.lookAtControl(ctx)
+	c, err := t.readControl(ctx)
 	if err == nil && c.version < len(t.controlLine) {
 		err = &LackingError{Has: c.version, Needs: len(t.controlLine)}
 	}
 	return err
 }
 
-// standing is a workspace as a program sees it.
-type standing struct {
+// programView is a workspace as a program sees it.
+type programView struct {
 	ID      uuid.UUID
 	Slug    string
 	Version int
@@ -59,7 +59,7 @@ type standing struct {
 }
 
 // why says what keeps a workspace from its migrations; nil when it was not tried yet.
-func (s standing) why() error {
+func (s programView) why() error {
 	switch {
 	case !s.Ours:
 		return ErrForeign
@@ -71,22 +71,22 @@ func (s standing) why() error {
 
 // Parameters 1 and 2 are the length of the program's line and its hashes.
 const (
-	agrees         = `coalesce(hashes[least(version, $1)] = ($2::text[])[least(version, $1)], false)`
-	selectStanding = `select id, slug, version, ` + agrees + ` as ours, coalesce(failure, '') as failure, status from kluis.workspace where status not in ('erased', 'arriving', 'moved') and `
+	agrees           = `coalesce(hashes[least(version, $1)] = ($2::text[])[least(version, $1)], false)`
+	selectWorkspaces = `select id, slug, version, ` + agrees + ` as ours, coalesce(failure, '') as failure, status from kluis.workspace where status not in ('erased', 'arriving', 'moved') and `
 )
 
 // lacking gives the workspaces that this program cannot serve as they are; one query, whatever their number.
-func (t *Tenancy) lacking(ctx context.Context) ([]standing, error) {
-	return t.standings(ctx, selectStanding+`status <> 'erasing' and (version < $1 or not `+agrees+`) order by id`)
+func (t *Tenancy) lacking(ctx context.Context) ([]programView, error) {
+	return t.workspaceViews(ctx, selectWorkspaces+`status <> 'erasing' and (version < $1 or not `+agrees+`) order by id`)
 }
 
-func (t *Tenancy) standings(ctx context.Context, sql string, args ...any) (all []standing, err error) {
+func (t *Tenancy) workspaceViews(ctx context.Context, sql string, args ...any) (all []programView, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, sql, append([]any{len(t.workspaceLine), hashes(t.workspaceLine)}, args...)...)
 		if err != nil {
 			return err
 		}
-		all, err = pgx.CollectRows(rows, pgx.RowToStructByName[standing])
+		all, err = pgx.CollectRows(rows, pgx.RowToStructByName[programView])
 		return err
 	})
 	return all, foreign(err)
@@ -103,7 +103,7 @@ type Status struct {
 // Status counts; it costs one query when nothing lacks. A control schema with other migrations than this program's is ErrForeign.
 func (t *Tenancy) Status(ctx context.Context) (Status, error) {
 	s := Status{ControlAll: len(t.controlLine), WorkspaceAll: len(t.workspaceLine)}
-	c, err := t.lookAtControl(ctx)
+	c, err := t.readControl(ctx)
 	if s.Control = c.version; err != nil || s.Control == 0 {
 		return s, err
 	}

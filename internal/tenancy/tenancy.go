@@ -186,7 +186,7 @@ func (t *Tenancy) notOlder(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock_shared(hashtext('kluis'), hashtext('tenancy'))`); err != nil {
 		return err
 	}
-	there, err := t.readControl(ctx, tx)
+	there, err := t.readControlIn(ctx, tx)
 	if err == nil && there.workspaces > len(t.workspaceLine) {
 		err = ErrNewer
 	}

@@ -20,7 +20,7 @@ import (
 func (i *importer) refresh(ctx context.Context) error {
 	by, err := i.c.Projections.Standing(ctx, i.base.By)
 	if err == nil && by == nil {
-		err = ended()
+		err = sessionEnded()
 	}
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, err
 func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.Action) (id uuid.UUID, err error) {
 	r := i.once("person", p.Code, a, i.base.By.Member)
 	r.Original = nil // it is the import that makes it
-	err = patiently(ctx, func() error {
+	err = retryOutage(ctx, func() error {
 		done, err := i.c.PlaceMember(ctx, r, placeholderName(p))
 		if id = done.State.ID; err == nil && !done.Repeated {
 			i.count(func(n *ImportCounts) { n.People++ })
@@ -91,7 +91,7 @@ func placeholderName(p imports.Person) string {
 	code, _, _ := strings.Cut(p.Code, "@")
 	words := strings.NewReplacer(".", " ", "/", " ").Replace(code)
 	for _, name := range []string{p.Name, p.Code, words} {
-		if name = cut(name, domain.MaxName); domain.CheckName("", name) == nil {
+		if name = truncate(name, domain.MaxName); domain.CheckName("", name) == nil {
 			return name
 		}
 	}
@@ -112,11 +112,11 @@ func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, er
 	key := projectKey(over)
 	var done Result[domain.Project]
 	for try := range 27 { // keys that others have, or had, are gone for ever
-		wanted := domain.ProjectCreated{Key: key, Name: cut(a.Project, domain.MaxProjectName)}
+		wanted := domain.ProjectCreated{Key: key, Name: truncate(a.Project, domain.MaxProjectName)}
 		if try > 0 {
 			wanted.Key += string(rune('A' + try - 1))
 		}
-		err = patiently(ctx, func() (err error) {
+		err = retryOutage(ctx, func() (err error) {
 			done, err = i.c.CreateProject(ctx, r, wanted)
 			return err
 		})
@@ -146,7 +146,7 @@ func projectKey(name string) string {
 
 // tag gives the tag of a name.
 func (i *importer) tag(ctx context.Context, name string, a imports.Action) (uuid.UUID, error) {
-	name = cut(strings.Map(func(r rune) rune {
+	name = truncate(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
@@ -160,11 +160,11 @@ func (i *importer) tag(ctx context.Context, name string, a imports.Action) (uuid
 		return uuid.Nil, err
 	}
 	var found []uuid.UUID
-	if err := i.look(ctx, projections.TagCalled(&found, uniqueName(name).NameKey)); err != nil {
+	if err := i.read(ctx, projections.TagCalled(&found, uniqueName(name).NameKey)); err != nil {
 		return uuid.Nil, err
 	}
 	if len(found) == 0 {
-		err = patiently(ctx, func() error {
+		err = retryOutage(ctx, func() error {
 			done, err := i.c.CreateTag(ctx, i.once("tag", name, a, author), name, nil)
 			found = []uuid.UUID{done.State.ID}
 			return err
@@ -176,8 +176,8 @@ func (i *importer) tag(ctx context.Context, name string, a imports.Action) (uuid
 	return found[0], err
 }
 
-func (i *importer) look(ctx context.Context, query pg.Statement) error {
-	return patiently(ctx, func() error {
+func (i *importer) read(ctx context.Context, query pg.Statement) error {
+	return retryOutage(ctx, func() error {
 		_, err := i.c.Projections.Fresh(ctx, i.base.By.Workspace, query)
 		return err
 	})

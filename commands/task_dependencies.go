@@ -12,39 +12,39 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// wish is a task to be made, or what is to change of one that is there.
-type wish struct {
+// taskEdit is a task to be made, or what is to change of one that is there.
+type taskEdit struct {
 	task   domain.Task // as it is; only its id when it is to be made
 	made   *domain.TaskCreated
 	change domain.TaskChange // what a task that is to be made has, as a change of nothing
 }
 
-// permission is what a wish takes.
-func (w wish) permission() domain.Permission {
+// permission is what an edit takes.
+func (w taskEdit) permission() domain.Permission {
 	if w.made != nil {
 		return domain.CreateTask
 	}
 	return domain.UpdateTask
 }
 
-// newTask is the wish for a task.
-func newTask(id uuid.UUID, wanted domain.TaskCreated) wish {
+// newTask is the edit for a task.
+func newTask(id uuid.UUID, wanted domain.TaskCreated) taskEdit {
 	wanted.AssigneeIDs, wanted.TagIDs = unique(wanted.AssigneeIDs), unique(wanted.TagIDs)
-	w := wish{task: domain.Task{ID: id}, made: &wanted}
-	w.change = domain.TaskChange{ProjectID: given(wanted.ProjectID), ParentID: given(wanted.ParentID),
-		ExternalSource: given(wanted.ExternalSource), ExternalID: given(wanted.ExternalID), AssigneeIDs: &wanted.AssigneeIDs}
+	w := taskEdit{task: domain.Task{ID: id}, made: &wanted}
+	w.change = domain.TaskChange{ProjectID: optionalOf(wanted.ProjectID), ParentID: optionalOf(wanted.ParentID),
+		ExternalSource: optionalOf(wanted.ExternalSource), ExternalID: optionalOf(wanted.ExternalID), AssigneeIDs: &wanted.AssigneeIDs}
 	if wanted.TagIDs != nil {
 		w.change.TagIDs = &wanted.TagIDs
 	}
 	return w
 }
 
-func given[T any](value *T) domain.Optional[T] {
+func optionalOf[T any](value *T) domain.Optional[T] {
 	return domain.Optional[T]{Set: value != nil, Value: value}
 }
 
-// after is what an optional field will be.
-func after[T any](is *T, o domain.Optional[T]) *T {
+// valueAfter is what an optional field will be.
+func valueAfter[T any](is *T, o domain.Optional[T]) *T {
 	if o.Set {
 		return o.Value
 	}
@@ -52,54 +52,54 @@ func after[T any](is *T, o domain.Optional[T]) *T {
 }
 
 // parent is the task above it that is to be looked up: when it gets one, or when it moves away from the one that it has.
-func (w wish) parent() *uuid.UUID {
+func (w taskEdit) parent() *uuid.UUID {
 	if w.change.ParentID.Set || w.task.Moves(w.change) {
-		return after(w.task.ParentID, w.change.ParentID)
+		return valueAfter(w.task.ParentID, w.change.ParentID)
 	}
 	return nil
 }
 
-func (w wish) external() (is, will *domain.External) {
+func (w taskEdit) external() (is, will *domain.External) {
 	return domain.ExternalOf(w.task.ExternalSource, w.task.ExternalID),
-		domain.ExternalOf(after(w.task.ExternalSource, w.change.ExternalSource), after(w.task.ExternalID, w.change.ExternalID))
+		domain.ExternalOf(valueAfter(w.task.ExternalSource, w.change.ExternalSource), valueAfter(w.task.ExternalID, w.change.ExternalID))
 }
 
-// around is what wishes have to do with besides the tasks themselves, as one look found it.
-type around struct {
+// dependencies is what the edits refer to besides the tasks themselves, as one read found it.
+type dependencies struct {
 	by   projections.Actor
 	head int64 // of the log, as far as it is in the read models
 
-	tasks     map[uuid.UUID]projections.Row[domain.Task] // that change, and all below those that take these along
-	below     int                                        // how many of them came along
-	arrivals  map[uuid.UUID]int
-	above     map[uuid.UUID]projections.Ancestor
-	projects  map[uuid.UUID]projections.Row[domain.Project]
-	able      []uuid.UUID
-	tags      domain.TagsNow
-	tagged    int // the version of the tags
-	externals map[uuid.UUID]domain.TaskExternal
-	places    places
-	numbered  map[uuid.UUID]bool // those that came into a project by a wish before
+	tasks      map[uuid.UUID]projections.Row[domain.Task] // that change, and all below those that take these along
+	below      int                                        // how many of them came along
+	arrivals   map[uuid.UUID]int
+	above      map[uuid.UUID]projections.Ancestor
+	projects   map[uuid.UUID]projections.Row[domain.Project]
+	assignable []uuid.UUID
+	tags       domain.TagsNow
+	tagged     int // the version of the tags
+	externals  map[uuid.UUID]domain.TaskExternal
+	places     places
+	numbered   map[uuid.UUID]bool // those that came into a project by an edit before
 }
 
-// mentioned are the ids of what wishes name.
-type mentioned struct{ parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID }
+// references are the ids of what edits name.
+type references struct{ parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID }
 
-// name gathers what wishes name, and begins with the tasks as the wishes have them.
-func (f *around) name(wishes []wish) (n mentioned) {
-	many := len(wishes) > 1               // what one needs may depend on those before it: it is looked up in any case
-	called := map[uuid.UUID]domain.Task{} // what tasks are called elsewhere, wish by wish
-	for _, w := range wishes {
+// references gathers what edits name, and begins with the tasks as the edits have them.
+func (f *dependencies) references(edits []taskEdit) (n references) {
+	many := len(edits) > 1                // what one needs may depend on those before it: it is looked up in any case
+	called := map[uuid.UUID]domain.Task{} // what tasks are called elsewhere, edit by edit
+	for _, w := range edits {
 		id := w.task.ID
 		if _, known := f.tasks[id]; !known {
 			f.tasks[id] = projections.Row[domain.Task]{State: w.task, At: w.task.Version, Reach: domain.Reach{Own: true}}
 		}
 		moves := w.task.Moves(w.change) || many && w.change.ProjectID.Set
 		if moves || w.change.ParentID.Set {
-			n.parents = append(n.parents, some(w.task.ParentID, w.change.ParentID.Value)...)
+			n.parents = append(n.parents, present(w.task.ParentID, w.change.ParentID.Value)...)
 		}
 		if moves {
-			n.projects = append(n.projects, some(w.change.ProjectID.Value)...)
+			n.projects = append(n.projects, present(w.change.ProjectID.Value)...)
 		}
 		if w.made == nil && (moves || many && w.change.ParentID.Set) {
 			n.movers = append(n.movers, id)
@@ -116,16 +116,16 @@ func (f *around) name(wishes []wish) (n mentioned) {
 		if _, will := w.external(); will != nil && (w.change.ExternalSource.Set || w.change.ExternalID.Set) {
 			n.externals = append(n.externals, will.Key())
 		}
-		called[id] = domain.Task{ExternalSource: after(w.task.ExternalSource, w.change.ExternalSource), ExternalID: after(w.task.ExternalID, w.change.ExternalID)}
-		n.anchors = append(n.anchors, some(w.change.Before, w.change.After)...)
+		called[id] = domain.Task{ExternalSource: valueAfter(w.task.ExternalSource, w.change.ExternalSource), ExternalID: valueAfter(w.task.ExternalID, w.change.ExternalID)}
+		n.anchors = append(n.anchors, present(w.change.Before, w.change.After)...)
 	}
 	return n
 }
 
-// lookAround looks up, in one round trip, the projects, parents, people, tags, external ids and places that tasks are to have.
-func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error) {
-	f := &around{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
-	n := f.name(wishes)
+// loadDependencies looks up, in one round trip, the projects, parents, people, tags, external ids and places that tasks are to have.
+func loadDependencies(ctx context.Context, a *attempt, edits ...taskEdit) (*dependencies, error) {
+	f := &dependencies{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
+	n := f.references(edits)
 	var below subtasks
 	var found struct {
 		above     []projections.Ancestor
@@ -143,12 +143,12 @@ func lookAround(ctx context.Context, a *attempt, wishes ...wish) (*around, error
 	ask(n.movers, below.statements(a.by, n.movers)...)
 	ask(n.parents, projections.Ancestors(&found.above, a.by, n.parents))
 	ask(n.projects, projections.Projects.Load(&found.projects, a.by, unique(n.projects)...))
-	ask(n.people, projections.Able(&f.able, a.by, n.people))
+	ask(n.people, projections.Assignable(&f.assignable, a.by, n.people))
 	ask(n.tagged, projections.FindTags(&found.tags, &f.tagged, a.by, n.tagged, n.tags)...)
 	ask(n.externals, projections.FindExternals(&found.externals, n.externals))
 	ask(n.anchors, projections.Anchors(&found.anchors, a.by, n.anchors))
 	if asked != nil {
-		if err := a.look(ctx, asked...); err != nil {
+		if err := a.read(ctx, asked...); err != nil {
 			return nil, err
 		}
 	}
@@ -176,7 +176,7 @@ func (s *subtasks) statements(by projections.Actor, of []uuid.UUID) []pg.Stateme
 	return projections.Subtasks(&s.rows, &s.arrivals, by, of, domain.MaxSubtasks+1)
 }
 
-func (f *around) found(s subtasks) {
+func (f *dependencies) found(s subtasks) {
 	f.below = len(s.rows)
 	for _, row := range s.rows {
 		f.tasks[row.State.ID] = row
@@ -184,11 +184,11 @@ func (f *around) found(s subtasks) {
 	f.arrivals = byID(s.arrivals, func(n projections.Arrivals) (uuid.UUID, int) { return n.ID, n.Version })
 }
 
-// lookBelow looks up all tasks below one.
-func lookBelow(ctx context.Context, a *attempt, task uuid.UUID) (*around, error) {
+// loadSubtasks looks up all tasks below one.
+func loadSubtasks(ctx context.Context, a *attempt, task uuid.UUID) (*dependencies, error) {
 	var below subtasks
-	f := &around{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}}
-	err := a.look(ctx, below.statements(a.by, []uuid.UUID{task})...)
+	f := &dependencies{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}}
+	err := a.read(ctx, below.statements(a.by, []uuid.UUID{task})...)
 	f.found(below)
 	return f, err
 }
@@ -202,8 +202,8 @@ func byID[T, V any](rows []T, entry func(T) (uuid.UUID, V)) map[uuid.UUID]V {
 	return m
 }
 
-// grant decides on one wish, and gives all events that the wish takes, those of the task's own stream first.
-func (f *around) grant(w wish) (draft, error) {
+// decide decides on one edit, and gives all events that the edit takes, those of the task's own stream first.
+func (f *dependencies) decide(w taskEdit) (draft, error) {
 	var d draft
 	events, err := f.events(w)
 	if err != nil {
@@ -214,7 +214,7 @@ func (f *around) grant(w wish) (draft, error) {
 	if w.change.TagIDs != nil {
 		d.guard(domain.TagsStream, f.tagged)
 	}
-	project := after(w.task.ProjectID, w.change.ProjectID)
+	project := valueAfter(w.task.ProjectID, w.change.ProjectID)
 	if parent := w.parent(); parent != nil {
 		if err := f.under(&d, w, *parent, project); err != nil {
 			return d, err
@@ -234,9 +234,9 @@ func (f *around) grant(w wish) (draft, error) {
 }
 
 // events are those of the task's own stream, but for its place.
-func (f *around) events(w wish) ([]domain.Event, error) {
+func (f *dependencies) events(w taskEdit) ([]domain.Event, error) {
 	for _, id := range newPeople(w.task.AssigneeIDs, w.change.AssigneeIDs) {
-		if !slices.Contains(f.able, id) {
+		if !slices.Contains(f.assignable, id) {
 			return nil, domain.InvalidField("/assignee_ids", "every id must be of a member whom you may see and who is not deactivated")
 		}
 	}
@@ -251,7 +251,7 @@ func (f *around) events(w wish) ([]domain.Event, error) {
 
 // under puts a task under another one. It guards that one and all above it, so that no race makes a circle, or leaves the task under
 // one that is deleted or elsewhere.
-func (f *around) under(d *draft, w wish, parent uuid.UUID, project *uuid.UUID) error {
+func (f *dependencies) under(d *draft, w taskEdit, parent uuid.UUID, project *uuid.UUID) error {
 	above, there := f.above[parent]
 	if !there || !above.Visible || above.Gone {
 		if !w.change.ParentID.Set { // it stays where it is, and the other is hidden from the caller: nothing is said of it
@@ -259,7 +259,7 @@ func (f *around) under(d *draft, w wish, parent uuid.UUID, project *uuid.UUID) e
 		}
 		return domain.InvalidField("/parent_id", "there is no such task")
 	}
-	if !same(above.ProjectID, project) {
+	if !equalPtr(above.ProjectID, project) {
 		if !w.change.ParentID.Set {
 			return domain.InvalidField("/project_id", "the task is under another one, and stays in the project of that one")
 		}
@@ -286,7 +286,7 @@ func (f *around) under(d *draft, w wish, parent uuid.UUID, project *uuid.UUID) e
 
 // move brings a task and all below it into another project, or out of projects. In a project each gets the next number in the stream of
 // its key, whatever that is. The project is guarded, so that no race brings a task into one that was archived or deleted.
-func (f *around) move(d *draft, w wish, project *uuid.UUID) error {
+func (f *dependencies) move(d *draft, w taskEdit, project *uuid.UUID) error {
 	along, err := f.takeAlong(d, w.task.ID, domain.UpdateTask)
 	if err != nil {
 		return err
@@ -316,7 +316,7 @@ func (f *around) move(d *draft, w wish, project *uuid.UUID) error {
 
 // takeAlong gives all tasks below one, in the order in which they were made. The caller must have the permission on each. The list
 // of subtasks of each is guarded, so that none is left behind.
-func (f *around) takeAlong(d *draft, above uuid.UUID, p domain.Permission) (along []domain.Task, err error) {
+func (f *dependencies) takeAlong(d *draft, above uuid.UUID, p domain.Permission) (along []domain.Task, err error) {
 	under := map[uuid.UUID][]projections.Row[domain.Task]{}
 	for _, row := range f.tasks {
 		if row.State.ParentID != nil {
@@ -348,9 +348,9 @@ func (f *around) takeAlong(d *draft, above uuid.UUID, p domain.Permission) (alon
 
 // claim takes the external source and id that the task is to have, and gives up those that it had: of several that take one pair at
 // once, one moves the stream of that pair.
-func (f *around) claim(d *draft, w wish) error {
+func (f *dependencies) claim(d *draft, w taskEdit) error {
 	is, will := w.external()
-	if same(is, will) {
+	if equalPtr(is, will) {
 		return nil
 	}
 	if is != nil {
@@ -365,8 +365,8 @@ func (f *around) claim(d *draft, w wish) error {
 	return err
 }
 
-// some are those of ids that are given.
-func some(ids ...*uuid.UUID) (given []uuid.UUID) {
+// present are those of ids that are given.
+func present(ids ...*uuid.UUID) (given []uuid.UUID) {
 	for _, id := range ids {
 		if id != nil {
 			given = append(given, *id)

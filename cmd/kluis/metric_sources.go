@@ -11,14 +11,14 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// looks are what a scrape of the metrics shows besides the counters of the rooms.
-func (b *base) looks() []telemetry.Look {
-	return []telemetry.Look{{Find: b.own}, {Find: b.shared}}
+// metricSources are what a scrape of the metrics shows besides the counters of the rooms.
+func (b *base) metricSources() []telemetry.Source {
+	return []telemetry.Source{{Gauges: b.own}, {Gauges: b.shared}}
 }
 
 // ofProcess is what the process knows of itself.
-func ofProcess(hasher *password.Hasher) telemetry.Look {
-	return telemetry.Look{Find: func(context.Context) ([]telemetry.Gauge, error) {
+func ofProcess(hasher *password.Hasher) telemetry.Source {
+	return telemetry.Source{Gauges: func(context.Context) ([]telemetry.Gauge, error) {
 		running, waiting := hasher.Load()
 		return []telemetry.Gauge{
 			{Name: "kluis_build_info", Help: "1, with the version.", Labels: prometheus.Labels{"version": version}, Value: 1},

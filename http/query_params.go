@@ -97,7 +97,7 @@ func (r *Refs) UnmarshalText(text []byte) error {
 
 // TransformSchema is huma.SchemaTransformer.
 func (*Refs) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return textOf(s, "^"+refPattern+"(,"+refPattern+")*$", someRef)
+	return setPattern(s, "^"+refPattern+"(,"+refPattern+")*$", someRef)
 }
 
 // RefsOrNone is a parameter that is ids, comma separated, with none among them for no id at all.
@@ -123,11 +123,11 @@ func (r RefsOrNone) ids() projections.IDs { return r.IDs }
 
 // TransformSchema is huma.SchemaTransformer.
 func (*RefsOrNone) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return textOf(s, "^("+refPattern+"|none)(,("+refPattern+"|none))*$", someRef)
+	return setPattern(s, "^("+refPattern+"|none)(,("+refPattern+"|none))*$", someRef)
 }
 
-// textOf says of a parameter that its text has a pattern.
-func textOf(s *huma.Schema, pattern, example string) *huma.Schema {
+// setPattern says of a parameter that its text has a pattern.
+func setPattern(s *huma.Schema, pattern, example string) *huma.Schema {
 	longest := maxRefs*37 + len(",none")
 	*s = huma.Schema{Type: huma.TypeString, MaxLength: &longest, Pattern: pattern, Description: s.Description, Examples: []any{example}}
 	return s

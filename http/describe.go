@@ -17,9 +17,9 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// tell says what an entry of the log tells.
-func (w *words) tell(a commands.Audit, e commands.Entry) string {
-	t := teller{words: w, audit: a, entry: e}
+// describe says what an entry of the log tells.
+func (w *words) describe(a commands.Audit, e commands.Entry) string {
+	t := describer{words: w, audit: a, entry: e}
 	_ = json.Unmarshal(e.Data, &t.data) // nothing is in one that is no object
 	sentence, known := w.Types[e.Type]
 	switch {
@@ -28,11 +28,11 @@ func (w *words) tell(a commands.Audit, e commands.Entry) string {
 	case !known:
 		sentence = w.Other
 	}
-	return t.say(sentence, t.part)
+	return t.fill(sentence, t.part)
 }
 
-// teller tells of one entry.
-type teller struct {
+// describer tells of one entry.
+type describer struct {
 	*words
 	audit commands.Audit
 	entry commands.Entry
@@ -44,8 +44,8 @@ var (
 	bracketed   = regexp.MustCompile(`\[[^\[\]]*\]`)
 )
 
-// say is a sentence with its parts. Those of our own words that it begins with get a capital; names are as people write them.
-func (t *teller) say(sentence string, part func(name string) string) string {
+// fill is a sentence with its parts. Those of our own words that it begins with get a capital; names are as people write them.
+func (t *describer) fill(sentence string, part func(name string) string) string {
 	sentence = bracketed.ReplaceAllStringFunc(sentence, func(some string) string {
 		for _, name := range placeholder.FindAllString(some, -1) {
 			if said := part(name[1 : len(name)-1]); said == "" || said == t.Nothing {
@@ -62,7 +62,7 @@ func (t *teller) say(sentence string, part func(name string) string) string {
 			return text.String()
 		}
 		said := part(sentence[at[0]+1 : at[1]-1])
-		if text.Len() == 0 && at[0] == 0 && t.ours(said) {
+		if text.Len() == 0 && at[0] == 0 && t.isCommonNoun(said) {
 			first, size := utf8.DecodeRuneInString(said)
 			said = string(unicode.ToUpper(first)) + said[size:]
 		}
@@ -71,13 +71,13 @@ func (t *teller) say(sentence string, part func(name string) string) string {
 	}
 }
 
-// ours tells whether what is said is no name.
-func (t *teller) ours(said string) bool {
+// isCommonNoun tells whether what is said is no name.
+func (t *describer) isCommonNoun(said string) bool {
 	return said == t.Erased || slices.Contains([]string{t.Nouns["member"], t.Nouns[t.entry.About.Noun]}, said)
 }
 
 // join is a part behind what comes before it.
-func (t *teller) join(before, said string) string {
+func (t *describer) join(before, said string) string {
 	for _, j := range t.Joins {
 		if stem, is := strings.CutSuffix(before, j.End); is && j.begins.MatchString(said) {
 			return stem + j.Becomes + said
@@ -89,7 +89,7 @@ func (t *teller) join(before, said string) string {
 // part is a part of a sentence: {who} did it, {what} it is about, the task that this is {on}, the member whose it is ({of}), the task that
 // another one came below ({above}), all {things} that were asked for, how many {times} when that is more than once; and fields of
 // the event by their names, with .before as they were, and for lists .added and .removed.
-func (t *teller) part(name string) string {
+func (t *describer) part(name string) string {
 	field, how, _ := strings.Cut(name, ".")
 	switch how {
 	case "before":
@@ -128,7 +128,7 @@ func (t *teller) part(name string) string {
 	return t.value(name, t.data[name])
 }
 
-func (t *teller) before(field string) json.RawMessage {
+func (t *describer) before(field string) json.RawMessage {
 	return json.RawMessage(t.entry.Before[field])
 }
 
@@ -145,7 +145,7 @@ func without(list, other json.RawMessage) json.RawMessage {
 	return text
 }
 
-func (t *teller) who() string {
+func (t *describer) who() string {
 	switch who := t.entry.Who; {
 	case who == nil:
 		return t.Kluis
@@ -158,7 +158,7 @@ func (t *teller) who() string {
 }
 
 // thing calls a thing by its key, else by its title, else by what it is.
-func (t *teller) thing(thing projections.Thing) string {
+func (t *describer) thing(thing projections.Thing) string {
 	switch {
 	case thing.Key != "":
 		return thing.Key
@@ -175,7 +175,7 @@ func (t *teller) thing(thing projections.Thing) string {
 }
 
 // things are those that a request was about which was refused.
-func (t *teller) things() string {
+func (t *describer) things() string {
 	var all []string
 	for _, asked := range projections.AskedFor(t.data) {
 		if known, there := t.audit.Things[asked.ID]; there {
@@ -186,19 +186,19 @@ func (t *teller) things() string {
 	return strings.Join(slices.Compact(all), ", ")
 }
 
-func (t *teller) quote(text string) string { return t.Quotes[0] + text + t.Quotes[1] }
+func (t *describer) quote(text string) string { return t.Quotes[0] + text + t.Quotes[1] }
 
 // tooLong are fields whose texts are not told: that they changed is.
 var tooLong = []string{"description", "body", "ca"}
 
-func (t *teller) changes() string {
+func (t *describer) changes() string {
 	var changes []string
 	for field := range t.data {
 		sentence := t.Change
 		if slices.Contains(tooLong, field) {
 			sentence = t.Rewritten
 		}
-		changes = append(changes, t.say(sentence, func(name string) string {
+		changes = append(changes, t.fill(sentence, func(name string) string {
 			switch name {
 			case "old":
 				return t.value(field, t.before(field))
@@ -219,7 +219,7 @@ func (t *teller) changes() string {
 }
 
 // value tells a value of a field.
-func (t *teller) value(field string, value json.RawMessage) string {
+func (t *describer) value(field string, value json.RawMessage) string {
 	var text string
 	var many []json.RawMessage
 	switch {
@@ -250,14 +250,14 @@ func (t *teller) value(field string, value json.RawMessage) string {
 }
 
 // word is what stands for a word of the program; empty for none. Of what was not found it is the same whatever it was.
-func (t *teller) word(field, text string) string {
+func (t *describer) word(field, text string) string {
 	if field == "code" && strings.HasSuffix(text, "_not_found") {
 		text = "not_found"
 	}
 	return t.Values[field][text]
 }
 
-func (t *teller) list(field string, many []json.RawMessage) string {
+func (t *describer) list(field string, many []json.RawMessage) string {
 	all := make([]string, len(many))
 	for i, one := range many {
 		all[i] = t.value(field, one)
@@ -269,7 +269,7 @@ func (t *teller) list(field string, many []json.RawMessage) string {
 }
 
 // figure tells a number, or true or false, or what a role or a token may do.
-func (t *teller) figure(field string, value json.RawMessage) string {
+func (t *describer) figure(field string, value json.RawMessage) string {
 	var seconds int64
 	var grant domain.Grant
 	switch {
@@ -284,7 +284,7 @@ func (t *teller) figure(field string, value json.RawMessage) string {
 	return string(value)
 }
 
-func (t *teller) day(at time.Time) string {
+func (t *describer) day(at time.Time) string {
 	day := strconv.Itoa(at.Day())
 	if at.Day() == 1 {
 		day = t.First
@@ -293,7 +293,7 @@ func (t *teller) day(at time.Time) string {
 }
 
 // refer calls the thing with an id.
-func (t *teller) refer(noun string, id uuid.UUID) string {
+func (t *describer) refer(noun string, id uuid.UUID) string {
 	if thing, there := t.audit.Things[id]; there {
 		return t.thing(thing)
 	}
