@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"iter"
@@ -84,6 +85,7 @@ var Formats = []string{"tracker", "jira", "github", "csv"}
 // Read gives the actions of a file, the oldest first as far as the file has them so. A *Reject is about one action, of which Line is known, and Task when the
 // file says so; reading goes on behind it. Any other error ends the reading.
 func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
+	from = withoutMark(from)
 	switch o.Format {
 	case "tracker":
 		return tracker(from, o.Org)
@@ -99,6 +101,17 @@ func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
 		}
 	}
 }
+
+// withoutMark passes over the byte order mark with which Windows begins a text.
+func withoutMark(from io.Reader) io.Reader {
+	file := bufio.NewReaderSize(from, 64<<10)
+	if start, err := file.Peek(len(byteOrderMark)); err == nil && string(start) == byteOrderMark {
+		_, _ = file.Discard(len(byteOrderMark)) // which is there
+	}
+	return file
+}
+
+const byteOrderMark = "\ufeff"
 
 // Status says in Kluis' words what a tracker says in its own; false when it is none that is known.
 func Status(text string) (status string, known bool) {

@@ -72,7 +72,7 @@ func columnsOf(header []string, mapping map[string]string) ([]string, error) {
 	columns := make([]string, len(header))
 	left := maps.Clone(mapping)
 	for i, name := range header {
-		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
+		name = strings.TrimSpace(name)
 		field, mapped := mapping[name]
 		delete(left, name)
 		if !mapped {

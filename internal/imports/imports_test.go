@@ -113,12 +113,15 @@ func TestJira(t *testing.T) {
   "worklog":{"worklogs":[{"id":"20","author":{"accountId":"b1"},"started":"2012-01-03T10:00:00.000+0000","timeSpentSeconds":5430,"comment":"Fix\nmore"}]}},
   "changelog":{"histories":[{"id":"31","author":{"accountId":"b1"},"created":"2012-01-05T00:00:00.000+0000","items":[{"field":"status","fromString":"Open","toString":"Closed"},{"field":"labels"}]},
    {"id":"30","author":{"accountId":"b1"},"created":"2012-01-03T00:00:00.000+0000","items":[{"field":"status","fromString":"New","toString":"In Progress"}]}]}},
- {"key":"ALOY-3","fields":{"summary":""}}, {"key":7}, {"key":"ALOY-5","fields":{"created":"not a date"}}
+ {"key":"ALOY-3","fields":{"summary":""}}, {"key":7}, {"key":"ALOY-5","fields":{"created":"not a date"}}, [],
+ {"key":"ALOY-7","fields":{"summary":"Late","created":"3012-01-01T00:00:00.000+0000","reporter":{"name":"ann"}}}
 ]}`
-	same(t, told(t, file, Options{Format: "jira"}),
+	same(t, told(t, "\ufeff"+file, Options{Format: "jira"}),
 		`3 rejected: task.create needs "at"`,
 		`4 rejected: this is no issue as Jira exports one: "key" cannot be a number`,
 		`5 rejected: this is no issue as Jira exports one: "not a date" is no time such as 2006-01-02T15:04:05.000+0200`,
+		`6 rejected: this is no issue as Jira exports one: it is of the JSON type array`,
+		`7 rejected: 3012-01-01T00:00:00Z is in the future`,
 		`2 2012-01-02T01:04:05Z task.create ALOY-1 by a1 title=Parent body="Hello @Bob\nsee https://x.example" status=open priority=Major project=Alloy key=ALOY assignee=b1 tags=Bug|ui|core estimate=120 due=2012-03-01`,
 		`2 2012-01-03T00:00:00Z task.status ALOY-1 by b1 id=30 status=In Progress`,
 		`2 2012-01-03T11:30:30Z time.log ALOY-1 by b1 id=20 start=2012-01-03T10:00:00Z minutes=91 activity=Fix`,
@@ -149,7 +152,7 @@ func TestGitHub(t *testing.T) {
 // A CSV is read by the names of its columns, or by a mapping of them.
 func TestCSV(t *testing.T) {
 	t.Parallel()
-	file := "\ufeffSummary;x,Title,Created at,tags,Owner,completed_at,Estimate Minutes\n" +
+	file := "\ufeff\"Summary;x\",Title,Created at,tags,Owner,completed_at,Estimate Minutes\n" +
 		"s,One,2020-01-02,a; b;a,ann@x.example,2020-01-03 10:00,30\n" +
 		"s,\"Two\nlines\",,,,,\n" +
 		"s,Three,tomorrow,,,,\ns,Four,,,,,half an hour\ns,\"Five,,,,,\n"

@@ -146,6 +146,9 @@ func (a Action) check() *Reject {
 	if lacks != "" {
 		return rejected(a.Line, "%s needs %q", a.Do, lacks)
 	}
+	if a.At.After(time.Now().AddDate(0, 0, 1)) { // of two clocks, one may be ahead
+		return rejected(a.Line, "%s is in the future", a.At.Format(time.RFC3339))
+	}
 	switch a.Do {
 	case SayPerson, CreateTask, SetStatus, AddComment, EditComment, LogTime:
 		return nil
@@ -158,6 +161,8 @@ func unmarshalling(err error) string {
 	var wrong *json.UnmarshalTypeError
 	var when *time.ParseError
 	switch {
+	case errors.As(err, &wrong) && wrong.Field == "":
+		return "it is of the JSON type " + wrong.Value
 	case errors.As(err, &wrong):
 		return fmt.Sprintf("%q cannot be a %s", wrong.Field, wrong.Value)
 	case errors.As(err, &when):
