@@ -35,7 +35,8 @@ func (c *Commands) CreateReceiver(ctx context.Context, r Request, wanted domain.
 	}, projections.CountReceivers(&others))
 }
 
-// UpdateReceiver changes settings of a receiver, and its credentials unless those are empty.
+// UpdateReceiver changes settings of a receiver, and its credentials unless those are empty. Those that are stored are stored in one
+// commit with an event of the receiver, so that the version of its stream guards them as well.
 func (c *Commands) UpdateReceiver(ctx context.Context, r Request, id uuid.UUID, wanted domain.ReceiverChange, credentials string) (Result[domain.Receiver], error) {
 	wanted.Credentials = credentials != ""
 	store, err := c.sealCredentials(ctx, r.By.Workspace, id, credentials)
@@ -55,7 +56,7 @@ func (c *Commands) UpdateReceiver(ctx context.Context, r Request, id uuid.UUID, 
 			err = c.reachable(after)
 		}
 		return creation{events: events, also: store}, err
-	})
+	}, pg.Exec(`select exists (select from receiver_credentials where receiver_id = $1)`, id).Scan(&wanted.Shown))
 }
 
 // mayReceive refuses to send out what the caller may not read.

@@ -86,6 +86,7 @@ type ReceiverChange struct {
 	Opened      *bool
 	CA          *string
 	Credentials bool // others are given
+	Shown       bool // it is shown credentials until now
 }
 
 // NewReceiver begins a receiver; there are others already.
@@ -132,7 +133,19 @@ func (r Receiver) Change(c ReceiverChange) ([]Event, error) {
 	if err := after.check(); err != nil || update == (ReceiverUpdated{}) {
 		return nil, err
 	}
+	if c.Shown && !c.Credentials && after.host() != r.host() {
+		return nil, InvalidField("/credentials", "must be given with another host: those that there are were for %s alone", r.host())
+	}
 	return []Event{update}, nil
+}
+
+// host is where the receiver is, with its port. The URL has been checked.
+func (r Receiver) host() string {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // Pause stops delivery until somebody resumes it. Nothing is lost meanwhile, but for what the log no longer keeps.

@@ -197,8 +197,17 @@ func checkRoleName(name UniqueName, taken bool) error {
 	if err := checkText("/name", name.Name, 1, MaxRoleName); err != nil {
 		return err
 	}
-	if _, builtIn := BuiltInRole(name.NameKey); builtIn || taken || name.NameKey == AllRoles {
-		return Refuse(Conflict, "role_name_taken", "there is a role with this name")
+	if taken || slices.ContainsFunc(reservedRoles(), name.looksLike) {
+		return Refuse(Conflict, "role_name_taken", "there is a role with this name, or with one that looks like it")
 	}
 	return nil
+}
+
+// reservedRoles are names that no own role has: those of the built-in roles, and what a policy or a grant calls all roles and nothing.
+func reservedRoles() []string {
+	names := []string{AllRoles, string(None)}
+	for _, r := range BuiltInRoles {
+		names = append(names, r.Name)
+	}
+	return names
 }

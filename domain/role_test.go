@@ -98,9 +98,15 @@ func TestRolesAndTheirAuthors(t *testing.T) {
 }
 
 func TestRoleNames(t *testing.T) {
-	for name, others := range map[string]domain.RoleNames{"admin": {}, "viewer": {}, "all": {}, "taken": {Taken: true}} {
+	for name, others := range map[string]domain.RoleNames{"admin": {}, "viewer": {}, "all": {}, "none": {}, "taken": {Taken: true},
+		"аdmin": {}, "αdmin": {}, "admın": {}, "adrnin": {}, "mеmber": {}, "manаger": {}, "vіewer": {}, "aud1tor": {}, "anaiyst": {}, "analуst": {}} {
 		if _, err := domain.NewRole(ann, named(name), nil, nil, others); refused(t, err) != "role_name_taken" {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, free := range []string{"administrator", "админ", "members", "viewer 2", "owner"} {
+		if _, err := domain.NewRole(ann, named(free), nil, nil, domain.RoleNames{}); err != nil {
+			t.Errorf("%s: %v", free, err)
 		}
 	}
 	if _, err := domain.NewRole(ann, named(" "), nil, nil, domain.RoleNames{}); refused(t, err) != "/name" {

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	_ "time/tzdata" // the same days on every machine
 )
@@ -57,20 +58,21 @@ func (d Date) after(days int) time.Time {
 	return time.Date(day.Year(), day.Month(), day.Day()+days, 0, 0, 0, 0, Brussels).UTC()
 }
 
-// localForms are those of a time without an offset.
-var localForms = []string{"2006-01-02T15:04:05", "2006-01-02T15:04"}
+// localForms are those of a time without an offset, and offsetForms those with one. Seconds may be left out.
+var (
+	localForms  = []string{"2006-01-02T15:04:05", "2006-01-02T15:04"}
+	offsetForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00"}
+)
 
 // ParseInstant reads an instant as people write it: with an offset (RFC 3339), or without one, by the clock of Brussels. It gives
 // whole seconds of UTC. A local time that was skipped or came twice when the clocks were changed is refused without an offset.
 func ParseInstant(pointer, text string) (time.Time, error) {
-	at, err := time.Parse(time.RFC3339, text)
-	for _, form := range localForms {
-		if err != nil {
-			if at, err = time.Parse(form, text); err == nil {
-				at, err = fromBrussels(pointer, at)
-				if err != nil {
-					return at, err
-				}
+	text = strings.ToUpper(text) // RFC 3339 knows a t and a z as well
+	at, err := parseForm(text, offsetForms)
+	if err != nil {
+		if at, err = parseForm(text, localForms); err == nil {
+			if at, err = fromBrussels(pointer, at); err != nil {
+				return at, err
 			}
 		}
 	}
@@ -78,6 +80,16 @@ func ParseInstant(pointer, text string) (time.Time, error) {
 		return at, InvalidField(pointer, "must be an instant such as 2026-12-31T12:00:00+01:00, or a time in Brussels such as 2026-12-31T12:00:00")
 	}
 	return at.UTC().Truncate(time.Second), nil
+}
+
+// parseForm reads a time in the first of several forms that it has.
+func parseForm(text string, forms []string) (at time.Time, err error) {
+	for _, form := range forms {
+		if at, err = time.Parse(form, text); err == nil {
+			break
+		}
+	}
+	return at, err
 }
 
 // fromBrussels gives the instant at which the clocks of Brussels showed what wall says in UTC.

@@ -79,7 +79,7 @@ var problems = map[string]string{
 	"role_in_use":          "Members have the role. Give them another one first.",
 	"role_built_in":        "A built-in role never changes. Make a role of your own.",
 	"role_mightier":        "Nobody changes a role that may do more than they may. Ask somebody who may do as much.",
-	"role_name_taken":      "There is a role with this name. Choose another.",
+	"role_name_taken":      "There is a role with this name, or with one that people would take for it. Choose another.",
 	"no_room":              "Too many tasks were put in this place of the order by hand. Put it one task further.",
 	"external_id_taken":    "Another task, which may be deleted, has this external_source and external_id.",
 	"parent_deleted":       "The task above it is deleted. Restore that one first.",

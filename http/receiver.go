@@ -26,7 +26,7 @@ type (
 	}
 	receiverPatch struct {
 		Name        optional[string]   `json:"name,omitzero" minLength:"1" maxLength:"200"`
-		URL         optional[string]   `json:"url,omitzero" minLength:"1" maxLength:"2000"`
+		URL         optional[string]   `json:"url,omitzero" minLength:"1" maxLength:"2000" doc:"Where events go from now on. Another host needs the credentials once more, if there are any."`
 		Types       optional[[]string] `json:"types,omitzero" maxItems:"100"`
 		Subject     optional[string]   `json:"subject,omitzero" maxLength:"200"`
 		Opened      optional[bool]     `json:"opened,omitzero"`

@@ -132,9 +132,24 @@ func exampleOf(s *huma.Schema, word any) any {
 	return word
 }
 
+// apart are the fields of bodies that an example of the whole leaves out, so that a request with the rest is accepted: they come
+// instead of another field, or are for a thing of another kind.
+var apart = map[string][]string{
+	"BulkOperation":    {"id"},
+	"BulkTask":         {"before", "after"},
+	"MemberInviteBody": {"placeholder_id"},
+	"ReceiverFields":   {"ca", "credentials", "subject"},
+	"ReceiverPatch":    {"ca", "credentials", "subject"},
+	"TaskPatch":        {"before"},
+	"TimeFields":       {"minutes"},
+	"TimePatch":        {"minutes"},
+	"TimerEnd":         {"end"},
+}
+
 // composed is an example of a whole value, made of those of its fields; false when there is none.
 func composed(schemas map[string]*huma.Schema, s *huma.Schema, depth int) (any, bool) {
-	if name, is := strings.CutPrefix(s.Ref, schemaRef); is {
+	name, is := strings.CutPrefix(s.Ref, schemaRef)
+	if is {
 		s = schemas[name]
 	}
 	switch {
@@ -159,11 +174,13 @@ func composed(schemas map[string]*huma.Schema, s *huma.Schema, depth int) (any, 
 		return []any{}, true
 	case s.Type == huma.TypeObject:
 		whole := map[string]any{}
-		for name, property := range s.Properties {
+		for field, property := range s.Properties {
 			example, ok := composed(schemas, property, depth+1)
-			if ok {
-				whole[name] = example
-			} else if slices.Contains(s.Required, name) {
+			switch {
+			case slices.Contains(apart[name], field):
+			case ok:
+				whole[field] = example
+			case slices.Contains(s.Required, field):
 				return nil, false
 			}
 		}

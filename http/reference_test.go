@@ -45,6 +45,13 @@ func TestEveryFieldIsExplained(t *testing.T) {
 			}
 		}
 	}
+	for name, fields := range apart {
+		for _, field := range fields {
+			if s := doc.Components.Schemas.Map()[name]; s == nil || s.Properties[field] == nil {
+				t.Errorf("apart names %s.%s, which is not in the schema", name, field)
+			}
+		}
+	}
 	for _, tag := range doc.Tags {
 		if tag.Description == "" {
 			t.Errorf("tags.go does not say what the tag %s is for", tag.Name)

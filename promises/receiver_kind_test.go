@@ -187,6 +187,11 @@ func TestReceiverSecrets(t *testing.T) {
 	r := ada.newReceiver(t, h, object{"types": []string{"task.created"}})
 	siem := ada.newReceiver(t, h, object{"kind": "siem_https", "credentials": "Bearer MARKER-credentials", "types": []string{"tag.*"}})
 	ada.call(t, "POST", receiverPath(siem, "rotate-secret"), object{}).problem(t, 409, "receiver_unsigned")
+	elsewhere := newHook(t) // to which the credentials of the first place are not shown
+	ada.call(t, "PATCH", receiverPath(siem), object{"url": elsewhere.URL, "ca": elsewhere.ca}).refusedAs(t, "another host", 422, "/credentials")
+	ada.call(t, "PATCH", receiverPath(siem), object{"url": h.URL + "/path"}).want(t, 200)
+	ada.call(t, "PATCH", receiverPath(siem), object{"url": elsewhere.URL, "ca": elsewhere.ca, "credentials": "Bearer MARKER-credentials"}).want(t, 200)
+	ada.call(t, "PATCH", receiverPath(r), object{"url": h.URL + "/path"}).want(t, 200)
 	accepts := func(secret string) bool {
 		position := ada.call(t, "POST", "/api/tasks", object{"title": "x"}).want(t, 201).position(t)
 		h.upTo(t, position)

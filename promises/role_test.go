@@ -33,7 +33,7 @@ func TestLifeOfARole(t *testing.T) {
 	if both := decode[apiRole](t, w.step("PATCH", at, object{"name": "FREELANCER", "grants": []domain.Grant{}}, 200, 2)); len(both.Grants) != 0 || both.Name != "FREELANCER" {
 		t.Errorf("after %s both are changed: %+v", renamed.body, both)
 	}
-	for _, taken := range []string{"freelancer", "Ｆreelancer", " FREE\u00adLANCER", "Admin", "ALL", "viewer\u200b"} {
+	for _, taken := range []string{"freelancer", "Ｆreelancer", " FREE\u00adLANCER", "Admin", "ALL", "viewer\u200b", "\u0410dmin", "AnaIyst"} {
 		w.call(t, "POST", "/api/roles", object{"name": taken, "grants": grants}).problem(t, 409, "role_name_taken")
 	}
 	other := ada.newRole(t)
