@@ -6322,7 +6322,7 @@ export interface ReceiverPatch {
      */
   types?: string[];
   /**
-     * Where events go. It holds no secret.
+     * Where events go from now on. Another host needs the credentials once more, if there are any.
      * @minLength 1
      * @maxLength 2000
      */
