@@ -23,9 +23,12 @@ type thingOf func(ctx context.Context, p *Projections, by Actor, member, id uuid
 // explained is a noun as explanations need it.
 type explained interface {
 	Name() string
-	seen(ctx context.Context, p *Projections, by Actor, id uuid.UUID) error
+	checkVisible(ctx context.Context, p *Projections, by Actor, id uuid.UUID) error
 	thing(ctx context.Context, p *Projections, by Actor, member, id uuid.UUID) (t domain.Thing, gone bool, err error)
 }
+
+// The models are asserted to be nouns at run time, so the compiler is told here what a noun must have.
+var _ explained = Tasks
 
 // explainedNouns are all nouns, by the resource that grants name.
 func explainedNouns() map[string]explained {
@@ -79,7 +82,7 @@ func (p *Projections) thing(ctx context.Context, by Actor, member uuid.UUID, res
 	if !there {
 		return domain.Thing{}, false, domain.InvalidField("/id", "a workspace has one %s: leave the id out", resource)
 	}
-	if err := n.seen(ctx, p, by, id); err != nil {
+	if err := n.checkVisible(ctx, p, by, id); err != nil {
 		return domain.Thing{}, false, err
 	}
 	return n.thing(ctx, p, by, member, id)
