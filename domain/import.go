@@ -86,6 +86,9 @@ func CheckImport(e ImportRequested) error {
 	if e.Mapping != nil && e.Format != "csv" {
 		return InvalidField("/mapping", "only a CSV has one")
 	}
+	if e.Org != "" && e.Format != "tracker" {
+		return InvalidField("/org", "only a tracker has organisations")
+	}
 	for column, field := range e.Mapping {
 		if len(column) > 200 || len(field) > 40 || len(e.Mapping) > 200 {
 			return InvalidField("/mapping", "has at most 200 columns with names of at most 200 bytes")

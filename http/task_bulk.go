@@ -72,11 +72,16 @@ func taskBulk(a *api) {
 func (a *api) bulkTasks(ctx context.Context, r commands.Request, in *creating[bulkTasks]) (*wrote[bulkResults], error) {
 	operations := make([]commands.TaskOperation, len(in.Body.Operations))
 	for i, o := range in.Body.Operations {
+		at := "/operations/" + strconv.Itoa(i)
 		switch {
 		case o.Op == "create" && o.ID != nil:
-			return nil, domain.InvalidField("/operations/"+strconv.Itoa(i)+"/id", "is for updates: a new task gets its id here")
+			return nil, domain.InvalidField(at+"/id", "is for updates: a new task gets its id here")
+		case o.Op == "create" && o.Task.Before.Set:
+			return nil, domain.InvalidField(at+"/task/before", "is for updates: a new task comes behind all others")
+		case o.Op == "create" && o.Task.After.Set:
+			return nil, domain.InvalidField(at+"/task/after", "is for updates: a new task comes behind all others")
 		case o.Op == "update" && o.ID == nil:
-			return nil, domain.InvalidField("/operations/"+strconv.Itoa(i)+"/id", "is required")
+			return nil, domain.InvalidField(at+"/id", "is required")
 		case o.Op == "create":
 			created := o.Task.created()
 			operations[i].Create = &created

@@ -76,7 +76,7 @@ func TestImport(t *testing.T) {
 	if once.Counts.Rejected != 2 || twice.Counts.Rejected != 2 || once.Counts.Repeated+twice.Counts.Repeated != 90 {
 		t.Errorf("%+v, then %+v", once, twice)
 	}
-	for query, why := range map[string]string{"format=xls": "no such format", "format=tracker&mapping=%7B%7D": "", "format=csv&mapping=x": "no JSON", "": "no format"} {
+	for query, why := range map[string]string{"format=xls": "no such format", "format=tracker&mapping=%7B%7D": "", "format=csv&mapping=x": "no JSON", "format=jira&org=o2": "no organisations", "": "no format"} {
 		if a := ada.call(t, "POST", "/api/import?"+query, object{"file": file{"a", "b"}}); a.status != 422 && why != "" {
 			t.Errorf("%s: %d %s", why, a.status, a.body)
 		}

@@ -166,6 +166,9 @@ func TestOperationsSeeEachOther(t *testing.T) {
 	ada.call(t, "PUT", taskPath(a, "viewers", vic.id), nil).want(t, 204)
 	vic.bulk(t, false, []object{updates(a, object{"title": "x"})}).problem(t, 403, "forbidden")
 	ada.bulk(t, false, []object{{"op": "create", "id": a.ID, "task": object{"title": "x"}}}).refusedAs(t, "an id for a new one", 422, "/operations/0/id")
+	for _, place := range []string{"before", "after"} {
+		ada.bulk(t, false, []object{creates(object{"title": "x", place: a.ID})}).refusedAs(t, "a place for a new one", 422, "/operations/0/task/"+place)
+	}
 	ada.bulk(t, false, []object{{"op": "update", "task": object{"title": "x"}}}).refusedAs(t, "no id", 422, "/operations/0/id")
 	ada.judge(t)
 	ada.noDrift(t)

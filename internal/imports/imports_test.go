@@ -121,7 +121,7 @@ func TestJira(t *testing.T) {
 		`4 rejected: this is no issue as Jira exports one: "key" cannot be a number`,
 		`5 rejected: this is no issue as Jira exports one: "not a date" is no time such as 2006-01-02T15:04:05.000+0200`,
 		`6 rejected: this is no issue as Jira exports one: it is of the JSON type array`,
-		`7 rejected: 3012-01-01T00:00:00Z is in the future`,
+		`7 rejected: 3012-01-01T00:00:00Z is more than a year from now`,
 		`2 2012-01-02T01:04:05Z task.create ALOY-1 by a1 title=Parent body="Hello @Bob\nsee https://x.example" status=open priority=Major project=Alloy key=ALOY assignee=b1 tags=Bug|ui|core estimate=120 due=2012-03-01`,
 		`2 2012-01-03T00:00:00Z task.status ALOY-1 by b1 id=30 status=In Progress`,
 		`2 2012-01-03T11:30:30Z time.log ALOY-1 by b1 id=20 start=2012-01-03T10:00:00Z minutes=91 activity=Fix`,
