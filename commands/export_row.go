@@ -62,12 +62,16 @@ func (c *Commands) rows(ctx context.Context, w pg.Workspace, stored []projection
 		if err != nil {
 			return nil, err
 		}
+		if at, has := all[i]["deleted_at"]; label == "" && has && string(at) != "null" {
+			label = "deleted"
+		}
 		all[i][labelColumn], _ = json.Marshal(label) // a string cannot fail
 	}
 	return all, nil
 }
 
-// labelOf says what one would not see by the other things of a noun: that it is in the trash, or that somebody is there no more.
+// labelOf says of a thing, in the words of its noun, that it is in the trash, or is there no more. It is empty for a noun without words of
+// its own: such a thing is labelled by its column deleted_at.
 func labelOf(state any) string {
 	gone := func(is bool, label string) string {
 		if is {
@@ -80,18 +84,10 @@ func labelOf(state any) string {
 		return gone(s.Status != domain.Active, s.Status)
 	case domain.Task:
 		return gone(s.DeletedAt != nil, "in the trash")
-	case domain.Project:
-		return gone(s.DeletedAt != nil, "deleted")
-	case domain.Comment:
-		return gone(s.DeletedAt != nil, "deleted")
-	case domain.TimeEntry:
-		return gone(s.DeletedAt != nil, "deleted")
 	case domain.Attachment:
 		return gone(s.DeletedAt != nil, "deleted, without its bytes")
 	case domain.Tag:
 		return gone(s.DeletedAt != nil, "deleted, or merged")
-	case domain.OwnRole:
-		return gone(s.DeletedAt != nil, "deleted")
 	case domain.Integration:
 		return gone(s.DisconnectedAt != nil, "disconnected")
 	case domain.Token:

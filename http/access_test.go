@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kluis-eu/kluis/domain"
 )
 
 const someThing = "/api/things/0197c0de-0000-7000-8000-00000000000a"
@@ -100,4 +102,29 @@ func TestAnOperationWithoutARuleIsRefused(t *testing.T) {
 		huma.Get(a.huma, "/api/smuggled", fail)
 	})
 	s.ask("GET", "/api/smuggled", "").problem(t, http.StatusForbidden, "forbidden")
+}
+
+// A permission that no operation needs belongs to a noun that is not in the list nouns, or to nothing.
+func TestEveryPermissionIsNeeded(t *testing.T) {
+	t.Parallel()
+	s := &site{t: t, log: &lockedBuffer{}}
+	server, err := newServer(s.options(), nouns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := map[string]bool{}
+	for _, item := range server.api.huma.OpenAPI().Paths {
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+			if op := operationAt(item, method); op != nil {
+				if rule, is := op.Metadata[accessKey].(access); is {
+					needed[rule.rule] = true
+				}
+			}
+		}
+	}
+	for _, p := range domain.Permissions {
+		if !needed[p.String()] {
+			t.Errorf("no operation needs %s: http/%s.go needs a line in nouns (http/http.go)", p, p.Resource)
+		}
+	}
 }

@@ -89,7 +89,7 @@ func everyPayload(t *testing.T) (records []domain.Record) {
 		t.Fatal(files, err)
 	}
 	thing := uuid.MustParse("01900000-0000-7000-8000-000000000001")
-	shared := map[string]string{"member": domain.RosterStream, "policy": domain.RosterStream, "tag": domain.TagsStream, "storage": domain.StorageStream,
+	shared := map[string]string{"member": domain.RosterStream, "role": domain.RosterStream, "policy": domain.RosterStream, "export": domain.ExportsStream, "tag": domain.TagsStream, "storage": domain.StorageStream,
 		"task.subtask_added": domain.SubtasksStream(thing), "task.external_taken": domain.ExternalStream(thing), "task.external_freed": domain.ExternalStream(thing)}
 	for _, file := range files {
 		kind := strings.SplitN(filepath.Base(file), ".", 3)
