@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,31 +29,26 @@ func (c *Commands) putBlob(ctx context.Context, key string, sealer blob.Sealer, 
 	})
 }
 
-// What the names of blobs begin with in the folder of a workspace, by what they are of.
-const (
-	AttachmentBlob = ""
-	importBlob     = "import-"
-	exportBlob     = "export-"
+// The kinds of blobs in the folder of a workspace.
+var (
+	AttachmentBlob = blob.NewKind("{workspace}/{attachment}")
+	importBlob     = blob.NewKind("{workspace}/import-{import}")
+	exportBlob     = blob.NewKind("{workspace}/export-{export}")
 )
 
-// BlobKinds are all of them, those of no prefix last: the places of domain.Data that are blobs. Others are left alone.
-var BlobKinds = []string{importBlob, exportBlob, AttachmentBlob}
-
 // ParseBlobKey tells what a blob of a workspace is of.
-func ParseBlobKey(w pg.Workspace, key string) (kind string, id uuid.UUID, known bool) {
-	name, ours := strings.CutPrefix(key, w.ID.String()+"/")
-	for _, kind := range BlobKinds {
-		if text, is := strings.CutPrefix(name, kind); is && ours {
-			id, err := uuid.Parse(text)
-			return kind, id, err == nil && id.String() == text
+func ParseBlobKey(w pg.Workspace, key string) (kind *blob.Kind, id uuid.UUID, known bool) {
+	for _, kind := range []*blob.Kind{AttachmentBlob, importBlob, exportBlob} {
+		if ids := kind.IDs(key); len(ids) == 2 && ids[0] == w.ID {
+			return kind, ids[1], true
 		}
 	}
-	return "", uuid.Nil, false
+	return nil, uuid.Nil, false
 }
 
 // BlobKey is the key under which the bytes of an attachment are stored. It says nothing about them.
 func BlobKey(w pg.Workspace, attachment uuid.UUID) string {
-	return w.ID.String() + "/" + AttachmentBlob + attachment.String()
+	return AttachmentBlob.Key(w.ID, attachment)
 }
 
 // sealer seals the key of an attachment's bytes under the data key of the workspace. The workspace and the attachment are part of what is sealed.

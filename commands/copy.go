@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
@@ -221,6 +222,35 @@ func (i Installation) withMovesLocked(ctx context.Context, do func(context.Conte
 		}
 		return pg.Keeping(ctx, tx, do)
 	})
+}
+
+// ShareLedgers brings to a region what the ledgers of the others have of its workspaces, or of one: a workspace that moved and was erased, or a member of it, is in the
+// ledger of where that was, and a backup from before the move brings both back elsewhere. It tells whether there was anything. Who signed it is checked
+// where it is heeded.
+func (i Installation) ShareLedgers(ctx context.Context, region string, only uuid.UUID) (found bool, err error) {
+	to, err := i.End(region)
+	if err != nil {
+		return false, err
+	}
+	entries, err := to.Tenancy.Every(ctx, only)
+	if err != nil {
+		return false, err
+	}
+	here := map[uuid.UUID]bool{}
+	for _, e := range entries {
+		here[e.ID] = e.There()
+	}
+	var done Moved
+	for _, from := range i.Regions {
+		if from.Region == region {
+			continue
+		}
+		wanted := func(key string) bool { return here[checkpoint.LedgerOf(key)] }
+		if err := (Move{From: from, To: to}).copyFolder(ctx, checkpoint.Ledgers, wanted, &done, false); err != nil {
+			return false, fmt.Errorf("bring the ledger of erasures from region %s to %s: %w", from.Region, region, err)
+		}
+	}
+	return done.Blobs > 0, nil
 }
 
 // FindLocked is Find while no move is under way.

@@ -83,7 +83,7 @@ func (c *Commands) openExport(ctx context.Context, w pg.Workspace, x domain.Expo
 
 // exportKey is the key of an export's file.
 func exportKey(w pg.Workspace, id uuid.UUID) string {
-	return w.ID.String() + "/" + exportBlob + id.String()
+	return exportBlob.Key(w.ID, id)
 }
 
 // RunExport makes the file of an export. It is nil when the export is at its end, well or not.

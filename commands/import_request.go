@@ -95,7 +95,7 @@ func (c *counting) Read(p []byte) (int, error) {
 
 // importKey is the key of an import's file. It is none of an attachment.
 func importKey(w pg.Workspace, id uuid.UUID) string {
-	return w.ID.String() + "/" + importBlob + id.String()
+	return importBlob.Key(w.ID, id)
 }
 
 // RunImport plays an import, from its start or on from where one was broken off. It is nil when the import is at its end, well or not.

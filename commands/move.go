@@ -159,7 +159,7 @@ func (m Move) withdraw(ctx context.Context) error {
 
 // twoPlaces refuses to move between regions that keep blobs in one place, whatever they call it: what is taken away in From would be what is in To.
 func (m Move) twoPlaces(ctx context.Context) error {
-	key := m.Entry.ID.String() + "/" + uuid.NewString() // as an attachment has, so that it is swept when it is left behind
+	key := AttachmentBlob.Key(m.Entry.ID, uuid.New()) // as an attachment has, so that it is swept when it is left behind
 	if err := m.To.Blobs.Put(ctx, key, func(io.Writer) error { return nil }); err != nil {
 		return err
 	}
@@ -366,7 +366,8 @@ func (m Move) settle(ctx context.Context, done *Moved) error {
 		return err
 	}
 	// Members who were erased: a backup of To from before, when the workspace was there once, brings them back.
-	if err := m.copyFolder(ctx, checkpoint.Ledgers, checkpoint.LedgerOfMembers(m.Entry.ID), done, false); err != nil {
+	ofMembers := func(key string) bool { return strings.HasPrefix(key, checkpoint.LedgerOfMembers(m.Entry.ID)) }
+	if err := m.copyFolder(ctx, checkpoint.Ledgers, ofMembers, done, false); err != nil {
 		return err
 	}
 	if err := eraseBlobs(ctx, m.From.Blobs, m.Entry.Workspace()); err != nil {
@@ -382,22 +383,24 @@ func foldersOf(w pg.Workspace) []string { return []string{w.ID.String(), checkpo
 // long as To signs none.
 func (m Move) copyBlobs(ctx context.Context, done *Moved, last bool) error {
 	for _, folder := range foldersOf(m.Entry.Workspace()) {
-		if err := m.copyFolder(ctx, folder, "", done, last); err != nil {
+		if err := m.copyFolder(ctx, folder, anyKey, done, last); err != nil {
 			return err
 		}
 	}
-	return m.copyFolder(ctx, checkpoint.KeysFolder, "", done, false) // which verify the checkpoints, also when they sign no more
+	return m.copyFolder(ctx, checkpoint.KeysFolder, anyKey, done, false) // which verify the checkpoints, also when they sign no more
 }
 
-// copyFolder copies the blobs of a folder whose keys begin so.
-func (m Move) copyFolder(ctx context.Context, folder, beginning string, done *Moved, last bool) error {
+func anyKey(string) bool { return true }
+
+// copyFolder copies the blobs of a folder whose keys are wanted.
+func (m Move) copyFolder(ctx context.Context, folder string, wanted func(key string) bool, done *Moved, last bool) error {
 	there := map[string]int64{}
 	if err := m.To.Blobs.List(ctx, folder, func(i blob.Item) error { there[i.Key] = i.Size; return nil }); err != nil {
 		return err
 	}
 	var missing []string
 	err := m.From.Blobs.List(ctx, folder, func(i blob.Item) error {
-		if size, is := there[i.Key]; strings.HasPrefix(i.Key, beginning) && (!is || last && (size != i.Size || checkpoint.Rewritten(i.Key))) {
+		if size, is := there[i.Key]; wanted(i.Key) && (!is || last && (size != i.Size || checkpoint.Rewritten(i.Key))) {
 			missing = append(missing, i.Key)
 		}
 		return nil

@@ -64,7 +64,7 @@ var dataOfRunning = []Category{
 		Kinds:   "who did what, when and to what, with the texts of before and behind a change",
 		Purpose: "to show what happened, and to prove that nobody changed that afterwards",
 		Basis:   Interest, Subjects: []string{ofMembers, ofFormer},
-		Retention: asTheLog + "; the hashes of its lines until the workspace is erased",
+		Retention: asTheLog + "; the hashes of its lines until the workspace is erased; that somebody, or all of it, was erased, by ids alone, for ever",
 		Measures:  []string{byMerkle, "members are ids in it; names, addresses and where they asked from are encrypted under their own data keys"},
 		Places: []Place{
 			table("event", "position id stream version type at actor data size").about("actor"),
@@ -74,8 +74,11 @@ var dataOfRunning = []Category{
 			table("head", "single position last at epoch pruned pruned_at"),
 			table("tree", "single size"),
 			table("tile", "id hashes"),
-			files("the ledger of erasures, beside the checkpoints"),
-			files("checkpoints outside the database (KLUIS_DATA/checkpoints, KLUIS_CHECKPOINTS)"),
+			blobs("checkpoints-{workspace}/{name}"), // and all of these in a second place (KLUIS_CHECKPOINTS)
+			blobs("verifier-keys/{name}"),
+			blobs("erasures/{workspace}"),
+			blobs("erasures/{workspace}-{member}"),
+			blobs("certificates/{workspace}"),
 		},
 	},
 	{

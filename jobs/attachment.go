@@ -112,7 +112,7 @@ func (j *Jobs) sweepWorkspace(ctx context.Context, blobs blob.Store, w pg.Worksp
 // sweepable is a blob, and what it is of.
 type sweepable struct {
 	blob.Item
-	kind string
+	kind *blob.Kind
 }
 
 // sweepPage takes away those blobs that nothing has. A blob that no event knows is left alone until it is old: its event may be about to come.

@@ -90,6 +90,16 @@ func (c *Cells) onlyIn(region string) func(context.Context, pg.Workspace) error 
 				return Moved()
 			}
 		}
+		erased, err := all.ShareLedgers(ctx, region, w.ID)
+		if err == nil && erased {
+			var p *Program
+			if p, err = c.program(region); err == nil {
+				err = p.Commands.ReadLedger(ctx)
+			}
+		}
+		if err != nil {
+			return errors.Join(unavailable(), err)
+		}
 		return nil
 	}
 }

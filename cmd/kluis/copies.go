@@ -89,6 +89,9 @@ func (c cell) heedMoves(ctx context.Context, b *base, out outputs) error {
 	}
 	found, err := all.Mend(ctx, uuid.Nil)
 	say(out.stdout, found)
+	if err == nil {
+		_, err = all.ShareLedgers(ctx, c.name, uuid.Nil)
+	}
 	return err
 }
 

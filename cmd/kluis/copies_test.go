@@ -86,8 +86,20 @@ func (c *client) refuses(t *testing.T, code, method, path, body string) {
 	})
 }
 
+// staysAway wants that a workspace which a backup brought back is never served, until nothing of it is left.
+func (c *client) staysAway(t *testing.T, in *cells, region, id string) {
+	t.Helper()
+	until(t, "what was erased in another region goes from "+region, func() bool {
+		if r, err := c.do("GET", "/api/tasks", ""); err == nil && r.status == http.StatusOK {
+			t.Fatalf("what was erased in another region is served from %s", region)
+		}
+		left := in.left(t, region, id)
+		return len(left) == 0
+	})
+}
+
 // Backups from before a move, of the home, of another region, or of both, never have two regions serve a workspace: what the newer log has is served, what no region has
-// any more is named, and where each of two logs has something of its own neither is served until somebody decides.
+// any more is named, what was erased in another region stays erased, and where each of two logs has something of its own neither is served until somebody decides.
 func TestRestoredBehindAMove(t *testing.T) {
 	t.Parallel()
 	c := newCells(t)
@@ -95,11 +107,24 @@ func TestRestoredBehindAMove(t *testing.T) {
 	ann, bob, eve := s.signUp(t, "brussels"), s.signUpIn(t, "berlin", "de"), s.signUp(t, "stays")
 	brussels, _ := ann.me(t)
 	berlin, _ := bob.me(t)
+	erased := map[string]*client{"be": s.signUp(t, "erased-in-de"), "de": s.signUpIn(t, "erased-in-be", "de")} // by the region to which a backup brings them back
+	ids := map[string]string{}
+	for region, admin := range erased {
+		ids[region], _ = admin.me(t)
+	}
+	var cas struct{ ID string }
+	decode(t, ann.want(t, http.StatusCreated, "POST", "/api/members", `{"email": "cas@example.org", "full_name": "Cas", "role": "member"}`).body, &cas)
 	s.stop(t)
 	before := c.backUp(t)
 	c.must(t, "workspace", "move", "brussels", "de")
 	c.must(t, "workspace", "move", "berlin", "be")
+	for from, to := range map[string]string{"be": "de", "de": "be"} {
+		c.must(t, "workspace", "move", "erased-in-"+to, to)
+		c.must(t, "workspace", "erase", "--now", "--confirm", "erased-in-"+to, "erased-in-"+to)
+		c.isNowhere(t, from, ids[from])
+	}
 	s = c.serve(t)
+	ann.at(s).want(t, http.StatusOK, "POST", "/api/members/"+cas.ID+"/erase", "")
 	kept := ann.at(s).task(t, "behind the move")
 	bob.at(s).task(t, "behind the move")
 	s.stop(t)
@@ -114,6 +139,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 		eve.at(s).answers(t, "GET", "/api/tasks", "")
 		bob.at(s).refuses(t, "workspace_missing", "GET", "/api/tasks", "")
 		(&client{}).at(s).refuses(t, "workspace_missing", "POST", "/api/login", loginAs("berlin"))
+		erased["be"].at(s).staysAway(t, c, "be", ids["be"])
 		for _, says := range []string{"workspace brussels is in more than one region", "workspace berlin is in no region"} {
 			until(t, "the log says "+says, func() bool { return strings.Contains(s.log.String(), says) })
 		}
@@ -135,6 +161,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 		bob.at(s).answers(t, "GET", "/api/tasks", "")
 		s.logsIn(t, "berlin", "be")
 		ann.at(s).refuses(t, "workspace_missing", "GET", "/api/tasks", "")
+		erased["de"].at(s).staysAway(t, c, "de", ids["de"])
 		c.must(t, "workspace", "move", "berlin", "be") // the same as after a move that was broken off
 		c.isNowhere(t, "de", berlin)
 		s.stop(t)
@@ -143,8 +170,14 @@ func TestRestoredBehindAMove(t *testing.T) {
 	t.Run("both, and then the target of a move that was killed behind its fence", func(t *testing.T) {
 		c.putBack(t, "be", before)
 		c.putBack(t, "de", before)
-		c.must(t, "restored", "--region", "be")
-		c.must(t, "restored", "--region", "de")
+		for _, region := range []string{"be", "de"} {
+			if said := c.must(t, "restored", "--region", region); !strings.Contains(said, "1 workspaces that were erased since the backup are erased again") {
+				t.Errorf("restored in %s: %s", region, said)
+			}
+			if n := rowCount(t, c.admin(t, region), `select count(*)::int from kluis.workspace where id = $1::uuid and status = 'erased' and to_regnamespace('ws_' || replace(id::text, '-', '')) is null`, ids[region]); n != 1 {
+				t.Errorf("what was erased in another region is back in %s", region)
+			}
+		}
 		c.killAt(t, "moved", "workspace", "move", "brussels", "de")
 		c.putBack(t, "de", before)
 		c.diagnosed(t, "`kluis workspace keep brussels be` serves what is still in be")
@@ -154,7 +187,11 @@ func TestRestoredBehindAMove(t *testing.T) {
 		c.must(t, "workspace", "keep", "brussels", "be")
 		s := c.serve(t)
 		s.logsIn(t, "berlin", "de")
-		s.logsIn(t, "brussels", "be").answers(t, "POST", "/api/tasks", `{"title": "nothing is lost"}`)
+		again := s.logsIn(t, "brussels", "be")
+		again.answers(t, "POST", "/api/tasks", `{"title": "nothing is lost"}`)
+		if members := string(again.answers(t, "GET", "/api/members", "")); strings.Contains(members, "cas@example.org") {
+			t.Errorf("a member who was erased in another region is back: %s", members)
+		}
 		s.stop(t)
 	})
 

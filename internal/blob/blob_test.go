@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +42,9 @@ func stores(t *testing.T, test func(t *testing.T, s Store)) {
 	})
 }
 
-func newKey() string { return uuid.NewString() + "/" + uuid.NewString() }
+var ofTests = NewKind("{folder}/{test}")
+
+func newKey() string { return ofTests.Key(uuid.New(), uuid.New()) }
 
 func put(t *testing.T, s Store, key string, data []byte) {
 	t.Helper()
@@ -191,6 +194,21 @@ func TestSweep(t *testing.T) {
 		running.Wait()
 		if _, err := s.Open(t.Context(), key); !errors.Is(err, ErrMissing) {
 			t.Errorf("there is something: %v", err)
+		}
+	})
+}
+
+// Nothing is put under a key that is of no kind: nobody would know what it is of, and when it goes.
+func TestKinds(t *testing.T) {
+	stores(t, func(t *testing.T, s Store) {
+		folder, id := uuid.New(), uuid.New()
+		for _, key := range []string{folder.String() + "/thumbnail-" + id.String(), "thumbnails/" + id.String(), ofTests.Key(folder, id) + "x", strings.ToUpper(ofTests.Key(folder, id))} {
+			if err := s.Put(t.Context(), key, func(io.Writer) error { return nil }); err == nil {
+				t.Errorf("%s is put", key)
+			}
+		}
+		if ids := ofTests.IDs(ofTests.Key(folder, id)); !slices.Equal(ids, []uuid.UUID{folder, id}) {
+			t.Errorf("the ids in a key: %v", ids)
 		}
 	})
 }

@@ -40,7 +40,7 @@ func openDirectory(folder string) (Store, error) {
 //
 // Killed before 3, a process leaves a file in unfinished, which Sweep finds. Killed before 4 it leaves the whole blob or such a file.
 func (d *directory) Put(_ context.Context, key string, write func(io.Writer) error) (err error) {
-	if err := checkKey(key); err != nil {
+	if err := checkNew(key); err != nil {
 		return err
 	}
 	temporary := path.Join(unfinished, path.Dir(key)+"."+rand.Text())

@@ -83,7 +83,7 @@ func (u uploads) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipa
 //
 // When write fails, or ctx ends, the upload is aborted. A process that was killed leaves an upload, which Sweep finds.
 func (b *bucket) Put(ctx context.Context, key string, write func(io.Writer) error) error {
-	if err := checkKey(key); err != nil {
+	if err := checkNew(key); err != nil {
 		return err
 	}
 	from, to := io.Pipe()

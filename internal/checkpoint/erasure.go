@@ -108,12 +108,21 @@ const (
 // LedgerOfMembers is what the keys of the ledger's entries begin with that are of members of a workspace.
 func LedgerOfMembers(workspace uuid.UUID) string { return Ledgers + "/" + workspace.String() + "-" }
 
-func (e Erasure) key() string {
-	key := Ledgers + "/" + e.Workspace.String()
-	if e.Member != uuid.Nil {
-		key += "-" + e.Member.String()
+// LedgerOf is the workspace of an entry of the ledger; uuid.Nil when the key is none of an entry.
+func LedgerOf(key string) uuid.UUID {
+	for _, kind := range []*blob.Kind{ofWorkspace, ofMember} {
+		if ids := kind.IDs(key); ids != nil {
+			return ids[0]
+		}
 	}
-	return key
+	return uuid.Nil
+}
+
+func (e Erasure) key() string {
+	if e.Member != uuid.Nil {
+		return ofMember.Key(e.Workspace, e.Member)
+	}
+	return ofWorkspace.Key(e.Workspace)
 }
 
 // KeepErasure enters a signed erasure in the ledger. An entry that is there stays as it is.
@@ -145,20 +154,17 @@ type Ledger struct {
 // Ledger lists the ledger, in all places.
 func (k *Kept) Ledger(ctx context.Context) (Ledger, error) {
 	l := Ledger{Workspaces: map[uuid.UUID]bool{}, Members: map[uuid.UUID][]uuid.UUID{}}
-	const length = 36 // of an id
 	seen := map[string]bool{}
 	for _, store := range k.Stores {
 		err := store.List(ctx, Ledgers, func(item blob.Item) error {
-			name := strings.TrimPrefix(item.Key, Ledgers+"/")
-			workspace, err := uuid.Parse(name[:min(length, len(name))])
-			if err != nil || seen[name] {
-				return nil //nolint:nilerr // it is none of ours
+			if seen[item.Key] {
+				return nil
 			}
-			seen[name] = true
-			if len(name) == length {
-				l.Workspaces[workspace] = true
-			} else if member, err := uuid.Parse(name[length+1:]); err == nil {
-				l.Members[workspace] = append(l.Members[workspace], member)
+			seen[item.Key] = true
+			if ids := ofWorkspace.IDs(item.Key); ids != nil {
+				l.Workspaces[ids[0]] = true
+			} else if ids := ofMember.IDs(item.Key); ids != nil {
+				l.Members[ids[0]] = append(l.Members[ids[0]], ids[1])
 			}
 			return nil
 		})

@@ -47,6 +47,15 @@ func (k *Kept) Keep(ctx context.Context, c Checkpoint, signed []byte) error {
 	return k.putOnce(ctx, fmt.Sprintf("%s/%06d-%019d", Folder(c.Origin.Workspace), c.Origin.Epoch, c.Size), signed)
 }
 
+// The kinds of blobs that are kept.
+var (
+	_           = blob.NewKind("checkpoints-{workspace}/{name}")
+	_           = blob.NewKind(KeysFolder + "/{name}")
+	ofWorkspace = blob.NewKind(Ledgers + "/{workspace}")
+	ofMember    = blob.NewKind(Ledgers + "/{workspace}-{member}")
+	_           = blob.NewKind(certificates + "/{workspace}")
+)
+
 // KeysFolder is of all workspaces.
 const KeysFolder = "verifier-keys"
 
