@@ -68,7 +68,7 @@ client: needs-go ## make clients/typescript anew, of the schema of this program 
 	cd clients/typescript && npm ci && npm run generate && npm run check
 
 chaos: needs-go ## two processes in trouble for FOR=10m: killed, stopped, cut off, read-only, with a wrong clock
-	KLUIS_CHAOS='$(FOR)' go test -count=1 -timeout 0 -run 'TestChaos$$' -v ./cmd/kluis
+	KLUIS_CHAOS='$(FOR)' go test -count=1 -timeout 0 -run 'TestChaos$$|TestAYearAhead$$' -v ./cmd/kluis
 
 # One package after the other: two at once on the same cores would measure each other.
 bench: needs-go ## run all benchmarks, each beside its own baseline; BENCH=Append for some

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -123,7 +124,7 @@ func readFile(path string) (string, error) {
 		return "", fmt.Errorf("%s: %w", settingFile, err)
 	case !info.Mode().IsRegular():
 		return "", fmt.Errorf("%s: %s is no regular file; name the key file itself", settingFile, path)
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&^allowed(path) != 0:
 		return "", fmt.Errorf("%s: %s has mode %04o, others than its owner may reach it; run `chmod 600` on it", settingFile, path, info.Mode().Perm())
 	case info.Size() > maxFile:
 		return "", fmt.Errorf("%s: %s has %d bytes, a key file at most %d; name the right one", settingFile, path, info.Size(), maxFile)
@@ -133,6 +134,15 @@ func readFile(path string) (string, error) {
 		return "", fmt.Errorf("%s: %w", settingFile, err)
 	}
 	return string(text), nil
+}
+
+// allowed is the mode that a key file may have at most. Of the credentials that systemd hands to a service the bits of the group are the mask of an access
+// list, in which there is the service's user alone (systemd.exec, LoadCredential=).
+func allowed(path string) fs.FileMode {
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
+		return 0o740
+	}
+	return 0o700
 }
 
 // keyLike finds what may be a key, whole or not, where a path is expected: a long bare name without a dot, or

@@ -150,3 +150,24 @@ func refused(t *testing.T, name string, err error, want string, secrets ...strin
 		}
 	}
 }
+
+// A credential of systemd shows the mask of its access list as the group's bits. Elsewhere such a file is refused.
+func TestCredentialOfSystemd(t *testing.T) {
+	path := newFile(t)
+	if err := os.Chmod(path, 0o440); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path, ""); err == nil {
+		t.Error("a file that a group may read is taken")
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(path))
+	if _, err := Load(path, ""); err != nil {
+		t.Errorf("a credential: %v", err)
+	}
+	if err := os.Chmod(path, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path, ""); err == nil {
+		t.Error("a credential that everybody may read is taken")
+	}
+}
