@@ -241,8 +241,8 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 	return unlocked, err
 }
 
-// changeAccount is for commands on the account of another member: their events go to its stream, and the member stays as
-// is. query is read together with what decide needs.
+// changeAccount runs a command on the account of another member. The events go to the stream of the account, and the state of the member
+// stays as it is. query runs in the same round trip as the reads for decide.
 func (c *Commands) changeAccount(ctx context.Context, r Request, id uuid.UUID, decide func(*attempt, domain.Member) ([]domain.Event, error), query ...pg.Statement) (Result[domain.Member], effect, error) {
 	member := domain.Member{ID: id}
 	p := plan{stream: domain.AccountStream(id)}

@@ -139,7 +139,7 @@ func (c *Commands) lookUp(ctx context.Context, w pg.Workspace, log *signedLog) e
 	return nil
 }
 
-// growTree has the tree of a log grow to its head, for so long.
+// growTree grows the Merkle tree of a log to its head, for the given time at most.
 func (c *Commands) growTree(ctx context.Context, w pg.Workspace, long time.Duration) (eventstore.Tree, error) {
 	tree, err := c.Store.GrowFor(ctx, w, long)
 	if errors.As(err, new(*eventstore.AheadError)) || errors.As(err, new(*eventstore.GapError)) {
@@ -190,7 +190,7 @@ func (c *Commands) InclusionProof(ctx context.Context, w pg.Workspace, position 
 	return checkpoint.Receipt(position-1, proof, signed), at, c.provenElsewhere(ctx, w, position, err)
 }
 
-// provenElsewhere refuses a proof of records that were pruned before the log was loaded: their hashes are where they happened.
+// provenElsewhere refuses a proof of records that were pruned before the log was loaded here: only the first installation has their hashes.
 func (c *Commands) provenElsewhere(ctx context.Context, w pg.Workspace, position int64, err error) error {
 	if !errors.Is(err, eventstore.ErrTreeBroken) {
 		return err

@@ -214,7 +214,7 @@ func (i Installation) within(ctx context.Context, c, other Copy) (bool, error) {
 	return roots[0] == roots[1], nil
 }
 
-// withMovesLocked keeps moves off while regions are compared and changed. It is tenancy.ErrBusy when one is under way.
+// withMovesLocked keeps moves off while regions are compared and changed. The error is tenancy.ErrBusy while a workspace moves.
 func (i Installation) withMovesLocked(ctx context.Context, do func(context.Context) error) error {
 	return i.Regions[0].DB.Control(ctx, func(tx pgx.Tx) error {
 		if err := tenancy.LockPlaces(ctx, tx, i.Patient); err != nil {
@@ -253,7 +253,7 @@ func (i Installation) ShareLedgers(ctx context.Context, region string, only uuid
 	return done.Blobs > 0, nil
 }
 
-// FindLocked is Find while no move is under way.
+// FindLocked is Find, and keeps moves off meanwhile.
 func (i Installation) FindLocked(ctx context.Context) (found []Misplaced, err error) {
 	err = i.withMovesLocked(ctx, func(ctx context.Context) error {
 		found, err = i.Find(ctx, uuid.Nil)
@@ -380,7 +380,7 @@ func (i Installation) others(ctx context.Context, id uuid.UUID, kept string, dis
 	return others, nil
 }
 
-// Describe tells what is wrong, and what becomes of it or is to be done.
+// Describe tells what is wrong, and what Kluis does about it or the operator has to do.
 func (m Misplaced) Describe() (wrong, do string) {
 	var copies []string
 	for _, c := range m.Copies {

@@ -21,7 +21,7 @@ type row map[string]json.RawMessage
 
 const labelColumn = "label"
 
-// exportedColumns are the columns of a read model that leave in an export.
+// exportedColumns are the columns of a read model that an export has: all but the secret ones, and a label.
 func exportedColumns(table string) []string {
 	columns := slices.DeleteFunc(slices.Clone(projections.Columns(table)), func(column string) bool {
 		return domain.Secret(domain.InWorkspace, table, column)

@@ -187,7 +187,7 @@ func (i *importer) rejects(a imports.Action, err error) error {
 	return nil
 }
 
-// refusalText is a refusal for somebody who sees a line of a file, and no request.
+// refusalText is the text of a refusal for the reader of a file, who never saw a request.
 func refusalText(refusal *domain.Error) string {
 	if len(refusal.Fields) == 0 {
 		return refusal.Detail
@@ -205,7 +205,7 @@ func (i *importer) count(change func(*ImportCounts)) {
 	change(&i.counts)
 }
 
-// reportEverySecond says how far it is, once a second until ctx ends.
+// reportEverySecond reports the progress of the import, once a second until ctx ends.
 func (i *importer) reportEverySecond(ctx context.Context) {
 	each := time.NewTicker(time.Second)
 	defer each.Stop()
@@ -286,7 +286,7 @@ func (i *importer) key(kind string, parts ...string) *Once {
 	return &Once{Key: [32]byte(i.own.MAC("import", text)), Kept: true}
 }
 
-// retryOutage waits for a database that is away.
+// retryOutage runs a function again while the database is away, for importPatience at most.
 func retryOutage(ctx context.Context, do func() error) error {
 	pause, waited := 100*time.Millisecond, time.Duration(0)
 	for {
@@ -468,7 +468,7 @@ func (i *importer) editComment(j *job) error {
 	})
 }
 
-// rejectAction refuses an action that makes no sense where it stands.
+// rejectAction refuses an action that cannot follow the actions before it.
 func rejectAction(format string, args ...any) error {
 	return domain.Refuse(domain.Invalid, "not_importable", format, args...)
 }
@@ -487,7 +487,7 @@ func day(text string) (*domain.Date, error) {
 	return &date, nil
 }
 
-// truncate shortens a title that is too long here: the history of somewhere else is not lost for it.
+// truncate shortens a title that is longer than titles of Kluis, so that the action is imported all the same.
 func truncate(text string, most int) string {
 	runes := []rune(strings.TrimSpace(text))
 	if len(runes) > most {

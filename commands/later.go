@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// later does what an answer must not wait for, nor tell by its time whether it was done: a few things at once, in
-// about the order in which they came.
+// later runs functions for which an answer must not wait, because its time would tell whether they ran. A few run at once, in about the
+// order in which they came.
 type later struct {
 	mu      sync.Mutex
 	waiting []func()

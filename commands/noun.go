@@ -113,7 +113,7 @@ func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.
 	return before, plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 }
 
-// nounResult is result for a noun: the thing as a query showed it when the command was done. A repeated command gets the same.
+// nounResult gives the thing as a query showed it when the command was done. A repeated command gets the same.
 func nounResult[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], before T, done effect, err error) (Result[T], error) {
 	made, err := result(ctx, c, r, n.Model, before, done, err)
 	if err != nil {
@@ -127,7 +127,7 @@ func nounResult[T any](ctx context.Context, c *Commands, r Request, n *projectio
 	return made, err
 }
 
-// stateOnly makes a decision that needs nothing but the thing itself.
+// stateOnly makes a decision of a rule that needs nothing but the state of the thing.
 func stateOnly[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (creation, error) {
 	return func(_ *attempt, thing T) (creation, error) {
 		events, err := decide(thing)

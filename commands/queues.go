@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// queues does what an answer must not wait for: for each key one after the other, in the order in which it came; what is
-// slow for one key holds up no other.
+// queues runs functions for which an answer must not wait. Those of one key run one after the other, in the order in which they came. A
+// slow key holds up no other key.
 type queues struct {
 	mu      sync.Mutex
 	last    map[uuid.UUID]chan struct{} // closed when the last thing of a key is done

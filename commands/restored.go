@@ -36,7 +36,7 @@ func Restored(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Work
 	return done, err
 }
 
-// appendEpoch appends the event of a new epoch.
+// appendEpoch appends the event that begins a new epoch.
 func appendEpoch(ctx context.Context, tx *pg.Tx, store *eventstore.Store, w pg.Workspace, begun domain.WorkspaceRestored) error {
 	write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{begun}, nil)
 	if err != nil {

@@ -118,7 +118,7 @@ func loadTasks(ctx context.Context, a *attempt, ids []uuid.UUID) (map[uuid.UUID]
 	}), nil
 }
 
-// edit is what an operation wants, when the actor may.
+// edit makes the edit of an operation, and refuses one that the actor may not make.
 func (o TaskOperation) edit(by projections.Actor, id uuid.UUID, rows map[uuid.UUID]projections.Row[domain.Task]) (taskEdit, error) {
 	if o.Create != nil {
 		return newTask(id, *o.Create), allow(by, domain.CreateTask)

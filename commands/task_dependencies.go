@@ -12,14 +12,14 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// taskEdit is a task to be made, or what is to change of one that is there.
+// taskEdit is the creation of a task, or a change of one that is there.
 type taskEdit struct {
 	task   domain.Task // as it is; only its id when it is to be made
 	made   *domain.TaskCreated
 	change domain.TaskChange // what a task that is to be made has, as a change of nothing
 }
 
-// permission is what an edit takes.
+// permission is the permission that the edit needs.
 func (w taskEdit) permission() domain.Permission {
 	if w.made != nil {
 		return domain.CreateTask
@@ -27,7 +27,7 @@ func (w taskEdit) permission() domain.Permission {
 	return domain.UpdateTask
 }
 
-// newTask is the edit for a task.
+// newTask is the edit that creates a task.
 func newTask(id uuid.UUID, wanted domain.TaskCreated) taskEdit {
 	wanted.AssigneeIDs, wanted.TagIDs = unique(wanted.AssigneeIDs), unique(wanted.TagIDs)
 	w := taskEdit{task: domain.Task{ID: id}, made: &wanted}
@@ -43,7 +43,7 @@ func optionalOf[T any](value *T) domain.Optional[T] {
 	return domain.Optional[T]{Set: value != nil, Value: value}
 }
 
-// valueAfter is what an optional field will be.
+// valueAfter is the value of an optional field after a change.
 func valueAfter[T any](is *T, o domain.Optional[T]) *T {
 	if o.Set {
 		return o.Value
@@ -64,7 +64,7 @@ func (w taskEdit) external() (is, will *domain.External) {
 		domain.ExternalOf(valueAfter(w.task.ExternalSource, w.change.ExternalSource), valueAfter(w.task.ExternalID, w.change.ExternalID))
 }
 
-// dependencies is what the edits refer to besides the tasks themselves, as one read found it.
+// dependencies are the things that edits refer to besides their tasks, as one read found them.
 type dependencies struct {
 	by   projections.Actor
 	head int64 // of the log, as far as it is in the read models
@@ -82,7 +82,7 @@ type dependencies struct {
 	numbered   map[uuid.UUID]bool // those that came into a project by an edit before
 }
 
-// references are the ids of what edits name.
+// references are the ids that edits name.
 type references struct{ parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID }
 
 // references gathers what edits name, and begins with the tasks as the edits have them.
@@ -365,7 +365,7 @@ func (f *dependencies) claim(d *draft, w taskEdit) error {
 	return err
 }
 
-// present are those of ids that are given.
+// present gives those ids that are not nil.
 func present(ids ...*uuid.UUID) (given []uuid.UUID) {
 	for _, id := range ids {
 		if id != nil {

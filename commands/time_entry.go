@@ -147,7 +147,7 @@ func (c *Commands) DeleteTimeEntry(ctx context.Context, r Request, id uuid.UUID)
 		projections.LoadTimeBasis(&basis, r.By, uuid.Nil)...)
 }
 
-// decideWithRules is a decision on nothing but the entry itself and the rules of the workspace's time.
+// decideWithRules makes a decision on the entry and the workspace's rules of time alone.
 func decideWithRules(basis *projections.TimeBasis, decide func(domain.TimeEntry, domain.TimeFacts) ([]domain.Event, error)) func(*attempt, domain.TimeEntry) (creation, error) {
 	return func(_ *attempt, entry domain.TimeEntry) (creation, error) {
 		events, err := decide(entry, domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now})
@@ -225,7 +225,7 @@ func loadProject(ctx context.Context, a *attempt, w *domain.Work) (none projecti
 	return found[0], nil
 }
 
-// missingIsInvalid is an InvalidField for a thing that is missing, and an error of another kind as it is.
+// missingIsInvalid turns "not found" into an InvalidField, because the id stood in the body. Any other error stays.
 func missingIsInvalid(err error, pointer, detail string) error {
 	if refusal, ok := domain.Refusal(err); err == nil || ok && refusal.Kind == domain.NotFound {
 		return domain.InvalidField(pointer, "%s", detail)

@@ -96,7 +96,7 @@ func endTokens(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from token_secret where member_id = $1`, member)
 }
 
-// actorOfToken finds who shows a token, of either kind; nil for nobody.
+// actorOfToken finds the actor with a token, of a session or of an API token; nil when there is none.
 func (c *Commands) actorOfToken(ctx context.Context, t token.Parsed) (*projections.Actor, error) {
 	w := pg.Workspace{ID: t.Workspace}
 	if t.Kind == token.Personal {

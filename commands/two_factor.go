@@ -60,7 +60,7 @@ func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, fro
 	return p, nil
 }
 
-// twoFactor is how the account stands to two factors now: whether they are on is newer than what the actor came with.
+// twoFactor is the state of the account's second factor now, which may be newer than the one in the actor.
 func (s self) twoFactor(by projections.Actor) domain.TwoFactor {
 	return domain.TwoFactor{Enabled: s.TwoFactor != "", Required: by.TwoFactor.Required}
 }

@@ -67,7 +67,7 @@ func (c *Commands) sendCheckpoint(ctx context.Context, w pg.Workspace, by *check
 	return by.Cosign(ctx, signed, checkpoint.Growth(from, proof, signed))
 }
 
-// witnessRefusal is why a witness does not cosign a checkpoint, with a proof from the size that it knows.
+// witnessRefusal turns the answer of a witness that does not cosign into an error. The proof began at the size that the witness knows.
 func witnessRefusal(err error, by *checkpoint.Witness, at checkpoint.Checkpoint) error {
 	var refused *checkpoint.RefusedError
 	unproven := errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity

@@ -25,7 +25,7 @@ var (
 	public   = access{rule: "public"}    // anybody, without a token
 	signedIn = access{rule: "signed_in"} // any active member
 
-	// withSession is signedIn for who logged in.
+	// withSession is signedIn for a caller with a session, not with an API token.
 	withSession = access{rule: "signed_in", session: true}
 )
 
@@ -57,7 +57,7 @@ func (r access) explain(description string) string {
 	return strings.TrimSpace(description + "\n\n" + who + ".")
 }
 
-// extensions are what the schema says besides. A public operation has an empty list of securities, which huma would leave out.
+// extensions are the entries of the schema that OpenAPI has no field for. A public operation has an empty list of securities, which huma would leave out.
 func (r access) extensions() map[string]any {
 	said := map[string]any{"x-required-permission": r.rule}
 	if r == public {
@@ -73,7 +73,7 @@ func (r access) security() []map[string][]string {
 	return []map[string][]string{{bearerScheme: {}}}
 }
 
-// authorise lets a caller through who may call the operation, and refuses everybody else. It also refuses an operation without a rule,
+// authorise lets a caller through who may call the operation, and refuses every other caller. An operation without a rule is refused, too, an operation without a rule,
 // however that came to be registered.
 func (a *api) authorise(ctx huma.Context, next func(huma.Context)) {
 	rule, _ := ctx.Operation().Metadata[accessKey].(access)
@@ -140,8 +140,8 @@ func (a *api) recognise(op *huma.Operation, token string) *projections.Claim {
 	return a.Recognise(token)
 }
 
-// known refuses an exchange whose claim does not hold. Nobody learns what is wrong with a request, or what a key stands for, before the
-// caller is known.
+// known refuses an exchange whose claim does not hold. An unknown caller must not learn what is wrong with a request, or what a key
+// stands for.
 func (x *exchange) known() error {
 	if x.claim == nil {
 		return nil

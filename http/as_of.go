@@ -19,7 +19,7 @@ type row[R, T any] struct {
 	asOf  func(ctx context.Context, by projections.Actor, states []T) ([]R, error) // rows of states of the past; nil when the list itself reads the past
 }
 
-// rowOf is a row that shows of the past what a function makes of a state.
+// rowOf makes rows of past states with a function of one state.
 func rowOf[R, T any](state func(R) T, was func(T) R) row[R, T] {
 	return row[R, T]{state, func(_ context.Context, _ projections.Actor, states []T) ([]R, error) {
 		rows := make([]R, len(states))

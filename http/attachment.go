@@ -89,7 +89,8 @@ func (a *api) getContent(ctx context.Context, by projections.Actor, in *contentG
 	})}, nil
 }
 
-// oneRange is a Range that is answered with a part (RFC 9110, 14.2). Several would be read, and so decrypted, in any order, as often as somebody likes.
+// oneRange is a Range that is answered with a part (RFC 9110, 14.2). A request for several parts
+// could have the same bytes read and decrypted many times.
 var oneRange = regexp.MustCompile(`^bytes=([0-9]{1,18}-[0-9]{0,18}|-0{0,17}[1-9][0-9]{0,17})$`)
 
 // serveContent answers with the bytes of an attachment, or a part of them. Whoever opens them in a browser saves them.

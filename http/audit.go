@@ -123,7 +123,7 @@ func (a *api) listEntries(ctx context.Context, by projections.Actor, in *auditLi
 	return &entriesShown{queryHeaders(mark, 0), name, "Accept-Language", pageWithNext(bodies, in.Listing, before)}, err
 }
 
-// filter checks what is asked for.
+// filter makes a filter of the parameters, or refuses them.
 func (f AuditFilter) filter() (projections.Filter, error) {
 	types, err := domain.TypesOf(f.Type, f.Noun)
 	if err != nil {
@@ -136,7 +136,7 @@ func (f AuditFilter) filter() (projections.Filter, error) {
 	return chosen, nil
 }
 
-// describeRecords gives records with what is known of them, and in words.
+// describeRecords resolves what records are about, and tells each in a sentence.
 func (a *api) describeRecords(ctx context.Context, by projections.Actor, told *words, records []projections.Record) ([]entryBody, error) {
 	audit, err := a.Commands.ReadAudit(ctx, by, records)
 	if err != nil {

@@ -36,7 +36,7 @@ type Readiness struct {
 	Err    error
 }
 
-// ServeCells is Server.Serve for several.
+// ServeCells serves several regions on one listener, as Server.Serve does for one.
 func ServeCells(ctx context.Context, l net.Listener, cells Cells, o Options) error {
 	return serveUntil(ctx, l, cellRouter{cells}, o, func() {
 		for _, s := range cells.Open() {
@@ -45,7 +45,7 @@ func ServeCells(ctx context.Context, l net.Listener, cells Cells, o Options) err
 	})
 }
 
-// cellRouter leads a request to the cell of the workspace that its token names.
+// cellRouter passes a request to the cell of the workspace that the token names.
 type cellRouter struct{ cells Cells }
 
 type astrayKey struct{}
@@ -64,7 +64,7 @@ func (f cellRouter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	server.handler.ServeHTTP(w, r)
 }
 
-// wrongCell is why a request is not at the cell that its token leads to; nil for one that is.
+// wrongCell gives the reason why a request did not reach the cell of its token; nil when it did.
 func wrongCell(ctx context.Context) error {
 	err, _ := ctx.Value(astrayKey{}).(error)
 	return err

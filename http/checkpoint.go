@@ -71,12 +71,12 @@ type verifierKeys struct { // as Streamed is
 	Body func(huma.Context)
 }
 
-// text is an answer with a checkpoint in it.
+// text answers with a text that contains a checkpoint.
 func (a *api) text(text string, at checkpoint.Checkpoint) *textShown {
 	return &textShown{Position: at.Size, Body: a.whole(text)}
 }
 
-// whole is a Body that is one text.
+// whole is a Body of one text, sent at once.
 func (a *api) whole(text string) func(huma.Context) {
 	return a.streamed(false, func(_ context.Context, w *stream) error {
 		_, err := io.WriteString(w, text)

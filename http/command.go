@@ -47,8 +47,8 @@ func command[I, O any](a *api, op operation, handle func(ctx context.Context, r 
 	})
 }
 
-// request makes what commands need to know: the caller, the network, and the conditions. An Idempotency-Key counts for one member and one
-// operation.
+// request tells commands who the caller is, where the request came from, and its conditions. An Idempotency-Key counts for one member and
+// one operation.
 func request(ctx context.Context, by projections.Actor, op operation, in any) (commands.Request, error) {
 	r := commands.Request{By: by, Origin: originOf(ctx)}
 	given, versions := in.(conditioned).conditions()
@@ -82,12 +82,12 @@ func (x *exchange) asked(method string, versions []int) ([]byte, error) {
 	return json.Marshal([]any{method, x.path, versions, body})
 }
 
-// queryHeaders is the header part of an answer to a query.
+// queryHeaders are the headers of an answer to a query: position, how far behind, version.
 func queryHeaders(mark projections.Mark, version int) Shown {
 	return queryHeadersAt(mark.Position, mark.Behind(), version)
 }
 
-// pageAfterID is the part of a list that goes on from an id.
+// pageAfterID is the page behind the id in the cursor; the first page without one.
 func pageAfterID(in Listing[uuid.UUID]) projections.Page {
 	page := projections.Page{Limit: in.Limit}
 	if in.Cursor.Given {

@@ -20,7 +20,7 @@ const (
 	maxAllUploads = 60
 )
 
-// concurrencyLimit counts what goes on for long.
+// concurrencyLimit bounds how many long answers or uploads of one kind run at once, for each member and in all.
 type concurrencyLimit struct {
 	perMember int    // of a member
 	total     int    // 0: no matter how many
@@ -31,7 +31,7 @@ type concurrencyLimit struct {
 	running   int
 }
 
-// acquire counts one more until ctx ends, which is the request's: it does so with the answer.
+// acquire counts one more for the member, or refuses. The count goes down when ctx ends, which is the context of the request.
 func (a *concurrencyLimit) acquire(ctx context.Context, member uuid.UUID) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

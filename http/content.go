@@ -9,7 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// describeRanges describes an answer that can be had in parts.
+// describeRanges adds to the schema what an answer to a Range request has (RFC 9110, 14).
 func describeRanges(responses map[string]*huma.Response) {
 	whole := responses[strconv.Itoa(http.StatusOK)]
 	whole.Headers = map[string]*huma.Header{
@@ -74,7 +74,7 @@ func (c *content) Write(p []byte) (int, error) {
 	return c.stream.Write(p)
 }
 
-// errorRecorder is what is served; it remembers why it could not be read, which http.ServeContent keeps to itself.
+// errorRecorder remembers the error of a failed read. http.ServeContent drops that error.
 type errorRecorder struct {
 	*io.SectionReader
 	err error

@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// describe says what an entry of the log tells.
+// describe tells an entry of the log in one sentence.
 func (w *words) describe(a commands.Audit, e commands.Entry) string {
 	t := describer{words: w, audit: a, entry: e}
 	_ = json.Unmarshal(e.Data, &t.data) // nothing is in one that is no object
@@ -31,7 +31,7 @@ func (w *words) describe(a commands.Audit, e commands.Entry) string {
 	return t.fill(sentence, t.part)
 }
 
-// describer tells of one entry.
+// describer makes the sentence of one entry.
 type describer struct {
 	*words
 	audit commands.Audit
@@ -71,7 +71,7 @@ func (t *describer) fill(sentence string, part func(name string) string) string 
 	}
 }
 
-// isCommonNoun tells whether what is said is no name.
+// isCommonNoun tells whether a part of a sentence is a word of ours, such as "a task", and not a name.
 func (t *describer) isCommonNoun(said string) bool {
 	return said == t.Erased || slices.Contains([]string{t.Nouns["member"], t.Nouns[t.entry.About.Noun]}, said)
 }

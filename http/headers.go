@@ -40,7 +40,7 @@ type Written struct {
 	ETag     string `header:"ETag" doc:"The version of the thing, in quotes."`
 }
 
-// commandHeaders is a command's answer about one thing at a version; version 0 means that there is no one thing.
+// commandHeaders are the headers of a command's answer. Version 0 means that the answer is not about one thing.
 func commandHeaders(position int64, version int) Written {
 	return Written{Position: position, ETag: etag(version)}
 }
@@ -52,7 +52,8 @@ type Shown struct {
 	ETag     string `header:"ETag" doc:"The version of the thing, in quotes."`
 }
 
-// queryHeadersAt is a query's answer: behind 0 means that it shows everything, version 0 that it is not one thing.
+// queryHeadersAt are the headers of a query's answer. Behind 0 means that the answer shows everything, version 0 that it is not about one
+// thing.
 func queryHeadersAt(position, behind int64, version int) Shown {
 	s := Shown{Position: position, ETag: etag(version)}
 	if behind > 0 {
@@ -68,7 +69,7 @@ func etag(version int) string {
 	return `"` + strconv.Itoa(version) + `"`
 }
 
-// setRateLimit says what the limit on a member's requests leaves (draft-ietf-httpapi-ratelimit-headers-10).
+// setRateLimit writes the headers with what is left of the limit on a member's requests (draft-ietf-httpapi-ratelimit-headers-10).
 func setRateLimit(ctx huma.Context, r limit.Quota) {
 	if r.Most == 0 {
 		return

@@ -59,7 +59,7 @@ func paged[T, K any](rows []T, in Listing[K], key func(T) K) page[T] {
 	return p
 }
 
-// pageWithNext makes a page after which the list goes on behind a key; with the zero key the list has ended.
+// pageWithNext makes a page whose next_cursor leads behind a key. The zero key is the end of the list.
 func pageWithNext[T any, K comparable](rows []T, in Listing[K], after K) page[T] {
 	p := paged(rows, in, func(T) (none K) { return none })
 	var end K

@@ -35,7 +35,7 @@ func (x *exchange) outage(ctx context.Context, o pg.Outage, err error) *problem 
 	return p
 }
 
-// logThrottle lets a line a second into the log.
+// logThrottle lets one line a second into the log, and counts those that it keeps back.
 type logThrottle struct {
 	mu         sync.Mutex
 	last       time.Time

@@ -124,7 +124,7 @@ func listAt[T any](ctx context.Context, a *api, noun *projections.Noun[T], by pr
 	return rows, mark, err
 }
 
-// idOrNil is an id that may be absent.
+// idOrNil gives nil for the id of zeros, which stands for an absent id.
 func idOrNil(id uuid.UUID) *uuid.UUID {
 	if id == uuid.Nil {
 		return nil

@@ -143,7 +143,7 @@ func timeEntry(a *api) {
 		})
 }
 
-// valueOrZero is a body that may be left out.
+// valueOrZero gives the zero value for a body that was left out.
 func valueOrZero[B any](body *B) (b B) {
 	if body != nil {
 		b = *body

@@ -104,7 +104,7 @@ func (j *Jobs) keepCheckpoint(ctx context.Context, w pg.Workspace) bool {
 	return true
 }
 
-// isTemporary tells of an error that only time is wanting.
+// isTemporary tells whether an error goes by itself: an outage, or the end of the process.
 func isTemporary(ctx context.Context, err error) bool {
 	refusal, _ := domain.Refusal(err)
 	_, outage := pg.OutageOf(err)

@@ -133,10 +133,10 @@ func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	return nil
 }
 
-// credentialID is the id of the session or token.
+// credentialID is the id of the session or of the API token.
 func (k *known) credentialID() uuid.UUID { return k.by.id(k.actor) }
 
-// equal tells whether two rows make the same actor.
+// equal tells whether two rows make the same actor; the time of the last use does not count.
 func (r actorRow) equal(other actorRow) bool {
 	r.Touch = other.Touch
 	return reflect.DeepEqual(r, other)

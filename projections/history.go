@@ -85,7 +85,7 @@ func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid
 	return pageAfter(lines, after, limit), mark, err
 }
 
-// pageAfter are the lines behind a place, in their order.
+// pageAfter gives the first lines behind a place, in their order.
 func pageAfter(lines []Line, after Place, limit int) []Line {
 	slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.Place.Position, b.Place.Position) })
 	for i := range lines {
@@ -180,7 +180,7 @@ func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 	return lines
 }
 
-// isEmptyField tells whether a field of a new thing says nothing: it is empty, or a place in an order that nobody chose.
+// isEmptyField tells whether a field of a new thing is left out of its history: it is empty, or a rank that nobody chose.
 func isEmptyField(f FieldChange) bool {
 	return f.Field == "rank" || slices.Contains([]string{"null", `""`, "[]", "false", "{}"}, string(f.New))
 }
@@ -197,7 +197,7 @@ func fields(state any) []FieldChange {
 	return all
 }
 
-// referencedIDs are the ids that a field holds.
+// referencedIDs gives the ids that a field holds.
 func referencedIDs(value any) (ids []uuid.UUID) {
 	switch v := value.(type) {
 	case uuid.UUID:

@@ -104,7 +104,7 @@ func (c *Cells) onlyIn(region string) func(context.Context, pg.Workspace) error 
 	}
 }
 
-// statusIn asks a cell what it has of a workspace.
+// statusIn asks a cell whether it has a workspace, and whether the workspace is on its way.
 func (c *Cells) statusIn(ctx context.Context, p *Program, id uuid.UUID, slug string) (there, moving bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()

@@ -90,7 +90,7 @@ func (d doctor) Run(ctx context.Context, out outputs) error {
 	}), all.placed(ctx, out))
 }
 
-// checkCell looks at one cell.
+// checkCell runs all checks of one cell, and prints what they find.
 func (d doctor) checkCell(ctx context.Context, out outputs, of cell) error {
 	b, err := d.openThere(ctx, out.stderr)
 	if err != nil {

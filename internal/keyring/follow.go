@@ -64,7 +64,7 @@ func (k *Keyring) try(do func([]secret) bool) {
 	}
 }
 
-// reload takes what the file has, unless somebody looked less than age ago.
+// reload reads the key file, unless it was read less than age ago.
 func (k *Keyring) reload(age time.Duration) {
 	s := k.source
 	if s == nil || age > 0 && time.Since(*s.looked.Load()) < age {

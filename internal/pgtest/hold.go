@@ -14,7 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgserver"
 )
 
-// claim is a test program's hold on a server. The fields above mu are set once.
+// claim is what a test program has of a server: its locks and databases. The fields above mu are set once.
 type claim struct {
 	server *pgserver.Server // nil: KLUIS_TEST_DATABASE_URL's
 	admin  string           // superuser's URL of the database in which locks are taken: advisory locks are per database

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kluis-eu/kluis/internal/toolbox"
+)
+
+// server is a `kluis serve` that runs.
+type server struct {
+	*home
+	cmd   *exec.Cmd
+	url   string
+	log   *safeBuffer
+	ended chan struct{} // closed when the process is gone
+}
+
+// serve starts a server and waits until it is ready.
+func (h *home) serve(t *testing.T, flags ...string) *server {
+	t.Helper()
+	s := h.start(t, flags...)
+	s.ready(t)
+	return s
+}
+
+func (h *home) start(t *testing.T, flags ...string) *server {
+	t.Helper()
+	return h.startAt(t, toolbox.FreeAddress(t), flags...)
+}
+
+func (h *home) startAt(t *testing.T, listen string, flags ...string) *server {
+	t.Helper()
+	s := &server{home: h, url: "http://" + listen, log: &safeBuffer{}, ended: make(chan struct{})}
+	s.cmd = h.command(context.Background(), append([]string{"serve", "--listen", listen}, flags...)...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = s.cmd.Wait() // the state is in the command
+		close(s.ended)
+	}()
+	t.Cleanup(func() { s.kill(); s.saysFailed(t) })
+	return s
+}
+
+// saysFailed shows the log of a server whose test failed.
+func (s *server) saysFailed(t *testing.T) {
+	if t.Failed() {
+		lines := strings.Split(s.log.String(), "\n")
+		t.Logf("the log of %s ends with:\n%s", s.url, strings.Join(lines[max(0, len(lines)-15):], "\n"))
+	}
+}
+
+func (s *server) ready(t *testing.T) {
+	t.Helper()
+	until(t, "the server is ready", func() bool {
+		select {
+		case <-s.ended:
+			t.Fatalf("it ended with %d:\n%s", s.cmd.ProcessState.ExitCode(), s.log)
+		default:
+		}
+		response, err := http.Get(s.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+func (s *server) signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
+
+// kill is kill -9.
+func (s *server) kill() {
+	s.signal(syscall.SIGKILL)
+	<-s.ended
+}
+
+// stop is SIGTERM; it gives the exit status.
+func (s *server) stop(t *testing.T) int {
+	t.Helper()
+	s.signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+	case <-time.After(patience):
+		t.Fatalf("%s after SIGTERM it runs still:\n%s", patience, s.log)
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
