@@ -46,11 +46,25 @@ func newMails(n Needs) (*mails, error) {
 	if err := worker.Join(config); err != nil {
 		return nil, fmt.Errorf("make the mail worker: %w", err)
 	}
+	config.LeaderElectionDisabled = clockIsWrong(n)
 	client, err := river.NewClient(riverpgxv5.New(n.DB.Pool()), config)
 	if err != nil {
 		return nil, fmt.Errorf("make the mail worker: %w", err)
 	}
 	return &mails{client, worker}, nil
+}
+
+// clockIsWrong tells whether this machine's clock is far from the database's. River's leader goes by its own: a year ahead, it deletes queues that are in use,
+// and has mails that are under way sent twice. So a process like this sends mails, and leaves the upkeep to others.
+func clockIsWrong(n Needs) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	now, err := n.DB.Now(ctx)
+	wrong := err == nil && time.Until(now).Abs() > 5*time.Minute
+	if wrong {
+		n.Log.WarnContext(ctx, "the clock of this machine is far from the database's: set it right; failed mails are not tried again by this process", "database", now.UTC())
+	}
+	return wrong
 }
 
 // sendMails sends mails until ctx ends. River looks once whether there is a database when it begins, and here it begins again until
