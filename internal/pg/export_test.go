@@ -21,13 +21,24 @@ func (db *DB) Forget(w Workspace) {
 	}
 }
 
-// LaneShare is how many connections one workspace has.
-const LaneShare = laneShare
-
-// Glancing is how many light reads of a workspace wait.
-func (db *DB) Glancing(w Workspace) int {
-	q := db.lane(w).glancesOf(w)
+// LeadGlances takes the lead of all light reads of a workspace's lane: those that come meanwhile wait until it is let go.
+func (db *DB) LeadGlances(w Workspace) (waiting func() int, release func()) {
+	q := &db.lane(w).glances
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting)
+	q.leaders = mostLeaders
+	return func() int { q.mu.Lock(); defer q.mu.Unlock(); return len(q.waiting) }, func() {
+		for range mostLeaders {
+			q.next()
+		}
+	}
+}
+
+// Apart tells whether a workspace has lately made others wait.
+func (db *DB) Apart(w Workspace) bool {
+	q := &db.lane(w).glances
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, apart := q.apart[w.ID]
+	return apart
 }

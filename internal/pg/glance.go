@@ -4,27 +4,35 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// glances are the light reads of a workspace that wait: what comes while its connections are busy is read on one snapshot, in one
-// round trip.
+// glances are the light reads of a lane that wait: what comes while others are read goes on one snapshot, in one round trip, whichever
+// workspaces it is of.
 //
-//  1. A caller for whom a connection of the workspace is free leads. It takes along what waits, its own read among that.
+//  1. A caller leads when not enough do. With a connection of the lane it takes along what waits, its own read among that.
 //  2. The others wait. The snapshot begins after all of them have come, so it has what each asked for.
-//  3. Each read has its own statements, but those in common. When one of them fails, for whatever reason, all that were sent with it are read anew, each alone.
-//  4. When a leader has its answers, the first of those that wait leads.
+//  3. In that transaction the reads of each workspace are under its role, so each sees what it would alone (see joint). Each read has its own
+//     statements, but those that it has in common with others of its workspace.
+//  4. When one of them fails, or waits for a lock longer than a moment, all that were sent with it are read anew, each alone. A
+//     workspace that made others wait so is read alone for a second.
+//  5. When a leader has its answers, the first of those that wait leads.
 type glances struct {
 	mu      sync.Mutex
 	leaders int
 	waiting []*glance
+	apart   map[uuid.UUID]time.Time // workspaces that are read alone: until when
 }
 
 // glance is what one caller wants to read.
 type glance struct {
+	of         Workspace
 	statements []Statement
-	turn       chan glanceTurn // holds two elements: who is to lead may be taken along by another leader
+	turn       chan glanceTurn // holds two elements: a caller that is to lead may be taken along by another leader
 }
 
 // glanceTurn says what a caller that waits does next.
@@ -37,40 +45,33 @@ const (
 )
 
 const (
-	mostGlances = 32        // in one transaction
-	mostLeaders = laneShare // of one workspace: more would wait for its connections
+	mostGlances = 32            // in one transaction
+	mostVisited = 8             // workspaces in one transaction, each of which locks some 25 tables and indexes
+	mostLeaders = laneConns - 1 // of one lane: a connection is left for what is stored
 )
+
+var snapshot = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 
 // light tells whether all statements are.
 func light(statements []Statement) bool {
 	return !slices.ContainsFunc(statements, func(s Statement) bool { return !s.light })
 }
 
-// glances are those of a workspace.
-func (l *lane) glancesOf(w Workspace) *glances {
-	found, ok := l.glances.Load(w.ID)
-	if !ok {
-		found, _ = l.glances.LoadOrStore(w.ID, &glances{})
-	}
-	return found.(*glances)
-}
-
-// glance reads light statements, with others of the same workspace. false: the caller is to read them alone.
+// glance reads light statements, with others of the same lane. false: the caller is to read them alone.
 func (db *DB) glance(ctx context.Context, w Workspace, statements []Statement) (read bool) {
-	q, g := db.lane(w).glancesOf(w), &glance{statements, make(chan glanceTurn, 2)}
-	q.mu.Lock()
-	q.waiting = append(q.waiting, g)
-	if q.leaders < mostLeaders {
-		q.leaders++
-		g.turn <- leadGlance
+	if db.gate != nil && db.gate(ctx, w, nil) != nil {
+		return false // and alone it fails for that
 	}
-	q.mu.Unlock()
+	l, g := db.lane(w), &glance{w, statements, make(chan glanceTurn, 2)}
+	if !l.glances.add(g) {
+		return false
+	}
 	for {
 		var turn glanceTurn
 		select {
 		case turn = <-g.turn:
 		case <-ctx.Done():
-			if q.leave(g) {
+			if l.glances.leave(g) {
 				return false // and alone it fails for that
 			}
 			turn = <-g.turn
@@ -78,8 +79,26 @@ func (db *DB) glance(ctx context.Context, w Workspace, statements []Statement) (
 		if turn != leadGlance {
 			return turn == readGlance
 		}
-		db.leadGlances(ctx, w, q)
+		db.leadGlances(ctx, l)
 	}
+}
+
+// add has a glance wait, or lead; false when its workspace is read alone for now.
+func (q *glances) add(g *glance) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if until, apart := q.apart[g.of.ID]; apart {
+		if time.Now().Before(until) {
+			return false
+		}
+		delete(q.apart, g.of.ID)
+	}
+	q.waiting = append(q.waiting, g)
+	if q.leaders < mostLeaders {
+		q.leaders++
+		g.turn <- leadGlance
+	}
+	return true
 }
 
 // leave takes a glance out of those that wait; false when a leader has it, or when it is to lead.
@@ -94,61 +113,113 @@ func (q *glances) leave(g *glance) bool {
 	return true
 }
 
+// visit is the part of one workspace, for some callers.
+type visit struct {
+	part
+	glances []*glance
+}
+
 // leadGlances reads what waits, and has another lead when more has come.
-func (db *DB) leadGlances(ctx context.Context, w Workspace, q *glances) {
+func (db *DB) leadGlances(ctx context.Context, l *lane) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jointLimit)
 	defer cancel()
-	var taken []*glance
-	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := db.within(ctx, w, snapshot, func(tx *Tx) error {
-		if taken = q.take(); len(taken) == 0 { // not before there is a connection
-			return nil
-		}
-		return tx.Commit(ctx, merged(taken)...)
-	})
-	q.mu.Lock()
-	if err != nil && taken == nil { // for want of a connection
-		taken, q.waiting = q.waiting, nil
+	conn, err := acquire(ctx, l.pool)
+	taken := l.glances.take(err != nil) // not before there is a connection
+	visits := db.visits(taken)
+	if err == nil {
+		err = l.look(ctx, conn, visits)
+		release(conn)
 	}
+	l.glances.next()
+	for _, v := range visits {
+		turn := readGlance
+		if err != nil || v.failed != nil {
+			turn = aloneGlance
+		}
+		for _, g := range v.glances {
+			g.turn <- turn
+		}
+	}
+}
+
+// look reads in one transaction what is asked in several workspaces.
+func (l *lane) look(ctx context.Context, conn *pgxpool.Conn, visits []*visit) error {
+	if len(visits) == 0 { // another leader has taken all along
+		return nil
+	}
+	var parts []*part
+	for _, v := range visits {
+		parts = append(parts, &v.part)
+	}
+	blamed, err := sendAll(ctx, conn, parts)
+	if blamed >= 0 && Is(err, LockNotAvailable) {
+		l.glances.setApart(parts[blamed].tx.of)
+	}
+	return err
+}
+
+func (q *glances) setApart(workspace uuid.UUID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.apart == nil {
+		q.apart = map[uuid.UUID]time.Time{}
+	}
+	q.apart[workspace] = time.Now().Add(time.Second)
+}
+
+// next has the first of those that wait lead who is not told so already.
+func (q *glances) next() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.leaders--
-	if i := slices.IndexFunc(q.waiting, func(g *glance) bool { return len(g.turn) == 0 }); i >= 0 { // the others are told to lead already
+	if i := slices.IndexFunc(q.waiting, func(g *glance) bool { return len(g.turn) == 0 }); i >= 0 {
 		q.leaders++
 		q.waiting[i].turn <- leadGlance
 	}
-	q.mu.Unlock()
-	turn := readGlance
-	if err != nil {
-		turn = aloneGlance
-	}
-	for _, g := range taken {
-		g.turn <- turn
-	}
 }
 
-// merged are the statements of all, those in common once.
-func merged(taken []*glance) (all []Statement) {
-	sent := map[string]int{} // what is in common: where it is
-	for _, g := range taken {
-		for _, s := range g.statements {
-			if i, is := sent[s.sql]; is && s.common {
-				all[i] = all[i].along(s)
-				continue
-			}
-			if s.common {
-				sent[s.sql] = len(all)
-			}
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
-// take takes what waits: nothing, when another leader has taken all of it along.
-func (q *glances) take() []*glance {
+// take takes what waits, or as much of it as goes into one transaction: nothing, when another leader has taken all of it along.
+func (q *glances) take(all bool) []*glance {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.waiting), mostGlances)
+	n := len(q.waiting)
+	if !all {
+		n = min(n, mostGlances)
+		visited := map[uuid.UUID]bool{}
+		for i, g := range q.waiting[:n] {
+			if visited[g.of.ID] = true; len(visited) > mostVisited {
+				n = i
+				break
+			}
+		}
+	}
 	taken := slices.Clone(q.waiting[:n])
 	q.waiting = slices.Delete(q.waiting, 0, n)
 	return taken
+}
+
+// visits are glances by workspace, with the statements of all. Those that several of a workspace have in common are sent once.
+func (db *DB) visits(taken []*glance) (visits []*visit) {
+	for _, g := range taken {
+		i := slices.IndexFunc(visits, func(v *visit) bool { return v.tx.of == g.of.ID })
+		if i < 0 {
+			i = len(visits)
+			visits = append(visits, &visit{part: db.part(g.of, snapshot, nil)})
+		}
+		v := visits[i]
+		v.glances = append(v.glances, g)
+		v.add(g.statements)
+	}
+	return visits
+}
+
+func (v *visit) add(statements []Statement) {
+	for _, s := range statements {
+		i := slices.IndexFunc(v.statements, func(sent Statement) bool { return s.common && sent.common && sent.sql == s.sql })
+		if i >= 0 {
+			v.statements[i] = v.statements[i].along(s)
+		} else {
+			v.statements = append(v.statements, s)
+		}
+	}
 }

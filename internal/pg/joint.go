@@ -4,12 +4,12 @@ import (
 	"context"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // joint stores in one transaction what several workspaces of a lane want to be stored at the same moment: for as many of them it
@@ -26,20 +26,25 @@ import (
 type joint struct {
 	mu      sync.Mutex
 	led     bool
-	waiting []*part
+	waiting []*writer
 }
 
-// part is what one workspace wants.
+// writer is a caller that wants its part to be stored.
+type writer struct {
+	part
+	alone func() error // does it in a transaction of its own
+	turn  chan outcome // holds one element
+}
+
+// part is what one workspace has in a transaction of several.
 type part struct {
 	tx         *Tx
 	statements []Statement
-	alone      func() error // does it in a transaction of its own
-	answered   bool         // by Postgres, all of it
-	failed     error        // to read an answer of it: nothing that undoes anything
-	turn       chan outcome // holds one element
+	answered   bool  // by Postgres, all of it
+	failed     error // to read an answer of it: nothing that undoes anything
 }
 
-// outcome says what its caller does next: lead, do its part alone, or return err.
+// outcome says what a writer does next: lead, do its part alone, or return err.
 type outcome struct {
 	lead, alone bool
 	err         error
@@ -47,7 +52,7 @@ type outcome struct {
 
 const (
 	mostParts  = 64                     // in one transaction
-	moment     = 100 * time.Millisecond // for a lock
+	moment     = 100 * time.Millisecond // for a lock, as in enterBriefly
 	jointLimit = 10 * time.Second       // for all of it
 )
 
@@ -57,7 +62,7 @@ func (db *DB) Together(ctx context.Context, w Workspace, statements ...Statement
 	if db.pooler || db.owned { // through a pooler the text is described in each transaction anew
 		return db.Do(ctx, w, statements...)
 	}
-	p := &part{tx: db.tx(nil, w, pgx.TxOptions{}), statements: statements, turn: make(chan outcome, 1)}
+	p := &writer{part: db.part(w, pgx.TxOptions{}, statements), turn: make(chan outcome, 1)}
 	p.alone = func() error { return db.Do(ctx, w, statements...) }
 	if db.gate != nil { // which is asked about errors when the part is alone
 		if err := db.gate(ctx, w, nil); err != nil {
@@ -67,7 +72,14 @@ func (db *DB) Together(ctx context.Context, w Workspace, statements ...Statement
 	return db.lane(w).together(ctx, p)
 }
 
-func (l *lane) together(ctx context.Context, p *part) error {
+// part is one of a transaction with such options.
+func (db *DB) part(w Workspace, options pgx.TxOptions, statements []Statement) part {
+	tx := db.tx(nil, w, options)
+	tx.brief = true
+	return part{tx: tx, statements: statements}
+}
+
+func (l *lane) together(ctx context.Context, p *writer) error {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, p)
 	lead := !l.led
@@ -92,22 +104,22 @@ func (l *lane) together(ctx context.Context, p *part) error {
 func (l *lane) lead(ctx context.Context) {
 	l.mu.Lock()
 	n := min(len(l.waiting), mostParts)
-	parts := slices.Clone(l.waiting[:n])
+	writers := slices.Clone(l.waiting[:n])
 	l.waiting = slices.Delete(l.waiting, 0, n)
 	l.mu.Unlock()
 	if n > 1 {
-		l.next(l.send(ctx, parts))
+		l.next(l.send(ctx, writers))
 		return
 	}
 	next := sync.OnceFunc(func() { l.next(nil) })
 	waits := time.AfterFunc(moment, next) // for a row that somebody holds: the others do not
-	parts[0].turn <- outcome{err: parts[0].alone()}
+	writers[0].turn <- outcome{err: writers[0].alone()}
 	waits.Stop()
 	next()
 }
 
 // next has one of those lead who wait, or are to go once more.
-func (l *lane) next(again []*part) {
+func (l *lane) next(again []*writer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = append(again, l.waiting...)
@@ -116,39 +128,42 @@ func (l *lane) next(again []*part) {
 	}
 }
 
-// send answers the parts that it sent, but those that are to go once more.
-func (l *lane) send(ctx context.Context, parts []*part) (again []*part) {
+// send answers those whose parts it sent, but those that are to go once more.
+func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jointLimit)
 	defer cancel()
-	slices.SortFunc(parts, func(a, b *part) int { return slices.Compare(a.tx.of[:], b.tx.of[:]) })
-	blamed, err := l.sendAll(ctx, parts)
-	for i, p := range parts {
+	slices.SortFunc(writers, func(a, b *writer) int { return slices.Compare(a.tx.of[:], b.tx.of[:]) })
+	var parts []*part
+	for _, w := range writers {
+		parts = append(parts, &w.part)
+	}
+	blamed := -1
+	conn, err := acquire(ctx, l.pool)
+	if err == nil {
+		blamed, err = sendAll(ctx, conn, parts)
+		release(conn)
+	}
+	for i, w := range writers {
 		switch {
 		case err == nil:
-			p.turn <- outcome{err: p.failed}
+			w.turn <- outcome{err: w.failed}
 		case Lost(err):
-			p.turn <- outcome{err: err}
+			w.turn <- outcome{err: err}
 		case blamed < 0 || blamed == i:
-			p.turn <- outcome{alone: true}
+			w.turn <- outcome{alone: true}
 		default:
-			p.answered, p.failed = false, nil
-			again = append(again, p)
+			w.answered, w.failed = false, nil
+			again = append(again, w)
 		}
 	}
 	return again
 }
 
 // sendAll sends parts in one transaction. On an error of Postgres' it tells which part is to blame; -1 when it was the commit.
-func (l *lane) sendAll(ctx context.Context, parts []*part) (blamed int, err error) {
-	conn, err := acquire(ctx, l.pool)
-	if err != nil {
-		return -1, err
-	}
-	defer release(conn)
+func sendAll(ctx context.Context, conn *pgxpool.Conn, parts []*part) (blamed int, err error) {
 	defer func() { (&Tx{conn: conn, open: err != nil}).rollback(ctx) }()
 	batch := &pgx.Batch{}
 	batch.BeginTx(parts[0].tx.options)
-	batch.Queue(`select set_config('lock_timeout', $1, true)`, strconv.FormatInt(moment.Milliseconds(), 10))
 	for i, p := range parts {
 		p.tx.conn = conn
 		if batch, err = p.tx.ready(ctx, batch, p.statements); err != nil {

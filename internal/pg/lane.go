@@ -24,7 +24,7 @@ type lane struct {
 	pool   *pgxpool.Pool
 	shares sync.Map // ids of workspaces: the connections that one has, as elements of a channel
 	joint
-	glances sync.Map // ids of workspaces: their glances
+	glances glances
 }
 
 const (

@@ -16,7 +16,10 @@ import (
 
 // enter is what makes a transaction a workspace's. The settings end with the transaction, so that a
 // connection given back, to us or to a pooler in transaction mode, carries nothing of a workspace.
-const enter = `select set_config('search_path', $2, true), set_config('role', $1, true)`
+const (
+	enter        = `select set_config('search_path', $2, true), set_config('role', $1, true)`
+	enterBriefly = `select set_config('search_path', $2, true), set_config('lock_timeout', '100ms', true), set_config('role', $1, true)`
+)
 
 // onlyIn is a search_path with the schemas of path, and after them, where Postgres would otherwise look first, those of
 // temporary tables, which nobody makes.
@@ -36,6 +39,7 @@ type Tx struct {
 	role    string    // empty: the owner's
 	path    string
 	pins    bool // the connection keeps no settings: they are part of the transaction
+	brief   bool // it waits for a lock a moment at most
 	open    bool // begun and not ended
 	ended   bool
 }
@@ -58,7 +62,6 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 	if !db.pooler && !db.owned && light(statements) && db.glance(ctx, w, statements) {
 		return nil
 	}
-	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	for range 1 + deadConns {
 		err = db.within(ctx, w, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
 		if err == nil || !again(err) && !elsewhere(err) || ctx.Err() != nil {
@@ -77,7 +80,7 @@ func (db *DB) In(ctx context.Context, w Workspace, fn func(tx *Tx) error) error 
 // Snapshot runs fn on one snapshot of the workspace, for what is read in many round trips. It takes a connection of the workspace's lane
 // as long as fn does; whoever takes long sets the timeouts of its transaction.
 func (db *DB) Snapshot(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
-	return db.within(ctx, w, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+	return db.within(ctx, w, snapshot, fn)
 }
 
 // InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
@@ -236,8 +239,11 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 // queueEnter queues what takes the role, and notes when it was taken.
 func (tx *Tx) queueEnter(batch *pgx.Batch, entered *bool) {
 	sql, args := enter, []any{tx.role, tx.path}
-	if tx.role == "" {
+	switch {
+	case tx.role == "":
 		sql, args = enterAsOwner, []any{tx.path}
+	case tx.brief:
+		sql = enterBriefly
 	}
 	batch.Queue(sql, args...).Exec(func(pgconn.CommandTag) error { *entered = true; return nil })
 }
