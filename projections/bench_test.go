@@ -1,8 +1,10 @@
 package projections
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -43,6 +45,9 @@ func BenchmarkRebuild(b *testing.B) {
 		alone := rebuildRate(b, p, by.Workspace)
 		b.ReportMetric(catchUp, "catchup-events/s")
 		b.ReportMetric(alone, "events/s")
+		copied := copyRate(b, p, by.Workspace, events)
+		b.ReportMetric(copied, "copied-events/s")
+		b.ReportMetric(alone/copied, "copy-x")
 		for _, c := range []struct {
 			name string
 			gap  time.Duration
@@ -97,6 +102,32 @@ func rebuildRate(b *testing.B, p *process, w pg.Workspace) float64 {
 		b.Fatal(err)
 	}
 	return float64(events) / time.Since(begun).Seconds()
+}
+
+// copyRate is the baseline of a rebuild, in events a second: COPY of the log out of the database, and COPY of the rows of all read models into
+// tables with the same indexes.
+func copyRate(b *testing.B, p *process, w pg.Workspace, events int) float64 {
+	b.Helper()
+	ctx, conn := context.Background(), p.superuser(b).PgConn()
+	schema := w.Schema()
+	begun := time.Now()
+	if _, err := conn.CopyTo(ctx, io.Discard, `copy `+schema+`.event to stdout (format binary)`); err != nil {
+		b.Fatal(err)
+	}
+	took := time.Since(begun)
+	for _, m := range tables() {
+		var rows bytes.Buffer
+		if _, err := conn.CopyTo(ctx, &rows, `copy `+schema+`.`+m.table()+` to stdout (format binary)`); err != nil {
+			b.Fatal(err)
+		}
+		p.admin(b, `drop table if exists copied; create table copied (like `+schema+`.`+m.table()+` including all)`)
+		begun = time.Now()
+		if _, err := conn.CopyFrom(ctx, &rows, `copy copied from stdin (format binary)`); err != nil {
+			b.Fatal(err)
+		}
+		took += time.Since(begun)
+	}
+	return float64(events) / took.Seconds()
 }
 
 // reached is how many reads there were a second, and how long they took.

@@ -7,10 +7,10 @@ import (
 )
 
 // shownWithRelations shows of a task's relations at the moment {at} those to tasks that are there then and that the caller may see.
-// Inside the condition, task is the other one.
+// Inside the condition, task is the other one; it is a value and no exists, which Postgres may make a join with all tasks.
 func shownWithRelations(s Sight) Sight {
 	s.As["relations"] = `case when task.relations = '[]' then '[]' else coalesce((select jsonb_agg(related.entry order by related.nth) from jsonb_array_elements(task.relations) with ordinality as related (entry, nth)
-		where exists (select from task where task.id = (related.entry->>'task_id')::uuid and (task.deleted_at is null or task.deleted_at > {at}) and ` + s.visible("$1") + `)), '[]') end`
+		where (select true from task where task.id = (related.entry->>'task_id')::uuid and (task.deleted_at is null or task.deleted_at > {at}) and ` + s.visible("$1") + `)), '[]') end`
 	return s
 }
 
