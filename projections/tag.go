@@ -84,8 +84,11 @@ func TagCalled(into *[]uuid.UUID, key string) pg.Statement {
 // TagNow is a tag, and what it is by now.
 type TagNow struct{ ID, Now uuid.UUID }
 
-var findTags = `select old.id, now.id as now from` + tagNow + `where old.id = any($4) and exists (select from tag where tag.id = now.id and ` + Tags.sight.visible("$1") + `)
-	or old.id = any(select unnest(tag_ids) from task where id = any($3))`
+// tagsOf are the tags of the tasks $3.
+const tagsOf = `array(select unnest(tag_ids) from task where id = any($3))`
+
+var findTags = `select old.id, now.id as now from` + tagNow + `where old.id = any($4::uuid[] || ` + tagsOf + `)
+	and (old.id = any($4) and (select true from tag where tag.id = now.id and ` + Tags.sight.visible("$1") + `) or old.id = any(` + tagsOf + `))`
 
 // FindTags are the queries for what those tags that the actor may see, and those that tasks have, are by now, and for the version of the stream
 // of the tags.

@@ -75,7 +75,7 @@ var ancestors = `with recursive above as (
 		union select task.parent_id from above join task on task.id = above.id where task.parent_id is not null)
 	select id, parent_id, version, deleted_at is not null as gone, coalesce(` + taskSight.visible("$1") + `, false) as visible, project_id,
 		coalesce((select version from project as its where its.id = project_id), 0) as project_version
-	from task where id in (select id from above)`
+	from task where id = any(array(select id from above))`
 
 // Ancestors is the query for tasks and all above them, deleted ones too.
 func Ancestors(into *[]Ancestor, by Actor, tasks []uuid.UUID) pg.Statement {

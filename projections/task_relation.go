@@ -29,5 +29,5 @@ func Reachable(into *[]Reached, kind string, task uuid.UUID) pg.Statement {
 	return pg.Rows(into, `with recursive ahead as (
 			select $2::uuid as id
 			union select (related->>'task_id')::uuid from ahead join task on task.id = ahead.id, jsonb_array_elements(task.relations) as related where related->>'kind' = $1)
-		select task.id, task.version from task where task.id in (select id from ahead limit $3)`, kind, task, MaxReached+1)
+		select task.id, task.version from task where task.id = any(array(select id from ahead limit $3))`, kind, task, MaxReached+1)
 }
