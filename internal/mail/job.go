@@ -53,7 +53,11 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 	if err != nil {
 		return fmt.Errorf("enqueue mail: seal: %w", err)
 	}
-	if _, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed, Recipient: m.Of}, &river.InsertOpts{MaxAttempts: maxAttempts}); err != nil {
+	put, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed, Recipient: m.Of}, &river.InsertOpts{MaxAttempts: maxAttempts})
+	if err == nil { // River's driver writes the time of this machine
+		_, err = tx.Exec(ctx, `update `+Schema+`.river_job set created_at = now(), scheduled_at = now() where id = $1`, put.Job.ID)
+	}
+	if err != nil {
 		return fmt.Errorf("enqueue mail: %w", err)
 	}
 	return nil
