@@ -36,6 +36,10 @@ func TestEraseKilledAtEachStep(t *testing.T) {
 	ann := s.signUp(t, "acme")
 	ann.task(t, "theirs")
 	other := s.signUp(t, "other")
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, ann.want(t, http.StatusOK, "GET", "/api/audit/verifier-keys", "").body, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.stop(t)
 	for _, args := range [][]string{{"acme"}, {"--confirm", "another", "acme"}} {
 		if status, _, stderr := h.run(append([]string{"workspace", "erase", "--now"}, args...)...); status != misuse || !strings.Contains(stderr, "--confirm acme") {
@@ -79,6 +83,7 @@ func TestEraseKilledAtEachStep(t *testing.T) {
 			t.Errorf("the certificate lacks %q:\n%s", want, certificate)
 		}
 	}
+	h.checkCertificate(t, certificate, keys)
 	if out := h.must(t, "workspace", "list"); strings.Contains(out, "acme") || !strings.Contains(out, "other") {
 		t.Error(out)
 	}
@@ -149,5 +154,28 @@ func TestEraseLater(t *testing.T) {
 	h.env = append(h.env[:len(h.env)-1], "KLUIS_ERASURE_GRACE=0s")
 	if status, _, stderr := h.run("workspace", "erase", "--confirm", "acme", "acme"); status != misuse || !strings.Contains(stderr, "KLUIS_ERASURE_GRACE") {
 		t.Errorf("%d %s", status, stderr)
+	}
+}
+
+// checkCertificate has those who kept the verifier keys check a certificate: as it is, changed in one row, and without keys.
+func (h *home) checkCertificate(t *testing.T, certificate, keys string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "certificate")
+	for name, c := range map[string]struct {
+		text   string
+		args   []string
+		status int
+		says   string
+	}{
+		"as it is": {certificate, []string{"--key", keys}, 0, "signed by a key that you kept"},
+		"changed":  {strings.Replace(certificate, "rows-task 1", "rows-task 0", 1), []string{"--key", keys}, failure, "no known key has signed"},
+		"no keys":  {certificate, nil, misuse, "--key"},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if status, stdout, stderr := h.run(append([]string{"verify", "--certificate", file}, c.args...)...); status != c.status || !strings.Contains(stdout+stderr, c.says) {
+			t.Errorf("%s: status %d, %s%s", name, status, stdout, stderr)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
@@ -23,6 +24,7 @@ type verify struct {
 	outside
 	Slug        string   `arg:"" optional:"" help:"The workspace; all of them when left out."`
 	File        string   `placeholder:"REPLAY" help:"Check what a replay served (- is the standard input), without any database."`
+	Certificate string   `placeholder:"FILE" help:"Check the certificate of an erasure against verifier keys that you kept (--key), without any database."`
 	Checkpoint  []string `placeholder:"FILE" sep:"none" help:"A checkpoint that the log must have, besides those that Kluis keeps outside the database. May be repeated."`
 	VerifierKey []string `name:"key" placeholder:"FILE" sep:"none" help:"Verifier keys that you kept, as GET /api/audit/verifier-keys shows them, besides those of the key file. May be repeated."`
 	Epoch       int      `default:"1" help:"The last epoch of the log that you know to have begun with a restore: what checkpoints of earlier ones have behind it may be gone."`
@@ -32,6 +34,9 @@ type verify struct {
 func (v verify) Run(ctx context.Context, out outputs) error {
 	if v.File != "" && v.Slug != "" {
 		return usageError{errors.New("name a workspace, or a file with --file, not both")}
+	}
+	if v.Certificate != "" {
+		return v.certificate(out)
 	}
 	if v.File != "" {
 		return v.check(ctx, out)
@@ -82,6 +87,27 @@ func (v verify) check(ctx context.Context, out outputs) error {
 		found += n
 	}
 	return failed(found)
+}
+
+// certificate checks that a certificate of an erasure was signed by one of the verifier keys that somebody kept, and says of what it is.
+func (v verify) certificate(out outputs) error {
+	known, err := trusted(v.VerifierKey)
+	if err != nil {
+		return err
+	}
+	if len(known) == 0 {
+		return usageError{errors.New("a certificate proves something to those who kept verifier keys: name their file with --key")}
+	}
+	signed, err := os.ReadFile(v.Certificate)
+	if err != nil {
+		return err
+	}
+	erased, err := checkpoint.OpenErasure(signed, known)
+	if err != nil {
+		return fmt.Errorf("%s: %w", v.Certificate, err)
+	}
+	_, err = fmt.Fprintf(out.stdout, "signed by a key that you kept: workspace %s at %s was erased, as decided on %s\n", erased.Workspace, erased.Site, erased.At.Format(time.RFC3339))
+	return err
 }
 
 func failed(found int) error {
