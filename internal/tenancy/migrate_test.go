@@ -104,12 +104,15 @@ func TestMigrateWithNothingToDo(t *testing.T) {
 		}
 		db.Close()
 	}
+	least := func() int64 { // autovacuum may pass by, and commits for each table that it looks at
+		return min(commits(t, url), commits(t, url), commits(t, url))
+	}
 	add(2)
-	few := commits(t, url)
+	few := least()
 	add(30)
-	many := commits(t, url)
+	many := least()
 	t.Logf("%d transactions with 2 workspaces, %d with 32", few, many)
-	if many > few+1 || many > 15 { // autovacuum may pass by
+	if many > few+1 || many > 15 {
 		t.Errorf("%d transactions with 2 workspaces, %d with 32", few, many)
 	}
 }
