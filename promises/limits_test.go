@@ -384,7 +384,9 @@ func TestLimitsOfLanguages(t *testing.T) {
 	change(bob, 11).want(t, 200)                      // it is so already
 	change(bob, 0, "Idempotency-Key: 0").want(t, 200) // it was done before
 	refused := make([]bool, 60)
-	parallel(len(refused), func(i int) { refused[i] = change(eve, i).status == 429 })
+	for round := 0; round < 20 && !slices.Contains(refused, true); round++ { // those that ask for the language that it is by then change nothing
+		parallel(len(refused), func(i int) { refused[i] = change(eve, i).status == 429 })
+	}
 	if n := eve.count(t, "member.language_changed"); n > 20 || !slices.Contains(refused, true) {
 		t.Errorf("%d changes of two members, refused %v", n, refused)
 	}

@@ -12,14 +12,21 @@ func (db *DB) Lead(w Workspace) (waiting func() int, release func()) {
 	return func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.waiting) }, func() { l.next(nil) }
 }
 
-// Forget has the next connection of a workspace believe that too much is prepared on it.
-func (db *DB) Forget(w Workspace) {
+// Fill has the next connection of a workspace believe that it has so many statements prepared, and had so many made.
+func (db *DB) Fill(w Workspace, count, made int) {
 	conn, err := db.lane(w).pool.Acquire(context.Background())
 	if err == nil {
-		namesOf(conn.Conn()).count = mostNames
+		n := namesOf(conn.Conn())
+		n.count, n.made = count, made
 		conn.Release()
 	}
 }
+
+// How much a connection may have prepared.
+const (
+	MostNames = mostNames
+	MostMade  = mostMade
+)
 
 // LeadGlances takes the lead of all light reads of a workspace's lane: those that come meanwhile wait until it is let go.
 func (db *DB) LeadGlances(w Workspace) (waiting func() int, release func()) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -90,9 +92,10 @@ func (l *lane) acquire(ctx context.Context, w Workspace) (conn *pgxpool.Conn, gi
 	return conn, func() { release(conn); <-share }, nil
 }
 
-// release gives a connection back: closed when it is broken, still in a transaction, or has too much prepared.
+// release gives a connection back: with less prepared when that is too much, and closed when it is broken, still in a transaction, or
+// remembers too much.
 func release(conn *pgxpool.Conn) {
-	if namesOf(conn.Conn()).count > mostNames {
+	if n := namesOf(conn.Conn()); n.made > mostMade || n.count > mostNames && n.evict(conn.Conn()) != nil {
 		_ = conn.Conn().Close(context.Background()) // nothing is lost with it
 	}
 	conn.Release()
@@ -103,11 +106,16 @@ func release(conn *pgxpool.Conn) {
 type names struct {
 	of    map[uuid.UUID]map[string]string
 	count int
+	made  int // since the connection began
 }
 
-// mostNames is how many statements a connection may have prepared. One that has more is closed when it is given back, and with it
-// goes what its process remembers of the tables: some 50 MB.
-const mostNames = 4000
+const (
+	// mostNames is how many statements a connection may have prepared: some 100 MB of plans.
+	mostNames = 4000
+	// mostMade is how many it may have prepared in its life. What its process remembers of the tables of all workspaces goes only with
+	// the connection.
+	mostMade = 3 * mostNames
+)
 
 // namesOf are the names on a connection, whose life they share.
 func namesOf(conn *pgx.Conn) *names {
@@ -127,4 +135,49 @@ func (n *names) add(w uuid.UUID, text, name string) {
 	}
 	n.of[w][text] = name
 	n.count++
+	n.made++
+}
+
+// evict takes back what is prepared for some workspaces when it is too much for the connection. Chance chooses them, as the order of a map does: if those went
+// that were not used for longest, then of too many workspaces that take turns each would go just before it comes.
+func (n *names) evict(conn *pgx.Conn) error {
+	for w, texts := range n.of {
+		if n.count <= mostNames || conn.PgConn().TxStatus() != 'I' {
+			break
+		}
+		if w == uuid.Nil {
+			continue
+		}
+		for _, name := range texts {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			err := conn.Deallocate(ctx, name)
+			cancel()
+			if err != nil {
+				return err
+			}
+		}
+		n.count -= len(texts)
+		delete(n.of, w)
+	}
+	return nil
+}
+
+// descriptions are those of the statements of this program, by text. Each workspace's is the same but for the ids of its tables, which nobody
+// asks for: so all connections share them.
+var descriptions sync.Map
+
+// share has a description take its columns and parameters from the first one of the same text. Its own would be some kB.
+func share(text string, d *pgconn.StatementDescription) {
+	found, ok := descriptions.Load(text)
+	if !ok {
+		descriptions.Store(text, d)
+		return
+	}
+	first := found.(*pgconn.StatementDescription)
+	sameType := func(a, b pgconn.FieldDescription) bool {
+		return a.Name == b.Name && a.DataTypeOID == b.DataTypeOID && a.TypeModifier == b.TypeModifier
+	}
+	if slices.Equal(first.ParamOIDs, d.ParamOIDs) && slices.EqualFunc(first.Fields, d.Fields, sameType) {
+		d.ParamOIDs, d.Fields = first.ParamOIDs, first.Fields
+	}
 }

@@ -54,22 +54,45 @@ func TestLaneShare(t *testing.T) {
 	}
 }
 
-// A connection on which too much is prepared is closed when it is given back, and another goes on.
+// On a connection on which too much is prepared, workspaces lose what they had there, and get it again when they come. In the end it is
+// closed, and another goes on.
 func TestPreparedIsBounded(t *testing.T) {
 	t.Parallel()
-	db := open(t, newDatabase(t), 1)
-	w := newWorkspace(t, db)
-	before := backend(t, db, w)
-	db.Forget(w)
-	if n := keys(t, db, w); n != 1 {
-		t.Errorf("%d keys", n)
+	address := newDatabase(t)
+	db := open(t, address, 1)
+	w, other := newWorkspace(t, db), newWorkspace(t, db)
+	stored := func() (n int) {
+		if err := db.Lane(w).QueryRow(t.Context(), `select count(*) from pg_prepared_statements where name like 'ws_%'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
 	}
+	use := func() {
+		for _, w := range []pg.Workspace{w, other} {
+			if n := keys(t, db, w); n != 1 {
+				t.Errorf("%d keys", n)
+			}
+		}
+	}
+	use()
+	before, first := stored(), backend(t, db, w)
+	db.Fill(w, pg.MostNames+1, 0)
+	use()
+	if n := stored(); n >= before {
+		t.Errorf("%d statements were prepared, and %d are", before, n)
+	}
+	use()
+	if backend(t, db, w) != first {
+		t.Error("the connection is another")
+	}
+	db.Fill(w, 0, pg.MostMade+1)
+	use()
 	after := backend(t, db, w)
-	if after == before {
-		t.Error("the connection with too many statements is still there")
+	if after == first {
+		t.Error("the connection that has had too many statements is still there")
 	}
-	if n := keys(t, db, w); n != 1 || backend(t, db, w) != after {
-		t.Errorf("%d keys, or the new connection is not kept", n)
+	if use(); backend(t, db, w) != after {
+		t.Error("the new connection is not kept")
 	}
 }
 

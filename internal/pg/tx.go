@@ -292,9 +292,11 @@ func (tx *Tx) prepare(ctx context.Context, statements []Statement) error {
 			continue
 		}
 		name := tx.nameOf(s.sql)
-		if _, err := conn.Prepare(ctx, name, s.sql); err != nil {
+		described, err := conn.Prepare(ctx, name, s.sql)
+		if err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
+		share(s.sql, described)
 		names.add(tx.of, s.sql, name)
 	}
 	return nil
