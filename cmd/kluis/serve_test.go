@@ -405,11 +405,12 @@ func TestIdle(t *testing.T) {
 	h.must(t, "migrate")
 	provisionMany(t, url, 10)
 	s := h.serve(t)
-	few := idleTransactions(t, h)
+	few := idleTransactions(t, h, 0)
 	provisionMany(t, url, 50)
-	many := idleTransactions(t, h)
+	most := few + few/2 + 6
+	many := idleTransactions(t, h, most)
 	t.Logf("in %s: %d transactions with 10 workspaces, %d with 60", idleWindow, few, many)
-	if many > few+few/2+6 || few > 60 {
+	if many > most || few > 60 {
 		t.Errorf("in %s an idle process makes %d transactions with 10 workspaces, %d with 60", idleWindow, few, many)
 	}
 	s.stop(t)
@@ -417,12 +418,12 @@ func TestIdle(t *testing.T) {
 
 const idleWindow = 4 * time.Second
 
-// idleTransactions is the least of some windows: what goes on all the time is in each, but the work of a start
-// is in the first only, and Postgres counts what a connection did when that connection is used again.
-func idleTransactions(t *testing.T, h *home) int64 {
+// idleTransactions is the least of some windows, and of some more while that is above most: what goes on all the time is in each, but the work of a start
+// is in the first only, autovacuum looks at new tables for a while, and Postgres counts what a connection did when that connection is used again.
+func idleTransactions(t *testing.T, h *home, most int64) int64 {
 	t.Helper()
 	least := transactionsIn(t, h, idleWindow)
-	for range 3 {
+	for n := 1; n < 4 || most > 0 && least > most && n < 20; n++ {
 		least = min(least, transactionsIn(t, h, idleWindow))
 	}
 	return least

@@ -14,7 +14,7 @@ import (
 // glances are the light reads of a lane that wait: what comes while others are read goes on one snapshot, in one round trip, whichever
 // workspaces it is of.
 //
-//  1. A caller leads when not enough do. With a connection of the lane it takes along what waits, its own read among that.
+//  1. A caller leads while fewer than mostLeaders others do. With a connection of the lane it takes along what waits, its own read among that.
 //  2. The others wait. The snapshot begins after all of them have come, so it has what each asked for.
 //  3. In that transaction the reads of each workspace are under its role, so each sees what it would alone (see joint). Each read has its own
 //     statements, but those that it has in common with others of its workspace.
