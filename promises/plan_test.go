@@ -13,7 +13,7 @@ import (
 )
 
 // growing are the tables that have many rows one day.
-var growing = []string{"access", "attachment", "comment", "event", "search", "tag", "task", "task_key", "time_entry"}
+var growing = []string{"attachment", "comment", "event", "search", "tag", "task", "task_key", "time_entry"}
 
 // readWhole are beginnings of statements that look through all rows of a growing table: there are not many of those.
 var readWhole = []string{

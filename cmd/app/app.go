@@ -88,8 +88,8 @@ type Program struct {
 	Jobs     *jobs.Jobs
 	Server   *http.Server
 
-	ready func(context.Context) error
-	looks []telemetry.Source
+	ready   func(context.Context) error
+	sources []telemetry.Source
 }
 
 // Given is what a program is given besides its database.
@@ -128,7 +128,7 @@ func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, looks: o.MetricSources}, nil
+	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, sources: o.MetricSources}, nil
 }
 
 // Run serves until ctx ends, and finishes what is in flight. With background, what happens by itself happens here, too.

@@ -419,16 +419,16 @@ func (c *Cells) Ready(ctx context.Context) []http.Readiness {
 
 // MetricSources is http.Cells'.
 func (c *Cells) MetricSources() []telemetry.Source {
-	looks := []telemetry.Source{c.process}
+	sources := []telemetry.Source{c.process}
 	for _, cell := range c.cells {
 		p, err := c.program(cell.Region)
 		if err != nil {
-			looks = append(looks, telemetry.Source{Region: cell.Region, Gauges: func(context.Context) ([]telemetry.Gauge, error) { return nil, err }})
+			sources = append(sources, telemetry.Source{Region: cell.Region, Gauges: func(context.Context) ([]telemetry.Gauge, error) { return nil, err }})
 			continue
 		}
-		for _, look := range p.looks {
-			looks = append(looks, telemetry.Source{Region: cell.Region, Gauges: look.Gauges})
+		for _, source := range p.sources {
+			sources = append(sources, telemetry.Source{Region: cell.Region, Gauges: source.Gauges})
 		}
 	}
-	return looks
+	return sources
 }

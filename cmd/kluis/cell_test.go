@@ -199,28 +199,6 @@ func rowCount(t *testing.T, conn *pgx.Conn, sql string, args ...any) (n int) {
 	return n
 }
 
-// signUpIn makes a workspace in a region, and gives its admin.
-func (s *server) signUpIn(t *testing.T, slug, region string) *client {
-	t.Helper()
-	c := (&client{}).at(s)
-	address := "ann@" + slug + ".example"
-	var signup struct {
-		SignupID string `json:"signup_id"`
-	}
-	decode(t, c.want(t, http.StatusAccepted, "POST", "/api/signup", fmt.Sprintf(
-		`{"workspace": {"slug": %q, "name": "Works of %s"}, "email": %q, "full_name": "Ann Example", "password": %q, "region": %q}`, slug, slug, address, plain, region)).body, &signup)
-	var admitted struct {
-		Token     string
-		Workspace struct{ Region string }
-	}
-	decode(t, c.want(t, http.StatusCreated, "POST", "/api/signup/verify", fmt.Sprintf(`{"signup_id": %q, "code": %q}`, signup.SignupID, s.mailed(t, address))).body, &admitted)
-	if admitted.Workspace.Region != region {
-		t.Errorf("the workspace is in %q, and was asked for in %q", admitted.Workspace.Region, region)
-	}
-	c.token = admitted.Token
-	return c
-}
-
 func loginAs(slug string) string {
 	return fmt.Sprintf(`{"workspace": %q, "email": "ann@%[1]s.example", "password": %q}`, slug, plain)
 }

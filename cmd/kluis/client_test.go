@@ -98,27 +98,42 @@ const plain = "correct horse 77 battery"
 // signUp makes a workspace, by way of the mail that the server writes, and gives its admin.
 func (s *server) signUp(t *testing.T, slug string) *client {
 	t.Helper()
-	r := s.verify(t, slug)
+	return s.signUpIn(t, slug, "")
+}
+
+// signUpIn is signUp in a region; "" leaves it to the server.
+func (s *server) signUpIn(t *testing.T, slug, region string) *client {
+	t.Helper()
+	r := s.verify(t, slug, region)
 	if r.status != http.StatusCreated {
 		t.Fatalf("verify: %d %s", r.status, r.body)
 	}
-	var admitted struct{ Token string }
+	var admitted struct {
+		Token     string
+		Workspace struct{ Region string }
+	}
 	decode(t, r.body, &admitted)
+	if region != "" && admitted.Workspace.Region != region {
+		t.Errorf("the workspace is in %q, and was asked for in %q", admitted.Workspace.Region, region)
+	}
 	c := (&client{}).at(s)
 	c.token = admitted.Token
 	return c
 }
 
 // verify signs up, and gives the answer to the code.
-func (s *server) verify(t *testing.T, slug string) reply {
+func (s *server) verify(t *testing.T, slug, region string) reply {
 	t.Helper()
 	c := (&client{}).at(s)
-	address := "ann@" + slug + ".example"
+	address, in := "ann@"+slug+".example", ""
+	if region != "" {
+		in = fmt.Sprintf(`, "region": %q`, region)
+	}
 	var signup struct {
 		SignupID string `json:"signup_id"`
 	}
 	decode(t, c.want(t, http.StatusAccepted, "POST", "/api/signup", fmt.Sprintf(
-		`{"workspace": {"slug": %q, "name": "Works of %s"}, "email": %q, "full_name": "Ann Example", "password": %q}`, slug, slug, address, plain)).body, &signup)
+		`{"workspace": {"slug": %q, "name": "Works of %s"}, "email": %q, "full_name": "Ann Example", "password": %q%s}`, slug, slug, address, plain, in)).body, &signup)
 	r, err := c.do("POST", "/api/signup/verify", fmt.Sprintf(`{"signup_id": %q, "code": %q}`, signup.SignupID, s.mailed(t, address)))
 	if err != nil {
 		t.Fatal(err)

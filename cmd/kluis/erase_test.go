@@ -24,8 +24,11 @@ func (h *home) killedBehindAStep(t *testing.T, slug string) (step string, done b
 			_ = p.Kill()
 		}
 	})
-	status, _, _ := h.run("workspace", "certificate", slug)
-	return step, step == "done" || step == "" && status == 0
+	if step == "" {
+		status, _, _ := h.run("workspace", "certificate", slug)
+		return step, status == success
+	}
+	return step, step == "done"
 }
 
 // A process that erases a workspace is killed behind each step, and the next one goes on from there. The certificate says what there was; the
@@ -175,6 +178,7 @@ func (h *home) checkCertificate(t *testing.T, certificate, keys string) {
 		"as it is": {certificate, []string{"--key", keys}, 0, "signed by a key that you kept"},
 		"changed":  {strings.Replace(certificate, "rows-task 1", "rows-task 0", 1), []string{"--key", keys}, failure, "no known key has signed"},
 		"no keys":  {certificate, nil, misuse, "--key"},
+		"and more": {certificate, []string{"--key", keys, "other"}, misuse, "by itself"},
 	} {
 		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)

@@ -36,6 +36,9 @@ func (v verify) Run(ctx context.Context, out outputs) error {
 		return usageError{errors.New("name a workspace, or a file with --file, not both")}
 	}
 	if v.Certificate != "" {
+		if v.File != "" || v.Slug != "" {
+			return usageError{errors.New("check a certificate by itself: without a workspace, and without --file")}
+		}
 		return v.certificate(out)
 	}
 	if v.File != "" {

@@ -197,7 +197,7 @@ func TestDeploy(t *testing.T) {
 	ann.want(t, http.StatusOK, "POST", "/api/tasks/"+other+"/complete", "")
 
 	// No workspace is made older than the newest there are.
-	if r := was.verify(t, "late"); r.status != http.StatusServiceUnavailable || problemCode(r) != "newer_version" {
+	if r := was.verify(t, "late", ""); r.status != http.StatusServiceUnavailable || problemCode(r) != "newer_version" {
 		t.Errorf("a sign-up at the older version: %d %s", r.status, r.body)
 	}
 	now.signUp(t, "later")

@@ -126,11 +126,11 @@ func (db *DB) leadGlances(ctx context.Context, l *lane) {
 	conn, err := acquire(ctx, l.pool)
 	taken := l.glances.take(err != nil) // not before there is a connection
 	visits := db.visits(taken)
+	defer l.glances.next()
 	if err == nil {
+		defer release(conn) // when all have their answers: it may take a while
 		err = l.look(ctx, conn, visits)
-		release(conn)
 	}
-	l.glances.next()
 	for _, v := range visits {
 		turn := readGlance
 		if err != nil || v.failed != nil {

@@ -140,8 +140,8 @@ func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 	blamed := -1
 	conn, err := acquire(ctx, l.pool)
 	if err == nil {
+		defer release(conn) // when all have their answers: it may take a while
 		blamed, err = sendAll(ctx, conn, parts)
-		release(conn)
 	}
 	for i, w := range writers {
 		switch {

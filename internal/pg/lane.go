@@ -19,7 +19,8 @@ import (
 // Postgres plans a statement anew whenever the search_path is another than at its last use, and each of its processes keeps
 // what it knows of every table that it has touched. So a workspace keeps to one lane, and there each of its statements is
 // prepared under a name of its own, and planned once: see names. Of the connections one workspace has all but one at
-// most: when somebody holds a row that all of its requests want, its neighbours go on with the one that is left.
+// most, light reads aside (see glances): when somebody holds a row that all of its requests want, its neighbours go on with the one that is
+// left.
 //
 // Through a pooler in transaction mode, where no connection is anybody's, lanes only bound what one workspace takes.
 type lane struct {

@@ -31,12 +31,12 @@ type Source struct {
 	Gauges func(ctx context.Context) ([]Gauge, error)
 }
 
-// Text is a scrape: the metrics of the process, and what looks find.
-func Text(ctx context.Context, looks ...Source) ([]byte, error) {
+// Text is a scrape: the metrics of the process, and what the sources have.
+func Text(ctx context.Context, sources ...Source) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	found := prometheus.NewRegistry()
-	found.MustRegister(collected(gatherAll(ctx, looks)))
+	found.MustRegister(collected(gatherAll(ctx, sources)))
 	families, err := prometheus.Gatherers{registry, found}.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("gather the metrics: %w", err)
@@ -51,28 +51,28 @@ func Text(ctx context.Context, looks ...Source) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// gatherAll looks at everything at once: a region that does not answer keeps no other out of the scrape.
-func gatherAll(ctx context.Context, looks []Source) (all []Gauge) {
-	found, failed := make([][]Gauge, len(looks)), make([]error, len(looks))
-	var looking sync.WaitGroup
-	for i, look := range looks {
-		looking.Go(func() { found[i], failed[i] = look.Gauges(ctx) })
+// gatherAll asks all sources at once: a region that does not answer keeps no other out of the scrape.
+func gatherAll(ctx context.Context, sources []Source) (all []Gauge) {
+	found, failed := make([][]Gauge, len(sources)), make([]error, len(sources))
+	var asking sync.WaitGroup
+	for i, source := range sources {
+		asking.Go(func() { found[i], failed[i] = source.Gauges(ctx) })
 	}
-	looking.Wait()
+	asking.Wait()
 	up := map[string]float64{}
-	for i, look := range looks {
-		if _, seen := up[look.Region]; !seen {
-			up[look.Region] = 1
+	for i, source := range sources {
+		if _, seen := up[source.Region]; !seen {
+			up[source.Region] = 1
 		}
 		if failed[i] != nil {
-			up[look.Region] = 0
+			up[source.Region] = 0
 		}
 		for _, gauge := range found[i] {
-			all = append(all, gauge.of(look.Region))
+			all = append(all, gauge.of(source.Region))
 		}
 	}
 	switch {
-	case len(looks) == 0:
+	case len(sources) == 0:
 		up[""] = 1
 	case len(up) > 1: // the process itself is always there
 		delete(up, "")
