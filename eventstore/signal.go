@@ -44,7 +44,7 @@ type signalTable struct {
 }
 
 // ErrLeave is the error of a handler that leaves a workspace to another process for a while. It is no failure: its signals stay as they
-// are.
+// are, unless the workspace is gone.
 var ErrLeave = errors.New("left to another process")
 
 // leaveFor is how long a process takes no signals of a workspace that it left to others.
@@ -150,6 +150,10 @@ const putBack = `with workspace as (select from kluis.workspace where id = $1 an
 	update kluis.signal set position = $4, attempts = attempts + 1, not_before = clock_timestamp() + make_interval(secs => $5)
 	where workspace_id = $1 and id = $3 and exists (select from workspace)`
 
+// leaveBe leaves all signals as they are, unless the workspace is gone.
+const leaveBe = `delete from kluis.signal where workspace_id = $1 and id <= $2
+	and not exists (select from kluis.workspace where id = $1 and status not in ('erased', 'moved'))`
+
 // Keys in the metadata of a message whose handler failed, or left it to another process.
 const (
 	failed = "failed"
@@ -160,7 +164,7 @@ const (
 func (*signalTable) AckMessageQuery(_ string, row wsql.Row, _ string) wsql.Query {
 	h := row.ExtraData["held"].(held)
 	if row.Msg.Metadata.Get(left) != "" {
-		return wsql.Query{Query: `select`}
+		return wsql.Query{Query: leaveBe, Args: []any{h.Workspace.ID, h.newest}}
 	}
 	if row.Msg.Metadata.Get(failed) == "" {
 		return wsql.Query{Query: deleteSignals, Args: []any{h.Workspace.ID, h.newest}}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // follow handles signals until ctx ends.
@@ -15,13 +16,20 @@ func (j *Jobs) follow(ctx context.Context) error {
 
 // handle brings one workspace up to a signal, or to the head when the log went back behind the signal. It may run again
 // for the same signal, or twice at once: the checkpoint and the reaction row say what is done. Its error makes it run
-// again later.
+// again later. A workspace that this process must not serve at the moment is left to others: it is being erased or moved, say, it lacks
+// migrations, or a newer process has folded it.
 func (j *Jobs) handle(ctx context.Context, s eventstore.Signal) error {
+	err := j.bringUp(ctx, s)
+	refusal, is := domain.Refusal(err)
+	if outage, _ := pg.OutageOf(err); outage == pg.Closed || is && refusal.Kind == domain.Unavailable {
+		return fmt.Errorf("%w: %w", eventstore.ErrLeave, err)
+	}
+	return err
+}
+
+func (j *Jobs) bringUp(ctx context.Context, s eventstore.Signal) error {
 	if !j.NoCatchUp {
 		mark, err := j.Projections.Fold(ctx, s.Workspace)
-		if refusal, is := domain.Refusal(err); is && refusal.Kind == domain.Unavailable { // a newer process has to, or it lacks migrations
-			return fmt.Errorf("%w: %w", eventstore.ErrLeave, err)
-		}
 		if want := min(s.Position, mark.Head); err == nil && mark.Position < want { // it took too long
 			err = fmt.Errorf("the read models of workspace %s are at position %d of %d", s.Workspace.ID, mark.Position, want)
 		}

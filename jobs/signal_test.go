@@ -1,14 +1,17 @@
 package jobs
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/pgtest"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // A signal beyond the head, as after a restore of the workspace, is done once the workspace is at its head, and those of
@@ -43,5 +46,30 @@ func TestSignalsOfWhatIsNotThere(t *testing.T) {
 	}
 	if n := len(p.enqueued(t, "invitation_code")["grace@example.org"]); n != 1 {
 		t.Errorf("%d mails", n)
+	}
+}
+
+// A workspace that this process may not serve for a while is left to others, wherever in its work it is refused: that is no failure.
+func TestSignalsOfWhatIsNotServed(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	f := p.found(t, p.waitingCode)
+	for _, refused := range []error{domain.Refuse(domain.Unavailable, "catching_up", "not now"), pg.Shut(nil)} {
+		for open := range 4 { // how often the gate lets the workspace through before it refuses
+			asked := 0
+			p.DB.Guard(func(context.Context, pg.Workspace, error) error {
+				if asked++; asked > open {
+					return refused
+				}
+				return nil
+			})
+			err := p.handle(t.Context(), eventstore.Signal{Workspace: f.Workspace, Position: 1})
+			if asked > open && !errors.Is(err, eventstore.ErrLeave) {
+				t.Errorf("refused at the time %d: %v", asked, err)
+			}
+			if open == 0 && asked == 0 {
+				t.Error("the gate was not asked")
+			}
+		}
 	}
 }

@@ -117,15 +117,23 @@ const patient = 30 * time.Second
 
 func (s *site) newProcess(t testing.TB, background bool) *process {
 	t.Helper()
-	return s.newBoundProcess(t, background, patient)
+	p := s.openProcess(t, patient)
+	p.start(t, background)
+	return p
 }
 
-// newBoundProcess is newProcess with a bound on how long reads catch up.
-func (s *site) newBoundProcess(t testing.TB, background bool, bound time.Duration) *process {
+// openProcess makes a process that does not run yet. Its reads catch up for as long as bound at most.
+func (s *site) openProcess(t testing.TB, bound time.Duration) *process {
 	t.Helper()
-	p := &process{site: s, log: &logBuffer{}, background: background}
-	log := slog.New(slog.NewJSONHandler(p.log, nil))
-	p.open(t, log, bound)
+	p := &process{site: s, log: &logBuffer{}}
+	p.open(t, slog.New(slog.NewJSONHandler(p.log, nil)), bound)
+	return p
+}
+
+// start has a process serve until the test ends.
+func (p *process) start(t testing.TB, background bool) {
+	t.Helper()
+	p.background = background
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -145,10 +153,9 @@ func (s *site) newBoundProcess(t testing.TB, background bool, bound time.Duratio
 		p.checkLog(t)
 	})
 	t.Cleanup(p.stop)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.processes = append(s.processes, p)
-	return p
+	p.site.mu.Lock()
+	defer p.site.mu.Unlock()
+	p.site.processes = append(p.site.processes, p)
 }
 
 // processConns are the connections of a process.

@@ -216,7 +216,8 @@ func TestNothingIsTakenForDone(t *testing.T) {
 func TestReadsPastTheBound(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	p := s.newBoundProcess(t, false, 200*time.Millisecond)
+	p := s.openProcess(t, 200*time.Millisecond)
+	p.start(t, false)
 	other := s.newProcess(t, false)
 	ada := p.signUp(t)
 	old := ada.newTask(t)

@@ -284,7 +284,6 @@ func TestLedgerAfterARestore(t *testing.T) {
 	eve.on(q).logIn(t, eve.password).problem(t, 503, "workspace_closed")
 	eve.certificate(t)
 	eve.checkGone(t, p)
-	q.log.forget("signals failed")
 
 	mallory := p.signUp(t) // an entry that whoever can write to the store made up
 	forged := checkpoint.NewErasure("", mallory.workspace.ID, uuid.Nil, time.Now())
@@ -340,9 +339,10 @@ func TestLedgerOutOfReach(t *testing.T) {
 // newGatedProcess is a process with the background and the gate of `kluis serve`.
 func (s *site) newGatedProcess(t *testing.T) *process {
 	t.Helper()
-	q := s.newProcess(t, true)
+	q := s.openProcess(t, patient)
 	_ = q.commands.ReadLedger(t.Context()) // or it is tried again
 	q.db.Guard(q.commands.Gate(func(context.Context, pg.Workspace, error) error { return nil }))
+	q.start(t, true)
 	return q
 }
 
