@@ -15,7 +15,7 @@ func grantOf(p domain.Permission, scope domain.Scope) domain.Grant {
 func TestScopesOfResources(t *testing.T) {
 	for _, p := range domain.Permissions {
 		if domain.Scopes[p.Resource] == nil {
-			t.Fatalf("Scopes in domain/scope.go does not say over which scopes %s can be granted", p)
+			t.Fatalf("Scopes in domain/scope.go does not say over which scopes %s can be granted: it needs the line\n\t%q: {All, Own},\nwith InProject where things are in projects, and without Own where they are nobody's own", p, p.Resource)
 		}
 		for _, scope := range []domain.Scope{domain.All, domain.Own, domain.None, "project", ""} {
 			grants := domain.Grants{grantOf(p, scope)}

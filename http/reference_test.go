@@ -54,11 +54,11 @@ func TestEveryFieldIsExplained(t *testing.T) {
 	}
 	for _, tag := range doc.Tags {
 		if tag.Description == "" {
-			t.Errorf("tags.go does not say what the tag %s is for", tag.Name)
+			t.Errorf("tagWords in http/tags.go does not say what the operations of %s are for: it needs a line\n\t{%q, \"...\"},", tag.Name, tag.Name)
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(missing)) {
-		t.Errorf("%s is missing in %s", what, strings.Join(slices.Compact(slices.Sorted(slices.Values(missing[what]))), ", "))
+		t.Errorf("%s is missing in %s: http/glossary.go has it for a name, and tags (doc, example) of the field for one place", what, strings.Join(slices.Compact(slices.Sorted(slices.Values(missing[what]))), ", "))
 	}
 }
 

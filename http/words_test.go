@@ -23,14 +23,15 @@ func TestEveryEventIsTold(t *testing.T) {
 		for _, eventType := range domain.Types() {
 			sentence, told := w.Types[eventType]
 			if !told && !projections.Updates(eventType) {
-				t.Errorf("http/words/%s.json does not tell of %s", languages[i], eventType)
+				t.Errorf("http/words/%s.json does not tell of %s: \"types\" in it needs a sentence, such as that of \"tag.created\"", languages[i], eventType)
 			}
 			if got, want := placeholders(sentence), placeholders(allWords[0].Types[eventType]); !slices.Equal(got, want) {
 				t.Errorf("http/words/%s.json tells of %s with %v, English with %v", languages[i], eventType, got, want)
 			}
-			noun, _, _ := strings.Cut(eventType, ".")
+		}
+		for _, noun := range domain.Nouns() {
 			if w.Nouns[noun] == "" {
-				t.Errorf("http/words/%s.json does not say what a %s is", languages[i], noun)
+				t.Errorf("\"nouns\" in http/words/%s.json do not say what a %s is called in the language, with its article", languages[i], noun)
 			}
 		}
 		for field := range allWords[0].Fields {

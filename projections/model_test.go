@@ -37,8 +37,11 @@ func TestEveryNameIsTitled(t *testing.T) {
 				columns = m.names()
 			}
 		}
-		if _, is := titled[noun]; !is && (slices.Contains(columns, "name") || slices.Contains(columns, "title")) {
-			t.Errorf("titled in projections/thing.go has no query for what a %s is called", noun)
+		for _, column := range []string{"name", "title"} {
+			if _, is := titled[noun]; !is && slices.Contains(columns, column) {
+				t.Errorf("titled in projections/thing.go does not say how a %s is called: it needs the line\n\t%q: `select id, %s as title, '' as key from %s where id = any($1)`,",
+					noun, noun, column, noun)
+			}
 		}
 	}
 }

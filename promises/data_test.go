@@ -27,11 +27,16 @@ func TestEveryColumnHasACategory(t *testing.T) {
 		if err != nil || len(columns) == 0 {
 			t.Fatalf("%d columns, %v", len(columns), err)
 		}
+		lacking := map[string][]string{}
 		for _, column := range columns {
 			table, field, _ := strings.Cut(column, ".")
-			if n := len(domain.CategoriesOf(kind, table, field)); n != 1 {
-				t.Errorf("%s of the table %s (%s) is in %d categories of domain/data_*.go, and belongs in one", field, table, kind, n)
+			if len(domain.CategoriesOf(kind, table, field)) != 1 {
+				lacking[table] = append(lacking[table], field)
 			}
+		}
+		for table, fields := range lacking {
+			t.Errorf("one category of domain/data_*.go, and only one, needs for the table %s (%s) the columns %q: a table of a workspace is told there as\n"+
+				"\ttable(%q, \"its columns\").about(\"those with the id of a member\"),", table, kind, strings.Join(fields, " "), table)
 		}
 		for _, place := range domain.Places(kind) {
 			for _, field := range place.Fields {

@@ -21,6 +21,7 @@ import (
 // the records that are left.
 func TestRowsAreFolds(t *testing.T) {
 	t.Parallel()
+	everyNounBrought(t)
 	p := newProcesses(t, 1, false)[0]
 	// Provisioning is most of the cost, so the histories of all runs go on in three workspaces.
 	type place struct {

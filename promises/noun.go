@@ -19,7 +19,7 @@ import (
 //   - TestDecisionsRelyOnOtherThings needs races, of a noun whose operations name things besides the one that they are about.
 type noun struct {
 	name string // as in "task.created"
-	path string // as in "/api/tasks"; empty: the name and an "s"
+	path string // what follows "/api/" in its paths, as in "tasks"; empty: the name and an "s"
 
 	// thing makes one in a workspace, with texts that come from x.private; nil when no path names one.
 	thing func(t tester, x *tenant) uuid.UUID
@@ -60,7 +60,7 @@ func nounOf(eventType string) (noun, error) {
 	name, _, _ := strings.Cut(eventType, ".")
 	n, there := nouns[name]
 	if !there {
-		return n, fmt.Errorf("there is no promises/%s.go: the noun %s has brought nothing", name, name)
+		return n, fmt.Errorf("there is no promises/%s.go, or it does not call bring: promises/noun.go says what the noun %s brings", name, name)
 	}
 	return n, nil
 }
