@@ -16,15 +16,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// A backup of a region knows nothing of the moves behind it. Put back, it may bring a workspace to a region that it has left, or have none where it has
-// gone; and the home's list may be as old. So regions are compared whenever a database was put back, and a workspace is served where its log is that has
-// all that the others have. Where each of two logs has records of its own, somebody has to decide: neither is served.
+// A backup of a region knows nothing of later moves. A restore may bring a workspace back to a region that the workspace has left, or take the workspace
+// from the region where it is; and the home's list may be just as old. So the regions are compared after every restore. A workspace is served from the
+// region whose log has all records of the other regions' logs. Where each of two logs has records of its own, neither is served, and the operator decides.
 
 // Installation is what can be reached of all regions.
 type Installation struct {
 	Regions []End    // the home first
 	Away    []string // those that cannot be reached, or that the settings do not name although the home's list does
-	Patient bool     // it waits a while for whoever moves a workspace, or compares regions
+	Patient bool     // a comparison waits a while for a move, or for another comparison
 }
 
 // Copy is a workspace as one region has it.
@@ -53,7 +53,7 @@ type Misplaced struct {
 	Left     string // a region that a broken move has left, when where it went there is nothing; empty: none
 }
 
-// Find finds the workspaces that are misplaced, or whether one is. What may be in a region that is away is not known, and so not found.
+// Find finds the workspaces that are misplaced, or tells whether one of them is. Regions that are away are not looked at.
 func (i Installation) Find(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
 	listed, err := i.Regions[0].Tenancy.Listed(ctx, only)
 	if err != nil {
@@ -76,7 +76,7 @@ func (i Installation) Find(ctx context.Context, only uuid.UUID) (found []Misplac
 		err = errors.Join(err, i.judge(ctx, l, here[l.ID], &found))
 		delete(here, l.ID)
 	}
-	for id, entries := range here { // that the home does not know, as after a restore of the home
+	for id, entries := range here { // the home does not know these, as after a restore of the home
 		err = errors.Join(err, i.judge(ctx, tenancy.Listed{ID: id}, entries, &found))
 	}
 	return found, err
@@ -106,7 +106,7 @@ func (i Installation) judge(ctx context.Context, l tenancy.Listed, entries map[s
 	}
 	switch n := len(m.Copies); {
 	case m.ErasedIn != "":
-		m.Copies = slices.DeleteFunc(m.Copies, func(c Copy) bool { return c.Region == m.ErasedIn }) // which its own ledger erases
+		m.Copies = slices.DeleteFunc(m.Copies, func(c Copy) bool { return c.Region == m.ErasedIn }) // that region's own ledger erases the copy
 		if len(m.Copies) == 0 {
 			return nil
 		}
@@ -133,7 +133,7 @@ func (i Installation) End(region string) (End, error) {
 	return i.Regions[n], nil
 }
 
-// compareLogs reads the logs of copies, and finds the one that has all that the others have.
+// compareLogs reads the logs of copies, and finds the one that has all records of the others.
 func (i Installation) compareLogs(ctx context.Context, m *Misplaced) error {
 	for n := range m.Copies {
 		end, err := i.End(m.Copies[n].Region)
@@ -164,7 +164,7 @@ func (i Installation) compareLogs(ctx context.Context, m *Misplaced) error {
 	return nil
 }
 
-// asOwner is the log of a workspace that perhaps no login may enter.
+// asOwner reads logs as the owner, because a workspace may be closed to every login.
 func (e End) asOwner() *eventstore.Store {
 	return eventstore.New(e.DB.AsOwner(), eventstore.NewBell())
 }
@@ -191,7 +191,7 @@ func (e End) copyOf(ctx context.Context, entry tenancy.Entry) (c Copy, err error
 	})
 }
 
-// within tells whether one log has all that another one has, but for records that only say that a backup was put back.
+// within tells whether the log of other has all records of the log of c, but for those that only say that a backup was put back.
 func (i Installation) within(ctx context.Context, c, other Copy) (bool, error) {
 	if c.Region == other.Region || c.own > other.Size {
 		return c.Region == other.Region, nil
@@ -214,7 +214,7 @@ func (i Installation) within(ctx context.Context, c, other Copy) (bool, error) {
 	return roots[0] == roots[1], nil
 }
 
-// withMovesLocked keeps moves off while regions are compared and changed. The error is tenancy.ErrBusy while a workspace moves.
+// withMovesLocked keeps moves off while do compares and changes regions. The error is tenancy.ErrBusy while a workspace moves.
 func (i Installation) withMovesLocked(ctx context.Context, do func(context.Context) error) error {
 	return i.Regions[0].DB.Control(ctx, func(tx pgx.Tx) error {
 		if err := tenancy.LockPlaces(ctx, tx, i.Patient); err != nil {
@@ -224,9 +224,9 @@ func (i Installation) withMovesLocked(ctx context.Context, do func(context.Conte
 	})
 }
 
-// ShareLedgers brings to a region what the ledgers of the others have of its workspaces, or of one: a workspace that moved and was erased, or a member of it, is in the
-// ledger of where that was, and a backup from before the move brings both back elsewhere. It tells whether there was anything. Who signed it is checked
-// where it is heeded.
+// ShareLedgers copies into the ledger of a region the entries that the ledgers of the other regions have of its workspaces, or of one workspace. An
+// erasure is entered in the ledger of the region where the workspace was then, and a backup from before a move brings the workspace, or a member, back
+// in another region. ShareLedgers tells whether there were such entries; their signatures are checked later, by HeedLedger.
 func (i Installation) ShareLedgers(ctx context.Context, region string, only uuid.UUID) (found bool, err error) {
 	to, err := i.End(region)
 	if err != nil {
@@ -262,14 +262,14 @@ func (i Installation) FindLocked(ctx context.Context) (found []Misplaced, err er
 	return found, err
 }
 
-// Mend finds what is misplaced, and has no workspace served twice:
+// Mend finds the misplaced workspaces, and sees to it that no workspace is served twice:
 //
-//  1. Where one log has all that the others have, the others' workspaces are closed, as a move closes its source. Nothing is taken away from there.
-//  2. Then the home's list leads to the right one.
-//  3. Where no log has all, every copy is closed.
-//  4. A copy of a workspace that was erased elsewhere is closed, and taken away as what a broken move left: see Settle.
+//  1. Where one log has all records of the others, the other copies are closed, as a move closes its source. Nothing is taken away from them.
+//  2. The home's list is pointed at the region of that log.
+//  3. Where no log has all records, every copy is closed.
+//  4. A copy of a workspace that was erased elsewhere is closed, and Settle takes it away like the rest of a broken move.
 //
-// Killed between 1 and 2, the workspace is not served until the next look.
+// Killed between 1 and 2, the workspace is not served until Mend runs again.
 func (i Installation) Mend(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
 	if found, err = i.Find(ctx, only); err != nil || len(found) == 0 {
 		return nil, err
@@ -309,7 +309,7 @@ func (i Installation) mend(ctx context.Context, m Misplaced) error {
 	return i.Regions[0].Tenancy.Relocate(ctx, m.ID, m.Right)
 }
 
-// setAside closes a copy for good, as a move closes its source, unless its log has grown since it was read.
+// setAside closes a copy for good, as a move closes its source, unless the log of the copy has grown since it was read.
 func (e End) setAside(ctx context.Context, c Copy, to string) error {
 	return e.Tenancy.Fence(ctx, c.Entry, to, func(tx pgx.Tx) error {
 		var size int64
@@ -321,8 +321,8 @@ func (e End) setAside(ctx context.Context, c Copy, to string) error {
 	})
 }
 
-// Keep has one region serve a workspace, whatever the others have of it, and closes theirs as a move closes its source. With discard what they have is
-// taken away. It gives the other copies as they were.
+// Keep has one region serve a workspace, and closes the copies in the other regions as a move closes its source; with discard, these copies are taken
+// away. The result has the copies as they were before.
 func (i Installation) Keep(ctx context.Context, slug, region string, discard bool) (kept Copy, others []Copy, err error) {
 	err = i.withMovesLocked(ctx, func(ctx context.Context) error {
 		end, err := i.End(region)
@@ -353,7 +353,7 @@ func (i Installation) Keep(ctx context.Context, slug, region string, discard boo
 	return kept, others, err
 }
 
-// others closes what other regions have of a workspace, and takes it away with discard.
+// others closes the copies of a workspace in other regions, and with discard takes them away.
 func (i Installation) others(ctx context.Context, id uuid.UUID, kept string, discard bool) (others []Copy, err error) {
 	for _, end := range i.Regions {
 		e, err := end.Tenancy.Entry(ctx, id)
@@ -380,7 +380,7 @@ func (i Installation) others(ctx context.Context, id uuid.UUID, kept string, dis
 	return others, nil
 }
 
-// Describe tells what is wrong, and what Kluis does about it or the operator has to do.
+// Describe tells what is wrong, and what Kluis does about it or what the operator has to do.
 func (m Misplaced) Describe() (wrong, do string) {
 	var copies []string
 	for _, c := range m.Copies {

@@ -17,10 +17,10 @@ import (
 // RequestExport asks for a file with everything that the workspace has, which is made in the background:
 //
 //  1. The event is appended; its reaction puts the export into the queue (jobs/export.go).
-//  2. RunExport writes the file to the store of blobs, encrypted: it is there whole, or not at all.
+//  2. RunExport writes the file to the store of blobs, encrypted. The file is there whole, or not at all.
 //  3. The event that tells of the file is appended.
 //
-// Killed before 3, the export begins again from a later position. While one is under way the answer is that one, whoever asked for it.
+// Killed before 3, the export begins again from a later position. While an export is under way, every request for one is answered with it.
 func (c *Commands) RequestExport(ctx context.Context, r Request) (Result[domain.Export], error) {
 	var before domain.Export
 	id := uuid.Must(uuid.NewV7())
@@ -40,13 +40,13 @@ func (c *Commands) RequestExport(ctx context.Context, r Request) (Result[domain.
 		before = domain.Export{}
 		return plan{stream: domain.ExportsStream, version: version, events: []domain.Event{domain.ExportRequested{ExportID: id}}}, nil
 	})
-	if err == nil && done.repeated && done.answer != "" { // it was one that was under way
+	if err == nil && done.repeated && done.answer != "" { // the answer is an export that was under way
 		err = json.Unmarshal([]byte(done.answer), &before.ID)
 	}
 	return nounResult(ctx, c, r, projections.Exports, before, done, err)
 }
 
-// DownloadExport opens the file of an export for whoever asked for it, and notes that in the log first. The caller closes the file.
+// DownloadExport opens the file of an export, after the log has noted the download. The caller closes the file.
 func (c *Commands) DownloadExport(ctx context.Context, r Request, id uuid.UUID) (domain.Export, Content, error) {
 	now, err := c.now(ctx)
 	if err != nil {
@@ -86,7 +86,7 @@ func exportKey(w pg.Workspace, id uuid.UUID) string {
 	return exportBlob.Key(w.ID, id)
 }
 
-// RunExport makes the file of an export. It is nil when the export is at its end, well or not.
+// RunExport makes the file of an export. The error is nil when the export has ended, well or not.
 func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) error {
 	operator, err := c.Projections.Operator(ctx, w)
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 		refusal, refused := domain.Refusal(err)
 		_, out := pg.OutageOf(err)
 		if ctx.Err() != nil || out || refused && refusal.Kind == domain.Unavailable {
-			return err // once more, when that is over
+			return err // the queue tries again when the outage is over
 		}
 		c.Log.WarnContext(ctx, "an export failed", "workspace", w.ID, "export", id, "error", err.Error())
 		end = domain.ExportBroken{ExportID: id, Reason: reasonOf(err)}
@@ -116,10 +116,10 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 	return c.endExport(ctx, w, id, func(x domain.Export) []domain.Event { return x.Finish(end) })
 }
 
-// errExportEnded says that another process has made the export meanwhile, since this one stood still for longer than its lease.
+// errExportEnded says that another process has made the export, because this process stood still for longer than its lease.
 var errExportEnded = errors.New("the export has ended meanwhile")
 
-// stillWaits looks whether the export is still to be made, at the last moment before its file would take the place of another process'.
+// stillWaits checks that the export is still to be made, just before its file would replace the file of another process.
 func (e *exporting) stillWaits(ctx context.Context) error {
 	operator, err := e.c.Projections.Operator(ctx, e.w)
 	if err != nil {
@@ -153,7 +153,7 @@ func (c *Commands) ExpireExports(ctx context.Context, w pg.Workspace) error {
 	return nil
 }
 
-// endExport is Kluis itself deciding on an export.
+// endExport appends a decision that Kluis itself takes on an export.
 func (c *Commands) endExport(ctx context.Context, w pg.Workspace, id uuid.UUID, decide func(domain.Export) []domain.Event) error {
 	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
 		return c.Projections.Operator(ctx, w)

@@ -23,10 +23,10 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// A log that was pruned leaves with its baselines, from which it goes on, and with the edge of the Merkle tree over the records that are gone.
-// The record log.pruned, which is in the log, has the hash of the one file and the root of the other.
+// The export of a pruned log has two files more: the baselines from which the log goes on, and the edge of the Merkle tree over the pruned records. The
+// record log.pruned has the hash of the baselines and the root of that tree.
 
-// baselines writes what a log that was pruned goes on from.
+// baselines writes the baselines and the edge of a pruned log.
 func (e *exporting) baselines(ctx context.Context, s *projections.Snapshot) error {
 	if s.Head.Pruned == 0 {
 		return nil
@@ -49,7 +49,7 @@ func (e *exporting) baselines(ctx context.Context, s *projections.Snapshot) erro
 	return e.text(archive.EdgeName, lines.String())
 }
 
-// openBaselines opens what is sealed in baselines, in their order.
+// openBaselines opens the sealed fields of baselines, in their order.
 func (c *Commands) openBaselines(ctx context.Context, w pg.Workspace, page []eventstore.Baseline) (lines []openedLine, err error) {
 	members := make([]uuid.UUID, len(page))
 	for i, b := range page {
@@ -81,8 +81,8 @@ func parseEdge(text []byte) (edge []tlog.Hash, err error) {
 	return edge, nil
 }
 
-// baselines loads what a log that was pruned goes on from, with what is sealed in it sealed anew, and makes the rows of it. It gives the hash of
-// the baselines as they are here.
+// baselines loads the baselines of a pruned log, seals their sealed fields anew, and makes rows of them. hash is that of the baselines as they are
+// stored here.
 func (l *loader) baselines(ctx context.Context, tx pgx.Tx, clear *opened) (hash string, err error) {
 	gone := l.from.Pruned
 	if gone.UpTo == 0 {
@@ -152,8 +152,7 @@ func (l *loader) anewBaseline(b eventstore.Baseline, clear *opened) (eventstore.
 	return b, nil
 }
 
-// opened are the lines of what is opened in an archive, as they are needed: those of baselines first, in the order of these, and then those of
-// records.
+// opened reads the opened fields in an archive one line at a time: first those of the baselines, then those of the records, both in their order.
 type opened struct {
 	lines *bufio.Reader
 	ahead openedLine // the next one

@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// row is what leaves of a row: its columns but for the secret ones, and what one would not see by them.
+// row is a row of a read model as an export has it: its columns but for the secret ones, and a label.
 type row map[string]json.RawMessage
 
 const labelColumn = "label"
@@ -29,7 +29,7 @@ func exportedColumns(table string) []string {
 	return append(columns, labelColumn)
 }
 
-// rows are rows as they leave: names and addresses of members are opened, and empty for somebody who was erased.
+// rows are stored rows as an export has them: names and addresses of members are opened, and are empty for a member who was erased.
 func (c *Commands) rows(ctx context.Context, w pg.Workspace, stored []projections.StoredRow) ([]row, error) {
 	var members []domain.Member
 	for _, s := range stored {
@@ -70,8 +70,8 @@ func (c *Commands) rows(ctx context.Context, w pg.Workspace, stored []projection
 	return all, nil
 }
 
-// labelOf says of a thing, in the words of its noun, that it is in the trash, or is there no more. It is empty for a noun without words of
-// its own: such a thing is labelled by its column deleted_at.
+// labelOf is the label of a thing that is in the trash or gone, in the words of its noun. The label is empty for a noun without such words: there the
+// column deleted_at says so.
 func labelOf(state any) string {
 	gone := func(is bool, label string) string {
 		if is {
@@ -109,7 +109,7 @@ func (r row) appendJSON(to []byte, columns []string) []byte {
 	return append(to, '}')
 }
 
-// cells are the row as a spreadsheet has it.
+// cells are the columns of the row as cells of a spreadsheet.
 func (r row) cells(columns []string) []string {
 	cells := make([]string, len(columns))
 	for i, column := range columns {

@@ -48,7 +48,7 @@ type exporting struct {
 	epoch    int
 }
 
-// outlet counts and hashes what goes into the store of blobs, and remembers why something did not.
+// outlet counts and hashes the bytes that go into the store of blobs, and remembers why a write failed.
 type outlet struct {
 	to   io.Writer
 	hash hash.Hash
@@ -103,8 +103,11 @@ func (c *Commands) writeExport(ctx context.Context, w pg.Workspace, x domain.Exp
 	return domain.ExportFinished{ExportID: x.ID, UpTo: e.manifest.UpTo, Size: e.out.size, Digest: hex.EncodeToString(e.out.hash.Sum(nil))}, nil
 }
 
-// write writes all files, in this order: what is in the database, of one snapshot, whose end comes before what takes long; the files of
-// tasks, which never change; what proves it.
+// write writes all files:
+//
+//  1. The read models and the log, of one snapshot of the database, which ends here.
+//  2. The files of tasks, which take long and never change.
+//  3. The checkpoint that proves the log, a readme, and the signed manifest.
 func (e *exporting) write(ctx context.Context, asked int64) error {
 	err := e.c.Projections.Snapshot(ctx, e.w, asked, func(s *projections.Snapshot) error {
 		e.manifest.UpTo, e.manifest.Pruned, e.epoch, e.counts.UpTo = s.UpTo, s.Head.Pruned, s.Head.Epoch, s.UpTo
@@ -191,7 +194,7 @@ func (e *exporting) log(ctx context.Context, s *projections.Snapshot) error {
 	return err
 }
 
-// openedLine is what is sealed in a record, or in a baseline, in clear.
+// openedLine has the sealed fields of a record, or of a baseline, in clear.
 type openedLine struct {
 	Model    string            `json:"model,omitempty"` // of a baseline
 	ID       uuid.UUID         `json:"id,omitzero"`
@@ -200,7 +203,7 @@ type openedLine struct {
 	Meta     *sealedOrigin     `json:"meta,omitempty"`
 }
 
-// opened writes what is sealed in the log: whoever leaves with it has no keys.
+// opened writes the sealed fields of the log in clear, because the reader of an export has no keys.
 func (e *exporting) opened(ctx context.Context, s *projections.Snapshot) error {
 	return e.zip.Add(archive.OpenedName, func(to io.Writer, n *int) error {
 		lines := json.NewEncoder(to)
@@ -225,7 +228,7 @@ func (e *exporting) opened(ctx context.Context, s *projections.Snapshot) error {
 	})
 }
 
-// openRecords opens what is sealed in records: nothing of those in which nothing is, or whose people were erased.
+// openRecords opens the sealed fields of records. A record without any, or with those of erased people alone, gives no line.
 func (c *Commands) openRecords(ctx context.Context, w pg.Workspace, records []projections.Record) (lines []openedLine, err error) {
 	origins, err := c.OpenOrigins(ctx, w, records)
 	if err != nil {
@@ -258,7 +261,7 @@ func (c *Commands) openRecords(ctx context.Context, w pg.Workspace, records []pr
 	return lines, nil
 }
 
-// openFields opens fields that are sealed under the data key of somebody; nil for none that opens.
+// openFields opens fields that are sealed under the data key of a member; nil when none opens.
 func openFields(keys map[uuid.UUID]vault.Key, member uuid.UUID, sealed map[string]string) (fields map[string]string) {
 	key, there := keys[member]
 	if !there {
@@ -275,7 +278,7 @@ func openFields(keys map[uuid.UUID]vault.Key, member uuid.UUID, sealed map[strin
 	return fields
 }
 
-// attachments writes the files of tasks. One that was deleted since, or is lost, is missing, and the manifest says so.
+// attachments writes the files of tasks. The manifest names the files that are missing, because they were deleted since the snapshot or are lost.
 func (e *exporting) attachments(ctx context.Context) error {
 	for after := uuid.Nil; ; {
 		found, err := e.c.Projections.AttachmentsAt(ctx, e.w, e.manifest.UpTo, after)
@@ -315,7 +318,7 @@ func (e *exporting) attachment(ctx context.Context, a domain.Attachment) error {
 	})
 }
 
-// fileInZip is a name that every system takes.
+// fileInZip is the name of a file in the archive, as every operating system takes it.
 func fileInZip(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`<>:"|?*\/`, r) || r < ' ' {
@@ -326,7 +329,7 @@ func fileInZip(name string) string {
 	return strings.TrimRight(name, ". ") + strings.Repeat("_", len(name)-len(strings.TrimRight(name, ". ")))
 }
 
-// proof writes the checkpoint at the position of the export, and what verifies it.
+// proof writes the checkpoint at the position of the export, and the keys that verify it.
 func (e *exporting) proof(ctx context.Context) error {
 	var signed []byte
 	var at checkpoint.Checkpoint

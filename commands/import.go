@@ -22,25 +22,25 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// An import plays what happened somewhere else through the same commands that members use, with the importer as the actor, and with the
-// original time and author as facts of each event.
+// An import plays the history of another tracker through the commands that members use. The importer is the actor, and the original time and author are
+// facts of each event.
 //
-//  1. One goroutine reads the actions in their order. People, projects and tags that are not there yet it makes at once.
-//  2. Each action goes to one of several workers: all that is about one task to the same, but for time, which goes by the member who
-//     worked. An action on a task that is still being made waits for the task. All that an action waits for stands before it in the file, so no
-//     two wait for each other.
-//  3. Every command has a key made of the source and the id over there, which is remembered for ever. So an action that is played once more
-//     changes nothing and gives what it gave the first time: an import that was broken off begins from the start again.
+//  1. One goroutine reads the actions in their order, and makes the people, projects and tags that are not there yet.
+//  2. Each action goes to one of several workers: all actions on one task to the same worker, and all working time of one member to the same worker. An
+//     action on a task that is still being made waits for the task. An action waits only for actions before it in the file, so no two wait for each
+//     other.
+//  3. Every command has a key that is made of the source and of the id over there, and that is remembered for ever. An action that is played once more
+//     changes nothing and gives the first answer again, so an import that was broken off begins from the start.
 
 // importWorkers is how many actions are under way at once.
 const importWorkers = 16
 
-// importPatience is for how long an import waits for a database that is away.
+// importPatience is how long an import waits for a database that is away.
 const importPatience = 2 * time.Minute
 
-// Importing is what to import.
+// Importing is an import to be played.
 type Importing struct {
-	Source  string // names where it comes from, such as "jira": with an id of there it names a thing
+	Source  string // names the other tracker, such as "jira"; source and id over there together name a thing
 	Actions iter.Seq2[imports.Action, error]
 
 	Progress func(ImportCounts)   // is told about once a second, and at the end
@@ -72,7 +72,7 @@ type importer struct {
 	counts ImportCounts
 }
 
-// made is a thing that an action makes.
+// made is the thing that an action makes.
 type made struct {
 	done chan struct{}
 	id   uuid.UUID // uuid.Nil when it was refused
@@ -121,8 +121,8 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 type job struct {
 	imports.Action
 	by    uuid.UUID
-	task  *made // that it is about
-	makes *made // what it makes, if others may wait for that
+	task  *made // that the action is about
+	makes *made // the thing that the action makes; nil when no other action waits for one
 	play  func(context.Context, Request) (repeated bool, err error)
 }
 
@@ -147,7 +147,7 @@ func (i *importer) run(ctx context.Context) error {
 			}
 		}()
 		for action, err := range i.Actions {
-			if action.Do != imports.SayPerson { // that is nothing that was done
+			if action.Do != imports.SayPerson { // a line about a person is no action
 				i.count(func(n *ImportCounts) { n.Actions++ })
 			}
 			if err == nil {
@@ -162,7 +162,7 @@ func (i *importer) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// rejects takes an error that is about one line alone; any other one is given back.
+// rejects reports an error that is about one line alone, and gives any other error back.
 func (i *importer) rejects(a imports.Action, err error) error {
 	if err == nil {
 		return nil
@@ -263,8 +263,8 @@ func (i *importer) request(a imports.Action, by uuid.UUID) Request {
 	return r
 }
 
-// keyOf names an action for ever: a task and a comment by what they are called over there, whatever else the line says by then, and
-// anything else by all that it says, and by the member who did it.
+// keyOf names an action for ever. The key of a task or a comment is made of its name over there, whatever else the line says; any other key is made of
+// the fields of the line and of the member who did it.
 func (i *importer) keyOf(a imports.Action, by uuid.UUID) *Once {
 	switch a.Do {
 	case imports.CreateTask:
@@ -280,7 +280,7 @@ func (i *importer) keyOf(a imports.Action, by uuid.UUID) *Once {
 	return i.key(string(a.Do), a.Task, a.ID, said, by.String(), a.Status, strconv.Itoa(a.Minutes), a.Activity, body)
 }
 
-// key names something of the source for ever. It is a keyed hash: a plain one of somebody's address could be tried out.
+// key names something of the source for ever. A key is a keyed hash, because e-mail addresses could be guessed from plain hashes.
 func (i *importer) key(kind string, parts ...string) *Once {
 	text := strings.Join(append([]string{"import", i.in.ID.String(), i.Source, kind}, parts...), "\x00")
 	return &Once{Key: [32]byte(i.own.MAC("import", text)), Kept: true}
@@ -347,8 +347,8 @@ func (i *importer) plainTask(a imports.Action) (wanted domain.TaskCreated, err e
 	if a.Body != nil {
 		wanted.Description = *a.Body
 	}
-	wanted.Priority, _ = imports.Priority(a.Priority) // one that is not known is none
-	wanted.Status, _ = imports.Status(a.Status)       // and open
+	wanted.Priority, _ = imports.Priority(a.Priority) // an unknown one counts as none
+	wanted.Status, _ = imports.Status(a.Status)       // an unknown one counts as open
 	if wanted.DueOn, err = day(a.DueOn); err != nil {
 		return wanted, err
 	}
@@ -407,7 +407,7 @@ func (i *importer) newTask(ctx context.Context, j *job) error {
 	return nil
 }
 
-// onTask is for what is done to a task that an action before makes.
+// onTask is for an action on a task that an earlier action makes.
 func (i *importer) onTask(j *job, play func(context.Context, Request, *job, uuid.UUID) (bool, error)) error {
 	if j.task = i.tasks[j.Task]; j.task == nil {
 		return rejectAction("no action before makes the task %q", j.Task)
@@ -487,7 +487,7 @@ func day(text string) (*domain.Date, error) {
 	return &date, nil
 }
 
-// truncate shortens a title that is longer than titles of Kluis, so that the action is imported all the same.
+// truncate shortens a title that is longer than Kluis allows, so that the action is imported all the same.
 func truncate(text string, most int) string {
 	runes := []rune(strings.TrimSpace(text))
 	if len(runes) > most {

@@ -52,12 +52,12 @@ func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.I
 	}
 	counted := &counting{from: content, hash: sha256.New()}
 	if err := c.putBlob(ctx, importKey(w, id), sealer, counted); counted.err != nil {
-		return none, counted.err // of the sender, whatever the store made of it
+		return none, counted.err // the sender's error, whatever error the store made of it
 	} else if err != nil {
 		return none, c.noBlobs(ctx, w, id, err)
 	}
 	wanted.Size = counted.size
-	if r.Once != nil { // what is asked for is the file and what it is, too
+	if r.Once != nil { // a repetition is one only with the same file and the same fields
 		asked, err := json.Marshal(wanted)
 		if err != nil {
 			return none, err
@@ -73,7 +73,7 @@ func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.I
 	return done, err
 }
 
-// counting counts what comes, up to what an import may have.
+// counting counts the bytes that come, and ends at the most that an import may have.
 type counting struct {
 	from io.Reader
 	hash hash.Hash
@@ -93,12 +93,12 @@ func (c *counting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// importKey is the key of an import's file. It is none of an attachment.
+// importKey is the key of an import's file in the store of blobs. No attachment has such a key.
 func importKey(w pg.Workspace, id uuid.UUID) string {
 	return importBlob.Key(w.ID, id)
 }
 
-// RunImport plays an import, from its start or on from where one was broken off. It is nil when the import is at its end, well or not.
+// RunImport plays an import, also one that was broken off. The error is nil when the import has ended, well or not.
 func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) error {
 	operator, err := c.Projections.Operator(ctx, w)
 	if err != nil {
@@ -118,7 +118,7 @@ func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 			refusal, refused := domain.Refusal(err)
 			_, out := pg.OutageOf(err)
 			if ctx.Err() != nil || out || refused && refusal.Kind == domain.Unavailable {
-				return err // once more, when that is over
+				return err // the queue tries again when the outage is over
 			}
 			c.Log.WarnContext(ctx, "an import failed", "workspace", w.ID, "import", id, "error", err.Error())
 			end = domain.ImportBroken{Reason: reasonOf(err)}
@@ -130,7 +130,7 @@ func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 	return c.Blobs.Delete(ctx, importKey(w, id))
 }
 
-// reasonOf is what a member is told of why an import failed: a refusal's words, and no other's.
+// reasonOf is the reason of a failure that a member is told: the words of a refusal, and of no other error.
 func reasonOf(err error) string {
 	if refusal, refused := domain.Refusal(err); refused {
 		return refusal.Error()
@@ -152,7 +152,7 @@ func (c *Commands) endImport(ctx context.Context, operator projections.Actor, id
 	return err
 }
 
-// play reads the file of an import, and says about once a second how far it is.
+// play plays the file of an import, and stores about once a second how far it is.
 func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (ImportCounts, error) {
 	var none ImportCounts
 	sealer, err := c.sealer(ctx, w, i.ID)
@@ -181,7 +181,7 @@ func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (I
 		Progress: func(counts ImportCounts) { told.progress(ctx, counts) }, Rejected: told.reject})
 }
 
-// markReadErrors marks the errors that a member is told: those of the file.
+// markReadErrors marks the errors of reading the file, which a member is told.
 func markReadErrors(actions func(func(imports.Action, error) bool)) func(func(imports.Action, error) bool) {
 	return func(yield func(imports.Action, error) bool) {
 		for a, err := range actions {
@@ -195,7 +195,7 @@ func markReadErrors(actions func(func(imports.Action, error) bool)) func(func(im
 	}
 }
 
-// importTold stores what is told of an import under way.
+// importTold stores the progress and the rejects of an import under way.
 type importTold struct {
 	c  *Commands
 	w  pg.Workspace

@@ -14,9 +14,9 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Besides tasks, actions are about people, projects and tags. The goroutine that reads makes those that are not there.
+// Besides tasks, actions are about people, projects and tags. The goroutine that reads the actions makes the ones that are not there.
 
-// refresh reads the importer's role anew: what the import makes moves the roster.
+// refresh reads the importer's role anew, because the people whom the import makes move the roster.
 func (i *importer) refresh(ctx context.Context) error {
 	by, err := i.c.Projections.Standing(ctx, i.base.By)
 	if err == nil && by == nil {
@@ -31,14 +31,14 @@ func (i *importer) refresh(ctx context.Context) error {
 	return nil
 }
 
-// once is a request for a thing that the reading goroutine makes, by the source's name for it.
+// once is a request for a thing that the reading goroutine makes. The source's name of the thing is its key.
 func (i *importer) once(kind, name string, a imports.Action, by uuid.UUID) Request {
 	r := i.request(a, by)
 	r.Once = i.key(kind, name)
 	return r
 }
 
-// person gives the member that somebody over there is: the one who has the e-mail address, or else a placeholder.
+// person gives the member for a person over there: the member with the e-mail address, or else a placeholder.
 func (i *importer) person(ctx context.Context, p imports.Person, a imports.Action) (uuid.UUID, error) {
 	if id, known := i.people[p.Code]; known {
 		return id, nil
@@ -58,7 +58,7 @@ func (i *importer) person(ctx context.Context, p imports.Person, a imports.Actio
 func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, error) {
 	normal, err := checkEmail("", email)
 	if err != nil {
-		return uuid.Nil, nil //nolint:nilerr // nobody has what is no address
+		return uuid.Nil, nil //nolint:nilerr // no member has an invalid address
 	}
 	w := i.base.By.Workspace
 	own, err := i.c.Vault.Key(ctx, w, w.ID)
@@ -74,7 +74,7 @@ func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, err
 
 func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.Action) (id uuid.UUID, err error) {
 	r := i.once("person", p.Code, a, i.base.By.Member)
-	r.Original = nil // it is the import that makes it
+	r.Original = nil // the import makes the placeholder, and not a person over there
 	err = retryOutage(ctx, func() error {
 		done, err := i.c.PlaceMember(ctx, r, placeholderName(p))
 		if id = done.State.ID; err == nil && !done.Repeated {
@@ -85,8 +85,8 @@ func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.
 	return id, err
 }
 
-// placeholderName is what to call somebody: the name over there, what they are called there, or the words of that, whichever can be the
-// name of a member first. "bob.smith@example.org" is no such name, and "bob smith" is.
+// placeholderName is the name of a placeholder. The candidates are the full name over there, the login over there, and the words of that login, such as
+// "bob smith" of "bob.smith@example.org"; the first one that is a valid name of a member is taken.
 func placeholderName(p imports.Person) string {
 	code, _, _ := strings.Cut(p.Code, "@")
 	words := strings.NewReplacer(".", " ", "/", " ").Replace(code)
@@ -98,9 +98,9 @@ func placeholderName(p imports.Person) string {
 	return "Somebody"
 }
 
-// project gives the project of an action. One that is not there is made, with the key that it has over there, else one made of its name.
+// project gives the project of an action. A project that is not there is made, with its key over there, or else with a key made of its name.
 func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, error) {
-	over := cmp.Or(a.ProjectKey, a.Project) // what it is known by over there
+	over := cmp.Or(a.ProjectKey, a.Project) // its key over there, or else its name
 	if id, known := i.projects[over]; known {
 		return id, nil
 	}
@@ -111,7 +111,7 @@ func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, er
 	r := i.once("project", over, a, author)
 	key := projectKey(over)
 	var done Result[domain.Project]
-	for try := range 27 { // keys that others have, or had, are gone for ever
+	for try := range 27 { // a key that another project has, or had, is never free again
 		wanted := domain.ProjectCreated{Key: key, Name: truncate(a.Project, domain.MaxProjectName)}
 		if try > 0 {
 			wanted.Key += string(rune('A' + try - 1))
@@ -130,7 +130,7 @@ func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, er
 	return done.State.ID, err
 }
 
-// projectKey makes a key of a name: its letters, as far as they are of A to Z.
+// projectKey makes a key of the letters A to Z in a name.
 func projectKey(name string) string {
 	var key strings.Builder
 	for _, letter := range strings.ToUpper(name) {

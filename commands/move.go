@@ -50,15 +50,15 @@ type Move struct {
 // Run moves a workspace:
 //
 //  1. An empty workspace that nobody may enter is made in To. All rows, blobs and kept checkpoints are copied, while the workspace is in use.
-//  2. What changed since is copied, until that is little. The whole log in To is verified against its Merkle tree.
-//  3. The fence (tenancy.Fence): nobody changes anything in From, and what changed since is copied. The roots of both logs are compared. Then
-//     From is closed for good.
-//  4. To is opened, with an event that tells of the move. The home's list names it.
-//  5. What is left in From goes: blobs, rows, role.
+//  2. Later changes are copied, round after round, until a round is short. The whole log in To is verified against its Merkle tree.
+//  3. The fence (tenancy.Fence) keeps all writers off From. The last changes are copied, and the roots of both logs are compared. Then From is closed
+//     for good.
+//  4. To is opened, with an event that tells of the move. The home's list names To.
+//  5. Blobs, rows and role are taken away from From.
 //
-// Killed before the end of 3, nothing happened, and the workspace is in From. Killed behind it, the workspace is nowhere to be served until Run is called
-// again, which goes on with 4. Sessions and API tokens are rows like others, so people stay logged in. The log keeps its name and its epoch, because it
-// lost nothing. Mails that wait in From are sent from there; what was counted against limits counts anew.
+// Killed before the end of 3, the workspace is in From, as if no move had begun. Killed after 3, the workspace is served nowhere until Run is called
+// again and goes on with 4. Sessions and API tokens are rows like others, so people stay logged in. The log keeps its name and its epoch, because the
+// log lost nothing. Mails that wait in From are sent from there. Rate limits count anew in To.
 func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	if m.Say == nil {
 		m.Say = func(string) {}
@@ -88,7 +88,7 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	})
 }
 
-// alone keeps rotations of keys off, and other moves, and rebuilds, off the workspace.
+// alone keeps rotations of keys off all workspaces, and other moves and rebuilds off this one, while do runs.
 func (m Move) alone(ctx context.Context, do func(context.Context) error) error {
 	return m.Home.Control(ctx, func(tx pgx.Tx) error {
 		if err := tenancy.LockMove(ctx, tx); err != nil {
@@ -114,7 +114,7 @@ func (m Move) aloneInFrom(ctx context.Context, do func(context.Context) error) e
 	})
 }
 
-// arrivedAll refuses to go on behind the fence where To lacks something of the log, because a backup of it was put back since: what From has is the only copy.
+// arrivedAll refuses to go on after the fence when To lacks records of the log: a backup of To was put back since, and From has the only whole copy.
 func (m Move) arrivedAll(ctx context.Context) error {
 	both := Installation{Regions: []End{m.From, m.To}}
 	var copies [2]Copy
@@ -124,7 +124,7 @@ func (m Move) arrivedAll(ctx context.Context) error {
 			copies[n], err = end.copyOf(ctx, e)
 		}
 		if n == 0 && pg.Is(err, pg.UndefinedTable, pg.NoSuchSchema) {
-			return nil // From is being taken away already, behind this very look
+			return nil // From is being taken away already: an earlier run found that everything has arrived
 		}
 		if err != nil && !errors.Is(err, tenancy.ErrUnknown) {
 			return fmt.Errorf("compare what is in region %s: %w", end.Region, err)
@@ -144,8 +144,8 @@ func (m Move) arrivedAll(ctx context.Context) error {
 	return nil
 }
 
-// withdraw takes away what has arrived in To, when a move failed and the workspace is in use in From as before. What became of a fence whose answer was lost,
-// the directory of From says.
+// withdraw takes the copy in To away when a move failed and the workspace is still in use in From. Where the answer of the fence was lost, the directory
+// of From tells whether the workspace is still there.
 func (m Move) withdraw(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
@@ -157,9 +157,9 @@ func (m Move) withdraw(ctx context.Context) error {
 	return errors.Join(m.To.Tenancy.Withdraw(ctx, m.Entry), eraseBlobs(ctx, m.To.Blobs, m.Entry.Workspace()))
 }
 
-// twoPlaces refuses to move between regions that keep blobs in one place, whatever they call it: what is taken away in From would be what is in To.
+// twoPlaces refuses a move between regions that keep blobs in one place under two names: taking the blobs away from From would take them from To.
 func (m Move) twoPlaces(ctx context.Context) error {
-	key := AttachmentBlob.Key(m.Entry.ID, uuid.New()) // as an attachment has, so that it is swept when it is left behind
+	key := AttachmentBlob.Key(m.Entry.ID, uuid.New()) // the key of an attachment, so that a blob that is left behind is swept
 	if err := m.To.Blobs.Put(ctx, key, func(io.Writer) error { return nil }); err != nil {
 		return err
 	}
@@ -172,7 +172,8 @@ func (m Move) twoPlaces(ctx context.Context) error {
 	return errors.Join(err, m.To.Blobs.Delete(ctx, key))
 }
 
-// quick is how long a round of catching up takes at most before the fence: behind it, it is the same again.
+// A round of catching up that takes no longer than quick is the last one before the fence; so is the one numbered rounds. The last round within the
+// fence takes about as long.
 const (
 	quick  = 300 * time.Millisecond
 	rounds = 10
@@ -226,7 +227,7 @@ func (m Move) catchUp(ctx context.Context, rows *moving.Copy, done *Moved) error
 	return nil
 }
 
-// arrived is the log in To, which no login may enter.
+// arrived is the log in To, where no login may enter the workspace yet.
 func (m Move) arrived() *eventstore.Store { return m.To.asOwner() }
 
 // verify checks the whole log that arrived.
@@ -247,7 +248,7 @@ func (m Move) verify(ctx context.Context) error {
 	return err
 }
 
-// grow has a tree grow up to the head of its log.
+// grow grows the Merkle tree up to the head of the log.
 func (m Move) grow(ctx context.Context, store *eventstore.Store) (tree eventstore.Tree, err error) {
 	for tree, err = store.Grow(ctx, m.Entry.Workspace()); err == nil && tree.Behind() > 0; {
 		tree, err = store.Grow(ctx, m.Entry.Workspace())
@@ -255,7 +256,7 @@ func (m Move) grow(ctx context.Context, store *eventstore.Store) (tree eventstor
 	return tree, err
 }
 
-// fenceTries is how often writers under way may make a fence give way.
+// fenceTries is how often the fence may give way to writers.
 const fenceTries = 20
 
 func (m Move) fence(ctx context.Context, rows *moving.Copy, done *Moved) error {
@@ -278,7 +279,7 @@ func (m Move) fence(ctx context.Context, rows *moving.Copy, done *Moved) error {
 			if err := m.compare(ctx, done); err != nil {
 				return err
 			}
-			if done.Head != before.Size { // a blob comes before its event: without one there is no new blob
+			if done.Head != before.Size { // a blob is stored before its event: without a new event there is no new blob
 				if err := m.copyBlobs(ctx, done, true); err != nil {
 					return err
 				}
@@ -300,7 +301,7 @@ func (m Move) fence(ctx context.Context, rows *moving.Copy, done *Moved) error {
 	return fmt.Errorf("others write to workspace %q all the time: try again", m.Entry.Slug)
 }
 
-// compare compares the roots of both logs, the second of which grew of the records that arrived.
+// compare compares the roots of both logs. The tree in To grew of the records that arrived there.
 func (m Move) compare(ctx context.Context, done *Moved) error {
 	here, err := m.grow(ctx, m.From.Store)
 	if err != nil {
@@ -325,7 +326,7 @@ func (m Move) compare(ctx context.Context, done *Moved) error {
 	return nil
 }
 
-// openTries is how often an outage of To is waited out, when the workspace is nowhere else any more.
+// openTries is how often open is tried during an outage of To, because the workspace is served nowhere else by then.
 const openTries = 60
 
 func (m Move) openPatiently(ctx context.Context) (err error) {
@@ -339,7 +340,7 @@ func (m Move) openPatiently(ctx context.Context) (err error) {
 	return fmt.Errorf("the workspace is closed until the same command is run again, which goes on with opening it in %s: %w", m.To.Region, err)
 }
 
-// open does step 4 as far as the target's cell goes.
+// open does the part of step 4 that is in To.
 func (m Move) open(ctx context.Context) error {
 	w := m.Entry.Workspace()
 	return m.To.Tenancy.Begin(ctx, m.Entry, func(tx pgx.Tx) error {
@@ -352,7 +353,7 @@ func (m Move) open(ctx context.Context) error {
 	})
 }
 
-// settle does what is left behind the fence, whatever of it was done.
+// settle does steps 4 and 5, of which an earlier run may have done a part.
 func (m Move) settle(ctx context.Context, done *Moved) error {
 	if err := m.open(ctx); err != nil {
 		return err
@@ -365,7 +366,7 @@ func (m Move) settle(ctx context.Context, done *Moved) error {
 	if err := m.copyBlobs(ctx, done, false); err != nil { // checkpoints that were signed meanwhile
 		return err
 	}
-	// Members who were erased: a backup of To from before, when the workspace was there once, brings them back.
+	// The erasures of members go along: the workspace may have been in To before, and a backup of To from then brings the members back.
 	ofMembers := func(key string) bool { return strings.HasPrefix(key, checkpoint.LedgerOfMembers(m.Entry.ID)) }
 	if err := m.copyFolder(ctx, checkpoint.Ledgers, ofMembers, done, false); err != nil {
 		return err
@@ -376,18 +377,18 @@ func (m Move) settle(ctx context.Context, done *Moved) error {
 	return m.From.Tenancy.Depart(ctx, m.Entry)
 }
 
-// foldersOf are those of a workspace in a store.
+// foldersOf are the folders of a workspace in a store of blobs.
 func foldersOf(w pg.Workspace) []string { return []string{w.ID.String(), checkpoint.Folder(w.ID)} }
 
-// copyBlobs copies what of the workspace is not in the place of To yet. A blob never changes, but for the last checkpoints, which are copied with last, as
-// long as To signs none.
+// copyBlobs copies the workspace's blobs that To lacks. A blob never changes, but for the last checkpoints: with last, these are copied again, which is
+// right only as long as To signs none.
 func (m Move) copyBlobs(ctx context.Context, done *Moved, last bool) error {
 	for _, folder := range foldersOf(m.Entry.Workspace()) {
 		if err := m.copyFolder(ctx, folder, anyKey, done, last); err != nil {
 			return err
 		}
 	}
-	return m.copyFolder(ctx, checkpoint.KeysFolder, anyKey, done, false) // which verify the checkpoints, also when they sign no more
+	return m.copyFolder(ctx, checkpoint.KeysFolder, anyKey, done, false) // the keys that verify the checkpoints, former ones too
 }
 
 func anyKey(string) bool { return true }
@@ -432,7 +433,7 @@ func copyBlob(ctx context.Context, from, to blob.Store, key string) error {
 	})
 }
 
-// PurgeBlobs takes away what a store has of a workspace, files and checkpoints, with old versions and unfinished uploads. It gives their number.
+// PurgeBlobs takes a workspace's files and checkpoints away from a store, with old versions and unfinished uploads, and gives the number of them all.
 func PurgeBlobs(ctx context.Context, store blob.Store, w pg.Workspace) (sum int, err error) {
 	for _, folder := range foldersOf(w) {
 		n, err := store.Purge(ctx, folder)
@@ -448,7 +449,7 @@ func eraseBlobs(ctx context.Context, store blob.Store, w pg.Workspace) error {
 	return err
 }
 
-// Settle brings the home's list of workspaces in line with this cell, and takes away what moves left here of workspaces that were erased since.
+// Settle brings the home's list of workspaces in line with this cell, and takes away the rests that moves left here of workspaces that were erased since.
 func (c *Commands) Settle(ctx context.Context) error {
 	if err := c.Tenancy.Settle(ctx); err != nil {
 		return err

@@ -12,17 +12,17 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Pruning is what is due in a workspace, or was done.
+// Pruning tells what is due to be pruned in a workspace, or what was pruned.
 type Pruning struct {
 	Workspace domain.Workspace
 	Retention domain.Retention // in force
 	UpTo      int64            // the last record that goes, or went
-	At        time.Time        // and its time
-	Events    int64            // how many records go by that; 0 for none
-	Deleted   int64            // records that were deleted, those that an earlier run left among them
+	At        time.Time        // of that record
+	Events    int64            // how many records go, or went; 0 for none
+	Deleted   int64            // how many records were deleted, with those that an earlier run left
 }
 
-// clocksApart is how far the clocks of this process and of the database may be apart for anything to be pruned.
+// clocksApart is how far apart the clocks of this process and of the database may be. When they are further apart, nothing is pruned.
 const clocksApart = 5 * time.Minute
 
 // DuePruning says what the plan of a workspace wants to be pruned, and changes nothing.
@@ -56,10 +56,10 @@ func (c *Commands) duePruning(ctx context.Context, w pg.Workspace) (due eventsto
 	return due, p, nil
 }
 
-// Hearer hears how a pruning goes on: what is nil hears nothing.
+// Hearer is told how a pruning goes on. A function that is nil is told nothing.
 type Hearer struct {
 	Progress func(position, of int64)
-	Step     func(step string) error // behind each step; its error ends the pruning there
+	Step     func(step string) error // after each step; its error ends the pruning there
 }
 
 func (h Hearer) step(name string) error {
@@ -71,16 +71,17 @@ func (h Hearer) step(name string) error {
 
 // Prune deletes what is older than the plan of a workspace says:
 //
-//  1. A checkpoint over what there is is kept outside the database: so whoever has it, or an older one, can go on to check the log ("kept").
-//  2. The log is verified. What somebody changed is not deleted, and no reason to delete it is made of it ("verified").
-//  3. What the old records made is stored as baselines ("stored"); and what is left of the log is compared with the live rows
-//     ("compared", see projections.Prune).
-//  4. In one transaction the horizon moves, and log.pruned tells of it, with the hash of the baselines ("pruned"). From its commit on nobody
-//     reads what is before.
-//  5. That is deleted, a little at a time (eventstore.DeletePruned: "baselines", "keys", "answers", "records").
+//  1. A checkpoint over the whole log is kept outside the database, so that an auditor with this checkpoint, or with an older one, can go on checking
+//     the log ("kept").
+//  2. The log is verified. A log that somebody changed is not pruned ("verified").
+//  3. The states that the old records made are stored as baselines ("stored"). Baselines and the later records must give the live rows ("compared",
+//     see projections.Prune).
+//  4. One transaction moves the horizon and appends log.pruned with the hash of the baselines ("pruned"). From its commit on nobody reads the records
+//     before the horizon.
+//  5. Those records are deleted, a few at a time (eventstore.DeletePruned: "baselines", "keys", "answers", "records").
 //
-// Killed before 4, nothing has happened; killed behind it, the next run goes on with 5. Of two at once, one is projections.ErrRebuilding
-// or ErrPruned in 3; both may do 5.
+// Killed before 4, nothing has happened; killed after 4, the next run goes on with 5. Of two runs at once, one ends in 3 with
+// projections.ErrRebuilding or ErrPruned; both may do 5.
 func (c *Commands) Prune(ctx context.Context, w pg.Workspace, hear Hearer) (Pruning, error) {
 	due, p, err := c.duePruning(ctx, w)
 	if err != nil {
@@ -155,8 +156,7 @@ func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Ove
 	return hear.step("pruned")
 }
 
-// moveHorizon makes the records up to it nobody's. A legal hold, or another plan, that came meanwhile moved the stream of the workspace:
-// then nothing is pruned.
+// moveHorizon does step 4. A legal hold or another plan that came meanwhile has moved the stream of the workspace; then nothing is pruned.
 func (c *Commands) moveHorizon(ctx context.Context, tx *pg.Tx, w pg.Workspace, due eventstore.Overdue, said domain.LogPruned, version int) (receipt eventstore.Receipt, err error) {
 	write, err := encode(domain.LogStream, eventstore.Any, []domain.Event{said}, nil)
 	if err != nil {
