@@ -317,9 +317,6 @@ func (e *erasing) dropRole(ctx context.Context) error { return e.c.Tenancy.DropR
 
 // certify signs what was done. The certificate says nothing of anybody.
 func (e *erasing) certify(ctx context.Context) error {
-	if err := e.c.Tenancy.Bury(ctx, e.w); err != nil {
-		return err
-	}
 	now, err := e.c.now(ctx)
 	if err != nil {
 		return err
@@ -337,8 +334,5 @@ func (e *erasing) certify(ctx context.Context) error {
 	if err := e.c.Kept.KeepCertificate(ctx, e.w.ID, signed); err != nil {
 		return err
 	}
-	return e.c.DB.Control(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update kluis.erasure set certificate = $2 where workspace_id = $1`, e.w.ID, string(signed))
-		return err
-	})
+	return e.c.Tenancy.Bury(ctx, e.w, signed)
 }

@@ -178,6 +178,9 @@ func TestErasureKilledAtEachStep(t *testing.T) {
 	}
 	var steps []string
 	for len(steps) == 0 || steps[len(steps)-1] != "done" {
+		if len(steps) == 10 {
+			ada.failsToCertify(t, p)
+		}
 		q := p.site.newProcess(t, false) // which knows nothing of what the one before did
 		err := q.commands.RunErasure(t.Context(), ada.workspace, func(step string) error {
 			steps = append(steps, step)
@@ -211,6 +214,24 @@ func TestErasureKilledAtEachStep(t *testing.T) {
 	}
 	ada.certificate(t)
 	ada.checkGone(t, p)
+}
+
+// failsToCertify checks that a workspace whose certificate cannot be kept is found by its slug, so that its erasure can be gone on with.
+func (c *client) failsToCertify(t *testing.T, p *process) {
+	t.Helper()
+	inTheWay := filepath.Join(p.site.keptIn, "certificates") // where the folder would be
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.commands.RunErasure(t.Context(), c.workspace, func(string) error { return nil }); err == nil {
+		t.Error("a certificate was kept that could not be")
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := p.commands.Tenancy.BySlug(t.Context(), c.slug); err != nil || found.Status != "erasing" {
+		t.Errorf("the workspace is %+v, %v", found, err)
+	}
 }
 
 // Requests at the very moment at which a workspace is closed are answered, done or not, and never with 500; a cancellation that was answered

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,9 +17,9 @@ import (
 
 // killedBehindAStep erases a workspace, and is killed when it has said what it has done. It tells whether the erasure came to its end. A process
 // that meets a transaction of the one before, which Postgres may still be at, fails without a step.
-func (h *home) killedBehindAStep(t *testing.T, slug string) (step string, done bool) {
+func (h *home) killedBehindAStep(t *testing.T, slug string) (step, said string, done bool) {
 	t.Helper()
-	_, _ = h.hear(t, []string{"workspace", "erase", "--now", "--confirm", slug, slug}, func(p *os.Process, line string) { // it is killed, or not
+	said, _ = h.hear(t, []string{"workspace", "erase", "--now", "--confirm", slug, slug}, func(p *os.Process, line string) { // it is killed, or not
 		if _, name, is := strings.Cut(line, "erasing "+slug+": "); is && step == "" {
 			step = name
 			_ = p.Kill()
@@ -26,9 +27,9 @@ func (h *home) killedBehindAStep(t *testing.T, slug string) (step string, done b
 	})
 	if step == "" {
 		status, _, _ := h.run("workspace", "certificate", slug)
-		return step, status == success
+		return step, said, status == success
 	}
-	return step, step == "done"
+	return step, said, step == "done"
 }
 
 // A process that erases a workspace is killed behind each step, and the next one goes on from there. The certificate says what there was; the
@@ -52,17 +53,17 @@ func TestEraseKilledAtEachStep(t *testing.T) {
 		}
 	}
 	var steps []string
-	tries := 0
+	end := time.Now().Add(patience)
 	for done := false; !done; {
-		step, ended := h.killedBehindAStep(t, "acme")
+		step, said, ended := h.killedBehindAStep(t, "acme")
 		if done = ended; done && step == "" {
 			step = "done" // the kill behind the step before came when all was done
 		}
 		if step != "" {
 			steps = append(steps, step)
 		}
-		if tries++; tries > 40 {
-			t.Fatalf("it comes to no end: %v", steps)
+		if time.Now().After(end) {
+			t.Fatalf("it comes to no end behind %v:\n%s", steps, said)
 		}
 		conn, err := pgx.Connect(t.Context(), url)
 		if err == nil { // time passes

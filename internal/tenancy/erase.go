@@ -227,10 +227,12 @@ func (t *Tenancy) DropRole(ctx context.Context, w pg.Workspace) error {
 // dependedOn is Postgres' code for a role that something belongs to, or is granted.
 const dependedOn = "2BP01"
 
-// Bury leaves of a workspace in the directory what keeps its id and slug from being used again.
-func (t *Tenancy) Bury(ctx context.Context, w pg.Workspace) error {
+// Bury leaves of a workspace in the directory what keeps its id and slug from being used again, and the certificate of its erasure. Until then
+// the workspace is found by its slug, so that an erasure can be gone on with.
+func (t *Tenancy) Bury(ctx context.Context, w pg.Workspace, certificate []byte) error {
 	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update workspace set status = 'erased', version = 0, hashes = '{}', failure = null, shape = 0 where id = $1`, w.ID)
+		_, err := tx.Exec(ctx, `with buried as (update workspace set status = 'erased', version = 0, hashes = '{}', failure = null, shape = 0 where id = $1)
+			update erasure set certificate = $2 where workspace_id = $1`, w.ID, string(certificate))
 		return err
 	})
 }
