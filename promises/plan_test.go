@@ -47,9 +47,11 @@ func TestPlansOfLanes(t *testing.T) {
 		x.call(t, op.method, op.at(x.ids(t, op)), body)
 	}
 	plans := 0
-	for _, conn := range p.db.Lane(x.workspace).AcquireAllIdle(t.Context()) {
-		plans += x.checkPlans(t, conn)
-		conn.Release()
+	for _, pool := range p.db.Lane(x.workspace) {
+		for _, conn := range pool.AcquireAllIdle(t.Context()) {
+			plans += x.checkPlans(t, conn)
+			conn.Release()
+		}
 	}
 	if plans < 100 {
 		t.Errorf("only %d plans", plans)

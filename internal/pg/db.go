@@ -139,8 +139,8 @@ func (db *DB) Close() {
 // data cannot be read with it: the login is refused there.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
-// Lane is the pool whose connections serve a workspace, and others that share them: for what counts or closes connections.
-func (db *DB) Lane(w Workspace) *pgxpool.Pool { return db.lane(w).pool }
+// Lane are the pools whose connections serve a workspace, and others that share them: for what counts or closes connections.
+func (db *DB) Lane(w Workspace) []*pgxpool.Pool { return db.lane(w).pools() }
 
 // Stat is what became of the connections of a process, those of the lanes and of the owner among them.
 type Stat struct {
@@ -156,6 +156,9 @@ func (db *DB) Stat() (sum Stat) {
 		sum.Used, sum.Idle, sum.Max = sum.Used+s.AcquiredConns(), sum.Idle+s.IdleConns(), sum.Max+s.MaxConns()
 		sum.Waits, sum.Waited = sum.Waits+s.EmptyAcquireCount(), sum.Waited+s.EmptyAcquireWaitTime()
 	}
+	for _, l := range db.lanes {
+		sum.Waits, sum.Waited = sum.Waits+l.waits.Load(), sum.Waited+time.Duration(l.waited.Load())
+	}
 	return sum
 }
 
@@ -166,7 +169,7 @@ func (db *DB) pools() []*pgxpool.Pool {
 		pools = append(pools, db.owner)
 	}
 	for _, l := range db.lanes {
-		pools = append(pools, l.pool)
+		pools = append(pools, l.pools()...)
 	}
 	return pools
 }

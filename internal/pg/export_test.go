@@ -12,13 +12,14 @@ func (db *DB) Lead(w Workspace) (waiting func() int, release func()) {
 	return func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.waiting) }, func() { l.next(nil) }
 }
 
-// Fill has the next connection of a workspace believe that it has so many statements prepared, and had so many made.
+// Fill has the connections of a workspace believe that they have so many statements prepared, and had so many made.
 func (db *DB) Fill(w Workspace, count, made int) {
-	conn, err := db.lane(w).pool.Acquire(context.Background())
-	if err == nil {
-		n := namesOf(conn.Conn())
-		n.count, n.made = count, made
-		conn.Release()
+	for _, pool := range db.Lane(w) {
+		for _, conn := range pool.AcquireAllIdle(context.Background()) {
+			n := namesOf(conn.Conn())
+			n.count, n.made = count, made
+			conn.Release()
+		}
 	}
 }
 
@@ -27,6 +28,9 @@ const (
 	MostNames = mostNames
 	MostMade  = mostMade
 )
+
+// ForWrites is the connection of a lane, as Lane gives them, on which Do stores.
+const ForWrites = int(forWrites)
 
 // LeadGlances takes the lead of all light reads of a workspace's lane: those that come meanwhile wait until it is let go.
 func (db *DB) LeadGlances(w Workspace) (waiting func() int, release func()) {

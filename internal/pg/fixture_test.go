@@ -3,6 +3,8 @@ package pg_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,26 +84,39 @@ func keys(t testing.TB, db *pg.DB, w pg.Workspace) (n int) {
 	return n
 }
 
-// settings are what a workspace's transaction sets, as a bare statement on some connection of a pool sees them.
+// settings are what a workspace's transaction sets, as a bare statement on a connection sees them.
 type settings struct{ role, path, plan, lock string }
 
-func settingsOf(t testing.TB, pool *pgxpool.Pool) (s settings) {
+// settingsOf are those of one connection of each pool.
+func settingsOf(t testing.TB, pools []*pgxpool.Pool) (all []settings) {
 	t.Helper()
-	if err := pool.QueryRow(context.Background(), `select current_setting('role'), current_setting('search_path'), current_setting('plan_cache_mode'),
-		current_setting('lock_timeout')`).Scan(&s.role, &s.path, &s.plan, &s.lock); err != nil {
-		t.Fatal(err)
+	for _, pool := range pools {
+		var s settings
+		if err := pool.QueryRow(context.Background(), `select current_setting('role'), current_setting('search_path'), current_setting('plan_cache_mode'),
+			current_setting('lock_timeout')`).Scan(&s.role, &s.path, &s.plan, &s.lock); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
 	}
-	return s
+	return all
 }
 
-// backend is the process id of the connection that the next transaction of a workspace will have when nobody else has any: the
-// lane gives the one that came back last.
-func backend(t testing.TB, db *pg.DB, w pg.Workspace) (pid int) {
+// clean tells that nothing of a workspace is in any of them.
+func clean(all []settings) bool {
+	return !slices.ContainsFunc(all, func(s settings) bool { return s.role != "none" || strings.Contains(s.path, "ws_") || s.lock != "5s" })
+}
+
+// backends are the process ids of the connections of a workspace's lane.
+func backends(t testing.TB, db *pg.DB, w pg.Workspace) (pids []int) {
 	t.Helper()
-	if err := db.Lane(w).QueryRow(context.Background(), `select pg_backend_pid()`).Scan(&pid); err != nil {
-		t.Fatal(err)
+	for _, pool := range db.Lane(w) {
+		var pid int
+		if err := pool.QueryRow(context.Background(), `select pg_backend_pid()`).Scan(&pid); err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
 	}
-	return pid
+	return pids
 }
 
 func superuser(t testing.TB, url string) *pgx.Conn {

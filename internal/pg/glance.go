@@ -123,12 +123,12 @@ type visit struct {
 func (db *DB) leadGlances(ctx context.Context, l *lane) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jointLimit)
 	defer cancel()
-	conn, err := acquire(ctx, l.pool)
+	conn, giveBack, err := l.sit(ctx, forReads)
 	taken := l.glances.take(err != nil) // not before there is a connection
 	visits := db.visits(taken)
 	defer l.glances.next()
 	if err == nil {
-		defer release(conn) // when all have their answers: it may take a while
+		defer giveBack() // when all have their answers: it may take a while
 		err = l.look(ctx, conn, visits)
 	}
 	for _, v := range visits {

@@ -138,9 +138,9 @@ func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 		parts = append(parts, &w.part)
 	}
 	blamed := -1
-	conn, err := acquire(ctx, l.pool)
+	conn, giveBack, err := l.sit(ctx, forWrites)
 	if err == nil {
-		defer release(conn) // when all have their answers: it may take a while
+		defer giveBack() // when all have their answers: it may take a while
 		blamed, err = sendAll(ctx, conn, parts)
 	}
 	for i, w := range writers {

@@ -24,7 +24,7 @@ import (
 //
 // Through a pooler in transaction mode, where no connection is anybody's, lanes only bound what one workspace takes.
 type lane struct {
-	pool   *pgxpool.Pool
+	seats
 	shares sync.Map // ids of workspaces: the connections that one has, as elements of a channel
 	joint
 	glances glances
@@ -44,7 +44,7 @@ func split(conns int32) (pool int32, lanes int) {
 func newLanes(ctx context.Context, config *pgxpool.Config, pooler bool, n int) (lanes []*lane, err error) {
 	for range n {
 		c := config.Copy()
-		c.MaxConns, c.MinConns, c.MinIdleConns = laneConns, 0, 0
+		c.MaxConns, c.MinConns, c.MinIdleConns = 1, 0, 0
 		if !pooler {
 			// Every statement of a workspace is a constant with parameters on keyed tables: one plan each is right, if it is one by index.
 			// A plan is mostly made when the tables are empty, where reading them in whole looks cheap, and kept when they are not; and what
@@ -52,11 +52,15 @@ func newLanes(ctx context.Context, config *pgxpool.Config, pooler bool, n int) (
 			c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 			c.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 		}
-		pool, err := pgxpool.NewWithConfig(ctx, c)
-		if err != nil {
-			return lanes, fmt.Errorf("open database: %w", err)
+		l := &lane{}
+		for i := range l.all {
+			pool, err := pgxpool.NewWithConfig(ctx, c)
+			if err != nil {
+				return lanes, fmt.Errorf("open database: %w", err)
+			}
+			l.all[i] = newSeat(pool)
 		}
-		lanes = append(lanes, &lane{pool: pool})
+		lanes = append(lanes, l)
 	}
 	return lanes, nil
 }
@@ -67,7 +71,7 @@ func (db *DB) lane(w Workspace) *lane {
 }
 
 // acquire waits for a connection of the workspace's share. The caller gives it back.
-func (l *lane) acquire(ctx context.Context, w Workspace) (conn *pgxpool.Conn, giveBack func(), err error) {
+func (l *lane) acquire(ctx context.Context, w Workspace, u use) (conn *pgxpool.Conn, giveBack func(), err error) {
 	found, ok := l.shares.Load(w.ID)
 	if !ok {
 		found, _ = l.shares.LoadOrStore(w.ID, make(chan struct{}, laneShare))
@@ -86,11 +90,12 @@ func (l *lane) acquire(ctx context.Context, w Workspace) (conn *pgxpool.Conn, gi
 			return nil, nil, fmt.Errorf("acquire connection: %w", ctx.Err())
 		}
 	}
-	if conn, err = acquire(ctx, l.pool); err != nil {
+	conn, stand, err := l.sit(ctx, u)
+	if err != nil {
 		<-share
 		return nil, nil, err
 	}
-	return conn, func() { release(conn); <-share }, nil
+	return conn, func() { stand(); <-share }, nil
 }
 
 // release gives a connection back: with less prepared when that is too much, and closed when it is broken, still in a transaction, or
@@ -102,8 +107,8 @@ func release(conn *pgxpool.Conn) {
 	conn.Release()
 }
 
-// names are those under which statements are prepared on a connection, by workspace and text. A statement of no workspace, as of the
-// owner, has uuid.Nil, and Postgres plans it anew for each search_path.
+// names are those under which statements are prepared on a connection, by workspace and text. A statement of no workspace has uuid.Nil: one of the
+// owner, which Postgres plans anew for each search_path, or one that names no table.
 type names struct {
 	of    map[uuid.UUID]map[string]string
 	count int
@@ -111,11 +116,11 @@ type names struct {
 }
 
 const (
-	// mostNames is how many statements a connection may have prepared: some 100 MB of plans.
-	mostNames = 4000
+	// mostNames is how many statements a connection may have prepared: some 200 MB of plans.
+	mostNames = 8000
 	// mostMade is how many it may have prepared in its life. What its process remembers of the tables of all workspaces goes only with
 	// the connection.
-	mostMade = 3 * mostNames
+	mostMade = 2 * mostNames
 )
 
 // namesOf are the names on a connection, whose life they share.

@@ -2,6 +2,7 @@ package pg_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,7 @@ func TestLaneShare(t *testing.T) {
 	address := newDatabase(t)
 	db, setup := open(t, address, 6), open(t, address, 2)
 	w, neighbour := newWorkspace(t, setup), newWorkspace(t, setup)
-	if db.Lane(w) != db.Lane(neighbour) {
+	if db.Lane(w)[0] != db.Lane(neighbour)[0] {
 		t.Fatal("they have lanes of their own")
 	}
 	holder := superuser(t, address)
@@ -62,8 +63,12 @@ func TestPreparedIsBounded(t *testing.T) {
 	db := open(t, address, 1)
 	w, other := newWorkspace(t, db), newWorkspace(t, db)
 	stored := func() (n int) {
-		if err := db.Lane(w).QueryRow(t.Context(), `select count(*) from pg_prepared_statements where name like 'ws_%'`).Scan(&n); err != nil {
-			t.Fatal(err)
+		for _, pool := range db.Lane(w) {
+			var more int
+			if err := pool.QueryRow(t.Context(), `select count(*) from pg_prepared_statements where name like 'ws_%'`).Scan(&more); err != nil {
+				t.Fatal(err)
+			}
+			n += more
 		}
 		return n
 	}
@@ -75,23 +80,23 @@ func TestPreparedIsBounded(t *testing.T) {
 		}
 	}
 	use()
-	before, first := stored(), backend(t, db, w)
+	before, first := stored(), backends(t, db, w)
 	db.Fill(w, pg.MostNames+1, 0)
 	use()
 	if n := stored(); n >= before {
 		t.Errorf("%d statements were prepared, and %d are", before, n)
 	}
 	use()
-	if backend(t, db, w) != first {
-		t.Error("the connection is another")
+	if now := backends(t, db, w); !slices.Equal(now, first) {
+		t.Errorf("the connections were %d, and are %d", first, now)
 	}
 	db.Fill(w, 0, pg.MostMade+1)
 	use()
-	after := backend(t, db, w)
-	if after == first {
+	after := backends(t, db, w)
+	if slices.Equal(after, first) {
 		t.Error("the connection that has had too many statements is still there")
 	}
-	if use(); backend(t, db, w) != after {
+	if use(); !slices.Equal(backends(t, db, w), after) {
 		t.Error("the new connection is not kept")
 	}
 }

@@ -47,7 +47,7 @@ type Tx struct {
 // Do runs statements in one transaction of the workspace, in one round trip.
 func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) (err error) {
 	for range 1 + deadConns {
-		err = db.within(ctx, w, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+		err = db.within(ctx, w, forWrites, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
 		if !elsewhere(err) {
 			return err
 		}
@@ -63,7 +63,7 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 		return nil
 	}
 	for range 1 + deadConns {
-		err = db.within(ctx, w, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
+		err = db.within(ctx, w, forReads, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
 		if err == nil || !again(err) && !elsewhere(err) || ctx.Err() != nil {
 			return err
 		}
@@ -74,13 +74,13 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 // In runs fn in one transaction of the workspace; it commits when fn returns nil without having
 // committed itself, and rolls back otherwise.
 func (db *DB) In(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
-	return db.within(ctx, w, pgx.TxOptions{}, fn)
+	return db.within(ctx, w, forWork, pgx.TxOptions{}, fn)
 }
 
 // Snapshot runs fn on one snapshot of the workspace, for what is read in many round trips. It takes a connection of the workspace's lane
 // as long as fn does; whoever takes long sets the timeouts of its transaction.
 func (db *DB) Snapshot(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
-	return db.within(ctx, w, snapshot, fn)
+	return db.within(ctx, w, forWork, snapshot, fn)
 }
 
 // InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
@@ -118,12 +118,12 @@ func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, r
 	return err
 }
 
-func (db *DB) within(ctx context.Context, w Workspace, options pgx.TxOptions, fn func(tx *Tx) error) error {
+func (db *DB) within(ctx context.Context, w Workspace, u use, options pgx.TxOptions, fn func(tx *Tx) error) error {
 	if db.owned {
 		return db.withinOwner(ctx, options, w.Schema(), fn)
 	}
 	return db.gated(ctx, w, func() error {
-		conn, giveBack, err := db.lane(w).acquire(ctx, w)
+		conn, giveBack, err := db.lane(w).acquire(ctx, w, u)
 		if err != nil {
 			return err
 		}
@@ -259,9 +259,9 @@ func (tx *Tx) rollback(ctx context.Context) {
 
 // queue queues statements under the names that they have on the connection.
 func (tx *Tx) queue(batch *pgx.Batch, statements []Statement) {
-	known := namesOf(tx.conn.Conn()).of[tx.of]
+	known := namesOf(tx.conn.Conn())
 	for _, s := range statements {
-		if name := known[s.sql]; name != "" {
+		if name := known.of[tx.owner(s.sql)][s.sql]; name != "" {
 			s.queue(batch, name)
 		} else {
 			s.queue(batch, s.sql)
@@ -271,9 +271,9 @@ func (tx *Tx) queue(batch *pgx.Batch, statements []Statement) {
 
 // prepared tells whether the connection knows all of the statements for this workspace.
 func (tx *Tx) prepared(statements []Statement) bool {
-	known := namesOf(tx.conn.Conn()).of[tx.of]
+	known := namesOf(tx.conn.Conn())
 	for _, s := range statements {
-		if known[s.sql] == "" {
+		if known.of[tx.owner(s.sql)][s.sql] == "" {
 			return false
 		}
 	}
@@ -288,7 +288,7 @@ func (tx *Tx) prepare(ctx context.Context, statements []Statement) error {
 	}
 	names := namesOf(conn)
 	for _, s := range statements {
-		if names.of[tx.of][s.sql] != "" {
+		if names.of[tx.owner(s.sql)][s.sql] != "" {
 			continue
 		}
 		name := tx.nameOf(s.sql)
@@ -297,15 +297,23 @@ func (tx *Tx) prepare(ctx context.Context, statements []Statement) error {
 			return fmt.Errorf("prepare: %w", err)
 		}
 		share(s.sql, described)
-		names.add(tx.of, s.sql, name)
+		names.add(tx.owner(s.sql), s.sql, name)
 	}
 	return nil
+}
+
+// owner is the workspace under whose names a statement is prepared; uuid.Nil for one that names no table, as of the owner.
+func (tx *Tx) owner(text string) uuid.UUID {
+	if strings.HasPrefix(text, "set local ") {
+		return uuid.Nil
+	}
+	return tx.of
 }
 
 // nameOf is the name of a statement: the workspace's own, of at most 63 bytes, of which Postgres tells names apart; the text
 // itself for what is no workspace's, of which pgx makes a name.
 func (tx *Tx) nameOf(text string) string {
-	if tx.of == uuid.Nil {
+	if tx.owner(text) == uuid.Nil {
 		return text
 	}
 	number, known := numbers.Load(text)

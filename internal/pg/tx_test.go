@@ -3,6 +3,7 @@ package pg_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -95,7 +95,7 @@ func TestPreparesOnce(t *testing.T) {
 	if counts[0] > 2*3+4 || counts[2] > counts[0]+1 {
 		t.Errorf("named statements prepared after each round: %d", counts)
 	}
-	rows, _ := db.Lane(workspaces[0]).Query(ctx, `select substring(name from '^ws_[0-9a-f]{32}'), count(*)::int, coalesce(sum(custom_plans), 0)::int
+	rows, _ := db.Lane(workspaces[0])[pg.ForWrites].Query(ctx, `select substring(name from '^ws_[0-9a-f]{32}'), count(*)::int, coalesce(sum(custom_plans), 0)::int
 		from pg_prepared_statements where statement like '%data_key%' and statement not like '%pg_prepared%' group by 1`)
 	for range workspaces {
 		var of string
@@ -116,11 +116,10 @@ func TestSettingsEnd(t *testing.T) {
 	url := newDatabase(t)
 	db := open(t, url, 1)
 	w := newWorkspace(t, db)
-	pools := map[*pgxpool.Pool]settings{db.Pool(): settingsOf(t, db.Pool()), db.Lane(w): settingsOf(t, db.Lane(w))}
-	for _, clean := range pools {
-		if clean.role != "none" || strings.Contains(clean.path, "ws_") || clean.lock != "5s" {
-			t.Fatalf("at the beginning: %+v", clean)
-		}
+	pools := append(db.Lane(w), db.Pool())
+	before := settingsOf(t, pools)
+	if !clean(before) {
+		t.Fatalf("at the beginning: %+v", before)
 	}
 	for name, do := range map[string]func(ctx context.Context) error{
 		"Do":                      func(ctx context.Context) error { return db.Do(ctx, w, insertKey(uuid.New())) },
@@ -190,10 +189,8 @@ func TestSettingsEnd(t *testing.T) {
 	} {
 		_ = do(within(t, time.Minute)) // twice: the second time the statements are prepared
 		_ = do(within(t, time.Minute))
-		for pool, clean := range pools {
-			if got := settingsOf(t, pool); got != clean {
-				t.Errorf("after %s: %+v, want %+v", name, got, clean)
-			}
+		if got := settingsOf(t, pools); !slices.Equal(got, before) {
+			t.Errorf("after %s: %+v, want %+v", name, got, before)
 		}
 		var n int
 		if err := db.Read(within(t, time.Minute), w, countKeys(&n)); err != nil {
@@ -208,7 +205,7 @@ func TestRollback(t *testing.T) {
 	db := open(t, newDatabase(t), 1)
 	w := newWorkspace(t, db)
 	ctx := within(t, time.Minute)
-	pid := backend(t, db, w)
+	pids := backends(t, db, w)
 	for name, do := range map[string]func() error{
 		"Do, the second statement fails": func() error { return db.Do(ctx, w, insertKey(uuid.New()), insertKey(w.ID)) },
 		"Do, the first statement fails":  func() error { return db.Do(ctx, w, insertKey(w.ID), insertKey(uuid.New())) },
@@ -244,11 +241,11 @@ func TestRollback(t *testing.T) {
 				t.Fatalf("%s: %d keys, want 1", name, n)
 			}
 		}
-		again := backend(t, db, w)
-		if again != pid && !strings.Contains(name, "hidden") {
+		again := backends(t, db, w)
+		if !slices.Equal(again, pids) && !strings.Contains(name, "hidden") {
 			t.Errorf("%s: the connection was thrown away", name)
 		}
-		pid = again
+		pids = again
 	}
 	if err := db.Do(ctx, w, insertKey(uuid.New()), insertKey(uuid.New())); err != nil || keys(t, db, w) != 3 {
 		t.Errorf("a good one: %v", err)
@@ -262,7 +259,7 @@ func TestUnreadAnswerIsStored(t *testing.T) {
 	db := open(t, newDatabase(t), 1)
 	w := newWorkspace(t, db)
 	ctx := within(t, time.Minute)
-	pid := backend(t, db, w)
+	pids := backends(t, db, w)
 	var n int
 	for i, unread := range []pg.Statement{
 		pg.Exec(`select 1 where false`).Scan(&n),
@@ -282,7 +279,7 @@ func TestUnreadAnswerIsStored(t *testing.T) {
 			}
 		}
 	}
-	if again := backend(t, db, w); again != pid {
+	if again := backends(t, db, w); !slices.Equal(again, pids) {
 		t.Error("the connection was thrown away")
 	}
 }
@@ -383,7 +380,7 @@ func TestLostConnections(t *testing.T) {
 	ctx := within(t, time.Minute)
 	kill := func() {
 		t.Helper()
-		if _, err := admin.Exec(ctx, `select pg_terminate_backend($1, 5000)`, backend(t, db, w)); err != nil {
+		if _, err := admin.Exec(ctx, `select pg_terminate_backend(pid, 5000) from unnest($1::int[]) as pid`, backends(t, db, w)); err != nil {
 			t.Fatal(err)
 		}
 	}
