@@ -38,9 +38,10 @@ type Room struct {
 //  1. Who handles a signal makes the rows of the workspace's receivers, or notes in one that is there that more came (Push).
 //  2. The look leases a row. The message ends there, and so does the transaction: the lease outlives both, since a receiver may take long
 //     to answer, and a connection would be held for each.
-//  3. Whoever delivers renews the lease (Renew), which another may take over once it has run out.
-//  4. When all is delivered the row is deleted, unless more came since it was leased or Done asked before (Done).
-//  5. After a failure the row is left alone for a while, without a lease (PutBack).
+//  3. Whoever delivers begins once that transaction is committed (Held): before, nobody sees the lease, and giving it back would do nothing.
+//  4. Whoever delivers renews the lease (Renew), which another may take over once it has run out.
+//  5. When all is delivered the row is deleted, unless more came since it was leased or Done asked before (Done).
+//  6. After a failure the row is left alone for a while, without a lease (PutBack).
 //
 // When the process dies between any two of these, the row is still there, and the lease runs out.
 type Dues struct {
@@ -87,6 +88,15 @@ func (d *Dues) Push(ctx context.Context, w pg.Workspace, receivers []uuid.UUID) 
 	}
 	d.pass()
 	return nil
+}
+
+// Held waits until the look that leased a receiver has committed. It is false when it did not.
+func (d *Dues) Held(ctx context.Context, due Due) (held bool, err error) {
+	err = d.db.Pool().QueryRow(ctx, `select coalesce(lease = $2, false) from kluis.delivery where receiver_id = $1 for share`, due.Receiver, due.Lease).Scan(&held)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return held, err
 }
 
 // Renew keeps a lease. It is false when the lease is lost.

@@ -82,9 +82,9 @@ func (s *station) settle(t testing.TB) {
 
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within two minutes: %s", what)
 		}
 	}
 }
@@ -95,8 +95,8 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(15 * time.Second):
-		t.Fatalf("not within 15 s: %s", what)
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("not within two minutes: %s", what)
 		panic("unreachable")
 	}
 }

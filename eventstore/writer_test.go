@@ -113,7 +113,7 @@ func TestTwoProcessesRollNothingBack(t *testing.T) {
 	}
 	a.db.Pool().Reset() // connections say what they did at their end
 	b.db.Pool().Reset()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		commits, rollbacks := stat()
 		if commits > 100 {
 			if rollbacks-before > 3 { // of the fixture's own looks into the catalogue

@@ -95,6 +95,11 @@ type sendError struct {
 func (e *sendError) Unwrap() error { return e.error }
 
 func (d *delivering) run(ctx, sending context.Context) error {
+	if held, err := d.dues.Held(ctx, d.due); err != nil {
+		return err
+	} else if !held {
+		return errLost
+	}
 	before := []pg.Statement{d.cursor.Claim()}
 	idle := time.Now()
 	for ctx.Err() == nil {

@@ -308,9 +308,11 @@ func TestFoldsFindRowsByTheirKeys(t *testing.T) {
 	if mark, err := p.CatchUp(t.Context(), by.Workspace); err != nil || mark.Behind() != 0 {
 		t.Fatalf("%+v, %v", mark, err)
 	}
-	p.db.Lane(by.Workspace).Reset() // connections say what they did at their end
+	for _, pool := range p.db.Lane(by.Workspace) {
+		pool.Reset() // connections say what they did at their end
+	}
 	admin := p.superuser(t)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		var byKey, all int64
 		if err := admin.QueryRow(t.Context(), `select coalesce(idx_tup_fetch, 0), seq_tup_read from pg_stat_user_tables where schemaname = $1 and relname = 'task'`,
 			by.Workspace.Schema()).Scan(&byKey, &all); err != nil {

@@ -108,7 +108,7 @@ func (h *hook) status(status int) {
 // until waits until what was taken is as wanted.
 func (h *hook) until(t testing.TB, what string, enough func([]eventstore.Record) bool) []eventstore.Record {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); ; {
+	for end := time.Now().Add(patience); ; {
 		h.mu.Lock()
 		taken := slices.Clone(h.taken)
 		h.mu.Unlock()

@@ -228,7 +228,7 @@ func running(pid int) bool { return syscall.Kill(pid, 0) == nil && commandLine(p
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still not, after 20s: %s", what)
 		}
