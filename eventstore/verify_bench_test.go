@@ -31,7 +31,7 @@ func longLog(b *testing.B, f *fixture, n int) pg.Workspace {
 	w := f.workspace(b)
 	f.superuser(b, w, fmt.Sprintf(`insert into event (position, id, stream, version, type, at, actor, data, size)
 		select n, gen_random_uuid(), 'task-' || md5(((n - 1) / 10)::text), (n - 1) %% 10 + 1, 'thing.done', now(), '%s', data::json, octet_length(data)
-			from generate_series(1, %d) n, json_build_object('text', 'Something that somebody has to do before the end of week ' || n)::text data;
+			from generate_series(1, %d) n, lateral (select json_build_object('text', 'Something that somebody has to do before the end of week ' || n)::text as data) as written;
 		update head set position = %[2]d, last = (select id from event where position = %[2]d), at = now(); analyze event`, uuid.New(), n))
 	return w
 }

@@ -195,7 +195,8 @@ func (p *process) history(b testing.TB, by Actor, events int) {
 	at := func() time.Time { return begin.Add(time.Duration(position) * 10 * time.Microsecond) }
 	row := func(stream string, version int, e domain.Event) []any {
 		position++
-		return []any{position, uuid.Must(uuid.NewV7()), stream, version, domain.TypeOf(e), at(), by.Member, string(encode(b, e))}
+		data := string(encode(b, e))
+		return []any{position, uuid.Must(uuid.NewV7()), stream, version, domain.TypeOf(e), at(), by.Member, data, len(data)}
 	}
 	text := "It has to be done before the end of the week, because the others wait for it. "
 	i := 0
@@ -229,8 +230,8 @@ func (p *process) history(b testing.TB, by Actor, events int) {
 	})
 	schema := by.Workspace.Schema()
 	if _, err := p.superuser(b).CopyFrom(context.Background(), pgx.Identifier{schema, "event"},
-		[]string{"position", "id", "stream", "version", "type", "at", "actor", "data"}, rows); err != nil {
+		[]string{"position", "id", "stream", "version", "type", "at", "actor", "data", "size"}, rows); err != nil {
 		b.Fatal(err)
 	}
-	p.admin(b, `update `+schema+`.head set position = $1, at = $2`, position, at())
+	p.admin(b, `update `+schema+`.head set position = $1, last = (select id from `+schema+`.event where position = $1), at = $2`, position, at())
 }

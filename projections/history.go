@@ -192,14 +192,18 @@ func fields(state any) []FieldChange {
 	for i := range all {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		value, _ := json.Marshal(v.Field(i).Interface()) // states are made of what JSON can say
-		all[i] = FieldChange{Field: name, New: value, IDs: referencedIDs(v.Field(i).Interface()), sealed: v.Type().Field(i).Type == reflect.TypeFor[domain.Personal]()}
+		all[i] = FieldChange{Field: name, New: value, IDs: referencedIDs(name, v.Field(i).Interface()), sealed: v.Type().Field(i).Type == reflect.TypeFor[domain.Personal]()}
 	}
 	return all
 }
 
-// referencedIDs gives the ids that a field holds.
-func referencedIDs(value any) (ids []uuid.UUID) {
+// referencedIDs gives the ids that a field holds. A role is a text: the name of a built-in one, or the id of an own one.
+func referencedIDs(field string, value any) (ids []uuid.UUID) {
 	switch v := value.(type) {
+	case string:
+		if own, err := uuid.Parse(v); err == nil && Refers(field) != "" {
+			ids = append(ids, own)
+		}
 	case uuid.UUID:
 		ids = append(ids, v)
 	case *uuid.UUID:
@@ -222,16 +226,21 @@ type Named struct {
 	Name string
 }
 
-var names = `select task.id, coalesce(task.key, task.title) as name from task where task.id = any($3) and ` + taskSight.visible("$1") + `
-	union all select project.id, project.name from project where project.id = any($3) and ` + Projects.sight.visible("$4") + `
-	union all select tag.id, tag.name from tag where tag.id = any($3) and ` + Tags.sight.visible("$5")
+// names are those of tasks, projects, tags, roles and tokens, and how comments begin.
+var names = `select task.id, coalesce(task.key, task.title) as name from task where task.id = any($4) and ` + taskSight.visible("$3") + `
+	union all select comment.id, left(comment.body, 100) from comment join task on task.id = comment.task_id where comment.id = any($4) and ` + Comments.sight.showed("$1") + `
+	union all select project.id, project.name from project where project.id = any($4) and ` + Projects.sight.visible("$5") + `
+	union all select tag.id, tag.name from tag where tag.id = any($4) and ` + Tags.sight.visible("$6") + `
+	union all select role.id, role.name from role where role.id = any($4) and ` + Roles.sight.visible("$7") + `
+	union all select token.id, token.name from token where token.id = any($4) and token.member_id = $2`
 
-// Names answers with the names of those tasks, projects and tags among ids that the actor may see, deleted ones too, and with the members
-// among ids, past ones too, whose names are sealed.
+// Names answers with the names of those tasks, projects, tags, roles and tokens among ids that the actor may see, deleted ones too, with how
+// such comments begin, and with the members among ids, past ones too, whose names are sealed.
 func (p *Projections) Names(ctx context.Context, by Actor, ids []uuid.UUID) (named []Named, members []domain.Member, err error) {
 	err = p.db.Read(ctx, by.Workspace,
 		//sqlcheck:allow made once, of constants
-		pg.Rows(&named, names, by.Scope(domain.ReadTask), by.Member, ids, by.Scope(domain.ReadProject), by.Scope(domain.ReadTag)),
+		pg.Rows(&named, names, by.Scope(domain.ReadComment), by.Member, by.Scope(domain.ReadTask), ids, by.Scope(domain.ReadProject), by.Scope(domain.ReadTag),
+			by.Scope(domain.ReadRole)),
 		pg.Rows(&members, `select `+memberColumns+` from member where id = any($1)`, ids))
 	return named, members, err
 }

@@ -103,9 +103,11 @@ func appenders(b *testing.B, p *process, by Actor, do func()) reached {
 		}
 	})
 	begun := time.Now()
-	do()
-	close(stop)
-	clients.Wait()
+	func() {
+		defer clients.Wait() // also when do fails
+		defer close(stop)
+		do()
+	}()
 	slices.Sort(all)
 	return reached{float64(len(all)) / time.Since(begun).Seconds(), all[len(all)*99/100], all[len(all)-1]}
 }

@@ -123,7 +123,7 @@ func TestHistoryOfTheRoster(t *testing.T) {
 	if diff := cmp.Diff([]string{"role.created name:" + role.Name + " grants:" + grants, "role.renamed name:Renamed", "role.grants_changed grants:[]"}, story(rolePath(role))[:3]); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"member.invited role:" + role.ID + " status:invited language:en", "member.joined status:active", "member.role_changed role:viewer", "member.rate_changed hourly_rate_cents:987654", "member.removed status:removed"},
+	if diff := cmp.Diff([]string{"member.invited role:Renamed status:invited language:en", "member.joined status:active", "member.role_changed role:viewer", "member.rate_changed hourly_rate_cents:987654", "member.removed status:removed"},
 		story("/api/members/"+bob.id.String())); diff != "" {
 		t.Error(diff)
 	}
@@ -176,6 +176,7 @@ func TestEveryNounAsOf(t *testing.T) {
 	if changed < 15 {
 		t.Errorf("only %d of %d answers have changed", changed, len(was))
 	}
+	x.wantNamesInStories(t)
 	for target, then := range x.takingAsOf(t, "?"+asOf(then)) {
 		if diff := cmp.Diff(was[target], then); diff != "" {
 			t.Errorf("%s: %s", target, diff)

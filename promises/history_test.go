@@ -107,6 +107,49 @@ func TestStoryOfATask(t *testing.T) {
 	}
 }
 
+// wantNamesInStories fails the test for each story that calls a thing of the tenant by its id.
+func (x *tenant) wantNamesInStories(t *testing.T) {
+	t.Helper()
+	for _, op := range sampled(t) {
+		if op.method != "GET" || !strings.HasSuffix(op.path, "/history") {
+			continue
+		}
+		for _, line := range x.story(t, strings.TrimSuffix(op.at(x.ids(t, op)), "/history")) {
+			for noun, id := range x.things {
+				if strings.Contains(line.String(), `"`+id.String()+`"`) {
+					t.Errorf("%s calls a %s by its id: %s", op.id, noun, line)
+				}
+			}
+		}
+	}
+}
+
+// An own role is called by its name, and a comment that another one answers by how it begins; each for those who may see it.
+func TestStoriesNameRolesAndComments(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	role := ada.newRole(t, domain.Grant{Resource: "task", Action: "read", Scope: domain.All}, domain.Grant{Resource: "member", Action: "read", Scope: domain.All})
+	bob := ada.member(t, role.ID)
+	task := ada.newTask(t)
+	one := ada.comment(t, task, object{"body": "one"})
+	answer := ada.comment(t, task, object{"body": "two", "parent_id": one.ID})
+	title := ada.newTask(t, object{"title": role.ID}) // no reference, whatever it looks like
+	ada.call(t, "PATCH", rolePath(role), object{"name": "Painter"}).want(t, 200)
+	for path, want := range map[string]string{
+		"/api/members/" + bob.id.String():     `member.invited role null > "Painter"`,
+		"/api/comments/" + answer.ID.String(): `comment.created parent_id null > "one"`,
+		taskPath(task):                        `comment.created parent_id null > "one"`,
+		taskPath(title):                       `task.created title null > "` + role.ID + `"`,
+	} {
+		if got := asText(ada.story(t, path)); !slices.Contains(got, want) {
+			t.Errorf("%s is not in %q", want, got)
+		}
+	}
+	if got := asText(bob.story(t, "/api/members/"+bob.id.String())); strings.Contains(strings.Join(got, "\n"), "Painter") {
+		t.Errorf("the role is called by its name for one who may not see roles: %q", got)
+	}
+}
+
 // A story is read in pages of any size, each line once and in order, whichever of its things an event is of, and goes on with what happens
 // meanwhile. A cursor fits no other story.
 func TestStoryInPages(t *testing.T) {
