@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -25,6 +27,21 @@ type Record struct {
 	// the actor's data key, or under the workspace's when there is no actor, and "token_id". nil when nothing is known.
 	Meta json.RawMessage
 	Data json.RawMessage // exactly as written
+}
+
+// ScanRow is pgx.RowScanner for recordColumns, with as little work as there can be.
+func (r *Record) ScanRow(row pgx.Rows) error { return r.scan(row) }
+
+// scan reads recordColumns, and what a query has behind them.
+func (r *Record) scan(row pgx.CollectableRow, more ...any) error {
+	var id, actor pgtype.UUID // the driver would make a uuid.UUID of a text
+	if err := row.Scan(append([]any{&r.Position, &id, &r.Stream, &r.Version, &r.Type, &r.At, &actor, (*[]byte)(&r.Meta), (*[]byte)(&r.Data)}, more...)...); err != nil {
+		return err
+	}
+	if r.ID = id.Bytes; actor.Valid {
+		r.Actor = (*uuid.UUID)(&actor.Bytes)
+	}
+	return nil
 }
 
 // AppendLine appends the record as one line of JSON, without the newline. Replay serves this line, and the Merkle leaf is its hash. The

@@ -134,23 +134,29 @@ func (s *Store) Each(ctx context.Context, w pg.Workspace, from int64, fn func(Re
 }
 
 // EachOf is Each for one epoch, 0 for any. When the log is in another epoch, the error is ErrOtherEpoch, before fn is called.
+//
+// While fn is called for the records of a page, the next page is read; nobody reads any more when EachOf is done.
 func (s *Store) EachOf(ctx context.Context, w pg.Workspace, epoch int, from int64, fn func(Record) error) (next int64, err error) {
+	page := s.reading(ctx, w, from-1)
+	defer func() { page() }()
 	for next = from; ; {
-		var records []Record
-		var head Head
-		if err := s.db.Read(ctx, w, LookHead(&head), After(&records, next-1)); err != nil {
-			return next, err
+		read := page()
+		if read.err != nil {
+			return next, read.err
 		}
-		if epoch != 0 && head.Epoch != epoch {
+		if epoch != 0 && read.head.Epoch != epoch {
 			return next, ErrOtherEpoch
 		}
 		if next == 0 {
-			next = head.Pruned + 1
+			next = read.head.Pruned + 1
 		}
-		if err := head.Wants(next); err != nil {
+		if err := read.head.Wants(next); err != nil {
 			return next, err
 		}
-		for _, r := range records {
+		if n := len(read.records); n > 0 && read.records[n-1].Position < read.head.Position {
+			page = s.reading(ctx, w, read.records[n-1].Position)
+		}
+		for _, r := range read.records {
 			if r.Position != next {
 				return next, &GapError{Want: next, Got: r.Position}
 			}
@@ -160,12 +166,30 @@ func (s *Store) EachOf(ctx context.Context, w pg.Workspace, epoch int, from int6
 			next++
 		}
 		switch {
-		case next > head.Position:
+		case next > read.head.Position:
 			return next, nil
-		case len(records) == 0:
+		case len(read.records) == 0:
 			return next, &GapError{Want: next}
 		}
 	}
+}
+
+// page is some records, and the head when they were read.
+type page struct {
+	records []Record
+	head    Head
+	err     error
+}
+
+// reading begins to read the page behind a position. What it gives waits for that page.
+func (s *Store) reading(ctx context.Context, w pg.Workspace, position int64) func() page {
+	var read page
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		read.err = s.db.Read(ctx, w, LookHead(&read.head), After(&read.records, position))
+	}()
+	return func() page { <-done; return read }
 }
 
 // Found says where the effects of a key are.

@@ -288,18 +288,9 @@ type sized struct {
 	size int
 }
 
-// scanSized reads a record with as little work as there can be.
 func scanSized(row pgx.CollectableRow) (r sized, err error) {
-	var meta, data []byte
-	var actor uuid.NullUUID
-	if err := row.Scan(&r.Position, &r.ID, &r.Stream, &r.Version, &r.Type, &r.At, &actor, &meta, &data, &r.size); err != nil {
-		return r, err
-	}
-	if actor.Valid {
-		r.Actor = &actor.UUID
-	}
-	r.Meta, r.Data = meta, data
-	return r, nil
+	err = r.scan(row, &r.size)
+	return r, err
 }
 
 // VerifyFile checks lines that a replay served, without a database. They must begin with the first record, or with one behind those
