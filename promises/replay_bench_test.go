@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"testing"
@@ -73,11 +74,11 @@ func rate(n int64, do func()) float64 {
 // replays reads the whole log over HTTP and gives the bytes of its lines.
 func (c *client) replays(b *testing.B, last int64) (size int64) {
 	b.Helper()
-	answer := must(wire.Do(c.request(b, "GET", "/api/audit/replay", nil)))
+	answer := must(wire.Do(c.request(b, "GET", "/api/audit/replay", nil))) //nolint:bodyclose // on the next line
 	defer answer.Body.Close()
 	lines := &lineCounter{}
 	size = must(io.Copy(lines, answer.Body))
-	if answer.StatusCode != 200 || lines.n < last {
+	if answer.StatusCode != http.StatusOK || lines.n < last {
 		b.Fatalf("%d, and %d lines of %d", answer.StatusCode, lines.n, last)
 	}
 	return size
