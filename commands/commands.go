@@ -109,6 +109,7 @@ func New(n Needs) *Commands {
 	}
 	c := &Commands{Needs: n}
 	c.now = c.DB.Now
+	c.ledgered.tries.Interval = ledgerPause
 	c.incidents.window, c.incidents.record = n.SecurityWindow, c.recordIncident
 	return c
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/time/rate"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -19,29 +20,38 @@ import (
 	"github.com/kluis-eu/kluis/internal/vault"
 )
 
-// ledgered is what a process knows of the ledger of erasures: what it said when the process began, and which workspaces are as it says. What is
-// erased later this process, or another, erases as it happens.
+// ledgered is what a process knows of the ledger of erasures: what it said when the process first met the database, and which workspaces are as it says.
+// What is erased later this process, or another, erases as it happens.
 type ledgered struct {
-	ledger  atomic.Pointer[checkpoint.Ledger] // nil: it was not read yet
-	checked sync.Map                          // ids of workspaces
-	doubted sync.Map                          // ids of workspaces of which the log says that their entry is not ours
+	ledger  atomic.Pointer[readLedger] // nil: it was not read yet
+	checked sync.Map                   // incarnations of the database in which workspaces were found as the ledger says, by id
+	doubted sync.Map                   // ids of workspaces of which the log says that their entry is not ours
+
+	tries rate.Sometimes // to read it: one at a time
 }
 
-// Gate has workspaces pass a gate, and before, once in a process, what happened outside of their database: what an older backup brought back, of an
-// erased or of a moved workspace, is found before anybody is served.
+// readLedger is the ledger as it was read in one incarnation of the database.
+type readLedger struct {
+	checkpoint.Ledger
+	incarnation int64
+}
+
+// Gate has workspaces pass a gate, and before, once in a process, what happened outside of their database: what an older backup brought back, or a standby
+// that lacked what was committed last, of an erased or of a moved workspace, is found before anybody is served.
 //
-//  1. ReadLedger reads the ledger when the process begins.
+//  1. The ledger is read when the process begins, and again when the database has become another one (see pg.DB.Incarnation).
 //  2. The first touch of a workspace heeds it, and, when the database is another one than the last time, what other regions have of the workspace.
 //     The directory notes in which database that was.
 //  3. While the ledger cannot be read, a workspace is served for which it was heeded in this very database: no backup was put back since. Any
 //     other is not.
 func (c *Commands) Gate(next pg.Gate) pg.Gate {
 	return func(ctx context.Context, w pg.Workspace, lacks error) error {
-		if _, checked := c.ledgered.checked.Load(w.ID); !checked {
+		incarnation := c.DB.Incarnation()
+		if checked, _ := c.ledgered.checked.Load(w.ID); checked != incarnation {
 			if err := c.heedMoves(ctx, w); err != nil {
 				return err
 			}
-			if err := c.heedLedger(ctx, w, next); err != nil {
+			if err := c.heedLedger(ctx, w, incarnation, next); err != nil {
 				return err
 			}
 		}
@@ -59,8 +69,8 @@ func (c *Commands) heedMoves(ctx context.Context, w pg.Workspace) error {
 	return c.OnlyHere(ctx, w)
 }
 
-func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate) error {
-	ledger := c.ledgered.ledger.Load()
+func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, incarnation int64, next pg.Gate) error {
+	ledger := c.ledgerOf(ctx, incarnation)
 	if ledger == nil {
 		return c.withoutLedger(ctx, w)
 	}
@@ -85,7 +95,7 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, next pg.Gate)
 	if _, outage := pg.OutageOf(err); err != nil && !outage { // when nothing can be written at the moment, reading goes on
 		return fmt.Errorf("note that the ledger of erasures was heeded for workspace %s: %w", w.ID, err)
 	}
-	c.ledgered.checked.Store(w.ID, true)
+	c.ledgered.checked.Store(w.ID, incarnation)
 	return nil
 }
 
@@ -100,7 +110,7 @@ func (c *Commands) withoutLedger(ctx context.Context, w pg.Workspace) error {
 	return refusal
 }
 
-// How long the beginning of a process waits for the ledger, and between two tries behind that.
+// How long who reads the ledger waits for it, and between two tries.
 const (
 	ledgerPatience = 5 * time.Second
 	ledgerPause    = 5 * time.Second
@@ -108,28 +118,34 @@ const (
 
 // ReadLedger reads the ledger of erasures once.
 func (c *Commands) ReadLedger(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerPatience)
 	defer cancel()
+	incarnation := c.DB.Incarnation()
 	ledger, err := c.Kept.Ledger(ctx)
 	if err == nil {
-		c.ledgered.ledger.Store(&ledger)
+		c.ledgered.ledger.Store(&readLedger{ledger, incarnation})
 	}
 	return err
 }
 
-// KeepReadingLedger tries until the ledger is read, or ctx ends.
-func (c *Commands) KeepReadingLedger(ctx context.Context) {
-	for c.ledgered.ledger.Load() == nil {
-		if err := c.ReadLedger(ctx); err != nil && ctx.Err() == nil {
+// ledgerOf gives the ledger as it was read in an incarnation of the database, or reads it, once however many ask; nil while it cannot be read.
+func (c *Commands) ledgerOf(ctx context.Context, incarnation int64) *readLedger {
+	known := func() *readLedger {
+		if read := c.ledgered.ledger.Load(); read != nil && read.incarnation == incarnation {
+			return read
+		}
+		return nil
+	}
+	if read := known(); read != nil {
+		return read
+	}
+	c.ledgered.tries.Do(func() {
+		if err := c.ReadLedger(ctx); err != nil {
 			c.Log.WarnContext(ctx, "the ledger of erasures cannot be read: a workspace for which it was not heeded in this database is not served, since a backup that was put back may have what was erased",
 				"again_in", ledgerPause.String(), "error", err.Error())
 		}
-		select {
-		case <-time.After(ledgerPause):
-		case <-ctx.Done():
-			return
-		}
-	}
+	})
+	return known()
 }
 
 // isErased checks that an entry of the ledger was signed: whoever can write there erases nothing.

@@ -144,7 +144,7 @@ func (p *Program) Run(ctx context.Context, listener net.Listener, background boo
 func (p *Program) beside(ctx context.Context, background bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Tenancy.Keep(ctx) })
-	group.Go(func() error { p.Commands.KeepReadingLedger(ctx); return nil })
+	group.Go(func() error { p.DB.Watch(ctx); return nil })
 	if background {
 		group.Go(func() error { return p.Jobs.Run(ctx) })
 	}

@@ -197,7 +197,7 @@ func (c *Cells) opened(ctx context.Context, cell Cell) bool {
 }
 
 // settleEvery is how often the home's list is brought in line with a cell. Where there are several, the first pause is settleSoon, and each further one
-// twice as long: what one cell has to take away it may know only when another one has told the home.
+// twice as long: what one cell has to take away it may know only when another one has told the home. It begins anew when the cell's database has become another one.
 const (
 	settleSoon  = 3 * time.Second
 	settleEvery = 10 * time.Minute
@@ -209,12 +209,15 @@ func (c *Cells) settle(ctx context.Context, p *Program) error {
 		pause = settleEvery
 	}
 	for ; ; pause = min(2*pause, settleEvery) {
+		changed := p.DB.Changed()
 		if err := p.Commands.Settle(ctx); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "the home's list of workspaces was not compared with a region's", "error", err.Error())
 		}
 		c.compare(ctx)
 		select {
 		case <-time.After(pause):
+		case <-changed: // by a failover, as behind a start
+			pause = settleSoon / 2
 		case <-ctx.Done():
 			return nil
 		}

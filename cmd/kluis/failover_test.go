@@ -166,6 +166,17 @@ func (p *servers) fence(t *testing.T) {
 	query(t, p.primary, `select pg_reload_conf()`)
 }
 
+// cutOff ends what the standby gets of the primary, when it has all.
+func (p *servers) cutOff(t *testing.T) {
+	t.Helper()
+	until(t, "the standby has all", func() bool {
+		return query(t, p.primary, `select bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication`) == "true"
+	})
+	query(t, p.standby, `alter system set primary_conninfo = ''`)
+	query(t, p.standby, `select pg_reload_conf()`)
+	until(t, "the standby is cut off", func() bool { return query(t, p.primary, `select count(*) from pg_stat_replication`) == "0" })
+}
+
 func (p *servers) promote(t *testing.T) {
 	t.Helper()
 	if promoted := query(t, p.standby, `select pg_promote()`); promoted != "true" {
@@ -251,12 +262,7 @@ func TestFailoverThatLosesTheEnd(t *testing.T) {
 	s := h.serve(t)
 	ann := s.signUp(t, "acme")
 	kept := ann.task(t, "kept")
-	until(t, "the standby has all", func() bool {
-		return query(t, p.primary, `select bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication`) == "true"
-	})
-	query(t, p.standby, `alter system set primary_conninfo = ''`)
-	query(t, p.standby, `select pg_reload_conf()`)
-	until(t, "the standby is cut off", func() bool { return query(t, p.primary, `select count(*) from pg_stat_replication`) == "0" })
+	p.cutOff(t)
 	lost := ann.task(t, "lost")
 	followed := follow(t, ann)
 	until(t, "the follower has what will be lost", func() bool { return strings.Contains(followed.text(), `"title":"lost"`) })
@@ -285,6 +291,42 @@ func TestFailoverThatLosesTheEnd(t *testing.T) {
 	}
 }
 
+// An asynchronous standby that becomes the primary lacks the fence of a move, and an erasure. Servers that go on serve the workspace from where it moved, and
+// never from where it was, also a server that knew it there; and who was erased stays erased.
+func TestFailoverThatLosesAMove(t *testing.T) {
+	t.Parallel()
+	p, de := newServers(t, false), newCellServer(t)
+	h := p.home(t)
+	h.env = append(h.env, fmt.Sprintf("KLUIS_REGIONS=be=\nde=%s\nde.owner=%s\nde.blobs=file://%s", de.network.url(de.URL("kluis")), de.network.url(de.AdminURL("kluis")), de.blobs))
+	s := h.serve(t)
+	ann, eve := s.signUp(t, "brussels"), s.signUp(t, "stays")
+	var cas struct{ ID string }
+	decode(t, eve.want(t, http.StatusCreated, "POST", "/api/members", `{"email": "cas@example.org", "full_name": "Cas", "role": "member"}`).body, &cas)
+	other := h.serve(t)
+	ann.at(other).want(t, http.StatusOK, "GET", "/api/tasks", "")
+	p.cutOff(t)
+	h.must(t, "workspace", "move", "brussels", "de")
+	var behind struct{ ID string }
+	decode(t, ann.answers(t, "POST", "/api/tasks", `{"title": "behind the move"}`), &behind)
+	eve.want(t, http.StatusOK, "POST", "/api/members/"+cas.ID+"/erase", "")
+	p.kill(t)
+	p.promote(t)
+	for _, c := range []*client{ann.at(other), ann.at(s)} {
+		until(t, "the workspace is served again", func() bool {
+			r, err := c.do("GET", "/api/tasks/"+behind.ID, "")
+			if err == nil && r.status != http.StatusOK && r.status != http.StatusServiceUnavailable {
+				t.Fatalf("it was served from where it had been: %d %s", r.status, r.body)
+			}
+			return err == nil && r.status == http.StatusOK
+		})
+	}
+	s.logsIn(t, "brussels", "de")
+	other.logsIn(t, "brussels", "de")
+	if members := string(eve.answers(t, "GET", "/api/members", "")); strings.Contains(members, "cas@example.org") {
+		t.Errorf("who was erased is back: %s", members)
+	}
+}
+
 // While the synchronous standby is away nothing is acknowledged, not even when whoever runs the database cancels what waits for it; when it is back,
 // what waits is.
 func TestCancelledWaitForTheStandby(t *testing.T) {
@@ -295,9 +337,7 @@ func TestCancelledWaitForTheStandby(t *testing.T) {
 	s := h.serve(t)
 	ann := s.signUp(t, "acme")
 	primary := query(t, p.standby, `show primary_conninfo`)
-	query(t, p.standby, `alter system set primary_conninfo = ''`)
-	query(t, p.standby, `select pg_reload_conf()`)
-	until(t, "the standby is cut off", func() bool { return query(t, p.primary, `select count(*) from pg_stat_replication`) == "0" })
+	p.cutOff(t)
 	answered := make(chan reply, 1)
 	go func() {
 		r, _ := ann.do("POST", "/api/tasks", `{"title": "waits"}`)

@@ -26,7 +26,8 @@ type DB struct {
 	left   atomic.Pointer[time.Time] // when all connections were given up last: see leave
 	made   sync.Map                  // *connection, those that are not closed
 
-	refusals *rate.Limiter // see closesOn
+	incarnation incarnation   // which database it is
+	refusals    *rate.Limiter // see closesOn
 }
 
 // AsOwner is the same database, in which every workspace is entered as the owner: for one that no login may enter, because it is on its way
@@ -65,7 +66,7 @@ func Open(ctx context.Context, url string, conns int32) (*DB, error) {
 		return nil, err
 	}
 	db.owner = db.pool
-	if db.lanes, err = newLanes(ctx, config, pooler, lanes); err != nil {
+	if db.lanes, err = db.newLanes(ctx, config, lanes); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -99,9 +100,9 @@ func (db *DB) configure(ctx context.Context, url string) (config *pgxpool.Config
 	}
 	db.follow(config.ConnConfig)
 	config.ConnConfig.DialFunc = db.dial
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
-		return nil
+		return db.meet(ctx, conn)
 	}
 	pooler, waits, err := probe(ctx, config.ConnConfig)
 	if err != nil {

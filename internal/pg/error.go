@@ -106,8 +106,10 @@ func again(err error) bool {
 	return Lost(err) && !unconnected(err) && !errors.Is(err, ErrNoConnection)
 }
 
-// Unsent tells of an error that Postgres was sent nothing: no connection was free, or could be made.
-func Unsent(err error) bool { return unconnected(err) || errors.Is(err, ErrNoConnection) }
+// Unsent tells of an error that Postgres was sent nothing: no connection was free, or could be made, or what is at its other end is not known yet.
+func Unsent(err error) bool {
+	return unconnected(err) || errors.Is(err, ErrNoConnection) || errors.As(err, new(doubtError))
+}
 
 // deadConns is how many connections of the pool may turn out to be dead, one after the other, as after a restart of the server.
 const deadConns = 10

@@ -30,9 +30,10 @@ type glances struct {
 
 // glance is what one caller wants to read.
 type glance struct {
-	of         Workspace
-	statements []Statement
-	turn       chan glanceTurn // holds two elements: a caller that is to lead may be taken along by another leader
+	of          Workspace
+	incarnation int64 // of the database, in which the gate was passed
+	statements  []Statement
+	turn        chan glanceTurn // holds two elements: a caller that is to lead may be taken along by another leader
 }
 
 // glanceTurn says what a caller that waits does next.
@@ -59,10 +60,10 @@ func light(statements []Statement) bool {
 
 // glance reads light statements, with others of the same lane. false: the caller is to read them alone.
 func (db *DB) glance(ctx context.Context, w Workspace, statements []Statement) (read bool) {
+	l, g := db.lane(w), &glance{w, db.Incarnation(), statements, make(chan glanceTurn, 2)}
 	if db.gate != nil && db.gate(ctx, w, nil) != nil {
 		return false // and alone it fails for that
 	}
-	l, g := db.lane(w), &glance{w, statements, make(chan glanceTurn, 2)}
 	if !l.glances.add(g) {
 		return false
 	}
@@ -125,7 +126,7 @@ func (db *DB) leadGlances(ctx context.Context, l *lane) {
 	defer cancel()
 	conn, giveBack, err := l.sit(ctx, forReads)
 	taken := l.glances.take(err != nil) // not before there is a connection
-	visits := db.visits(taken)
+	visits := db.visits(db.sameDatabase(taken))
 	defer l.glances.next()
 	if err == nil {
 		defer giveBack() // when all have their answers: it may take a while
@@ -140,6 +141,18 @@ func (db *DB) leadGlances(ctx context.Context, l *lane) {
 			g.turn <- turn
 		}
 	}
+}
+
+// sameDatabase has those read alone, and pass the gate again, that passed it in another incarnation of the database.
+func (db *DB) sameDatabase(taken []*glance) []*glance {
+	now := db.Incarnation()
+	return slices.DeleteFunc(taken, func(g *glance) bool {
+		other := g.incarnation != now
+		if other {
+			g.turn <- aloneGlance
+		}
+		return other
+	})
 }
 
 // look reads in one transaction what is asked in several workspaces.

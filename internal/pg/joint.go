@@ -33,6 +33,7 @@ type joint struct {
 type writer struct {
 	part
 	alone func() error // does it in a transaction of its own
+	other func() bool  // tells whether the database became another one since the gate was passed
 	turn  chan outcome // holds one element
 }
 
@@ -62,8 +63,9 @@ func (db *DB) Together(ctx context.Context, w Workspace, statements ...Statement
 	if db.pooler || db.owned { // through a pooler the text is described in each transaction anew
 		return db.Do(ctx, w, statements...)
 	}
-	p := &writer{part: db.part(w, pgx.TxOptions{}, statements), turn: make(chan outcome, 1)}
+	p, incarnation := &writer{part: db.part(w, pgx.TxOptions{}, statements), turn: make(chan outcome, 1)}, db.Incarnation()
 	p.alone = func() error { return db.Do(ctx, w, statements...) }
+	p.other = func() bool { return db.Incarnation() != incarnation }
 	if db.gate != nil { // which is asked about errors when the part is alone
 		if err := db.gate(ctx, w, nil); err != nil {
 			return err
@@ -133,15 +135,14 @@ func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jointLimit)
 	defer cancel()
 	slices.SortFunc(writers, func(a, b *writer) int { return slices.Compare(a.tx.of[:], b.tx.of[:]) })
-	var parts []*part
-	for _, w := range writers {
-		parts = append(parts, &w.part)
-	}
 	blamed := -1
 	conn, giveBack, err := l.sit(ctx, forWrites)
 	if err == nil {
 		defer giveBack() // when all have their answers: it may take a while
-		blamed, err = sendAll(ctx, conn, parts)
+		if writers = sameDatabase(writers); len(writers) == 0 {
+			return nil
+		}
+		blamed, err = sendAll(ctx, conn, partsOf(writers))
 	}
 	for i, w := range writers {
 		switch {
@@ -157,6 +158,24 @@ func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 		}
 	}
 	return again
+}
+
+// sameDatabase has those do their part alone, and pass the gate again, that passed it in another incarnation of the database.
+func sameDatabase(writers []*writer) []*writer {
+	return slices.DeleteFunc(writers, func(w *writer) bool {
+		other := w.other()
+		if other {
+			w.turn <- outcome{alone: true}
+		}
+		return other
+	})
+}
+
+func partsOf(writers []*writer) (parts []*part) {
+	for _, w := range writers {
+		parts = append(parts, &w.part)
+	}
+	return parts
 }
 
 // sendAll sends parts in one transaction. On an error of Postgres' it tells which part is to blame; -1 when it was the commit.

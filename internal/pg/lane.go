@@ -41,11 +41,17 @@ func split(conns int32) (pool int32, lanes int) {
 	return pool, max(int(conns-pool)/laneConns, 1)
 }
 
-func newLanes(ctx context.Context, config *pgxpool.Config, pooler bool, n int) (lanes []*lane, err error) {
+func (db *DB) newLanes(ctx context.Context, config *pgxpool.Config, n int) (lanes []*lane, err error) {
 	for range n {
 		c := config.Copy()
 		c.MaxConns, c.MinConns, c.MinIdleConns = 1, 0, 0
-		if !pooler {
+		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			if err := config.AfterConnect(ctx, conn); err != nil {
+				return err
+			}
+			return db.notStandby(conn)
+		}
+		if !db.pooler {
 			// Every statement of a workspace is a constant with parameters on keyed tables: one plan each is right, if it is one by index.
 			// A plan is mostly made when the tables are empty, where reading them in whole looks cheap, and kept when they are not; and what
 			// Postgres believes of rare values and of words is not always so. Through a pooler each transaction says so: see planByIndex.

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -122,25 +123,33 @@ func (db *DB) within(ctx context.Context, w Workspace, u use, options pgx.TxOpti
 	if db.owned {
 		return db.withinOwner(ctx, options, w.Schema(), fn)
 	}
-	return db.gated(ctx, w, func() error {
+	return db.gated(ctx, w, func(incarnation int64) error {
 		conn, giveBack, err := db.lane(w).acquire(ctx, w, u)
 		if err != nil {
 			return err
 		}
 		defer giveBack()
+		if db.Incarnation() != incarnation {
+			return errOther
+		}
 		return db.tx(conn, w, options).run(ctx, fn)
 	})
 }
 
-// gated asks the gate before do, and once more when do failed for what the workspace lacks.
-func (db *DB) gated(ctx context.Context, w Workspace, do func() error) error {
+// gated asks the gate before do, and once more when do failed for what the workspace lacks. do is told in which incarnation of the database the gate
+// was passed.
+func (db *DB) gated(ctx context.Context, w Workspace, do func(incarnation int64) error) error {
 	if db.gate == nil {
-		return do()
+		return do(db.Incarnation())
 	}
-	if err := db.gate(ctx, w, nil); err != nil {
-		return err
+	err := errOther
+	for try := 0; try <= otherTries && errors.Is(err, errOther); try++ {
+		incarnation := db.Incarnation()
+		if err := db.gate(ctx, w, nil); err != nil {
+			return err
+		}
+		err = do(incarnation)
 	}
-	err := do()
 	if Is(err, UndefinedTable, UndefinedColumn, AccessDenied, NoSuchRole, NoSuchSchema) {
 		if refused := db.gate(ctx, w, err); refused != nil {
 			return refused
@@ -148,6 +157,9 @@ func (db *DB) gated(ctx context.Context, w Workspace, do func() error) error {
 	}
 	return err
 }
+
+// otherTries is how often the database may become another one while a transaction waits for a connection.
+const otherTries = 3
 
 func (db *DB) withinOwner(ctx context.Context, options pgx.TxOptions, path string, fn func(tx *Tx) error) error {
 	conn, err := acquire(ctx, db.owner)
