@@ -12,7 +12,7 @@ import (
 
 // wrongs asks the catalogue for whatever lets one workspace, or everybody, reach another: $1 is the group of all
 // workspaces' roles, $2 the login, $3 whether that has nothing to do with the owner. It reads each catalogue once,
-// whatever the number of workspaces. A function gives only what its owner may do, where it runs as that.
+// whatever the number of workspaces, and each of the few lists of grants that a workspace has. A function gives only what its owner may do, where it runs as that.
 const wrongs = `
 with tenant as (select r.oid, r.rolname from kluis.workspace w join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '')),
 named as (select (select nspowner from pg_namespace where nspname = 'kluis') as owner, (select oid from pg_roles where rolname = $1) as tenants,
@@ -25,7 +25,9 @@ thing as (select name, ''::text as part, acl, own, owner from place
 	union all select p.name, f.proname || '()', coalesce(f.proacl, acldefault('f', f.proowner)), p.own, f.proowner from place p join pg_proc f on f.pronamespace = p.oid where f.prosecdef
 	union all select coalesce(p.name, 'every schema'), 'whatever is made there', d.defaclacl, p.own, d.defaclrole from pg_default_acl d left join place p on p.oid = d.defaclnamespace
 		where p.oid is not null or d.defaclrole = (select owner from named)),
-granted as (select t.name, t.part, t.own, t.owner, a.grantee, a.privilege_type as privilege from thing t cross join lateral aclexplode(t.acl) a where a.grantee <> t.owner)
+alike as (select name, acl, own, owner, array_agg(part) as parts from thing group by name, acl, own, owner),
+granted as (select t.name, p.part, t.own, t.owner, a.grantee, a.privilege_type as privilege from alike t cross join lateral aclexplode(t.acl) a
+	cross join lateral unnest(t.parts) as p (part) where a.grantee <> t.owner)
 select * from (
 	select case when g.grantee = 0 then 'everybody' else g.grantee::regrole::text end || ' has ' || g.privilege || ' on ' || g.name || coalesce('.' || nullif(g.part, ''), '') as wrong
 	from granted g cross join named left join tenant t on t.oid = g.grantee
