@@ -27,32 +27,29 @@ func originOf(ctx context.Context) commands.Origin {
 	return commands.Origin{IP: clientOf(ctx), UserAgent: agentOf(ctx)}
 }
 
-// conditioned is every input that embeds Idempotent or Conditional.
-type conditioned interface {
+// conditioned is a pointer to an input that embeds Idempotent or Conditional.
+type conditioned[I any] interface {
+	*I
 	conditions() (key string, versions []int) // empty and nil for none
 }
 
 // command declares an operation that is a command by a member. handle gets a request with the caller, the network, and the conditions. A
-// command that takes no Idempotency-Key uses register, and says why.
-func command[I, O any](a *api, op operation, handle func(ctx context.Context, r commands.Request, in *I) (*O, error)) {
-	if _, ok := any(new(I)).(conditioned); !ok {
-		panic("http: " + op.ID + " is a command: its input needs Idempotent, or Conditional")
-	}
+// command that takes no Idempotency-Key uses register, and says why: an input without Idempotent or Conditional does not compile here.
+func command[I any, P conditioned[I], O any](a *api, op operation, handle func(ctx context.Context, r commands.Request, in P) (*O, error)) {
 	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*O, error) {
-		r, err := request(ctx, by, op, in)
+		key, versions := P(in).conditions()
+		r, err := request(ctx, by, op, key, versions)
 		if err != nil {
 			return nil, err
 		}
-		return handle(ctx, r, in)
+		return handle(ctx, r, P(in))
 	})
 }
 
 // request tells commands who the caller is, where the request came from, and its conditions. An Idempotency-Key counts for one member and
 // one operation.
-func request(ctx context.Context, by projections.Actor, op operation, in any) (commands.Request, error) {
-	r := commands.Request{By: by, Origin: originOf(ctx)}
-	given, versions := in.(conditioned).conditions()
-	r.IfMatch = versions
+func request(ctx context.Context, by projections.Actor, op operation, given string, versions []int) (commands.Request, error) {
+	r := commands.Request{By: by, Origin: originOf(ctx), IfMatch: versions}
 	if given == "" {
 		return r, nil
 	}

@@ -34,12 +34,12 @@ type renameV2 struct {
 }
 
 // onces is a command that keeps what it was asked for, and under which key.
-func onces[I any](got *[]commands.Once) func(*api) {
+func onces[I any, P conditioned[I]](got *[]commands.Once) func(*api) {
 	return func(a *api) {
 		command(a, operation{
 			Method: http.MethodPatch, Path: "/api/things/{id}", ID: "patch-thing", Tag: "thing", Status: http.StatusNoContent,
 			Summary: "Change a thing", Access: needs(domain.UpdateTask),
-		}, func(_ context.Context, r commands.Request, _ *I) (*written204, error) {
+		}, func(_ context.Context, r commands.Request, _ P) (*written204, error) {
 			*got = append(*got, *r.Once)
 			return &written204{}, nil
 		})

@@ -73,21 +73,27 @@ func pageWithNext[T any, K comparable](rows []T, in Listing[K], after K) page[T]
 // pageReader reads the rows of a page, and one more when there is more.
 type pageReader[I, R any] func(ctx context.Context, by projections.Actor, in *I, page projections.Page) ([]R, projections.Mark, error)
 
+// listed is a pointer to an input that embeds Sorted.
+type listed[I any] interface {
+	*I
+	sorted() *Sorted
+}
+
 // lists declares the list of a noun whose states are answered as they are stored.
-func lists[I, T any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, projections.Shown]) {
+func lists[I any, P listed[I], T any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, projections.Shown]) {
 	was := rowOf[projections.Shown, T](nil, encoded[T])
-	listsOf(a, op, noun, read, was, projections.AfterShown, func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
+	listsOf[I, P](a, op, noun, read, was, projections.AfterShown, func(p page[projections.Shown]) storedPage[T] { return storedPage[T]{p} })
 }
 
 // listsMade declares the list of a noun whose answers are made from states.
-func listsMade[I, R, T any](a *api, op operation, noun *projections.Noun[T], row row[R, T], read pageReader[I, R]) {
+func listsMade[I any, P listed[I], R, T any](a *api, op operation, noun *projections.Noun[T], row row[R, T], read pageReader[I, R]) {
 	after := func(r R, sort []string) projections.After { return noun.After(row.state(r), sort) }
-	listsOf(a, op, noun, read, row, after, func(p page[R]) page[R] { return p })
+	listsOf[I, P](a, op, noun, read, row, after, func(p page[R]) page[R] { return p })
 }
 
-func listsOf[I, R, T, B any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, R], row row[R, T], after func(R, []string) projections.After, bodyOf func(page[R]) B) {
+func listsOf[I any, P listed[I], R, T, B any](a *api, op operation, noun *projections.Noun[T], read pageReader[I, R], row row[R, T], after func(R, []string) projections.After, bodyOf func(page[R]) B) {
 	register(a, op, func(ctx context.Context, by projections.Actor, in *I) (*shows[B], error) {
-		sorted := any(in).(interface{ sorted() *Sorted }).sorted()
+		sorted := P(in).sorted()
 		asked := sorted.page()
 		if sorted.AsOf.Value != nil && row.asOf != nil {
 			body, mark, err := listAsOf(ctx, a, noun, row, by, sorted, parentTask(in), *sorted.AsOf.Value)

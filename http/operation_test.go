@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -33,19 +32,16 @@ func TestWrongDeclarationsDoNotStart(t *testing.T) {
 		noun func(*api)
 		says string
 	}{
-		"no rule":              {member(with(func(o *operation) { o.Access = access{} })), "does not say who may call it"},
-		"no rule, public":      {anybody(with(func(o *operation) { o.Access = access{} })), "does not say who may call it"},
-		"public with a member": {member(with(func(o *operation) { o.Access = public })), "use registerPublic"},
-		"a member in public":   {anybody(good), "use register"},
-		"no id":                {member(with(func(o *operation) { o.ID = "" })), "needs a method"},
-		"no status":            {member(with(func(o *operation) { o.Status = 0 })), "needs a method"},
-		"two of one id":        {member(good, with(func(o *operation) { o.Path = "/api/y" })), "two of x"},
-		"two of one route":     {member(good, with(func(o *operation) { o.ID = "y" })), "two of GET /api/x"},
-		"a made-up permission": {func(*api) { needs(domain.Permission{Resource: "task", Action: "fly"}) }, "no permission task:fly"},
-		"the zero permission":  {func(*api) { needs(domain.Permission{}) }, "no permission"},
-		"a command without headers": {func(a *api) {
-			command(a, good, func(context.Context, commands.Request, *struct{}) (*noteOutput, error) { return nil, nil })
-		}, "needs Idempotent, or Conditional"},
+		"no rule":                 {member(with(func(o *operation) { o.Access = access{} })), "does not say who may call it"},
+		"no rule, public":         {anybody(with(func(o *operation) { o.Access = access{} })), "does not say who may call it"},
+		"public with a member":    {member(with(func(o *operation) { o.Access = public })), "use registerPublic"},
+		"a member in public":      {anybody(good), "use register"},
+		"no id":                   {member(with(func(o *operation) { o.ID = "" })), "needs a method"},
+		"no status":               {member(with(func(o *operation) { o.Status = 0 })), "needs a method"},
+		"two of one id":           {member(good, with(func(o *operation) { o.Path = "/api/y" })), "two of x"},
+		"two of one route":        {member(good, with(func(o *operation) { o.ID = "y" })), "two of GET /api/x"},
+		"a made-up permission":    {func(*api) { needs(domain.Permission{Resource: "task", Action: "fly"}) }, "no permission task:fly"},
+		"the zero permission":     {func(*api) { needs(domain.Permission{}) }, "no permission"},
 		"a method without a slot": {member(with(func(o *operation) { o.Method = "FETCH" })), "FETCH"},
 	} {
 		t.Run(name, func(t *testing.T) {
