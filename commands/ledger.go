@@ -110,7 +110,7 @@ func (c *Commands) withoutLedger(ctx context.Context, w pg.Workspace) error {
 	return refusal
 }
 
-// How long who reads the ledger waits for it, and between two tries.
+// How long a reader waits for the ledger, and how long passes between two tries.
 const (
 	ledgerPatience = 5 * time.Second
 	ledgerPause    = 5 * time.Second

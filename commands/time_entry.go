@@ -21,7 +21,7 @@ import (
 
 // TimeFields are what a member says of time that is written down; zero values are left out.
 type TimeFields struct {
-	MemberID  *uuid.UUID // nil: the member who asks
+	MemberID  *uuid.UUID // nil: the caller
 	TaskID    *uuid.UUID
 	ProjectID *uuid.UUID
 	Start     string
@@ -53,7 +53,7 @@ func (c *Commands) CreateTimeEntry(ctx context.Context, r Request, wanted TimeFi
 	})
 }
 
-// StartTimer starts a timer of the member who asks.
+// StartTimer starts a timer of the caller.
 func (c *Commands) StartTimer(ctx context.Context, r Request, wanted TimeFields) (Result[domain.TimeEntry], error) {
 	return c.writeTime(ctx, r, wanted.work(r.By), nil, func(w domain.Work, facts domain.TimeFacts, running *domain.TimeEntry) ([]domain.Event, error) {
 		return domain.StartTimer(w, running, facts)
@@ -116,7 +116,7 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 	})
 }
 
-// StopTimer stops the timer of the member who asks, now or at an instant that is given.
+// StopTimer stops the timer of the caller, now or at an instant that is given.
 func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Result[domain.TimeEntry], error) {
 	var before domain.TimeEntry
 	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {

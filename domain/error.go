@@ -11,8 +11,8 @@ type Kind int
 
 const (
 	Invalid         Kind = iota + 1 // the request can never succeed as it stands (422)
-	Unauthenticated                 // who asks is not known (401)
-	Forbidden                       // who asks may not (403)
+	Unauthenticated                 // the caller is not known (401)
+	Forbidden                       // the caller may not (403)
 	NotFound                        // no such thing, or none that the caller may know of (404)
 	Conflict                        // the state does not allow it now (409)
 	Stale                           // the caller decided on an older version (412)

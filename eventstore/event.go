@@ -108,7 +108,7 @@ type Append struct {
 	Meta   json.RawMessage // of all its records; without insignificant white space; nil for none
 	Writes []Write
 	Guards []Guard
-	Proof  *Proof // nil: who asks was found out before
+	Proof  *Proof // nil: the caller was identified before
 	Key    *Key
 }
 

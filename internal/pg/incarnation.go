@@ -61,7 +61,7 @@ func (i *incarnation) note(is string) {
 	i.is = is
 }
 
-// asking is who asks which database it is: a connection, or a transaction.
+// asking is a connection or a transaction, which can be asked which database it is of.
 type asking interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }

@@ -31,7 +31,7 @@ func (s Statement) Common() Statement {
 	return s
 }
 
-// along is a statement in common, for another who asks.
+// along is a statement in common, for another caller as well.
 func (s Statement) along(other Statement) Statement {
 	s.into = slices.Concat(s.into, other.into)
 	s.read = s.into.read

@@ -72,7 +72,7 @@ const (
 // Admit lets a workspace be opened that has the migrations of this program, and gives them to one that lacks some. It is a pg.Gate.
 //
 // A workspace that is known to be current costs nothing. The first touch of another costs one query; when the workspace is behind it is
-// migrated, once however many ask, and who asks waits for that a moment. A migration that fails, or takes longer, is a LackingError: this one
+// migrated, once however many ask, and the caller waits for that a moment. A migration that fails, or takes longer, is a LackingError: this one
 // workspace is not available. It is tried again after a pause that doubles.
 func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	s, err := t.touch(ctx, w, lacks)
@@ -90,7 +90,7 @@ func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error 
 		return ctx.Err()
 	}
 	if wait, why := t.outcome(w); why != nil {
-		return t.lack(*s, errors.New(why.Error()), wait) // as a text: it is no outage, and no lost connection, of who asks
+		return t.lack(*s, errors.New(why.Error()), wait) // as a text: it is no outage, and no lost connection, of the caller
 	}
 	if lacks != nil { // what failed is asked again
 		return t.lack(*s, nil, time.Second)
