@@ -129,12 +129,12 @@ func (p *Projections) alone(ctx context.Context, w pg.Workspace, do func(ctx con
 		if !first {
 			return fmt.Errorf("workspace %s: %w", w.ID, ErrRebuilding)
 		}
-		// A migration locks this row for itself: one that came meanwhile would change the live tables and not the shadow's.
 		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '1min'`); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `select from workspace where id = $1 for share`, w.ID); err != nil {
-			return fmt.Errorf("keep migrations off: %w", err)
+		// A migration would change the live tables and not the shadow's. An erasure, or a move, would leave a shadow that is made behind it.
+		if err := pg.Stay(ctx, tx, w); err != nil {
+			return err
 		}
 		return pg.Keeping(ctx, tx, do)
 	})

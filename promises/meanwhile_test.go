@@ -1,6 +1,7 @@
 package promises
 
 import (
+	"context"
 	"encoding/json"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // asked is the id of what a request made; false when it was refused.
@@ -43,7 +45,26 @@ func TestErasedMeanwhile(t *testing.T) {
 				x.call(t, "POST", "/api/tasks/"+id.String()+"/attachments", object{"file": file{"invoice.txt", "invoice of " + x.slug}})
 			}
 		},
-		"rebuild":    func(t *testing.T, x *client) { _, _ = x.projections.Rebuild(t.Context(), x.workspace, nil) },
+		"rebuild": func(t *testing.T, x *client) { _, _ = x.projections.Rebuild(t.Context(), x.workspace, nil) },
+		"check":   func(t *testing.T, x *client) { _, _ = x.projections.Check(t.Context(), x.workspace, nil) },
+		"analyst": func(t *testing.T, x *client) {
+			if login, _, err := x.program.Tenancy.GrantAnalyst(t.Context(), x.slug, "bi", time.Now().Add(time.Hour)); err == nil {
+				_ = x.program.Tenancy.RevokeAnalyst(t.Context(), login)
+				_, _, _ = x.program.Tenancy.GrantAnalyst(t.Context(), x.slug, "bi", time.Now().Add(time.Hour))
+			}
+		},
+		"state": func(t *testing.T, x *client) {
+			_ = x.program.Tenancy.InState(t.Context(), x.workspace, func(ctx context.Context, s pg.Shadow) error {
+				m, err := x.projections.MomentAt(ctx, x.workspace, 2)
+				if err == nil {
+					err = x.projections.FillState(ctx, s, m, nil)
+				}
+				if err == nil {
+					_, _, err = x.program.Tenancy.OpenState(ctx, s)
+				}
+				return err
+			})
+		},
 		"retention":  func(t *testing.T, x *client) { _, _ = x.commands.Prune(t.Context(), x.workspace, commands.Hearer{}) },
 		"checkpoint": func(t *testing.T, x *client) { _, _, _ = x.commands.Checkpoint(t.Context(), x.workspace) },
 		"sweep":      func(t *testing.T, x *client) { _, _ = x.jobs.SweepBlobs(t.Context(), time.Now()) },

@@ -36,6 +36,21 @@ func Shut(err error) error {
 	return closedError{error: errors.Join(errors.New("the workspace is closed"), err)}
 }
 
+// Stay has a workspace stay as it is until the end of a transaction of the owner: a migration, a move and an erasure wait for that, since
+// each of them locks the workspace's row of the directory for itself. The error is that of Shut for a workspace that moved away, is being
+// erased, or was.
+func Stay(ctx context.Context, tx pgx.Tx, w Workspace) error {
+	var here bool
+	err := tx.QueryRow(ctx, `select status not in ('erasing', 'erased', 'moved') from kluis.workspace where id = $1 for share`, w.ID).Scan(&here)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), err == nil && !here:
+		return Shut(nil)
+	case err != nil:
+		return fmt.Errorf("have workspace %s stay as it is: %w", w.ID, err)
+	}
+	return nil
+}
+
 // Cross runs fn as a workspace in the middle of a transaction of the login, which it leaves the login's again. When fn
 // fails, the transaction is to be rolled back. It is for what has to be one transaction in both; everything else goes
 // through Do, Read and In.

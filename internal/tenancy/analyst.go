@@ -77,6 +77,9 @@ func (t *Tenancy) GrantAnalyst(ctx context.Context, slug, name string, until tim
 		if err := pg.BecomeOwner(ctx, tx, ""); err != nil {
 			return err
 		}
+		if err := pg.Stay(ctx, tx, entry.Workspace()); err != nil { // or its erasure would leave the login and the views
+			return err
+		}
 		if err := t.makeViews(ctx, tx, workspace); err != nil {
 			return err
 		}
@@ -190,7 +193,7 @@ func (t *Tenancy) renewViews(ctx context.Context) error {
 	var stale []string
 	err := t.db.Own(ctx, "", func(tx pgx.Tx) (err error) {
 		rows, _ := tx.Query(ctx, `select left(nspname, 35) from pg_namespace n join kluis.workspace w on nspname = 'ws_' || replace(w.id::text, '-', '') || '_views'
-			where w.version = $2 and (obj_description(n.oid, 'pg_namespace') is distinct from $1 or not exists (select from pg_class where relnamespace = n.oid))`, hashOf(t.Views), len(t.workspaceLine))
+			where w.version = $2 and w.status in ('active', 'closed') and (obj_description(n.oid, 'pg_namespace') is distinct from $1 or not exists (select from pg_class where relnamespace = n.oid))`, hashOf(t.Views), len(t.workspaceLine))
 		stale, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
@@ -238,7 +241,7 @@ func (t *Tenancy) RevokeAnalyst(ctx context.Context, login string) error {
 	if err == nil {
 		err = t.db.Admin(ctx, func(tx pgx.Tx) error { return dropReader(ctx, tx, login) })
 	}
-	if err != nil {
+	if err != nil && !pg.Is(err, "42704") { // another call has dropped it meanwhile
 		return fmt.Errorf("revoke the analyst %s: %w", login, err)
 	}
 	return nil

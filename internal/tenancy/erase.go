@@ -170,40 +170,47 @@ func (t *Tenancy) DropAnalysts(ctx context.Context, w pg.Workspace) (n int, err 
 const tablesAtOnce = 3
 
 // DropSchemas drops the schemas of a workspace, and those of its views, shadows and states, some tables at a time. It gives the number of tables.
+// Others may drop some of them meanwhile, and a shadow or a state may be made: DropSchemas looks again until there is none.
 func (t *Tenancy) DropSchemas(ctx context.Context, w pg.Workspace) (n int, err error) {
-	var schemas []string
-	err = t.db.Own(ctx, "", func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, `select nspname::text from pg_namespace where nspname = $1 or starts_with(nspname, $1 || '_') order by length(nspname) desc, nspname`, w.Schema())
-		var err error
-		schemas, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	for _, schema := range schemas {
-		for left := true; err == nil && left; {
-			err = t.retryLocked(ctx, func() error { return t.dropSome(ctx, schema, &n, &left) })
+	for schema, left := "", true; err == nil; {
+		if schema, left, err = t.schemaOf(ctx, w); err == nil {
+			if !left {
+				return n, nil
+			}
+			err = t.retryLocked(ctx, func() error { return t.dropSome(ctx, schema, &n) })
 		}
 	}
-	if err != nil {
-		return n, fmt.Errorf("drop the schemas of workspace %s: %w", w.ID, err)
-	}
-	return n, nil
+	return n, fmt.Errorf("drop the schemas of workspace %s: %w", w.ID, err)
 }
 
-func (t *Tenancy) dropSome(ctx context.Context, schema string, n *int, left *bool) error {
+// schemaOf gives a schema of a workspace, if there is one left: the workspace's own comes last.
+func (t *Tenancy) schemaOf(ctx context.Context, w pg.Workspace) (schema string, left bool, err error) {
+	err = t.db.Own(ctx, "", func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `select nspname::text from pg_namespace where nspname = $1 or starts_with(nspname, $1 || '_') order by length(nspname) desc, nspname limit 1`, w.Schema()).Scan(&schema)
+		left = err == nil
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return schema, left, err
+}
+
+// dropSome drops some tables of a schema or, when there are none, the schema. It adds the number of tables to n.
+func (t *Tenancy) dropSome(ctx context.Context, schema string, n *int) error {
 	return t.db.Own(ctx, "", func(tx pgx.Tx) error {
 		tables, err := tablesOf(ctx, tx, schema)
 		if err != nil {
 			return err
 		}
 		if len(tables) == 0 {
-			*left = false
 			//sqlcheck:allow a name made of the workspace's id
-			_, err := tx.Exec(ctx, `drop schema `+schema+` cascade`)
+			_, err := tx.Exec(ctx, `drop schema if exists `+schema+` cascade`)
 			return err
 		}
 		tables = tables[:min(tablesAtOnce, len(tables))]
 		//sqlcheck:allow names that Postgres quoted
-		if _, err := tx.Exec(ctx, `drop table `+strings.Join(tables, ", ")+` cascade`); err != nil {
+		if _, err := tx.Exec(ctx, `drop table if exists `+strings.Join(tables, ", ")+` cascade`); err != nil {
 			return err
 		}
 		*n += len(tables)
