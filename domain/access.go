@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Permission is what an operation asks for: an action on a resource.
+// Permission is an action on a resource. Each operation requires one.
 type Permission struct {
 	Resource string `json:"resource"`
 	Action   string `json:"action"`
@@ -23,7 +23,7 @@ type Grant struct {
 // Grants are the rights of a role. A right that is not granted is denied.
 type Grants []Grant
 
-// Scope gives how far p reaches; None when it is not granted, and for a grant over a scope that the resource does not have.
+// Scope gives how far p reaches. It is None when p is not granted, and when p is granted over a scope that the resource does not have.
 func (g Grants) Scope(p Permission) Scope {
 	for _, grant := range g {
 		if grant.Resource == p.Resource && grant.Action == p.Action && slices.Contains(Scopes[p.Resource], grant.Scope) {
@@ -33,7 +33,7 @@ func (g Grants) Scope(p Permission) Scope {
 	return None
 }
 
-// Lacks gives a permission that other grants further than g does, if there is one.
+// Lacks gives the first permission of other that reaches further than in g, if there is one.
 func (g Grants) Lacks(other Grants) (Grant, bool) {
 	for _, grant := range other {
 		p := Permission{grant.Resource, grant.Action}
@@ -44,25 +44,25 @@ func (g Grants) Lacks(other Grants) (Grant, bool) {
 	return Grant{}, false
 }
 
-// MayGive refuses to give others (a role, a token) what one lacks oneself.
+// MayGive refuses to give a role or a token a grant that the giver lacks.
 func (g Grants) MayGive(given Grants) error {
 	if lacking, found := g.Lacks(given); found {
-		return Refuse(Forbidden, "grants_exceed_role", "you may not %s:%s over %s yourself, so you cannot give that to anybody or anything",
+		return Refuse(Forbidden, "grants_exceed_role", "you lack %s:%s over %s, so you cannot grant it: choose grants that you have",
 			lacking.Resource, lacking.Action, lacking.Scope)
 	}
 	return nil
 }
 
-// MayActOn refuses to change somebody who may do what one lacks oneself.
+// MayActOn refuses to change a member who has a grant that the caller lacks.
 func (g Grants) MayActOn(theirs Grants) error {
 	if lacking, found := g.Lacks(theirs); found {
-		return Refuse(Forbidden, "member_mightier", "the member may %s:%s over %s and you may not: ask somebody who may",
+		return Refuse(Forbidden, "member_mightier", "the member has %s:%s over %s and you lack it: ask a colleague who has it",
 			lacking.Resource, lacking.Action, lacking.Scope)
 	}
 	return nil
 }
 
-// Intersect is what both g and other grant.
+// Intersect gives the grants that g and other have in common, each over the narrower scope.
 func (g Grants) Intersect(other Grants) Grants {
 	both := Grants{}
 	for _, grant := range g {
@@ -78,8 +78,8 @@ func (g Grants) Intersect(other Grants) Grants {
 	return both
 }
 
-// normal is the one way to write grants: in the order of Permissions, without those over scope none. It refuses permissions that there
-// are not, scopes that there are not, and a permission that is given twice.
+// normal writes grants in one way: in the order of Permissions, without those over scope none. It refuses unknown permissions, unknown
+// scopes, and a permission that is given twice.
 func (g Grants) normal(pointer string) (Grants, error) {
 	given := map[Permission]Scope{}
 	for i, grant := range g {
@@ -104,9 +104,9 @@ func (g Grants) normal(pointer string) (Grants, error) {
 	return all, nil
 }
 
-// SessionFirst refuses an API token where it takes a session.
+// SessionFirst refuses an API token for an operation that requires a session.
 func SessionFirst() *Error {
-	return Refuse(Forbidden, "session_required", "this takes a session: log in; an API token will not do")
+	return Refuse(Forbidden, "session_required", "this operation requires a session: log in, an API token is not enough")
 }
 
 // Allow tells whether p is granted over any scope.

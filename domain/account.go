@@ -6,44 +6,44 @@ import (
 	"github.com/google/uuid"
 )
 
-// AccountStream names the stream of what happens to a member's account. It is apart from the roster, which every
-// command guards: a login must not make others decide again.
+// AccountStream names the stream of a member's account. The account is apart from the roster, which every command guards: a log-in must
+// not make other commands decide again.
 func AccountStream(member uuid.UUID) string { return "account-" + member.String() }
 
-// The events of an account. None of them holds a secret. They make no state: they are there to be read.
+// The events of an account. No event holds a secret. No state is folded from these events: auditors read them.
 type (
 	MemberLoggedIn struct {
 		MemberID  uuid.UUID `json:"member_id"`
 		SessionID uuid.UUID `json:"session_id"`
 	}
-	// MemberLoginFailed is there for each password that was compared and is wrong, and for each code of the second factor.
-	// What was refused without that, because the account was locked, leaves none. Reason is empty for a wrong password;
-	// else whoever it was knows the password.
+	// MemberLoginFailed is a wrong password that was compared, or a wrong or missing code of the second factor. A log-in to a locked
+	// account is refused without a comparison and is a MemberLoginRefused instead. Reason is empty for a wrong password. With any other
+	// Reason the password was right.
 	MemberLoginFailed struct {
 		MemberID uuid.UUID `json:"member_id"`
 		Reason   string    `json:"reason,omitempty"` // CodeWrong or CodeMissing
 	}
-	// MemberLoginRefused is a log-in that was refused without a comparison, because the account was locked, or a wrong code from a mail: as
-	// many as there were within a minute, see SecurityStream.
+	// MemberLoginRefused is a log-in that was refused without a comparison, because the account was locked, or a wrong code from a mail.
+	// Count is how many there were within a minute: see SecurityStream.
 	MemberLoginRefused struct {
 		MemberID  uuid.UUID `json:"member_id"`
 		Operation string    `json:"operation"` // its id in the schema of the API
 		Code      string    `json:"code"`      // of the problem
 		Count     int       `json:"count"`
 	}
-	// MemberLoggedOut is a session that was ended with itself.
+	// MemberLoggedOut is a session that the member ended in that same session.
 	MemberLoggedOut struct {
 		MemberID  uuid.UUID `json:"member_id"`
 		SessionID uuid.UUID `json:"session_id"`
 	}
-	// MemberSessionEnded is a session that the member ended from another one. What ends all of them at once, such as a new password, says
-	// so by itself.
+	// MemberSessionEnded is a session that the member ended from another session. A new password ends all sessions at once and has an event
+	// of its own.
 	MemberSessionEnded struct {
 		MemberID  uuid.UUID `json:"member_id"`
 		SessionID uuid.UUID `json:"session_id"`
 	}
-	// MemberLocked keeps out of the account, until an instant, whoever comes from where too many wrong passwords or codes came
-	// from: strangers, a network, a device, or sessions.
+	// MemberLocked closes the account, until an instant, to the circle from which too many wrong passwords or codes came: strangers, one
+	// network, one device, or sessions.
 	MemberLocked struct {
 		MemberID uuid.UUID `json:"member_id"`
 		Until    time.Time `json:"until"`
@@ -52,21 +52,21 @@ type (
 	MemberUnlocked struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberPasswordReset is a new password by way of a code from a mail.
+	// MemberPasswordReset is a new password that was set with a code from a mail.
 	MemberPasswordReset struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberDataExported gives somebody all that there is about the member: the actor is the member, or an admin.
+	// MemberDataExported is an answer with all personal data of the member. The actor is the member, or an admin.
 	MemberDataExported struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberPasswordChanged is a new password by somebody who knew the old one.
+	// MemberPasswordChanged is a new password that was set with the old one.
 	MemberPasswordChanged struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
 )
 
-// Why a login failed behind a right password, where two factors are on.
+// The reasons for which a log-in with the right password fails while two factors are on.
 const (
 	CodeWrong   = "code_wrong"
 	CodeMissing = "code_missing"

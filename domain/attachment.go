@@ -9,10 +9,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// MaxFileName is the longest name of a file, in bytes of UTF-8: what file systems take.
+// MaxFileName is the longest name of a file, in bytes of UTF-8. File systems take no more.
 const MaxFileName = 255
 
-// Attachment is a file that belongs to a task. Its bytes are kept apart, encrypted, and are gone once it is deleted.
+// Attachment is a file that belongs to a task. The bytes are kept encrypted in the store of blobs, and are removed when the attachment is
+// deleted.
 type Attachment struct {
 	ID        uuid.UUID  `json:"id"`
 	TaskID    uuid.UUID  `json:"task_id"`
@@ -31,7 +32,7 @@ type Attachment struct {
 // AttachmentStream names the stream of an attachment.
 func AttachmentStream(id uuid.UUID) string { return "attachment-" + id.String() }
 
-// The events of an attachment. Each comes with one of the storage.
+// The events of an attachment. Each is appended together with an event of the storage.
 type (
 	AttachmentAdded struct {
 		TaskID uuid.UUID `json:"task_id"`
@@ -73,10 +74,10 @@ func NewAttachment(e AttachmentAdded) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// Delete takes the attachment away.
+// Delete deletes the attachment.
 func (a Attachment) Delete() ([]Event, error) { return []Event{AttachmentDeleted{}}, nil }
 
-// CheckFileName refuses what cannot be the name of a file, or would show as another one.
+// CheckFileName refuses a text that cannot be the name of a file, or that is displayed as another name.
 func CheckFileName(name string) error {
 	if err := checkText("/file", name, 1, MaxFileName); err != nil {
 		return err
@@ -85,9 +86,12 @@ func CheckFileName(name string) error {
 	case len(name) > MaxFileName:
 		return InvalidField("/file", "must have a name of at most %d bytes in UTF-8, has %d", MaxFileName, len(name))
 	case name == "." || name == ".." || strings.ContainsAny(name, `/\`):
-		return InvalidField("/file", "must have a name, and not a path")
+		return InvalidField("/file", "must have a name and not a path")
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || Ignorable(r) }):
 		return InvalidField("/file", "must have a name of one line, without control characters")
 	}
 	return nil
 }
+
+// Parts gives the member's parts in the attachment.
+func (a Attachment) Parts(member uuid.UUID) Parts { return creator(a.CreatedBy, member) }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Comment is what a member says about a task.
+// Comment is a member's text about a task.
 type Comment struct {
 	ID         uuid.UUID   `json:"id"`
 	TaskID     uuid.UUID   `json:"task_id"`
@@ -61,7 +61,8 @@ func (c *Comment) Apply(r Record) {
 	c.UpdatedAt, c.Version, c.Position = r.At, r.Version, r.Position
 }
 
-// NewComment says something about a task, or answers another comment on it; nil for none. members are those of Mentioned who are members.
+// NewComment writes a comment on a task. answers is the comment that it answers, nil for none. members are those of Mentioned(body) that
+// are ids of members.
 func NewComment(task uuid.UUID, body string, answers *Comment, members []uuid.UUID) ([]Event, error) {
 	if err := checkText("/body", body, 1, MaxBody); err != nil {
 		return nil, err
@@ -76,7 +77,8 @@ func NewComment(task uuid.UUID, body string, answers *Comment, members []uuid.UU
 	return []Event{created}, nil
 }
 
-// Edit changes the text; the same text gives no event. Whoever was mentioned before, and still is, stays so, member or not.
+// Edit changes the text; the same text gives no event. A person whom the old and the new text mention stays mentioned, also when that
+// person is no member any more.
 func (c Comment) Edit(body string, members []uuid.UUID) ([]Event, error) {
 	if err := checkText("/body", body, 1, MaxBody); err != nil {
 		return nil, err
@@ -95,7 +97,8 @@ func (c Comment) Edit(body string, members []uuid.UUID) ([]Event, error) {
 
 var mention = regexp.MustCompile(`@([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})\b`)
 
-// Mentioned is whom a text mentions, each once: @ and the id of a member. A name is no mention: two people may have one, and it changes.
+// Mentioned gives the ids that a text mentions, each once: an @ followed by the id of a member. A name is no mention, because two members
+// may have the same one.
 func Mentioned(body string) (ids []uuid.UUID) {
 	for _, found := range mention.FindAllStringSubmatch(body, -1) {
 		if id := uuid.MustParse(found[1]); !slices.Contains(ids, id) && len(ids) < MaxPeople {
@@ -105,5 +108,8 @@ func Mentioned(body string) (ids []uuid.UUID) {
 	return ids
 }
 
-// Delete takes the comment away. Its answers stay.
+// Delete deletes the comment. The answers to the comment stay.
 func (c Comment) Delete() ([]Event, error) { return []Event{CommentDeleted{}}, nil }
+
+// Parts gives the member's parts in the comment.
+func (c Comment) Parts(member uuid.UUID) Parts { return creator(c.CreatedBy, member) }

@@ -22,7 +22,7 @@ const (
 	byScopes  = "seen only by members whose role grants it, over the scope that it grants"
 )
 
-// dataOfPeople are the categories of accounts, and of what keeps them safe.
+// dataOfPeople are the categories of accounts and of their protection.
 var dataOfPeople = []Category{
 	{
 		Name: "account", Title: "accounts of members",

@@ -1,6 +1,6 @@
 package domain
 
-// dataOfRunning are the categories of the workspace itself, of its log, and of what keeps both going.
+// dataOfRunning are the categories of the workspace itself, of its log, and of the bookkeeping of the program.
 var dataOfRunning = []Category{
 	{
 		Name: "workspace", Title: "the workspace: its name, plan, rules and roles",
@@ -68,7 +68,7 @@ var dataOfRunning = []Category{
 		Measures:  []string{byMerkle, "members are ids in it; names, addresses and where they asked from are encrypted under their own data keys"},
 		Places: []Place{
 			table("event", "position id stream version type at actor data size").about("actor"),
-			event("", "original").about("original"), // beside the data of an event that an import made: when it was, and by whom
+			event("", "original").about("original"), // the original time and author of an event that an import made
 			table("baseline", "model id stream version position state"),
 			event("log.pruned", "up_to at root tree baselines plan retention_seconds"),
 			table("head", "single position last at epoch pruned pruned_at"),

@@ -34,7 +34,7 @@ func TestEveryEventHasACategory(t *testing.T) {
 	}
 }
 
-// What is personal in an event is said to be sealed, and goes with its key.
+// Every personal field of an event is declared as sealed, and ends with the key of its member.
 func TestPersonalFieldsAreSealed(t *testing.T) {
 	for of, name := range typeNames {
 		for i := range of.NumField() {
@@ -43,13 +43,13 @@ func TestPersonalFieldsAreSealed(t *testing.T) {
 				continue
 			}
 			if !slices.ContainsFunc(Places(InEvents), func(p Place) bool { return p.Name == name && slices.Contains(p.Sealed, field) && p.Ending == Ended }) {
-				t.Errorf("%s of %s is personal, and not among what is sealed", field, name)
+				t.Errorf("the field %s of %s is personal, and its category in domain/data_*.go does not list it as sealed", field, name)
 			}
 		}
 	}
 }
 
-// A category says everything that a record of processing needs, and its places name only fields that they have.
+// Each category has every text that a record of processing needs, and each place names only fields that it has.
 func TestCategoriesAreWhole(t *testing.T) {
 	names := map[string]bool{}
 	for _, c := range Data {

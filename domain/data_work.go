@@ -1,6 +1,6 @@
 package domain
 
-// dataOfWork are the categories of what members do in a workspace.
+// dataOfWork are the categories of the members' work in a workspace.
 var dataOfWork = []Category{
 	{
 		Name: "work", Title: "projects, tasks, comments and tags",

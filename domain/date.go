@@ -15,13 +15,13 @@ func checkDate(pointer string, d *Date) error {
 	return nil
 }
 
-// Valid tells whether there is such a day.
+// Valid tells whether the calendar has the day.
 func (d Date) Valid() bool {
 	day, err := time.Parse(time.DateOnly, string(d))
 	return err == nil && storable(day)
 }
 
-// checkInstant refuses what cannot be stored, and gives what is: UTC, in microseconds, as Postgres keeps it.
+// checkInstant refuses an instant that cannot be stored, and gives the instant as Postgres stores it: UTC, in microseconds.
 func checkInstant(pointer string, at *time.Time) (*time.Time, error) {
 	if at == nil {
 		return nil, nil
@@ -33,5 +33,5 @@ func checkInstant(pointer string, at *time.Time) (*time.Time, error) {
 	return &utc, nil
 }
 
-// storable tells whether both JSON and Postgres have the year: RFC 3339 has a year 0, calendars have none.
+// storable tells whether both JSON and Postgres have the year. RFC 3339 has a year 0; Postgres has none.
 func storable(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }

@@ -1,5 +1,5 @@
-// Package domain is what is true: the states, the events that change them, and the decisions that produce events. It is pure: no clock, no
-// SQL, no I/O. Time and identifiers are arguments.
+// Package domain holds the rules: the states, the events that change them, and the decisions that produce events. The package is pure: no
+// clock, no SQL, no I/O. Time and identifiers are arguments.
 //
 // Each noun has a file with three parts:
 //

@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// Kind says what sort of refusal an Error is. One place, http/problem.go, turns kinds into status codes.
+// Kind classifies an Error. One place, http/problem.go, turns kinds into status codes.
 type Kind int
 
 const (
 	Invalid         Kind = iota + 1 // the request can never succeed as it stands (422)
 	Unauthenticated                 // the caller is not known (401)
-	Forbidden                       // the caller may not (403)
-	NotFound                        // no such thing, or none that the caller may know of (404)
+	Forbidden                       // the caller lacks the permission (403)
+	NotFound                        // no such thing, or none that the caller may see (404)
 	Conflict                        // the state does not allow it now (409)
 	Stale                           // the caller decided on an older version (412)
-	TooLarge                        // what is sent has more bytes than are taken (413)
+	TooLarge                        // the body has more bytes than are accepted (413)
 	TooMany                         // a limit was reached; RetryAfter says for how long (429)
-	Unavailable                     // not now, through no fault of the caller (503)
-	Gone                            // it was there, and is no more (410)
+	Unavailable                     // not possible now, through no fault of the caller (503)
+	Gone                            // the thing existed and no longer does (410)
 )
 
-// Error is a refusal that may be shown to the caller. Any other error is ours and says nothing to the outside.
+// Error is a refusal that may be shown to the caller. The text of any other error goes to the program's log alone.
 type Error struct {
 	Kind       Kind
 	Code       string  // stable, snake_case, e.g. "last_admin"
 	Detail     string  // one sentence for a person, without secrets
-	Fields     []Field // what is wrong where, for Invalid
+	Fields     []Field // the invalid fields, for Invalid
 	RetryAfter time.Duration
-	Horizon    *Horizon // how far back there is something, for Gone
+	Horizon    *Horizon // how far back the log reaches, for Gone
 	Limit      string   // the limit that was reached, as KLUIS_LIMITS has it; "" for TooMany of another kind
 }
 
-// Field is one thing that is wrong with a request.
+// Field is one invalid field of a request.
 type Field struct {
 	Pointer string // JSON pointer into the body (RFC 6901), e.g. "/title"
 	Detail  string
@@ -58,13 +58,13 @@ func InvalidField(pointer, format string, args ...any) *Error {
 		Fields: []Field{{Pointer: pointer, Detail: fmt.Sprintf(format, args...)}}}
 }
 
-// Missing is the NotFound of a noun: it says the same for a thing that never was, one of another
-// workspace and one that the caller's scope hides.
+// Missing is the NotFound of a noun. The refusal is the same for an id that was never given, a thing of another workspace and a thing
+// outside of the caller's scope.
 func Missing(noun string) *Error {
 	return Refuse(NotFound, noun+"_not_found", "there is no such %s", noun)
 }
 
-// Refusal gives the Error inside err, if it is one.
+// Refusal gives the Error inside err, if there is one.
 func Refusal(err error) (*Error, bool) {
 	var e *Error
 	ok := errors.As(err, &e)

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Event is something that has happened, in the words of the domain: a struct that was registered. Its fields are stored as JSON.
-// A name or a field once written is read for ever.
+// Event is a fact in the words of the domain: a struct that was registered. The fields are stored as JSON. A name or a field that was
+// written once is read for ever.
 type Event any
 
 // Record is an event with its place in the log of a workspace.
@@ -24,11 +24,11 @@ type Record struct {
 	At       time.Time
 	Actor    uuid.UUID // the member who did it; uuid.Nil for Kluis itself
 	Event    Event
-	Original *Original // nil when it was done here: see When and Who
+	Original *Original // nil for an event of this workspace; else the time and author before the import: see When and Who
 }
 
 // Personal is a personal datum (a name, an e-mail address) as events and states hold it: sealed under
-// the key of the member whom it is about. Nothing in this package reads it.
+// the key of the member whom the datum is about. This package never opens it.
 type Personal string
 
 var (
@@ -36,8 +36,8 @@ var (
 	typeNames = map[reflect.Type]string{}
 )
 
-// register names an event type, "<noun>.<past participle>", and makes it known to Decode: one act, so that what is written can be
-// read. Each noun's file registers its own.
+// register names an event type, "<noun>.<past participle>", and makes the type known to Decode. Both happen in one call, so every event
+// that can be written can be read. Each noun's file registers its own events.
 func register[E Event](name string) {
 	if _, taken := decoders[name]; taken {
 		panic("domain: there are two events " + name)
@@ -50,11 +50,11 @@ func register[E Event](name string) {
 	}
 }
 
-// TypeOf gives the stored name of an event's type; empty for one that was not registered, which no log takes.
+// TypeOf gives the stored name of an event's type. The name is empty for a type that was not registered; the log refuses such an event.
 func TypeOf(e Event) string { return typeNames[reflect.TypeOf(e)] }
 
-// ErrNewer refuses to go on with what a newer version of the program has written: another process has to.
-var ErrNewer = Refuse(Unavailable, "newer_version", "a newer version of the program has written this; ask again, or bring this one up to date")
+// ErrNewer refuses to go on with an event that a newer version of the program has written. A process of that version can go on.
+var ErrNewer = Refuse(Unavailable, "newer_version", "a newer version of the program has written this: ask again, or update this process")
 
 // Decode reads a stored event. An event type that is not known is an ErrNewer.
 func Decode(eventType string, data []byte) (Event, error) {
@@ -69,10 +69,10 @@ func Decode(eventType string, data []byte) (Event, error) {
 	return event, nil
 }
 
-// Types is every event type there is, sorted.
+// Types is the names of all event types, sorted.
 func Types() []string { return slices.Sorted(maps.Keys(decoders)) }
 
-// Nouns are what the types of events begin with, sorted.
+// Nouns are the nouns of all event types, such as "task" of task.created, sorted.
 func Nouns() (nouns []string) {
 	for _, t := range Types() {
 		noun, _, _ := strings.Cut(t, ".")
@@ -81,8 +81,8 @@ func Nouns() (nouns []string) {
 	return slices.Compact(nouns)
 }
 
-// TypesOf gives the event types that are named, of a noun when that is named, too; nil for all. A name may be <noun>.*, for every
-// type of the noun.
+// TypesOf gives the event types with the names, restricted to a noun unless noun is empty. Without names and noun the result is nil and
+// means all types. A name may be <noun>.*, for every type of the noun.
 func TypesOf(names []string, noun string) ([]string, error) {
 	if len(names) == 0 && noun == "" {
 		return nil, nil
@@ -104,7 +104,7 @@ func TypesOf(names []string, noun string) ([]string, error) {
 			}
 		}
 		if !known && name == noun+".*" {
-			return nil, InvalidField("/noun", "there is no event about such a thing")
+			return nil, InvalidField("/noun", "no type of event begins with this noun")
 		}
 		if !known {
 			return nil, InvalidField("/type", "there is no such type of event")
@@ -123,7 +123,7 @@ func StreamID(kind, stream string) (uuid.UUID, bool) {
 	return id, err == nil
 }
 
-// Optional is a field of a change: left alone, set, or set to nothing (null).
+// Optional is a field of a change: left as it is, set, or set to null.
 type Optional[T any] struct {
 	Set   bool
 	Value *T // nil when set to nothing
@@ -132,13 +132,13 @@ type Optional[T any] struct {
 // To is an Optional that sets v.
 func To[T any](v T) Optional[T] { return Optional[T]{Set: true, Value: &v} }
 
-// IsZero makes `omitzero` leave out a field that is left alone.
+// IsZero makes `omitzero` leave out a field that does not change.
 func (o Optional[T]) IsZero() bool { return !o.Set }
 
 // MarshalJSON writes the value, or null.
 func (o Optional[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.Value) }
 
-// UnmarshalJSON reads a value, or null; a field that is absent is never asked.
+// UnmarshalJSON reads a value, or null. It is not called for an absent field.
 func (o *Optional[T]) UnmarshalJSON(data []byte) error {
 	o.Set = true
 	return json.Unmarshal(data, &o.Value)

@@ -15,8 +15,8 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// Every payload ever written stays in testdata/events and must decode for ever: <type>.<n>.json. A new event
-// type, or a new field, is a new file; no file is ever changed.
+// Every payload that was ever written stays in testdata/events as <type>.<n>.json and must always decode. A new event type, or a new field,
+// is a new file. No file ever changes.
 func TestEveryPayloadEverWrittenDecodes(t *testing.T) {
 	files, err := filepath.Glob("testdata/events/*.json")
 	if err != nil {
@@ -63,7 +63,7 @@ func TestDecodeRefuses(t *testing.T) {
 		t.Errorf("unknown type: %v", err)
 	}
 	if _, err := domain.Decode("task.created", []byte(`{"title":1}`)); err == nil {
-		t.Error("a wrong payload decodes")
+		t.Error("a payload with a field of the wrong type decodes")
 	}
 }
 
@@ -107,7 +107,7 @@ func refused(t *testing.T, err error) string {
 	}
 	r, ok := domain.Refusal(err)
 	if !ok {
-		t.Fatalf("%v is no refusal", err)
+		t.Fatalf("the error is not a refusal: %v", err)
 	}
 	if len(r.Fields) > 0 {
 		return r.Fields[0].Pointer

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Verdict says whether somebody may do something, and why, in words.
+// Verdict says in words whether a member may do an action, and why.
 type Verdict struct {
 	Action  string `json:"action" example:"update"`
 	Allowed bool   `json:"allowed" doc:"The member may do so now."`
@@ -13,14 +13,14 @@ type Verdict struct {
 	Why     string `json:"why" doc:"The grant, its scope, and the part that the member has in the thing; or what is lacking." example:"The role \"member\" grants task:delete over own, and the member is its creator."`
 }
 
-// Explain says whether somebody with the role may do something to a thing, by the rule of Grants.Reaches, and why.
+// Explain says whether a member with the role may do the action to a thing, by the rule of Grants.Reaches, and why.
 func (r Role) Explain(action string, t Thing) Verdict {
 	why := r.why(action, t)
 	return Verdict{Action: action, Allowed: r.Grants.Reaches(action, t), Scope: r.Grants.Scope(Permission{t.Resource, action}),
 		Why: strings.ToUpper(why[:1]) + why[1:] + "."}
 }
 
-// ExplainAny is Explain for no thing in particular.
+// ExplainAny says whether a member with the role has the permission over any scope, without a thing.
 func (r Role) ExplainAny(p Permission) Verdict {
 	scope := r.Grants.Scope(p)
 	return Verdict{Action: p.Action, Allowed: scope != None, Scope: scope, Why: "T" + r.grants(p)[1:] + "."}
@@ -51,18 +51,18 @@ func (r Role) why(action string, t Thing) string {
 	return grants + ", and the member " + t.having(action, scope)
 }
 
-// lacking is what keeps a thing from a scope.
+// lacking says why a scope does not reach the thing.
 func (t Thing) lacking(scope Scope) string {
 	switch {
 	case scope == InProject:
-		return "has nothing to do with it, nor is one of its project"
+		return "has no part in it and is not a member of its project"
 	case t.Parts.Reach().InProject:
-		return "has nothing to do with it but to be a member of its project"
+		return "has no part in it but membership of its project"
 	}
-	return "has nothing to do with it"
+	return "has no part in it"
 }
 
-// having is what brings a thing within a scope.
+// having says why a scope reaches the thing.
 func (t Thing) having(action string, scope Scope) string {
 	said := t.Parts.words(scope, "its %s")
 	if action == read && t.Within != nil && len(said) == 0 {
@@ -71,7 +71,7 @@ func (t Thing) having(action string, scope Scope) string {
 	return "is " + strings.Join(said, " and ")
 }
 
-// words are those of the parts that count for a scope.
+// words gives the parts that count for a scope, in words.
 func (p Parts) words(scope Scope, of string) (said []string) {
 	for _, part := range p {
 		switch {
@@ -87,24 +87,24 @@ func (p Parts) words(scope Scope, of string) (said []string) {
 	return said
 }
 
-// noun is a resource as people call it.
+// noun gives the name of a resource in words.
 func noun(resource string) string { return strings.ReplaceAll(resource, "_", " ") }
 
-// The sources of a grant, and what may keep one from being in force.
+// The source of a grant in force, and the limits that can withhold a grant.
 const (
 	FromRole      = "role"
-	FromToken     = "token"      // which grants less than the role
-	FromTwoFactor = "two_factor" // which are asked of the role, and not on
+	FromToken     = "token"      // the API token grants less than the role
+	FromTwoFactor = "two_factor" // the policy requires two factors of the role, and the member has none
 )
 
-// SourcedGrant is a grant with where it comes from, or with what keeps it from being in force.
+// SourcedGrant is a grant with its source, or with the limit that withholds it.
 type SourcedGrant struct {
 	Grant
 	From string `json:"from" enum:"role,token,two_factor"`
 }
 
-// ExplainGrants tells of those grants of a role that are in force how far each reaches and what says so, and of those that are not what keeps
-// them: limit is that of the token, or of two factors.
+// ExplainGrants divides the grants of a role into the grants in force, each with its source, and the withheld ones, each with the limit:
+// FromToken or FromTwoFactor.
 func ExplainGrants(role, inForce Grants, limit string) (grants, withheld []SourcedGrant) {
 	grants, withheld = []SourcedGrant{}, []SourcedGrant{}
 	for _, grant := range role {

@@ -6,21 +6,21 @@ import (
 	"github.com/google/uuid"
 )
 
-// ExportsStream is the one stream of a workspace's exports: so there is one at a time.
+// ExportsStream is the one stream of all exports of a workspace. It lets only one export be made at a time.
 const ExportsStream = "exports"
 
-// ExportLife is how long the file of an export is there.
+// ExportLife is how long the file of an export is kept.
 const ExportLife = 24 * time.Hour
 
 // The statuses of an export.
 const (
-	ExportWaiting = "waiting" // for the background, or at it
-	ExportDone    = "done"    // its file is there, until it expires
+	ExportWaiting = "waiting" // the background has not finished the file
+	ExportDone    = "done"    // the file can be downloaded until the export expires
 	ExportFailed  = "failed"
-	ExportExpired = "expired" // its file is gone
+	ExportExpired = "expired" // the file is deleted
 )
 
-// Export is a file with everything that a workspace has, at one position of its log.
+// Export is a file with all data of a workspace, at one position of its log.
 type Export struct {
 	ID         uuid.UUID  `json:"id"`
 	Status     string     `json:"status" doc:"waiting until the file is whole; then done, or failed. expired: the file is gone."`
@@ -33,7 +33,7 @@ type Export struct {
 	UpdatedAt  time.Time  `json:"updated_at"`
 	FinishedAt *time.Time `json:"finished_at"`
 	ExpiresAt  *time.Time `json:"expires_at" doc:"From then on the file cannot be had."`
-	Version    int        `json:"version"` // of the stream of the exports, when this one last changed
+	Version    int        `json:"version"` // of the stream of all exports, at this export's last change
 	Position   int64      `json:"position"`
 }
 
@@ -52,7 +52,7 @@ type (
 		ExportID uuid.UUID `json:"export_id"`
 		Reason   string    `json:"reason"`
 	}
-	// ExportDownloaded is there before the first byte goes.
+	// ExportDownloaded is committed before the first byte is sent.
 	ExportDownloaded struct {
 		ExportID uuid.UUID `json:"export_id"`
 	}
@@ -61,7 +61,7 @@ type (
 	}
 )
 
-// Export gives the export that an event of the exports is about.
+// Export gives the id of the export that the event is about.
 func (e ExportRequested) Export() uuid.UUID  { return e.ExportID }
 func (e ExportFinished) Export() uuid.UUID   { return e.ExportID }
 func (e ExportBroken) Export() uuid.UUID     { return e.ExportID }
@@ -76,7 +76,7 @@ func init() {
 	register[ExportEnded]("export.expired")
 }
 
-// ExportOf gives the export that a record of the exports changes.
+// ExportOf gives the id of the export that a record changes.
 func ExportOf(r Record) (uuid.UUID, bool) {
 	e, ok := r.Event.(interface{ Export() uuid.UUID })
 	if !ok {
@@ -85,7 +85,7 @@ func ExportOf(r Record) (uuid.UUID, bool) {
 	return e.Export(), true
 }
 
-// Apply folds one event of the exports into the state of the one that it is about.
+// Apply folds one event into the state of the export that the event is about.
 func (x *Export) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case ExportRequested:
@@ -101,7 +101,7 @@ func (x *Export) Apply(r Record) {
 	x.UpdatedAt, x.Version, x.Position = r.At, r.Version, r.Position
 }
 
-// Finish ends the making of an export; one that has ended stays as it is.
+// Finish ends the making of an export. An export that has ended stays as it is.
 func (x Export) Finish(end Event) []Event {
 	if x.Status != ExportWaiting {
 		return nil
@@ -109,25 +109,28 @@ func (x Export) Finish(end Event) []Event {
 	return []Event{end}
 }
 
-// Download lets whoever asked for the export have its file.
+// Download gives the file to the member who requested the export, and to no other member.
 func (x Export) Download(member uuid.UUID, now time.Time) ([]Event, error) {
 	switch {
 	case x.CreatedBy != member:
-		return nil, Refuse(Forbidden, "export_of_another", "the file of an export is for whoever asked for it: ask for an export yourself")
+		return nil, Refuse(Forbidden, "export_of_another", "only the member who requested an export may download its file: request an export yourself")
 	case x.Status == ExportWaiting:
 		return nil, Refuse(Conflict, "export_under_way", "the file is being made: ask again once the export is done")
 	case x.Status == ExportFailed:
-		return nil, Refuse(Conflict, "export_failed", "the export failed, and has no file: ask for another one")
+		return nil, Refuse(Conflict, "export_failed", "the export failed and has no file: request another export")
 	case x.Status == ExportExpired || x.ExpiresAt == nil || !now.Before(*x.ExpiresAt):
-		return nil, Refuse(NotFound, "export_expired", "the file was there for %d hours, and is gone: ask for another export", int(ExportLife.Hours()))
+		return nil, Refuse(NotFound, "export_expired", "the file was kept for %d hours and is deleted: request another export", int(ExportLife.Hours()))
 	}
 	return []Event{ExportDownloaded{x.ID}}, nil
 }
 
-// Expire ends an export whose file is past its time; for any other it gives no event.
+// Expire ends an export whose time is over. Any other export gives no event.
 func (x Export) Expire(now time.Time) []Event {
 	if x.Status != ExportDone || x.ExpiresAt == nil || now.Before(*x.ExpiresAt) {
 		return nil
 	}
 	return []Event{ExportEnded{x.ID}}
 }
+
+// Parts gives the member's parts in the export.
+func (x Export) Parts(member uuid.UUID) Parts { return creator(x.CreatedBy, member) }

@@ -7,17 +7,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// ImportFormats are the formats that an import can have.
+// ImportFormats are the formats of a file that can be imported.
 var ImportFormats = []string{"tracker", "jira", "github", "csv"}
 
 // The statuses of an import.
 const (
-	ImportWaiting = "waiting" // for the background, or at it
-	ImportDone    = "done"    // all that can be imported is; what was rejected is told
-	ImportFailed  = "failed"  // it ended before its end
+	ImportWaiting = "waiting" // the background has not read the whole file
+	ImportDone    = "done"    // every line of the file was imported or rejected
+	ImportFailed  = "failed"  // the import stopped before the end of the file
 )
 
-// Import is a file of what happened somewhere else, which is played here.
+// Import is a file with the history of another system, which is repeated as events of the workspace.
 type Import struct {
 	ID         uuid.UUID         `json:"id"`
 	Format     string            `json:"format"`
@@ -39,7 +39,7 @@ type Import struct {
 // ImportStream names the stream of an import.
 func ImportStream(id uuid.UUID) string { return "import-" + id.String() }
 
-// The events of an import. The things that it makes say so themselves: see Original.
+// The events of an import. The imported things have events of their own, each with an Original.
 type (
 	ImportRequested struct {
 		Format  string            `json:"format"`
@@ -47,7 +47,7 @@ type (
 		Org     string            `json:"org,omitempty"`
 		Mapping map[string]string `json:"mapping,omitempty"`
 		Size    int64             `json:"size"`
-		TokenID *uuid.UUID        `json:"token_id,omitempty"` // the API token that it goes on with
+		TokenID *uuid.UUID        `json:"token_id,omitempty"` // the API token under which the import runs
 	}
 	ImportFinished struct {
 		Actions  int `json:"actions"`
@@ -81,26 +81,29 @@ func (i *Import) Apply(r Record) {
 	i.UpdatedAt, i.Version, i.Position = r.At, r.Version, r.Position
 }
 
-// CheckImport refuses what cannot be an import, before its file comes.
+// CheckImport refuses an invalid import before its file is sent.
 func CheckImport(e ImportRequested) error {
 	if e.Mapping != nil && e.Format != "csv" {
-		return InvalidField("/mapping", "only a CSV has one")
+		return InvalidField("/mapping", "must be empty: only a CSV has a mapping")
 	}
 	if e.Org != "" && e.Format != "tracker" {
-		return InvalidField("/org", "only a tracker has organisations")
+		return InvalidField("/org", "must be empty: only a tracker has organisations")
 	}
 	for column, field := range e.Mapping {
 		if len(column) > 200 || len(field) > 40 || len(e.Mapping) > 200 {
-			return InvalidField("/mapping", "has at most 200 columns with names of at most 200 bytes")
+			return InvalidField("/mapping", "must have at most 200 columns, with names of at most 200 bytes")
 		}
 	}
 	return firstError(oneOf("/format", e.Format, ImportFormats...), checkText("/source", e.Source, 1, 40), checkText("/org", e.Org, 0, 100))
 }
 
-// Finish ends an import; one that has ended stays as it is.
+// Finish ends an import. An import that has ended stays as it is.
 func (i Import) Finish(end Event) []Event {
 	if slices.Contains([]string{ImportDone, ImportFailed}, i.Status) {
 		return nil
 	}
 	return []Event{end}
 }
+
+// Parts gives the member's parts in the import.
+func (i Import) Parts(member uuid.UUID) Parts { return creator(i.CreatedBy, member) }

@@ -9,14 +9,14 @@ import (
 // MaxSecret is the longest access or refresh token of an integration, in bytes.
 const MaxSecret = 8192
 
-// Integration is an account that the workspace has with another service. Its OAuth tokens are no part of it: they
-// are sealed, in a table of their own, and in no event.
+// Integration is an account that the workspace has with another service. The OAuth tokens are not in the state and not in the events. They
+// are sealed in a table of their own.
 type Integration struct {
 	ID             uuid.UUID  `json:"id"`
 	Provider       string     `json:"provider"`
 	Name           string     `json:"name"`
-	Scopes         []string   `json:"scopes"`     // what the provider lets the tokens do, in its words
-	ExpiresAt      *time.Time `json:"expires_at"` // of the access token, as the provider said; nil when it did not
+	Scopes         []string   `json:"scopes"`     // the rights of the tokens, in the provider's words
+	ExpiresAt      *time.Time `json:"expires_at"` // of the access token; nil when the provider named no end
 	CreatedBy      uuid.UUID  `json:"created_by"`
 	CreatedAt      time.Time  `json:"created_at"`
 	UpdatedAt      time.Time  `json:"updated_at"`
@@ -60,7 +60,7 @@ func (i *Integration) Apply(r Record) {
 	i.UpdatedAt, i.Version, i.Position = r.At, r.Version, r.Position
 }
 
-// NewIntegration begins an integration.
+// NewIntegration connects an account.
 func NewIntegration(e IntegrationConnected) ([]Event, error) {
 	if err := firstError(
 		checkText("/provider", e.Provider, 1, 100),
@@ -83,7 +83,7 @@ func NewIntegration(e IntegrationConnected) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// CheckSecret refuses a text that cannot be a token of an integration. The error does not show any of the text.
+// CheckSecret refuses a text that cannot be a token of an integration. The error shows no part of the text.
 func CheckSecret(pointer, secret string) error {
 	if secret == "" || len(secret) > MaxSecret {
 		return InvalidField(pointer, "must have 1 to %d bytes", MaxSecret)
@@ -97,4 +97,9 @@ func (i Integration) Disconnect() ([]Event, error) {
 		return nil, Missing("integration")
 	}
 	return []Event{IntegrationDisconnected{}}, nil
+}
+
+// Parts gives the member's parts in the integration.
+func (i Integration) Parts(member uuid.UUID) Parts {
+	return creator(i.CreatedBy, member)
 }

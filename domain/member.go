@@ -7,27 +7,27 @@ import (
 	"github.com/google/uuid"
 )
 
-// RosterStream is the one stream of a workspace's members and roles. Every command guards it, because
-// the caller's role came from there; so only what changes who may do what belongs in it, and what else there is to a
-// member as long as it is rare: each event in it makes the commands under way decide again.
+// RosterStream is the one stream of a workspace's members and roles. Every command guards the stream, because the caller's grants come
+// from it. So each event in the stream makes all commands under way decide again: it holds the events that change permissions, and
+// rare events about members.
 const RosterStream = "roster"
 
-// The statuses of a member. A removed member's row stays, for the names in the history.
+// The statuses of a member. The row of a removed member stays, because the history shows the name.
 const (
 	Invited     = "invited"
 	Active      = "active"
 	Deactivated = "deactivated"
 	Removed     = "removed"
-	Placeholder = "placeholder" // a person of an imported history, without an account: an invitation can give them one
+	Placeholder = "placeholder" // a person of an imported history without an account: an invitation can give the person one
 )
 
-// MemberStatuses are in their order.
+// MemberStatuses are the statuses in the order of lists.
 var MemberStatuses = []string{Invited, Active, Deactivated, Placeholder, Removed}
 
-// English is the language of a member who never chose one: of those who were there before there were languages, too.
+// English is the language of a member who has chosen none.
 const English = "en"
 
-// Languages are those in which a member can be written to.
+// Languages are the languages of mails.
 var Languages = []string{English, "fr", "nl"}
 
 // Member is a person's account inside one workspace.
@@ -35,21 +35,21 @@ type Member struct {
 	ID              uuid.UUID  `json:"id"`
 	Email           Personal   `json:"email"`
 	FullName        Personal   `json:"full_name"`
-	Role            string     `json:"role"` // a built-in's name, or the id of an own one
+	Role            string     `json:"role"` // the name of a built-in role, or the id of an own role
 	Status          string     `json:"status"`
 	Language        string     `json:"language"`          // one of Languages
-	TwoFactor       bool       `json:"two_factor"`        // logging in takes a code
-	HourlyRateCents *int       `json:"hourly_rate_cents"` // of EUR: before that of a project, and of the workspace
-	ErasedAt        *time.Time `json:"erased_at"`         // since then nobody can read who it was
+	TwoFactor       bool       `json:"two_factor"`        // a log-in requires a code
+	HourlyRateCents *int       `json:"hourly_rate_cents"` // EUR cents: precedes the rates of a project and of the workspace
+	ErasedAt        *time.Time `json:"erased_at"`         // since then the name and address cannot be read
 	CreatedAt       time.Time  `json:"created_at"`
 	UpdatedAt       time.Time  `json:"updated_at"`
-	Version         int        `json:"version"` // of the roster, when the member last changed
+	Version         int        `json:"version"` // of the roster, at the member's last change
 	Position        int64      `json:"position"`
 }
 
 // The events of the roster.
 type (
-	// MemberAdded is the first admin of a workspace, who invites nobody and is invited by nobody.
+	// MemberAdded is the first admin of a workspace, who joins without an invitation.
 	MemberAdded struct {
 		MemberID uuid.UUID `json:"member_id"`
 		Email    Personal  `json:"email"`
@@ -64,12 +64,12 @@ type (
 		Role     string    `json:"role"`
 		Language string    `json:"language,omitempty"`
 	}
-	// MemberPlaced makes a placeholder of somebody who did things in the system that a history is imported from.
+	// MemberPlaced makes a placeholder for a person of an imported history.
 	MemberPlaced struct {
 		MemberID uuid.UUID `json:"member_id"`
 		FullName Personal  `json:"full_name"`
 	}
-	// MemberInvitedAgain mails another code to an invited member, whose own is lost, or used up by others.
+	// MemberInvitedAgain mails another code to an invited member whose code is lost or was tried too often.
 	MemberInvitedAgain struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
@@ -84,7 +84,7 @@ type (
 		MemberID uuid.UUID `json:"member_id"`
 		Language string    `json:"language"`
 	}
-	// MemberRateChanged says what an hour is worth from here on; nil: what the project, or the workspace, says.
+	// MemberRateChanged sets the member's hourly rate from now on; nil: the rate of the project or the workspace counts.
 	MemberRateChanged struct {
 		MemberID        uuid.UUID `json:"member_id"`
 		HourlyRateCents *int      `json:"hourly_rate_cents"`
@@ -98,13 +98,13 @@ type (
 	MemberRemoved struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberErased ends a membership, and destroys the key of everything personal that was ever written of it.
+	// MemberErased ends a membership and destroys the key under which all personal data of the member are sealed.
 	MemberErased struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
 )
 
-// Member gives the member that an event of the roster is about.
+// Member gives the id of the member whom the event is about.
 func (e MemberAdded) Member() uuid.UUID           { return e.MemberID }
 func (e MemberInvited) Member() uuid.UUID         { return e.MemberID }
 func (e MemberPlaced) Member() uuid.UUID          { return e.MemberID }
@@ -133,7 +133,7 @@ func init() {
 	register[MemberErased]("member.erased")
 }
 
-// MemberOf gives the member that a record of the roster changes.
+// MemberOf gives the id of the member whom a record changes.
 func MemberOf(r Record) (uuid.UUID, bool) {
 	e, ok := r.Event.(interface{ Member() uuid.UUID })
 	if !ok {
@@ -142,7 +142,7 @@ func MemberOf(r Record) (uuid.UUID, bool) {
 	return e.Member(), true
 }
 
-// Apply folds one event of the roster into the state of the member it is about.
+// Apply folds one event into the state of the member whom the event is about.
 func (m *Member) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case MemberAdded:
@@ -186,8 +186,8 @@ func (m Member) Join() ([]Event, error) {
 	return []Event{MemberJoined{MemberID: m.ID}}, nil
 }
 
-// ChangeRole gives the member another role, which is there. otherAdmins is how many active admins there are besides the member who
-// can act: where the policy asks two factors of admins, those who have them on.
+// ChangeRole gives the member another role, which must exist. otherAdmins counts the other active admins who can act. Where the policy
+// requires two factors of admins, only an admin with two factors can act.
 func (m Member) ChangeRole(role string, otherAdmins int) ([]Event, error) {
 	if m.Status == Placeholder {
 		return nil, m.notHere()
@@ -201,7 +201,7 @@ func (m Member) ChangeRole(role string, otherAdmins int) ([]Event, error) {
 	return []Event{MemberRoleChanged{MemberID: m.ID, Role: role}}, nil
 }
 
-// ChangeRate says what an hour of the member is worth from here on. Time that is there keeps the rate that was in force.
+// ChangeRate sets the member's hourly rate from now on. Existing time entries keep the rate that was in force.
 func (m Member) ChangeRate(to Optional[int]) ([]Event, error) {
 	if !changedOptional(m.HourlyRateCents, to).Set {
 		return nil, nil
@@ -209,12 +209,12 @@ func (m Member) ChangeRate(to Optional[int]) ([]Event, error) {
 	return []Event{MemberRateChanged{MemberID: m.ID, HourlyRateCents: to.Value}}, checkAmount("/hourly_rate_cents", to.Value, MaxRate)
 }
 
-// notHere refuses to do to a placeholder what takes an account.
+// notHere refuses a command on a placeholder that requires an account.
 func (m Member) notHere() error {
-	return Refuse(Conflict, "member_placeholder", "this is a placeholder of somebody who has no account: invite the person with placeholder_id")
+	return Refuse(Conflict, "member_placeholder", "the member is a placeholder without an account: invite the person with placeholder_id")
 }
 
-// ChangeLanguage makes mails to the member come in another language.
+// ChangeLanguage sets the language of mails to the member.
 func (m Member) ChangeLanguage(language string) ([]Event, error) {
 	if err := CheckLanguage("/language", language); err != nil {
 		return nil, err
@@ -225,16 +225,16 @@ func (m Member) ChangeLanguage(language string) ([]Event, error) {
 	return []Event{MemberLanguageChanged{MemberID: m.ID, Language: language}}, nil
 }
 
-// CheckLanguage refuses what is not one of Languages.
+// CheckLanguage refuses a text that is not one of Languages.
 func CheckLanguage(pointer, language string) error { return oneOf(pointer, language, Languages...) }
 
-// Deactivate keeps the member out until reactivated. otherAdmins as for ChangeRole.
+// Deactivate closes the account until it is reactivated. otherAdmins as for ChangeRole.
 func (m Member) Deactivate(otherAdmins int) ([]Event, error) {
 	switch m.Status {
 	case Deactivated:
 		return nil, nil
 	case Invited:
-		return nil, Refuse(Conflict, "member_invited", "the member has not joined yet: delete the invitation instead")
+		return nil, Refuse(Conflict, "member_invited", "the member has not joined yet: remove the member instead")
 	case Placeholder:
 		return nil, m.notHere()
 	}
@@ -244,7 +244,7 @@ func (m Member) Deactivate(otherAdmins int) ([]Event, error) {
 	return []Event{MemberDeactivated{MemberID: m.ID}}, nil
 }
 
-// Reactivate lets a deactivated member in again.
+// Reactivate opens the account of a deactivated member again.
 func (m Member) Reactivate() ([]Event, error) {
 	switch m.Status {
 	case Active:
@@ -265,8 +265,7 @@ func (m Member) Remove(otherAdmins int) ([]Event, error) {
 	return []Event{MemberRemoved{MemberID: m.ID}}, nil
 }
 
-// Erase makes somebody unknown whom a member was: one who is here, who was invited, who left, or a placeholder. What they did stays.
-// otherAdmins as for ChangeRole.
+// Erase makes a member unknown, whatever the member's status is. The member's work stays. otherAdmins as for ChangeRole.
 func (m Member) Erase(otherAdmins int) ([]Event, error) {
 	if m.ErasedAt != nil {
 		return nil, nil
@@ -277,11 +276,16 @@ func (m Member) Erase(otherAdmins int) ([]Event, error) {
 	return []Event{MemberErased{MemberID: m.ID}}, nil
 }
 
-// mayStepDown holds promise 5: a workspace always has an active admin. Invited and deactivated admins do not count, nor
-// does one who may do nothing yet but turn on two factors.
+// mayStepDown holds promise 5: a workspace always has an active admin. Invited and deactivated admins do not count. An admin who must
+// turn on two factors before anything else does not count either.
 func (m Member) mayStepDown(otherAdmins int) error {
 	if m.Role == Admin && m.Status == Active && otherAdmins == 0 {
-		return Refuse(Conflict, "last_admin", "this is the last active admin of the workspace who can act: make somebody else admin first (with two factors, where the policy asks them)")
+		return Refuse(Conflict, "last_admin", "this is the last active admin of the workspace who can act: make another member an admin first (with two factors, where the policy requires them)")
 	}
 	return nil
+}
+
+// Parts gives the member's parts in the other member.
+func (m Member) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Oneself, m.ID == member})
 }

@@ -14,7 +14,7 @@ func memberOf(role string, events ...domain.Event) (m domain.Member) {
 	return m
 }
 
-// A workspace always has an active admin: every way to lose the last one is refused, and none other.
+// A workspace always has an active admin: every command that would remove the last one is refused, and no other command is.
 func TestLastAdmin(t *testing.T) {
 	joined := domain.MemberJoined{MemberID: ann}
 	out := domain.MemberDeactivated{MemberID: ann}
@@ -46,7 +46,7 @@ func TestLastAdmin(t *testing.T) {
 	}
 }
 
-// Who never chose a language reads English; choosing what one has is no change.
+// A member who has chosen no language reads English; choosing the present language is no change.
 func TestMemberLanguage(t *testing.T) {
 	old := memberOf("member")
 	changed, err := old.ChangeLanguage("fr")
@@ -92,7 +92,7 @@ func TestMemberStatus(t *testing.T) {
 	}
 }
 
-// Deny by default: what a role does not name, it does not grant; and no role names what there is not.
+// Deny by default: a role grants only the permissions that it names, and names only permissions that exist.
 func TestBuiltInRoles(t *testing.T) {
 	known := map[domain.Permission]bool{}
 	for _, p := range domain.Permissions {

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Original is when something was done, and by whom, in the system that it was imported from. It is a fact of the event, in its data
-// beside the payload; the log's own time and actor are those of the import.
+// Original is the time and the author of an act in the system from which it was imported. The Original is stored in the data of the event,
+// beside the payload. The log's own time and actor are those of the import.
 type Original struct {
 	At time.Time `json:"at"`
 	By uuid.UUID `json:"by"` // a member, or the placeholder of a person who has no account
@@ -31,9 +31,9 @@ func WithOriginal(data []byte, o *Original) ([]byte, error) {
 	return append(append(append(bytes.Clone(data[:len(data)-1]), comma+`"original":`...), original...), '}'), nil
 }
 
-// OriginalOf reads the original in the data of an event; nil for the event of somebody who did it here.
+// OriginalOf reads the Original in the data of an event; nil for an event that was not imported.
 func OriginalOf(data []byte) *Original {
-	if !bytes.Contains(data, []byte(`"original":{"at":`)) { // as most
+	if !bytes.Contains(data, []byte(`"original":{"at":`)) { // most events have none
 		return nil
 	}
 	var of struct {
@@ -45,7 +45,7 @@ func OriginalOf(data []byte) *Original {
 	return of.Original
 }
 
-// When is when it was done: in the system that it was imported from, if it was.
+// When is the time of the act: the Original's for an imported event, else the log's.
 func (r Record) When() time.Time {
 	if r.Original != nil {
 		return r.Original.At
@@ -53,7 +53,7 @@ func (r Record) When() time.Time {
 	return r.At
 }
 
-// Who is the member who did it, there or here.
+// Who is the author of the act: the Original's for an imported event, else the log's actor.
 func (r Record) Who() uuid.UUID {
 	if r.Original != nil {
 		return r.Original.By

@@ -8,8 +8,8 @@ const (
 	off = None
 )
 
-// The permissions there are, and which built-in role has each, over which scope. An operation names one of them; a role of one's
-// own is a choice among them. A line without a cell does not compile.
+// The permissions, each with the scope that each built-in role has. An operation requires one of them; an own role grants some of them. A
+// line that lacks a cell does not compile.
 var (
 	//                         admin
 	//                         |    manager
@@ -65,7 +65,7 @@ var (
 	DeleteReceiver    = permit(all, off, off, off, off, off, "receiver", "delete")
 )
 
-// permit names a permission and gives it to the built-in roles, the mightiest first.
+// permit names a permission and grants it to the built-in roles, which are in order of their power.
 //
 //nolint:unparam // an admin has every permission: the column says so to its reader
 func permit(admin, manager, member, viewer, auditor, analyst Scope, resource, action string) Permission {
@@ -79,5 +79,5 @@ func permit(admin, manager, member, viewer, auditor, analyst Scope, resource, ac
 	return p
 }
 
-// Permissions is every permission there is.
+// Permissions are all permissions.
 var Permissions []Permission

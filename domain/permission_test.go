@@ -11,7 +11,7 @@ import (
 
 var write = flag.Bool("write", false, "write the matrix of permissions into docs/roles.md")
 
-// docs/roles.md shows the matrix as it is.
+// docs/roles.md shows the present matrix.
 func TestMatrixInDocs(t *testing.T) {
 	const file, begin, end = "../docs/roles.md", "-write writes them -->\n", "<!-- end of the matrix -->"
 	page, err := os.ReadFile(file)

@@ -7,21 +7,21 @@ import (
 	"github.com/google/uuid"
 )
 
-// AllRoles stands for every role there is or will be.
+// AllRoles stands for every role, also for roles that are made later.
 const AllRoles = "all"
 
-// Policy is what a workspace asks of its members: one for each workspace, whose id is that of zeros. Before its first
-// event it asks nothing.
+// Policy is the rules for log-ins of a workspace's members. Each workspace has one policy, with the id of zeros. Before its first event
+// the policy requires nothing.
 type Policy struct {
 	ID             uuid.UUID `json:"id"`
 	TwoFactorRoles []string  `json:"two_factor_roles"` // ids of roles, or AllRoles alone
 	UpdatedAt      time.Time `json:"updated_at"`
-	Version        int       `json:"version"` // of the roster, when the policy last changed
+	Version        int       `json:"version"` // of the roster, at the policy's last change
 	Position       int64     `json:"position"`
 }
 
-// PolicyTwoFactorRequired says of which roles two factors are asked, all of them each time. It is an event of the roster:
-// it changes who may do what, so no command is accepted that was decided under the policy of before.
+// PolicyTwoFactorRequired lists all roles that require two factors. The event is in the roster because it changes permissions: a command
+// that was decided under the earlier policy is decided again.
 type PolicyTwoFactorRequired struct {
 	Roles []string `json:"roles"`
 }
@@ -42,13 +42,13 @@ func (p *Policy) Apply(r Record) {
 	p.UpdatedAt, p.Version, p.Position = r.At, r.Version, r.Position
 }
 
-// RequiresTwoFactor tells whether two factors are asked of a role.
+// RequiresTwoFactor tells whether a role requires two factors.
 func (p Policy) RequiresTwoFactor(role string) bool {
 	return slices.Contains(p.TwoFactorRoles, role) || slices.Contains(p.TwoFactorRoles, AllRoles)
 }
 
-// Change asks two factors of these roles, and of no others; nil stays. Whoever asks them must have them on, and an active
-// admin must be able to act afterwards: enrolled is how many of those have them on. own are the ids of the workspace's own roles.
+// Change requires two factors of exactly these roles; nil changes nothing. The caller must have two factors on. An active admin must be
+// able to act afterwards: enrolled counts the active admins with two factors. own are the ids of the workspace's own roles.
 func (p Policy) Change(twoFactorRoles *[]string, by TwoFactor, enrolled int, own []string) ([]Event, error) {
 	if twoFactorRoles == nil {
 		return nil, nil
@@ -73,12 +73,12 @@ func (p Policy) Change(twoFactorRoles *[]string, by TwoFactor, enrolled int, own
 		return nil, EnrolFirst()
 	}
 	if (Policy{TwoFactorRoles: sorted}).RequiresTwoFactor(Admin) && enrolled == 0 {
-		return nil, Refuse(Conflict, "last_admin", "no active admin has two factors on: nobody could act")
+		return nil, Refuse(Conflict, "last_admin", "no active admin has two factors on, so no admin could act: an admin turns them on first")
 	}
 	return []Event{PolicyTwoFactorRequired{Roles: sorted}}, nil
 }
 
-// without asks nothing of a role that is no more.
+// without removes a deleted role from the policy.
 func (p Policy) without(role string) []Event {
 	if !slices.Contains(p.TwoFactorRoles, role) {
 		return nil

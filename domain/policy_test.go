@@ -33,10 +33,10 @@ func TestPolicy(t *testing.T) {
 		}
 		for _, r := range history(domain.RosterStream, uuid.New(), events...) {
 			if _, of := domain.PolicyOf(r); !of {
-				t.Errorf("%v is not of the policy", r.Event)
+				t.Errorf("%T is no event of the policy", r.Event)
 			}
 			if _, of := domain.MemberOf(r); of {
-				t.Errorf("%v is of a member", r.Event)
+				t.Errorf("%T is an event of a member", r.Event)
 			}
 			p.Apply(r)
 		}
@@ -58,7 +58,7 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// Whoever asks two factors has them, and leaves an admin who can act.
+// A caller who requires two factors has them on, and an admin who can act remains.
 func TestWhoMayAskTwoFactors(t *testing.T) {
 	on, off := domain.TwoFactor{Enabled: true}, domain.TwoFactor{}
 	for _, c := range []struct {
@@ -95,7 +95,7 @@ func TestTwoFactor(t *testing.T) {
 	}
 }
 
-// Two factors are reset by somebody else, and never those of the last admin who can act.
+// An admin resets the two factors of another member, but not those of the last admin who can act.
 func TestResetTwoFactor(t *testing.T) {
 	joined, on, off := domain.MemberJoined{MemberID: ann}, domain.MemberTwoFactorEnabled{MemberID: ann}, domain.MemberTwoFactorDisabled{MemberID: ann}
 	for _, c := range []struct {

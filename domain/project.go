@@ -8,10 +8,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// The statuses of a project. One that is archived takes no new tasks.
+// Archived is the status of a project that accepts no new tasks and no time.
 const Archived = "archived"
 
-// ProjectStatuses are in their order.
+// ProjectStatuses are the statuses in the order of lists.
 var ProjectStatuses = []string{Active, Archived}
 
 // Limits of a project: of its name in code points, of its people, of its budget and rate.
@@ -22,8 +22,7 @@ const (
 	MaxCents          = 1_000_000_000_000 // EUR 10 billion
 )
 
-// Project is what tasks are done for. Its key stands before the numbers of its tasks: it never changes, and it is the
-// project's for ever.
+// Project is a group of tasks. The key stands before the numbers of the tasks: a key never changes, and no other project ever gets it.
 type Project struct {
 	ID              uuid.UUID   `json:"id"`
 	Key             string      `json:"key"`
@@ -46,11 +45,11 @@ type Project struct {
 // ProjectStream names the stream of a project.
 func ProjectStream(id uuid.UUID) string { return "project-" + id.String() }
 
-// KeyStream names the stream of a project's key. Its first event takes the key: of several creators one begins the stream.
-// Every later event gives a number to a task.
+// KeyStream names the stream of a project's key. The first event takes the key, so only one of several concurrent creators succeeds. Every
+// later event gives a number to a task.
 func KeyStream(key string) string { return "key-" + key }
 
-// ProjectChange is what a member wants changed; what is nil or not set stays.
+// ProjectChange holds the new values of a project's fields. A field that is nil or not set stays.
 type ProjectChange struct {
 	Name            *string
 	Description     *string
@@ -61,8 +60,7 @@ type ProjectChange struct {
 	HourlyRateCents Optional[int]
 }
 
-// NewProject begins a project. Its status may be empty: active. Whether the key is free and who can lead is for the caller to have
-// looked up.
+// NewProject makes a project. An empty status means active. The caller must have checked that the key is free and that the lead may lead.
 func NewProject(e ProjectCreated) ([]Event, error) {
 	if e.Status == "" {
 		e.Status = Active
@@ -75,10 +73,10 @@ func NewProject(e ProjectCreated) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// TakeKey is what keeps a project's key from all others.
+// TakeKey gives the key to the project, and to no other one.
 func TakeKey(project uuid.UUID) []Event { return []Event{ProjectKeyTaken{ProjectID: project}} }
 
-// Change decides what a ProjectChange means for the project as it is. A change to what already is gives no events.
+// Change gives the events that a ProjectChange makes of the project's present state. A change to the present values gives no events.
 func (p Project) Change(c ProjectChange) ([]Event, error) {
 	update := ProjectUpdated{
 		Name:            changed(p.Name, c.Name),
@@ -119,7 +117,7 @@ func (p Project) check() error {
 	)
 }
 
-// AddMember and RemoveMember change one person; what is so already stays.
+// AddMember adds one person to the project, and RemoveMember removes one. A call that changes nothing gives no events.
 func (p Project) AddMember(member uuid.UUID) ([]Event, error) {
 	if slices.Contains(p.MemberIDs, member) {
 		return nil, nil
@@ -134,8 +132,8 @@ func (p Project) RemoveMember(member uuid.UUID) ([]Event, error) {
 	return dropPerson(p.MemberIDs, member, ProjectMemberRemoved{MemberID: member})
 }
 
-// Delete takes the project away. Its key stays taken. One that has tasks stays, also when all of them are deleted: they can be
-// restored, and would come back into nothing.
+// Delete deletes the project. The key stays taken. A project with tasks is not deleted, even when all its tasks are deleted, because a
+// deleted task can be restored.
 func (p Project) Delete(hasTasks bool) ([]Event, error) {
 	if hasTasks {
 		return nil, Refuse(Conflict, "project_has_tasks",
@@ -144,7 +142,7 @@ func (p Project) Delete(hasTasks bool) ([]Event, error) {
 	return []Event{ProjectDeleted{}}, nil
 }
 
-// NewTasks refuses new tasks in a project that takes none.
+// NewTasks refuses new tasks in an archived project.
 func (p Project) NewTasks() error {
 	if p.Status == Archived {
 		return Refuse(Conflict, "project_archived", "the project %s is archived and takes no new tasks: open it again first", p.Key)
@@ -152,7 +150,7 @@ func (p Project) NewTasks() error {
 	return nil
 }
 
-// NewTime refuses time in a project that takes no new work.
+// NewTime refuses time entries in an archived project.
 func (p Project) NewTime() error {
 	if p.Status == Archived {
 		return Refuse(Conflict, "project_archived", "the project %s is archived and takes no time: open it again first", p.Key)
@@ -172,4 +170,9 @@ func checkAmount(pointer string, amount *int, most int) error {
 		return InvalidField(pointer, "must be between 0 and %d", most)
 	}
 	return nil
+}
+
+// Parts gives the member's parts in the project.
+func (p Project) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Creator, p.CreatedBy == member}, has{Lead, p.LeadID != nil && *p.LeadID == member})
 }

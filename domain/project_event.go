@@ -2,7 +2,7 @@ package domain
 
 import "github.com/google/uuid"
 
-// The events of a project, and the one that takes its key, in the stream of that key.
+// The events of a project, and ProjectKeyTaken in the stream of its key.
 type (
 	ProjectCreated struct {
 		Key             string     `json:"key"`

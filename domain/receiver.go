@@ -18,19 +18,19 @@ const (
 	NATS       = "nats"        // JetStream
 )
 
-// ReceiverKinds are all of them.
+// ReceiverKinds are all kinds of receivers.
 var ReceiverKinds = []string{Webhook, SIEMHTTPS, SIEMSyslog, NATS}
 
-// Stopped is the status of a receiver that Kluis itself has stopped; one that a member has stopped is Paused.
+// The statuses of a receiver besides Active. Kluis itself stops a receiver; a member pauses one.
 const (
 	Paused  = "paused"
 	Stopped = "stopped"
 )
 
-// Why Kluis stops a receiver.
+// The reasons for which Kluis stops a receiver.
 const (
-	ReceiverFails = "failing" // for ReceiverPatience without an event that was delivered
-	ReceiverGone  = "gone"    // it answered 410
+	ReceiverFails = "failing" // no delivery succeeded for ReceiverPatience
+	ReceiverGone  = "gone"    // the receiver answered 410
 )
 
 // Limits of receivers.
@@ -47,25 +47,25 @@ const (
 	defaultTopic     = "kluis.events"
 )
 
-// Receiver is a system outside to which events of the workspace go as they are committed: all of them or those of some types, in their
-// order, each at least once. It belongs to the workspace, and goes on when the member who made it leaves. How far it is, is no part of
-// it: nothing is decided on that.
+// Receiver is an outside system to which events of the workspace are delivered after their commit: all events or those of some types, in
+// the order of the log, each at least once. A receiver belongs to the workspace and stays when its creator leaves. The position of its
+// deliveries is not in this state, because no decision depends on the position.
 type Receiver struct {
 	ID          uuid.UUID  `json:"id"`
 	Kind        string     `json:"kind"`
 	Name        string     `json:"name"`
 	URL         string     `json:"url"`
-	Types       []string   `json:"types"` // of events, task.* for all of a noun; empty for all
+	Types       []string   `json:"types"` // types of events, or task.* for every type of a noun; empty for all
 	Subject     string     `json:"subject"`
 	Opened      bool       `json:"opened"`
 	CA          string     `json:"ca"`
 	Status      string     `json:"status"`
 	Reason      string     `json:"reason"`
-	SecretNo    int        `json:"secret_no"`    // how many secrets it has had: the last one signs
-	SecretUntil *time.Time `json:"secret_until"` // until then the one before signs, too
-	StartsAfter int64      `json:"starts_after"` // the position behind which it started the last time
-	Starts      int        `json:"starts"`       // how often it started
-	ResumedAt   time.Time  `json:"resumed_at"`   // failures of before count no more
+	SecretNo    int        `json:"secret_no"`    // the number of the secret that signs, from 1
+	SecretUntil *time.Time `json:"secret_until"` // until then the secret before it signs, too
+	StartsAfter int64      `json:"starts_after"` // the position after which the last start began
+	Starts      int        `json:"starts"`       // the number of starts
+	ResumedAt   time.Time  `json:"resumed_at"`   // earlier failures no longer count
 	CreatedBy   uuid.UUID  `json:"created_by"`
 	CreatedAt   time.Time  `json:"created_at"`
 	UpdatedAt   time.Time  `json:"updated_at"`
@@ -77,7 +77,7 @@ type Receiver struct {
 // ReceiverStream names the stream of a receiver.
 func ReceiverStream(id uuid.UUID) string { return "receiver-" + id.String() }
 
-// ReceiverChange is what a member wants changed; what is nil stays.
+// ReceiverChange holds the new values of a receiver's fields. A field that is nil stays.
 type ReceiverChange struct {
 	Name        *string
 	URL         *string
@@ -85,11 +85,11 @@ type ReceiverChange struct {
 	Subject     *string
 	Opened      *bool
 	CA          *string
-	Credentials bool // others are given
-	Shown       bool // it is shown credentials until now
+	Credentials bool // the change brings new credentials
+	Shown       bool // the receiver has credentials now
 }
 
-// NewReceiver begins a receiver; there are others already.
+// NewReceiver makes a receiver. others counts the existing receivers of the workspace.
 func NewReceiver(e ReceiverCreated, others int) ([]Event, error) {
 	if e.Kind == NATS && e.Subject == "" {
 		e.Subject = defaultTopic
@@ -111,14 +111,14 @@ func NewReceiver(e ReceiverCreated, others int) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// TakesCredentials tells whether Kluis has to show something to a receiver of this kind. A webhook is shown a signature instead.
+// TakesCredentials tells whether Kluis shows credentials to a receiver of this kind. A webhook gets a signature instead.
 func (r Receiver) TakesCredentials() bool { return r.Kind == SIEMHTTPS || r.Kind == NATS }
 
 func noCredentials() error {
 	return InvalidField("/credentials", "only receivers of the kinds %s and %s take credentials", SIEMHTTPS, NATS)
 }
 
-// Change decides what a ReceiverChange means for the receiver as it is. A change to what already is gives no events.
+// Change gives the events that a ReceiverChange makes of the receiver's present state. A change to the present values gives no events.
 func (r Receiver) Change(c ReceiverChange) ([]Event, error) {
 	update := ReceiverUpdated{Name: changed(r.Name, c.Name), URL: changed(r.URL, c.URL), Subject: changed(r.Subject, c.Subject),
 		Opened: changed(r.Opened, c.Opened), CA: changed(r.CA, c.CA), Credentials: c.Credentials}
@@ -134,12 +134,12 @@ func (r Receiver) Change(c ReceiverChange) ([]Event, error) {
 		return nil, err
 	}
 	if c.Shown && !c.Credentials && after.host() != r.host() {
-		return nil, InvalidField("/credentials", "must be given with another host: those that there are were for %s alone", r.host())
+		return nil, InvalidField("/credentials", "must be given together with another host: the present credentials are for %s alone", r.host())
 	}
 	return []Event{update}, nil
 }
 
-// host is where the receiver is, with its port. The URL has been checked.
+// host gives the host and port of the receiver. The URL was checked before.
 func (r Receiver) host() string {
 	u, err := url.Parse(r.URL)
 	if err != nil {
@@ -148,7 +148,7 @@ func (r Receiver) host() string {
 	return u.Scheme + "://" + u.Host
 }
 
-// Pause stops delivery until somebody resumes it. Nothing is lost meanwhile, but for what the log no longer keeps.
+// Pause stops deliveries until a member resumes them. The deliveries then go on with the next event that the log still keeps.
 func (r Receiver) Pause() ([]Event, error) {
 	if r.Status != Active {
 		return nil, nil
@@ -156,7 +156,7 @@ func (r Receiver) Pause() ([]Event, error) {
 	return []Event{ReceiverPaused{}}, nil
 }
 
-// Resume goes on where delivery stopped.
+// Resume goes on where the deliveries stopped.
 func (r Receiver) Resume() ([]Event, error) {
 	if r.Status == Active {
 		return nil, nil
@@ -164,7 +164,7 @@ func (r Receiver) Resume() ([]Event, error) {
 	return []Event{ReceiverResumed{}}, nil
 }
 
-// Stop is what Kluis itself does with a receiver that cannot be delivered to. One that is not active stays as it is.
+// Stop stops deliveries for a reason of Kluis' own: see ReceiverFails and ReceiverGone. A receiver that is not active stays as it is.
 func (r Receiver) Stop(reason string) ([]Event, error) {
 	if r.Status != Active {
 		return nil, nil
@@ -172,7 +172,7 @@ func (r Receiver) Stop(reason string) ([]Event, error) {
 	return []Event{ReceiverStopped{Reason: reason}}, nil
 }
 
-// RotateSecret gives a webhook another secret, from now on. Until an instant the one before signs as well.
+// RotateSecret gives a webhook another secret, from now on. Until an instant the secret before it signs as well.
 func (r Receiver) RotateSecret(until time.Time) ([]Event, error) {
 	if r.Kind != Webhook {
 		return nil, Refuse(Conflict, "receiver_unsigned", "only webhooks are signed: change the credentials of a receiver of the kind %s with PATCH", r.Kind)
@@ -180,7 +180,7 @@ func (r Receiver) RotateSecret(until time.Time) ([]Event, error) {
 	return []Event{ReceiverSecretRotated{Until: until}}, nil
 }
 
-// Replay begins once more, from a position that the log has or is about to have.
+// Replay begins the deliveries again from a position of the log, or from the next position.
 func (r Receiver) Replay(from, head int64) ([]Event, error) {
 	if from < 1 || from > head+1 {
 		return nil, InvalidField("/from", "must be a position of the log, 1 to %d", head+1)
@@ -188,10 +188,10 @@ func (r Receiver) Replay(from, head int64) ([]Event, error) {
 	return []Event{ReceiverReplayed{From: from}}, nil
 }
 
-// Delete takes the receiver away.
+// Delete deletes the receiver.
 func (r Receiver) Delete() ([]Event, error) { return []Event{ReceiverDeleted{}}, nil }
 
-// EventTypes are the types that go to the receiver, as this program knows them; nil for all.
+// EventTypes gives the types of events that are delivered to the receiver; nil for all.
 func (r Receiver) EventTypes() ([]string, error) { return TypesOf(r.Types, "") }
 
 func (r Receiver) check() error {
@@ -220,10 +220,10 @@ func (r Receiver) check() error {
 
 var validTopic = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
-// schemes are those that the URL of a receiver can have, by its kind; the first is encrypted.
+// schemes are the URL schemes of each kind of receiver. The first one is encrypted.
 var schemes = map[string][]string{Webhook: {"https", "http"}, SIEMHTTPS: {"https", "http"}, SIEMSyslog: {"tls"}, NATS: {"tls", "nats"}}
 
-// checkURL refuses what names no place, and what hides a secret in it: the log shows a URL to auditors.
+// checkURL refuses a URL without a host, and a URL with a user name or password: the log shows URLs to auditors.
 func (r Receiver) checkURL() error {
 	if err := checkText("/url", r.URL, 1, maxReceiverURL); err != nil {
 		return err
@@ -252,16 +252,16 @@ func (r Receiver) checkURL() error {
 	return nil
 }
 
-// Encrypted tells whether what goes to the receiver is encrypted on its way.
+// Encrypted tells whether the connection to the receiver is encrypted.
 func (r Receiver) Encrypted() bool {
 	u, err := url.Parse(r.URL)
 	return err == nil && u.Scheme == schemes[r.Kind][0]
 }
 
-// CheckCredentials refuses what cannot be credentials of a receiver. What it says does not show any of it.
+// CheckCredentials refuses a text that cannot be credentials of a receiver. The error shows no part of the text.
 func CheckCredentials(credentials string) error {
 	return checkText("/credentials", credentials, 1, maxCredentials)
 }
 
-// Parts of a receiver are the creator's.
+// Parts gives the member's parts in the receiver.
 func (r Receiver) Parts(member uuid.UUID) Parts { return creator(r.CreatedBy, member) }

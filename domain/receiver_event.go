@@ -2,7 +2,7 @@ package domain
 
 import "time"
 
-// The events of a receiver. Its secrets are in none of them, and neither is what was delivered: that is no history of the workspace.
+// The events of a receiver. No event holds a secret. Deliveries make no events, because they are no history of the workspace.
 type (
 	ReceiverCreated struct {
 		Kind        string   `json:"kind"`
@@ -12,8 +12,8 @@ type (
 		Subject     string   `json:"subject,omitempty"`
 		Opened      bool     `json:"opened,omitempty"`
 		CA          string   `json:"ca,omitempty"`
-		Credentials bool     `json:"credentials,omitempty"` // some were given
-		From        int64    `json:"from,omitempty"`        // the first position; 0: what comes behind this event
+		Credentials bool     `json:"credentials,omitempty"` // the request had credentials
+		From        int64    `json:"from,omitempty"`        // the first position; 0: the position after this event
 	}
 	// ReceiverUpdated holds only the fields that changed.
 	ReceiverUpdated struct {
@@ -23,7 +23,7 @@ type (
 		Subject     *string   `json:"subject,omitempty"`
 		Opened      *bool     `json:"opened,omitempty"`
 		CA          *string   `json:"ca,omitempty"`
-		Credentials bool      `json:"credentials,omitempty"` // others were given
+		Credentials bool      `json:"credentials,omitempty"` // the request had new credentials
 	}
 	ReceiverPaused  struct{}
 	ReceiverResumed struct{}
@@ -31,7 +31,7 @@ type (
 		Reason string `json:"reason"`
 	}
 	ReceiverSecretRotated struct {
-		Until time.Time `json:"until"` // the secret before signs, too
+		Until time.Time `json:"until"` // until then the secret before it signs, too
 	}
 	ReceiverReplayed struct {
 		From int64 `json:"from"`

@@ -9,26 +9,26 @@ import (
 
 const aDay = 24 * time.Hour
 
-// planRetention is for how long each plan keeps events: a year is one with its leap day. A plan that is not here keeps them for ever,
-// unless something else was agreed.
+// planRetention is how long each plan keeps events. The years include leap days. A plan that is not listed keeps events for ever, unless
+// another retention was agreed.
 var planRetention = map[string]time.Duration{"free": 90 * aDay, "pro": 366 * aDay, "business": (3*365 + 1) * aDay}
 
-// Forever is longer than any retention that is agreed.
+// Forever is longer than any retention that can be agreed.
 const Forever = 200 * 366 * aDay
 
-// RetentionGrace is for how long the retention of before holds on when a workspace goes to a smaller plan.
+// RetentionGrace is how long the earlier retention stays in force when a workspace changes to a smaller plan.
 const RetentionGrace = 30 * aDay
 
-// Retention is for how long the events of a workspace are kept. What is zero keeps them for ever.
+// Retention is how long the events of a workspace are kept. Zero keeps them for ever.
 type Retention time.Duration
 
-// PlanRetention is what a plan says when nothing else was agreed.
+// PlanRetention is the retention of a plan when no other one was agreed.
 func PlanRetention(plan string) Retention { return Retention(planRetention[plan]) }
 
-// Shorter tells whether r keeps events for less long than another one.
+// Shorter tells whether r keeps events for a shorter time than another retention.
 func (r Retention) Shorter(than Retention) bool { return r != 0 && (than == 0 || r < than) }
 
-// Before gives the instant before which events are gone, at a moment; the zero Time when none are.
+// Before gives the instant before which events are pruned now; the zero Time when all events are kept.
 func (r Retention) Before(now time.Time) time.Time {
 	if r == 0 {
 		return time.Time{}
@@ -36,7 +36,7 @@ func (r Retention) Before(now time.Time) time.Time {
 	return now.Add(-time.Duration(r))
 }
 
-// Days is how many days that is; nil for ever.
+// Days gives the retention in days; nil means for ever.
 func (r Retention) Days() *float64 {
 	if r == 0 {
 		return nil
@@ -56,7 +56,7 @@ func (r Retention) String() string {
 	}
 }
 
-// ParseRetention reads a retention that was agreed: 400d, 5y (of 366 days), or a duration of Go's such as 36h.
+// ParseRetention reads an agreed retention: 400d, 5y (of 366 days each), or a Go duration such as 36h.
 func ParseRetention(text string) (Retention, error) {
 	wrong := InvalidField("/retention", "expected days, years or hours, such as 400d, 5y or 36h, of at most 100 years")
 	d, err := time.ParseDuration(text)
@@ -64,7 +64,7 @@ func ParseRetention(text string) (Retention, error) {
 		if number, is := strings.CutSuffix(text, suffix); is {
 			var n int
 			n, err = strconv.Atoi(number)
-			d = time.Duration(min(max(n, 0), int(100*366*aDay/unit)+1)) * unit // one more than the most is refused
+			d = time.Duration(min(max(n, 0), int(100*366*aDay/unit)+1)) * unit // one more than the maximum, which is refused below
 		}
 	}
 	if err != nil || d < time.Second || d > 100*366*aDay {
@@ -73,7 +73,7 @@ func ParseRetention(text string) (Retention, error) {
 	return Retention(d.Truncate(time.Second)), nil
 }
 
-// agreed is the retention of a plan, or what was agreed instead.
+// agreed gives the agreed retention, else that of the plan.
 func agreed(plan string, seconds *int) Retention {
 	if seconds != nil {
 		return Retention(*seconds) * Retention(time.Second)
@@ -81,7 +81,8 @@ func agreed(plan string, seconds *int) Retention {
 	return PlanRetention(plan)
 }
 
-// Retention is what is in force at a moment: of the plan, or agreed; and, for some time after the plan went down, that of before.
+// Retention gives the retention in force at a moment: the agreed one, else that of the plan. For RetentionGrace after a change to a smaller
+// plan the earlier retention stays in force.
 func (w Workspace) Retention(at time.Time) Retention {
 	now := agreed(w.Plan, w.RetentionSeconds)
 	if w.EarlierUntil != nil && at.Before(*w.EarlierUntil) {
@@ -96,8 +97,8 @@ func (w Workspace) Retention(at time.Time) Retention {
 	return now
 }
 
-// changePlan folds a change of the plan. Where the plan goes down and events would be kept for less long, what is in force holds on
-// for a while. What is agreed takes no time: it was agreed.
+// changePlan folds a change of the plan. When a smaller plan keeps events for a shorter time, the earlier retention stays in force for
+// RetentionGrace. An agreed retention is in force at once, because the customer agreed to it.
 func (w *Workspace) changePlan(e WorkspacePlanChanged, at time.Time) {
 	inForce := w.Retention(at)
 	down := slices.Index(Plans, e.Plan) < slices.Index(Plans, w.Plan)
@@ -116,7 +117,7 @@ func (w *Workspace) changePlan(e WorkspacePlanChanged, at time.Time) {
 	}
 }
 
-// AgreePlan decides on a plan, with a retention that was agreed; nil: what the plan says. Only for the largest plan one is.
+// AgreePlan changes the plan, with an agreed retention or, for nil, that of the plan. Only the largest plan can have an agreed one.
 func (w Workspace) AgreePlan(plan string, retention *Retention) ([]Event, error) {
 	e := WorkspacePlanChanged{Plan: plan}
 	if retention != nil {
@@ -136,21 +137,21 @@ func (w Workspace) AgreePlan(plan string, retention *Retention) ([]Event, error)
 	return []Event{e}, nil
 }
 
-// PlaceHold decides to keep everything, whatever the plan says, until the hold is lifted.
+// PlaceHold keeps all events until the hold is lifted, even beyond the retention.
 func (w Workspace) PlaceHold(reason string) ([]Event, error) {
 	if err := checkText("/reason", reason, 0, MaxTitle); err != nil {
 		return nil, err
 	}
 	if w.LegalHold {
-		return nil, Refuse(Conflict, "held_already", "there is a legal hold on it already")
+		return nil, Refuse(Conflict, "held_already", "the workspace is under a legal hold already")
 	}
 	return []Event{WorkspaceHoldPlaced{Reason: reason}}, nil
 }
 
-// LiftHold decides that the plan says again how long events are kept.
+// LiftHold puts the retention in force again.
 func (w Workspace) LiftHold() ([]Event, error) {
 	if !w.LegalHold {
-		return nil, Refuse(Conflict, "not_held", "there is no legal hold on it")
+		return nil, Refuse(Conflict, "not_held", "the workspace is under no legal hold")
 	}
 	return []Event{WorkspaceHoldLifted{}}, nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Role is a named set of grants. The built-in roles have their name for an id and never change; a workspace's own have a UUID.
+// Role is a named set of grants. The id of a built-in role is its name; a built-in role never changes. The id of an own role is a UUID.
 type Role struct {
 	ID      string `json:"id" doc:"The name of a built-in role, or the id of an own one."`
 	Name    string `json:"name"`
@@ -15,8 +15,8 @@ type Role struct {
 	Grants  Grants `json:"grants"`
 }
 
-// Admin is the role of which a workspace always has an active member. An own role is none, whatever it grants: so no change of an own
-// role leaves a workspace without an admin, and whoever counts admins counts one column.
+// Admin is the role of which a workspace always has an active member. An own role with the same grants does not count as Admin. So no
+// change of an own role leaves a workspace without an admin, and admins are counted by one column.
 const Admin = "admin"
 
 // BuiltInRoles are the roles that every workspace has, in the order of permit.
@@ -33,7 +33,7 @@ func BuiltInRole(name string) (Role, bool) {
 	return BuiltInRoles[i], true
 }
 
-// GrantsOf is what a built-in role grants, by its name: nothing for one that is not there.
+// GrantsOf gives the grants of a built-in role, by its name. An unknown name has no grants.
 func GrantsOf(role string) Grants {
 	r, _ := BuiltInRole(role)
 	return r.Grants
@@ -45,7 +45,7 @@ const (
 	MaxRoles    = 200 // of a workspace
 )
 
-// OwnRole is a role that a workspace made for itself.
+// OwnRole is a role that a workspace has defined.
 type OwnRole struct {
 	ID        uuid.UUID  `json:"id"`
 	Name      string     `json:"name"`
@@ -55,12 +55,12 @@ type OwnRole struct {
 	CreatedAt time.Time  `json:"created_at"`
 	UpdatedAt time.Time  `json:"updated_at"`
 	DeletedAt *time.Time `json:"deleted_at"`
-	Version   int        `json:"version"` // of the roster, when the role last changed
+	Version   int        `json:"version"` // of the roster, at the role's last change
 	Position  int64      `json:"position"`
 }
 
-// The events of own roles. They are in the roster, which every command guards: what a role grants is in force, or no more, for every
-// command that is not in the log yet.
+// The events of own roles. They are in the roster, which every command guards. So a change of a role's grants is in force for every
+// command that is not committed yet.
 type (
 	RoleCreated struct {
 		RoleID uuid.UUID `json:"role_id"`
@@ -80,7 +80,7 @@ type (
 	}
 )
 
-// Role gives the role that an event of the roster is about.
+// Role gives the id of the role that the event is about.
 func (e RoleCreated) Role() uuid.UUID       { return e.RoleID }
 func (e RoleRenamed) Role() uuid.UUID       { return e.RoleID }
 func (e RoleGrantsChanged) Role() uuid.UUID { return e.RoleID }
@@ -93,7 +93,7 @@ func init() {
 	register[RoleDeleted]("role.deleted")
 }
 
-// RoleOf gives the own role that a record of the roster changes.
+// RoleOf gives the id of the own role that a record changes.
 func RoleOf(r Record) (uuid.UUID, bool) {
 	e, ok := r.Event.(interface{ Role() uuid.UUID })
 	if !ok {
@@ -102,7 +102,7 @@ func RoleOf(r Record) (uuid.UUID, bool) {
 	return e.Role(), true
 }
 
-// Apply folds one event of the roster into the state of the role that it is about.
+// Apply folds one event into the state of the role that the event is about.
 func (o *OwnRole) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case RoleCreated:
@@ -117,16 +117,16 @@ func (o *OwnRole) Apply(r Record) {
 	o.UpdatedAt, o.Version, o.Position = r.At, r.Version, r.Position
 }
 
-// Role is the role as members have it.
+// Role gives the own role as a Role.
 func (o OwnRole) Role() Role { return Role{ID: o.ID.String(), Name: o.Name, Grants: o.Grants} }
 
-// RoleNames is what is known of the other roles of a workspace: whether one has the name, and how many there are.
+// RoleNames describes the other roles of a workspace: whether one of them has the name, and their number.
 type RoleNames struct {
 	Taken bool
 	Roles int
 }
 
-// NewRole makes a role whose author has the grants by.
+// NewRole makes a role. by are the grants of the author.
 func NewRole(id uuid.UUID, name UniqueName, grants, by Grants, others RoleNames) ([]Event, error) {
 	if err := checkRoleName(name, others.Taken); err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func NewRole(id uuid.UUID, name UniqueName, grants, by Grants, others RoleNames)
 	return []Event{RoleCreated{id, name, grants}}, by.MayGive(grants)
 }
 
-// Change gives the role another name or other grants (nil: as they are), in the name of somebody with the grants by.
+// Change gives the role another name or other grants; nil keeps the present ones. by are the grants of the caller.
 func (o OwnRole) Change(name *UniqueName, grants *Grants, by Grants, others RoleNames) (events []Event, err error) {
 	if err := by.mayChangeRole(o.Grants); err != nil {
 		return nil, err
@@ -167,14 +167,14 @@ func (o OwnRole) Change(name *UniqueName, grants *Grants, by Grants, others Role
 	return events, by.MayGive(wanted)
 }
 
-// Delete takes the role away, when nobody has it: holders counts invited and deactivated members as well. The policy asks nothing of it
-// any more.
+// Delete deletes a role without holders. holders counts the members with the role, including invited and deactivated ones. The role is
+// removed from the policy as well.
 func (o OwnRole) Delete(by Grants, holders int, policy Policy) ([]Event, error) {
 	if err := by.mayChangeRole(o.Grants); err != nil {
 		return nil, err
 	}
 	if holders > 0 {
-		return nil, Refuse(Conflict, "role_in_use", "it cannot be deleted while members have the role, and %d have: give them another one first (those who are invited or deactivated count)", holders)
+		return nil, Refuse(Conflict, "role_in_use", "%d members have the role, invited and deactivated ones included: give them another role first", holders)
 	}
 	return append([]Event{RoleDeleted{o.ID}}, policy.without(o.ID.String())...), nil
 }
@@ -184,10 +184,10 @@ func BuiltInStays(name string) error {
 	return Refuse(Conflict, "role_built_in", "the role %s is built in and never changes: make a role of your own", name)
 }
 
-// mayChangeRole refuses to change a role that grants what one lacks: whoever has it is mightier.
+// mayChangeRole refuses to change a role with a grant that the caller lacks.
 func (g Grants) mayChangeRole(role Grants) error {
 	if lacking, found := g.Lacks(role); found {
-		return Refuse(Forbidden, "role_mightier", "the role grants %s:%s over %s and you may not do that: ask somebody who may",
+		return Refuse(Forbidden, "role_mightier", "the role grants %s:%s over %s and you lack it: ask a colleague who has it",
 			lacking.Resource, lacking.Action, lacking.Scope)
 	}
 	return nil
@@ -198,12 +198,13 @@ func checkRoleName(name UniqueName, taken bool) error {
 		return err
 	}
 	if taken || slices.ContainsFunc(reservedRoles(), name.looksLike) {
-		return Refuse(Conflict, "role_name_taken", "there is a role with this name, or with one that looks like it")
+		return Refuse(Conflict, "role_name_taken", "another role has this name, or one that looks like it: choose another name")
 	}
 	return nil
 }
 
-// reservedRoles are names that no own role has: those of the built-in roles, and what a policy or a grant calls all roles and nothing.
+// reservedRoles are the names that no own role may have: the names of the built-in roles, and the words "all" and "none" of policies and
+// grants.
 func reservedRoles() []string {
 	names := []string{AllRoles, string(None)}
 	for _, r := range BuiltInRoles {
@@ -211,3 +212,6 @@ func reservedRoles() []string {
 	}
 	return names
 }
+
+// Parts gives none: a role has no owner.
+func (OwnRole) Parts(uuid.UUID) Parts { return nil }

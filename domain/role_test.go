@@ -9,22 +9,22 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// roleOf is a role after events, that one must be of it.
+// roleOf folds events, each of which must be about the role.
 func roleOf(t *testing.T, events ...domain.Event) (o domain.OwnRole) {
 	t.Helper()
 	for _, r := range history(domain.RosterStream, ann, events...) {
 		if _, of := domain.RoleOf(r); !of {
-			t.Errorf("%v is of no role", r.Event)
+			t.Errorf("%T is no event of a role", r.Event)
 		}
 		if _, of := domain.MemberOf(r); of {
-			t.Errorf("%v is of a member", r.Event)
+			t.Errorf("%T is an event of a member", r.Event)
 		}
 		o.Apply(r)
 	}
 	return o
 }
 
-// Grants are written in one way: in one order, without those that grant nothing; so the same grants are no change.
+// Grants are written in one order and without those over scope none. So the same grants in another order are no change.
 func TestGrantsOfARole(t *testing.T) {
 	id, admin := uuid.New(), domain.GrantsOf(domain.Admin)
 	update, read := grantOf(domain.UpdateTask, domain.Own), grantOf(domain.ReadTask, domain.InProject)
@@ -60,7 +60,7 @@ func TestGrantsOfARole(t *testing.T) {
 	}
 }
 
-// Nobody makes a role of more than they have, makes one so, or touches one that has more.
+// An author cannot make a role with a grant that the author lacks, nor give a role such a grant, nor change a role that has one.
 func TestRolesAndTheirAuthors(t *testing.T) {
 	id, admin := uuid.New(), domain.GrantsOf(domain.Admin)
 	narrow := domain.Grants{grantOf(domain.ReadTask, domain.InProject)}
@@ -113,15 +113,15 @@ func TestRoleNames(t *testing.T) {
 		t.Errorf("no name: %v", err)
 	}
 	if _, err := domain.NewRole(ann, named("x"), nil, nil, domain.RoleNames{Roles: domain.MaxRoles}); refused(t, err) != "too_many_roles" {
-		t.Errorf("one too many: %v", err)
+		t.Errorf("a role beyond MaxRoles: %v", err)
 	}
 }
 
-// A role that somebody has stays; the policy asks nothing of one that is gone.
+// A role with holders is not deleted. A deleted role is removed from the policy.
 func TestDeleteRole(t *testing.T) {
 	role := roleOf(t, domain.RoleCreated{RoleID: ann, UniqueName: named("x")})
 	if _, err := role.Delete(nil, 2, domain.Policy{}); refused(t, err) != "role_in_use" {
-		t.Errorf("while two have it: %v", err)
+		t.Errorf("deleting a role with two holders: %v", err)
 	}
 	for _, c := range []struct {
 		policy []string

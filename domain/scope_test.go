@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// Each scope reaches all that those before it reach, and something more; Intersect, MayGive and Reaches agree on the order.
+// Each scope reaches all things that a narrower one reaches, and more. Intersect, MayGive and Reaches agree on this order.
 func TestScopesAreInOrder(t *testing.T) {
 	scopes := domain.EveryScope
 	nothing, mine, ours := domain.Reach{}, domain.Reach{Own: true}, domain.Reach{InProject: true}
@@ -37,8 +37,8 @@ func TestScopesAreInOrder(t *testing.T) {
 	}
 }
 
-// Who reaches a comment: its author, those who have to do with its task, who may read it and no more, and the project's members; all of
-// them as far as they see the task.
+// A comment is reached by its author and by the members of the project. People with a part in its task may read it and no more. None of
+// them reaches the comment of a task that they may not read.
 func TestReach(t *testing.T) {
 	author, assignee, viewer, colleague, lead, stranger := uuid.New(), uuid.New(), uuid.New(), uuid.New(), uuid.New(), uuid.New()
 	project := domain.Project{CreatedBy: uuid.New(), LeadID: &lead, MemberIDs: []uuid.UUID{colleague}}

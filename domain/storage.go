@@ -6,13 +6,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// StorageStream is the one stream of what takes bytes of a workspace's quota and gives them back: so no two uploads take the same ones.
+// StorageStream is the one stream of the use of a workspace's quota. One stream keeps two uploads from taking the same bytes.
 const StorageStream = "storage"
 
 // StorageID is the id of the one storage that a workspace has.
 var StorageID = uuid.NewSHA1(uuid.Nil, []byte(StorageStream))
 
-// Storage is how many bytes the files of a workspace have.
+// Storage counts the bytes of a workspace's files.
 type Storage struct {
 	ID       uuid.UUID `json:"id"`
 	Bytes    int64     `json:"bytes"`
@@ -48,12 +48,12 @@ func (s *Storage) Apply(r Record) {
 	s.ID, s.Version, s.Position = StorageID, r.Version, r.Position
 }
 
-// Allowance is what a plan lets a workspace keep, in bytes.
+// Allowance is the largest file, and the largest sum of all files, of a plan, in bytes.
 type Allowance struct{ File, All int64 }
 
 const gib = 1 << 30
 
-// Allowances are those of the plans.
+// Allowances are the allowances of the plans.
 var Allowances = map[string]Allowance{
 	"free":       {File: 2 * gib, All: 5 * gib},
 	"pro":        {File: 5 * gib, All: 100 * gib},
@@ -61,10 +61,10 @@ var Allowances = map[string]Allowance{
 	"enterprise": {File: 5 * gib, All: 10 * 1024 * gib},
 }
 
-// MaxFile is the largest file that any plan takes, in bytes.
+// MaxFile is the largest file that any plan allows, in bytes.
 const MaxFile = 5 * gib
 
-// Take takes the bytes of a file on a plan. A smaller plan than before takes no file away.
+// Take takes the bytes of a file from the quota of the plan. A change to a smaller plan deletes no file.
 func (s Storage) Take(plan string, attachment uuid.UUID, size int64) ([]Event, error) {
 	switch allowed := Allowances[plan]; {
 	case size > allowed.File:
@@ -76,10 +76,10 @@ func (s Storage) Take(plan string, attachment uuid.UUID, size int64) ([]Event, e
 	return []Event{StorageTaken{attachment, size}}, nil
 }
 
-// Free gives the bytes of a file back.
+// Free gives the bytes of a file back to the quota.
 func (a Attachment) Free() []Event { return []Event{StorageFreed{a.ID, a.Size}} }
 
-// bytesOf is a number of bytes as people read it.
+// bytesOf writes a number of bytes with a unit.
 func bytesOf(n int64) string {
 	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
 	value, unit := float64(n), 0

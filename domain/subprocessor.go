@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// Subprocessor is a company to which whoever runs Kluis gives personal data of workspaces to process (GDPR, Art. 28 (2) and (4)).
+// Subprocessor is a company that processes personal data of workspaces for the operator of Kluis (GDPR, Art. 28 (2) and (4)).
 type Subprocessor struct {
-	Name      string // of the company, by which it is known
-	Purpose   string // what it does
-	Country   string // where it does so: ISO 3166-1 alpha-2
-	Data      string // which data it gets, in words
-	Safeguard string // what protects data outside of the European Economic Area (Art. 44 to 49); empty inside
+	Name      string // of the company, and the key of the list
+	Purpose   string // of the processing, in words
+	Country   string // of the processing: ISO 3166-1 alpha-2
+	Data      string // the data that are processed, in words
+	Safeguard string // the protection of data outside of the European Economic Area (Art. 44 to 49); empty inside
 }
 
-// SubprocessorChange is a version of the list of subprocessors: the one before, with one put in, another put in its place, or taken out.
+// SubprocessorChange is a version of the list of subprocessors. It adds, replaces or removes one subprocessor of the version before.
 type SubprocessorChange struct {
 	Version      int // from 1
-	Subprocessor     // of one that is taken out only the name counts
+	Subprocessor     // when Removed, only the name counts
 	Removed      bool
-	Agreed       bool      // whoever runs Kluis has said that the workspaces agreed to it otherwise, so that no notice is given
-	Effective    Date      // from which day on it is so
-	At           time.Time // when it was announced
+	Agreed       bool      // the operator has said that the workspaces have agreed already, so that no notice is given
+	Effective    Date      // the first day of the change
+	At           time.Time // the time of the announcement
 }
 
-// SubprocessorNotice is how many days before a subprocessor gets data the admins of all workspaces are told.
+// SubprocessorNotice is how many days before a change the admins of all workspaces are told.
 const SubprocessorNotice = 30
 
-// SubprocessorsOn is the list as it is on a day, by name.
+// SubprocessorsOn gives the list of a day, sorted by name.
 func SubprocessorsOn(day Date, changes []SubprocessorChange) (list []Subprocessor) {
 	changes = slices.Clone(changes)
 	slices.SortStableFunc(changes, func(a, b SubprocessorChange) int {
@@ -47,7 +47,7 @@ func SubprocessorsOn(day Date, changes []SubprocessorChange) (list []Subprocesso
 	return list
 }
 
-// Check tells whether a change may follow those before it. served says that there are workspaces, whose admins are to be told in time.
+// Check refuses a change that cannot follow the earlier ones. served tells whether there are workspaces, whose admins must be told in time.
 func (c SubprocessorChange) Check(before []SubprocessorChange, today Date, served bool) error {
 	if !c.Effective.Valid() {
 		return InvalidField("/effective", "must be a date such as 2026-12-31")
@@ -66,7 +66,7 @@ func (c SubprocessorChange) Check(before []SubprocessorChange, today Date, serve
 		}
 	}
 	if slices.Contains(last, c.Subprocessor) {
-		return Refuse(Conflict, "subprocessor_listed", "%s is in the list as it is", c.Name)
+		return Refuse(Conflict, "subprocessor_listed", "%s is in the list with the same particulars", c.Name)
 	}
 	if first := today.Plus(SubprocessorNotice); served && !c.Agreed && c.Effective < first {
 		return InvalidField("/effective", "must be %s or later: admins are told %d days before", first, SubprocessorNotice)
@@ -74,11 +74,11 @@ func (c SubprocessorChange) Check(before []SubprocessorChange, today Date, serve
 	return nil
 }
 
-// Plus is so many days later. The day must be one.
+// Plus gives the day so many days later. d must be Valid.
 func (d Date) Plus(days int) Date {
-	day, _ := time.Parse(time.DateOnly, string(d)) // it is one
+	day, _ := time.Parse(time.DateOnly, string(d)) // d is Valid
 	return Date(day.AddDate(0, 0, days).Format(time.DateOnly))
 }
 
-// Day is the day of an instant, by the clock of Brussels.
+// Day gives the day of an instant, by the clock of Brussels.
 func Day(at time.Time) Date { return Date(at.In(Brussels).Format(time.DateOnly)) }

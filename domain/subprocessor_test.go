@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The list of a day is what was announced for it, whatever is announced for later, and in whatever order.
+// The list of a day follows from the changes that are effective by then, in any order of announcement.
 func TestSubprocessorsOn(t *testing.T) {
 	t.Parallel()
 	put := func(version int, name, purpose string, day Date) SubprocessorChange {
@@ -26,7 +26,7 @@ func TestSubprocessorsOn(t *testing.T) {
 	}
 }
 
-// Admins are told thirty days before, unless there are none, or they agreed otherwise.
+// Admins are told thirty days before a change, unless there are no admins or the workspaces have agreed already.
 func TestSubprocessorChangesAreAnnounced(t *testing.T) {
 	t.Parallel()
 	rack := Subprocessor{Name: "Rack", Purpose: "servers", Country: "BE", Data: "all"}

@@ -9,17 +9,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// TagsStream is the one stream of a workspace's tags: so no two commands take one name.
+// TagsStream is the one stream of a workspace's tags. One stream keeps two commands from taking the same name.
 const TagsStream = "tags"
 
 // Limits of tags.
 const (
 	MaxTag    = 100 // code points in a name
-	MaxTags   = 100 // of a task
-	MaxMerged = 500 // into one tag, before that one is merged into another
+	MaxTags   = 100 // on a task
+	MaxMerged = 500 // into a tag that is merged into another one
 )
 
-// Tag is a word that tasks are found by. A tag that was merged is gone, and the tasks that had it have the other.
+// Tag is a word by which tasks are found. A tag that was merged into another one is deleted, and its tasks have the other one.
 type Tag struct {
 	ID         uuid.UUID  `json:"id"`
 	Name       string     `json:"name"`
@@ -30,7 +30,7 @@ type Tag struct {
 	UpdatedAt  time.Time  `json:"updated_at"`
 	DeletedAt  *time.Time `json:"deleted_at"`
 	MergedInto *uuid.UUID `json:"merged_into"`
-	Version    int        `json:"version"` // of the stream of the tags, when the tag last changed
+	Version    int        `json:"version"` // of the stream of all tags, at the tag's last change
 	Position   int64      `json:"position"`
 }
 
@@ -53,12 +53,12 @@ type (
 		TagID uuid.UUID `json:"tag_id"`
 	}
 	TagMerged struct {
-		TagID  uuid.UUID `json:"tag_id"` // the one that is gone
+		TagID  uuid.UUID `json:"tag_id"` // the deleted one
 		IntoID uuid.UUID `json:"into_id"`
 	}
 )
 
-// Tag gives the tag that an event of the tags is about.
+// Tag gives the id of the tag that the event is about.
 func (e TagCreated) Tag() uuid.UUID    { return e.TagID }
 func (e TagRenamed) Tag() uuid.UUID    { return e.TagID }
 func (e TagRecoloured) Tag() uuid.UUID { return e.TagID }
@@ -73,7 +73,7 @@ func init() {
 	register[TagMerged]("tag.merged")
 }
 
-// TagOf gives the tag that a record of the tags changes.
+// TagOf gives the id of the tag that a record changes.
 func TagOf(r Record) (uuid.UUID, bool) {
 	e, ok := r.Event.(interface{ Tag() uuid.UUID })
 	if !ok {
@@ -82,7 +82,7 @@ func TagOf(r Record) (uuid.UUID, bool) {
 	return e.Tag(), true
 }
 
-// Apply folds one event of the tags into the state of the tag that it is about.
+// Apply folds one event into the state of the tag that the event is about.
 func (t *Tag) Apply(r Record) {
 	switch e := r.Event.(type) {
 	case TagCreated:
@@ -108,7 +108,7 @@ func NewTag(id uuid.UUID, name UniqueName, colour *string, taken bool) ([]Event,
 	return []Event{TagCreated{id, name, colour}}, nil
 }
 
-// Change gives the tag another name (nil: it keeps the one it has) or colour; what is so already gives no event. taken as for NewTag.
+// Change gives the tag another name, or another colour; nil keeps the present name. Present values give no event. taken as for NewTag.
 func (t Tag) Change(name *UniqueName, colour Optional[string], taken bool) (events []Event, err error) {
 	if name != nil {
 		if err := checkTag(*name, taken); err != nil {
@@ -127,15 +127,15 @@ func (t Tag) Change(name *UniqueName, colour Optional[string], taken bool) (even
 	return events, nil
 }
 
-// Delete takes the tag away. Tasks are shown without it, and their histories tell of it.
+// Delete deletes the tag. Tasks no longer show the tag, and their histories keep it.
 func (t Tag) Delete() ([]Event, error) { return []Event{TagDeleted{t.ID}}, nil }
 
-// NoSuchTag refuses a body that names a tag which is not there, or no longer.
+// NoSuchTag refuses a body with the id of a tag that does not exist or is deleted.
 func NoSuchTag(pointer string) error { return InvalidField(pointer, "there is no such tag") }
 
-// Merge takes the tag away and gives the tasks that have it the other one, with one event, whatever their number: what a task's
-// tags are now is read from the tags. earlier are the tags that were merged into this one before: they go on into the other, so
-// that no merge is more than one step from the tag that is there.
+// Merge deletes the tag and gives its tasks the tag into. One event does so for any number of tasks, because a task's present tags are
+// read from the tags: see TagsNow. earlier are the tags that were merged into this one before. They are merged into the tag into as well,
+// so every merged tag is one step from the tag that remains.
 func (t Tag) Merge(into Tag, earlier []uuid.UUID) (events []Event, err error) {
 	switch {
 	case into.ID == t.ID:
@@ -143,7 +143,7 @@ func (t Tag) Merge(into Tag, earlier []uuid.UUID) (events []Event, err error) {
 	case into.DeletedAt != nil:
 		return nil, NoSuchTag("/into")
 	case len(earlier) > MaxMerged:
-		return nil, Refuse(Conflict, "too_many_merged", "more than %d tags were merged into this one: merge the other into it instead", MaxMerged)
+		return nil, Refuse(Conflict, "too_many_merged", "more than %d tags were merged into this tag: merge the other tag into this one instead", MaxMerged)
 	}
 	for _, id := range earlier {
 		events = append(events, TagMerged{id, into.ID})
@@ -156,7 +156,7 @@ func checkTag(name UniqueName, taken bool) error {
 		return err
 	}
 	if taken {
-		return Refuse(Conflict, "tag_name_taken", "there is a tag with this name")
+		return Refuse(Conflict, "tag_name_taken", "another tag has this name: choose another name, or use that tag")
 	}
 	return nil
 }
@@ -174,16 +174,16 @@ func checkColour(colour *string) (*string, error) {
 	return &lower, nil
 }
 
-// TagsNow says what tags are by now: each is itself, or the one that it was merged into. One that is gone is not in it.
+// TagsNow maps a tag to its present one: itself, or the tag into which it was merged. A deleted tag has no entry.
 type TagsNow map[uuid.UUID]uuid.UUID
 
-// There tells whether a tag is there, as itself.
+// There tells whether a tag is neither deleted nor merged.
 func (now TagsNow) There(tag uuid.UUID) bool {
 	is, there := now[tag]
 	return there && is == tag
 }
 
-// Tag gives the task a tag, which must be there; one that the task has already gives no event.
+// Tag gives the task a tag, which must exist. A tag that the task has already gives no event.
 func (t Task) Tag(tag uuid.UUID, now TagsNow) ([]Event, error) {
 	if slices.ContainsFunc(t.TagIDs, func(id uuid.UUID) bool { return now[id] == tag }) {
 		return nil, nil
@@ -194,7 +194,7 @@ func (t Task) Tag(tag uuid.UUID, now TagsNow) ([]Event, error) {
 	return []Event{TaskTagged{tag}}, nil
 }
 
-// Untag takes a tag off the task, and those that were merged into it.
+// Untag takes a tag off the task, together with the tags that were merged into it.
 func (t Task) Untag(tag uuid.UUID, now TagsNow) (events []Event, err error) {
 	for _, id := range t.TagIDs {
 		if now[id] == tag {
@@ -225,7 +225,7 @@ func (t Task) retag(ids []uuid.UUID, now TagsNow) (events []Event) {
 	return events
 }
 
-// tagged counts the tags of the task that are there.
+// tagged counts the present tags of the task.
 func (t Task) tagged(now TagsNow) int {
 	distinct := map[uuid.UUID]bool{}
 	for _, id := range t.TagIDs {
@@ -235,3 +235,6 @@ func (t Task) tagged(now TagsNow) int {
 	}
 	return len(distinct)
 }
+
+// Parts gives the member's parts in the tag.
+func (t Tag) Parts(member uuid.UUID) Parts { return creator(t.CreatedBy, member) }

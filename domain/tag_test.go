@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// uuids makes ids that are easy to read.
+// uuids makes n ids with consecutive last digits.
 func uuids(n int) (ids []uuid.UUID) {
 	for i := range n {
 		ids = append(ids, uuid.MustParse(fmt.Sprintf("01930000-0000-7000-8000-%012x", 0xc1+i)))
@@ -80,7 +80,7 @@ func TestTagMerge(t *testing.T) {
 	}
 	gone := tagOf(domain.TagCreated{TagID: ids[0]}, domain.TagDeleted{TagID: ids[0]})
 	if got := refused(t, last(tag.Merge(gone, nil))); got != "/into" {
-		t.Errorf("into one that is gone: %s", got)
+		t.Errorf("merging into a deleted tag: refused at %q, want /into", got)
 	}
 	for code, err := range map[string]error{
 		"/into":           last(tag.Merge(tag, nil)),
@@ -92,7 +92,7 @@ func TestTagMerge(t *testing.T) {
 	}
 }
 
-// A task that was given old, which was merged into now, has now; what was gone it has not.
+// A task with the tag old, which was merged into is, has the tag is. A deleted tag is not on the task.
 func TestTaskTags(t *testing.T) {
 	ids := uuids(4)
 	old, is, gone, other := ids[0], ids[1], ids[2], ids[3]

@@ -18,7 +18,7 @@ const (
 	MaxTitle     = 500
 	MaxPeople    = 100 // assignees, or viewers
 	MaxEstimate  = 1_000_000
-	MaxSubtasks  = 1000 // that go with a task: into another project, into the trash
+	MaxSubtasks  = 1000 // that move with a task into another project or into the trash
 	MaxRelations = 100
 )
 
@@ -32,13 +32,13 @@ type Task struct {
 	StartOn         *Date          `json:"start_on"`
 	DueOn           *Date          `json:"due_on"`
 	ProjectID       *uuid.UUID     `json:"project_id"`
-	Key             *string        `json:"key"` // in its project; it answers to those of earlier projects as well
+	Key             *string        `json:"key"` // in its project; the keys in earlier projects find the task as well
 	ParentID        *uuid.UUID     `json:"parent_id"`
 	AssigneeIDs     []uuid.UUID    `json:"assignee_ids"`
 	ViewerIDs       []uuid.UUID    `json:"viewer_ids"`
-	TagIDs          []uuid.UUID    `json:"tag_ids"`   // as they were given: what they are by now, the tags say
-	Relations       []TaskRelation `json:"relations"` // as both ends have them
-	Rank            string         `json:"rank"`      // the place in the order by hand: smaller bytes come first
+	TagIDs          []uuid.UUID    `json:"tag_ids"`   // as they were given: TagsNow gives the present ones
+	Relations       []TaskRelation `json:"relations"` // also in the state of the other task
+	Rank            string         `json:"rank"`      // the place in the manual order: smaller bytes come first
 	EstimateMinutes *int           `json:"estimate_minutes"`
 	ExternalSource  *string        `json:"external_source"`
 	ExternalID      *string        `json:"external_id"`
@@ -47,7 +47,7 @@ type Task struct {
 	UpdatedAt       time.Time      `json:"updated_at"`
 	CompletedAt     *time.Time     `json:"completed_at"`
 	DeletedAt       *time.Time     `json:"deleted_at"`
-	DeletedWithID   *uuid.UUID     `json:"deleted_with_id"` // the task above with which it was deleted, and with which it is restored
+	DeletedWithID   *uuid.UUID     `json:"deleted_with_id"` // the ancestor with which the task was deleted and with which it is restored
 	Version         int            `json:"version"`
 	Position        int64          `json:"position"`
 }
@@ -55,7 +55,7 @@ type Task struct {
 // TaskStream names the stream of a task.
 func TaskStream(id uuid.UUID) string { return "task-" + id.String() }
 
-// TaskChange is what a member wants changed; what is nil or not set stays.
+// TaskChange holds the new values of a task's fields. A field that is nil or not set stays.
 type TaskChange struct {
 	Title           *string
 	Description     *string
@@ -70,11 +70,11 @@ type TaskChange struct {
 	ExternalID      Optional[string]
 	AssigneeIDs     *[]uuid.UUID
 	TagIDs          *[]uuid.UUID
-	Before, After   *uuid.UUID // puts it directly before, or behind, that task in the order by hand
+	Before, After   *uuid.UUID // puts the task directly before, or behind, that task in the manual order
 }
 
-// NewTask begins a task. Status and priority may be empty: open, none. Whether the project, the parent, the assignees and the
-// tags exist is for the caller to have looked up.
+// NewTask makes a task. An empty status means open, an empty priority none. The caller must have checked that the project, the parent, the
+// assignees and the tags exist.
 func NewTask(e TaskCreated) ([]Event, error) {
 	if e.Status == "" {
 		e.Status = "open"
@@ -98,8 +98,8 @@ func NewTask(e TaskCreated) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// Change decides what a TaskChange means for the task as it is. A change to what already is gives no events. now is of
-// the tags that the task has or is to have.
+// Change gives the events that a TaskChange makes of the task's present state. A change to the present values gives no events. now has the
+// tags that the task has or will have.
 func (t Task) Change(c TaskChange, now TagsNow) ([]Event, error) {
 	update := TaskUpdated{
 		Title:           changed(t.Title, c.Title),
@@ -141,10 +141,10 @@ func (t Task) Change(c TaskChange, now TagsNow) ([]Event, error) {
 	return events, nil
 }
 
-// Moves tells whether a change brings the task into another project, or out of projects.
+// Moves tells whether a change moves the task into another project, or out of its project.
 func (t Task) Moves(c TaskChange) bool { return changedOptional(t.ProjectID, c.ProjectID).Set }
 
-// Move takes the task along into the project that the one above it goes to; nil for none.
+// Move moves the task into the project to which its ancestor moves; nil for none.
 func (t Task) Move(project *uuid.UUID) []Event {
 	return []Event{TaskUpdated{ProjectID: Optional[uuid.UUID]{Set: true, Value: project}}}
 }
@@ -185,7 +185,7 @@ func (t Task) assign(ids []uuid.UUID) (events []Event) {
 	return events
 }
 
-// Complete makes the task done; a task that is done already stays so.
+// Complete sets the status to done. A task that is done gives no event.
 func (t Task) Complete() ([]Event, error) {
 	if t.Status == "done" {
 		return nil, nil
@@ -193,7 +193,7 @@ func (t Task) Complete() ([]Event, error) {
 	return []Event{TaskCompleted{}}, nil
 }
 
-// Reopen makes a task that is done or cancelled open again; an open one stays so.
+// Reopen sets the status of a task that is done or cancelled to open. Any other task gives no event.
 func (t Task) Reopen() ([]Event, error) {
 	switch t.Status {
 	case "done":
@@ -205,7 +205,7 @@ func (t Task) Reopen() ([]Event, error) {
 	return nil, nil
 }
 
-// Delete hides the task; it can be restored.
+// Delete puts the task into the trash, from which it can be restored.
 func (t Task) Delete() ([]Event, error) {
 	if t.DeletedAt != nil {
 		return nil, Missing("task")
@@ -213,7 +213,7 @@ func (t Task) Delete() ([]Event, error) {
 	return []Event{TaskDeleted{}}, nil
 }
 
-// DeleteWith hides the task together with one above it; one that is deleted already stays so, for a restore of its own.
+// DeleteWith deletes the task together with its ancestor. A task that is deleted already gives no event, and is later restored by itself.
 func (t Task) DeleteWith(above uuid.UUID) []Event {
 	if t.DeletedAt != nil {
 		return nil
@@ -221,19 +221,18 @@ func (t Task) DeleteWith(above uuid.UUID) []Event {
 	return []Event{TaskDeleted{WithID: &above}}
 }
 
-// Restore shows a deleted task again; one that is not deleted stays as it is. parentGone tells whether there is a task above it that
-// is deleted.
+// Restore takes the task out of the trash. A task that is not deleted gives no event. parentGone tells whether the parent is deleted.
 func (t Task) Restore(parentGone bool) ([]Event, error) {
 	if t.DeletedAt == nil {
 		return nil, nil
 	}
 	if parentGone {
-		return nil, Refuse(Conflict, "parent_deleted", "the task above it is deleted: restore that one first")
+		return nil, Refuse(Conflict, "parent_deleted", "the parent task is deleted: restore the parent first")
 	}
 	return []Event{TaskRestored{}}, nil
 }
 
-// RestoreWith shows the task again when it was deleted together with the one above it that is restored.
+// RestoreWith restores the task together with an ancestor, if the task was deleted together with that ancestor.
 func (t Task) RestoreWith(above uuid.UUID) []Event {
 	if t.DeletedWithID == nil || *t.DeletedWithID != above {
 		return nil
@@ -241,7 +240,7 @@ func (t Task) RestoreWith(above uuid.UUID) []Event {
 	return []Event{TaskRestored{}}
 }
 
-// Assign and Unassign, AddViewer and RemoveViewer change one person; what is so already stays.
+// Assign and Unassign change one assignee, AddViewer and RemoveViewer one viewer. A call that changes nothing gives no events.
 func (t Task) Assign(member uuid.UUID) ([]Event, error) {
 	return t.addPerson(t.AssigneeIDs, member, TaskAssigned{MemberID: member})
 }
@@ -313,7 +312,7 @@ func deref[T any](s *[]T) []T {
 	return *s
 }
 
-// changed is to when it differs from what is, else nil.
+// changed gives to when it differs from is, else nil.
 func changed[T comparable](is T, to *T) *T {
 	if to == nil || *to == is {
 		return nil
@@ -327,4 +326,10 @@ func changedOptional[T comparable](is *T, to Optional[T]) Optional[T] {
 		return Optional[T]{}
 	}
 	return to
+}
+
+// Parts gives the member's parts in the task.
+func (t Task) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Creator, t.CreatedBy == member}, has{Assignee, slices.Contains(t.AssigneeIDs, member)},
+		has{Viewer, slices.Contains(t.ViewerIDs, member)})
 }

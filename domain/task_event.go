@@ -28,7 +28,7 @@ type (
 	TaskUpdated struct {
 		Title           *string             `json:"title,omitempty"`
 		Description     *string             `json:"description,omitempty"`
-		Status          *string             `json:"status,omitempty"` // never to or from done: see completed, reopened
+		Status          *string             `json:"status,omitempty"` // never to or from done: see TaskCompleted and TaskReopened
 		Priority        *string             `json:"priority,omitempty"`
 		StartOn         Optional[Date]      `json:"start_on,omitzero"`
 		DueOn           Optional[Date]      `json:"due_on,omitzero"`
@@ -40,7 +40,7 @@ type (
 	}
 	TaskCompleted struct{}
 	TaskReopened  struct {
-		Status string `json:"status"` // what the task is now
+		Status string `json:"status"` // the new status
 	}
 	TaskAssigned struct {
 		MemberID uuid.UUID `json:"member_id"`
@@ -60,14 +60,14 @@ type (
 	TaskUntagged struct {
 		TagID uuid.UUID `json:"tag_id"`
 	}
-	// TaskRelated and TaskUnrelated are in the streams of both ends, each with the kind as that end has it.
+	// TaskRelated and TaskUnrelated are in the streams of both tasks, each with the kind as seen from that task.
 	TaskRelated   struct{ TaskRelation }
 	TaskUnrelated struct{ TaskRelation }
 	TaskRanked    struct {
 		Rank string `json:"rank"`
 	}
 	TaskDeleted struct {
-		WithID *uuid.UUID `json:"with_id,omitempty"` // the task above whose deletion took this one along
+		WithID *uuid.UUID `json:"with_id,omitempty"` // the ancestor with which the task was deleted
 	}
 	TaskRestored struct{}
 )
@@ -90,8 +90,8 @@ func init() {
 	register[TaskRestored]("task.restored")
 }
 
-// Apply folds one event of the task's stream into its state, or one that gave it a key: that one is no version of the task, and
-// always comes with one that is.
+// Apply folds one event of the task's stream into its state. It also folds TaskNumbered, which is in the stream of the project's key and
+// therefore no version of the task.
 func (t *Task) Apply(r Record) {
 	if key, given := KeyOf(r); given {
 		t.Key, t.Position = &key, r.Position
@@ -173,7 +173,7 @@ func setOptional[T any](field **T, o Optional[T]) {
 	}
 }
 
-// list is ids as a state holds them: never nil, so that it is an empty list and not nothing in JSON and SQL.
+// list copies ids and is never nil, so that an empty list is [] and not null in JSON and SQL.
 func list(ids []uuid.UUID) []uuid.UUID { return append([]uuid.UUID{}, ids...) }
 
 func with(ids []uuid.UUID, id uuid.UUID) []uuid.UUID {

@@ -2,17 +2,17 @@ package domain
 
 import "github.com/google/uuid"
 
-// Limits of what a task is called elsewhere, in code points.
+// Limits of an external source and an external id, in code points.
 const (
 	MaxExternalSource = 100
 	MaxExternalID     = 200
 )
 
-// External is what a task is called elsewhere: by which source, such as "github.com/acme/web", and there by which id. One task at
-// most has it.
+// External is the name of a task in another system: a source, such as "github.com/acme/web", and an id in that source. At most one task has
+// the pair.
 type External struct{ Source, ID string }
 
-// ExternalOf is what a task is called elsewhere; nil when it is called nothing there.
+// ExternalOf gives the pair; nil when the task has none.
 func ExternalOf(source, id *string) *External {
 	if source == nil || id == nil {
 		return nil
@@ -25,18 +25,18 @@ func (e External) Key() uuid.UUID {
 	return uuid.NewSHA1(uuid.Nil, []byte("external "+e.Source+"\x00"+e.ID))
 }
 
-// ExternalStream names the stream of a pair: of several tasks that take it at once, one does.
+// ExternalStream names the stream of a pair. Of several tasks that take the pair at once, one succeeds.
 func ExternalStream(key uuid.UUID) string { return "external-" + key.String() }
 
-// TaskExternal says which task has a pair now.
+// TaskExternal says which task has a pair at present.
 type TaskExternal struct {
-	ID       uuid.UUID  `json:"id"` // made of the pair
+	ID       uuid.UUID  `json:"id"` // derived from the pair
 	TaskID   *uuid.UUID `json:"task_id"`
 	Version  int        `json:"version"`
 	Position int64      `json:"position"`
 }
 
-// The events of a pair. Which pair it is, the events of the task say that come with them.
+// The events of a pair. The pair itself is in the event of the task that is appended together with them.
 type (
 	TaskExternalTaken struct {
 		TaskID uuid.UUID `json:"task_id"`
@@ -60,10 +60,10 @@ func (x *TaskExternal) Apply(r Record) {
 	}
 }
 
-// Take gives the pair to a task. One that is deleted keeps it: it may be restored.
+// Take gives the pair to a task. A deleted task keeps its pair, because it can be restored.
 func (x TaskExternal) Take(task uuid.UUID) ([]Event, error) {
 	if x.TaskID != nil && *x.TaskID != task {
-		return nil, Refuse(Conflict, "external_id_taken", "another task, which may be deleted, has this external_source and external_id")
+		return nil, Refuse(Conflict, "external_id_taken", "another task has this external_source and external_id: look for it in the trash as well")
 	}
 	return []Event{TaskExternalTaken{TaskID: task}}, nil
 }

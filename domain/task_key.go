@@ -7,9 +7,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// TaskKey is one of the keys that a task answers to, such as WEB-12. A task has a key in each project that it is, or was, in.
+// TaskKey is a key by which a task is found, such as WEB-12. A task has one in its project and one in each of its earlier projects.
 type TaskKey struct {
-	ID         uuid.UUID `json:"id"` // made of the key
+	ID         uuid.UUID `json:"id"` // derived from the key
 	ProjectKey string    `json:"project_key"`
 	Number     int       `json:"number"`
 	TaskID     uuid.UUID `json:"task_id"`
@@ -17,18 +17,18 @@ type TaskKey struct {
 	Position   int64     `json:"position"`
 }
 
-// TaskNumbered gives a task the next number of a project, in the stream of the project's key. The number is in no event: it is the
-// event's place in that stream, so numbers have no gaps, are in the order of the log, and no two creators wait for each other.
+// TaskNumbered gives a task the next number of a project, in the stream of the project's key. The number is not a field: it is the event's
+// version in that stream. So the numbers have no gaps, follow the order of the log, and creators do not wait for each other.
 type TaskNumbered struct {
 	TaskID uuid.UUID `json:"task_id"`
 }
 
 func init() { register[TaskNumbered]("task.numbered") }
 
-// NumberTask is what gives a task its key in a project.
+// NumberTask gives a task its key in a project.
 func NumberTask(task uuid.UUID) []Event { return []Event{TaskNumbered{TaskID: task}} }
 
-// KeyOf gives the key that a record has given to a task.
+// KeyOf gives the key that a record gave to a task.
 func KeyOf(r Record) (key string, given bool) {
 	project, number, given := numbered(r)
 	return project + "-" + strconv.Itoa(number), given
@@ -37,13 +37,13 @@ func KeyOf(r Record) (key string, given bool) {
 // TaskKeyID is the id of a key.
 func TaskKeyID(key string) uuid.UUID { return uuid.NewSHA1(uuid.Nil, []byte("task key "+key)) }
 
-// numbered takes apart what TaskNumbered says: the first event of the stream took the key, so the second is number 1.
+// numbered gives the project key and the number of a TaskNumbered. The first event of the stream took the key, so the second is number 1.
 func numbered(r Record) (project string, number int, given bool) {
 	_, given = r.Event.(TaskNumbered)
 	return strings.TrimPrefix(r.Stream, KeyStream("")), r.Version - 1, given
 }
 
-// Apply folds the one event of a key into its state.
+// Apply folds the TaskNumbered of a key into its state.
 func (k *TaskKey) Apply(r Record) {
 	key, _ := KeyOf(r)
 	project, number, _ := numbered(r)
@@ -51,7 +51,7 @@ func (k *TaskKey) Apply(r Record) {
 	*k = TaskKey{ID: TaskKeyID(key), ProjectKey: project, Number: number, TaskID: e.TaskID, Version: r.Version, Position: r.Position}
 }
 
-// TaskOf tells which task a record changes: one of its own stream, and one that gave it a key.
+// TaskOf gives the id of the task that a record changes, which is a record of the task's own stream or a TaskNumbered.
 func TaskOf(r Record) (uuid.UUID, bool) {
 	if e, ok := r.Event.(TaskNumbered); ok {
 		return e.TaskID, true

@@ -9,10 +9,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Wherever tasks are put, in whatever order: each is where it was put, no two have one rank, and new ones come last.
+// After any sequence of puts each task is in its place, no two tasks have the same rank, and a new task comes last.
 func TestRanksKeepTheOrder(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		var tasks []Task // in the order by hand
+		var tasks []Task // in the manual order
 		head := rapid.SampledFrom([]int64{0, 60, 62*62 - 3, 1 << 40}).Draw(r, "head")
 		for range rapid.IntRange(1, 300).Draw(r, "moves") {
 			if head++; len(tasks) < 2 || rapid.IntRange(0, 9).Draw(r, "new") == 0 {
@@ -47,7 +47,7 @@ func TestRanksKeepTheOrder(t *testing.T) {
 	})
 }
 
-// Thousands of tasks are put into one place before there is no room; before all others, or behind them, there always is.
+// Thousands of tasks can be put between the same two. There is always room before the first task and behind the last.
 func TestRoomBetweenRanks(t *testing.T) {
 	top, low, high := Task{Rank: firstRank(7)}, firstRank(5), firstRank(6)
 	n := 0

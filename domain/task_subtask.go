@@ -2,22 +2,23 @@ package domain
 
 import "github.com/google/uuid"
 
-// TaskSubtasks counts what has come under a task. A command that takes all tasks below one along (into another project, into the trash) guards the
-// stream of each: a subtask that comes at the same instant moves that stream, and makers of subtasks do not wait for each other.
+// TaskSubtasks counts the subtasks that a task was given. A command that moves a task and its descendants (into another project, into the
+// trash) guards this stream of each of them. A subtask that is added at the same instant appends to the stream, so the command decides
+// again. Creators of subtasks do not wait for each other.
 type TaskSubtasks struct {
-	ID       uuid.UUID `json:"id"` // of the task above
+	ID       uuid.UUID `json:"id"` // of the parent
 	Version  int       `json:"version"`
 	Position int64     `json:"position"`
 }
 
-// TaskSubtaskAdded says in that stream which task has come.
+// TaskSubtaskAdded says which subtask was added.
 type TaskSubtaskAdded struct {
 	TaskID uuid.UUID `json:"task_id"`
 }
 
 func init() { register[TaskSubtaskAdded]("task.subtask_added") }
 
-// SubtasksStream names the stream of what comes under a task.
+// SubtasksStream names the stream of a task's subtasks.
 func SubtasksStream(above uuid.UUID) string { return "subtasks-" + above.String() }
 
 // Apply folds one event of the stream into its state.

@@ -26,7 +26,7 @@ func taskOf(events ...domain.Event) (t domain.Task) {
 	return t
 }
 
-// What is accepted can be stored: an event that cannot would hold up its workspace for ever.
+// Every accepted instant can be stored. An event that cannot be stored would hold up its workspace for ever.
 func TestYears(t *testing.T) {
 	for _, day := range []domain.Date{"0000-01-01", "0000-12-31"} {
 		if _, err := domain.NewTask(domain.TaskCreated{Title: "x", DueOn: &day}); err == nil {
@@ -142,7 +142,7 @@ func TestTaskChange(t *testing.T) {
 	}
 }
 
-// What was decided on a state, applied to it, leaves nothing to decide: a change twice is a no-op.
+// The same change a second time gives no events.
 func TestTaskChangeIsIdempotent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		task := taskOf(domain.TaskCreated{Title: "A", Status: "open", Priority: "none"})

@@ -6,11 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// MaxBody is the longest text that people write about something (a description, a comment), in code points: what GitHub,
-// from where such texts are imported, takes.
+// MaxBody is the longest description or comment, in code points. It is GitHub's limit, so that every text of GitHub can be imported.
 const MaxBody = 65_536
 
-// Texts are counted in Unicode code points. Postgres cannot hold U+0000, and nobody means it.
+// checkText refuses a text by its length in code points, and a text with U+0000, which Postgres cannot store.
 func checkText(pointer, text string, shortest, longest int) error {
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return InvalidField(pointer, "must be UTF-8 text without NUL characters")
@@ -24,14 +23,14 @@ func checkText(pointer, text string, shortest, longest int) error {
 	return nil
 }
 
-// blank says whether a character leaves no mark where it stands.
+// blank tells whether a character is drawn as nothing.
 func blank(r rune) bool { return unicode.IsSpace(r) || Ignorable(r) || r == '\u2800' } // a Braille cell without dots
 
-// Ignorable says whether a character is drawn as nothing, or turns the text around it: Default_Ignorable_Code_Point
-// (Unicode Standard Annex 44), which holds all of Bidi_Control.
+// Ignorable tells whether a character is drawn as nothing or changes the direction of the text around it: the property
+// Default_Ignorable_Code_Point (Unicode Standard Annex 44), which includes all of Bidi_Control.
 func Ignorable(r rune) bool {
 	if unicode.In(r, unicode.White_Space, unicode.Prepended_Concatenation_Mark) ||
-		r >= '\uFFF9' && r <= '\uFFFB' || r >= '\U00013430' && r <= '\U0001343F' { // of Cf, and yet drawn
+		r >= '\uFFF9' && r <= '\uFFFB' || r >= '\U00013430' && r <= '\U0001343F' { // in the category Cf, and drawn all the same
 		return false
 	}
 	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
@@ -46,7 +45,7 @@ func oneOf(pointer, value string, allowed ...string) error {
 	return InvalidField(pointer, "must be one of %s", strings.Join(allowed, ", "))
 }
 
-// firstError gives the first refusal of several checks.
+// firstError gives the first error that is not nil.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

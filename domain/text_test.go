@@ -6,17 +6,17 @@ import (
 	"unicode"
 )
 
-// What cannot be seen, or shows other words than were written, is in no name; and nothing is made of such characters alone.
+// A name has no invisible characters and none that change the direction of text. A text of such characters alone is empty.
 func TestInvisible(t *testing.T) {
 	for _, r := range []rune{'\u00ad', '\u034f', '\u061c', '\u115f', '\u180e', '\u200b', '\u200d', '\u200e', '\u202e', '\u2060', '\u2066', '\u3164', '\ufe0f', '\ufeff', '\uffa0', '\U000e0041', '\U000e0100'} {
 		if err := CheckName("/name", "Ann"+string(r)+"Admin"); err == nil {
-			t.Errorf("a name with %U is taken", r)
+			t.Errorf("a name with %U is accepted", r)
 		}
 		if err := CheckEmail("/email", "ann"+string(r)+"@example.org"); err == nil {
-			t.Errorf("an address with %U is taken", r)
+			t.Errorf("an address with %U is accepted", r)
 		}
 		if err := checkText("/title", " "+string(r), 1, 100); err == nil {
-			t.Errorf("%U alone is text", r)
+			t.Errorf("a text of %U alone is accepted", r)
 		}
 		if err := checkText("/title", "a"+string(r)+"b", 1, 100); err != nil {
 			t.Errorf("%U in a text: %v", r, err)
@@ -24,11 +24,11 @@ func TestInvisible(t *testing.T) {
 	}
 	for r := range rune(unicode.MaxRune) {
 		if unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Cc) && CheckName("/name", "a"+string(r)+"b") == nil {
-			t.Errorf("a name with %U is taken", r)
+			t.Errorf("a name with %U is accepted", r)
 		}
 	}
 	if checkText("/title", "\u2800", 1, 100) == nil {
-		t.Error("an empty Braille cell is text")
+		t.Error("a text of an empty Braille cell alone is accepted")
 	}
 }
 
@@ -59,7 +59,7 @@ func TestCheckSlug(t *testing.T) {
 	}
 	for _, name := range reservedSlugs {
 		if !slug.MatchString(name) {
-			t.Errorf("%q is no slug anyway", name)
+			t.Errorf("%q is reserved and is no slug: the reservation has no effect", name)
 		}
 	}
 }

@@ -12,13 +12,14 @@ const (
 	MaxActivity = 500           // code points
 	MaxRate     = 1_000_000_000 // cents an hour: EUR 10 million
 
-	// Time is worked in these years, and may be planned for one year ahead. Anything else is a slip, such as 3026 for 2026.
+	// Time entries begin in these years. A start outside of them is a typing error, such as 3026 for 2026.
 	firstYear = 1970
 	planAhead = 1 // years
 )
 
-// TimeEntry is time that a member worked: of a task, of a project, or of neither. It is the member's own, whoever wrote it down.
-// Times are whole seconds; an entry runs from Start up to, not including, End. One without an End is a timer that runs.
+// TimeEntry is time that a member worked: on a task, on a project, or on neither. The entry belongs to the worker, also when another member
+// has recorded it. Times are whole seconds. An entry lasts from Start up to, but not including, End. An entry without End is a running
+// timer.
 type TimeEntry struct {
 	ID              uuid.UUID  `json:"id"`
 	MemberID        uuid.UUID  `json:"member_id"`
@@ -26,11 +27,11 @@ type TimeEntry struct {
 	ProjectID       *uuid.UUID `json:"project_id"`
 	Start           time.Time  `json:"start"`
 	End             *time.Time `json:"end"`
-	Minutes         *int       `json:"minutes"` // half a minute counts as one
+	Minutes         *int       `json:"minutes"` // rounded half up
 	Activity        string     `json:"activity"`
 	Billable        bool       `json:"billable"`
-	HourlyRateCents *int       `json:"hourly_rate_cents"` // of EUR, in force when the time was written down
-	AmountCents     int        `json:"amount_cents"`      // Minutes at that rate, half a cent counts as one; 0 when not billable
+	HourlyRateCents *int       `json:"hourly_rate_cents"` // EUR cents, in force when the time was recorded
+	AmountCents     int        `json:"amount_cents"`      // Minutes at that rate, rounded half up; 0 when not billable
 	CreatedBy       uuid.UUID  `json:"created_by"`
 	CreatedAt       time.Time  `json:"created_at"`
 	UpdatedAt       time.Time  `json:"updated_at"`
@@ -42,20 +43,21 @@ type TimeEntry struct {
 // TimeEntryStream names the stream of a time entry.
 func TimeEntryStream(id uuid.UUID) string { return "time_entry-" + id.String() }
 
-// TimeStream names the stream of a member's time. Whatever takes time adds an event there that was decided on all before it: so no two
-// entries of a member overlap and no two timers run, while entries of different members never meet.
+// TimeStream names the stream of a member's time. Each command that takes time of the member appends an event there and decides after all
+// earlier ones. So no two entries of a member overlap and no two timers of a member run. Commands on different members do not wait for
+// each other.
 func TimeStream(member uuid.UUID) string { return "time-" + member.String() }
 
-// PlaceTime is what makes further decisions on the member's time see the entry.
+// PlaceTime records the entry in the stream of the member's time.
 func PlaceTime(entry uuid.UUID) []Event { return []Event{TimeEntryPlaced{EntryID: entry}} }
 
-// Span is from when to when somebody worked; End is nil while a timer runs.
+// Span is the time from Start to End; End is nil while a timer runs.
 type Span struct {
 	Start time.Time
 	End   *time.Time
 }
 
-// TimeOf reads when an entry was: to an end, or for some minutes.
+// TimeOf reads the span of an entry from its start and either its end or its minutes.
 func TimeOf(start string, end *string, minutes *int) (Span, error) {
 	if (end == nil) == (minutes == nil) {
 		return Span{}, InvalidField("/end", "give either end or minutes")
@@ -67,7 +69,7 @@ func TimeOf(start string, end *string, minutes *int) (Span, error) {
 	return Span{Start: from}.until(end, minutes)
 }
 
-// until gives the span an end, where one is given.
+// until gives the span an end, from end or minutes. Without both, the span stays as it is.
 func (s Span) until(end *string, minutes *int) (Span, error) {
 	switch {
 	case end != nil && minutes != nil:
@@ -102,14 +104,14 @@ func (s Span) check() error {
 	return nil
 }
 
-// TimeFacts is what a decision on a member's time has looked up.
+// TimeFacts are the facts on which a decision about a member's time depends.
 type TimeFacts struct {
-	Workspace Workspace // with the rules of its time
+	Workspace Workspace // with its rules for time entries
 	Now       time.Time
-	Other     *TimeEntry // of the member, which overlaps the span that is wanted
+	Other     *TimeEntry // an entry of the member that overlaps the requested span
 }
 
-// near refuses a start so far away that nobody meant it. An end is at most MaxEntry behind it.
+// near refuses a start before firstYear or too far ahead. An end is at most MaxEntry after its start.
 func (a TimeFacts) near(start time.Time) error {
 	if start.Year() < firstYear || start.After(a.Now.AddDate(planAhead, 0, 0)) {
 		return InvalidField("/start", "must be in %d or later, and at most a year from now", firstYear)
@@ -139,7 +141,7 @@ func Rate(member, project, workspace *int) *int {
 	return workspace
 }
 
-// NewTimeEntry writes down time that was worked.
+// NewTimeEntry records time that was worked.
 func NewTimeEntry(w Work, s Span, a TimeFacts) ([]Event, error) {
 	if err := firstError(w.check(), s.check(), a.near(s.Start), a.Workspace.TimeOpen(s.Start), a.free()); err != nil {
 		return nil, err
@@ -147,7 +149,7 @@ func NewTimeEntry(w Work, s Span, a TimeFacts) ([]Event, error) {
 	return []Event{TimeEntryCreated{Work: w, Start: s.Start, End: *s.End}}, nil
 }
 
-// StartTimer starts a timer now. running is the member's timer that runs already, if there is one.
+// StartTimer starts a timer now. running is the member's running timer; nil for none.
 func StartTimer(w Work, running *TimeEntry, a TimeFacts) ([]Event, error) {
 	if running != nil {
 		return nil, Refuse(Conflict, "timer_running", "a timer has been running since %s: stop it first", running.Start.Format(time.RFC3339))
@@ -158,10 +160,10 @@ func StartTimer(w Work, running *TimeEntry, a TimeFacts) ([]Event, error) {
 	return []Event{TimeEntryStarted{Work: w, Start: a.Now}}, nil
 }
 
-// NoTimer refuses to stop what does not run.
-func NoTimer() *Error { return Refuse(Conflict, "timer_not_running", "no timer of yours is running") }
+// NoTimer refuses to stop a timer when none is running.
+func NoTimer() *Error { return Refuse(Conflict, "timer_not_running", "you have no running timer") }
 
-// Stop ends a timer, now or at an instant that is given.
+// Stop ends a timer at end, or now when end is nil.
 func (t TimeEntry) Stop(end *string, a TimeFacts) ([]Event, error) {
 	if t.End != nil {
 		return nil, NoTimer()
@@ -171,7 +173,7 @@ func (t TimeEntry) Stop(end *string, a TimeFacts) ([]Event, error) {
 		return nil, err
 	}
 	if end == nil {
-		to := latest(a.Now, t.Start) // of two clocks, one may be behind
+		to := latest(a.Now, t.Start) // the clock of this machine may be behind that of the start
 		if to.Sub(t.Start) > MaxEntry {
 			return nil, Refuse(Conflict, "timer_too_long", "the timer has been running since %s, and an entry has at most 24 hours: say when it ended, as end",
 				t.Start.Format(time.RFC3339))
@@ -188,7 +190,7 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// TimeEntryChange is what somebody wants changed; what is nil or not set stays.
+// TimeEntryChange holds the new values of an entry's fields. A field that is nil or not set stays.
 type TimeEntryChange struct {
 	TaskID    Optional[uuid.UUID]
 	ProjectID Optional[uuid.UUID]
@@ -199,10 +201,10 @@ type TimeEntryChange struct {
 	Billable  *bool
 }
 
-// Span is when the entry was.
+// Span gives the time of the entry.
 func (t TimeEntry) Span() Span { return Span{t.Start, t.End} }
 
-// SpanAfter is when the entry will have been; more tells whether that takes time which is not the entry's already.
+// SpanAfter gives the span of the entry after a change. more tells whether that span takes time outside of the present one.
 func (t TimeEntry) SpanAfter(c TimeEntryChange) (after Span, more bool, err error) {
 	after = t.Span()
 	if c.Start == nil && c.End == nil && c.Minutes == nil {
@@ -219,8 +221,8 @@ func (t TimeEntry) SpanAfter(c TimeEntryChange) (after Span, more bool, err erro
 	return after, after.Start.Before(t.Start) || t.End != nil && after.End.After(*t.End), nil
 }
 
-// Change decides what a TimeEntryChange means for the entry as it is. work is what the entry will be of, and after when it will have
-// been; a has the neighbours of that span, where that takes more time.
+// Change gives the events that a TimeEntryChange makes of the entry's present state. work and after are the entry's work and span after the
+// change. a has the overlapping entry, if the span takes more time.
 func (t TimeEntry) Change(work Work, after Span, a TimeFacts) ([]Event, error) {
 	update := TimeEntryUpdated{
 		TaskID:          became(t.TaskID, work.TaskID),
@@ -244,7 +246,7 @@ func (t TimeEntry) Change(work Work, after Span, a TimeFacts) ([]Event, error) {
 		update.End = after.End
 	}
 	if after.End == nil && after.Start.After(a.Now) {
-		return nil, InvalidField("/start", "a timer that runs has started already")
+		return nil, InvalidField("/start", "must be absent for a running timer: stop the timer first")
 	}
 	var events []Event
 	if update != (TimeEntryUpdated{}) {
@@ -256,12 +258,12 @@ func (t TimeEntry) Change(work Work, after Span, a TimeFacts) ([]Event, error) {
 	return events, firstError(work.check(), a.Workspace.TimeOpen(t.Start), a.Workspace.TimeOpen(after.Start), a.free())
 }
 
-// Work is who worked, and on what.
+// Work gives the worker and the object of the work.
 func (t TimeEntry) Work() Work {
 	return Work{MemberID: t.MemberID, TaskID: t.TaskID, ProjectID: t.ProjectID, Activity: t.Activity, Billable: t.Billable, HourlyRateCents: t.HourlyRateCents}
 }
 
-// After is the work as a change wants it. The project of another task, and the rate in another project, are for the caller to look up.
+// After gives the work after a change. The caller looks up the project of another task and the rate in another project.
 func (w Work) After(c TimeEntryChange) Work {
 	setOptional(&w.TaskID, c.TaskID)
 	setOptional(&w.ProjectID, c.ProjectID)
@@ -270,7 +272,7 @@ func (w Work) After(c TimeEntryChange) Work {
 	return w
 }
 
-// Delete takes the entry away.
+// Delete deletes the entry.
 func (t TimeEntry) Delete(a TimeFacts) ([]Event, error) {
 	return []Event{TimeEntryDeleted{}}, a.Workspace.TimeOpen(t.Start)
 }
@@ -279,7 +281,12 @@ func (w Work) check() error {
 	return firstError(checkText("/activity", w.Activity, 0, MaxActivity))
 }
 
-// became is the Optional that makes before into after.
+// became gives the Optional that turns before into after.
 func became[T comparable](before, after *T) Optional[T] {
 	return changedOptional(before, Optional[T]{Set: true, Value: after})
+}
+
+// Parts gives the worker's part in the time entry. The entry is not within its task, so a worker sees it without access to the task.
+func (t TimeEntry) Parts(member uuid.UUID) Parts {
+	return partsOf(has{Worker, t.MemberID == member})
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Work says who worked, on what, and what an hour of it is worth. The project is the one that the task was in when the time was
-// written down, and the rate the one that was in force: both are facts of the event.
+// Work says who worked, on what, and at which hourly rate. The project of the task and the rate are those at the time of recording: both
+// are fields of the event.
 type Work struct {
 	MemberID        uuid.UUID  `json:"member_id"`
 	TaskID          *uuid.UUID `json:"task_id,omitempty"`
@@ -17,7 +17,7 @@ type Work struct {
 	HourlyRateCents *int       `json:"hourly_rate_cents,omitempty"`
 }
 
-// The events of a time entry, and the one that keeps its time from the member's other entries, in the stream of that member's time.
+// The events of a time entry, and TimeEntryPlaced in the stream of the member's time.
 type (
 	TimeEntryCreated struct {
 		Work
@@ -94,7 +94,7 @@ func (t *TimeEntry) update(e TimeEntryUpdated) {
 	setOptional(&t.HourlyRateCents, e.HourlyRateCents)
 }
 
-// sum derives minutes and cents from the facts, each rounded once, half up.
+// sum computes minutes and cents from the fields, each rounded once, half up.
 func (t *TimeEntry) sum() {
 	t.Minutes, t.AmountCents = nil, 0
 	if t.End == nil {

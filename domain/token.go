@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Token is a personal API token: it acts for the member who made it, with the grants it was given and never with
-// more than that member has at the moment. The secret is no part of it.
+// Token is a personal API token. A token acts for its member with its own grants, and never with more than the member has at the moment.
+// The secret is not in this state.
 type Token struct {
 	ID        uuid.UUID  `json:"id"`
 	MemberID  uuid.UUID  `json:"member_id"`
@@ -24,7 +24,7 @@ type Token struct {
 // TokenStream names the stream of a personal API token.
 func TokenStream(id uuid.UUID) string { return "token-" + id.String() }
 
-// The events of a token. Its member is who made it.
+// The events of a token. The actor of TokenCreated is the token's member.
 type (
 	TokenCreated struct {
 		Name      string    `json:"name"`
@@ -51,8 +51,8 @@ func (t *Token) Apply(r Record) {
 	t.UpdatedAt, t.Version, t.Position = r.At, r.Version, r.Position
 }
 
-// NewToken begins a token of a member whose role grants owner. Without grants of its own it gets all of those,
-// as they are now. It lives for a year at most.
+// NewToken makes a token of a member with the grants owner. A request without grants gets all grants of owner. A token expires within a
+// year.
 func NewToken(e TokenCreated, owner Grants, now time.Time) (TokenCreated, error) {
 	if err := checkText("/name", e.Name, 1, 200); err != nil {
 		return e, err

@@ -2,33 +2,33 @@ package domain
 
 import "github.com/google/uuid"
 
-// The events of a member's second factor: codes from a device, and ten recovery codes for when that is lost. None holds a
-// secret: what codes are compared with is no history. That two factors are on, or off, is of the roster: where the policy
-// asks them, it changes who may do what. The rest is in the stream of the account.
+// The events of a member's second factor: codes from a device, and ten recovery codes for a lost device. No event holds a secret. The
+// events that turn two factors on or off are in the roster, because a policy can make permissions depend on them. The other events are
+// in the stream of the account.
 type (
-	// MemberTwoFactorEnabled asks a code of whoever logs in from now on.
+	// MemberTwoFactorEnabled makes each later log-in require a code.
 	MemberTwoFactorEnabled struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberTwoFactorDisabled is by the member, who showed both factors.
+	// MemberTwoFactorDisabled turns two factors off. The member has shown both factors.
 	MemberTwoFactorDisabled struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberTwoFactorReset is by an admin, or by Kluis' operator, for a member who has lost the device.
+	// MemberTwoFactorReset turns two factors off for a member who has lost the device. The actor is an admin or the operator of Kluis.
 	MemberTwoFactorReset struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberRecoveryCodeUsed is a recovery code in the place of one from the device. It is dead from then on.
+	// MemberRecoveryCodeUsed is the use of a recovery code in place of a code from the device. A recovery code works once.
 	MemberRecoveryCodeUsed struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	// MemberRecoveryCodesRenewed is ten new ones; all from before are dead.
+	// MemberRecoveryCodesRenewed replaces all recovery codes by ten new ones.
 	MemberRecoveryCodesRenewed struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
 )
 
-// Member gives the member that an event of the roster is about.
+// Member gives the id of the member whom the event is about.
 func (e MemberTwoFactorEnabled) Member() uuid.UUID  { return e.MemberID }
 func (e MemberTwoFactorDisabled) Member() uuid.UUID { return e.MemberID }
 func (e MemberTwoFactorReset) Member() uuid.UUID    { return e.MemberID }
@@ -41,21 +41,21 @@ func init() {
 	register[MemberRecoveryCodesRenewed]("member.recovery_codes_renewed")
 }
 
-// TwoFactor is how a member stands to two factors.
+// TwoFactor says whether a member has two factors and whether the policy requires them.
 type TwoFactor struct {
-	Enabled  bool // logging in takes a code
-	Required bool // the policy asks it of the member's role
+	Enabled  bool // a log-in requires a code
+	Required bool // the policy requires two factors of the member's role
 }
 
-// MustEnrol tells whether the member may do nothing yet but turn on two factors.
+// MustEnrol tells whether the member must turn on two factors before anything else.
 func (f TwoFactor) MustEnrol() bool { return f.Required && !f.Enabled }
 
-// EnrolFirst refuses what a member may not do who must enrol.
+// EnrolFirst refuses a request of a member who must enrol first.
 func EnrolFirst() *Error {
 	return Refuse(Forbidden, "two_factor_required", "turn on two factors first: POST /api/me/two-factor")
 }
 
-// Begin lets the member have a new secret, which is not yet asked for.
+// Begin allows a new secret. Log-ins require its codes once the member has confirmed it.
 func (f TwoFactor) Begin() error {
 	if f.Enabled {
 		return Refuse(Conflict, "two_factor_enabled", "two factors are on: turn them off first")
@@ -63,7 +63,7 @@ func (f TwoFactor) Begin() error {
 	return nil
 }
 
-// Use lets the member show a code for something.
+// Use allows an operation that requires a code.
 func (f TwoFactor) Use() error {
 	if !f.Enabled {
 		return Refuse(Conflict, "two_factor_disabled", "two factors are not on")
@@ -71,20 +71,20 @@ func (f TwoFactor) Use() error {
 	return nil
 }
 
-// Disable lets the member turn two factors off.
+// Disable allows the member to turn two factors off.
 func (f TwoFactor) Disable() error {
 	if err := f.Use(); err != nil {
 		return err
 	}
 	if f.Required {
-		return Refuse(Conflict, "two_factor_required", "the workspace asks two factors of your role")
+		return Refuse(Conflict, "two_factor_required", "the workspace requires two factors of your role")
 	}
 	return nil
 }
 
-// ResetTwoFactor turns the two factors of the member off, for by: somebody else. Those of one's own take a password and a
-// code, which whoever found an open session does not have. required is whether the policy asks them of the member's role,
-// otherAdmins as for ChangeRole.
+// ResetTwoFactor turns the two factors of the member off. by must be another member: a member's own two factors are turned off with a
+// password and a code, which a thief of an open session lacks. required tells whether the policy requires two factors of the member's
+// role. otherAdmins as for ChangeRole.
 func (m Member) ResetTwoFactor(by uuid.UUID, required bool, otherAdmins int) ([]Event, error) {
 	if m.ID == by {
 		return nil, Refuse(Conflict, "own_two_factor", "turn off your own two factors with POST /api/me/two-factor/disable")

@@ -11,36 +11,36 @@ import (
 // WorkspaceStream names the stream of the workspace itself.
 func WorkspaceStream(id uuid.UUID) string { return "workspace-" + id.String() }
 
-// Plans are what a workspace can be on, the smallest first.
+// Plans are the plans of workspaces, the smallest first.
 var Plans = []string{"free", "pro", "business", "enterprise"}
 
-// NeedPlan refuses what takes one of some plans.
+// NeedPlan refuses an operation unless the workspace has one of the plans.
 func (w Workspace) NeedPlan(plans ...string) error {
 	if slices.Contains(plans, w.Plan) {
 		return nil
 	}
-	return Refuse(Forbidden, "plan_required", "this takes the plan %s, and the workspace has %s", strings.Join(plans, " or "), w.Plan)
+	return Refuse(Forbidden, "plan_required", "this operation requires the plan %s, and the workspace has %s", strings.Join(plans, " or "), w.Plan)
 }
 
-// Workspace is one customer organisation.
+// Workspace is one organisation.
 type Workspace struct {
 	ID               uuid.UUID `json:"id"`
 	Slug             string    `json:"slug"`
 	Name             string    `json:"name"`
 	Plan             string    `json:"plan"`
 	Region           string    `json:"region"`
-	HourlyRateCents  *int      `json:"hourly_rate_cents"`  // of EUR, where neither the member nor the project has one
+	HourlyRateCents  *int      `json:"hourly_rate_cents"`  // EUR cents, for a member and a project without a rate
 	TimeOverlap      bool      `json:"time_overlap"`       // entries of one member may overlap
-	TimeLockedBefore *Date     `json:"time_locked_before"` // nothing that began before this day, as it begins in Brussels, changes
+	TimeLockedBefore *Date     `json:"time_locked_before"` // entries that begin before this day in Brussels cannot change
 
-	RetentionSeconds *int       `json:"retention_seconds"` // for how long events are kept, as agreed; nil: as the plan says
-	EarlierSeconds   *int       `json:"earlier_seconds"`   // and before the plan went down; nil: for ever
-	EarlierUntil     *time.Time `json:"earlier_until"`     // when that ends to be in force; nil: it is not
+	RetentionSeconds *int       `json:"retention_seconds"` // the agreed retention; nil: that of the plan
+	EarlierSeconds   *int       `json:"earlier_seconds"`   // the retention before a change to a smaller plan; nil: for ever
+	EarlierUntil     *time.Time `json:"earlier_until"`     // the end of that earlier retention; nil: it is not in force
 	LegalHold        bool       `json:"legal_hold"`        // nothing is pruned
 
-	ErasesAt           *time.Time `json:"erases_at"` // when it is to be erased; nil while nobody wants that
+	ErasesAt           *time.Time `json:"erases_at"` // the time of the erasure; nil when none is requested
 	ErasureRequestedAt *time.Time `json:"erasure_requested_at"`
-	ErasureRequestedBy *uuid.UUID `json:"erasure_requested_by"` // nil for whoever operates Kluis
+	ErasureRequestedBy *uuid.UUID `json:"erasure_requested_by"` // nil for the operator of Kluis
 	ErasureConfirmed   bool       `json:"erasure_confirmed"`    // by a second admin
 
 	CreatedAt time.Time `json:"created_at"`
@@ -62,9 +62,9 @@ type (
 	}
 	WorkspacePlanChanged struct {
 		Plan             string `json:"plan"`
-		RetentionSeconds *int   `json:"retention_seconds,omitempty"` // as agreed; nil: as the plan says
+		RetentionSeconds *int   `json:"retention_seconds,omitempty"` // the agreed retention; nil: that of the plan
 	}
-	// WorkspaceHoldPlaced has everything kept, whatever the plan says: a legal hold.
+	// WorkspaceHoldPlaced is a legal hold: all events are kept, even beyond the retention.
 	WorkspaceHoldPlaced struct {
 		Reason string `json:"reason,omitempty"`
 	}
@@ -75,31 +75,30 @@ type (
 		TimeOverlap      *bool          `json:"time_overlap,omitempty"`
 		TimeLockedBefore Optional[Date] `json:"time_locked_before,omitzero"`
 	}
-	// WorkspaceRestored says that the log was put back to what an older copy had: a backup, or a standby that lacked the last
-	// moments. What followed that is gone; from here on the log is another one, of the next epoch. What a backup brought back alive has
-	// ended, by number.
+	// WorkspaceRestored says that the log was restored from an older copy: a backup, or a standby that lacked the last moments. The later
+	// records are lost, and the log begins its next epoch. The fields count the sessions and codes of the copy that were ended.
 	WorkspaceRestored struct {
 		Epoch         int `json:"epoch"`
 		Sessions      int `json:"sessions"`
 		Tokens        int `json:"tokens"`
-		Codes         int `json:"codes"`          // in mails: of invitations and forgotten passwords
-		RecoveryCodes int `json:"recovery_codes"` // of second factors, and second factors that were only proposed
+		Codes         int `json:"codes"`          // of mails: invitations and password resets
+		RecoveryCodes int `json:"recovery_codes"` // of second factors, and second factors that were not confirmed
 	}
-	// WorkspaceMoved says that all of the workspace is in another region from here on.
+	// WorkspaceMoved says that the whole workspace is in another region from here on.
 	WorkspaceMoved struct {
 		Region string `json:"region"`
 	}
 )
 
-// WorkspaceImported says that the records up to it happened in another workspace, and were loaded from an export of that one: what is sealed
-// in them was sealed anew, so that their root is another here than it was there.
+// WorkspaceImported says that the records before it are from another workspace and were loaded from its export. Their sealed fields were
+// sealed anew, so that the root over them differs between the two workspaces.
 type WorkspaceImported struct {
 	Slug    string `json:"slug"`
 	Region  string `json:"region"`
-	Origin  string `json:"origin"`  // of the log that they are from, as checkpoints name it
-	Records int64  `json:"records"` // of it
-	Root    string `json:"root"`    // over them, there, in base64 (RFC 6962)
-	// Baselines is the one of log.pruned, sealed anew: of a log that was pruned before.
+	Origin  string `json:"origin"`  // the origin of the other log, as in its checkpoints
+	Records int64  `json:"records"` // the number of those records
+	Root    string `json:"root"`    // over those records in the other log, in base64 (RFC 6962)
+	// Baselines is the field of log.pruned after sealing anew, for a log that was pruned before.
 	Baselines string `json:"baselines,omitempty"`
 }
 
@@ -144,7 +143,7 @@ func (w *Workspace) Apply(r Record) {
 	w.UpdatedAt, w.Version, w.Position = r.At, r.Version, r.Position
 }
 
-// NewWorkspace begins a workspace. An empty plan is free.
+// NewWorkspace makes a workspace. An empty plan means free.
 func NewWorkspace(e WorkspaceCreated) ([]Event, error) {
 	if e.Plan == "" {
 		e.Plan = Plans[0]
@@ -159,7 +158,7 @@ func NewWorkspace(e WorkspaceCreated) ([]Event, error) {
 	return []Event{e}, nil
 }
 
-// WorkspaceChange is what a member wants changed; what is nil or not set stays.
+// WorkspaceChange holds the new values of a workspace's fields. A field that is nil or not set stays.
 type WorkspaceChange struct {
 	Name             *string
 	Plan             *string
@@ -168,7 +167,7 @@ type WorkspaceChange struct {
 	TimeLockedBefore Optional[Date]
 }
 
-// Change decides what a WorkspaceChange means for the workspace as it is.
+// Change gives the events that a WorkspaceChange makes of the workspace's present state.
 func (w Workspace) Change(c WorkspaceChange) ([]Event, error) {
 	var events []Event
 	if to := changed(w.Name, c.Name); to != nil {
@@ -200,10 +199,10 @@ func (w *Workspace) setTimeRules(e WorkspaceTimeRulesChanged) {
 	setOptional(&w.TimeLockedBefore, e.TimeLockedBefore)
 }
 
-// TimeOpen refuses to change time that began before the day up to which the workspace's time is locked.
+// TimeOpen refuses a change of time that began before TimeLockedBefore.
 func (w Workspace) TimeOpen(start time.Time) error {
 	if w.TimeLockedBefore != nil && start.Before(w.TimeLockedBefore.Begin()) {
-		return Refuse(Conflict, "period_locked", "time before %s is locked in this workspace: an admin can lift that", *w.TimeLockedBefore)
+		return Refuse(Conflict, "period_locked", "time before %s is locked in this workspace: ask an admin to change the lock", *w.TimeLockedBefore)
 	}
 	return nil
 }

@@ -7,23 +7,22 @@ import (
 	_ "time/tzdata" // the same days on every machine
 )
 
-// Brussels is the clock by which days begin and end: of reports, of due dates, of what people type without an offset. Instants
-// are stored in UTC.
+// Brussels is the time zone of reports, of due dates and of times without an offset. Instants are stored in UTC.
 var Brussels = func() *time.Location {
 	zone, err := time.LoadLocation("Europe/Brussels")
 	if err != nil {
-		panic(err) // it is part of the program
+		panic(err) // the zone is compiled into the program
 	}
 	return zone
 }()
 
-// Days are those from First to Last; nil: without a bound.
+// Days are the days from First to Last; nil means without a bound.
 type Days struct{ First, Last *Date }
 
-// DueWindows are the names of Window, in their order.
+// DueWindows are the names that Window takes, in their order.
 var DueWindows = []string{"overdue", "today", "tomorrow", "this_week", "next_week"}
 
-// Window gives the days that a name means now, by the clock of Brussels. Weeks begin on Monday.
+// Window gives the days of a named window, by the clock of Brussels. Weeks begin on Monday.
 func Window(name string, now time.Time) Days {
 	now = now.In(Brussels)
 	day := func(away int) *Date {
@@ -46,28 +45,28 @@ func Window(name string, now time.Time) Days {
 	return Days{}
 }
 
-// Begin is the first instant of the day in Brussels, and End the first one behind it. The day must be one.
+// Begin gives the first instant of the day in Brussels, and End that of the next day. d must be Valid.
 func (d Date) Begin() time.Time { return d.after(0) }
 func (d Date) End() time.Time   { return d.after(1) }
 
 func (d Date) after(days int) time.Time {
 	day, err := time.Parse(time.DateOnly, string(d))
 	if err != nil {
-		panic("domain: " + err.Error()) // whoever asks has checked it
+		panic("domain: " + err.Error()) // the caller must have checked the day
 	}
 	return time.Date(day.Year(), day.Month(), day.Day()+days, 0, 0, 0, 0, Brussels).UTC()
 }
 
-// localForms are those of a time without an offset, and offsetForms those with one. Seconds may be left out.
+// localForms are the forms of a time without an offset, offsetForms those of a time with an offset. Seconds may be left out.
 var (
 	localForms  = []string{"2006-01-02T15:04:05", "2006-01-02T15:04"}
 	offsetForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00"}
 )
 
-// ParseInstant reads an instant as people write it: with an offset (RFC 3339), or without one, by the clock of Brussels. It gives
-// whole seconds of UTC. A local time that was skipped or came twice when the clocks were changed is refused without an offset.
+// ParseInstant reads an instant with an offset (RFC 3339), or a time without an offset by the clock of Brussels. The result is in UTC and
+// whole seconds. A local time that a clock change skipped or repeated is refused without an offset.
 func ParseInstant(pointer, text string) (time.Time, error) {
-	text = strings.ToUpper(text) // RFC 3339 knows a t and a z as well
+	text = strings.ToUpper(text) // RFC 3339 allows a lower-case t and z as well
 	at, err := parseForm(text, offsetForms)
 	if err != nil {
 		if at, err = parseForm(text, localForms); err == nil {
@@ -82,7 +81,7 @@ func ParseInstant(pointer, text string) (time.Time, error) {
 	return at.UTC().Truncate(time.Second), nil
 }
 
-// parseForm reads a time in the first of several forms that it has.
+// parseForm reads a time in the first form that fits.
 func parseForm(text string, forms []string) (at time.Time, err error) {
 	for _, form := range forms {
 		if at, err = time.Parse(form, text); err == nil {
@@ -92,7 +91,7 @@ func parseForm(text string, forms []string) (at time.Time, err error) {
 	return at, err
 }
 
-// fromBrussels gives the instant at which the clocks of Brussels showed what wall says in UTC.
+// fromBrussels gives the instant at which the clocks of Brussels showed the date and time of wall.
 func fromBrussels(pointer string, wall time.Time) (time.Time, error) {
 	before, after := offsetAround(wall, -26*time.Hour), offsetAround(wall, 26*time.Hour)
 	first, second := wall.Add(-before), wall.Add(-after)
@@ -111,7 +110,7 @@ func fromBrussels(pointer string, wall time.Time) (time.Time, error) {
 		withOffset(wall, before), withOffset(wall, after))
 }
 
-// offsetAround is what Brussels was ahead of UTC, some time from an instant.
+// offsetAround gives the offset of Brussels from UTC at a distance from an instant.
 func offsetAround(at time.Time, away time.Duration) time.Duration {
 	_, seconds := at.Add(away).In(Brussels).Zone()
 	return time.Duration(seconds) * time.Second

@@ -47,12 +47,12 @@ func TestExplainedAccess(t *testing.T) {
 		read, update string // words of why; with ! before them when it is refused
 		parts        []domain.Part
 	}{
-		{bob, ours, `grants task:read over project, and the member is a member of its project`, `!grants task:update over own, and the member has nothing to do with it but`,
+		{bob, ours, `grants task:read over project, and the member is a member of its project`, `!grants task:update over own, and the member has no part in it but`,
 			[]domain.Part{domain.ProjectMember}},
 		{bob, alien, `!grants task:read over project, and the member has nothing to do`, `!grants task:update over own`, []domain.Part{}},
 		{bob, assigned, `the member is its assignee`, `grants task:update over own, and the member is its assignee`, []domain.Part{domain.Assignee}},
 		{vic, assigned, `The role "viewer" grants task:read over own, and the member is its assignee`, `!The role "viewer" does not grant task:update`, []domain.Part{domain.Assignee}},
-		{vic, ours, `!has nothing to do with it`, `!does not grant`, []domain.Part{}},
+		{vic, ours, `!has no part in it`, `!does not grant`, []domain.Part{}},
 		{boss, alien, `The role "manager" grants task:read over all.`, `grants task:update over all.`, []domain.Part{}},
 		{ada, alien, `over all`, `over all`, []domain.Part{domain.Creator}},
 	} {
@@ -79,7 +79,7 @@ func TestExplainedAccess(t *testing.T) {
 	if v := said.of("read"); !v.Allowed || !strings.Contains(v.Why, "is the assignee of its task") {
 		t.Errorf("%+v", v)
 	}
-	if v := said.of("update"); v.Allowed || !strings.Contains(v.Why, "has nothing to do with it") {
+	if v := said.of("update"); v.Allowed || !strings.Contains(v.Why, "has no part in it") {
 		t.Errorf("%+v", v)
 	}
 	ada.call(t, "DELETE", taskPath(assigned), nil).want(t, 204)
