@@ -110,6 +110,7 @@ func New(n Needs) *Commands {
 	c := &Commands{Needs: n}
 	c.now = c.DB.Now
 	c.ledgered.tries.Interval = ledgerPause
+	c.notes.log, c.mails.log, c.incidents.soon.log = c.Log, c.Log, c.Log
 	c.incidents.window, c.incidents.record = n.SecurityWindow, c.recordIncident
 	return c
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/imports"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/vault"
 	"github.com/kluis-eu/kluis/projections"
@@ -131,16 +132,16 @@ func (i *importer) run(ctx context.Context) error {
 	queues := make([]chan job, importWorkers)
 	for n := range queues {
 		queues[n] = make(chan job, 64)
-		group.Go(func() error {
+		group.Go(panics.Caught(func() error {
 			for j := range queues[n] {
 				if err := i.work(ctx, j); err != nil {
 					return err
 				}
 			}
 			return nil
-		})
+		}))
 	}
-	group.Go(func() error {
+	group.Go(panics.Caught(func() error {
 		defer func() {
 			for _, queue := range queues {
 				close(queue)
@@ -158,7 +159,7 @@ func (i *importer) run(ctx context.Context) error {
 			}
 		}
 		return nil
-	})
+	}))
 	return group.Wait()
 }
 

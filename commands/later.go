@@ -2,8 +2,11 @@ package commands
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/kluis-eu/kluis/internal/panics"
 )
 
 // later runs functions for which an answer must not wait, because its time would tell whether they ran. A few run at once, in about the
@@ -13,6 +16,7 @@ type later struct {
 	waiting []func()
 	workers int
 	running sync.WaitGroup
+	log     *slog.Logger
 }
 
 const (
@@ -31,7 +35,7 @@ func (l *later) do(ctx context.Context, fn func(context.Context)) bool {
 	l.waiting = append(l.waiting, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterPatience)
 		defer cancel()
-		fn(ctx)
+		panics.Logged(ctx, l.log, func() { fn(ctx) })
 	})
 	if l.workers < laterWorkers {
 		l.workers++

@@ -2,10 +2,13 @@ package commands
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/kluis-eu/kluis/internal/panics"
 )
 
 // queues runs functions for which an answer must not wait. Those of one key run one after the other, in the order in which they came. A
@@ -15,6 +18,7 @@ type queues struct {
 	last    map[uuid.UUID]chan struct{} // closed when the last thing of a key is done
 	waiting int
 	running sync.WaitGroup
+	log     *slog.Logger
 }
 
 // do takes fn, which gets the values of ctx but not its end, or says that there is no room.
@@ -37,7 +41,7 @@ func (q *queues) do(ctx context.Context, key uuid.UUID, fn func(context.Context)
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterPatience)
 		defer cancel()
-		fn(ctx)
+		panics.Logged(ctx, q.log, func() { fn(ctx) })
 	})
 	return true
 }

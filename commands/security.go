@@ -11,6 +11,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -179,7 +180,7 @@ func (s *incidents) sweep(ctx context.Context) {
 	group.SetLimit(laterWorkers)
 	for i, t := range counted {
 		if t.count > 0 {
-			group.Go(func() error { s.tell(ctx, i, *t); return nil })
+			group.Go(func() error { panics.Logged(ctx, s.soon.log, func() { s.tell(ctx, i, *t) }); return nil })
 		}
 	}
 	_ = group.Wait() // none gives an error

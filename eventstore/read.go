@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -187,7 +188,7 @@ func (s *Store) reading(ctx context.Context, w pg.Workspace, position int64) fun
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		read.err = s.db.Read(ctx, w, LookHead(&read.head), After(&read.records, position))
+		read.err = panics.Caught(func() error { return s.db.Read(ctx, w, LookHead(&read.head), After(&read.records, position)) })()
 	}()
 	return func() page { <-done; return read }
 }

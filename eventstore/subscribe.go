@@ -5,15 +5,14 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -76,18 +75,13 @@ func (s *Signals) deliver(table *signalTable, handle func(context.Context, Signa
 
 // work calls handle, and meanwhile keeps the transaction that has the lock alive. When that is lost, so is the context of
 // the handler, because another process may have taken the workspace.
-func (s *Signals) work(ctx context.Context, signal Signal, handle func(context.Context, Signal) error) (err error) {
+func (s *Signals) work(ctx context.Context, signal Signal, handle func(context.Context, Signal) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var alive sync.WaitGroup
 	defer alive.Wait()
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
 	alive.Go(func() { s.keepAlive(ctx, cancel) })
-	return handle(ctx, signal)
+	return panics.Caught(func() error { return handle(ctx, signal) })()
 }
 
 func (s *Signals) keepAlive(ctx context.Context, lost context.CancelFunc) {

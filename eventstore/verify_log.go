@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -72,11 +73,11 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	}
 	pages := make(chan hashed)
 	group, reading := errgroup.WithContext(ctx)
-	group.Go(func() error {
+	group.Go(panics.Caught(func() error {
 		defer close(pages)
 		return s.readHashed(reading, w, begin.size, tree, pages)
-	})
-	group.Go(func() error {
+	}))
+	group.Go(panics.Caught(func() error {
 		for p := range pages {
 			bad = v.page(p.records, p.leaves, p.stored)
 			if f := p.weighed(); f != nil && (bad == nil || f.Position < bad.Position) {
@@ -90,7 +91,7 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 			}
 		}
 		return nil
-	})
+	}))
 	if err := group.Wait(); err != nil && bad == nil {
 		return verdict, err
 	}

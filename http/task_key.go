@@ -13,9 +13,9 @@ import (
 // taskPath is what the paths of a task, and of what belongs to it, begin with.
 const taskPath = "/api/tasks/{id}"
 
-var taskKey = regexp.MustCompile(`^[A-Z]{2,10}-[1-9][0-9]{0,8}$`)
+var taskKey = regexp.MustCompile(`^[A-Za-z]{2,10}-[1-9][0-9]{0,8}$`)
 
-// taskKeys lets a key such as WEB-12 stand in a path where the id of a task does. The meaning of a key never changes, so the key is looked up
+// taskKeys lets a key such as WEB-12, in capitals or not, stand in a path where the id of a task does. The meaning of a key never changes, so the key is looked up
 // before anything is decided. A key of a task that the caller may not see goes on as the task's id, and ends where that one does.
 func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	c, x := humaecho.UnwrapV4(ctx), exchangeOf(ctx.Context())
@@ -30,7 +30,7 @@ func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	}
 	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 	defer cancel()
-	id, err := a.Projections.TaskOfKey(within, *x.actor, key)
+	id, err := a.Projections.TaskOfKey(within, *x.actor, strings.ToUpper(key))
 	if err != nil {
 		refuse(ctx, err)
 		return
@@ -59,7 +59,7 @@ func allowTaskKey(path string, parameters []*huma.Param) {
 	for _, p := range parameters {
 		if p.In == "path" && p.Name == "id" {
 			p.Description = "The id of the task, or a key of it, such as WEB-12."
-			p.Schema = &huma.Schema{Type: huma.TypeString, Pattern: `^([0-9a-fA-F-]{36}|[A-Z]{2,10}-[1-9][0-9]{0,8})$`, Examples: []any{"WEB-12"}}
+			p.Schema = &huma.Schema{Type: huma.TypeString, Pattern: `^([0-9a-fA-F-]{36}|[A-Za-z]{2,10}-[1-9][0-9]{0,8})$`, Examples: []any{"WEB-12"}}
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/delivery"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/telemetry"
 	"github.com/kluis-eu/kluis/projections"
@@ -61,7 +62,7 @@ type delivering struct {
 func (j *Jobs) deliver(ctx, sending context.Context, due eventstore.Due) {
 	d := &delivering{Jobs: j, due: due, cursor: projections.Cursor{Receiver: due.Receiver, Holder: due.Lease}, failures: due.Failures, renewed: time.Now()}
 	defer d.close()
-	err := d.run(ctx, sending)
+	err := panics.Caught(func() error { return d.run(ctx, sending) })()
 	var failed *sendError
 	switch {
 	case err == nil || errors.Is(err, errLost):

@@ -12,6 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -57,23 +58,27 @@ func New(n Needs) (*Jobs, error) {
 // again by the next process.
 const patience = 10 * time.Second
 
+// panicPause is how long work that ended in a panic is left alone.
+const panicPause = 10 * time.Second
+
 // Run works until ctx ends, and then finishes what it is at. It works once. An error says why it could not begin;
 // what goes wrong later is logged and tried again.
 func (j *Jobs) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	run := func(work func(context.Context) error) { group.Go(panics.Restarted(ctx, j.Log, panicPause, work)) }
 	group.Go(func() error { return j.Bell.Connect(ctx, j.DB, j.Log) })
-	group.Go(func() error { return j.follow(ctx) })
-	group.Go(func() error { return j.sendMails(ctx) })
-	group.Go(func() error { return j.sweep(ctx) })
-	group.Go(func() error { return j.runDeliveries(ctx) })
-	group.Go(func() error { return j.runQueues(ctx) })
-	group.Go(func() error { return j.tellSubprocessors(ctx) })
-	group.Go(func() error { return j.retain(ctx) })
-	group.Go(func() error { return j.runErasures(ctx) })
+	run(j.follow)
+	run(j.sendMails)
+	run(j.sweep)
+	run(j.runDeliveries)
+	run(j.runQueues)
+	run(j.tellSubprocessors)
+	run(j.retain)
+	run(j.runErasures)
 	if !j.NoCatchUp {
-		group.Go(func() error { return j.renew(ctx) })
-		group.Go(func() error { return j.growTrees(ctx) })
-		group.Go(func() error { return j.runWitnesses(ctx) })
+		run(j.renew)
+		run(j.growTrees)
+		run(j.runWitnesses)
 	}
 	return group.Wait()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -87,7 +88,7 @@ func (j *Jobs) do(ctx context.Context, todo work) {
 	defer stop()
 	go j.keepLease(ctx, todo.ID)
 	at := slices.IndexFunc(queues, func(q queue) bool { return q.kind == todo.Kind })
-	err := queues[at].run(j.Commands, ctx, todo.In, todo.ID)
+	err := panics.Caught(func() error { return queues[at].run(j.Commands, ctx, todo.In, todo.ID) })()
 	if err == nil {
 		err = j.DB.Control(ctx, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `delete from kluis.queue where id = $1`, todo.ID)

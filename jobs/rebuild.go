@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
@@ -51,7 +52,7 @@ func (j *Jobs) renewAll(ctx context.Context, outdated []pg.Workspace, setbacks m
 	order := rand.Perm(len(outdated)) //nolint:gosec // keeps processes apart, guards nothing
 	for _, i := range order {
 		if w := outdated[i]; ctx.Err() == nil && time.Now().After(setbacks[w].again) {
-			group.Go(func() error { failed[i] = j.renewOne(ctx, w); return nil })
+			group.Go(func() error { failed[i] = panics.Caught(func() error { return j.renewOne(ctx, w) })(); return nil })
 		}
 	}
 	_ = group.Wait() // none gives an error

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
@@ -134,7 +135,7 @@ func (j *Jobs) runWitnesses(ctx context.Context) error {
 			for {
 				in, c, wait := l.next(time.Now())
 				if wait <= 0 {
-					err := j.Commands.Cosign(ctx, in, l.by, c.signed, c.at)
+					err := panics.Caught(func() error { return j.Commands.Cosign(ctx, in, l.by, c.signed, c.at) })()
 					j.sayOf(ctx, in, err)
 					l.told(in, c, err, isTemporary(ctx, err))
 				}

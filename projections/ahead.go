@@ -10,6 +10,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -51,7 +52,7 @@ func (p *Projections) reading(ctx context.Context, w pg.Workspace, from, upTo in
 	go func() {
 		defer close(done)
 		if from < upTo {
-			page, err = p.readPage(ctx, w, from, upTo)
+			err = panics.Caught(func() error { page, err = p.readPage(ctx, w, from, upTo); return err })()
 		}
 	}()
 	return func() (logPage, error) { <-done; return page, err }

@@ -9,6 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/imports"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 type apiImport struct {
@@ -82,4 +83,21 @@ func TestImport(t *testing.T) {
 		}
 	}
 	ada.member(t, "manager").call(t, "POST", "/api/import?format=tracker", object{"file": file{"a", "b"}}).want(t, 403)
+}
+
+// A fault of ours in playing a file ends that import, and not the process with all that it does for others.
+func TestPanicOfAnImport(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 1, true)[0]
+	ada := p.signUp(t)
+	broken := func(func(imports.Action, error) bool) { panic("a fault of ours") }
+	if _, err := p.commands.Import(t.Context(), projections.Actor{Workspace: ada.workspace, Member: ada.id}, commands.Origin{}, commands.Importing{Source: "broken", Actions: broken}); err == nil || !strings.Contains(err.Error(), "a fault of ours") {
+		t.Errorf("%v", err)
+	}
+	for format, text := range map[string]string{"csv": "title\n\"One\n", "jira": `{"issues":[[[`, "github": `[null,{"number":1}]`, "tracker": "\"\n[]\nnull\n{}"} {
+		asked := decode[domain.Import](t, ada.call(t, "POST", "/api/import?format="+format, object{"file": file{"broken", text}}).want(t, 202))
+		if done := ada.imported(t, asked); done.Status != domain.ImportDone || done.Counts.Rejected == 0 {
+			t.Errorf("%s: %+v", format, done)
+		}
+	}
 }

@@ -87,7 +87,7 @@ func TestFaultsSayWhere(t *testing.T) {
 		request
 		in, pointer, detail string
 	}{
-		{request{"GET", "/api/tasks/web-1", nil}, "path", "/id", "WEB-12"},
+		{request{"GET", "/api/tasks/web-0", nil}, "path", "/id", "WEB-12"},
 		{request{"GET", "/api/members/nonsense", nil}, "path", "/id", "a UUID such as 0197c0de"},
 		{request{"PUT", taskPath(task, "relations", "blocks", task.ID), nil}, "path", "/other_id", "another task"},
 		{request{"PUT", taskPath(task, "relations", "parent", task.ID), nil}, "path", "/kind", "blocks"},

@@ -1,13 +1,15 @@
 package imports
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"iter"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // Action is something that somebody did to a task. Which fields belong to which Do says its constant.
@@ -85,7 +87,7 @@ var Formats = []string{"tracker", "jira", "github", "csv"}
 // Read gives the actions of a file, the oldest first as far as the file has them so. A *Reject is about one action, of which Line is known, and Task when the
 // file says so; reading goes on behind it. Any other error ends the reading.
 func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
-	from = withoutMark(from)
+	from = transform.NewReader(from, unicode.BOMOverride(transform.Nop)) // as Windows marks a text, in UTF-8 or UTF-16
 	switch o.Format {
 	case "tracker":
 		return tracker(from, o.Org)
@@ -102,27 +104,20 @@ func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
 	}
 }
 
-// withoutMark passes over the byte order mark with which Windows begins a text.
-func withoutMark(from io.Reader) io.Reader {
-	file := bufio.NewReaderSize(from, 64<<10)
-	if start, err := file.Peek(len(byteOrderMark)); err == nil && string(start) == byteOrderMark {
-		_, _ = file.Discard(len(byteOrderMark)) // which is there
-	}
-	return file
-}
-
-const byteOrderMark = "\ufeff"
-
-// Status says in Kluis' words what a tracker says in its own; false when it is none that is known.
+// Status says in Kluis' words what a tracker says in its own, in English, French, Dutch or German; false when it is none that is known.
 func Status(text string) (status string, known bool) {
 	switch words(text) {
-	case "open", "reopened", "new", "to do", "todo", "backlog", "selected for development", "unstarted":
+	case "open", "reopened", "new", "to do", "todo", "backlog", "selected for development", "unstarted",
+		"à faire", "ouvert", "nouveau", "te doen", "nieuw", "offen", "neu", "zu erledigen":
 		return "open", true
-	case "in progress", "doing", "started", "in review", "review", "in development", "testing", "blocked":
+	case "in progress", "doing", "started", "in review", "review", "in development", "testing", "blocked",
+		"en cours", "en revue", "bezig", "in uitvoering", "in arbeit", "in bearbeitung":
 		return "in_progress", true
-	case "done", "resolved", "closed", "complete", "completed", "fixed":
+	case "done", "resolved", "closed", "complete", "completed", "fixed",
+		"terminé", "fait", "résolu", "fermé", "klaar", "gereed", "voltooid", "afgerond", "gesloten", "erledigt", "fertig", "abgeschlossen", "geschlossen":
 		return "done", true
-	case "cancelled", "canceled", "won't do", "wontfix", "won't fix", "rejected", "duplicate", "not planned", "declined":
+	case "cancelled", "canceled", "won't do", "wontfix", "won't fix", "rejected", "duplicate", "not planned", "declined",
+		"annulé", "abandonné", "geannuleerd", "vervallen", "abgebrochen", "verworfen":
 		return "cancelled", true
 	}
 	return "", false
@@ -131,15 +126,15 @@ func Status(text string) (status string, known bool) {
 // Priority does so of a priority.
 func Priority(text string) (priority string, known bool) {
 	switch words(text) {
-	case "", "none", "no priority":
+	case "", "none", "no priority", "aucune", "geen", "keine":
 		return "none", true
-	case "blocker", "critical", "urgent", "highest":
+	case "blocker", "critical", "urgent", "highest", "urgente", "critique", "dringend":
 		return "urgent", true
-	case "high", "major":
+	case "high", "major", "haute", "élevée", "hoog", "hoch":
 		return "high", true
-	case "medium", "normal":
+	case "medium", "normal", "moyenne", "normale", "gemiddeld", "normaal", "mittel":
 		return "medium", true
-	case "low", "lowest", "minor", "trivial":
+	case "low", "lowest", "minor", "trivial", "basse", "faible", "laag", "niedrig":
 		return "low", true
 	}
 	return "", false

@@ -1,6 +1,7 @@
 package imports
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/csv"
 	"errors"
@@ -12,17 +13,25 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // csvFields are what a column can be.
 var csvFields = []string{"id", "title", "description", "status", "priority", "project", "parent", "assignees", "tags", "start_on", "due_on", "estimate_minutes",
 	"created_at", "created_by", "completed_at"}
 
-// table reads a CSV (RFC 4180) with a first row of names, a task a row. mapping gives the field of each column by its name; a column
-// that it does not name is the field that is called as it is, or nothing. Lists are separated by semicolons.
+// csvLists are the fields that several columns may be.
+var csvLists = []string{"assignees", "tags"}
+
+// table reads a CSV (RFC 4180) with a first row of names, a task a row. Its columns are separated by commas or, as where a comma is in numbers, by
+// semicolons or tabs. mapping gives the field of each column by its name; a column that it does not name is the field that is called as it
+// is, or nothing. Lists are separated by semicolons.
 func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
 	return func(yield func(Action, error) bool) {
-		rows := csv.NewReader(from)
+		file := bufio.NewReaderSize(from, 64<<10)
+		pieces := &bounded{from: file}
+		rows := csv.NewReader(pieces)
+		rows.Comma = separatorOf(file)
 		rows.ReuseRecord = true
 		rows.FieldsPerRecord = -1
 		header, err := rows.Read()
@@ -36,11 +45,11 @@ func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
 			return
 		}
 		for {
+			pieces.next()
 			row, err := rows.Read()
 			if errors.Is(err, io.EOF) {
 				return
 			}
-			line, _ := rows.FieldPos(0)
 			if wrong, is := errors.AsType[*csv.ParseError](err); is {
 				if !yield(Action{Line: wrong.StartLine}, rejected(wrong.StartLine, "the row is no CSV: %s", wrong.Err)) {
 					return
@@ -51,6 +60,7 @@ func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
 				yield(Action{}, fmt.Errorf("read a row: %w", err))
 				return
 			}
+			line, _ := rows.FieldPos(0)
 			actions, wrong := csvActions(line, columns, row)
 			if wrong != nil {
 				if !yield(Action{Line: line}, wrong) {
@@ -67,6 +77,22 @@ func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
 	}
 }
 
+// separatorOf is what separates the columns: what is most often in the first line, outside quotes.
+func separatorOf(file *bufio.Reader) rune {
+	start, _ := file.Peek(file.Size()) // what there is of a shorter one
+	first, _, _ := strings.Cut(string(start), "\n")
+	found := map[rune]int{}
+	quoted := false
+	for _, r := range first {
+		if r == '"' {
+			quoted = !quoted
+		} else if !quoted {
+			found[r]++
+		}
+	}
+	return slices.MaxFunc([]rune{',', ';', '\t'}, func(a, b rune) int { return cmp.Compare(found[a], found[b]) })
+}
+
 // columnsOf gives the field of each column.
 func columnsOf(header []string, mapping map[string]string) ([]string, error) {
 	columns := make([]string, len(header))
@@ -79,13 +105,16 @@ func columnsOf(header []string, mapping map[string]string) ([]string, error) {
 			field = strings.ToLower(strings.ReplaceAll(name, " ", "_"))
 		}
 		if known := slices.Contains(csvFields, field); known {
+			if slices.Contains(columns, field) && !slices.Contains(csvLists, field) {
+				return nil, fmt.Errorf("two columns are %q: say which one, and of the other {%q: \"\"}", field, name)
+			}
 			columns[i] = field
 		} else if mapped && field != "" {
 			return nil, fmt.Errorf("the column %q cannot be %q, but one of %s", name, field, strings.Join(csvFields, ", "))
 		}
 	}
-	for name := range left {
-		return nil, fmt.Errorf("there is no column %q", name)
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		return nil, fmt.Errorf("there is no column %q, but %q", name, header)
 	}
 	if !slices.Contains(columns, "title") {
 		return nil, errors.New(`no column is the title: say which, as {"Name of the column": "title"}`)
@@ -96,7 +125,13 @@ func columnsOf(header []string, mapping map[string]string) ([]string, error) {
 func csvActions(line int, columns, row []string) ([]Action, *Reject) {
 	values := map[string]string{}
 	for i, field := range columns {
-		if field != "" && i < len(row) {
+		switch {
+		case field == "" || i >= len(row):
+		case !utf8.ValidString(row[i]):
+			return nil, rejected(line, "the text is not UTF-8: save the table as \"CSV UTF-8\"")
+		case slices.Contains(csvLists, field):
+			values[field] += ";" + row[i]
+		default:
 			values[field] = strings.TrimSpace(row[i])
 		}
 	}

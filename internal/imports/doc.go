@@ -5,5 +5,6 @@
 //	tracker.go  NDJSON, an action a line
 //	jira.go     the JSON of Jira's search
 //	github.go   the JSON of GitHub's issues
+//	json.go     what Jira and GitHub have in common: documents of issues
 //	csv.go      a table, with a mapping of its columns
 package imports

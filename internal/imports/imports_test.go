@@ -3,11 +3,14 @@ package imports
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/encoding/unicode"
+	"pgregory.net/rapid"
 )
 
 // told is what a file reads as: an action in short, or a reject, a line each.
@@ -169,6 +172,84 @@ func TestCSV(t *testing.T) {
 	same(t, told(t, "a,b\n", Options{Format: "csv"}), `ended: no column is the title: say which, as {"Name of the column": "title"}`)
 	same(t, told(t, "a,b\n", Options{Format: "csv", Mapping: map[string]string{"a": "colour"}}),
 		`ended: the column "a" cannot be "colour", but one of id, title, description, status, priority, project, parent, assignees, tags, start_on, due_on, estimate_minutes, created_at, created_by, completed_at`)
-	same(t, told(t, "title\n", Options{Format: "csv", Mapping: map[string]string{"c": "title"}}), `ended: there is no column "c"`)
+	same(t, told(t, "title\n", Options{Format: "csv", Mapping: map[string]string{"c": "title"}}), `ended: there is no column "c", but ["title"]`)
+	same(t, told(t, "title,Titel\n", Options{Format: "csv", Mapping: map[string]string{"Titel": "title"}}), `ended: two columns are "title": say which one, and of the other {"Titel": ""}`)
 	same(t, told(t, "", Options{Format: "xls"}), `ended: the format is one of tracker, jira, github, csv, not "xls"`)
+}
+
+// A row that is broken, wherever, is rejected, and the file is read on or ends.
+func TestBrokenRows(t *testing.T) {
+	t.Parallel()
+	same(t, told(t, "title\n\"One\n", Options{Format: "csv"}), `2 rejected: the row is no CSV: extraneous or missing " in quoted-field`)
+	same(t, told(t, "title\n\"One\" x\nTwo\n", Options{Format: "csv", Mapping: nil})[:1], `2 rejected: the row is no CSV: extraneous or missing " in quoted-field`)
+	same(t, told(t, "title\nCaf\xe9\n", Options{Format: "csv"}), `2 rejected: the text is not UTF-8: save the table as "CSV UTF-8"`)
+	same(t, told(t, "\"title\n", Options{Format: "csv"}), `ended: read the names of the columns: parse error on line 1, column 8: extraneous or missing " in quoted-field`)
+}
+
+// Tables are as the spreadsheets of Europe write them: with semicolons or tabs, in UTF-16, with a field in several columns.
+func TestTablesOfSpreadsheets(t *testing.T) {
+	t.Parallel()
+	want := `2 2020-01-02T00:00:00Z task.create 1 by csv title=Café, à faire status=À faire assignee=ann assignee=bob tags=a|b`
+	file := "id;title;created_at;assignees;Assignees;tags;\"status\"\r\n1;Café, à faire;2020-01-02;ann;bob;\"a;b\";À faire\r\n"
+	utf16, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"semicolons": file, "tabs": strings.ReplaceAll(strings.ReplaceAll(file, ";", "\t"), "a\tb", "a;b"), "UTF-16": utf16} {
+		t.Run(name, func(t *testing.T) { same(t, told(t, text, Options{Format: "csv"}), want) })
+	}
+	for text, want := range map[string]string{"À faire": "open", "EN COURS": "in_progress", "Klaar": "done", "geannuleerd": "cancelled", "Erledigt": "done"} {
+		if status, known := Status(text); status != want || !known {
+			t.Errorf("%s is %s", text, status)
+		}
+	}
+}
+
+// Whatever is in a file, reading it ends, and each reject has its line.
+func TestAnyFile(t *testing.T) {
+	t.Parallel()
+	whole := []string{
+		`{"at":"2011-08-19T08:13:00Z","actor":"p1","do":"task.create","task":"T-1","title":"One","tags":["a"],"minutes":5}` + "\n",
+		`{"issues":[{"key":"A-1","fields":{"summary":"One","created":"2020-01-01T00:00:00.000+0200","status":{"name":"Done"},"labels":["x"],"comment":{"comments":[{"id":"1","body":"b"}]}}}]}`,
+		`[{"number":1,"title":"One","created_at":"2020-01-01T00:00:00Z","labels":[{"name":"x"}],"comments":[{"id":1,"body":"b"}]}]`,
+		"id,title,created_at,tags\n1,\"One, two\",2020-01-01,\"a;b\"\n2,Two,,\n",
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		file := rapid.SampledFrom(whole).Draw(r, "file")
+		for range rapid.IntRange(0, 4).Draw(r, "changes") {
+			at := rapid.IntRange(0, len(file)).Draw(r, "at")
+			end := rapid.IntRange(at, len(file)).Draw(r, "end")
+			piece := rapid.SampledFrom([]string{"", `"`, `""`, ",", ";", "\n", "\r", "{", "}", "[", "]", "null", "0", "-1", "1e999", `"\ud800"`, "\x00", "\xff", "\ufeff", "\xff\xfe", "é", ":"}).Draw(r, "piece")
+			if rapid.Bool().Draw(r, "insert") {
+				end = at
+			}
+			file = file[:at] + piece + file[end:]
+		}
+		format := rapid.SampledFrom(Formats).Draw(r, "format")
+		for a, err := range Read(strings.NewReader(file), Options{Format: format}) {
+			reject, is := errors.AsType[*Reject](err)
+			if is && (reject.Line < 1 || reject.Reason == "") || err == nil && (a.Line < 1 || a.Do != SayPerson && a.At.IsZero()) {
+				r.Fatalf("%s %q: %+v, %v", format, file, a, err)
+			}
+		}
+	})
+}
+
+// endless is a file that never ends.
+type endless string
+
+func (e endless) Read(p []byte) (int, error) { return copy(p, e), nil }
+
+// A file of one piece that never ends is read no further than a piece may go.
+func TestPieceWithoutEnd(t *testing.T) {
+	t.Parallel()
+	for format, begin := range map[string]string{"csv": "title\n\"", "jira": `{"issues":[{"key":"`, "github": `[{"title":"`} {
+		last := ""
+		for _, err := range Read(io.MultiReader(strings.NewReader(begin), endless(strings.Repeat("x", 32<<10))), Options{Format: format}) {
+			last = fmt.Sprint(err)
+		}
+		if !strings.Contains(last, "one piece of the file is longer than 64 MiB") {
+			t.Errorf("%s: %s", format, last)
+		}
+	}
 }

@@ -172,11 +172,12 @@ const tablesAtOnce = 3
 // DropSchemas drops the schemas of a workspace, and those of its views, shadows and states, some tables at a time. It gives the number of tables.
 // Others may drop some of them meanwhile, and a shadow or a state may be made: DropSchemas looks again until there is none.
 func (t *Tenancy) DropSchemas(ctx context.Context, w pg.Workspace) (n int, err error) {
-	for schema, left := "", true; err == nil; {
-		if schema, left, err = t.schemaOf(ctx, w); err == nil {
-			if !left {
-				return n, nil
-			}
+	for err == nil {
+		schema, left, looked := t.schemaOf(ctx, w)
+		if looked == nil && !left {
+			return n, nil
+		}
+		if err = looked; err == nil {
 			err = t.retryLocked(ctx, func() error { return t.dropSome(ctx, schema, &n) })
 		}
 	}
