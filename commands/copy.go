@@ -1,17 +1,18 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
@@ -25,6 +26,8 @@ type Installation struct {
 	Regions []End    // the home first
 	Away    []string // those that cannot be reached, or that the settings do not name although the home's list does
 	Patient bool     // a comparison waits a while for a move, or for another comparison
+
+	Keys keyring.PublicKeys // that sign what is in the ledgers of erasures
 }
 
 // Copy is a workspace as one region has it.
@@ -47,14 +50,18 @@ type Misplaced struct {
 	Slug     string
 	Listed   string // the region that the home's list says; empty: none
 	ErasedIn string // the region in which it was erased; empty: none
+	Doubt    error  // why it is not known whether it was erased
 	Copies   []Copy
 	Right    string // the region whose log has all that the others' have; empty: none has
 	Broken   bool   // a move was broken off behind its fence
 	Left     string // a region that a broken move has left, when where it went there is nothing; empty: none
+
+	unlisted bool // only a ledger says that it was erased
 }
 
 // Find finds the workspaces that are misplaced, or tells whether one of them is. Regions that are away are not looked at.
 func (i Installation) Find(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
+	erased := i.ledgers(ctx, only)
 	listed, err := i.Regions[0].Tenancy.Listed(ctx, only)
 	if err != nil {
 		return nil, fmt.Errorf("read the home's list: %w", err)
@@ -73,17 +80,17 @@ func (i Installation) Find(ctx context.Context, only uuid.UUID) (found []Misplac
 		}
 	}
 	for _, l := range listed {
-		err = errors.Join(err, i.judge(ctx, l, here[l.ID], &found))
+		err = errors.Join(err, i.judge(ctx, l, here[l.ID], erased, &found))
 		delete(here, l.ID)
 	}
 	for id, entries := range here { // the home does not know these, as after a restore of the home
-		err = errors.Join(err, i.judge(ctx, tenancy.Listed{ID: id}, entries, &found))
+		err = errors.Join(err, i.judge(ctx, tenancy.Listed{ID: id}, entries, erased, &found))
 	}
 	return found, err
 }
 
 // judge adds a workspace to those found, unless it is where it should be.
-func (i Installation) judge(ctx context.Context, l tenancy.Listed, entries map[string]tenancy.Entry, found *[]Misplaced) error {
+func (i Installation) judge(ctx context.Context, l tenancy.Listed, entries map[string]tenancy.Entry, erased ledgers, found *[]Misplaced) error {
 	m := Misplaced{ID: l.ID, Slug: l.Slug, Listed: l.Region}
 	if l.Erased {
 		m.ErasedIn = l.Region
@@ -104,12 +111,13 @@ func (i Installation) judge(ctx context.Context, l tenancy.Listed, entries map[s
 		}
 		m.Slug = e.Slug
 	}
+	m.heed(ctx, i, erased)
 	switch n := len(m.Copies); {
+	case m.ErasedIn != "" && n == 0 && (!m.unlisted || m.Listed == ""):
+		return nil
+	case m.ErasedIn != "" && n > 0:
+		m.Right = m.erasedAgain()
 	case m.ErasedIn != "":
-		m.Copies = slices.DeleteFunc(m.Copies, func(c Copy) bool { return c.Region == m.ErasedIn }) // that region's own ledger erases the copy
-		if len(m.Copies) == 0 {
-			return nil
-		}
 	case n == 0 && (!l.Settled || len(i.Away) > 0), n == 1 && (m.Listed == "" || m.Listed == m.Copies[0].Region || i.away(m.Listed)):
 		return nil
 	case n == 1:
@@ -267,7 +275,8 @@ func (i Installation) FindLocked(ctx context.Context) (found []Misplaced, err er
 //  1. Where one log has all records of the others, the other copies are closed, as a move closes its source. Nothing is taken away from them.
 //  2. The home's list is pointed at the region of that log.
 //  3. Where no log has all records, every copy is closed.
-//  4. A copy of a workspace that was erased elsewhere is closed, and Settle takes it away like the rest of a broken move.
+//  4. A copy of a workspace that was erased elsewhere is closed, and Settle takes it away like the rest of a broken move. Where only a ledger of erasures
+//     knows of it, one copy is left as it is, which the ledger erases before anybody is served; where there is no copy, the home's list notes the erasure.
 //
 // Killed between 1 and 2, the workspace is not served until Mend runs again.
 func (i Installation) Mend(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
@@ -292,16 +301,17 @@ func (i Installation) mend(ctx context.Context, m Misplaced) error {
 		end, err := i.End(c.Region)
 		switch {
 		case err != nil || c.Region == m.Right:
-		case m.ErasedIn != "":
-			err = end.setAside(ctx, c, m.ErasedIn)
-		case m.Right != "":
-			err = end.setAside(ctx, c, m.Right)
+		case m.Right != "" || m.ErasedIn != "":
+			err = end.setAside(ctx, c, cmp.Or(m.Right, m.ErasedIn))
 		case c.Entry.Status == "active":
 			err = end.Tenancy.CloseWorkspace(ctx, m.Slug)
 		}
 		if err != nil {
 			return fmt.Errorf("close the copy of workspace %q in region %s: %w", m.Slug, c.Region, err)
 		}
+	}
+	if len(m.Copies) == 0 && m.ErasedIn != "" {
+		return i.Regions[0].Tenancy.ListErased(ctx, m.ErasedIn, m.ID)
 	}
 	if m.Right == "" || m.Right == m.Listed {
 		return nil
@@ -335,6 +345,9 @@ func (i Installation) Keep(ctx context.Context, slug, region string, discard boo
 		}
 		if !e.There() && !e.Moved() {
 			return fmt.Errorf("workspace %q is %s in region %s: it cannot be served from there", slug, e.Status, region)
+		}
+		if erased, _ := i.erasedIn(ctx, e.ID, i.ledgers(ctx, e.ID)); erased != "" {
+			return fmt.Errorf("workspace %q was erased, as the ledger of erasures in region %s says: what a backup brought back of it is not served", slug, erased)
 		}
 		if kept, err = end.copyOf(ctx, e); err != nil {
 			return fmt.Errorf("region %s: %w", region, err)
@@ -378,32 +391,4 @@ func (i Installation) others(ctx context.Context, id uuid.UUID, kept string, dis
 		others = append(others, c)
 	}
 	return others, nil
-}
-
-// Describe tells what is wrong, and what Kluis does about it or what the operator has to do.
-func (m Misplaced) Describe() (wrong, do string) {
-	var copies []string
-	for _, c := range m.Copies {
-		copies = append(copies, c.String())
-	}
-	in := strings.Join(copies, " and ")
-	switch {
-	case m.ErasedIn != "":
-		return fmt.Sprintf("workspace %s was erased in region %s, and a backup brought it back in %s", m.Slug, m.ErasedIn, in), "nobody can use it, and the servers take it away"
-	case len(m.Copies) == 0 && m.Broken:
-		return fmt.Sprintf("a move of workspace %s was broken off behind its fence: nobody can use it", m.Slug), "run the same `kluis workspace move` again, which goes on where it was"
-	case len(m.Copies) == 0 && m.Left != "":
-		return fmt.Sprintf("workspace %s was on its way to region %s, of which a backup from before it came there was put back", m.Slug, m.Listed),
-			fmt.Sprintf("`kluis workspace keep %s %s` serves what is still in %[2]s; until then nobody can use it", m.Slug, m.Left)
-	case len(m.Copies) == 0:
-		return fmt.Sprintf("workspace %s is in no region, and the home's list says %s: a backup from before it came there was put back", m.Slug, m.Listed),
-			fmt.Sprintf("put back a backup of region %s from behind the move, or of the region in which it was before; until then nobody can use it", m.Listed)
-	case len(m.Copies) == 1:
-		return fmt.Sprintf("workspace %s is in region %s, and the home's list said %s", m.Slug, in, m.Listed), "it is served where it is: nothing is to be done"
-	case m.Right != "":
-		return fmt.Sprintf("workspace %s is in more than one region, since a backup from before a move was put back: %s; the log in %s has all that the others have", m.Slug, in, m.Right),
-			fmt.Sprintf("it is served from %[2]s alone; `kluis workspace keep --discard %[1]s %[2]s` takes the old copy away", m.Slug, m.Right)
-	}
-	return fmt.Sprintf("workspace %s is in more than one region, and each log has records that another lacks: %s; none is served", m.Slug, in),
-		fmt.Sprintf("compare them with `kluis replay --region REGION %[1]s`; then `kluis workspace keep %[1]s REGION` serves that one", m.Slug)
 }

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -154,11 +153,7 @@ func (c *Commands) isErased(ctx context.Context, w pg.Workspace, member uuid.UUI
 	if err != nil {
 		return err
 	}
-	entry, err := checkpoint.OpenErasure(signed, c.Keys.PublicKeys())
-	if err == nil && (entry.Workspace != w.ID || entry.Member != member) {
-		err = errors.New("it is of something else")
-	}
-	if err != nil {
+	if err := openErasure(signed, c.Keys.PublicKeys(), w.ID, member); err != nil {
 		if _, said := c.ledgered.doubted.LoadOrStore(w.ID, true); !said {
 			c.Log.ErrorContext(ctx, "an entry of the ledger of erasures is not signed by our keys: the workspace is not served", "workspace", w.ID, "member", member, "error", err.Error())
 		}

@@ -28,6 +28,7 @@ type End struct {
 	Tenancy *tenancy.Tenancy
 	Store   *eventstore.Store
 	Blobs   blob.Store // of the bytes of files, and of the checkpoints that are kept first
+	Kept    *checkpoint.Kept
 }
 
 // Moved is what a move did.

@@ -34,7 +34,8 @@ func (c *Cells) installation(ctx context.Context) (all commands.Installation, er
 			all.Away = append(all.Away, cell.Region)
 			continue
 		}
-		all.Regions = append(all.Regions, commands.End{Region: cell.Region, DB: p.DB, Tenancy: p.Tenancy, Store: p.Store, Blobs: p.Commands.Blobs})
+		all.Regions = append(all.Regions, commands.End{Region: cell.Region, DB: p.DB, Tenancy: p.Tenancy, Store: p.Store, Blobs: p.Commands.Blobs, Kept: p.Commands.Kept})
+		all.Keys = p.Commands.Keys.PublicKeys()
 	}
 	regions, err := home.Tenancy.Regions(ctx)
 	for region := range regions {

@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/commands"
+	"github.com/kluis-eu/kluis/internal/checkpoint"
+	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
@@ -26,6 +28,9 @@ func (s settings) everywhere(ctx context.Context, out outputs, o outside, mine *
 	if err != nil {
 		return all, end, err
 	}
+	if keys, err := keyring.Load(s.keysFile(), s.KeysInline); err == nil { // without keys nobody is told that a workspace was erased
+		all.Keys = keys.PublicKeys()
+	}
 	for _, c := range cells {
 		b := mine
 		if b == nil || b.region != c.name {
@@ -37,13 +42,17 @@ func (s settings) everywhere(ctx context.Context, out outputs, o outside, mine *
 			opened = append(opened, b)
 		}
 		blobs, err := c.blobStore(ctx, c.Data)
+		kept := &checkpoint.Kept{}
+		if err == nil {
+			kept, err = c.kept(ctx, blobs)
+		}
 		if err == nil {
 			err = b.Tenancy.Belong(ctx, c.name, cells[0].name)
 		}
 		if err != nil {
 			return all, end, err
 		}
-		all.Regions = append(all.Regions, commands.End{Region: c.name, DB: b.DB, Tenancy: b.Tenancy, Store: b.Store, Blobs: blobs})
+		all.Regions = append(all.Regions, commands.End{Region: c.name, DB: b.DB, Tenancy: b.Tenancy, Store: b.Store, Blobs: blobs, Kept: kept})
 	}
 	if len(all.Away) > 0 && all.Away[0] == cells[0].name {
 		return all, end, errHome
@@ -109,7 +118,7 @@ func (d doctor) placed(ctx context.Context, out outputs) error {
 	}
 	all, end, err := d.everywhere(ctx, out, d.outside, nil)
 	defer end()
-	if errors.Is(err, errHome) || err == nil && len(all.Regions)+len(all.Away) < 2 {
+	if errors.Is(err, errHome) {
 		return nil // the look at the home says so
 	}
 	if err != nil {
@@ -129,10 +138,10 @@ func (d doctor) placed(ctx context.Context, out outputs) error {
 	}
 	switch {
 	case len(found) > 0:
-		return fmt.Errorf("%d workspaces are not in one region, where the home's list says", len(found))
+		return fmt.Errorf("%d workspaces are not where the home's list says, or were erased", len(found))
 	case len(all.Away) > 0:
 		finding{note, fmt.Sprintf("what is in %v is not known", all.Away), ""}.print(out.stdout, "regions")
-	default:
+	case len(all.Regions) > 1:
 		fine("every workspace is in one of them, where the home's list says").print(out.stdout, "regions")
 	}
 	return nil

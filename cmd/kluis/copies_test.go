@@ -38,15 +38,22 @@ func (c *cells) putBack(t *testing.T, region string, backup map[string][]byte) {
 	psql(t, in.SuperuserURL("kluis"), backup[region])
 }
 
-// diagnosed wants that the doctor says something of the regions.
-func (c *cells) diagnosed(t *testing.T, wants ...string) {
+// erasedIn tells whether a workspace was erased in a region, and nothing is left of it but that.
+func (c *cells) erasedIn(t *testing.T, region, id string) bool {
 	t.Helper()
-	_, stdout, stderr := c.run("doctor")
+	return rowCount(t, c.admin(t, region), `select count(*)::int from kluis.workspace where id = $1::uuid and status = 'erased' and to_regnamespace('ws_' || replace(id::text, '-', '')) is null`, id) == 1
+}
+
+// diagnosed wants that the doctor says something of the regions, and gives all that it says.
+func (c *cells) diagnosed(t *testing.T, wants ...string) (said string) {
+	t.Helper()
+	_, said, stderr := c.run("doctor")
 	for _, want := range wants {
-		if !strings.Contains(stdout, want) {
-			t.Errorf("the doctor does not say %q:\n%s%s", want, stdout, stderr)
+		if !strings.Contains(said, want) {
+			t.Errorf("the doctor does not say %q:\n%s%s", want, said, stderr)
 		}
 	}
+	return said
 }
 
 // logsIn logs in and wants the workspace in a region.
@@ -112,6 +119,8 @@ func TestRestoredBehindAMove(t *testing.T) {
 	for region, admin := range erased {
 		ids[region], _ = admin.me(t)
 	}
+	atHome := s.signUp(t, "erased-at-home")
+	atHomeID, _ := atHome.me(t)
 	var cas struct{ ID string }
 	decode(t, ann.want(t, http.StatusCreated, "POST", "/api/members", `{"email": "cas@example.org", "full_name": "Cas", "role": "member"}`).body, &cas)
 	s.stop(t)
@@ -123,6 +132,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 		c.must(t, "workspace", "erase", "--now", "--confirm", "erased-in-"+to, "erased-in-"+to)
 		c.isNowhere(t, from, ids[from])
 	}
+	c.must(t, "workspace", "erase", "--now", "--confirm", "erased-at-home", "erased-at-home")
 	s = c.serve(t)
 	ann.at(s).want(t, http.StatusOK, "POST", "/api/members/"+cas.ID+"/erase", "")
 	kept := ann.at(s).task(t, "behind the move")
@@ -132,7 +142,13 @@ func TestRestoredBehindAMove(t *testing.T) {
 
 	t.Run("the home", func(t *testing.T) {
 		c.putBack(t, "be", before)
-		c.diagnosed(t, "BAD   regions     workspace brussels is in more than one region", "the log in de has all that the others have", "workspace berlin is in no region, and the home's list says de")
+		said := c.diagnosed(t, "BAD   regions     workspace brussels is in more than one region", "the log in de has all that the others have", "workspace berlin is in no region, and the home's list says de",
+			"workspace erased-in-de was erased in region de, and a backup brought it back in be",
+			"workspace erased-in-be was erased, as the ledger of erasures in region be says, and a backup from before that was put back: the home's list says that it is in de", "servers note the erasure in the list",
+			"workspace erased-at-home was erased, as the ledger of erasures in region be says, and a backup brought it back in be", "servers erase it again")
+		if strings.Contains(said, "workspace stays") || strings.Contains(said, "keep erased") || strings.Contains(said, "workspace erased-in-be is in no region") {
+			t.Errorf("the doctor has somebody bring back what was erased, or speaks of what is where it was:\n%s", said)
+		}
 		s := c.serve(t)
 		ann.at(s).answers(t, "GET", "/api/tasks/"+kept, "")
 		s.logsIn(t, "brussels", "de")
@@ -140,6 +156,15 @@ func TestRestoredBehindAMove(t *testing.T) {
 		bob.at(s).refuses(t, "workspace_missing", "GET", "/api/tasks", "")
 		(&client{}).at(s).refuses(t, "workspace_missing", "POST", "/api/login", loginAs("berlin"))
 		erased["be"].at(s).staysAway(t, c, "be", ids["be"])
+		until(t, "what was erased at home is erased again", func() bool {
+			if r, err := atHome.at(s).do("GET", "/api/tasks", ""); err == nil && r.status == http.StatusOK {
+				t.Fatal("what was erased at home is served")
+			}
+			return c.erasedIn(t, "be", atHomeID)
+		})
+		until(t, "the home's list has what was erased in be after a move from de", func() bool {
+			return rowCount(t, c.admin(t, "be"), `select count(*)::int from kluis.place where slug = 'erased-in-be' and erased`) == 1
+		})
 		for _, says := range []string{"workspace brussels is in more than one region", "workspace berlin is in no region"} {
 			until(t, "the log says "+says, func() bool { return strings.Contains(s.log.String(), says) })
 		}
@@ -170,11 +195,16 @@ func TestRestoredBehindAMove(t *testing.T) {
 	t.Run("both, and then the target of a move that was killed behind its fence", func(t *testing.T) {
 		c.putBack(t, "be", before)
 		c.putBack(t, "de", before)
-		for _, region := range []string{"be", "de"} {
-			if said := c.must(t, "restored", "--region", region); !strings.Contains(said, "1 workspaces that were erased since the backup are erased again") {
+		c.diagnosed(t, "workspace erased-in-de was erased, as the ledger of erasures in region de says, and a backup brought it back in be",
+			"workspace erased-in-be was erased, as the ledger of erasures in region be says, and a backup brought it back in de")
+		if status, _, stderr := c.run("workspace", "keep", "erased-in-de", "be"); status != failure || !strings.Contains(stderr, "was erased, as the ledger of erasures in region de says") {
+			t.Errorf("keep what was erased: %d, %s", status, stderr)
+		}
+		for region, n := range map[string]string{"be": "2", "de": "1"} {
+			if said := c.must(t, "restored", "--region", region); !strings.Contains(said, n+" workspaces that were erased since the backup are erased again") {
 				t.Errorf("restored in %s: %s", region, said)
 			}
-			if n := rowCount(t, c.admin(t, region), `select count(*)::int from kluis.workspace where id = $1::uuid and status = 'erased' and to_regnamespace('ws_' || replace(id::text, '-', '')) is null`, ids[region]); n != 1 {
+			if !c.erasedIn(t, region, ids[region]) {
 				t.Errorf("what was erased in another region is back in %s", region)
 			}
 		}

@@ -157,8 +157,16 @@ func (t *Tenancy) oldClaims(ctx context.Context, home *Tenancy) (ids []uuid.UUID
 	return ids, err
 }
 
-// Strays are what moves left here when they were broken off, of workspaces that were erased since, in another cell: nobody can enter them, and no
-// other move will take them away.
+// ListErased notes in the home's list that a workspace was erased in a region.
+func (t *Tenancy) ListErased(ctx context.Context, region string, id uuid.UUID) error {
+	return t.db.Control(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update kluis.place set erased = true, region = $2 where id = $1 and not erased`, id, region)
+		return err
+	})
+}
+
+// Strays are what moves left here when they were broken off, of workspaces that were erased since: nobody can enter them, and no other move will take
+// them away.
 func (t *Tenancy) Strays(ctx context.Context) (strays []Entry, err error) {
 	home, err := t.home()
 	if err != nil {
@@ -170,7 +178,7 @@ func (t *Tenancy) Strays(ctx context.Context) (strays []Entry, err error) {
 	}
 	erased := map[uuid.UUID]bool{}
 	err = home.db.Control(ctx, func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, `select id from kluis.place where erased and region <> $1`, t.region)
+		rows, _ := tx.Query(ctx, `select id from kluis.place where erased`)
 		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 		for _, id := range ids {
 			erased[id] = true
