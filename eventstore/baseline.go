@@ -13,13 +13,13 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Baseline is what the events of a thing that were pruned have made of it.
+// Baseline is the state that a thing had after its last pruned event.
 type Baseline struct {
-	Model    string          `json:"model"` // empty for a stream that makes no row
+	Model    string          `json:"model"` // empty for a stream without a read model
 	ID       uuid.UUID       `json:"id"`
 	Stream   string          `json:"stream"`
 	Version  int             `json:"version"`  // of the stream
-	Position int64           `json:"position"` // of the last of them
+	Position int64           `json:"position"` // of the last pruned event
 	State    json.RawMessage `json:"state"`
 }
 
@@ -28,12 +28,12 @@ const (
 	lastBaseline    = ` order by id, position desc`
 )
 
-// BaselinesOf is the query for the baselines of some things: no row for one of which no event was pruned.
+// BaselinesOf is the query for the baselines of some things. A thing without pruned events has no row.
 func BaselinesOf(into *[]Baseline, model string, ids []uuid.UUID) pg.Statement {
 	return pg.Rows(into, selectBaselines+horizon+` and id = any($2)`+lastBaseline, model, ids)
 }
 
-// Reading runs statements on a workspace as it is, each time on a snapshot of its own.
+// Reading gives a Run that reads a workspace. Each call has a snapshot of its own.
 func Reading(db *pg.DB, w pg.Workspace) Run {
 	return func(ctx context.Context, statements ...pg.Statement) error { return db.Read(ctx, w, statements...) }
 }
@@ -41,7 +41,7 @@ func Reading(db *pg.DB, w pg.Workspace) Run {
 // baselinePage is how many baselines are read at once.
 const baselinePage = 2_000
 
-// BaselinesAt gives the baselines of a model, as they are, or will be, when the records up to a position are gone, to fn: by id, a page at a time.
+// BaselinesAt gives fn the baselines that a model has once the records up to upTo are pruned: sorted by id, a page at a time.
 func BaselinesAt(ctx context.Context, run Run, model string, upTo int64, fn func([]Baseline) error) error {
 	for from := uuid.Nil; ; {
 		var page []Baseline
@@ -56,7 +56,7 @@ func BaselinesAt(ctx context.Context, run Run, model string, upTo int64, fn func
 	}
 }
 
-// EveryBaseline is BaselinesAt of every model, by the names of the models.
+// EveryBaseline is BaselinesAt for every model, in the order of the models' names.
 func EveryBaseline(ctx context.Context, run Run, upTo int64, fn func([]Baseline) error) error {
 	var models []string
 	if err := run(ctx, pg.Column(&models, `select distinct model from baseline where position <= $1`, upTo)); err != nil {
@@ -71,7 +71,7 @@ func EveryBaseline(ctx context.Context, run Run, upTo int64, fn func([]Baseline)
 	return nil
 }
 
-// WriteBaselines writes a line of JSON for each baseline that counts when the records up to a position are gone, in the order of EveryBaseline.
+// WriteBaselines writes a line of JSON for each baseline of EveryBaseline, in that order.
 func WriteBaselines(ctx context.Context, run Run, upTo int64, to io.Writer) (lines int, err error) {
 	encode := json.NewEncoder(to)
 	encode.SetEscapeHTML(false)
@@ -87,14 +87,14 @@ func WriteBaselines(ctx context.Context, run Run, upTo int64, to io.Writer) (lin
 	return lines, err
 }
 
-// HashBaselines is the SHA-256, in hex, of what WriteBaselines writes.
+// HashBaselines gives the SHA-256, in hex, of the lines of WriteBaselines.
 func HashBaselines(ctx context.Context, run Run, upTo int64) (string, error) {
 	sum := sha256.New()
 	_, err := WriteBaselines(ctx, run, upTo, sum)
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// StoreBaselines stores baselines, of a workspace that has none, in a transaction of the owner.
+// StoreBaselines stores the baselines of a workspace that has none yet, in a transaction of the owner.
 func StoreBaselines(page []Baseline) pg.Statement {
 	var models, streams, states []string
 	var ids []uuid.UUID

@@ -8,16 +8,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Bell wakes those in this process who wait for new events: the background, and followers of a log. It
-// says that there may be something new; what that is, the log says. Connect joins it to the bells of other
-// processes: see listen.go.
+// Bell wakes the parts of this process that wait for new events: the background, and followers of a log. A ring says that a log may have
+// new events; the waiter then reads the log. Connect joins the bell to the bells of other processes: see listen.go.
 //
-// A ring can get lost (a process that ends, a server that restarts), so whoever waits also looks now and then.
+// A ring can get lost, when a process ends or a server restarts. So a waiter also reads the log at intervals.
 type Bell struct {
 	mu   sync.Mutex
-	any  chan struct{}               // closed and made anew at each ring
-	of   map[uuid.UUID]chan struct{} // likewise, of the workspaces that somebody waits for
-	news map[uuid.UUID]bool          // what the other processes are to be told; nil when not connected
+	any  chan struct{}               // closed and replaced at each ring
+	of   map[uuid.UUID]chan struct{} // closed and removed at a ring of the workspace; only of workspaces with waiters
+	news map[uuid.UUID]bool          // the workspaces to tell the other processes about; nil when not connected
 	told chan struct{}               // holds one element when news may have grown
 }
 
@@ -26,7 +25,7 @@ func NewBell() *Bell {
 	return &Bell{any: make(chan struct{}), of: map[uuid.UUID]chan struct{}{}, told: make(chan struct{}, 1)}
 }
 
-// Ring says that a workspace has events up to position, committed; 0 rings nothing. It never waits.
+// Ring says that the events of a workspace up to position are committed; position 0 rings nothing. Ring never waits.
 func (b *Bell) Ring(w pg.Workspace, position int64) {
 	if position == 0 {
 		return
@@ -35,14 +34,14 @@ func (b *Bell) Ring(w pg.Workspace, position int64) {
 	b.tell(w.ID)
 }
 
-// Any gives a channel that is closed at the next ring of any workspace. Take it before you look.
+// Any gives a channel that is closed at the next ring of any workspace. Take the channel before you read the log.
 func (b *Bell) Any() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.any
 }
 
-// Of gives a channel that is closed at the next ring of one workspace. Take it before you look.
+// Of gives a channel that is closed at the next ring of one workspace. Take the channel before you read the log.
 func (b *Bell) Of(w pg.Workspace) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,7 +53,7 @@ func (b *Bell) Of(w pg.Workspace) <-chan struct{} {
 	return c
 }
 
-// ring wakes those who wait in this process.
+// ring wakes the waiters of some workspaces in this process.
 func (b *Bell) ring(ids ...uuid.UUID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,7 +66,7 @@ func (b *Bell) ring(ids ...uuid.UUID) {
 	}
 }
 
-// ringAll wakes everybody in this process: any workspace may have moved.
+// ringAll wakes all waiters in this process, because any workspace may have new events.
 func (b *Bell) ringAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,7 +82,7 @@ func (b *Bell) ringAny() {
 	b.any = make(chan struct{})
 }
 
-// tell notes what the other processes are to be told.
+// tell adds workspaces to the news for the other processes.
 func (b *Bell) tell(ids ...uuid.UUID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,12 +24,12 @@ import (
 )
 
 // BenchmarkAppend compares appends with the rate of plain one-row-per-commit inserts, without any order or
-// check, through as many connections on the same server, in the same run: the two take turns, and the ratio is
-// the median of the rounds. "same" is a table with all the columns and indexes of event; the goals are of the other one, which has those of
-// when they were set. Each append is a command as the program sends it: one event on a stream of its
-// own, and a guard on the roster. Over many workspaces each append is of one chosen at random: evenly, or as Zipf has it, so that
-// a few have most of them. go-us and pg-us are the processor time of one, and of one plain insert: what a loaded machine disturbs
-// least. KLUIS_BENCH_WORKSPACES is how many there are at most, 1000 unless set.
+// check, through as many connections on the same server, in the same run. The two take turns, and the ratio is the median of the rounds.
+// The table "same" has the present columns and indexes of event; the table "plain" has those of the time at which the goals were set, and
+// the goals are about "plain". Each append is a command as the program sends it: one event on a stream of its own, and a guard on the
+// roster. Over many workspaces the workspace of each append is chosen at random: evenly, or by Zipf's law, so that a few workspaces have
+// most appends. go-us and pg-us are the processor time of one append and of one plain insert, which a loaded machine disturbs least.
+// KLUIS_BENCH_WORKSPACES is the largest number of workspaces, 1000 unless set.
 func BenchmarkAppend(b *testing.B) {
 	f := newFixture(b)
 	db, err := pg.Open(context.Background(), f.url, benchConns)
@@ -79,7 +79,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// benchConns are those of a process, for what is measured and for its baseline.
+// benchConns is the number of connections, the same for the appends and for the plain inserts.
 const benchConns = 20
 
 // chooser gives the workspace of each writer's next append.
@@ -115,7 +115,7 @@ func (f *fixture) founded(b *testing.B, n int) []pg.Workspace {
 	return made
 }
 
-// The tables into which plain inserts go: one with the columns and indexes that event had when the goals were set, and one with those that it has.
+// The tables for plain inserts: one with the columns and indexes that event had when the goals were set, and one with the present ones.
 const (
 	plainEvent = `create table {schema}.event (position bigint generated always as identity primary key,
 		id uuid not null, stream text not null, version integer not null, type text not null, at timestamptz not null, actor uuid,
@@ -126,7 +126,7 @@ const (
 		create index on {schema}.event (at, position); create index on {schema}.event (actor, position); create index on {schema}.event (type, position)`
 )
 
-// plainTable gives a baseline: inserts into such a table, in a schema of its own.
+// plainTable makes such a table in a schema of its own, and gives a function that inserts a row.
 func plainTable(b *testing.B, f *fixture, schema, table string) func(int) error {
 	b.Helper()
 	ctx := context.Background()
@@ -158,7 +158,7 @@ func compare(t testing.TB, writers int, a, b func(writer int) error) (ratio, rat
 	return compareBy(t, func(do func(int) error, turn time.Duration) float64 { return rate(t, writers, turn, do) }, a, b)
 }
 
-// compareCPU is compare, and reports the processor time of each as well, in microseconds for one: of this process, and of Postgres.
+// compareCPU is compare, and also reports the processor time of one call in microseconds: that of this process, and that of Postgres.
 func compareCPU(b *testing.B, url string, writers int, ours, theirs func(writer int) error) (ratio, rateOurs, rateTheirs float64) {
 	b.Helper()
 	var of [2]struct{ n, self, postgres float64 }
@@ -204,7 +204,7 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
-// rate is how many times a second writers do something, all at once.
+// rate measures how many times a second concurrent writers call do.
 func rate(t testing.TB, writers int, turn time.Duration, do func(writer int) error) float64 {
 	t.Helper()
 	var done atomic.Int64

@@ -13,11 +13,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// errMoved says that the head row is ahead of, or behind, what this writer remembers. Nothing was stored.
+// errMoved says that the head row is ahead of, or behind, the writer's memory. Nothing was stored.
 var errMoved = errors.New("the head row is not where this writer remembered it")
 
-// commit judges a batch and stores the accepted part of it, in one transaction. Without an error every request has its answer; with an
-// error none has.
+// commit judges a batch and stores the accepted requests in one transaction. Without an error every request has its answer. With an error
+// no request has one.
 func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err error) {
 	before := w.log.head()
 	verdicts := w.recall(batch)
@@ -39,8 +39,8 @@ func (w *writer) commit(ctx context.Context, batch []*request) (last int64, err 
 	return last, nil
 }
 
-// recall judges a batch by what the writer remembers. It gives nothing when memory does not suffice; a refusal must come from the log
-// itself.
+// recall judges a batch by the writer's memory. The result is nil when the memory does not suffice, or when a request would be refused:
+// only the log itself can refuse.
 func (w *writer) recall(batch []*request) []verdict {
 	if !w.log.knows(batch) {
 		return nil
@@ -69,7 +69,7 @@ func (w *writer) look(ctx context.Context, batch []*request) (verdicts []verdict
 // light is the largest batch, in bytes of events, that shares a transaction with other workspaces.
 const light = 64 << 10
 
-// together stores in one round trip. A light batch shares the transaction with what other workspaces store at the same moment.
+// together gives a Run of one round trip. A light batch shares its transaction with batches that other workspaces store at that moment.
 func (w *writer) together(batch []*request) Run {
 	weight := 0
 	for _, r := range batch {
@@ -84,8 +84,8 @@ func (w *writer) together(batch []*request) Run {
 	}
 }
 
-// keep stores what was accepted, and gives it its time. The error is errMoved, and nothing is stored, when the head is not where before
-// says, or when a claim that the verdicts have yet to prove does not hold. With proofs of nil, the claims were proven by the look.
+// keep stores the accepted requests and sets the time of their records. The error is errMoved, and nothing is stored, when the head differs
+// from before, or when a proof does not hold. A nil prove means that the look has checked the proofs already.
 func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *proofs) error {
 	var at time.Time
 	statements := store(before, verdicts, prove, &at)
@@ -95,10 +95,10 @@ func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *
 	untry := try(verdicts)
 	err := run(ctx, statements...)
 	if err != nil && (!pg.Lost(err) || pg.Unsent(err)) {
-		untry() // Postgres said no, or was not asked
+		untry() // Postgres refused the statement, or never got it
 	}
 	stamp(verdicts, at)
-	if pg.Is(err, pg.AccessDenied) { // the workspace was closed for good while this waited for the head
+	if pg.Is(err, pg.AccessDenied) { // the workspace was closed while this transaction waited for the head
 		return pg.Shut(err)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -107,8 +107,8 @@ func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *
 	return err
 }
 
-// try notes where each request would be stored: once it is sent it may be stored there, whatever the answer. It gives the function that
-// takes the notes back.
+// try notes the position at which each request will be stored, because a request that was sent may be stored even when its answer is lost.
+// The returned function undoes the notes.
 func try(verdicts []verdict) (untry func()) {
 	before := make([]int64, len(verdicts))
 	for i, v := range verdicts {
@@ -124,7 +124,7 @@ func try(verdicts []verdict) (untry func()) {
 	}
 }
 
-// stamp gives the stored records the time that the database gave them.
+// stamp sets the time of the stored records to the database's time.
 func stamp(verdicts []verdict, at time.Time) {
 	for _, v := range verdicts {
 		for i := range v.fresh {
@@ -137,11 +137,11 @@ func stamp(verdicts []verdict, at time.Time) {
 type verdict struct {
 	request *request
 	receipt Receipt
-	fresh   []Record // to be stored now, the receipt's; nil when refused or stored before
+	fresh   []Record // the records to store now; nil when the request was refused or stored before
 	err     error
 }
 
-// judge decides on each request, in order. A refused request never spoils its neighbours.
+// judge decides on each request, in order. A refused request has no effect on the others.
 func judge(log *state, found lookup, batch []*request) []verdict {
 	verdicts := make([]verdict, len(batch))
 	for i, r := range batch {
@@ -168,8 +168,8 @@ func anyRefused(verdicts []verdict) bool {
 // Run runs statements in a transaction that is in the role of a workspace.
 type Run func(ctx context.Context, statements ...pg.Statement) error
 
-// AppendIn stores a in a transaction that does something else as well: both happen, or neither. The head row is locked from here on, so
-// little should follow. After the commit the caller calls Appended.
+// AppendIn stores a in the caller's transaction, so that the append and the caller's other writes commit together. The head row stays
+// locked until the commit, so the caller commits soon. After the commit the caller calls Appended.
 func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append) (Receipt, error) {
 	if err := s.check(a); err != nil {
 		return Receipt{}, err
@@ -190,7 +190,7 @@ func (s *Store) AppendIn(ctx context.Context, run Run, w pg.Workspace, a Append)
 	return verdicts[0].receipt, nil
 }
 
-// Appended counts what AppendIn stored, and rings for it.
+// Appended counts the events that AppendIn stored, and rings the bell.
 func (s *Store) Appended(w pg.Workspace, r Receipt) {
 	telemetry.Appended.Add(float64(len(r.Records)))
 	s.bell.Ring(w, r.Last)

@@ -17,53 +17,52 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Due says that events may have to be delivered to a receiver. Whoever has it has the lease: nobody else delivers to the receiver.
+// Due says that events may wait for a receiver. The holder of a Due has the lease, so no other process delivers to the receiver.
 type Due struct {
 	Workspace pg.Workspace
 	Receiver  uuid.UUID
 	Lease     uuid.UUID
-	Failures  int // in a row, in whatever process
+	Failures  int // in a row, over all processes
 }
 
-// Room is how much a process takes on at the moment.
+// Room says how many more deliveries a process accepts at the moment.
 type Room struct {
-	Any     bool        // one more at all
-	Failing bool        // and one more that failed the last time
-	Full    []uuid.UUID // workspaces of which it has as many as it may
-	Failed  []uuid.UUID // and those of which it has as many that failed
+	Any     bool        // one more delivery
+	Failing bool        // one more to a receiver whose last delivery failed
+	Full    []uuid.UUID // workspaces that have reached their limit of deliveries
+	Failed  []uuid.UUID // workspaces that have reached their limit of failing deliveries
 }
 
-// Dues has the receivers delivered to that are due. A row of kluis.delivery stands for such a receiver:
+// Dues finds the receivers that are due and has events delivered to them. A row of kluis.delivery stands for a receiver that is due:
 //
-//  1. Who handles a signal makes the rows of the workspace's receivers, or notes in one that is there that more came (Push).
-//  2. The look leases a row. The message ends there, and so does the transaction: the lease outlives both, since a receiver may take long
-//     to answer, and a connection would be held for each.
-//  3. Whoever delivers begins once that transaction is committed (Held): before, nobody sees the lease, and giving it back would do nothing.
-//  4. Whoever delivers renews the lease (Renew), which another may take over once it has run out.
-//  5. When all is delivered the row is deleted, unless more came since it was leased or Done asked before (Done).
-//  6. After a failure the row is left alone for a while, without a lease (PutBack).
+//  1. The handler of a signal makes the rows of the workspace's receivers, or notes in an existing row that more events came (Push).
+//  2. A look leases a row in a transaction and commits. No connection is held during the delivery, because a receiver may answer slowly.
+//  3. The delivery begins after that commit (Held). Before the commit the lease cannot be seen, so giving it back would do nothing.
+//  4. The delivery renews the lease (Renew). Another process may take over a lease that has run out.
+//  5. After the last event the row is deleted, unless more events came since the lease or since the last call of Done (Done).
+//  6. After a failure the row stays without a lease, and no process takes it for a while (PutBack).
 //
-// When the process dies between any two of these, the row is still there, and the lease runs out.
+// When the process dies between any two steps, the row remains and the lease runs out.
 type Dues struct {
 	turns
 	lease time.Duration
-	idle  time.Duration // how long the transaction of a look is kept for a process that shows no sign of life
+	idle  time.Duration // how long Postgres keeps the transaction of a look without a sign of life
 }
 
-// dueEvery is how often a process looks for receivers whose time has come, and for those that another process let go of.
+// dueEvery is how often a process looks for due receivers and for leases that have run out.
 const dueEvery = 5 * time.Second
 
-// DueLease is for how long a receiver is leased: longer than whoever delivers goes without renewing it.
+// DueLease is the length of a lease: longer than the time between two calls of Renew.
 const DueLease = 30 * time.Second
 
-// NewDues makes what has receivers delivered to; Run runs it.
+// NewDues makes a Dues; Run runs it.
 func NewDues(db *pg.DB, log *slog.Logger) *Dues {
 	never := func() <-chan struct{} { return nil }
 	return &Dues{newTurns(db, log, "deliveries", never, dueEvery, 1), DueLease, 30 * time.Second}
 }
 
-// Run has take called for each receiver that is due, while there is room, until ctx ends. It runs once. take does not wait until all is
-// delivered. Wake says that there may be more room.
+// Run calls take for each receiver that is due, while there is room, until ctx ends. Run is called once. take must return before the
+// delivery is done. After the room has grown, the caller calls Wake.
 func (d *Dues) Run(ctx context.Context, room func() Room, take func(Due)) error {
 	table := &dueTable{room: room, lease: d.lease, found: d.pass}
 	return d.run(ctx, table, func(db *sql.DB) looks { return looks{db, d.idle} }, func(m *message.Message) error {
@@ -76,7 +75,7 @@ func (d *Dues) Run(ctx context.Context, room func() Room, take func(Due)) error 
 	})
 }
 
-// Wake has somebody look soon.
+// Wake makes Run look soon.
 func (d *Dues) Wake() { d.pass() }
 
 // Push says that a workspace may have events for receivers.
@@ -90,7 +89,7 @@ func (d *Dues) Push(ctx context.Context, w pg.Workspace, receivers []uuid.UUID) 
 	return nil
 }
 
-// Held waits until the look that leased a receiver has committed. It is false when it did not.
+// Held waits for the end of the transaction that leased a receiver. It is false when that transaction did not commit.
 func (d *Dues) Held(ctx context.Context, due Due) (held bool, err error) {
 	err = d.db.Pool().QueryRow(ctx, `select coalesce(lease = $2, false) from kluis.delivery where receiver_id = $1 for share`, due.Receiver, due.Lease).Scan(&held)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -99,14 +98,15 @@ func (d *Dues) Held(ctx context.Context, due Due) (held bool, err error) {
 	return held, err
 }
 
-// Renew keeps a lease. It is false when the lease is lost.
+// Renew extends a lease. It is false when the lease is lost.
 func (d *Dues) Renew(ctx context.Context, due Due) (kept bool, err error) {
 	tag, err := d.db.Pool().Exec(ctx, `update kluis.delivery set leased_until = clock_timestamp() + make_interval(secs => $3) where receiver_id = $1 and lease = $2`,
 		due.Receiver, due.Lease, d.lease.Seconds())
 	return tag.RowsAffected() > 0, err
 }
 
-// Done gives a lease back when nothing came since it was taken, or since Done was false: whoever delivers looks at the log once more then.
+// Done gives a lease back, unless more events came since the lease was taken or since the last call of Done. When Done is false, the caller
+// reads the log once more.
 func (d *Dues) Done(ctx context.Context, due Due) (done bool, err error) {
 	tag, err := d.db.Pool().Exec(ctx, `delete from kluis.delivery where receiver_id = $1 and lease = $2 and not again`, due.Receiver, due.Lease)
 	if err != nil || tag.RowsAffected() > 0 {
@@ -116,7 +116,7 @@ func (d *Dues) Done(ctx context.Context, due Due) (done bool, err error) {
 	return tag.RowsAffected() == 0, err // the lease is lost
 }
 
-// PutBack gives a lease back and has the receiver left alone for a while, by all processes. failures are those in a row.
+// PutBack gives a lease back after a failure. No process takes the receiver during the pause. failures counts the failures in a row.
 func (d *Dues) PutBack(ctx context.Context, due Due, failures int, pause time.Duration) error {
 	_, err := d.db.Pool().Exec(ctx, `update kluis.delivery set leased_until = '-infinity', lease = null, failures = $3, due_at = clock_timestamp() + make_interval(secs => $4)
 		where receiver_id = $1 and lease = $2`, due.Receiver, due.Lease, failures, pause.Seconds())
@@ -124,7 +124,7 @@ func (d *Dues) PutBack(ctx context.Context, due Due, failures int, pause time.Du
 	return err
 }
 
-// DueNow is what has a receiver tried again at once that is left alone for a while.
+// DueNow ends the pause of a receiver, so that the next delivery is tried at once.
 func DueNow(ctx context.Context, tx pgx.Tx, receiver uuid.UUID) error {
 	_, err := tx.Exec(ctx, `update kluis.delivery set due_at = now() where receiver_id = $1 and due_at > now()`, receiver)
 	return err
@@ -135,10 +135,10 @@ type dueTable struct {
 	unused
 	room  func() Room
 	lease time.Duration
-	found func() // somebody looks again
+	found func() // makes a subscriber look again
 }
 
-// leaseDue leases the receiver that has waited longest, of those for which there is room.
+// leaseDue leases the receiver that has waited longest among those for which there is room.
 const leaseDue = `with next as (select receiver_id from kluis.delivery
 		where $1 and due_at <= now() and leased_until <= now()
 			and (failures = 0 and workspace_id <> all ($3::uuid[]) or failures > 0 and $2 and workspace_id <> all ($4::uuid[]))
@@ -163,12 +163,13 @@ func (t *dueTable) UnmarshalMessage(row wsql.Scanner) (wsql.Row, error) {
 	return wsql.Row{Offset: 1, Msg: message.NewMessage(due.Lease.String(), payload)}, nil
 }
 
-// AckMessageQuery does nothing: the lease is what the look has written.
+// AckMessageQuery does nothing, because the look has written the lease.
 func (*dueTable) AckMessageQuery(string, wsql.Row, string) wsql.Query {
 	return wsql.Query{Query: `select`}
 }
 
-// unused is what neither table needs of an adapter: appends insert signals, migrations make tables, and nothing is published here.
+// unused implements the methods of an adapter that neither table needs: appends insert signals, migrations make tables, and nothing is
+// published through Watermill.
 type unused struct{}
 
 func (unused) SubscribeIsolationLevel() sql.IsolationLevel { return sql.LevelReadCommitted }

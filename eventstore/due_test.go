@@ -13,7 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// Whoever delivers is faster than the commit of the lease: what it gives back is given back all the same, and leased again at once.
+// A delivery that ends before the lease is committed gives the lease back after the commit, and the receiver is leased again at once.
 func TestLeaseBeforeItsCommit(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -54,10 +54,10 @@ func TestLeaseBeforeItsCommit(t *testing.T) {
 	}
 	for range 3 {
 		if !receive(t, taken, "the lease") {
-			t.Error("it is not held")
+			t.Error("a committed lease is not held")
 		}
 	}
 	if held, err := dues.Held(t.Context(), eventstore.Due{Workspace: w, Receiver: receiver, Lease: uuid.New()}); err != nil || held {
-		t.Errorf("a lease of before: %t, %v", held, err)
+		t.Errorf("an earlier lease is held: %t, %v", held, err)
 	}
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// The edge of a tree is what it goes on from, and proves from, without the hashes of what is in it: those of the last tile of each level, the
-// largest first.
+// The edge of a tree is the hashes of the last tile of each level, the largest level first. A tree can grow, and prove its growth, from its
+// edge alone.
 
-// LookEdge reads the edge of a tree over so many records. The stored tree may have more by now: tiles only gain hashes at their end.
+// LookEdge reads the edge of the tree over the first size records. The stored tree may be larger, because tiles only gain hashes at their
+// end.
 func LookEdge(ctx context.Context, run Run, size int64) (edge []tlog.Hash, err error) {
 	var rows []tile
 	if err := run(ctx, pg.Rows(&rows, `select id, hashes from tile where id = any(array(select (l::bigint << 48) + ($3::bigint >> $1::int * (l + 1)) from generate_series(0, $2::int) l))`,
@@ -38,12 +39,12 @@ func LookEdge(ctx context.Context, run Run, size int64) (edge []tlog.Hash, err e
 
 func lastTile(size int64, level int) int64 { return tileID(level, size>>(tileHeight*(level+1))) }
 
-// inLastTile is how many hashes the last tile of a level has: a digit of the size.
+// inLastTile gives the number of hashes in the last tile of a level: a digit of the size.
 func inLastTile(size int64, level int) int {
 	return int(size >> (tileHeight * level) & (tileWidth - 1))
 }
 
-// CheckEdge tells whether hashes are the edge of the tree over so many records that has this root.
+// CheckEdge tells whether edge is the edge of the tree with this size and root.
 func CheckEdge(size int64, edge []tlog.Hash, root tlog.Hash) bool {
 	var f frontier
 	for level := tileLevels - 1; level >= 0; level-- {
@@ -59,7 +60,7 @@ func CheckEdge(size int64, edge []tlog.Hash, root tlog.Hash) bool {
 	return len(edge) == 0 && f.size == size && f.root() == root
 }
 
-// storeEdge makes the tree of a workspace that has none, of an edge that CheckEdge found to be right.
+// storeEdge makes the tree of a workspace without one, from an edge that passed CheckEdge.
 func storeEdge(ctx context.Context, tx pgx.Tx, size int64, edge []tlog.Hash) error {
 	var ids []int64
 	var tiles [][]byte

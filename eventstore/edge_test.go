@@ -8,7 +8,7 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
-// The edge of a tree at any size has the root of that size, and no other hashes have.
+// The edge of a tree at any size gives the root of that size, and no other hashes do.
 func TestEdge(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -32,16 +32,16 @@ func TestEdge(t *testing.T) {
 		}
 		edge[len(edge)-1][7]++
 		if eventstore.CheckEdge(size, edge, root) {
-			t.Errorf("a changed edge at %d is right", size)
+			t.Errorf("a changed edge at %d passes", size)
 		}
 	}
 	if _, err := eventstore.LookEdge(t.Context(), eventstore.Reading(f.db, w), 71); err == nil {
-		t.Error("there is an edge beyond the tree")
+		t.Error("LookEdge gives an edge beyond the tree")
 	}
 }
 
-// A file that begins behind records that were pruned is verified from where a record in it says what they were: wherever that record is, and
-// also against checkpoints before it.
+// A file that begins behind pruned records is verified with the LogPruned record in it, wherever that record is, also against checkpoints
+// before that record.
 func TestVerifyFileBehindTheHorizon(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -23,18 +23,18 @@ type Record struct {
 	Type     string
 	At       time.Time // microseconds, UTC; never decreases with Position
 	Actor    *uuid.UUID
-	// Meta says from where the request of the actor came, exactly as written, as far as it is known: "ip" and "user_agent", each sealed under
-	// the actor's data key, or under the workspace's when there is no actor, and "token_id". nil when nothing is known.
+	// Meta describes the actor's request, exactly as written: "ip" and "user_agent", each sealed under the actor's data key, or under the
+	// workspace's when there is no actor, and "token_id". Unknown fields are absent; nil when all are unknown.
 	Meta json.RawMessage
 	Data json.RawMessage // exactly as written
 }
 
-// ScanRow is pgx.RowScanner for recordColumns, with as little work as there can be.
+// ScanRow is pgx.RowScanner for recordColumns. It avoids the driver's slower ways to scan.
 func (r *Record) ScanRow(row pgx.Rows) error { return r.scan(row) }
 
-// scan reads recordColumns, and what a query has behind them.
+// scan reads recordColumns, followed by the query's further columns.
 func (r *Record) scan(row pgx.CollectableRow, more ...any) error {
-	var id, actor pgtype.UUID // the driver would make a uuid.UUID of a text
+	var id, actor pgtype.UUID // the driver would go through text for a uuid.UUID
 	if err := row.Scan(append([]any{&r.Position, &id, &r.Stream, &r.Version, &r.Type, &r.At, &actor, (*[]byte)(&r.Meta), (*[]byte)(&r.Data)}, more...)...); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (r Record) AppendLine(line []byte) []byte {
 	return append(line, '}')
 }
 
-// actor is Actor as a parameter of a statement, because the driver would turn a pointer into text first.
+// actor gives Actor as a parameter of a statement. For a pointer the driver would go through text.
 func (r Record) actor() (id uuid.NullUUID) {
 	if r.Actor != nil {
 		id = uuid.NullUUID{UUID: *r.Actor, Valid: true}
@@ -94,29 +94,28 @@ func (r Record) meta() *string {
 }
 
 func appendString(line []byte, s string) []byte {
-	quoted, _ := json.Marshal(s) // a string cannot fail
+	quoted, _ := json.Marshal(s) // marshalling a string cannot fail
 	return append(line, quoted...)
 }
 
 // MarshalJSON gives the line.
 func (r Record) MarshalJSON() ([]byte, error) { return r.AppendLine(nil), nil }
 
-// Append is what one command wants stored: all of its writes, or none. With a Key an Append may have no events. Then the key remembers,
-// under the same conditions, that nothing was to be done.
+// Append is the writes of one command, of which all are stored or none. An Append with a Key may have no events. Then the key records, under
+// the same conditions, that the command had nothing to do.
 type Append struct {
 	Actor  uuid.UUID       // uuid.Nil for Kluis itself
-	Meta   json.RawMessage // of all its records; without insignificant white space; nil for none
+	Meta   json.RawMessage // of all records of the append, without insignificant white space; nil for none
 	Writes []Write
 	Guards []Guard
 	Proof  *Proof // nil: the caller was identified before
 	Key    *Key
 }
 
-// Any is the Expected of a write that takes the stream as it is, because its decision did not read the stream.
+// Any is the Expected of a write whose decision did not read the stream: every version will do.
 const Any = -1
 
-// Write adds events to a stream that is at version Expected; 0 for a stream that is not there yet. An Append without
-// events has one Write without any.
+// Write adds events to a stream that is at version Expected; 0 for a new stream. An Append without events has one Write without events.
 type Write struct {
 	Stream   string
 	Expected int
@@ -137,21 +136,21 @@ type Guard struct {
 
 // Key makes an append happen once: a second append with the same key gets the answer of the first.
 type Key struct {
-	Key         [sha256.Size]byte // who, which operation, and the client's key
-	Fingerprint [sha256.Size]byte // of what is asked for: the same key for something else is refused
-	Answer      string            // JSON that the command is answered with besides its events; empty for nothing
-	Kept        bool              // for ever, and not for KeyLife: of what is imported by an id of somewhere else
+	Key         [sha256.Size]byte // the hash of the caller, the operation and the client's key
+	Fingerprint [sha256.Size]byte // of the request: the same key with another fingerprint is refused
+	Answer      string            // JSON of the command's answer besides its events; empty for none
+	Kept        bool              // for ever, and not for KeyLife: the key of an imported thing
 }
 
-// KeyLife is for how long a key is remembered, unless it is kept.
+// KeyLife is how long a key is remembered, unless it is Kept.
 const KeyLife = 24 * time.Hour
 
 // Receipt is the outcome of an append.
 type Receipt struct {
-	First, Last int64 // the positions of its events; when it had none, Last is the head of then, and First the one behind it
+	First, Last int64 // the positions of the events; without events, Last is the position of the head and First is Last + 1
 	Records     []Record
-	Repeated    bool   // the key was known: the positions are those of the first time, Records is empty
-	Answer      string // of the first time, when Repeated
+	Repeated    bool   // the key was known: the positions are those of the first append, and Records is empty
+	Answer      string // the answer of the first append, when Repeated
 }
 
 // MovedError says that a stream was not at the version on which the command decided.
@@ -170,65 +169,66 @@ type KeyReusedError struct{}
 
 func (e *KeyReusedError) Error() string { return "the key was used for another request" }
 
-// UnknownOutcomeError says that the answer of the database was lost, so that the append may be stored or not. The same key, or the same
-// expected versions, make it safe to send the append again.
+// UnknownOutcomeError says that the answer of the database was lost, so that the append may be stored or not. With the same key, or the same
+// expected versions, the append can safely be sent again.
 type UnknownOutcomeError struct{ Cause error }
 
 func (e *UnknownOutcomeError) Error() string {
-	return "it is not known whether it was stored: " + e.Cause.Error()
+	return "it is not known whether the append was stored: " + e.Cause.Error()
 }
 func (e *UnknownOutcomeError) Unwrap() error { return e.Cause }
 
-// BusyError says that nothing was stored: too many appends wait for this workspace, or the database did not get to this one in time.
+// BusyError says that nothing was stored, because too many appends wait for this workspace, or because the time ran out before the append
+// was sent.
 type BusyError struct {
 	Waiting int
-	Cause   error // of running out of time; else nil
+	Cause   error // why the time ran out; nil when too many wait
 }
 
 func (e *BusyError) Error() string {
 	if e.Cause != nil {
-		return "the database did not get to it in time: " + e.Cause.Error()
+		return "the append was not sent to the database in time: " + e.Cause.Error()
 	}
-	return fmt.Sprintf("%d appends are waiting", e.Waiting)
+	return fmt.Sprintf("%d appends are waiting for this workspace already", e.Waiting)
 }
 func (e *BusyError) Unwrap() error { return e.Cause }
 
-// ClockError says that nothing was stored: the last event of the log is further ahead of the database's clock than the difference of two
-// right clocks can be. So one of the two clocks is, or was, wrong.
+// ClockError says that nothing was stored, because the last event of the log is further ahead of the database's clock than two right clocks
+// can differ. The present clock is wrong, or the clock of the last event was wrong.
 type ClockError struct{ Ahead time.Duration }
 
 func (e *ClockError) Error() string {
 	return fmt.Sprintf("the last event is %s ahead of the database's clock: set that clock right, or begin a new epoch with `kluis restored`", e.Ahead.Round(time.Second))
 }
 
-// Outage makes the error one that the caller may retry: once the clock is right, the same append is stored.
+// Outage says that the caller may retry: once the clock is right, the same append is stored.
 func (e *ClockError) Outage() pg.Outage { return pg.ClockWrong }
 
-// GapError says that the log lacks an event: the next position was to be Want, and is Got, or 0 for none. Somebody tampered with the log,
-// or Postgres lost a row.
+// GapError says that the log lacks an event: the next position should be Want and is Got, or 0 when the log ends. The log was tampered
+// with, or Postgres lost a row.
 type GapError struct{ Want, Got int64 }
 
 func (e *GapError) Error() string {
 	if e.Got == 0 {
-		return fmt.Sprintf("the log has a gap: position %d should come next, and it ends", e.Want)
+		return fmt.Sprintf("the log has a gap: position %d should come next, and the log ends", e.Want)
 	}
 	return fmt.Sprintf("the log has a gap: position %d should come next, and %d comes", e.Want, e.Got)
 }
 
-// WentBackError says that nothing was stored: the log lacks an event that was its last one. Either a standby without that event became the
-// primary, or an older copy was put back while the process went on.
+// WentBackError says that nothing was stored, because the log lacks an event that was its last one. Either a standby without that event
+// became the primary, or an older copy was restored under the running process.
 type WentBackError struct {
 	Epoch    int
-	Had, Has int64 // the last position that was stored, and the last that there is
+	Had, Has int64 // the last position before, and the last position now
 }
 
 func (e *WentBackError) Error() string {
-	return fmt.Sprintf("the log went back: what was stored at position %d of epoch %d is not there any more, and the log ends at %d", e.Had, e.Epoch, e.Has)
+	return fmt.Sprintf("the log went back: the event that was stored at position %d of epoch %d is missing, and the log ends at %d", e.Had, e.Epoch, e.Has)
 }
 
-// UnknownTypeError says that an event was refused, because nobody could read it back.
+// UnknownTypeError says that an event was refused, because its type is not registered and no reader could decode it.
 type UnknownTypeError struct{ Type string }
 
 func (e *UnknownTypeError) Error() string {
-	return fmt.Sprintf("event type %q is not registered: it could not be read back", e.Type)
+	return fmt.Sprintf("event type %q is not registered, so no reader could decode the event", e.Type)
 }

@@ -10,17 +10,16 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// SetGrace shortens the time that handlers get after the end.
+// SetGrace shortens the time for handlers that are at work when the context ends.
 func (s *Signals) SetGrace(d time.Duration) { s.grace = d }
 
-// Query is the text of Newest, and its arguments.
+// Query gives the text and the arguments of Newest.
 func (f Filter) Query(limit int) (sql string, args []any) { return f.plan(limit, newest) }
 
-// SetBeat sets how often a process shows a sign of life while a handler is at work, and after how long without one the
-// lock is lost.
+// SetBeat sets how often a process shows a sign of life while a handler is at work, and after how long a silent process loses the lock.
 func (s *Signals) SetBeat(beat, idle time.Duration) { s.beat, s.idle = beat, idle }
 
-// Cost is what a look for signals cost.
+// Cost is the work of one look for signals.
 type Cost struct {
 	Found int
 	Pages int
@@ -55,7 +54,7 @@ func Look(ctx context.Context, conn *pgx.Conn) (Cost, error) {
 	return Cost{e.Plan.Rows, e.Plan.Hit + e.Plan.Read, time.Duration(e.Milliseconds * float64(time.Millisecond))}, nil
 }
 
-// AppendWithin appends as a writer with other patience does: until ctx ends.
+// AppendWithin appends with ctx in place of the writer's own patience.
 func (s *Store) AppendWithin(ctx context.Context, w pg.Workspace, a Append) error {
 	r := &request{append: a, ids: a.newIDs(), turn: make(chan turn, 1)}
 	(&writer{store: s, workspace: w}).writeWithin(ctx, []*request{r})

@@ -15,59 +15,59 @@ type Filter struct {
 	Stream   string
 	About    *About
 	From, To *time.Time
-	Text     string // is somewhere in the data, whatever the case of its letters
-	Before   int64  // only positions below; 0 = from the newest
-	After    int64  // only positions above
-	UpTo     int64  // and none above this one; 0 = to the head
+	Text     string // is in the data, without regard to case
+	Before   int64  // only positions below this one; 0 = from the newest
+	After    int64  // only positions above this one
+	UpTo     int64  // no positions above this one; 0 = to the head
 }
 
 // About chooses the records of one thing.
 type About struct {
 	ID      uuid.UUID
-	Fields  []string // of the data, one of which holds the id in streams that several things share
-	Own     []string // streams of the thing alone
-	Streams []string // all in which there may be some
+	Fields  []string // fields of the data, one of which holds the id in streams that several things share
+	Own     []string // the streams of the thing alone
+	Streams []string // all streams with records of the thing
 }
 
 // Chosen are the records that a filter chooses, by their positions.
 type Chosen struct {
 	Positions []int64
-	LookedTo  int64 // there may be more beyond this position, the last that was looked at; 0 when there are none
+	LookedTo  int64 // the position that was reached, beyond which there may be more records; 0 when all were looked at
 }
 
-// looked bounds how many records are looked at for a filter that no index answers alone, which is most that name two things, and
-// any that has a text. Whoever wants more goes on from LookedTo: so that a question takes as long on a long log as on a short one.
+// looked bounds the records that one query looks at when no index answers the filter alone: most filters with two conditions, and every
+// filter with a text. A caller goes on from LookedTo. So one query takes as long on a long log as on a short one.
 const looked = 2000
 
-// Newest is the newest records that a filter chooses, from the newest on, as many as limit.
+// Newest is the query for the newest records that a filter chooses, the newest first, at most limit.
 func Newest(into *Chosen, f Filter, limit int) pg.Statement {
 	found, rest := f.plan(limit, newest)
 	return pg.Exec(found, rest...).Scan(&into.LookedTo, &into.Positions) //sqlcheck:allow one of those below
 }
 
-// Oldest is Newest from the oldest on.
+// Oldest is the query for the oldest records that a filter chooses, the oldest first, at most limit.
 func Oldest(into *Chosen, f Filter, limit int) pg.Statement {
 	found, rest := f.plan(limit, oldest)
 	return pg.Exec(found, rest...).Scan(&into.LookedTo, &into.Positions) //sqlcheck:allow one of those below
 }
 
-// At is the records at some positions, the newest first. Those that were pruned meanwhile are not among them.
+// At is the query for the records at some positions, the newest first. Records that were pruned meanwhile are missing.
 func At(into *[]Record, positions []int64) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position = any($1) order by position desc`, positions)
 }
 
-// LightestAt is the records at some positions, the oldest first, as many as weigh no more than a page.
+// LightestAt is the query for the records at some positions, the oldest first, up to the weight of a page.
 func LightestAt(into *[]Record, positions []int64) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position = any(array(select position from (
 			select position, sum(size + 300) over (order by position) - size as before from event where position = any($1)) as weighed
 		where before < $2)) order by position`, positions, PageBytes)
 }
 
-// texts are the queries for one direction, by what leads to the records: an index that has them in order, also of several types or
-// streams at once. So none sorts, or passes over, what nobody asked for.
+// texts are the queries for one direction, each over one index. The index has the records in order, also for several types or streams at
+// once. So no query sorts, or reads records that the condition excludes.
 type texts struct{ log, actor, types, streams string }
 
-// plan is the query for a filter, and its arguments.
+// plan gives the query for a filter, and its arguments.
 func (f Filter) plan(limit int, in texts) (sql string, args []any) {
 	about := About{}
 	streams := []string{f.Stream}
@@ -96,7 +96,7 @@ func (f Filter) plan(limit int, in texts) (sql string, args []any) {
 	return sql, []any{f.Actor, f.Types, f.Stream, f.From, f.To, f.Before, f.Text, f.About != nil, about.Own, about.Fields, about.ID.String(), f.After, f.UpTo, streams, look, limit}
 }
 
-// The range of positions that a filter allows: times never decrease with positions, so that they are positions, too.
+// The range of positions that a filter allows. Times never decrease with positions, so a range of times is a range of positions.
 const bounds = `with bounds as materialized (select
 		greatest($12, ` + horizon + `, case when $4::timestamptz is null then 0
 			else coalesce((select position - 1 from event where at >= $4 order by at, position limit 1), 9223372036854775807) end) as low,
@@ -117,7 +117,7 @@ const (
 	ofEach      = `) as of`
 )
 
-// chosenFrom is what the filter leaves of the records that were looked at.
+// chosenFrom applies the whole filter to the records that were looked at.
 const (
 	newestFirst = `) as found order by position desc limit $15)
 	select coalesce((select min(position) from looked having count(*) = $15), 0), array(select event.position` + chosen + ` order by event.position desc limit $16)`

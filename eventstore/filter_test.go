@@ -21,8 +21,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// auditedLog is a workspace with n events: of a member who did nearly all, one who did every hundredth, and one who did three long ago; of
-// four types, one of which was there three times long ago; a tenth of them in one stream; some hundred at each instant.
+// auditedLog is a workspace with n events. One actor has nearly all of them, one has every hundredth, and one has three old ones. One of
+// the four types has only three old events. A tenth of the events is in one stream, and each instant has some hundred events.
 type auditedLog struct {
 	w                  pg.Workspace
 	busy, idle, absent uuid.UUID
@@ -50,7 +50,7 @@ func newAuditedLog(t testing.TB, f *fixture, n int) auditedLog {
 	return l
 }
 
-// filters are one of each kind, and some of two.
+// filters are filters with each condition, and some with two.
 func (l auditedLog) filters() map[string]eventstore.Filter {
 	at := func(n int) *time.Time { at := l.begin.Add(time.Duration(n/100) * time.Second); return &at }
 	thing := uuid.MustParse("cfcd2084-95d5-65ef-66e7-dff9f98764da") // md5 of 0
@@ -84,8 +84,7 @@ func (l auditedLog) filters() map[string]eventstore.Filter {
 	}
 }
 
-// Whoever goes on as long as there is more has all that a filter chooses and nothing else, from both ends, however few records a query
-// looks at.
+// A caller who pages through a filter gets all chosen records and no others, from both ends, however few records one query looks at.
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -138,7 +137,7 @@ func (f *fixture) read(t testing.TB, w pg.Workspace, statement pg.Statement) {
 	}
 }
 
-// chooses says in Go what a filter says in SQL.
+// chooses is the meaning of a filter in Go, for comparison with the SQL.
 func chooses(f eventstore.Filter, r eventstore.Record) bool {
 	var data map[string]string
 	_ = json.Unmarshal(r.Data, &data) // all texts
@@ -151,7 +150,7 @@ func chooses(f eventstore.Filter, r eventstore.Record) bool {
 		(f.Before == 0 || r.Position < f.Before) && r.Position > f.After && (f.UpTo == 0 || r.Position <= f.UpTo)
 }
 
-// No filter reads more of a log that is four times as long, and none reads all of it: what a question costs depends on what is asked for.
+// A filter reads no more pages of a log that is four times as long, and never the whole log.
 func TestNoFilterScansTheLog(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -164,7 +163,7 @@ func TestNoFilterScansTheLog(t *testing.T) {
 	}
 }
 
-// pagesRead is how many pages of tables and indexes Postgres looks at for a list of 50.
+// pagesRead gives the number of pages of tables and indexes that Postgres reads for a list of 50.
 func (f *fixture) pagesRead(t *testing.T, w pg.Workspace, filter eventstore.Filter) int {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), pgtest.Superuser(t, f.url))

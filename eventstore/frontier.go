@@ -6,8 +6,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// frontier is the Merkle tree of the records so far, as far as going on from it needs: the roots of its full subtrees, the largest
-// first. When the hashes over the records that were pruned are not known, it is of those behind them.
+// frontier is the part of a Merkle tree from which the tree can grow: the roots of its full subtrees, the largest first. When the hashes
+// over the pruned records are unknown, the frontier is of the records behind them.
 type frontier struct {
 	size  int64
 	roots []subtree
@@ -19,10 +19,10 @@ type subtree struct {
 	hash  tlog.Hash
 }
 
-// add puts the hash of one more record in.
+// add adds the hash of one more record.
 func (f *frontier) add(leaf tlog.Hash) { f.push(subtree{0, leaf}) }
 
-// push puts a subtree behind the others, and joins those that are full then.
+// push adds a subtree at the end, and joins subtrees of the same size.
 func (f *frontier) push(s subtree) {
 	begin := f.size
 	f.size += 1 << s.level
@@ -33,7 +33,7 @@ func (f *frontier) push(s subtree) {
 	f.roots = append(f.roots, s)
 }
 
-// behind is the tree when the records before are those of another one.
+// behind gives the tree over the records of before followed by those of f.
 func (f frontier) behind(before frontier) frontier {
 	before.roots = append([]subtree{}, before.roots...)
 	for _, s := range f.roots {
@@ -42,7 +42,7 @@ func (f frontier) behind(before frontier) frontier {
 	return before
 }
 
-// root is the root hash over all records so far.
+// root gives the root hash over all records so far.
 func (f *frontier) root() tlog.Hash {
 	if f.size == 0 {
 		root, _ := tlog.TreeHash(0, nil)
@@ -63,7 +63,7 @@ func (f *frontier) hashes() (hashes []tlog.Hash) {
 	return hashes
 }
 
-// newFrontier is the tree of so many records, with the roots of its full subtrees; false when there are too many, or too few.
+// newFrontier makes the frontier of a tree with size records from the roots of its full subtrees; false for a wrong number of hashes.
 func newFrontier(size int64, hashes []tlog.Hash) (f frontier, whole bool) {
 	if size < 0 || len(hashes) != bits.OnesCount64(uint64(size)) {
 		return f, false
@@ -77,7 +77,7 @@ func newFrontier(size int64, hashes []tlog.Hash) (f frontier, whole bool) {
 	return f, true
 }
 
-// frontierAt reads the frontier at a size out of a stored tree.
+// frontierAt reads the frontier at a size from a stored tree.
 func frontierAt(size int64, stored tlog.HashReader) (frontier, error) {
 	var indexes []int64
 	before := int64(0)

@@ -8,7 +8,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// head is what the head row must still say.
+// head is the content that the head row must still have.
 type head struct {
 	position int64
 	last     uuid.UUID
@@ -22,8 +22,8 @@ func (s *state) head() head {
 	return head{s.position, s.last, s.epoch}
 }
 
-// store gives the statements for what was accepted: nil for nothing. The one that stores events gives their time in
-// at, which all of them share; no row when the head is not where before says, or when a proof that is asked for does not hold.
+// store gives the statements that store the accepted requests; nil when none was accepted. The statement that stores events writes their
+// common time to at. It has no row when the head differs from before, or when a proof does not hold.
 func store(before head, verdicts []verdict, prove *proofs, at *time.Time) []pg.Statement {
 	var e columns
 	var k keyColumns
@@ -44,7 +44,7 @@ func store(before head, verdicts []verdict, prove *proofs, at *time.Time) []pg.S
 	switch {
 	case n == 0 && len(k.keys) == 0:
 		return nil
-	case n == 0: // of those who had nothing to do; look holds the head row
+	case n == 0: // only requests without events; look holds the head row
 		return append(statements, pg.Exec(insertKeys, k.keys, k.fingerprints, k.first, k.last, k.answers, k.kept))
 	case n == 1 && len(k.keys) == 0:
 		one, args := insertOne, []any{e.positions[0], e.ids[0], e.streams[0], e.versions[0], e.types[0], e.actors[0], e.metas[0], e.data[0],
@@ -63,7 +63,7 @@ func store(before head, verdicts []verdict, prove *proofs, at *time.Time) []pg.S
 	}
 }
 
-// columns are the events of a batch, as arrays for one statement.
+// columns are the events of a batch, as one array for each column.
 type columns struct {
 	positions            []int64
 	ids                  []uuid.UUID
@@ -93,19 +93,19 @@ func (c *keyColumns) add(k *Key, receipt Receipt) {
 	c.answers, c.kept = append(c.answers, k.Answer), append(c.kept, k.Kept)
 }
 
-// deleteKeys deletes the keys that come back after they expired, and some of those that say nothing any more: more than come.
+// deleteKeys deletes the keys of the batch that have expired, and some other expired keys: more than the batch adds.
 const deleteKeys = `delete from dedupe where at < now() - make_interval(secs => $2)
 	and key = any($1::bytea[] || array(select key from dedupe where at < now() - make_interval(secs => $2) order by at limit 100))`
 
 // One statement locks the head row, compares it with what the writer remembers, moves it, and stores what the log gains:
 //
-//  1. No row is as remembered: the rest has nothing to join with, and nothing is stored. Another process has appended
-//     meanwhile, or the log went back: the writer looks again.
-//  2. The row is there: it is locked until the commit, so that those who append after it wait, and it gives the time: the
-//     database's, never less than that of the event before.
+//  1. When the head row differs from the memory, the rest of the statement has no row to join with, and nothing is stored. Another
+//     process has appended meanwhile, or the log went back. The writer looks again.
+//  2. When the head row is as remembered, it stays locked until the commit, and later appends wait. The row gives the time of the
+//     events: the database's time, but never less than that of the last event.
 //
-// The head row is always the first thing that an append locks, by look or by these: whoever waits for it holds nothing that
-// its holder needs. The statement for one event is what most workspaces need most of the time, and much cheaper to plan.
+// The head row is always the first lock of an append, in look and in these statements. So an append that waits for the head row holds
+// nothing that the holder needs. Most batches have one event, for which the statement is much cheaper to plan.
 const (
 	moveHead = `at = greatest(at, clock_timestamp())
 			where position = $9 and last = $10 and at < clock_timestamp() + interval '5 minutes'`

@@ -4,7 +4,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// state is what a writer remembers of the log of a workspace. It is right as long as the head row has the same position and last event.
+// state is a writer's memory of the log of a workspace. The memory is right as long as the head row has the same position and last event.
 type state struct {
 	position int64
 	last     uuid.UUID // the event at position
@@ -13,12 +13,11 @@ type state struct {
 	versions map[string]int // of the streams looked at so far
 }
 
-// maxVersions bounds what a writer remembers.
+// maxVersions bounds the number of streams that a writer remembers.
 const maxVersions = 50_000
 
-// knows tells whether a batch can be judged without a look. No key may have to be looked up, and the state must know every stream that the
-// batch relies on. A stream that is to begin with this very batch counts as known: in a log that is whole, the unique index on (stream,
-// version) proves it.
+// knows tells whether a batch can be judged without a look. The batch must have no key, and the state must know every stream of the batch.
+// A stream that begins with this batch counts as known, because the unique index on (stream, version) proves that it is new.
 func (s *state) knows(batch []*request) bool {
 	if s == nil || len(s.versions) > maxVersions {
 		return false
@@ -41,8 +40,8 @@ func (s *state) knows(batch []*request) bool {
 	return true
 }
 
-// accept judges one append, after all those that were accepted before it. When every stream is at its version, accept gives the records and
-// moves the state; the records have no time yet, and may be none, but are not nil. Else the error is a MovedError, and the state stays.
+// accept judges one append after the earlier accepted ones. When every stream is at the expected version, accept gives the records and moves
+// the state. The records have no time yet; they may be empty but not nil. Otherwise the error is a MovedError, and the state stays.
 func (s *state) accept(r *request) ([]Record, error) {
 	for _, g := range r.append.Guards {
 		if actual := s.versions[g.Stream]; actual != g.Version {

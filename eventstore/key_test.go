@@ -48,7 +48,7 @@ func TestKeyHasOneEffect(t *testing.T) {
 	}
 	_, err := a.store.Append(t.Context(), w, keyed("thing-x", "sell"))
 	if reused := new(eventstore.KeyReusedError); !errors.As(err, &reused) {
-		t.Errorf("another request with the key: %v", err)
+		t.Errorf("another request with the same key: %v, want a KeyReusedError", err)
 	}
 	if err := a.db.Do(t.Context(), w, pg.Exec(`delete from dedupe`), pg.Exec(`insert into dedupe values ($1, $2, 1, 1, now() - interval '25 hours')`,
 		keyed("", "").Key.Key[:], []byte("old"))); err != nil {
@@ -59,7 +59,7 @@ func TestKeyHasOneEffect(t *testing.T) {
 	}
 }
 
-// A key remembers that nothing was to be done, as long as that is so; what it remembers goes with time.
+// A key records that a command had nothing to do, under the command's conditions, and expires like any other key.
 func TestKeyOfNothing(t *testing.T) {
 	t.Parallel()
 	a := newFixture(t)

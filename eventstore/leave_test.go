@@ -8,8 +8,8 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
-// What a process leaves to another is that one's at once, is no failure, and does not come back to it the next moment. Its other
-// workspaces go on.
+// A workspace that a process leaves to another is handled there at once. Leaving is no failure, and the first process is not offered the
+// workspace again for a while. Its other workspaces go on.
 func TestLeftToAnother(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

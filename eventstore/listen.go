@@ -21,7 +21,7 @@ import (
 // A notification is "<sender>:<id>,<id>,...", and "<sender>:" for all workspaces.
 const (
 	maxNews    = 200                  // ids in one: Postgres allows 8000 bytes
-	newsGap    = 5 * time.Millisecond // between two
+	newsGap    = 5 * time.Millisecond // between two notifications
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 5 * time.Second
 )
@@ -29,11 +29,9 @@ const (
 // Connect joins the bell to those of the other processes on the same database, until ctx ends. It returns
 // an error only when the bell is connected already.
 //
-// Rings are told to the other processes after the commit, on a connection of the pool: a NOTIFY inside
-// the append would make all appends of the server wait for each other. Rings that come close together make
-// one NOTIFY. It listens on a connection of its own, beside the pool, which asks nothing while nothing
-// happens. Behind PgBouncer in transaction mode a LISTEN hears nothing; then those who wait find out when
-// they look by themselves.
+// Rings are sent to the other processes after the commit, on a connection of the pool, because a NOTIFY inside the append would make all
+// appends of the server wait for each other. Rings within newsGap share one NOTIFY. The bell listens on a connection of its own, beside the
+// pool, without polling. Behind PgBouncer in transaction mode a LISTEN hears nothing; then waiters depend on their reads at intervals.
 func (b *Bell) Connect(ctx context.Context, db *pg.DB, log *slog.Logger) error {
 	b.mu.Lock()
 	connected := b.news != nil
@@ -55,12 +53,12 @@ func (b *Bell) Connect(ctx context.Context, db *pg.DB, log *slog.Logger) error {
 	return nil
 }
 
-// line is what connects a bell.
+// line is the connection of a bell to the other processes.
 type line struct {
 	bell   *Bell
 	db     *pg.DB
 	log    *slog.Logger
-	sender string        // by which a process knows its own notifications
+	sender string        // the mark by which a process recognises its own notifications
 	retry  time.Duration // hear's next pause
 }
 
@@ -70,7 +68,7 @@ func newSender() string {
 	return hex.EncodeToString(random)
 }
 
-// speak tells the others what was rung here, at most once in newsGap.
+// speak sends the rings of this process to the others, at most once in newsGap.
 func (l *line) speak(ctx context.Context) {
 	for {
 		select {
@@ -82,7 +80,7 @@ func (l *line) speak(ctx context.Context) {
 		ids := slices.Collect(maps.Keys(l.bell.news))
 		clear(l.bell.news)
 		l.bell.mu.Unlock()
-		if len(ids) == 0 { // they went with the last one
+		if len(ids) == 0 { // the last notification had them
 			continue
 		}
 		pause := newsGap
@@ -106,7 +104,7 @@ func (l *line) write(ids []uuid.UUID) string {
 	return l.sender + ":" + strings.Join(texts, ",")
 }
 
-// hear rings here what the others tell. It connects anew whenever the connection breaks.
+// hear rings the bell for the notifications of the others. It connects again whenever the connection breaks.
 func (l *line) hear(ctx context.Context) {
 	l.retry = firstRetry
 	for {
@@ -120,7 +118,7 @@ func (l *line) hear(ctx context.Context) {
 	}
 }
 
-// listen rings for all once it listens: what was told before it did is not told again.
+// listen rings for all workspaces once the LISTEN is in force, because earlier notifications do not come again.
 func (l *line) listen(ctx context.Context) error {
 	conn, err := pgx.ConnectConfig(ctx, l.db.Pool().Config().ConnConfig)
 	if err != nil {
@@ -129,7 +127,7 @@ func (l *line) listen(ctx context.Context) error {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = conn.Close(ctx) // nothing is lost with it
+		_ = conn.Close(ctx) // nothing is lost by an error
 	}()
 	if _, err := conn.Exec(ctx, `listen kluis_signal`); err != nil {
 		return err
@@ -153,7 +151,7 @@ func (l *line) heard(payload string) {
 	var ids []uuid.UUID
 	for text := range strings.SplitSeq(texts, ",") {
 		id, err := uuid.Parse(text)
-		if err != nil { // all of them, or nothing that we wrote: waking too many does no harm
+		if err != nil { // all workspaces, or a notification of another program: waking too many waiters does no harm
 			l.bell.ringAll()
 			return
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// connected is a bell on the line, as of when it hears: it rings for all then.
+// connected gives a bell that is connected and listens: it rings for all workspaces at that moment.
 func connected(t *testing.T, url string) *eventstore.Bell {
 	t.Helper()
 	s := newStation(t, url)
@@ -51,7 +51,7 @@ func TestBellReachesOtherProcesses(t *testing.T) {
 	one.Ring(w, 0)
 	silent(t, anybody, "with nothing stored")
 	one.Ring(w, 1)
-	own := one.Any() // after the ring: what comes now would be the echo
+	own := one.Any() // after the ring: a ring from here on would be the echo
 	receive(t, anybody, "two, any workspace")
 	receive(t, mine, "two, this workspace")
 	silent(t, others, "two, another workspace")
@@ -72,7 +72,7 @@ func TestBellReachesOtherProcesses(t *testing.T) {
 	}
 }
 
-// Rings that come close together make few notifications, and everybody who is rung for is in one of them.
+// Rings within a short time make few notifications, and each workspace that was rung for is in one of them.
 func TestRingsCollapse(t *testing.T) {
 	t.Parallel()
 	url := newFixture(t).url
@@ -105,7 +105,7 @@ func TestRingsCollapse(t *testing.T) {
 	}
 }
 
-// When the connection breaks the bell connects anew, and rings for all, since nobody knows what it missed.
+// When the connection breaks, the bell connects again and rings for all workspaces, because it may have missed notifications.
 func TestBellConnectsAnew(t *testing.T) {
 	t.Parallel()
 	url := newFixture(t).url
@@ -122,6 +122,6 @@ func TestBellConnectsAnew(t *testing.T) {
 	receive(t, all, "all, after the connection was lost")
 	w := pg.Workspace{ID: uuid.New()}
 	mine := two.Of(w)
-	one.Ring(w, 1) // on a connection of the pool that is gone: it is told again
+	one.Ring(w, 1) // on a broken connection of the pool: the notification is sent again
 	receive(t, mine, "two, after the connection was lost")
 }

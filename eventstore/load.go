@@ -8,9 +8,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// LoadIn makes the log of a workspace that has none of records that it had elsewhere, in a transaction of the owner with the workspace's
-// schema on its path. They keep their positions and times. next gives one record after the other, and false behind the last. Of a log that was
-// pruned there it is those behind gone, and edge is that of the tree over the records that are gone.
+// LoadIn loads records from elsewhere into the empty log of a workspace, in a transaction of the owner with the workspace's schema on its
+// path. The records keep their positions and times. next gives one record after the other, and false behind the last. The records of a log
+// that was pruned begin behind gone, and edge is the edge of the tree over the pruned records.
 func LoadIn(ctx context.Context, tx pgx.Tx, gone Pruned, edge []tlog.Hash, next func() (Record, bool, error)) error {
 	from := &loading{next: next, last: Record{Position: gone.UpTo}}
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"event"}, []string{"position", "id", "stream", "version", "type", "at", "actor", "meta", "data", "size"}, from)
@@ -27,12 +27,12 @@ func LoadIn(ctx context.Context, tx pgx.Tx, gone Pruned, edge []tlog.Hash, next 
 		}
 	}
 	if err == nil {
-		_, err = tx.Exec(ctx, `update reaction set position = $1`, from.last.Position) // it was reacted to where it happened
+		_, err = tx.Exec(ctx, `update reaction set position = $1`, from.last.Position) // the reactions to these records have happened elsewhere
 	}
 	return err
 }
 
-// loading is pgx.CopyFromSource.
+// loading implements pgx.CopyFromSource.
 type loading struct {
 	next func() (Record, bool, error)
 	last Record

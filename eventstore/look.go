@@ -11,12 +11,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// lookup is what the first round trip has found.
+// lookup is the result of the first round trip.
 type lookup struct {
 	log    *state
-	keys   map[[32]byte]keyRow // of the requests' keys that are known
-	good   []uuid.UUID         // of what the requests show
-	stored map[int64]Record    // at the positions at which requests were tried before
+	keys   map[[32]byte]keyRow // the known keys among those of the requests
+	good   []uuid.UUID         // the ids among those shown by the requests that are good
+	stored map[int64]Record    // the records at the positions at which requests were tried before
 }
 
 type keyRow struct {
@@ -32,8 +32,8 @@ type keyRow struct {
 // seconds; a larger difference means that one of the two clocks is, or was, wrong.
 const clockSlack = 5 * time.Minute
 
-// look locks the head row, and then reads what the batch relies on. Whoever held the lock before has committed by then. A log without the
-// event that was its last one is a WentBackError, unless another epoch explains that.
+// look locks the head row, and then reads the streams, keys and proofs of the batch. The earlier holder of the lock has committed by then. A
+// log that lacks the event seen.last is a WentBackError, unless another epoch has begun since.
 func look(ctx context.Context, run Run, seen head, prove *proofs, batch []*request) (lookup, error) {
 	log := &state{versions: map[string]int{}}
 	var ahead float64
@@ -100,12 +100,12 @@ const (
 		from dedupe where key = any($1::bytea[])`
 	selectPositions = `select ` + recordColumns + ` from event where position = any($1::bigint[]) order by position`
 
-	// VersionOf is the version of the stream s.stream: it outlives the events, of which a baseline is left.
+	// VersionOf is the version of the stream s.stream. When the events were pruned, the version is that of the baseline.
 	VersionOf = `coalesce((select max(e.version) from event e where e.stream = s.stream),
 		(select max(b.version) from baseline b where b.stream = s.stream), 0)`
 )
 
-// known answers a request that is stored already: its first answer was lost, or its key was used.
+// known answers a request that was stored before, because its first answer was lost or because its key is known.
 func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
 	if first, ok := f.stored[r.tried]; ok && first.ID == r.ids[0] {
 		receipt := Receipt{First: r.tried, Last: r.tried + int64(len(r.ids)) - 1}
@@ -127,7 +127,7 @@ func (f lookup) known(r *request) (_ Receipt, known bool, _ error) {
 	return Receipt{First: k.First, Last: k.Last, Repeated: true, Answer: k.Answer}, true, nil
 }
 
-// proves tells whether the claim of a request holds. Without a proof in the look, Postgres checks the claim when it stores.
+// proves tells whether the proof of a request holds. Without a proof in the look, the statement that stores checks it.
 func (f lookup) proves(r *request, epoch int) bool {
 	proof := r.append.Proof
 	return proof == nil || proof.Epoch == epoch && (f.log == nil || slices.Contains(f.good, proof.Shown))

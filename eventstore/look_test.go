@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// superuser does in a workspace's schema what the application may not.
+// superuser runs SQL in a workspace's schema with rights that the application lacks.
 func (f *fixture) superuser(t testing.TB, w pg.Workspace, sql string) {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), pgtest.Superuser(t, f.url))
@@ -38,7 +38,7 @@ func (f *fixture) must(t testing.TB, w pg.Workspace, a eventstore.Append) events
 	return receipt
 }
 
-// moved tells that an append was refused, at which version the stream is.
+// moved gives the version of the stream at which an append was refused.
 func (f *fixture) moved(t testing.TB, w pg.Workspace, a eventstore.Append) (actual int) {
 	t.Helper()
 	_, err := f.store.Append(context.Background(), w, a)
@@ -49,8 +49,8 @@ func (f *fixture) moved(t testing.TB, w pg.Workspace, a eventstore.Append) (actu
 	return moved.Actual
 }
 
-// The log is put back under a living writer, as a failover to a standby that lags or a restore does: what the writer
-// remembers is of another past, and nothing is accepted on it.
+// The log goes back under a running writer, as by a restore or a failover to a standby that lags. The writer's memory is then of another
+// past, and no append is accepted on it.
 func TestTheLogGoesBack(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -89,7 +89,7 @@ func TestTheLogGoesBack(t *testing.T) {
 		t.Errorf("a guard of another past: version %d, want 2", actual)
 	}
 
-	// Others went on from there, and the head is where this writer left it: with another event.
+	// Other writers went on from there, and the head is at the position of this writer's memory, with another event.
 	w = begin()
 	f.superuser(t, w, back+`; insert into event (position, id, stream, version, type, at, data)
 		select 2 + n, gen_random_uuid(), 'thing-3', n, 'thing.done', now(), '{}' from generate_series(1, 3) n;
@@ -103,8 +103,8 @@ func TestTheLogGoesBack(t *testing.T) {
 	}
 }
 
-// Another epoch begins, once, before anything is appended to a log that went back: also when others went on from there, and in a process
-// that has not appended for a while. Whoever knows nothing of what was lost goes on.
+// One new epoch begins before the next append to a log that went back, also when other writers went on, and also in a process that has not
+// appended for a while. A process that never saw the lost events begins none.
 func TestAnEpochBeginsWhenTheLogWentBack(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -141,8 +141,7 @@ func TestAnEpochBeginsWhenTheLogWentBack(t *testing.T) {
 	}
 }
 
-// Times are the database's and never decrease. A head that is further ahead than clocks differ stops the log before its time
-// is spoilt for good.
+// Times are the database's and never decrease. Appends are refused while the head is further ahead than two right clocks can differ.
 func TestAHeadThatIsAhead(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -151,7 +150,7 @@ func TestAHeadThatIsAhead(t *testing.T) {
 	f.superuser(t, w, `update head set at = now() + interval '2 minutes'`) // a standby took over
 	r := f.must(t, w, write("thing-1", 1, "x"))
 	if ahead := time.Until(r.Records[0].At); ahead < time.Minute || ahead > 3*time.Minute {
-		t.Errorf("it is %s ahead, want what the event before is", ahead)
+		t.Errorf("the event is %s ahead, want the time of the event before", ahead)
 	}
 	f.log(t, w)
 	f.superuser(t, w, `update head set at = now() + interval '1 year'`)
@@ -170,7 +169,7 @@ func TestAHeadThatIsAhead(t *testing.T) {
 	}
 }
 
-// The events of a stream are pruned: its version stays, in whatever process, and its history goes on.
+// The version of a stream stays when its events are pruned, in every process, and the next event continues from it.
 func TestVersionsOutliveTheirEvents(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
-// The form of a line is for ever: whoever keeps a hash of one must be able to make it again.
+// The form of a line never changes, because an auditor who keeps the hash of a line must be able to make the line again.
 func TestLine(t *testing.T) {
 	actor := uuid.MustParse("0197c0de-0000-7000-8000-00000000000b")
 	r := eventstore.Record{Position: 7, ID: uuid.MustParse("0197c0de-0000-7000-8000-00000000000c"), Stream: "task-1", Version: 2,
@@ -31,8 +31,7 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// What is known of where an append came from is with each of its records, exactly as it was written, whether one
-// event is stored or many.
+// The Meta of an append is in each of its records, exactly as written, for one event and for many.
 func TestMeta(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Running out of time before anything was sent is being busy: nothing is stored. After that nobody knows.
+// An append whose time runs out before it was sent is a BusyError. After it was sent, the outcome is unknown.
 func TestOutOfPatience(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -26,7 +26,7 @@ func TestOutOfPatience(t *testing.T) {
 	const takesKey = `insert into dedupe (key, fingerprint, first, last, at) select $2::bytea, '\x', 1, 1, now() where $1::uuid is not null`
 	for what, c := range map[string]struct {
 		append  eventstore.Append
-		other   string // what another transaction has done, and does not end
+		other   string // the statement of another transaction that stays open
 		unknown bool
 	}{
 		"not sent":                 {write("thing-1", 0, "x"), takesHead, false},

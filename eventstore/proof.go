@@ -9,22 +9,22 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Proof is what an append relies on besides streams: that whoever shows a session or a token still may, in the epoch of the log in which
-// that was found. Postgres finds out in the transaction of the append: see Prove.
+// Proof makes an append depend on the session or token that the caller showed: it must still be good, in the epoch of the log in which it
+// was checked first. Postgres checks this in the transaction of the append: see Prove.
 type Proof struct {
-	Shown uuid.UUID // the id of what is shown
+	Shown uuid.UUID // the id of the session or token
 	Epoch int
 }
 
 // UnprovenError says that nothing was stored, because the proof of an append does not hold.
 type UnprovenError struct{}
 
-func (*UnprovenError) Error() string { return "whoever asked may no longer" }
+func (*UnprovenError) Error() string { return "the session or token of the caller is no longer good" }
 
 // proofs are the statements that store an append only as long as its proofs hold.
 type proofs struct{ one, many, look string }
 
-// Prove says in SQL when what is shown is good, by its id @. It is called before the store is used; until then no append has a Proof.
+// Prove sets the SQL condition under which a session or token is good; @ stands for its id. Call Prove before the store is used.
 func (s *Store) Prove(good string) *Store {
 	of := func(id string) string { return "(" + strings.ReplaceAll(good, "@", id) + ")" }
 	s.proofs = &proofs{
@@ -35,7 +35,7 @@ func (s *Store) Prove(good string) *Store {
 	return s
 }
 
-// of is what is shown for those that were accepted.
+// of gives the ids that the accepted requests show.
 func (p *proofs) of(verdicts []verdict) (shown []uuid.UUID) {
 	if p == nil {
 		return nil
@@ -48,7 +48,7 @@ func (p *proofs) of(verdicts []verdict) (shown []uuid.UUID) {
 	return shown
 }
 
-// lookFor is the query for which of what a batch shows is good; none when it shows nothing.
+// lookFor is the query for the good ones among the ids that a batch shows; none when it shows none.
 func (p *proofs) lookFor(good *[]uuid.UUID, batch []*request) []pg.Statement {
 	var shown []uuid.UUID
 	for _, r := range batch {

@@ -29,8 +29,8 @@ func (f *fixture) end(t *testing.T, w pg.Workspace, session uuid.UUID) {
 	}
 }
 
-// What an append shows is looked at in its own transaction, whatever its writer remembers: a session that ended stores nothing, and
-// neither does one of another epoch of the log. Its neighbours are stored.
+// The proof of an append is checked in its own transaction, also when the writer remembers the log. An append with an ended session, or
+// with one of another epoch, is not stored. Other appends of the batch are stored.
 func TestProof(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

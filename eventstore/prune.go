@@ -8,21 +8,21 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Overdue is up to where a log may be pruned.
+// Overdue says up to which record a log may be pruned.
 type Overdue struct {
 	Now      time.Time // by the database's clock
-	Pruned   int64     // up to where it was before
-	Position int64     // of the last record that may go: Pruned when none may
-	At       time.Time // and its time
-	Worth    bool      // there is more among them than what tells of earlier prunings
-	Left     bool      // records of before are still to be deleted
+	Pruned   int64     // the present horizon
+	Position int64     // the last record that may be pruned: Pruned when none may
+	At       time.Time // the time of that record
+	Worth    bool      // the records are not only those about earlier prunings
+	Left     bool      // records up to the present horizon are not deleted yet
 }
 
-// Events is how many records may go.
+// Events is how many records may be pruned.
 func (d Overdue) Events() int64 { return d.Position - d.Pruned }
 
-// LookOverdue is the query for it. Records may go that are older than keep, with all before them: by their own times and the database's clock.
-// None goes that the tree, the read models or the reactions do not have yet. pruning is the type of the event that tells of a pruning.
+// LookOverdue is the query for Overdue. A record may be pruned when it and all before it are older than keep, by the database's clock, and
+// when the tree, the read models and the reactions have it. pruning is the type of the event that records a pruning.
 func LookOverdue(into *Overdue, keep time.Duration, pruning string) pg.Statement {
 	return pg.Exec(`with due as (select head.pruned, greatest(head.pruned, least(tree.size, checkpoint.position, reaction.position, coalesce(
 				(select position - 1 from event where position > head.pruned and at >= clock_timestamp() - make_interval(secs => $1) order by position limit 1), head.position))) as position
@@ -32,15 +32,15 @@ func LookOverdue(into *Overdue, keep time.Duration, pruning string) pg.Statement
 		from due`, keep.Seconds(), pruning).Scan(&into.Now, &into.Pruned, &into.Position, &into.At, &into.Worth, &into.Left)
 }
 
-// MoveHorizon is what makes the records up to a position gone for everybody who reads, unless the horizon is not where Overdue found it: then it has
-// no row. The baselines of those records are there. It takes the lock that appends take.
+// MoveHorizon hides the records up to d.Position from all readers. The statement has no row when the horizon is no longer at d.Pruned. The
+// caller has stored the baselines of those records. The statement takes the lock that appends take.
 func MoveHorizon(d Overdue) pg.Statement {
 	var moved bool
 	return pg.Exec(`update head set pruned = $1, pruned_at = $2 where pruned = $3 and position >= $1 returning true`, d.Position, d.At, d.Pruned).Scan(&moved)
 }
 
-// StoreVersions stores the versions of streams, where the baselines of things do not say them: of those that have records behind one position,
-// and up to another.
+// StoreVersions stores the versions of the streams with records behind one position and up to another, unless a thing's baseline has the
+// version already.
 func StoreVersions(before, upTo int64) pg.Statement {
 	return pg.Exec(`insert into baseline (model, id, stream, version, position, state)
 		select '', md5(stream)::uuid, stream, max(version), max(position), '{}' from event where position > $1 and position <= $2 group by stream
@@ -51,8 +51,8 @@ func StoreVersions(before, upTo int64) pg.Statement {
 // deleteEvents is how many records are deleted in one transaction.
 const deleteEvents = 2_000
 
-// gone are what is behind the horizon, and the SQL that deletes some of it: at most $1. The records go last: as long as one is left, whoever looks
-// for what is overdue knows that there is something to go on with.
+// gone are the kinds of rows before the horizon, each with SQL that deletes at most $1 of them. The records are deleted last: as long as a
+// record is left, LookOverdue finds that the deletion is not finished.
 var gone = []struct {
 	name, sql string
 	args      []any
@@ -64,10 +64,10 @@ var gone = []struct {
 	{"records", `delete from event where position = any(array(select position from event where position <= ` + horizon + ` order by position limit $1))`, nil},
 }
 
-// DeletePruned deletes what is behind the horizon, a few rows at a time, until nothing is left there: baselines that later ones have
-// replaced, keys that say nothing any more, answers, and records. Appends go on meanwhile, and have as much of the disk as this. Several may do it
-// at once; broken off anywhere, the next call goes on. told is called after each transaction, with how many rows went: 0 when none of a kind
-// is left. Its error ends it.
+// DeletePruned deletes all rows before the horizon, a few at a time: baselines that later ones have replaced, expired keys, answers, and
+// records. Appends go on meanwhile and get their share of the disk. Several calls may run at once, and a call goes on where an interrupted
+// one stopped. told is called after each transaction with the number of deleted rows, 0 when none of a kind is left. An error of told ends
+// the deletion.
 func (s *Store) DeletePruned(ctx context.Context, w pg.Workspace, told func(what string, rows int64) error) error {
 	for _, what := range gone {
 		for {

@@ -8,7 +8,7 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
-// A log that lacks an event is not read as if it did not: wherever the hole is.
+// Reading a log that lacks an event is a GapError, wherever the gap is.
 func TestGaps(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -32,7 +32,7 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-// A page has at most so many events and so many bytes, and at least one event.
+// A page is bounded in events and in bytes, and has at least one event.
 func TestPagesAreWeighed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -17,37 +17,37 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Signal says that a workspace has events up to a position: what the background gets to hear, at least once
-// for each append, though one signal may stand for many. After the log went back it may lie beyond the head.
+// Signal tells the background that a workspace has events up to a position. Every append is followed by a signal, and one signal may stand
+// for many appends. After the log went back, the position may be beyond the head.
 type Signal struct {
 	Workspace pg.Workspace
 	Position  int64
-	Attempts  int // that failed, in a row, in whatever process
+	Attempts  int // failures in a row, over all processes
 }
 
-// signalTable tells watermill-sql how to take signals and what becomes of them: its schema adapter and its offsets
-// adapter. A message stands for all rows of one workspace. There is one handler for a workspace, in all processes:
+// signalTable tells watermill-sql how to take signals and how to end them: it is the schema adapter and the offsets adapter. A message stands
+// for all rows of one workspace. Only one handler works on a workspace, over all processes:
 //
 //  1. An append draws the id of its row while it has the lock on the head row, so a workspace's ids are in the order of
 //     its commits, and a later row is never before one that can be seen.
-//  2. The look locks the oldest row of a workspace, or passes the workspace by when somebody else has that lock.
-//  3. The handler works. Rows that come meanwhile are behind the locked one, and nobody takes a workspace by those.
-//  4. The rows that the message stands for are deleted; after a failure the oldest stays, with its id.
-//  5. The commit lets go of the lock. When the process dies before, all rows are still there, and the lock is not.
+//  2. A look locks the oldest row of a workspace, or skips the workspace when another handler has that lock.
+//  3. The handler works. Rows that come meanwhile are behind the locked one, and a look locks only the oldest row.
+//  4. The rows of the message are deleted; after a failure the oldest stays, with its id.
+//  5. The commit releases the lock. When the process dies before the commit, all rows remain and the lock is released.
 type signalTable struct {
 	unused
-	found func() // somebody else may look while this is handled
+	found func() // lets another subscriber look while this message is handled
 
 	mu   sync.Mutex
 	last uuid.UUID               // the workspace that was taken last
-	left map[uuid.UUID]time.Time // workspaces that others are to take, until when
+	left map[uuid.UUID]time.Time // workspaces that this process leaves to others, and until when
 }
 
-// ErrLeave is the error of a handler that leaves a workspace to another process for a while. It is no failure: its signals stay as they
-// are, unless the workspace is gone.
+// ErrLeave is the error of a handler that leaves a workspace to another process for a while. It does not count as a failure: the signals
+// stay as they are, unless the workspace is gone.
 var ErrLeave = errors.New("left to another process")
 
-// leaveFor is how long a process takes no signals of a workspace that it left to others.
+// leaveFor is how long a process leaves a workspace to the others.
 const leaveFor = 5 * time.Second
 
 func (t *signalTable) leave(w pg.Workspace) {
@@ -59,7 +59,7 @@ func (t *signalTable) leave(w pg.Workspace) {
 	t.left[w.ID] = time.Now().Add(leaveFor)
 }
 
-// leaving gives the workspaces that are left to others at the moment. The caller holds the lock.
+// leaving gives the workspaces that are left to others at present. The caller holds the mutex.
 func (t *signalTable) leaving() []uuid.UUID {
 	ids := []uuid.UUID{}
 	for id, until := range t.left {
@@ -78,10 +78,10 @@ type held struct {
 	oldest, newest int64 // ids
 }
 
-// selectDue finds the next workspace behind $1, in a circle, that has signals, is not being handled, is none of $2, and need
-// not be left alone. The walk goes from the oldest signal of a workspace to that of the next, by the primary key, and stops at the
-// first that will do: how many signals wait does not matter. Laterals, and beginLook, keep Postgres from any other way,
-// whatever it believes about a table that is empty most of the time.
+// selectDue finds the next workspace after $1, in a circle, that has signals, has no handler, is none of $2 and is not in a pause. The query
+// walks by the primary key from the oldest signal of one workspace to that of the next, and stops at the first that fits, so the number of
+// waiting signals does not matter. The laterals, and beginLook, force this plan, because Postgres' statistics are useless for a table that
+// is mostly empty.
 const selectDue = `with recursive walk (workspace_id, id, again) as (
 		select $1::uuid, 0::bigint, false
 		union all
@@ -101,13 +101,13 @@ const selectDue = `with recursive walk (workspace_id, id, again) as (
 // looks begins the transactions of looks.
 type looks struct {
 	*sql.DB
-	idle time.Duration // how long the lock is kept for a process that shows no sign of life
+	idle time.Duration // how long Postgres keeps the lock without a sign of life of the process
 }
 
 const beginLook = `select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
 	set_config('idle_in_transaction_session_timeout', $1, true)`
 
-// BeginTx begins one.
+// BeginTx begins the transaction of a look.
 func (l looks) BeginTx(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error) {
 	tx, err := l.DB.BeginTx(ctx, options)
 	if err != nil {
@@ -140,17 +140,16 @@ func (t *signalTable) UnmarshalMessage(row wsql.Scanner) (wsql.Row, error) {
 	return wsql.Row{Offset: h.oldest, Msg: m, ExtraData: map[string]any{"held": h}}, nil
 }
 
-// deleteSignals deletes what was handled. Ids are in commit order in a workspace, so nothing goes that the message did not
-// stand for.
+// deleteSignals deletes the handled signals. The ids of a workspace are in commit order, so later signals stay.
 const deleteSignals = `delete from kluis.signal where workspace_id = $1 and id <= $2`
 
-// putBack leaves one signal for all, or none when the workspace is gone.
+// putBack keeps one signal that stands for all, or none when the workspace is gone.
 const putBack = `with workspace as (select from kluis.workspace where id = $1 and status not in ('erased', 'moved')),
 		rest as (delete from kluis.signal where workspace_id = $1 and id <= $2 and (id <> $3 or not exists (select from workspace)))
 	update kluis.signal set position = $4, attempts = attempts + 1, not_before = clock_timestamp() + make_interval(secs => $5)
 	where workspace_id = $1 and id = $3 and exists (select from workspace)`
 
-// leaveBe leaves all signals as they are, unless the workspace is gone.
+// leaveBe keeps all signals, unless the workspace is gone.
 const leaveBe = `delete from kluis.signal where workspace_id = $1 and id <= $2
 	and not exists (select from kluis.workspace where id = $1 and status not in ('erased', 'moved'))`
 
@@ -160,7 +159,7 @@ const (
 	left   = "left"
 )
 
-// AckMessageQuery runs after the handler, and before the commit that lets others take the workspace.
+// AckMessageQuery runs after the handler and before the commit that releases the workspace.
 func (*signalTable) AckMessageQuery(_ string, row wsql.Row, _ string) wsql.Query {
 	h := row.ExtraData["held"].(held)
 	if row.Msg.Metadata.Get(left) != "" {
@@ -172,7 +171,7 @@ func (*signalTable) AckMessageQuery(_ string, row wsql.Row, _ string) wsql.Query
 	return wsql.Query{Query: putBack, Args: []any{h.Workspace.ID, h.newest, h.oldest, h.Position, pause(h.Attempts).Seconds()}}
 }
 
-// pause is how long a workspace is left alone after its signals failed once more.
+// pause gives the pause of a workspace after so many failures in a row.
 func pause(attempts int) time.Duration {
 	return min(200*time.Millisecond<<min(attempts, 10), time.Minute)
 }

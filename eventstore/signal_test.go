@@ -18,8 +18,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// A signal comes at once, and not at the next look just so. An open write transaction in another database, and one in
-// this, hold nothing up.
+// A signal comes at once, and not only at the next look. An open write transaction, in this database or another one, delays nothing.
 func TestSignalComesAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -55,7 +54,7 @@ func TestSignalComesAtOnce(t *testing.T) {
 	}
 }
 
-// What piles up while a workspace waits, or is being handled, is handled at once.
+// Signals that gather while a workspace waits, or is being handled, are handled together.
 func TestSignalsCollapse(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -91,7 +90,7 @@ func TestSignalsCollapse(t *testing.T) {
 	}
 }
 
-// A handler that takes long holds up nobody but its workspace.
+// A slow handler delays only its own workspace.
 func TestSlowWorkspace(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -110,7 +109,7 @@ func TestSlowWorkspace(t *testing.T) {
 	})
 	s.append(t, slow)
 	receive(t, started, "the slow one")
-	for range 30 { // many wait for the slow one, none of them takes a place
+	for range 30 { // many signals wait for the slow workspace, and none of them occupies a handler
 		s.append(t, slow)
 	}
 	for range 10 {
@@ -128,7 +127,7 @@ func TestSlowWorkspace(t *testing.T) {
 	s.settle(t)
 }
 
-// A workspace that always has new signals takes no other's turn, where there is but one handler.
+// With a single handler, a workspace that always has new signals does not keep the others from their turn.
 func TestBusyWorkspace(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -152,13 +151,13 @@ func TestBusyWorkspace(t *testing.T) {
 	})
 	for range others {
 		if n := receive(t, between, "the others"); n > 2 {
-			t.Errorf("another came after %d of the busy one", n)
+			t.Errorf("another workspace had its turn after %d signals of the busy one", n)
 		}
 	}
 }
 
-// A workspace that fails, by an error or a panic, is left alone for longer each time, also by a process that is started
-// later, while its neighbours go on.
+// A workspace whose handler fails, by an error or a panic, has a longer pause each time, also in a process that is started later. Other
+// workspaces go on.
 func TestFailingWorkspace(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -212,7 +211,7 @@ func TestFailingWorkspace(t *testing.T) {
 	first.settle(t)
 }
 
-// The signals of a workspace that is gone are done, and those of one that never was.
+// The signals of a workspace that is gone, or that never existed, are deleted.
 func TestSignalsOfGoneWorkspace(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -259,7 +258,7 @@ func TestProcessesShareSignals(t *testing.T) {
 			busy[w] = true
 			mu.Unlock()
 			counts[i].Add(1)
-			var head int64 // what a catch-up would reach
+			var head int64 // the position that a catch-up would reach
 			err := s.db.Do(ctx, w, pg.Exec(`select position from head`).Scan(&head))
 			mu.Lock()
 			defer mu.Unlock()
@@ -295,11 +294,11 @@ func TestProcessesShareSignals(t *testing.T) {
 	}
 	t.Logf("%d appends, %d and %d messages", sum, counts[0].Load(), counts[1].Load())
 	if counts[0].Load() == 0 || counts[1].Load() == 0 {
-		t.Error("the work was not shared")
+		t.Error("one of the two processes handled no signal")
 	}
 }
 
-// A process that dies in the middle of handling loses nothing.
+// When a process dies while it handles a signal, the signal is handled by another one.
 func TestSignalSurvivesItsHandler(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -318,12 +317,12 @@ func TestSignalSurvivesItsHandler(t *testing.T) {
 	first.append(t, w)
 	receive(t, started, "the first process")
 
-	// Killed: its connections are gone, and its handler is told.
+	// Killed: the connections are gone, and the context of the handler ends.
 	super(t, f.url, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'first'`)
 	receive(t, ended, "the end of the handler that has lost the lock")
 	receive(t, started, "the signal again, after the connection was lost")
 
-	// Stopped, with a handler that breaks off.
+	// Stopped: the handler breaks off.
 	stop()
 	second.work(t, func(_ context.Context, signal eventstore.Signal) error {
 		handled <- signal.Position
@@ -335,8 +334,8 @@ func TestSignalSurvivesItsHandler(t *testing.T) {
 	second.settle(t)
 }
 
-// A handler has the lock as long as its process shows signs of life, however soon the server ends idle transactions. A
-// process that stands still loses it.
+// A handler has the lock as long as its process shows signs of life, also when the server ends idle transactions soon. A process that stands
+// still loses the lock.
 func TestLockEndsWithSignsOfLife(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -379,7 +378,7 @@ func TestLockEndsWithSignsOfLife(t *testing.T) {
 	}
 }
 
-// At the end, a handler at work may finish, and what it did counts.
+// After the end of the context a handler at work may finish, and its result counts.
 func TestSignalsEndGently(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -400,8 +399,8 @@ func TestSignalsEndGently(t *testing.T) {
 	}
 }
 
-// However many signals wait, of however many workspaces, a look touches a few pages, and a few more for each workspace that
-// it passes: those that are being handled, or left alone. What Postgres believes about the table does not matter.
+// A look reads a few pages, and a few more for each workspace that it skips, for any number of waiting signals and with any statistics of
+// the table.
 func TestLookWithManySignals(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -418,7 +417,7 @@ func TestLookWithManySignals(t *testing.T) {
 	run(conn, `alter table kluis.signal set (autovacuum_enabled = off)`)
 	for what, c := range map[string]struct {
 		workspaces, signals, alone int
-		emptied                    bool // Postgres believes that there is nothing
+		emptied                    bool // the statistics say that the table is empty
 	}{
 		"many workspaces with some each":         {2_000, 100, 0, false},
 		"a workspace with many, and another":     {2, 100_000, 0, false},
@@ -429,10 +428,10 @@ func TestLookWithManySignals(t *testing.T) {
 	} {
 		for _, then := range []string{`set plan_cache_mode = force_custom_plan`, `set plan_cache_mode = force_generic_plan`, `analyze kluis.signal`} {
 			run(conn, `truncate kluis.signal`)
-			if c.emptied { // and much room is left of what was there
+			if c.emptied { // and many empty pages are left
 				run(conn, insert, c.workspaces, c.signals, c.alone)
 				run(conn, `delete from kluis.signal`)
-				run(conn, `vacuum (truncate off, analyze) kluis.signal`) // a look has to pass dead rows, which is another matter
+				run(conn, `vacuum (truncate off, analyze) kluis.signal`) // without this a look would read dead rows, which is another matter
 			}
 			run(conn, insert, c.workspaces, c.signals, c.alone)
 			run(conn, then)
@@ -453,7 +452,7 @@ func TestLookWithManySignals(t *testing.T) {
 	}
 }
 
-// An idle process asks one thing a second, whatever the number of workspaces.
+// An idle process sends one query a second, for any number of workspaces.
 func TestIdleSignalsAreCheap(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -469,7 +468,7 @@ func TestIdleSignalsAreCheap(t *testing.T) {
 	s.work(t, func(context.Context, eventstore.Signal) error { return nil })
 	s.settle(t)
 	var n int
-	for range 10 { // on a busy machine the last look of those that worked may be late
+	for range 10 { // on a busy machine the last look after the work may be late
 		if n = asked(t, f.url, 3*time.Second); n > 0 && n <= 5 {
 			return
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// station is one process as far as signals go: a pool, a bell, a store and a subscriber.
+// station is the part of a process that handles signals: a pool, a bell, a store and a subscriber.
 type station struct {
 	db      *pg.DB
 	bell    *eventstore.Bell
@@ -89,7 +89,7 @@ func until(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// receive waits for what has to come.
+// receive waits for an element of c.
 func receive[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
 	select {

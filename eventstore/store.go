@@ -17,30 +17,30 @@ import (
 type Store struct {
 	db     *pg.DB
 	bell   *Bell
-	types  map[string]bool // those that are accepted; nil for all
+	types  map[string]bool // the accepted types; nil for all
 	proofs *proofs         // nil: no append has a Proof
 	began  func(context.Context, pg.Workspace, *WentBackError) error
 
 	mu      sync.Mutex
-	seen    map[uuid.UUID]head    // where the logs ended when this process appended last, of those without a writer
-	writers map[uuid.UUID]*writer // of the workspaces that are being written to
+	seen    map[uuid.UUID]head    // the heads after this process's last appends, of workspaces without a writer
+	writers map[uuid.UUID]*writer // of the workspaces with appends under way
 	closed  bool
-	running sync.WaitGroup // appends that were taken on
+	running sync.WaitGroup // accepted appends
 }
 
-// New makes a store on db. Appends ring bell once they are committed.
+// New makes a store on db. Each append rings bell after its commit.
 func New(db *pg.DB, bell *Bell) *Store {
 	return &Store{db: db, bell: bell, writers: map[uuid.UUID]*writer{}, seen: map[uuid.UUID]head{}}
 }
 
-// OnBack sets begin, which is called when a log lacks the event that this process knows as its last one. begin begins another epoch of the
-// log, unless another process has done so. Call OnBack before the store is used.
+// OnBack sets begin, which is called when a log lacks the event that was its last one when this process appended. begin begins another epoch
+// of the log, unless another process has done so. Call OnBack before the store is used.
 func (s *Store) OnBack(begin func(context.Context, pg.Workspace, *WentBackError) error) {
 	s.began = begin
 }
 
-// Accept makes the store refuse every event of another type. An event that nobody can read back would stop all readers of its workspace for
-// ever. Call Accept before the store is used.
+// Accept makes the store refuse events of any other type, because an event that cannot be decoded would stop all readers of its workspace.
+// Call Accept before the store is used.
 func (s *Store) Accept(types ...string) *Store {
 	s.types = map[string]bool{}
 	for _, t := range types {
@@ -49,7 +49,7 @@ func (s *Store) Accept(types ...string) *Store {
 	return s
 }
 
-// Close waits until every append that was taken is stored. Later appends are refused.
+// Close refuses further appends, and waits until every accepted one is answered.
 func (s *Store) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -61,8 +61,8 @@ func (s *Store) Close() {
 const maxWaiting = 10_000
 
 // Append stores a, or nothing. The error is a MovedError when a stream was not at its expected version, a KeyReusedError, an
-// UnknownTypeError, a ClockError, a BusyError, or an UnknownOutcomeError. Once the writer has taken the append, the end of ctx does not
-// stop it, because then only the database knows its outcome.
+// UnknownTypeError, a ClockError, a BusyError, or an UnknownOutcomeError. Once the writer has accepted the append, the end of ctx does not
+// stop it, because the append may be stored by then.
 func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, error) {
 	if err := s.check(a); err != nil {
 		return Receipt{}, err
@@ -83,10 +83,10 @@ func (s *Store) Append(ctx context.Context, w pg.Workspace, a Append) (Receipt, 
 	} else if <-r.turn == answered {
 		return r.receipt, r.err
 	} else {
-		runtime.Gosched() // those whom the last leader answered may have more: let them come along
+		runtime.Gosched() // the callers whom the last leader answered may append again: let their appends join this batch
 		wr.lead()
 	}
-	<-r.turn // it was among those that it stored
+	<-r.turn // the batch of the last leader had this request, too
 	return r.receipt, r.err
 }
 
@@ -113,7 +113,7 @@ func (s *Store) enqueue(w pg.Workspace, r *request) (wr *writer, first bool, err
 	return wr, first, nil
 }
 
-// check refuses appends that no caller may ask for.
+// check refuses an append that is malformed.
 func (s *Store) check(a Append) error {
 	seen := map[string]bool{}
 	events := 0
@@ -130,7 +130,7 @@ func (s *Store) check(a Append) error {
 		}
 	}
 	if a.Proof != nil && s.proofs == nil {
-		return errors.New("append with a proof, and nobody said what is good")
+		return errors.New("append with a proof: call Store.Prove before the store is used")
 	}
 	if len(a.Writes) == 0 || events == 0 && a.Key == nil {
 		return fmt.Errorf("append without events")
@@ -138,7 +138,7 @@ func (s *Store) check(a Append) error {
 	return nil
 }
 
-// weight is about how many bytes the append takes in a transaction.
+// weight estimates the bytes of the append in a transaction.
 func (a Append) weight() (bytes int) {
 	for _, w := range a.Writes {
 		for _, e := range w.Events {

@@ -86,8 +86,8 @@ func write(stream string, expected int, texts ...string) eventstore.Append {
 	return eventstore.Append{Writes: []eventstore.Write{w}}
 }
 
-// log reads the whole log and checks what always holds: positions without gaps that end at the head,
-// versions without gaps in each stream, times that never decrease.
+// log reads the whole log and checks its invariants: positions without gaps that end at the head, versions without gaps in each stream, times
+// that never decrease.
 func (f *fixture) log(t testing.TB, w pg.Workspace) []eventstore.Record {
 	t.Helper()
 	var records []eventstore.Record
@@ -254,7 +254,7 @@ func TestTwoProcessesKeepOneOrder(t *testing.T) {
 	}
 }
 
-// 16 racers in two processes want one unique name, 50 rounds: one winner each.
+// In each of 50 rounds 16 racers in two processes append to one new stream, and one of them wins.
 func TestOneWinnerPerName(t *testing.T) {
 	t.Parallel()
 	a := newFixture(t)
@@ -281,8 +281,8 @@ func TestOneWinnerPerName(t *testing.T) {
 	}
 }
 
-// The server cuts every connection again and again while writers write: each acknowledged append is
-// there once, and so is each whose answer was lost.
+// The server cuts every connection again and again while writers append. Each acknowledged append is stored once, and so is each append whose
+// answer was lost.
 func TestLostConnections(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -335,7 +335,7 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 	}
 }
 
-// An open write transaction in another database, and one in another workspace, delay nothing.
+// An open write transaction in another database or in another workspace delays nothing.
 func TestOpenTransactionElsewhereDelaysNothing(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
@@ -348,7 +348,7 @@ func TestOpenTransactionElsewhereDelaysNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := len(f.log(t, w)); n != 1 {
-		t.Errorf("%d events are to be seen, want 1", n)
+		t.Errorf("%d events are visible, want 1", n)
 	}
 }
 

@@ -18,20 +18,19 @@ import (
 
 const poll = time.Second // how often to look when no bell rings
 
-// Signals has the signals of all workspaces handled.
+// Signals handles the signals of all workspaces.
 //
-// A handler that fails does not refuse its message, since watermill-sql resends a refused one in the same transaction. The
-// message is marked instead, and its signals are put back for a while, in which all processes leave the workspace alone,
-// also after a restart.
+// A failed handler does not refuse its message, because watermill-sql resends a refused message in the same transaction. The message is marked
+// instead, and one of its signals stays with a pause, during which no process takes the workspace, also after a restart.
 type Signals struct {
 	turns
 	beat time.Duration // between two signs of life while a handler is at work
-	idle time.Duration // without one, the lock is lost
+	idle time.Duration // without a sign of life for so long, the lock is lost
 }
 
-// NewSignals makes what handles signals; Run runs it.
+// NewSignals makes a Signals; Run runs it.
 func NewSignals(db *pg.DB, bell *Bell, log *slog.Logger) *Signals {
-	// A handler, and others, need connections of the pool beside the one that is held for it: never take them all.
+	// Handlers, and the rest of the process, need connections of the pool besides those of the looks, so the looks never take all.
 	slots := min(max(int(db.Pool().Config().MaxConns)/2, 1), 4)
 	if db.Pooled() {
 		slots = 1
@@ -39,11 +38,12 @@ func NewSignals(db *pg.DB, bell *Bell, log *slog.Logger) *Signals {
 	return &Signals{newTurns(db, log, "signals", bell.Any, poll, slots), 10 * time.Second, 30 * time.Second}
 }
 
-// Run has handle called for the signals of all workspaces, several at once, never two of one workspace, until ctx ends.
-// Then it takes no more, gives the handlers at work a few seconds, ends their contexts, and returns. It runs once.
+// Run calls handle for the signals of all workspaces until ctx ends: several calls at once, but never two for one workspace. When ctx ends,
+// Run takes no more signals, gives the handlers at work a few seconds, ends their contexts, and returns. Run is called once.
 //
-// Signals are deleted after handle returned nil. After ErrLeave they are another process's. After another error they are handled again in a while that doubles each time
-// up to a minute; when the process dies, by another within a second. Those of a workspace that is gone are done.
+// The signals are deleted after handle returned nil. After ErrLeave another process takes them. After any other error they are handled again
+// after a pause that doubles each time, up to a minute. When the process dies, another one takes them within a second. Signals of a
+// workspace that is gone are deleted.
 func (s *Signals) Run(ctx context.Context, handle func(context.Context, Signal) error) error {
 	table := &signalTable{found: s.pass}
 	return s.run(ctx, table, func(db *sql.DB) looks { return looks{db, s.idle} }, s.deliver(table, handle))
@@ -73,8 +73,8 @@ func (s *Signals) deliver(table *signalTable, handle func(context.Context, Signa
 	}
 }
 
-// work calls handle, and meanwhile keeps the transaction that has the lock alive. When that is lost, so is the context of
-// the handler, because another process may have taken the workspace.
+// work calls handle, and meanwhile keeps the transaction with the lock alive. When the transaction is lost, the context of the handler ends,
+// because another process may have taken the workspace.
 func (s *Signals) work(ctx context.Context, signal Signal, handle func(context.Context, Signal) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var alive sync.WaitGroup
@@ -87,7 +87,7 @@ func (s *Signals) work(ctx context.Context, signal Signal, handle func(context.C
 func (s *Signals) keepAlive(ctx context.Context, lost context.CancelFunc) {
 	tx, _ := wsql.TxFromContext(ctx)
 	for sleep(ctx, s.beat); ctx.Err() == nil; sleep(ctx, s.beat) {
-		// Not with ctx, whose end would break off the statement and the connection with it.
+		// The end of ctx would break off the statement and close the connection.
 		if _, err := tx.ExecContext(context.WithoutCancel(ctx), `select`); err != nil {
 			s.log.WarnContext(ctx, "the lock on a signal is lost", "error", err.Error())
 			lost()

@@ -12,11 +12,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// The Merkle tree over a log (RFC 6962) is derived from it, as the read models are: whoever needs it has it grow. The leaf of a
-// record is the hash of its line, so that auditors check what a replay served them. Appends do not wait for the tree.
+// The Merkle tree over a log (RFC 6962) is derived from the log, as the read models are: a reader makes it grow first. The leaf of a record is
+// the hash of its line, so that auditors can check the lines of a replay. Appends do not wait for the tree.
 //
-// Its hashes are stored in tiles of up to tileWidth neighbours, as golang.org/x/mod/sumdb/tlog numbers them: 33 bytes a record, and
-// a batch of records changes few rows. Tiles only gain hashes at their end, so what was read for a size stays right for that size.
+// The hashes are stored in tiles of up to tileWidth neighbours, with the numbers of golang.org/x/mod/sumdb/tlog: 33 bytes a record, and a
+// batch of records changes few rows. Tiles only gain hashes at their end, so hashes that were read for a size stay right for that size.
 
 const (
 	tileHeight = 5
@@ -24,7 +24,7 @@ const (
 	tileLevels = 60 / tileHeight
 )
 
-// Tree says how far the tree of a log is.
+// Tree says how many records of a log its tree has.
 type Tree struct {
 	Size int64 // the records in it
 	Head Head
@@ -38,15 +38,15 @@ func LookTree(into *Tree) pg.Statement {
 	return pg.Exec(`select size, position, pruned, epoch from tree, head`).Scan(&into.Size, &into.Head.Position, &into.Head.Pruned, &into.Head.Epoch)
 }
 
-// AheadError says that a tree has records that the log lacks: some were cut off from its end.
+// AheadError says that a tree has records that the log lacks, because records were cut off from the end of the log.
 type AheadError struct{ Tree Tree }
 
 func (e *AheadError) Error() string {
 	return fmt.Sprintf("the Merkle tree has %d records, and the log ends at position %d", e.Tree.Size, e.Tree.Head.Position)
 }
 
-// Grow puts the next page of records into the tree of a workspace, and gives how far it is then. One process at a time does so.
-// A log that lacks a record is a GapError, one that is shorter than its tree an AheadError.
+// Grow adds the next page of records to the tree of a workspace, and gives the tree's state after that. Only one process at a time grows a
+// tree. A log that lacks a record is a GapError, and a log that is shorter than its tree an AheadError.
 func (s *Store) Grow(ctx context.Context, w pg.Workspace) (tree Tree, err error) {
 	if err := s.db.Read(ctx, w, LookTree(&tree)); err != nil || tree.Behind() == 0 {
 		return tree, err
@@ -54,10 +54,10 @@ func (s *Store) Grow(ctx context.Context, w pg.Workspace) (tree Tree, err error)
 	return s.grow(ctx, w, s.db.In)
 }
 
-// door is a door to a workspace: [pg.DB.In], or as the owner.
+// door runs a transaction in a workspace, as the workspace's role ([pg.DB.In]) or as the owner.
 type door func(ctx context.Context, w pg.Workspace, fn func(tx *pg.Tx) error) error
 
-// Last gives the tree of a workspace that is closed, with all that the log has, and its root. It is the owner's.
+// Last grows the tree of a closed workspace to the whole log, as the owner, and gives the tree and its root.
 func (s *Store) Last(ctx context.Context, w pg.Workspace) (tree Tree, root tlog.Hash, err error) {
 	for tree.Size == 0 || tree.Behind() > 0 {
 		if tree, err = s.grow(ctx, w, s.db.InAsOwner); err != nil {
@@ -116,7 +116,7 @@ type tile struct {
 
 func tileID(level int, n int64) int64 { return int64(level)<<48 | n }
 
-// growth is a tree that is gaining records: the last tile of each level, and those that are full now.
+// growth is a tree while it gains records: the last tile of each level, and the tiles that were filled.
 type growth struct {
 	size int64
 	edge []tile // by level
@@ -153,13 +153,13 @@ func (g *growth) addAll(records []Record) error {
 	return nil
 }
 
-// add puts the hash of one more record in.
+// add adds the hash of one more record.
 func (g *growth) add(leaf tlog.Hash) {
 	g.size++
 	g.push(0, leaf)
 }
 
-// push puts a hash behind the others of its level. A tile that it fills is a hash of the level above.
+// push adds a hash at the end of its level. A full tile gives a hash of the level above.
 func (g *growth) push(level int, hash tlog.Hash) {
 	last := &g.edge[level]
 	last.Hashes = append(last.Hashes, hash[:]...)
@@ -171,7 +171,7 @@ func (g *growth) push(level int, hash tlog.Hash) {
 	*last = tile{ID: last.ID + 1}
 }
 
-// rootOf is the root over the hashes of a full tile.
+// rootOf gives the root over the hashes of a full tile.
 func rootOf(hashes []byte) tlog.Hash {
 	var row [tileWidth]tlog.Hash
 	for i := range row {
@@ -185,7 +185,7 @@ func rootOf(hashes []byte) tlog.Hash {
 	return row[0]
 }
 
-// changed are the tiles to be stored.
+// changed gives the tiles to store.
 func (g *growth) changed() (ids []int64, hashes [][]byte) {
 	for _, tiles := range [][]tile{g.full, g.edge} {
 		for _, t := range tiles {
@@ -229,7 +229,7 @@ func (s *Store) hashes(ctx context.Context, w pg.Workspace, read func(context.Co
 	})
 }
 
-// ErrTreeBroken says that the stored tree lacks hashes that it once had.
+// ErrTreeBroken says that the stored tree lacks hashes that it must have.
 var ErrTreeBroken = errors.New("the Merkle tree lacks stored hashes")
 
 func hashAt(stored map[int64][]byte, index int64) (tlog.Hash, error) {
@@ -242,12 +242,12 @@ func hashAt(stored map[int64][]byte, index int64) (tlog.Hash, error) {
 	return hash, nil
 }
 
-// Root is the root hash over the first size records of a log.
+// Root gives the root hash over the first size records of a log.
 func (s *Store) Root(ctx context.Context, w pg.Workspace, size int64) (tlog.Hash, error) {
 	return tlog.TreeHash(size, s.hashes(ctx, w, s.db.Read))
 }
 
-// Edge is the root hash over the first size records of a log, and the roots of their full subtrees, the largest first.
+// Edge gives the root hash over the first size records of a log, and the roots of their full subtrees, the largest first.
 func (s *Store) Edge(ctx context.Context, w pg.Workspace, size int64) (root tlog.Hash, tree []tlog.Hash, err error) {
 	f, err := frontierAt(size, s.hashes(ctx, w, s.db.Read))
 	if err != nil {
@@ -266,12 +266,12 @@ func (s *Store) ProveGrowth(ctx context.Context, w pg.Workspace, size, old int64
 	return tlog.ProveTree(size, old, s.hashes(ctx, w, s.db.Read))
 }
 
-// GrowFor has the tree grow until it has all records of the log, or d is over: a page that was begun is finished.
+// GrowFor grows the tree until it has all records of the log, or until d is over. A page that was begun is finished.
 func (s *Store) GrowFor(ctx context.Context, w pg.Workspace, d time.Duration) (Tree, error) {
 	for end := time.Now().Add(d); ; {
 		tree, err := s.Grow(ctx, w)
 		switch {
-		case pg.Is(err, pg.LockNotAvailable) && time.Now().Before(end): // another one has it grow
+		case pg.Is(err, pg.LockNotAvailable) && time.Now().Before(end): // another process grows the tree
 		case err != nil, tree.Behind() == 0, time.Now().After(end):
 			return tree, err
 		}

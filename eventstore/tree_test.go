@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// The lines of the past are the leaves of trees that auditors hold checkpoints of: testdata/lines.ndjson never changes.
+// Auditors hold checkpoints of trees whose leaves are lines of this form, so testdata/lines.ndjson never changes.
 func TestGoldenLines(t *testing.T) {
 	t.Parallel()
 	actor := uuid.MustParse("01941f29-7c00-7000-8000-000000000002")
@@ -38,7 +38,7 @@ func TestGoldenLines(t *testing.T) {
 	}
 }
 
-// The stored tree is the one that RFC 6962 says, at every size and however it grew, and its proofs hold.
+// The stored tree is that of RFC 6962 at every size, for every way in which it grew, and its proofs hold.
 func TestTree(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -98,7 +98,7 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// grow has a tree grow until it has all.
+// grow grows a tree until it has the whole log.
 func (f *fixture) grow(t testing.TB, w pg.Workspace) eventstore.Tree {
 	t.Helper()
 	for {
@@ -112,7 +112,7 @@ func (f *fixture) grow(t testing.TB, w pg.Workspace) eventstore.Tree {
 	}
 }
 
-// merkle is the Merkle tree hash of RFC 6962, 2.1, as it stands there.
+// merkle is the Merkle tree hash of RFC 6962, 2.1, written as in the text of the RFC.
 func merkle(leaves []tlog.Hash) tlog.Hash {
 	if len(leaves) == 1 {
 		return leaves[0]
@@ -124,7 +124,7 @@ func merkle(leaves []tlog.Hash) tlog.Hash {
 	return tlog.NodeHash(merkle(leaves[:k]), merkle(leaves[k:]))
 }
 
-// Two processes that have a tree grow at once make one tree.
+// Two processes that grow a tree at once make one tree.
 func TestTreeOfTwoProcesses(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -158,7 +158,7 @@ func TestTreeOfTwoProcesses(t *testing.T) {
 	}
 }
 
-// A tree does not grow over a hole in the log, nor over an end that was cut off.
+// A tree does not grow over a gap in the log, nor when the end of the log was cut off.
 func TestTreeOfDamagedLogs(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

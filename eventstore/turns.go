@@ -16,23 +16,23 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-const rest = 20 * time.Millisecond // between two rings that are heeded: appends in a row make one catch-up
+const rest = 20 * time.Millisecond // between two turns by a ring, so that several appends make one catch-up
 
-// turns is Watermill's router on watermill-sql's subscribers, of which each looks for work in a table when it has its turn. A turn
-// comes with a ring, or a while after the last one: an idle process costs one look at a time, whatever the number of subscribers.
+// turns is Watermill's router on watermill-sql's subscribers. A subscriber looks for work in a table when it has its turn. A turn comes with a
+// ring, or some time after the last turn. So an idle process costs one look at a time, for any number of subscribers.
 //
-// A subscriber keeps a connection of the pool, in the transaction in which it looked, while its handler works, so there are few.
+// While its handler works, a subscriber keeps a connection of the pool, in the transaction of its look. So there are few subscribers.
 type turns struct {
 	db    *pg.DB
 	log   *slog.Logger
-	what  string                 // is looked for
+	what  string                 // the name of the work, for the log
 	rung  func() <-chan struct{} // a channel that is closed at the next ring
-	every time.Duration          // how often to look when there is no ring
+	every time.Duration          // the time between two turns without a ring
 	slots int
-	grace time.Duration // for handlers at work when the end comes
+	grace time.Duration // for handlers that are at work when the context ends
 
-	turn   chan struct{} // holds one element when somebody is to look
-	parked chan struct{} // one element for each subscriber that looks no more
+	turn   chan struct{} // holds one element when a subscriber must look
+	parked chan struct{} // one element for each subscriber that has stopped looking
 	ending <-chan struct{}
 	ended  <-chan struct{}
 	down   atomic.Bool // the last look failed
@@ -43,14 +43,14 @@ func newTurns(db *pg.DB, log *slog.Logger, what string, rung func() <-chan struc
 		turn: make(chan struct{}, 1), parked: make(chan struct{}, slots)}
 }
 
-// table tells watermill-sql how to take work and what becomes of it.
+// table tells watermill-sql how to take work and how to end it.
 type table interface {
 	wsql.SchemaAdapter
 	wsql.OffsetsAdapter
 }
 
-// run has handle called for what is found in table, on connections that begin begins, until ctx ends. Then it takes no more, gives the
-// handlers at work a few seconds, ends their contexts, and returns. It runs once.
+// run calls handle for the work found in table, in transactions that begin begins, until ctx ends. Then run takes no more work, gives the
+// handlers at work a few seconds, ends their contexts, and returns. run is called once.
 func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks, handle message.NoPublishHandlerFunc) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -64,7 +64,7 @@ func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks,
 	defer func() { _ = db.Close() }() // the pool stays open
 	never := 24 * time.Hour           // the library refuses 0
 	for i := range s.slots {
-		// Each has a subscriber of its own, since closing one is not safe for several at once.
+		// Each handler has a subscriber of its own, because closing a shared one is not safe.
 		subscriber, err := wsql.NewSubscriber(begin(db), wsql.SubscriberConfig{
 			SchemaAdapter: table, OffsetsAdapter: table, BackoffManager: s, AckDeadline: &never}, log)
 		if err != nil {
@@ -80,7 +80,7 @@ func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks,
 	return router.Run(work)
 }
 
-// untilEnd logs no errors once the end has come: what is broken off then is undone, and another process does it.
+// untilEnd logs no errors after the end of the context, when interrupted work is undone and done by another process.
 type untilEnd struct {
 	watermill.LoggerAdapter
 	ending <-chan struct{}
@@ -99,7 +99,7 @@ func (l untilEnd) With(fields watermill.LogFields) watermill.LoggerAdapter {
 	return untilEnd{l.LoggerAdapter.With(fields), l.ending}
 }
 
-// giveTurns has somebody look at each ring, and every so often.
+// giveTurns gives a turn at each ring, and at intervals.
 func (s *turns) giveTurns() {
 	rung := s.rung()
 	for {
@@ -109,13 +109,13 @@ func (s *turns) giveTurns() {
 		case <-s.ending:
 			return
 		}
-		rung = s.rung() // before the look: what it does not see rings
+		rung = s.rung() // before the look: events that the look misses ring
 		s.pass()
 		time.Sleep(rest)
 	}
 }
 
-// pass gives a turn to whoever waits for one, or will.
+// pass gives a turn to a waiting subscriber, or to the next one that waits.
 func (s *turns) pass() {
 	select {
 	case s.turn <- struct{}{}:
@@ -123,7 +123,7 @@ func (s *turns) pass() {
 	}
 }
 
-// awaitHandlers returns when the end has come and nobody is at work, or when their grace is over.
+// awaitHandlers returns after the end of the context, when no handler is at work or when their grace is over.
 func (s *turns) awaitHandlers() {
 	<-s.ending
 	grace := time.After(s.grace)
@@ -137,7 +137,7 @@ func (s *turns) awaitHandlers() {
 }
 
 // HandleError is watermill-sql's BackoffManager: a subscriber calls it after each look, and looks again when it returns.
-// A handler that is done asks for one more look, because signals that its workspace got meanwhile could not be taken.
+// After a handler is done, one more look follows, because signals that its workspace got meanwhile could not be taken.
 func (s *turns) HandleError(_ watermill.LoggerAdapter, none bool, err error) time.Duration {
 	select {
 	case <-s.ending:

@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/checkpoint"
 )
 
-// Finding is what is wrong with a log, at the first position where it is; 0 when it is at none.
+// Finding is a fault of a log, with the first position at which it shows; 0 when it shows at no position.
 type Finding struct {
 	Position int64
 	Kind     FindingKind
@@ -25,7 +25,7 @@ func (f Finding) String() string {
 	return fmt.Sprintf("position %d: %s: %s", f.Position, f.Kind, f.Detail)
 }
 
-// FindingKind says what somebody did to a log.
+// FindingKind says how a log was changed.
 type FindingKind string
 
 // The kinds of findings.
@@ -43,48 +43,48 @@ const (
 	ReadModel FindingKind = "read model that the log does not give"
 )
 
-// Mark is a checkpoint that is known from elsewhere than the database, and that verifies.
+// Mark is a checkpoint from outside of the database whose signature is good.
 type Mark struct {
 	checkpoint.Checkpoint
-	Name string // where it is from
+	Name string // the source of the checkpoint
 }
 
-// Expected is what a log must be besides whole.
+// Expected are the conditions on a log besides that it is whole.
 type Expected struct {
 	First   string // the stream of its first record; empty for any
 	Marks   []Mark
-	Restore func(Record) int    // the epoch that a record begins; 0 for nearly all
-	Epoch   int                 // the last one that is known to have begun with a restore
-	Pruned  func(Record) Pruned // what a record says of those that are gone; nothing for nearly all
+	Restore func(Record) int    // the epoch that a record begins; 0 for a record that begins none
+	Epoch   int                 // the last epoch that the operator knows to have begun with a restore
+	Pruned  func(Record) Pruned // reads the record of a pruning; zero for any other record
 }
 
-// Pruned is what a log says of the records that are gone.
+// Pruned is the log's own account of its pruned records.
 type Pruned struct {
-	UpTo      int64       // the last of them; 0 when only their baselines are other ones than it said before
-	At        time.Time   // of that one
-	Root      tlog.Hash   // over them
+	UpTo      int64       // the position of the last pruned record; 0 when the account changes only the baselines
+	At        time.Time   // the time of that record
+	Root      tlog.Hash   // over the pruned records
 	Tree      []tlog.Hash // the roots of their full subtrees, the largest first
-	Baselines string      // HashBaselines of what they made
+	Baselines string      // the HashBaselines of their baselines
 }
 
-// verifier checks records as they come, the oldest first. It holds a version for each stream, and no record.
+// verifier checks a sequence of records, the oldest first. It keeps a version for each stream, and no records.
 type verifier struct {
 	Expected
-	tree     frontier // what was checked: the next record is behind it
-	began    int64    // the records up to here were not looked at
-	rooted   bool     // and the tree over them is known
+	tree     frontier // over the checked records: the next record comes behind them
+	began    int64    // the records up to this position were not checked
+	rooted   bool     // the tree over those records is known
 	rootThen tlog.Hash
 	versions map[string]int
 	at       time.Time
-	good     Mark // the last that held
+	good     Mark // the last mark that agreed
 	epoch    int
-	base     int64 // where the epoch began
+	base     int64 // the position at which the epoch began
 	lost     []Mark
-	pruned   int64  // up to where the log says that it was pruned
-	gone     Pruned // what it says last of the records up to began
-	held     int    // marks
+	pruned   int64  // the horizon according to the log
+	gone     Pruned // the log's last account of the records up to began
+	held     int    // the number of marks that agreed
 
-	waiting []waiting // marks that can be compared once the log says what the tree before it was
+	waiting []waiting // marks that can be compared once the log gives the tree before them
 }
 
 func newVerifier(e Expected, begin frontier) *verifier {
@@ -98,8 +98,8 @@ func newVerifier(e Expected, begin frontier) *verifier {
 	return v
 }
 
-// page checks records, whose hashes leaves are. Of those that the stored tree has, stored are the hashes there, from the same
-// record on.
+// page checks records. leaves are the hashes of the records, and stored are the leaves of the stored tree from the same record on, as far as
+// it has them.
 func (v *verifier) page(records []Record, leaves, stored []tlog.Hash) *Finding {
 	for i, r := range records {
 		want := v.tree.size + 1
@@ -123,7 +123,7 @@ func (v *verifier) page(records []Record, leaves, stored []tlog.Hash) *Finding {
 	return nil
 }
 
-// follows checks a record, the first of some, against those before it.
+// follows checks the first of the records against all records before it.
 func (v *verifier) follows(behind []Record) *Finding {
 	r := behind[0]
 	if r.Position == 1 && v.First != "" && r.Stream != v.First {
@@ -133,7 +133,7 @@ func (v *verifier) follows(behind []Record) *Finding {
 	switch {
 	case r.At.Before(v.at):
 		return &Finding{r.Position, Reordered, fmt.Sprintf("its time is %s, before that of the record before it, %s", r.At.Format(time.RFC3339Nano), v.at.Format(time.RFC3339Nano))}
-	case !known && v.began > 0: // it begins among those that were not looked at
+	case !known && v.began > 0: // the stream begins among the records that were not checked
 	case r.Version > last+1 && slices.ContainsFunc(behind, func(other Record) bool { return other.Stream == r.Stream && other.Version == last+1 }):
 		return &Finding{r.Position, Reordered, fmt.Sprintf("stream %s goes from version %d to %d, and the one between comes later", r.Stream, last, r.Version)}
 	case r.Version > last+1:
@@ -145,7 +145,7 @@ func (v *verifier) follows(behind []Record) *Finding {
 	return nil
 }
 
-// told notes what a record says of the log itself.
+// told reads a record about the log itself: a restore or a pruning.
 func (v *verifier) told(r Record) *Finding {
 	if v.Restore != nil {
 		if epoch := v.Restore(r); epoch > 0 {
@@ -167,13 +167,13 @@ func (v *verifier) told(r Record) *Finding {
 	return nil
 }
 
-// waiting is a mark with the tree of the records behind those that were pruned, up to it.
+// waiting is a mark, with the tree of the records between the pruned ones and the mark.
 type waiting struct {
 	Mark
 	tree frontier
 }
 
-// begin takes what the log says of the tree over the records that were pruned. It is right when the root of any checkpoint behind it is.
+// begin takes the tree over the pruned records from the log. That tree is right when any later checkpoint has the right root.
 func (v *verifier) begin(root tlog.Hash, tree []tlog.Hash) *Finding {
 	before, whole := newFrontier(v.began, tree)
 	if v.rooted && root != v.rootThen || !whole || before.root() != root {
@@ -195,13 +195,13 @@ func (v *verifier) begin(root tlog.Hash, tree []tlog.Hash) *Finding {
 	return nil
 }
 
-// compare compares what was checked with the marks of that size.
+// compare compares the tree over the checked records with the marks of its size.
 func (v *verifier) compare() *Finding {
 	for len(v.Marks) > 0 && v.Marks[0].Size <= v.tree.size {
 		mark := v.Marks[0]
 		v.Marks = v.Marks[1:]
 		switch {
-		case mark.Size < v.tree.size: // among those that were not looked at
+		case mark.Size < v.tree.size: // among the records that were not checked
 		case mark.Origin.Epoch < v.epoch && mark.Size > v.base:
 			v.lost = append(v.lost, mark)
 		case !v.rooted:
@@ -216,7 +216,7 @@ func (v *verifier) compare() *Finding {
 	return nil
 }
 
-// end checks what can only be told once the whole log was seen: that nothing known comes behind it. epoch is what the head says.
+// end checks at the end of the log that no mark is beyond it, and that the epoch is that of the head row.
 func (v *verifier) end(epoch int) (findings []Finding) {
 	for _, mark := range v.Marks {
 		if mark.Origin.Epoch < v.epoch {
@@ -240,7 +240,7 @@ func (v *verifier) end(epoch int) (findings []Finding) {
 	return findings
 }
 
-// gap says what came of the record that should come next, when another comes.
+// gap says how the log was changed when another record comes than the next one.
 func (v *verifier) gap(behind []Record) *Finding {
 	want, got := v.tree.size+1, behind[0].Position
 	switch {
@@ -254,8 +254,8 @@ func (v *verifier) gap(behind []Record) *Finding {
 	return &Finding{want, Missing, fmt.Sprintf("position %d comes behind %d", got, want-1)}
 }
 
-// unlike says what was done to a record that is not the one of the stored tree. Positions are in the lines, so of a record that was
-// moved the tree has the line with the position of before.
+// unlike says how a record was changed that differs from the leaf of the stored tree. A line includes the position, so the tree has a moved
+// record with its earlier position.
 func (v *verifier) unlike(behind []Record, stored []tlog.Hash) *Finding {
 	at, r := v.tree.size+1, behind[0]
 	if r.Position != at {
@@ -278,7 +278,7 @@ func (v *verifier) unlike(behind []Record, stored []tlog.Hash) *Finding {
 	return &Finding{at, Changed, "the record is not the one that the tree has"}
 }
 
-// was tells whether a record is the one of a leaf, but for its position, and the version that goes with it.
+// was tells whether a record, with another position and version, is the record of a leaf.
 func was(r Record, position int64, leaf tlog.Hash) bool {
 	version := r.Version
 	for _, r.Version = range []int{version, version - 1, version + 1} {

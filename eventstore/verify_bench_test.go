@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// benchEvents is how many events the log has that is verified: KLUIS_BENCH_EVENTS, or a million.
+// benchEvents is the number of events in the log to verify: KLUIS_BENCH_EVENTS, or a million.
 func benchEvents() int {
 	if n, err := strconv.Atoi(os.Getenv("KLUIS_BENCH_EVENTS")); err == nil {
 		return n
@@ -37,7 +37,7 @@ func longLog(b *testing.B, f *fixture, n int) pg.Workspace {
 }
 
 // BenchmarkVerify compares verifying a log with bare SHA-256 over the same columns of the same rows, read through the same pool, and
-// reading it as a replay does with a plain SELECT of the same rows. It says what one proof takes.
+// reading it as a replay does with a plain SELECT of the same rows. It also measures one proof.
 func BenchmarkVerify(b *testing.B) {
 	f := newFixture(b)
 	ctx := context.Background()
@@ -124,7 +124,7 @@ func BenchmarkVerify(b *testing.B) {
 	})
 }
 
-// BenchmarkAppendWithTree compares appends while the tree follows, as the background has it, with appends without.
+// BenchmarkAppendWithTree compares appends while the background grows the tree with appends without a tree.
 func BenchmarkAppendWithTree(b *testing.B) {
 	f := newFixture(b)
 	ctx := context.Background()

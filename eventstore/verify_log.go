@@ -21,23 +21,28 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Verdict is what came of verifying a log.
+// Verdict is the result of verifying a log.
 type Verdict struct {
-	Records  int64     // that were looked at
-	Pruned   int64     // and those before them, which are gone by policy
-	Gone     Pruned    // what the log says of those
-	Root     tlog.Hash // the zero Hash when the log begins behind records that a file does not have
+	Records  int64     // the number of checked records
+	Pruned   int64     // the number of pruned records before them
+	Gone     Pruned    // the log's account of the pruned records
+	Root     tlog.Hash // the zero Hash when a file lacks records that were not pruned
 	Epoch    int
-	Marks    int // that held
+	Marks    int // the number of marks that agreed
 	Findings []Finding
 }
 
 // verifyEvents is how many records are read at once.
 const verifyEvents = 10_000
 
-// Verify checks the log of a workspace up to where its head is now: that nothing is missing or out of order, that it is the log of
-// the stored tree, that what is left of pruned records is what the log says, and that it has what is expected. It reads and writes nothing
-// else. A log that is pruned meanwhile is verified anew. progress may be nil.
+// Verify checks the log of a workspace up to its present head, without writing anything:
+//
+//   - no record is missing or out of order;
+//   - the records are those of the stored tree;
+//   - the baselines of pruned records have the hash that the log gives;
+//   - the log meets e.
+//
+// A log that is pruned meanwhile is verified again from the start. progress may be nil.
 func (s *Store) Verify(ctx context.Context, w pg.Workspace, e Expected, progress func(position, of int64)) (verdict Verdict, err error) {
 	for {
 		var before, after Head
@@ -103,7 +108,7 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 			bad, err = more(ctx, w, v)
 		}
 	}
-	if verdict = v.verdict(bad, tree.Head.Epoch); err == nil && len(verdict.Findings) == 0 { // of what is cut off, the head row is the least
+	if verdict = v.verdict(bad, tree.Head.Epoch); err == nil && len(verdict.Findings) == 0 { // a log that was cut off explains a wrong head row, so the head row is checked last
 		if bad, err = s.headRow(ctx, w, v); bad != nil {
 			verdict.Findings = append(verdict.Findings, *bad)
 		}
@@ -111,7 +116,7 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	return verdict, err
 }
 
-// before compares the marks over records that are gone with the stored tree.
+// before compares the marks over pruned records with the stored tree.
 func (s *Store) before(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
 	for len(v.Marks) > 0 && v.Marks[0].Size <= v.began {
 		mark := v.Marks[0]
@@ -144,7 +149,7 @@ func (v *verifier) verdict(bad *Finding, epoch int) Verdict {
 	return verdict
 }
 
-// whole checks that a log ends where its head says, and its tree no later.
+// whole checks that a log ends at its head, and that its tree has no more records.
 func (s *Store) whole(ctx context.Context, w pg.Workspace, v *verifier, tree Tree) (*Finding, error) {
 	end := v.tree.size
 	switch {
@@ -155,7 +160,7 @@ func (s *Store) whole(ctx context.Context, w pg.Workspace, v *verifier, tree Tre
 	case end < tree.Size:
 		return &Finding{end + 1, CutTail, fmt.Sprintf("the log ends at %d, and the tree has %d records", end, tree.Size)}, nil
 	case tree.Size < end:
-		return nil, nil // it has yet to follow; what it has was compared
+		return nil, nil // the tree has fewer records, all of which were compared
 	}
 	root, err := s.Root(ctx, w, tree.Size)
 	if errors.Is(err, ErrTreeBroken) || err == nil && root != v.tree.root() {
@@ -164,10 +169,10 @@ func (s *Store) whole(ctx context.Context, w pg.Workspace, v *verifier, tree Tre
 	return nil, err
 }
 
-// left compares the baselines of records that are gone with what the log says of them.
+// left compares the baselines of pruned records with the hash that the log gives.
 func (s *Store) left(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
 	if v.Pruned == nil || v.began == 0 || v.pruned < v.began {
-		return nil, nil // end tells
+		return nil, nil // end has a finding for this
 	}
 	hash, err := HashBaselines(ctx, Reading(s.db, w), v.began)
 	if err == nil && hash != v.gone.Baselines {
@@ -176,8 +181,8 @@ func (s *Store) left(ctx context.Context, w pg.Workspace, v *verifier) (*Finding
 	return nil, err
 }
 
-// leftOver checks records where none should be: at or before the horizon, where only those may be that a pruning has yet to delete, and the tree has
-// their hashes. Nobody reads any of them, but their versions would count.
+// leftOver checks the records at or before the horizon that a pruning has not deleted yet: the tree must have their hashes. Readers skip such
+// records, but the versions of their streams count.
 func (s *Store) leftOver(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
 	for from := int64(math.MinInt64); ; {
 		var records []sized
@@ -197,8 +202,8 @@ func (s *Store) leftOver(ctx context.Context, w pg.Workspace, v *verifier) (*Fin
 	}
 }
 
-// headRow checks that the head row is that of the log: nothing is behind its position, the record there is the one that it names, and the time of
-// the horizon is the one that the log says.
+// headRow checks the head row against the log: no record is behind its position, its last event is the record at that position, and its time
+// of the horizon is the log's.
 func (s *Store) headRow(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
 	var head, pruned, behind int64
 	var named bool
@@ -218,14 +223,14 @@ func (s *Store) headRow(ctx context.Context, w pg.Workspace, v *verifier) (*Find
 	return nil, nil
 }
 
-// hashed is a page of records with the hashes of their lines, and those that the stored tree has for the same positions.
+// hashed is a page of records with the hashes of their lines, and the leaves of the stored tree at the same positions.
 type hashed struct {
 	records        []Record
 	leaves, stored []tlog.Hash
 	sizes          []int
 }
 
-// weighed checks the sizes by which readers bound what they take at once: they are beside the records, and in no leaf.
+// weighed checks the sizes by which readers bound a page. The sizes are beside the records and in no leaf.
 func (p hashed) weighed() *Finding {
 	for i, r := range p.records {
 		if p.sizes[i] != len(r.Data) {
@@ -235,7 +240,7 @@ func (p hashed) weighed() *Finding {
 	return nil
 }
 
-// readHashed sends the log behind a position, up to the head, in pages.
+// readHashed sends the log in pages, from behind a position up to the head.
 func (s *Store) readHashed(ctx context.Context, w pg.Workspace, from int64, tree Tree, pages chan<- hashed) error {
 	for from < tree.Head.Position {
 		var p hashed
@@ -249,7 +254,7 @@ func (s *Store) readHashed(ctx context.Context, w pg.Workspace, from int64, tree
 			return err
 		}
 		if len(rows) == 0 {
-			return nil // whole tells
+			return nil // whole has a finding for this
 		}
 		var line []byte
 		for _, r := range rows {
@@ -267,7 +272,7 @@ func (s *Store) readHashed(ctx context.Context, w pg.Workspace, from int64, tree
 	return nil
 }
 
-// leavesOf are the leaves behind a position, up to another, as far as tiles have them.
+// leavesOf gives the leaves behind one position and up to another, as far as tiles have them.
 func leavesOf(tiles []tile, from, upTo int64) (leaves []tlog.Hash) {
 	byID := map[int64][]byte{}
 	for _, t := range tiles {
@@ -283,7 +288,7 @@ func leavesOf(tiles []tile, from, upTo int64) (leaves []tlog.Hash) {
 	return leaves
 }
 
-// sized is a record with the size that is noted for it.
+// sized is a record with its stored size.
 type sized struct {
 	Record
 	size int
@@ -294,8 +299,8 @@ func scanSized(row pgx.CollectableRow) (r sized, err error) {
 	return r, err
 }
 
-// VerifyFile checks lines that a replay served, without a database. They must begin with the first record, or with one behind those
-// that the log says were pruned; then no root can be compared.
+// VerifyFile checks the lines of a replay without a database. The lines must begin with the first record, or with the first one behind the
+// pruned records; in the second case no root can be compared.
 func VerifyFile(lines io.Reader, e Expected, progress func(position int64)) (Verdict, error) {
 	v := newVerifier(e, frontier{})
 	in := bufio.NewReaderSize(lines, 1<<20)
@@ -319,10 +324,11 @@ func VerifyFile(lines io.Reader, e Expected, progress func(position int64)) (Ver
 	}
 }
 
-// maxLine is more bytes than any record has that a command could append.
+// maxLine is more bytes than any record that a command can append.
 const maxLine = 64 << 20
 
-// ReadLine reads a line, without its end; io.EOF, perhaps with what is there of a line, when it has none. A line that is longer than that of any record is an error.
+// ReadLine reads a line and gives it without its end. At the end of the input it gives io.EOF, with the incomplete last line if there is one.
+// A line longer than maxLine is an error.
 func ReadLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
@@ -337,7 +343,7 @@ func ReadLine(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// readLines reads a page of lines. A line that is not of the form in which a replay writes it is found to be changed.
+// readLines reads a page of lines. A line in any other form than that of a replay is a finding.
 func readLines(in *bufio.Reader, behind int64) (records []Record, leaves []tlog.Hash, bad *Finding, err error) {
 	for size := 0; len(records) < verifyEvents && size < PageBytes; {
 		line, err := ReadLine(in)

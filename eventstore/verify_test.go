@@ -14,7 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// fill gives a workspace n events: of the workspace itself first, then by turns of some things.
+// fill appends the events from to to: the first one on the workspace's own stream, the others on some things by turns.
 func (f *fixture) fill(t testing.TB, w pg.Workspace, from, to int) {
 	t.Helper()
 	for i := from; i <= to; i++ {
@@ -30,7 +30,7 @@ func (f *fixture) fill(t testing.TB, w pg.Workspace, from, to int) {
 
 func first(w pg.Workspace) string { return "workspace-" + w.ID.String() }
 
-// mark is a checkpoint of the log as it is now, kept elsewhere.
+// mark gives a checkpoint of the present log, as if kept elsewhere.
 func (f *fixture) mark(t testing.TB, w pg.Workspace, epoch int) eventstore.Mark {
 	t.Helper()
 	tree := f.grow(t, w)
@@ -41,21 +41,21 @@ func (f *fixture) mark(t testing.TB, w pg.Workspace, epoch int) eventstore.Mark 
 	return eventstore.Mark{Name: "kept", Checkpoint: checkpoint.Checkpoint{Origin: checkpoint.NewOrigin("", w.ID, epoch), Size: tree.Size, Root: root}}
 }
 
-// renumber is SQL that gives the events behind a position others, without a hole between.
+// renumber is SQL that moves the events behind a position by some positions, without a gap.
 func renumber(behind, by int) string {
 	return fmt.Sprintf(`update event set position = -position where position > %[1]d; update event set position = -position + %[2]d where position < 0;
 		update head set position = position + %[2]d;`, behind, by)
 }
 
-// beside is SQL for a record where none belongs.
+// beside is SQL that inserts a record at a position where none belongs.
 func beside(position int) string {
 	return fmt.Sprintf(`insert into event (position, id, stream, version, type, at, data, size) select %d, gen_random_uuid(), 'thing-1', 99, 'thing.done', at, '{}', 2 from head`, position)
 }
 
 const regrow = `delete from tile; update tree set size = 0;`
 
-// Whatever whoever owns the database does to a log is named: by the stored tree where it was left, and by a checkpoint from
-// elsewhere where the tree was made anew.
+// Each way in which the owner of the database can change a log is a finding: against the stored tree, or, when the tree was made again from the
+// changed log, against a checkpoint from elsewhere.
 func TestVerifyNamesTampering(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -66,7 +66,7 @@ func TestVerifyNamesTampering(t *testing.T) {
 		sql      string
 		position int64
 		kind     eventstore.FindingKind
-		regrown  eventstore.Finding // with the tree made anew of what there is: where and what it is then
+		regrown  eventstore.Finding // the finding when the tree was made again from the changed log
 	}{
 		"data":           {`update event set data = '{"text":"no"}' where position = 20`, 20, eventstore.Changed, eventstore.Finding{Position: 1, Kind: eventstore.Forked}},
 		"white space":    {`update event set data = '{"text": "event 20"}' where position = 20`, 20, eventstore.Changed, eventstore.Finding{Position: 1, Kind: eventstore.Forked}},
@@ -156,7 +156,7 @@ func (f *fixture) replay(t testing.TB, w pg.Workspace) []byte {
 	return lines
 }
 
-// A file of a replay is verified without a database, and what was done to it is named.
+// A file of a replay is verified without a database, and each change of the file is a finding.
 func TestVerifyFile(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -204,7 +204,7 @@ func replaced(lines []string, i int, line string) []string {
 	return lines
 }
 
-// A line that has no end is an error, and does not fill the memory.
+// A line without an end is an error and does not fill the memory.
 func TestVerifyEndlessLine(t *testing.T) {
 	t.Parallel()
 	if _, err := eventstore.VerifyFile(endless{}, eventstore.Expected{}, nil); err == nil || !strings.Contains(err.Error(), "a line is longer than") {
@@ -221,7 +221,7 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Two logs that changed places are told by their first records, and by checkpoints that are named after their workspaces.
+// Two logs that were swapped are found by their first records, and by checkpoints, which name their workspaces.
 func TestVerifySwappedLogs(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -245,8 +245,8 @@ func TestVerifySwappedLogs(t *testing.T) {
 	}
 }
 
-// A log that was put back to a backup is shorter than what is known, or another one; `kluis restored` says so in it, and whoever runs
-// Kluis says that it is known.
+// A log that was restored from a backup is shorter than a known checkpoint, or differs from it. `kluis restored` records the restore in the
+// log, and the operator confirms with --epoch that it is known.
 func TestVerifyRestored(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

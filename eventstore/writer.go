@@ -15,23 +15,26 @@ import (
 const (
 	maxBatch   = 512              // commands in one transaction
 	maxWeight  = 8 << 20          // bytes of events in one transaction
-	linger     = 5 * time.Second  // how long a writer is kept that nobody needs
-	patience   = 20 * time.Second // for one transaction, and for finding out what became of a lost one
+	linger     = 5 * time.Second  // how long an unused writer is kept
+	patience   = 20 * time.Second // for one transaction, and for finding the outcome of a lost one
 	retryPause = 50 * time.Millisecond
 )
 
-// request is an append under way. Until it is queued, Append owns it; then the leader of the writer does; once it is answered, Append does
-// again.
+// request is an append under way. Its owner changes:
+//
+//  1. Append owns the request until it is in the queue.
+//  2. The leader of the writer owns it until it is answered.
+//  3. Append owns it again.
 type request struct {
 	append  Append
 	ids     []uuid.UUID // of the events, in order
-	tried   int64       // the position that its first event was sent with, 0 if it never was
+	tried   int64       // the position at which its first event was sent; 0 when it was never sent
 	receipt Receipt
 	err     error
 	turn    chan turn // holds one element
 
 	workspace uuid.UUID
-	span      *telemetry.Span // nil when nobody collects spans
+	span      *telemetry.Span // nil when no spans are collected
 	begun     time.Time       // only with a span
 }
 
@@ -42,7 +45,7 @@ func (r *request) traced(ctx context.Context) {
 	}
 }
 
-// taken tells the span that the append is being stored now, in a batch of this size.
+// taken notes in the span that the append is in a batch of this size now.
 func (r *request) taken(batch int) {
 	if r.span.On() {
 		r.span.Int("kluis.batch", int64(batch))
@@ -58,8 +61,8 @@ const (
 	answered turn = false
 )
 
-// first tells whether the append is the first thing that its caller wants of the database, and was not sent yet. Its outcome is known then,
-// so it waits for a connection no longer than a look does.
+// first tells whether the append is its caller's first use of the database and was not sent yet. Its outcome is known then, so it waits for a
+// connection no longer than a look does.
 func (r *request) first() bool { return r.append.Proof != nil && r.tried == 0 }
 
 func (r *request) finish(receipt Receipt, err error) {
@@ -73,7 +76,7 @@ func (r *request) finish(receipt Receipt, err error) {
 	r.turn <- answered
 }
 
-// outcome tells the span how the append ended, before anybody else sees its events.
+// outcome notes the outcome in the span, before any reader sees the events.
 func (r *request) outcome() {
 	switch {
 	case r.err == nil && len(r.receipt.Records) > 0:
@@ -85,25 +88,25 @@ func (r *request) outcome() {
 	}
 }
 
-// writer appends to one workspace, for as long as somebody appends. Each process has its own writers: the database keeps them in order, and
-// a writer makes one process fast.
+// writer appends to one workspace and exists as long as appends come. Each process has its own writers. The database keeps the appends of all
+// writers in order; a writer batches those of its process.
 //
-//  1. The first Append that comes leads: it stores every append that waits, its own among them.
+//  1. The first Append leads: it stores all waiting appends, its own among them.
 //  2. Appends that come meanwhile wait.
-//  3. When the leader has answered what it stored, the first one that waits leads.
+//  3. When the leader has answered its batch, the first waiting Append leads.
 //
 // So there is no goroutine between an Append and the database.
 type writer struct {
 	store     *Store
 	workspace pg.Workspace
 	led       bool        // guarded by store.mu, as is waiting
-	waiting   []*request  // the first is to lead when nobody does
+	waiting   []*request  // the first one leads when led is false
 	idle      *time.Timer // ends the writer
-	log       *state      // the leader's: what this writer knows of the log; nil when it has to look
-	seen      head        // where the log ended when this process appended last; nothing where nobody wants to know
+	log       *state      // the memory of the log, owned by the leader; nil when the leader must look
+	seen      head        // the head after this process's last append; zero when OnBack was not called
 }
 
-// lead stores what waits, and passes the lead on when more has come.
+// lead stores the waiting appends, and passes the lead on when more have come.
 func (w *writer) lead() {
 	batch := w.take()
 	telemetry.BatchAppends.Observe(float64(len(batch)))
@@ -117,7 +120,7 @@ func (w *writer) lead() {
 	}
 }
 
-// take removes what waits from the queue. The leader's own append is the first.
+// take removes a batch from the queue. The leader's own append is the first.
 func (w *writer) take() []*request {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
@@ -130,7 +133,7 @@ func (w *writer) take() []*request {
 	return batch
 }
 
-// leave ends the writer when nobody needs it any more.
+// leave ends an unused writer after linger.
 func (w *writer) leave() {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
@@ -140,7 +143,7 @@ func (w *writer) leave() {
 	}
 }
 
-// batchSize is how many of the waiting appends go into one batch: at least one, and no more than the limits of number and weight allow.
+// batchSize gives how many of the waiting appends go into one batch: at least one, within maxBatch and maxWeight.
 func batchSize(waiting []*request) (n int) {
 	bytes := 0
 	for n < min(len(waiting), maxBatch) {
@@ -154,9 +157,9 @@ func batchSize(waiting []*request) (n int) {
 
 // write stores a batch and answers every request in it. It gives the last position that was stored, 0 for none.
 //
-//  1. The writer trusts what it remembers of the log, and sends everything in one round trip. Nothing is stored when the log is
-//     another, because somebody has appended meanwhile or the log went back.
-//  2. In that case the writer locks the head row, reads what the batch relies on, and judges it again.
+//  1. The writer trusts its memory of the log, and sends everything in one round trip. Nothing is stored when the memory is wrong, because
+//     another process has appended or the log went back.
+//  2. In that case the writer locks the head row, reads the streams and keys of the batch, and judges the batch again.
 func (w *writer) write(batch []*request) int64 {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -170,7 +173,7 @@ func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 		if err == nil {
 			return last
 		}
-		w.log = nil // whatever it was: look
+		w.log = nil // the memory may be wrong: look next time
 		outage, out := pg.OutageOf(err)
 		if back, is := errors.AsType[*WentBackError](err); is {
 			failed := w.wentBack(ctx, back)
@@ -189,14 +192,14 @@ func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {
 			return w.refuse(batch, err)
 		case pg.Unsent(err) && slices.ContainsFunc(batch, (*request).first):
 			return w.answer(batch, func(r *request) error { return outcome(r, err) })
-		default: // the connection broke, the server stopped, or somebody holds the head row: look, as soon as that is possible, what became of it
+		default: // the connection broke, the server stopped, or another transaction holds the head row: look for the outcome as soon as possible
 			time.Sleep(retryPause)
 		}
 	}
 }
 
-// wentBack begins another epoch of the log, so that nobody takes new events for the lost ones at the same positions. Nothing is appended
-// before the epoch has begun, and the commands that wait decide again afterwards.
+// wentBack begins another epoch of the log, so that no reader takes new events for the lost ones at the same positions. Nothing is appended
+// before the epoch has begun, and the waiting commands decide again afterwards.
 func (w *writer) wentBack(ctx context.Context, lost *WentBackError) error {
 	err := w.store.began(ctx, w.workspace, lost)
 	if err == nil {
@@ -205,7 +208,7 @@ func (w *writer) wentBack(ctx context.Context, lost *WentBackError) error {
 	return err
 }
 
-// moved is the error of a request for which everything that it relied on may have changed.
+// moved gives the error of a request whose streams may all have changed.
 func moved(r *request) error {
 	w := r.append.Writes[0]
 	return &MovedError{Stream: w.Stream, Expected: w.Expected}
@@ -231,11 +234,11 @@ func (w *writer) refuse(batch []*request, err error) (last int64) {
 	return last
 }
 
-// outcome is the answer to a request when the time has run out with err. For a request that has a key and no events, tried does not tell
-// whether it was sent: it may have been.
+// outcome gives the error of a request when the time has run out with err. tried is not set for a request with a key and no events, so such
+// a request may have been sent.
 func outcome(r *request, err error) error {
 	if r.tried == 0 && len(r.ids) > 0 {
-		return &BusyError{Cause: err} // it never was
+		return &BusyError{Cause: err} // the request was never sent
 	}
 	return &UnknownOutcomeError{Cause: err}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// What nobody could read back is refused, alone.
+// An event of an unknown type is refused, and the other appends of the batch are stored.
 func TestUnknownTypes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -42,7 +42,7 @@ func TestUnknownTypes(t *testing.T) {
 	}
 }
 
-// What waits goes together, but not more than a transaction should hold.
+// Waiting appends share a transaction, up to maxWeight bytes.
 func TestBatchesAreWeighed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -67,8 +67,8 @@ func TestBatchesAreWeighed(t *testing.T) {
 	f.log(t, w)
 }
 
-// Two processes write to one workspace: each looks when the other has moved the head, nothing is rolled back for it, and no key
-// is stored without its events.
+// Two processes append to one workspace. Each looks when the other has moved the head. No transaction is rolled back for that, and no key is
+// stored without its events.
 func TestTwoProcessesRollNothingBack(t *testing.T) {
 	t.Parallel()
 	a := newFixture(t)
@@ -111,24 +111,24 @@ func TestTwoProcessesRollNothingBack(t *testing.T) {
 		Scan(&keys, &without)); err != nil || keys != 8*each/3 || without != 0 {
 		t.Errorf("%d keys, %d without events, %v", keys, without, err)
 	}
-	a.db.Pool().Reset() // connections say what they did at their end
+	a.db.Pool().Reset() // a connection reports its statistics when it ends
 	b.db.Pool().Reset()
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		commits, rollbacks := stat()
 		if commits > 100 {
-			if rollbacks-before > 3 { // of the fixture's own looks into the catalogue
+			if rollbacks-before > 3 { // the fixture's own queries of the catalogue
 				t.Errorf("%d transactions were rolled back", rollbacks-before)
 			}
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d commits are to be seen", commits)
+			t.Fatalf("%d commits are counted", commits)
 		}
 	}
 }
 
-// A process that went silent while it held the head row, as one that was stopped by SIGSTOP does, delays the others of that
-// workspace by seconds, and never takes their connections: the neighbour's requests do not notice.
+// A process that goes silent while it holds the head row, as by SIGSTOP, delays other appends to that workspace by seconds. It does not use up
+// the connections of other processes, and requests to other workspaces are not delayed.
 func TestASilentHolder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -152,7 +152,7 @@ func TestASilentHolder(t *testing.T) {
 	begun := time.Now()
 	var waiting sync.WaitGroup
 	for i := range 40 {
-		waiting.Go(func() { // as log-ins do: the head row is locked in a transaction of their own
+		waiting.Go(func() { // as log-ins do, which lock the head row in a transaction of their own
 			err := other.db.In(context.Background(), w, func(tx *pg.Tx) error {
 				_, err := other.store.AppendIn(context.Background(), tx.Run, w, write(fmt.Sprintf("login-%d", i), 0, "x"))
 				return err
