@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/eventstore"
@@ -79,14 +80,14 @@ func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byt
 		return nil, at, err
 	}
 	tree, err := c.growTree(ctx, w, treePatience)
-	if err != nil {
-		return nil, at, err
+	if err == nil {
+		err = c.checkContinues(ctx, w, tree, log.last)
 	}
-	if err := c.checkContinues(ctx, w, tree, log.last); err != nil {
-		return nil, at, err
+	if err == nil {
+		signed, at, err = c.sign(ctx, w, tree.Size, tree.Head.Epoch)
 	}
-	if signed, at, err = c.sign(ctx, w, tree.Size, tree.Head.Epoch); err != nil || at == log.last {
-		return signed, at, err
+	if err != nil || at == log.last {
+		return signed, at, c.damaged(ctx, w, err)
 	}
 	if err := c.Kept.KeepKeys(ctx, c.Keys.PublicKeys()); err != nil {
 		return nil, at, c.notKept(ctx, w, err)
@@ -96,6 +97,15 @@ func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byt
 	}
 	log.last = at
 	return signed, at, nil
+}
+
+// damaged refuses what needs records, or hashes of them, that the log had and lacks.
+func (c *Commands) damaged(ctx context.Context, w pg.Workspace, err error) error {
+	if !errors.As(err, new(*eventstore.AheadError)) && !errors.As(err, new(*eventstore.GapError)) && !errors.Is(err, eventstore.ErrTreeBroken) && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	c.Log.ErrorContext(ctx, "nothing is signed or proven: the log lacks records, or hashes of them; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
+	return domain.Refuse(domain.Conflict, "log_damaged", "the log lacks records that it had, or their hashes; whoever runs Kluis finds out more with `kluis verify`")
 }
 
 // notKept refuses what cannot be noted outside the database at the moment.
@@ -142,10 +152,6 @@ func (c *Commands) lookUp(ctx context.Context, w pg.Workspace, log *signedLog) e
 // growTree grows the Merkle tree of a log to its head, for the given time at most.
 func (c *Commands) growTree(ctx context.Context, w pg.Workspace, long time.Duration) (eventstore.Tree, error) {
 	tree, err := c.Store.GrowFor(ctx, w, long)
-	if errors.As(err, new(*eventstore.AheadError)) || errors.As(err, new(*eventstore.GapError)) {
-		c.Log.ErrorContext(ctx, "no checkpoint is signed: the log lacks records; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
-		return tree, domain.Refuse(domain.Conflict, "log_damaged", "the log lacks records that it had; whoever runs Kluis finds out more with `kluis verify`")
-	}
 	if err == nil && tree.Behind() > 0 {
 		refusal := domain.Refuse(domain.Unavailable, "catching_up", "the Merkle tree is %d records behind: ask again", tree.Behind())
 		refusal.RetryAfter = time.Second
@@ -202,7 +208,7 @@ func (c *Commands) provenElsewhere(ctx context.Context, w pg.Workspace, position
 	if position <= head.Pruned && head.PrunedAt != nil {
 		return domain.Pruned(head.Pruned, *head.PrunedAt)
 	}
-	return err
+	return c.damaged(ctx, w, err)
 }
 
 // ConsistencyProof proves that the log of to records begins with the one of from records, with a checkpoint at to; 0 is the newest there is.

@@ -316,7 +316,7 @@ func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
 		}
 		return l.from.Read(archive.LogName, func(log io.Reader) error {
 			lines := bufio.NewReaderSize(log, 1<<20)
-			return eventstore.LoadIn(ctx, tx, l.from.Pruned, l.from.edge, func() (eventstore.Record, bool, error) { return l.record(lines, clear) })
+			return eventstore.LoadIn(ctx, tx, l.from.Origin.Epoch, l.from.Pruned, l.from.edge, func() (eventstore.Record, bool, error) { return l.record(lines, clear) })
 		})
 	})
 }

@@ -28,13 +28,17 @@ func LookEdge(ctx context.Context, run Run, size int64) (edge []tlog.Hash, err e
 	for level := tileLevels - 1; level >= 0; level-- {
 		hashes := stored[lastTile(size, level)]
 		if len(hashes) < tlog.HashSize*inLastTile(size, level) {
-			return nil, fmt.Errorf("%w: the last tile of level %d at %d records has %d bytes", ErrTreeBroken, level, size, len(hashes))
+			return nil, errShortTile(size, level, len(hashes))
 		}
 		for i := range inLastTile(size, level) {
 			edge = append(edge, tlog.Hash(hashes[i*tlog.HashSize:]))
 		}
 	}
 	return edge, nil
+}
+
+func errShortTile(size int64, level, bytes int) error {
+	return fmt.Errorf("%w: the last tile of level %d at %d records has %d bytes", ErrTreeBroken, level, size, bytes)
 }
 
 func lastTile(size int64, level int) int64 { return tileID(level, size>>(tileHeight*(level+1))) }

@@ -9,9 +9,9 @@ import (
 )
 
 // LoadIn loads records from elsewhere into the empty log of a workspace, in a transaction of the owner with the workspace's schema on its
-// path. The records keep their positions and times. next gives one record after the other, and false behind the last. The records of a log
-// that was pruned begin behind gone, and edge is the edge of the tree over the pruned records.
-func LoadIn(ctx context.Context, tx pgx.Tx, gone Pruned, edge []tlog.Hash, next func() (Record, bool, error)) error {
+// path. The records keep their positions and times, and epoch is the epoch that they are in. next gives one record after the other, and false
+// behind the last. The records of a log that was pruned begin behind gone, and edge is the edge of the tree over the pruned records.
+func LoadIn(ctx context.Context, tx pgx.Tx, epoch int, gone Pruned, edge []tlog.Hash, next func() (Record, bool, error)) error {
 	from := &loading{next: next, last: Record{Position: gone.UpTo}}
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"event"}, []string{"position", "id", "stream", "version", "type", "at", "actor", "meta", "data", "size"}, from)
 	if from.err != nil {
@@ -20,7 +20,7 @@ func LoadIn(ctx context.Context, tx pgx.Tx, gone Pruned, edge []tlog.Hash, next 
 	if err != nil {
 		return fmt.Errorf("load the log: %w", err)
 	}
-	_, err = tx.Exec(ctx, `update head set position = $1, last = $2, at = $3`, from.last.Position, from.last.ID, from.last.At)
+	_, err = tx.Exec(ctx, `update head set position = $1, last = $2, at = $3, epoch = $4`, from.last.Position, from.last.ID, from.last.At, epoch)
 	if err == nil && gone.UpTo > 0 {
 		if _, err = tx.Exec(ctx, `update head set pruned = $1, pruned_at = $2`, gone.UpTo, gone.At); err == nil {
 			err = storeEdge(ctx, tx, gone.UpTo, edge)

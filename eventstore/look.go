@@ -100,9 +100,10 @@ const (
 		from dedupe where key = any($1::bytea[])`
 	selectPositions = `select ` + recordColumns + ` from event where position = any($1::bigint[]) order by position`
 
-	// VersionOf is the version of the stream s.stream. When the events were pruned, the version is that of the baseline.
+	// VersionOf is the version of the stream s.stream. When the events were pruned, the version is that of the baseline. A baseline behind
+	// the horizon does not count.
 	VersionOf = `coalesce((select max(e.version) from event e where e.stream = s.stream),
-		(select max(b.version) from baseline b where b.stream = s.stream), 0)`
+		(select max(b.version) from baseline b where b.stream = s.stream and b.position <= ` + horizon + `), 0)`
 )
 
 // known answers a request that was stored before, because its first answer was lost or because its key is known.

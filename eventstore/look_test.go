@@ -178,10 +178,10 @@ func TestVersionsOutliveTheirEvents(t *testing.T) {
 		f.must(t, w, write("thing-1", i, "x"))
 		f.must(t, w, write("thing-2", i, "x"))
 	}
-	// All of thing-1 and all but the last of thing-2, with one event for the pruning itself.
+	// All of thing-1 and all but the last of thing-2, with one event for the pruning itself. The baseline of thing-3 is behind the horizon: it does not count.
 	f.superuser(t, w, `delete from event where position <= 9;
 		insert into baseline (model, id, stream, version, position, state) values
-			('', gen_random_uuid(), 'thing-1', 5, 9, '{}'), ('', gen_random_uuid(), 'thing-2', 4, 9, '{}');
+			('', gen_random_uuid(), 'thing-1', 5, 9, '{}'), ('', gen_random_uuid(), 'thing-2', 4, 9, '{}'), ('', gen_random_uuid(), 'thing-3', 7, 10, '{}');
 		insert into event (position, id, stream, version, type, at, data) values (11, gen_random_uuid(), 'log', 1, 'log.pruned', now(), '{}');
 		update head set pruned = 9, position = 11, last = (select id from event where position = 11)`)
 	for i, from := range []*fixture{f, process(t, f.url), process(t, f.url)} {

@@ -39,6 +39,11 @@ func MoveHorizon(d Overdue) pg.Statement {
 	return pg.Exec(`update head set pruned = $1, pruned_at = $2 where pruned = $3 and position >= $1 returning true`, d.Position, d.At, d.Pruned).Scan(&moved)
 }
 
+// ForgetBaselines deletes the baselines behind a position, which do not count yet.
+func ForgetBaselines(behind int64) pg.Statement {
+	return pg.Exec(`delete from baseline where position > $1`, behind)
+}
+
 // StoreVersions stores the versions of the streams with records behind one position and up to another, unless a thing's baseline has the
 // version already.
 func StoreVersions(before, upTo int64) pg.Statement {

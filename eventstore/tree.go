@@ -91,8 +91,11 @@ func (s *Store) grow(ctx context.Context, w pg.Workspace, in door) (tree Tree, e
 		if tree.Behind() < 0 {
 			return &AheadError{Tree: tree}
 		}
-		grown := newGrowth(tree.Size, edge)
-		if err := grown.addAll(records); err != nil {
+		grown, err := newGrowth(tree.Size, edge)
+		if err == nil {
+			err = grown.addAll(records)
+		}
+		if err != nil {
 			return err
 		}
 		tree.Size, tree.Head.Position = grown.size, max(tree.Head.Position, grown.size)
@@ -123,19 +126,24 @@ type growth struct {
 	full []tile
 }
 
-func newGrowth(size int64, edge []tile) *growth {
+// newGrowth begins with the tree of so many records. What a tile has beyond those is none of it.
+func newGrowth(size int64, edge []tile) (*growth, error) {
 	g := &growth{size: size}
 	for level := range tileLevels {
-		n := size >> (tileHeight * (level + 1))
-		last := tile{ID: tileID(level, n)}
+		last := tile{ID: lastTile(size, level)}
 		for _, t := range edge {
 			if t.ID == last.ID {
 				last.Hashes = t.Hashes
 			}
 		}
+		n := tlog.HashSize * inLastTile(size, level)
+		if len(last.Hashes) < n {
+			return nil, errShortTile(size, level, len(last.Hashes))
+		}
+		last.Hashes = last.Hashes[:n]
 		g.edge = append(g.edge, last)
 	}
-	return g
+	return g, nil
 }
 
 func (g *growth) addAll(records []Record) error {

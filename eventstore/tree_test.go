@@ -158,6 +158,26 @@ func TestTreeOfTwoProcesses(t *testing.T) {
 	}
 }
 
+// A tree has as many hashes as its size says. More hashes than those are gone once the tree grows; with a hash too few the tree does not grow.
+func TestTreeOfDamagedTiles(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	w := f.workspace(t)
+	f.fill(t, w, 1, 40)
+	mark := f.mark(t, w, 1)
+	f.superuser(t, w, `update tile set hashes = hashes || '\x0123'::bytea where id >= 0; update tree set size = size - 3; insert into tile select id + 1, '\xff' from tile on conflict do nothing`)
+	f.fill(t, w, 41, 80)
+	mark.Checkpoint = f.mark(t, w, 1).Checkpoint
+	if verdict := f.verify(t, w, eventstore.Expected{First: first(w), Marks: []eventstore.Mark{mark}}); len(verdict.Findings) > 0 || verdict.Marks != 1 {
+		t.Errorf("hashes too many: %+v", verdict)
+	}
+	f.superuser(t, w, `update tile set hashes = substr(hashes, 1, length(hashes) - 32) where id = 2`)
+	f.fill(t, w, 81, 82)
+	if _, err := f.store.Grow(t.Context(), w); !errors.Is(err, eventstore.ErrTreeBroken) {
+		t.Errorf("a hash too few: %v", err)
+	}
+}
+
 // A tree does not grow over a gap in the log, nor when the end of the log was cut off.
 func TestTreeOfDamagedLogs(t *testing.T) {
 	t.Parallel()

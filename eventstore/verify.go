@@ -76,9 +76,10 @@ type verifier struct {
 	rootThen tlog.Hash
 	versions map[string]int
 	at       time.Time
-	good     Mark // the last mark that agreed
-	epoch    int
-	base     int64 // the position at which the epoch began
+	good     Mark      // the last mark that agreed
+	epoch    int       // 0 while the epoch of the first checked record is not known
+	base     int64     // the position at which the epoch began; 0 when that was not among the checked records
+	differ   []differs // marks that disagreed while the epoch was not known
 	lost     []Mark
 	pruned   int64  // the horizon according to the log
 	gone     Pruned // the log's last account of the records up to began
@@ -91,7 +92,10 @@ func newVerifier(e Expected, begin frontier) *verifier {
 	e.Marks = slices.SortedFunc(slices.Values(e.Marks), func(a, b Mark) int {
 		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.Origin.Epoch, b.Origin.Epoch))
 	})
-	v := &verifier{Expected: e, tree: begin, began: begin.size, rooted: begin.size == 0 || begin.roots != nil, versions: map[string]int{}, epoch: 1}
+	v := &verifier{Expected: e, tree: begin, began: begin.size, rooted: begin.size == 0 || begin.roots != nil, versions: map[string]int{}}
+	if begin.size == 0 {
+		v.epoch = 1
+	}
 	if v.rooted {
 		v.rootThen = begin.root()
 	}
@@ -149,6 +153,9 @@ func (v *verifier) follows(behind []Record) *Finding {
 func (v *verifier) told(r Record) *Finding {
 	if v.Restore != nil {
 		if epoch := v.Restore(r); epoch > 0 {
+			if f := v.settle(epoch - 1); f != nil {
+				return f
+			}
 			v.epoch, v.base = epoch, r.Position-1
 		}
 	}
@@ -185,11 +192,9 @@ func (v *verifier) begin(root tlog.Hash, tree []tlog.Hash) *Finding {
 	v.rooted, v.rootThen, v.tree = true, root, v.tree.behind(before)
 	for _, w := range v.waiting {
 		tree := w.tree.behind(before)
-		if tree.root() != w.Root {
-			return &Finding{v.began + 1, Forked, fmt.Sprintf("the records up to %d are not those of the checkpoint (%s)", w.Size, w.Name)}
+		if f := v.judge(w.Mark, tree.root(), Finding{v.began + 1, Forked, fmt.Sprintf("the records up to %d are not those of the checkpoint (%s)", w.Size, w.Name)}); f != nil {
+			return f
 		}
-		v.good = w.Mark
-		v.held++
 	}
 	v.waiting = nil
 	return nil
@@ -202,22 +207,64 @@ func (v *verifier) compare() *Finding {
 		v.Marks = v.Marks[1:]
 		switch {
 		case mark.Size < v.tree.size: // among the records that were not checked
-		case mark.Origin.Epoch < v.epoch && mark.Size > v.base:
-			v.lost = append(v.lost, mark)
 		case !v.rooted:
 			v.waiting = append(v.waiting, waiting{mark, frontier{v.tree.size, append([]subtree{}, v.tree.roots...)}})
-		case v.tree.root() != mark.Root:
-			return &Finding{v.good.Size + 1, Forked, fmt.Sprintf("the records from here to %d are not those of the checkpoint at %d (%s)", mark.Size, mark.Size, mark.Name)}
 		default:
-			v.good = mark
-			v.held++
+			if f := v.judge(mark, v.tree.root(), Finding{v.good.Size + 1, Forked, fmt.Sprintf("the records from here to %d are not those of the checkpoint at %d (%s)", mark.Size, mark.Size, mark.Name)}); f != nil {
+				return f
+			}
 		}
 	}
 	return nil
 }
 
-// end checks at the end of the log that no mark is beyond it, and that the epoch is that of the head row.
+// differs is a mark that disagreed, and the finding unless the mark is of an earlier epoch.
+type differs struct {
+	Mark
+	forked Finding
+}
+
+// judge compares a mark with the root at its size. A mark of an earlier epoch may have records that a restore took away. forked is the finding
+// about any other mark that disagrees.
+func (v *verifier) judge(mark Mark, root tlog.Hash, forked Finding) *Finding {
+	switch {
+	case root == mark.Root:
+		v.good = mark
+		v.held++
+		if mark.Size >= v.began {
+			return v.settle(mark.Origin.Epoch)
+		}
+	case v.epoch == 0:
+		v.differ = append(v.differ, differs{mark, forked})
+	case mark.Origin.Epoch < v.epoch && mark.Size > v.base:
+		v.lost = append(v.lost, mark)
+	default:
+		return &forked
+	}
+	return nil
+}
+
+// settle notes the epoch of the first checked record, unless that epoch is known.
+func (v *verifier) settle(epoch int) *Finding {
+	if v.epoch > 0 {
+		return nil
+	}
+	v.epoch = epoch
+	for _, d := range v.differ {
+		if d.Origin.Epoch >= epoch {
+			return &d.forked
+		}
+		v.lost = append(v.lost, d.Mark)
+	}
+	v.differ = nil
+	return nil
+}
+
+// end checks at the end of the log that no mark is beyond it, and that the epoch is that of the head row; epoch is 0 when there is no head row.
 func (v *verifier) end(epoch int) (findings []Finding) {
+	if f := v.settle(max(1, cmp.Or(epoch, v.Epoch))); f != nil {
+		return append(findings, *f)
+	}
 	for _, mark := range v.Marks {
 		if mark.Origin.Epoch < v.epoch {
 			v.lost = append(v.lost, mark)
@@ -228,10 +275,14 @@ func (v *verifier) end(epoch int) (findings []Finding) {
 	}
 	if len(v.lost) > 0 && v.epoch > v.Epoch {
 		last := v.lost[len(v.lost)-1]
+		began := "here"
+		if v.base == 0 {
+			began = "among the records that were pruned"
+		}
 		findings = append(findings, Finding{v.base + 1, Restored,
-			fmt.Sprintf("epoch %d began here, and the records up to %d that a checkpoint of epoch %d (%s) has are gone; if that is known, say --epoch %d", v.epoch, last.Size, last.Origin.Epoch, last.Name, v.epoch)})
+			fmt.Sprintf("epoch %d began %s, and the records up to %d that a checkpoint of epoch %d (%s) has are gone; if that is known, say --epoch %d", v.epoch, began, last.Size, last.Origin.Epoch, last.Name, v.epoch)})
 	}
-	if epoch > 0 && epoch != v.epoch && v.began == 0 {
+	if epoch > 0 && epoch != v.epoch {
 		findings = append(findings, Finding{v.tree.size, Changed, fmt.Sprintf("the head is in epoch %d, and the log tells of epoch %d", epoch, v.epoch)})
 	}
 	if v.began > v.pruned {

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,11 @@ const verifyEvents = 10_000
 func (s *Store) Verify(ctx context.Context, w pg.Workspace, e Expected, progress func(position, of int64)) (verdict Verdict, err error) {
 	for {
 		var before, after Head
-		if err := s.db.Read(ctx, w, LookHead(&before)); err != nil {
+		err = s.db.Read(ctx, w, LookHead(&before))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return Verdict{Findings: []Finding{{0, Changed, "the row that says where the log begins and ends is gone"}}}, nil
+		}
+		if err != nil {
 			return verdict, err
 		}
 		if verdict, err = s.verify(ctx, w, e, progress); err != nil || len(verdict.Findings) == 0 {
@@ -60,7 +65,11 @@ func (s *Store) Verify(ctx context.Context, w pg.Workspace, e Expected, progress
 
 func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress func(position, of int64)) (verdict Verdict, err error) {
 	var tree Tree
-	if err := s.db.Read(ctx, w, LookTree(&tree)); err != nil {
+	err = s.db.Read(ctx, w, LookTree(&tree))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Verdict{Findings: []Finding{{0, TreeLost, "the row that says how far the tree is is gone"}}}, nil
+	}
+	if err != nil {
 		return verdict, err
 	}
 	stored := s.hashes(ctx, w, s.db.Read)
@@ -76,6 +85,7 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	if err != nil || bad != nil {
 		return v.verdict(bad, tree.Head.Epoch), err
 	}
+	var leafless int64 // the first record whose hash the tree lacks
 	pages := make(chan hashed)
 	group, reading := errgroup.WithContext(ctx)
 	group.Go(panics.Caught(func() error {
@@ -91,6 +101,7 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 			if bad != nil {
 				return errFound
 			}
+			leafless = cmp.Or(leafless, p.leafless)
 			if progress != nil {
 				progress(v.tree.size, tree.Head.Position)
 			}
@@ -102,6 +113,9 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	}
 	if bad == nil {
 		bad, err = s.whole(ctx, w, v, tree)
+	}
+	if bad == nil && err == nil && leafless > 0 {
+		bad = &Finding{leafless, TreeLost, "the stored tree lacks the hash of this record"}
 	}
 	for _, more := range []func(context.Context, pg.Workspace, *verifier) (*Finding, error){s.left, s.leftOver} {
 		if bad == nil && err == nil {
@@ -121,14 +135,16 @@ func (s *Store) before(ctx context.Context, w pg.Workspace, v *verifier) (*Findi
 	for len(v.Marks) > 0 && v.Marks[0].Size <= v.began {
 		mark := v.Marks[0]
 		root, err := s.Root(ctx, w, mark.Size)
+		if errors.Is(err, ErrTreeBroken) {
+			return &Finding{mark.Size, TreeLost, err.Error()}, nil
+		}
 		if err != nil {
 			return nil, err
 		}
-		if root != mark.Root {
-			return &Finding{v.good.Size + 1, Forked, fmt.Sprintf("the records up to %d, which were pruned, are not those of the checkpoint (%s)", mark.Size, mark.Name)}, nil
+		v.Marks = v.Marks[1:]
+		if f := v.judge(mark, root, Finding{v.good.Size + 1, Forked, fmt.Sprintf("the records up to %d, which were pruned, are not those of the checkpoint (%s)", mark.Size, mark.Name)}); f != nil {
+			return f, nil
 		}
-		v.good, v.Marks = mark, v.Marks[1:]
-		v.held++
 	}
 	return nil, nil
 }
@@ -184,11 +200,11 @@ func (s *Store) left(ctx context.Context, w pg.Workspace, v *verifier) (*Finding
 // leftOver checks the records at or before the horizon that a pruning has not deleted yet: the tree must have their hashes. Readers skip such
 // records, but the versions of their streams count.
 func (s *Store) leftOver(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
-	for from := int64(math.MinInt64); ; {
+	for from := int64(math.MinInt64); from <= v.began; {
 		var records []sized
 		var tiles []tile
 		err := s.db.Read(ctx, w,
-			pg.Collect(&records, scanSized, `select `+recordColumns+`, size from event where position > $1 and position <= least($2, `+horizon+`) order by position limit $3`, from, v.began, verifyEvents),
+			pg.Collect(&records, scanSized, `select `+recordColumns+`, size from event where position >= $1 and position <= least($2, `+horizon+`) order by position limit $3`, from, v.began, verifyEvents),
 			pg.Rows(&tiles, `select id, hashes from tile where id between $1 and $2 order by id`, tileID(0, max(from, 0)/tileWidth), tileID(0, v.began/tileWidth)))
 		if err != nil || len(records) == 0 {
 			return nil, err
@@ -198,25 +214,28 @@ func (s *Store) leftOver(ctx context.Context, w pg.Workspace, v *verifier) (*Fin
 				return &Finding{r.Position, Inserted, fmt.Sprintf("the records up to %d were pruned, and this one was not among them", v.began)}, nil
 			}
 		}
-		from = records[len(records)-1].Position
+		from = records[len(records)-1].Position + 1
 	}
+	return nil, nil
 }
 
-// headRow checks the head row against the log: no record is behind its position, its last event is the record at that position, and its time
-// of the horizon is the log's.
+// headRow checks the head row against the log: no record is behind its position, its last event is the record at that position, with the time
+// of that record, and its time of the horizon is the log's.
 func (s *Store) headRow(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
 	var head, pruned, behind int64
 	var named bool
 	var prunedAt *time.Time
 	err := s.db.Read(ctx, w, pg.Exec(`select position, pruned, pruned_at, coalesce((select min(e.position) from event e where e.position > head.position), 0),
-			position = 0 or exists (select from event e where e.position = head.position and e.id = head.last) from head`).Scan(&head, &pruned, &prunedAt, &behind, &named))
+			position = 0 or exists (select from event e where e.position = head.position and e.id = head.last and e.at = head.at) from head`).Scan(&head, &pruned, &prunedAt, &behind, &named))
 	switch {
 	case err != nil:
 		return nil, err
 	case behind > 0:
 		return &Finding{behind, Inserted, fmt.Sprintf("the head is at %d, and this record is behind it", head)}, nil
 	case !named:
-		return &Finding{head, Changed, "the head row names another record as the last one"}, nil
+		return &Finding{head, Changed, "the head row names another record, or another time, as the last one"}, nil
+	case pruned == 0 && prunedAt != nil:
+		return &Finding{head, Changed, "the head row has the time of a horizon, and nothing was pruned"}, nil
 	case pruned == v.began && pruned > 0 && pruned == v.gone.UpTo && (prunedAt == nil || !prunedAt.Equal(v.gone.At)):
 		return &Finding{pruned, Changed, "the head row has another time of the horizon than the log"}, nil
 	}
@@ -228,6 +247,7 @@ type hashed struct {
 	records        []Record
 	leaves, stored []tlog.Hash
 	sizes          []int
+	leafless       int64 // the first record that the stored tree counts and has no hash of; 0 for none
 }
 
 // weighed checks the sizes by which readers bound a page. The sizes are beside the records and in no leaf.
@@ -261,7 +281,10 @@ func (s *Store) readHashed(ctx context.Context, w pg.Workspace, from int64, tree
 			line = r.AppendLine(line[:0])
 			p.records, p.sizes, p.leaves = append(p.records, r.Record), append(p.sizes, r.size), append(p.leaves, tlog.RecordHash(line))
 		}
-		p.stored = leavesOf(tiles, from, min(tree.Size, from+int64(len(p.records))))
+		upTo := min(tree.Size, from+int64(len(p.records)))
+		if p.stored = leavesOf(tiles, from, upTo); from+int64(len(p.stored)) < upTo {
+			p.leafless = from + int64(len(p.stored)) + 1
+		}
 		select {
 		case pages <- p:
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func renumber(behind, by int) string {
 }
 
 // beside is SQL that inserts a record at a position where none belongs.
-func beside(position int) string {
+func beside(position int64) string {
 	return fmt.Sprintf(`insert into event (position, id, stream, version, type, at, data, size) select %d, gen_random_uuid(), 'thing-1', 99, 'thing.done', at, '{}', 2 from head`, position)
 }
 
@@ -89,6 +90,12 @@ func TestVerifyNamesTampering(t *testing.T) {
 		"times swapped": {`update event set at = other.at from event other where (event.position, other.position) in ((20, 25), (25, 20))`, 20, eventstore.Changed,
 			eventstore.Finding{Position: 21, Kind: eventstore.Reordered}},
 		"size":             {`update event set size = 0 where position = 20`, 20, eventstore.Changed, eventstore.Finding{}},
+		"leaves gone":      {`delete from tile where id = 0`, 1, eventstore.TreeLost, eventstore.Finding{}},
+		"no head":          {`delete from head`, 0, eventstore.Changed, eventstore.Finding{}},
+		"no tree":          {`delete from tree`, 0, eventstore.TreeLost, eventstore.Finding{}},
+		"time of the head": {`update head set at = at + interval '1 hour'`, 50, eventstore.Changed, eventstore.Finding{}},
+		"a horizon's time": {`update head set pruned_at = at`, 50, eventstore.Changed, eventstore.Finding{}},
+		"before all":       {beside(math.MinInt64), math.MinInt64, eventstore.Inserted, eventstore.Finding{}},
 		"before the first": {beside(-1), -1, eventstore.Inserted, eventstore.Finding{}},
 		"behind the head":  {beside(51), 51, eventstore.Inserted, eventstore.Finding{}},
 		"the last by name": {`update head set last = gen_random_uuid()`, 50, eventstore.Changed, eventstore.Finding{}},
@@ -147,7 +154,7 @@ func (f *fixture) verifyFile(t testing.TB, replay []byte, e eventstore.Expected)
 func (f *fixture) replay(t testing.TB, w pg.Workspace) []byte {
 	t.Helper()
 	var lines []byte
-	if _, err := f.store.Each(t.Context(), w, 1, func(r eventstore.Record) error {
+	if _, err := f.store.Each(t.Context(), w, 0, func(r eventstore.Record) error {
 		lines = append(r.AppendLine(lines), '\n')
 		return nil
 	}); err != nil {
@@ -279,5 +286,51 @@ func TestVerifyRestored(t *testing.T) {
 	expected.Marks = append(expected.Marks, f.mark(t, w, 2))
 	if verdict := f.verify(t, w, expected); len(verdict.Findings) != 0 || verdict.Marks != 2 || verdict.Epoch != 2 {
 		t.Errorf("restored, and known: %+v", verdict)
+	}
+	f.afterPruning(t, w, expected)
+}
+
+// afterPruning prunes the record with which the second epoch began: of a checkpoint of the first one that does not hold, the log alone says no more
+// whether that is because of the restore.
+func (f *fixture) afterPruning(t *testing.T, w pg.Workspace, expected eventstore.Expected) {
+	root, tree, err := f.store.Edge(t.Context(), w, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := eventstore.Pruned{UpTo: 40, Root: root, Tree: tree}
+	if gone.Baselines, err = eventstore.HashBaselines(t.Context(), eventstore.Reading(f.db, w), 40); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.db.Read(t.Context(), w, pg.Exec(`select at from event where position = 40`).Scan(&gone.At)); err != nil {
+		t.Fatal(err)
+	}
+	expected.Pruned = func(r eventstore.Record) eventstore.Pruned {
+		if r.Position == 45 {
+			return gone
+		}
+		return eventstore.Pruned{}
+	}
+	f.superuser(t, w, `update head set pruned = 40, pruned_at = (select at from event where position = 40); delete from event where position <= 40`)
+	unknown := expected
+	unknown.Epoch = 1
+	for name, c := range map[string]struct {
+		sql      string
+		expected eventstore.Expected
+		kind     eventstore.FindingKind // empty for nothing
+	}{
+		"known":                        {`select`, expected, ""},
+		"not known":                    {`select`, unknown, eventstore.Restored},
+		"an epoch that never began":    {`update head set epoch = 3`, expected, eventstore.Changed},
+		"the epoch of before the last": {`update head set epoch = 1`, expected, eventstore.Changed},
+	} {
+		f.superuser(t, w, c.sql)
+		verdict := f.verify(t, w, c.expected)
+		if c.kind == "" && (len(verdict.Findings) != 0 || verdict.Marks != 2 || verdict.Epoch != 2) || c.kind != "" && (len(verdict.Findings) == 0 || verdict.Findings[0].Kind != c.kind) {
+			t.Errorf("pruned, %s: %+v; want %s", name, verdict, c.kind)
+		}
+		f.superuser(t, w, `update head set epoch = 2`)
+	}
+	if verdict := f.verifyFile(t, f.replay(t, w), expected); len(verdict.Findings) != 0 || verdict.Marks != 1 || verdict.Epoch != 2 {
+		t.Errorf("pruned, in a file: %+v", verdict)
 	}
 }

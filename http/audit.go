@@ -129,11 +129,17 @@ func (f AuditFilter) filter() (projections.Filter, error) {
 	if err != nil {
 		return projections.Filter{}, err
 	}
-	chosen := projections.Filter{Actor: f.Actor.Value, Types: types, Stream: f.Stream, From: f.From.Value, To: f.To.Value, Text: f.Text}
+	chosen := projections.Filter{Actor: f.Actor.Value, Types: types, Stream: f.Stream, From: f.From.Value, To: f.To.Value, Text: inJSON(f.Text)}
 	if f.ID.Value != nil {
 		chosen.About = projections.AboutThing(*f.ID.Value)
 	}
 	return chosen, nil
+}
+
+// inJSON is a text as the data of an event have it.
+func inJSON(text string) string {
+	quoted, _ := json.Marshal(text) // a string cannot fail
+	return string(quoted[1 : len(quoted)-1])
 }
 
 // describeRecords resolves what records are about, and tells each in a sentence.

@@ -102,7 +102,7 @@ var problems = map[string]string{
 	"log_restored":         "The log was restored from a backup since. The events behind the backup are gone: read the log from the first position.",
 	"log_pruned":           "The log was pruned while it was read. What was begun begins again by itself.",
 	"plan_required":        "The plan of the workspace does not have this.",
-	"log_damaged":          "The log lacks records that it had. Whoever runs Kluis finds out more with `kluis verify`.",
+	"log_damaged":          "The log lacks records that it had, or their hashes. Whoever runs Kluis finds out more with `kluis verify`.",
 	"log_forked":           "The log does not go on from a checkpoint that was signed. Whoever runs Kluis finds out more with `kluis verify`.",
 
 	// what whoever runs Kluis is told on the command line

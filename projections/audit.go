@@ -87,7 +87,7 @@ func (p *Projections) Within(ctx context.Context, w pg.Workspace, f Filter) erro
 	if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
 		return err
 	}
-	if f.After > 0 {
+	if f.After > 0 && f.After < head.Pruned {
 		if err := pruned(head.Wants(f.After + 1)); err != nil {
 			return err
 		}

@@ -26,14 +26,15 @@ var ErrPruned = errors.New("it was pruned by another process meanwhile")
 
 // Prune makes what is due gone:
 //
-//  1. The log is folded into a shadow, from the baselines of before up to where it is due, and what comes of that is stored as baselines. They
+//  1. Baselines that do not count yet are deleted: they are of a run that was broken off, or nobody's.
+//  2. The log is folded into a shadow, from the baselines of before up to where it is due, and what comes of that is stored as baselines. They
 //     do not count yet. stored is told their hash.
-//  2. Another shadow is made of these baselines and of all events behind them, up to where the live read models are. Nobody folds from
+//  3. Another shadow is made of these baselines and of all events behind them, up to where the live read models are. Nobody folds from
 //     here on.
-//  3. Its rows must be the live ones: else it is a DriftError, and nothing is pruned.
-//  4. gone makes it so, in the same transaction: from its commit on, the baselines count and the records before are nobody's.
+//  4. Its rows must be the live ones: else it is a DriftError, and nothing is pruned.
+//  5. gone makes it so, in the same transaction: from its commit on, the baselines count and the records before are nobody's.
 //
-// Killed before that, the next one begins anew; what it finds of baselines is what it makes itself. The records are deleted behind that.
+// Killed before that, the next one begins anew. The records are deleted behind that.
 func (p *Projections) Prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, progress Progress, stored func(baselines string) error, gone func(tx *pg.Tx) error) error {
 	return p.alone(ctx, w, func(ctx context.Context) error {
 		var head eventstore.Head
@@ -42,6 +43,9 @@ func (p *Projections) Prune(ctx context.Context, w pg.Workspace, due eventstore.
 		}
 		if head.Pruned != due.Pruned {
 			return fmt.Errorf("workspace %s: %w", w.ID, ErrPruned)
+		}
+		if err := p.db.InAsOwner(ctx, w, func(tx *pg.Tx) error { return tx.Commit(ctx, eventstore.ForgetBaselines(due.Pruned)) }); err != nil {
+			return fmt.Errorf("delete baselines that do not count: %w", err)
 		}
 		shadow, err := p.makeShadow(ctx, w)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -351,6 +352,15 @@ func TestAuditExport(t *testing.T) {
 	}
 	if err := json.Unmarshal(ada.call(t, "GET", "/api/audit/export?format=json&noun=comment", nil).want(t, 200).body, &all); err != nil || len(all.Records) != 0 {
 		t.Errorf("%+v, %v", all, err)
+	}
+
+	if after := ada.call(t, "GET", fmt.Sprint("/api/audit/export?format=ndjson&after=", math.MaxInt64), nil).want(t, 200); len(after.body) != 0 {
+		t.Errorf("behind the last position there can be: %s", after.body)
+	}
+	for _, text := range []string{`"QUOTED", and` + "\n" + `more`, `"quoted`} { // and not as JSON has it
+		if found := pages[record](t, ada, "/api/audit/events?text="+url.QueryEscape(text), 200); len(found) != 1 {
+			t.Errorf("%d events have %q", len(found), text)
+		}
 	}
 
 	table := ada.call(t, "GET", "/api/audit/export?format=csv&noun=task", nil).want(t, 200)
