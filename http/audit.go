@@ -74,9 +74,9 @@ type (
 		To     Instant  `query:"to" doc:"Only records at or before this instant."`
 		Text   string   `query:"text" maxLength:"200" doc:"Only events that have this text in their data, whatever the case of its letters. Sealed text is not found." example:"door"`
 	}
-	// Told says in which language the log is told.
+	// Told says in which language the log, or a history, is told.
 	Told struct {
-		AcceptLanguage string `header:"Accept-Language" maxLength:"500" doc:"The language in which the log is told (RFC 9110): en, fr or nl. Any other: en." example:"fr-BE, fr;q=0.9"`
+		AcceptLanguage string `header:"Accept-Language" maxLength:"500" doc:"The language in which the log, or a history, is told (RFC 9110): en, fr or nl. Any other: en." example:"fr-BE, fr;q=0.9"`
 	}
 	auditReplay struct {
 		From   int64 `query:"from" minimum:"1" doc:"The first position. 410 pruned when that record was pruned, with the horizon of the log; left out, the first that there is."`

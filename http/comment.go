@@ -99,7 +99,7 @@ func (a *api) showComments(ctx context.Context, by projections.Actor, comments [
 	names := map[uuid.UUID]string{}
 	if len(ids) > 0 {
 		var err error
-		if names, err = a.names(ctx, by, ids); err != nil {
+		if names, _, err = a.names(ctx, by, ids); err != nil {
 			return nil, err
 		}
 	}

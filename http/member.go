@@ -249,7 +249,7 @@ func showsRate(by projections.Actor, member uuid.UUID) bool {
 }
 
 // memberHistory is a history without rates, for whoever is not shown them.
-func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *historyAsked) (*shows[page[historyLine]], error) {
+func (a *api) memberHistory(ctx context.Context, by projections.Actor, in *historyAsked) (*historyShown, error) {
 	out, err := history(a, projections.Members)(ctx, by, in)
 	if err != nil || showsRate(by, in.ID) {
 		return out, err

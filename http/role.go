@@ -24,6 +24,7 @@ type (
 	}
 	roleHistory struct {
 		Listing[projections.Place]
+		Told
 		ID string `path:"id" pattern:"^([a-z]{1,20}|[0-9a-fA-F-]{36})$" example:"manager" doc:"The name of a built-in role, or the id of an own one."`
 	}
 	roleChange struct {
@@ -91,16 +92,17 @@ func role(a *api) {
 		})
 	register(a, operation{Method: "GET", Path: "/api/roles/{id}/history", ID: "get-role-history", Tag: "role", Status: http.StatusOK,
 		Summary: "Who changed what of a role, when", Description: "Of a role that was deleted as well. A built-in role has no history.", Access: needs(domain.ReadRole)},
-		func(ctx context.Context, by projections.Actor, in *roleHistory) (*shows[page[historyLine]], error) {
+		func(ctx context.Context, by projections.Actor, in *roleHistory) (*historyShown, error) {
 			if _, builtIn := domain.BuiltInRole(in.ID); builtIn {
 				mark, err := a.Projections.Fresh(ctx, by.Workspace)
-				return &shows[page[historyLine]]{queryHeaders(mark, 0), page[historyLine]{Items: []historyLine{}}}, err
+				language, _ := wordsFor(in.AcceptLanguage)
+				return &historyShown{queryHeaders(mark, 0), language, "Accept-Language", page[historyLine]{Items: []historyLine{}}}, err
 			}
 			id, err := ownRole(in.ID)
 			if err != nil {
 				return nil, err
 			}
-			return history(a, projections.Roles)(ctx, by, &historyAsked{ByID{ID: id}, in.Listing})
+			return history(a, projections.Roles)(ctx, by, &historyAsked{ByID{ID: id}, in.Listing, in.Told})
 		})
 }
 

@@ -150,6 +150,26 @@ func TestStoriesNameRolesAndComments(t *testing.T) {
 	}
 }
 
+// Somebody who was erased is told in words of the reader's language, where a story had the name: as the one who did it, and among others.
+func TestStoriesOfTheErased(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	bob := ada.member(t, "manager")
+	task := bob.newTask(t, object{"title": "Paint", "assignee_ids": []uuid.UUID{bob.id, ada.id}})
+	ada.call(t, "POST", "/api/members/"+bob.id.String()+"/erase", nil).want(t, 200)
+	for language, erased := range map[string]string{"en": "somebody who was erased", "fr": "une personne effacée", "nl": "een gewiste persoon"} {
+		answer := ada.call(t, "GET", taskPath(task)+"/history", nil, "Accept-Language: "+language).want(t, 200)
+		story := decode[list[told]](t, answer).Items
+		if got := answer.header.Get("Content-Language"); got != language || strings.Contains(strings.Join(asText(story), ""), bob.id.String()) {
+			t.Errorf("%s, answered in %s: %q", language, got, asText(story))
+		}
+		i := slices.IndexFunc(story, func(l told) bool { return l.Field != nil && *l.Field == "assignee_ids" })
+		if i < 0 || !strings.Contains(string(story[i].New), erased) || !strings.Contains(string(story[i].New), ada.name) || story[i].ActorName == nil || *story[i].ActorName != erased {
+			t.Errorf("%s: line %d of %q", language, i, asText(story))
+		}
+	}
+}
+
 // A story is read in pages of any size, each line once and in order, whichever of its things an event is of, and goes on with what happens
 // meanwhile. A cursor fits no other story.
 func TestStoryInPages(t *testing.T) {
