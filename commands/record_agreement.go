@@ -63,7 +63,7 @@ func (r Records) agreement() []document.Section {
 func (r Records) places() string {
 	var names []string
 	for _, region := range r.Regions {
-		names = append(names, region.Country)
+		names = append(names, country(region.Country))
 	}
 	return orNone(names, "the region of the workspace")
 }

@@ -8,6 +8,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
+
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/document"
 )
@@ -51,32 +54,34 @@ func (r Records) processing() []document.Section {
 	return append(sections, r.listed("Subprocessors"), r.general("Measures for all of it"))
 }
 
-// where names the places of a category, without their fields.
+// where tells in which kinds of places a category is. Which tables, events and mails those are is for programs: the records as JSON have that.
 func where(c domain.Category) string {
-	kinds := map[domain.PlaceKind]string{domain.InControl: "tables of the installation", domain.InWorkspace: "tables of the workspace", domain.InEvents: "events of the log",
-		domain.InBlobs: "files", domain.InJobs: "jobs", domain.InMail: "mails", domain.InFiles: "outside the database"}
-	names := map[domain.PlaceKind][]string{}
-	var order []domain.PlaceKind
-	for _, p := range c.Places {
-		if names[p.Kind] == nil {
-			order = append(order, p.Kind)
-		}
-		if name := cmp.Or(p.Name, "any"); !slices.Contains(names[p.Kind], name) {
-			names[p.Kind] = append(names[p.Kind], name)
-		}
-	}
+	in := map[domain.PlaceKind]string{domain.InControl: "the database, in the part that is of no workspace", domain.InWorkspace: "the database, in the part that is the workspace's alone",
+		domain.InEvents: "the log of the workspace, which is in its part of the database", domain.InBlobs: "the store of files, encrypted", domain.InJobs: "work that waits, in the database",
+		domain.InMail: "mails, which wait in the database until they are sent"}
 	var parts []string
-	for _, kind := range order {
-		parts = append(parts, kinds[kind]+": "+strings.Join(names[kind], ", "))
+	for _, p := range c.Places {
+		if part := cmp.Or(in[p.Kind], p.Name); !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
 	}
-	return capital(strings.Join(parts, "; "))
+	return orNone(parts, "nowhere")
+}
+
+// country is what a country is called in English, by its code.
+func country(code string) string {
+	region, err := language.ParseRegion(code)
+	if err != nil {
+		return code
+	}
+	return cmp.Or(display.English.Regions().Name(region), code)
 }
 
 func (r Records) transfers() string {
 	var outside []string
 	for _, s := range r.Subprocessors() {
 		if s.Safeguard != "" {
-			outside = append(outside, fmt.Sprintf("%s (%s): %s", s.Name, s.Country, s.Safeguard))
+			outside = append(outside, fmt.Sprintf("%s (%s): %s", s.Name, country(s.Country), s.Safeguard))
 		}
 	}
 	return orNone(outside, "none")
@@ -96,7 +101,7 @@ func (r Records) listed(title string) document.Section {
 }
 
 func describe(s domain.Subprocessor) string {
-	text := fmt.Sprintf("%s. In %s. Gets: %s.", capital(s.Purpose), s.Country, s.Data)
+	text := fmt.Sprintf("%s. In %s. Gets: %s.", capital(s.Purpose), country(s.Country), s.Data)
 	if s.Safeguard != "" {
 		text += " Protected by: " + s.Safeguard + "."
 	}
@@ -133,7 +138,7 @@ func (r Records) residency() []document.Section {
 		"A workspace is in one region: its database, its files and the checkpoints of its log. A region whose database or files are outside of the European Economic Area does not start.",
 	}}
 	for _, region := range r.Regions {
-		regions.List = append(regions.List, document.Item{Term: region.Name, Text: "In " + region.Country + ": database, files, checkpoints"})
+		regions.List = append(regions.List, document.Item{Term: region.Name, Text: "In " + country(region.Country) + ": database, files, checkpoints"})
 	}
 	return []document.Section{regions, r.listed("Who else gets data"),
 		{Title: "What leaves a region", Text: []string{

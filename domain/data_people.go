@@ -165,7 +165,7 @@ var dataOfPeople = []Category{
 			mailed("retention_shortened", "To Name Workspace Plan Until Days URL"),
 			mailed("subprocessor_notice", "To Name Workspace Company Purpose Data Country Effective URL"),
 			mailed("security_pack", "To URL"),
-			files("mails of an installation without a mail server (KLUIS_DATA/mail)"),
+			files("mails of an installation without a mail server, in its folder of data"),
 		},
 	},
 }

@@ -5,14 +5,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"html/template"
 	"io"
-	"maps"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -77,7 +73,11 @@ func (a *api) personData(ctx context.Context, by projections.Actor, in *personAs
 	begin, each, end := personJSON(body)
 	if in.Format == "html" {
 		out.ContentType = "text/html; charset=utf-8"
-		begin, each, end = personHTML(body, told, language, a.personNotice(told, data.Workspace))
+		now, err := a.Commands.DB.Now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		begin, each, end = personHTML(body, told, language, now, a.personNotice(told, data.Workspace))
 	}
 	out.Body = a.streamed(false, func(ctx context.Context, s *stream) error {
 		w := bufio.NewWriterSize(s, 1<<16)
@@ -153,58 +153,4 @@ func personJSON(body personBody) (begin func(io.Writer) error, each func(io.Writ
 		return err
 	}
 	return begin, each, func(w io.Writer) error { _, err := io.WriteString(w, "\n]}\n"); return err }
-}
-
-var personPage = template.Must(template.New("person").Funcs(template.FuncMap{"cell": personCell, "columns": personColumns}).Parse(`{{define "begin"}}<!doctype html>
-<html lang="{{.Language}}"><meta charset="utf-8"><title>{{.Words.Page.Title}}</title>
-<style>body{font:16px/1.5 sans-serif;margin:2rem;max-width:70rem}table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dt{font-weight:600}dd{margin:0}td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left;vertical-align:top}</style>
-<h1>{{.Words.Page.Title}}</h1>
-<p>{{with .Body.Member.FullName}}{{.}}{{end}} {{with .Body.Member.Email}}&lt;{{.}}&gt;{{end}}</p>
-<p>{{.Words.Page.Made}} {{.Made}}.</p>
-{{range .Notice}}<p>{{.}}</p>
-{{end}}{{range .Body.Categories}}<h2>{{.Title}}</h2>
-<dl><dt>{{$.Words.Page.Purpose}}</dt><dd>{{.Purpose}}</dd><dt>{{$.Words.Page.Basis}}</dt><dd>{{$.Words.Page.Article}} {{.Basis}}</dd>
-<dt>{{$.Words.Page.Recipients}}</dt><dd>{{range $i, $to := .Recipients}}{{if $i}}; {{end}}{{$to}}{{else}}{{$.Words.Page.Nobody}}{{end}}</dd>
-<dt>{{$.Words.Page.Kept}}</dt><dd>{{.Retention}}</dd></dl>
-{{range .Data}}{{$columns := columns .Rows}}<h3>{{.Kind}}</h3><table><tr>{{range $columns}}<th>{{.}}</th>{{end}}</tr>
-{{range .Rows}}{{$row := .}}<tr>{{range $columns}}<td>{{cell (index $row .)}}</td>{{end}}</tr>
-{{end}}</table>
-{{end}}{{end}}<h2>{{.Words.Page.Events}}</h2><table>
-{{end}}{{define "event"}}<tr><td>{{.At.Format "2006-01-02 15:04:05"}} UTC</td><td>{{.Text}}</td><td>{{with .Meta}}{{.IP}} {{.UserAgent}}{{end}}</td></tr>
-{{end}}{{define "end"}}</table></html>
-{{end}}`))
-
-// personHTML writes a page for people. The texts of members are shown as they are, and never run.
-func personHTML(body personBody, told *words, language string, notice []string) (begin func(io.Writer) error, each func(io.Writer, entryBody) error, end func(io.Writer) error) {
-	begin = func(w io.Writer) error {
-		return personPage.ExecuteTemplate(w, "begin", struct {
-			Body           personBody
-			Words          *words
-			Language, Made string
-			Notice         []string
-		}{body, told, language, time.Now().UTC().Format(time.DateOnly), notice})
-	}
-	each = func(w io.Writer, e entryBody) error {
-		e.At = e.At.Truncate(time.Second)
-		return personPage.ExecuteTemplate(w, "event", e)
-	}
-	return begin, each, func(w io.Writer) error { return personPage.ExecuteTemplate(w, "end", nil) }
-}
-
-func personColumns(rows []map[string]json.RawMessage) []string {
-	columns := map[string]bool{}
-	for _, row := range rows {
-		for column := range row {
-			columns[column] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(columns))
-}
-
-func personCell(value json.RawMessage) string {
-	var text string
-	if string(value) == "null" || json.Unmarshal(value, &text) == nil {
-		return text
-	}
-	return string(value)
 }

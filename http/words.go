@@ -24,10 +24,11 @@ type words struct {
 	Months                 [12]string
 	Nouns, Fields, Types   map[string]string
 	Values                 map[string]map[string]string // by field: what stands for the words of a program
+	Tables, Columns        map[string]string            // of what is kept about one member: headings
 	Joins                  []wordsJoin                  // of a sentence with its parts
 	Page                   struct {                     // about one member
-		Title, Events, Article, Purpose, Basis, Recipients, Nobody, Kept, Made, Unnamed string
-		Notice                                                                          []string // what else Art. 15 asks to be said
+		Title, Events, Article, Purpose, Basis, Recipients, Nobody, Kept, Made, Unnamed, When, What, From string
+		Notice                                                                                            []string // what else Art. 15 asks to be said
 	}
 	Law map[string]string // what the registry of data says in English: see law
 }

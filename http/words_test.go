@@ -46,9 +46,29 @@ func TestEveryEventIsTold(t *testing.T) {
 				}
 			}
 		}
-		for _, text := range append(w.Months[:], w.Kluis, w.Erased, w.Nothing, w.And, w.At, w.First, w.Days, w.Quotes[0], w.Quotes[1], w.Updated, w.Change, w.Rewritten, w.Other, w.Page.Title, w.Page.Events, w.Page.Article) {
+		for _, text := range append(w.Months[:], w.Kluis, w.Erased, w.Nothing, w.And, w.At, w.First, w.Days, w.Quotes[0], w.Quotes[1], w.Updated, w.Change, w.Rewritten, w.Other, w.Page.Title, w.Page.Events, w.Page.Article, w.Page.When, w.Page.What, w.Page.From) {
 			if text == "" {
 				t.Errorf("http/words/%s.json lacks a word", languages[i])
+			}
+		}
+	}
+}
+
+// Whatever table has rows about a member has a heading in every language, and so has each column of it that may leave.
+func TestEveryColumnAboutAMemberHasAHeading(t *testing.T) {
+	t.Parallel()
+	for i, w := range allWords {
+		for _, place := range domain.Places(domain.InWorkspace) {
+			if len(place.About) == 0 || place.Name == "event" {
+				continue
+			}
+			if w.Tables[place.Name] == "" {
+				t.Errorf("\"tables\" in http/words/%s.json have no heading for %s", languages[i], place.Name)
+			}
+			for _, column := range columnsOf(place.Name) {
+				if heading := w.Columns[column]; heading == "" || strings.Contains(heading, "_") {
+					t.Errorf("\"columns\" in http/words/%s.json head %s of %s with %q", languages[i], column, place.Name, heading)
+				}
 			}
 		}
 	}
