@@ -155,6 +155,8 @@ func TestEveryNounAsOf(t *testing.T) {
 
 	x := newProcesses(t, 1, false)[0].newTenant(t)
 	x.call(t, "PATCH", "/api/policy", object{"two_factor_roles": []string{}, "password": x.password})
+	x.call(t, "PATCH", "/api/members/"+x.things["member"].String(), object{"role": x.things["role"]}).want(t, 200)
+	x.call(t, "POST", "/api/tasks/"+x.things["task"].String()+"/comments", object{"body": "an answer", "parent_id": x.things["comment"]}).want(t, 201)
 	records := x.log(t)
 	was, then := x.takingAsOf(t, ""), records[len(records)-1].At
 	for _, method := range []string{"PATCH", "DELETE"} {
