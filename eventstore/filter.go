@@ -37,7 +37,7 @@ type Chosen struct {
 
 // looked bounds the records that one query looks at when no index answers the filter alone: most filters with two conditions, and every
 // filter with a text. A caller goes on from LookedTo. So one query takes as long on a long log as on a short one.
-const looked = 2000
+const looked = 1000
 
 // Newest is the query for the newest records that a filter chooses, the newest first, at most limit.
 func Newest(into *Chosen, f Filter, limit int) pg.Statement {
@@ -128,7 +128,8 @@ const (
 		  and ($2::text[] is null or type = any($2))
 		  and ($3 = '' or stream = $3)
 		  and ($7 = '' or strpos(lower(data::text), lower($7)) > 0)
-		  and (not $8 or stream = any($9) or exists (select from unnest($10::text[]) f where data ->> f = $11) or coalesce((data -> 'thing_ids')::jsonb ? $11, false))`
+		  and (not $8 or stream = any($9) or strpos(data::text, $11) > 0 and
+			(exists (select from unnest($10::text[]) f where data ->> f = $11) or coalesce((data -> 'thing_ids')::jsonb ? $11, false)))`
 )
 
 var (

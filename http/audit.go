@@ -98,7 +98,7 @@ type (
 func audit(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/audit/events", ID: "list-audit-events", Tag: "audit", Status: http.StatusOK,
 		Summary: "List the records of the log with who did it, what it is about, and in words, the newest first", Access: needs(domain.ReadAudit),
-		Description: "An answer looks at some thousand records at most, however long the log is: with a `text`, or several filters at once, it may have fewer entries than `limit`, or none, " +
+		Description: "An answer looks at about a thousand records, however long the log is: with a `text`, or several filters at once, it may have fewer entries than `limit`, or none, " +
 			"and a `next_cursor` that goes on. The list is at its end when there is no cursor."}, a.listEntries)
 	register(a, operation{Method: "GET", Path: "/api/audit/replay", ID: "replay-audit-log", Tag: "audit", Status: http.StatusOK,
 		Summary: "Replay the log, one record a line, the oldest first", Access: needs(domain.ReadAudit),
