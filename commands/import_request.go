@@ -176,7 +176,7 @@ func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (I
 		by.Token = *i.TokenID
 	}
 	told := &importTold{c: c, w: w, id: i.ID}
-	actions := imports.Read(io.NewSectionReader(plain, 0, size), imports.Options{Format: i.Format, Org: i.Org, Mapping: i.Mapping})
+	actions := imports.Read(io.NewSectionReader(plain, 0, size), imports.Options{Format: i.Format, Org: i.Org, Mapping: i.Mapping, Asked: i.CreatedAt})
 	return c.Import(ctx, by, Origin{}, Importing{Source: i.Source, Actions: markReadErrors(actions),
 		Progress: func(counts ImportCounts) { told.progress(ctx, counts) }, Rejected: told.reject})
 }

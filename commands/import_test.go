@@ -31,7 +31,7 @@ const history = `{"at":"2011-08-19T08:13:00Z","actor":"p1","do":"task.create","t
 
 func (p *person) imports(t testing.TB, text string) (counts ImportCounts, rejects []string) {
 	t.Helper()
-	counts, err := p.h.Import(t.Context(), p.actor(t), home, Importing{Source: "tracker", Actions: imports.Read(strings.NewReader(text), imports.Options{Format: "tracker"}),
+	counts, err := p.h.Import(t.Context(), p.actor(t), home, Importing{Source: "tracker", Actions: imports.Read(strings.NewReader(text), imports.Options{Format: "tracker", Asked: time.Now()}),
 		Rejected: func(r imports.Reject) { rejects = append(rejects, fmt.Sprintf("%d %s", r.Line, r.Reason)) }})
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestImportOfAFile(t *testing.T) {
 	for _, org := range []string{"o2", "o3", "o4", "o5"} {
 		f := ok(os.Open(file))
 		start := time.Now()
-		counts, err := h.Import(t.Context(), h.found(t).actor(t), home, Importing{Source: "tracker", Actions: imports.Read(f, imports.Options{Format: "tracker", Org: org})})
+		counts, err := h.Import(t.Context(), h.found(t).actor(t), home, Importing{Source: "tracker", Actions: imports.Read(f, imports.Options{Format: "tracker", Org: org, Asked: time.Now()})})
 		_ = f.Close() // it was only read
 		t.Log(org, counts, err, float64(counts.Actions)/time.Since(start).Seconds(), "a second")
 	}

@@ -195,9 +195,9 @@ func (c *Commands) receiverSecret(ctx context.Context, w pg.Workspace, id uuid.U
 	return own.MAC(signingField+id.String(), fmt.Sprint(no)), nil
 }
 
-// OpenReceiver makes what sends to a receiver, with its secrets at a moment.
+// OpenReceiver makes what sends to a receiver, with its secrets at a moment, which is now by the database's clock.
 func (c *Commands) OpenReceiver(ctx context.Context, w pg.Workspace, r domain.Receiver, at time.Time) (delivery.Sender, error) {
-	target := delivery.Target{Kind: r.Kind, URL: r.URL, CA: r.CA, Subject: r.Subject, Workspace: w.ID.String()}
+	target := delivery.Target{Kind: r.Kind, URL: r.URL, CA: r.CA, Subject: r.Subject, Workspace: w.ID.String(), Now: at}
 	if r.Kind == domain.Webhook {
 		numbers := []int{r.SecretNo}
 		if r.SecretUntil != nil && at.Before(*r.SecretUntil) {

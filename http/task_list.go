@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -44,7 +43,14 @@ func (a *api) listTasks(ctx context.Context, by projections.Actor, in *taskList,
 }
 
 func (a *api) taskFilter(ctx context.Context, by projections.Actor, in *taskList) (f projections.TaskFilter, err error) {
-	days := domain.Window(in.Due, time.Now())
+	var days domain.Days
+	if in.Due != "" {
+		now, err := a.Commands.DB.Now(ctx)
+		if err != nil {
+			return f, err
+		}
+		days = domain.Window(in.Due, now)
+	}
 	f = projections.TaskFilter{Status: in.Status, Priority: in.Priority, Assignee: in.AssigneeID.ids(), Viewer: in.ViewerID.ids(), Tag: in.TagID.ids(),
 		Parent: in.ParentID.ids(), Creator: in.CreatedBy.Values, Since: in.UpdatedSince.Value,
 		DueFirst: days.First, DueLast: days.Last, DueAfter: in.DueAfter.Value, DueBefore: in.DueBefore.Value,

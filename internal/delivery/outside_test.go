@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -76,7 +77,7 @@ func TestRebinding(t *testing.T) {
 		}
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	})
-	sender, err := o.Open(Target{Kind: "webhook", URL: "http://rebind.example:" + port + "/", Secrets: [][]byte{{1}}})
+	sender, err := o.Open(Target{Kind: "webhook", URL: "http://rebind.example:" + port + "/", Secrets: [][]byte{{1}}, Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestAnswersOfReceivers(t *testing.T) {
 		"/redirect": "it answered 307: redirects are not followed", "/huge": "", "/heads": "its answer makes no sense", "/cookie": "", "/hang": "it did not take it within",
 		"/drip": "it did not take it within", "/gone": "it answered 410", "/later": "it answered 503",
 	} {
-		sender, err := o.Open(Target{Kind: "webhook", URL: server.URL + path + "?secret=in-the-url", Secrets: [][]byte{{1}}})
+		sender, err := o.Open(Target{Kind: "webhook", URL: server.URL + path + "?secret=in-the-url", Secrets: [][]byte{{1}}, Now: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,13 +173,34 @@ func TestAnswersOfReceivers(t *testing.T) {
 	}
 }
 
+// A message is dated by the clock that the sender was given, whatever that of this machine says.
+func TestDated(t *testing.T) {
+	t.Parallel()
+	stamps := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stamps <- r.Header.Get("webhook-timestamp") }))
+	defer server.Close()
+	then := time.Now().AddDate(-1, 0, 0)
+	sender, err := NewOutside(netip.MustParsePrefix("127.0.0.0/8")).Open(Target{Kind: "webhook", URL: server.URL, Secrets: [][]byte{{1}}, Now: then})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Close()
+	if _, err := sender.Send(t.Context(), []Event{{ID: "1", Line: []byte("{}")}}); err != nil {
+		t.Fatal(err)
+	}
+	seconds, err := strconv.ParseInt(<-stamps, 10, 64)
+	if at := time.Unix(seconds, 0); err != nil || at.Before(then.Truncate(time.Second)) || at.After(then.AddDate(0, 6, 0)) {
+		t.Errorf("dated %v, want about %v: %v", at, then, err)
+	}
+}
+
 // A certificate that nobody vouches for, or that is another's, is refused.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }))
 	defer server.Close()
 	server.Config.ErrorLog = nil
-	sender, err := NewOutside(netip.MustParsePrefix("127.0.0.0/8")).Open(Target{Kind: "webhook", URL: server.URL, Secrets: [][]byte{{1}}})
+	sender, err := NewOutside(netip.MustParsePrefix("127.0.0.0/8")).Open(Target{Kind: "webhook", URL: server.URL, Secrets: [][]byte{{1}}, Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

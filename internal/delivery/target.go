@@ -26,7 +26,8 @@ type Target struct {
 	Subject     string // of NATS
 	Secrets     [][]byte
 	Credentials string
-	Workspace   string // whose events they are
+	Workspace   string    // whose events they are
+	Now         time.Time // when it is opened, by the database's clock, by which messages are dated
 }
 
 // Sender sends events to one target, one batch after the other. It is used by one goroutine.
@@ -53,7 +54,7 @@ func (o *Outside) Open(t Target) (Sender, error) {
 	}
 	switch t.Kind {
 	case "webhook":
-		return &webhook{target: t, patience: o.patience, client: newClient(d, config)}, nil
+		return &webhook{target: t, opened: time.Now(), patience: o.patience, client: newClient(d, config)}, nil
 	case "siem_https":
 		return &ndjson{target: t, patience: o.patience, client: newClient(d, config)}, nil
 	case "siem_syslog":

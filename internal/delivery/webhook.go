@@ -19,6 +19,7 @@ import (
 // webhook sends one event a request, over a connection that is kept, so that the order of requests is the order of events.
 type webhook struct {
 	target   Target
+	opened   time.Time // by the clock of this machine, which may be wrong, and whose pace is not
 	patience time.Duration
 	client   *http.Client
 }
@@ -53,7 +54,7 @@ func Secret(secret []byte) string { return "whsec_" + base64.StdEncoding.EncodeT
 
 func (w *webhook) Send(ctx context.Context, events []Event) (int, error) {
 	return each(ctx, w.patience, events, func(ctx context.Context, e Event) error {
-		now := time.Now()
+		now := w.target.Now.Add(time.Since(w.opened))
 		return post(ctx, w.client, w.target, "application/json", e.Line, map[string]string{
 			"webhook-id": e.ID, "webhook-timestamp": strconv.FormatInt(now.Unix(), 10), "webhook-signature": Sign(e.ID, now, e.Line, w.target.Secrets...)})
 	})

@@ -79,6 +79,7 @@ type Options struct {
 	Format  string            // one of Formats
 	Org     string            // of a tracker with several organisations, the one to read; empty for all
 	Mapping map[string]string // of a CSV: the field of each column
+	Asked   time.Time         // when the import was asked for, by the database's clock: a row of a CSV without a time is of then, and nothing is of more than a year later
 }
 
 // Formats are those that Read knows.
@@ -87,6 +88,19 @@ var Formats = []string{"tracker", "jira", "github", "csv"}
 // Read gives the actions of a file, the oldest first as far as the file has them so. A *Reject is about one action, of which Line is known, and Task when the
 // file says so; reading goes on behind it. Any other error ends the reading.
 func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
+	return func(yield func(Action, error) bool) {
+		for a, err := range o.read(from) {
+			if err == nil && a.At.After(o.Asked.AddDate(1, 0, 0)) { // a slip, as of a time entry
+				a, err = Action{}, rejected(a.Line, "%s is more than a year from now", a.At.Format(time.RFC3339))
+			}
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+func (o Options) read(from io.Reader) iter.Seq2[Action, error] {
 	from = transform.NewReader(from, unicode.BOMOverride(transform.Nop)) // as Windows marks a text, in UTF-8 or UTF-16
 	switch o.Format {
 	case "tracker":
@@ -96,7 +110,7 @@ func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
 	case "github":
 		return github(from)
 	case "csv":
-		return table(from, o.Mapping)
+		return table(from, o)
 	default:
 		return func(yield func(Action, error) bool) {
 			yield(Action{}, fmt.Errorf("the format is one of %s, not %q", strings.Join(Formats, ", "), o.Format))

@@ -24,9 +24,9 @@ var csvFields = []string{"id", "title", "description", "status", "priority", "pr
 var csvLists = []string{"assignees", "tags"}
 
 // table reads a CSV (RFC 4180) with a first row of names, a task a row. Its columns are separated by commas or, as where a comma is in numbers, by
-// semicolons or tabs. mapping gives the field of each column by its name; a column that it does not name is the field that is called as it
+// semicolons or tabs. The mapping gives the field of each column by its name; a column that it does not name is the field that is called as it
 // is, or nothing. Lists are separated by semicolons.
-func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
+func table(from io.Reader, o Options) iter.Seq2[Action, error] {
 	return func(yield func(Action, error) bool) {
 		file := bufio.NewReaderSize(from, 64<<10)
 		pieces := &bounded{from: file}
@@ -39,7 +39,7 @@ func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
 			yield(Action{}, fmt.Errorf("read the names of the columns: %w", err))
 			return
 		}
-		columns, err := columnsOf(header, mapping)
+		columns, err := columnsOf(header, o.Mapping)
 		if err != nil {
 			yield(Action{}, err)
 			return
@@ -61,7 +61,7 @@ func table(from io.Reader, mapping map[string]string) iter.Seq2[Action, error] {
 				return
 			}
 			line, _ := rows.FieldPos(0)
-			actions, wrong := csvActions(line, columns, row)
+			actions, wrong := csvActions(line, columns, row, o.Asked)
 			if wrong != nil {
 				if !yield(Action{Line: line}, wrong) {
 					return
@@ -122,7 +122,7 @@ func columnsOf(header []string, mapping map[string]string) ([]string, error) {
 	return columns, nil
 }
 
-func csvActions(line int, columns, row []string) ([]Action, *Reject) {
+func csvActions(line int, columns, row []string, asked time.Time) ([]Action, *Reject) {
 	values := map[string]string{}
 	for i, field := range columns {
 		switch {
@@ -155,7 +155,7 @@ func csvActions(line int, columns, row []string) ([]Action, *Reject) {
 		a.Estimate = &minutes
 	}
 	var wrong *Reject
-	if a.At, wrong = csvTime(line, "created_at", values["created_at"], time.Now()); wrong != nil {
+	if a.At, wrong = csvTime(line, "created_at", values["created_at"], asked); wrong != nil {
 		return nil, wrong
 	}
 	completed, wrong := csvTime(line, "completed_at", values["completed_at"], time.Time{})

@@ -146,9 +146,6 @@ func (a Action) check() *Reject {
 	if lacks != "" {
 		return rejected(a.Line, "%s needs %q", a.Do, lacks)
 	}
-	if a.At.After(time.Now().AddDate(1, 0, 0)) { // a slip, as of a time entry
-		return rejected(a.Line, "%s is more than a year from now", a.At.Format(time.RFC3339))
-	}
 	switch a.Do {
 	case SayPerson, CreateTask, SetStatus, AddComment, EditComment, LogTime:
 		return nil

@@ -132,8 +132,9 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 	if err := w.clock.look(ctx); err != nil {
 		return errors.New("the database cannot be asked for its time")
 	}
+	m.At = w.clock.Now()
 	end := job.CreatedAt.Add(kinds[m.Template].useful)
-	if w.clock.Now().After(end) {
+	if m.At.After(end) {
 		return w.giveUp(ctx, job, m.Template, errors.New("too late to be useful"))
 	}
 	sending, span := telemetry.Begin(ctx, "mail")

@@ -29,6 +29,8 @@ type Message struct {
 	// Of says to which member of which workspace it goes, in clear; the zero Recipient to somebody who is none. A mail to somebody who was
 	// erased meanwhile is not sent.
 	Of Recipient `json:"-"`
+	// At is its Date: when an attempt to send it begins, by the database's clock.
+	At time.Time `json:"-"`
 	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed", "receiver_stopped",
 	// "locked", "retention_shortened", "subprocessor_notice", "security_pack" or "workspace_erasure".
 	Template string `json:"template"`

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // whole is a message with every value that its template takes.
@@ -16,7 +17,7 @@ func whole(template string) Message {
 		"Change": "on", "Receiver": "019c0a3e-5b1c-7c11-9f0e-2a54c3c1d9a0", "Reason": "gone", "Plan": "free", "Until": "2026-12-27",
 		"Company": "Rack NV", "Purpose": "servers", "Data": "all of it", "Country": "BE", "Effective": "2026-12-31",
 	}
-	m := Message{Template: template, To: "zoe@example.org", Values: map[string]string{}}
+	m := Message{Template: template, To: "zoe@example.org", Values: map[string]string{}, At: time.Date(2026, 3, 7, 9, 30, 0, 0, time.UTC)}
 	for _, name := range append(slices.Clone(kinds[template].needs), kinds[template].takes...) {
 		m.Values[name] = all[name]
 	}

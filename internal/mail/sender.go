@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/mail"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	gomail "github.com/wneessen/go-mail"
@@ -121,7 +120,7 @@ func (s *Sender) compose(m Message) (*gomail.Msg, error) {
 	msg.FromMailAddress(s.from)
 	msg.ToMailAddress(&mail.Address{Address: to})
 	msg.Subject(words.Subject)
-	msg.SetDateWithValue(time.Now().UTC())
+	msg.SetDateWithValue(m.At.UTC())
 	msg.SetMessageIDWithValue(m.ID + s.from.Address[strings.LastIndexByte(s.from.Address, '@'):])
 	msg.SetGenHeader(gomail.HeaderContentLang, words.Language)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no holiday answers, please
