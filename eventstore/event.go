@@ -2,9 +2,11 @@ package eventstore
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,9 +51,9 @@ func (r *Record) scan(row pgx.CollectableRow, more ...any) error {
 func (r Record) AppendLine(line []byte) []byte {
 	line = append(line, `{"position":`...)
 	line = strconv.AppendInt(line, r.Position, 10)
-	line = append(line, `,"id":"`...)
-	line = append(line, r.ID.String()...)
-	line = append(line, `","stream":`...)
+	line = append(line, `,"id":`...)
+	line = appendID(line, r.ID)
+	line = append(line, `,"stream":`...)
 	line = appendString(line, r.Stream)
 	line = append(line, `,"version":`...)
 	line = strconv.AppendInt(line, int64(r.Version), 10)
@@ -63,7 +65,7 @@ func (r Record) AppendLine(line []byte) []byte {
 	if r.Actor == nil {
 		line = append(line, `null`...)
 	} else {
-		line = append(line, `"`+r.Actor.String()+`"`...)
+		line = appendID(line, *r.Actor)
 	}
 	line = append(line, `,"meta":`...)
 	if r.Meta == nil {
@@ -93,9 +95,29 @@ func (r Record) meta() *string {
 	return &text
 }
 
+// appendString appends a text in JSON, as json.Marshal writes it. Streams and types need no escapes.
 func appendString(line []byte, s string) []byte {
-	quoted, _ := json.Marshal(s) // marshalling a string cannot fail
-	return append(line, quoted...)
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(`"\\<>&`, c) >= 0 {
+			quoted, _ := json.Marshal(s) // a string cannot fail
+			return append(line, quoted...)
+		}
+	}
+	line = append(line, '"')
+	line = append(line, s...)
+	return append(line, '"')
+}
+
+// appendID appends an id in JSON.
+func appendID(line []byte, id uuid.UUID) []byte {
+	line = append(line, '"')
+	for i, end := range []int{4, 6, 8, 10, 16} {
+		if i > 0 {
+			line = append(line, '-')
+		}
+		line = hex.AppendEncode(line, id[[]int{0, 4, 6, 8, 10}[i]:end])
+	}
+	return append(line, '"')
 }
 
 // MarshalJSON gives the line.

@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -27,6 +28,20 @@ func TestLine(t *testing.T) {
 		change()
 		if got := string(r.AppendLine(nil)); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// A text and an id of a line are written as encoding/json writes them, whatever is in the text.
+func TestLineEscapes(t *testing.T) {
+	for c := range rune(0x3000) {
+		for _, text := range []string{"a" + string(c) + "b", "a" + string([]byte{byte(c)})} {
+			r := eventstore.Record{ID: uuid.New(), Stream: text, Type: text, Data: json.RawMessage(`{}`)}
+			quoted, _ := json.Marshal(text) // a string cannot fail
+			want := fmt.Sprintf(`{"position":0,"id":"%s","stream":%[2]s,"version":0,"type":%[2]s,"at":"0001-01-01T00:00:00Z","actor":null,"meta":null,"data":{}}`, r.ID, quoted)
+			if got := string(r.AppendLine(nil)); got != want {
+				t.Fatalf("got  %s\nwant %s", got, want)
+			}
 		}
 	}
 }
