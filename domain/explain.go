@@ -55,11 +55,11 @@ func (r Role) why(action string, t Thing) string {
 func (t Thing) lacking(scope Scope) string {
 	switch {
 	case scope == InProject:
-		return "has no part in it and is not a member of its project"
+		return "does not have any part in it, and is not a member of its project"
 	case t.Parts.Reach().InProject:
-		return "has no part in it but membership of its project"
+		return "does not have any part in it but membership of its project"
 	}
-	return "has no part in it"
+	return "does not have any part in it"
 }
 
 // having says why a scope reaches the thing.

@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Account is a member with what lets them in.
+// Account is a member with the credentials for a log-in.
 type Account struct {
 	ID        uuid.UUID
 	Status    string
@@ -18,7 +18,7 @@ type Account struct {
 	Language  string
 	Password  string // a PHC string; empty while the member has none
 	TwoFactor string // the sealed secret of the second factor; empty while it is off
-	LastStep  int64  // of the last of its codes that was accepted
+	LastStep  int64  // the time step of the last accepted code
 }
 
 const selectAccount = `select m.id, m.status, m.email, m.full_name, m.language, coalesce(c.password, '') as password,
@@ -26,13 +26,12 @@ const selectAccount = `select m.id, m.status, m.email, m.full_name, m.language, 
 	from member m left join credential c on c.member_id = m.id
 	left join two_factor f on f.member_id = m.id and f.confirmed_at is not null where m.status <> 'removed' and `
 
-// AccountByEmail finds the account with an address, by its keyed hash, on a roster that is not stale; nil when there
-// is none.
+// AccountByEmail finds the account with an address, by the keyed hash of the address, on a fresh roster; nil when there is none.
 func (p *Projections) AccountByEmail(ctx context.Context, w pg.Workspace, hash string) (*Account, error) {
 	return p.account(ctx, w, selectAccount+`m.id = (select member_id from member_email where hash = $1)`, hash)
 }
 
-// AccountByID is AccountByEmail for somebody who is known.
+// AccountByID finds the account of a member, on a fresh roster; nil when there is none.
 func (p *Projections) AccountByID(ctx context.Context, w pg.Workspace, member uuid.UUID) (*Account, error) {
 	return p.account(ctx, w, selectAccount+`m.id = $1`, member)
 }

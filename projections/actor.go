@@ -16,16 +16,16 @@ import (
 // Actor is the caller: an active member, with the role that the roster gave at version Roster.
 type Actor struct {
 	Workspace pg.Workspace
-	Slug      string // of the workspace, for the log of requests; empty before the read models have it
+	Slug      string // the short name of the workspace, for the log of requests; empty before the read models have it
 	Member    uuid.UUID
-	Role      domain.Role      // with the grants that are in force
-	Granted   domain.Grants    // what the role grants, of which an API token, or two factors that are asked and not on, leave those in force
-	Roster    int              // what commands guard: when it moved, Role may be another
-	Epoch     int              // of the log that had the roster at that version
-	TwoFactor domain.TwoFactor // who must enrol has a role without grants
-	Session   uuid.UUID        // the session whose token was shown; uuid.Nil with an API token
-	Token     uuid.UUID        // the personal API token that was shown instead
-	Quota     limit.Quota      // what the limit on the member's requests leaves
+	Role      domain.Role      // with the grants in force
+	Granted   domain.Grants    // the grants of the role, before an API token, or two factors that are required and not on, limit them
+	Roster    int              // the version of the roster, which commands guard: with another version, Role may be another
+	Epoch     int              // the epoch of the log in which the roster had that version
+	TwoFactor domain.TwoFactor // a member who must enrol has a role without grants
+	Session   uuid.UUID        // the session of the request; uuid.Nil with an API token
+	Token     uuid.UUID        // the personal API token of the request; uuid.Nil with a session
+	Quota     limit.Quota      // the rest of the member's limit on requests
 }
 
 // Scope gives how far the actor's role reaches for p.
@@ -35,7 +35,7 @@ func (a Actor) Scope(p domain.Permission) domain.Scope { return a.Role.Grants.Sc
 const (
 	SessionIdle = 12 * time.Hour
 	SessionLife = 7 * 24 * time.Hour
-	touchAfter  = time.Minute // how exactly the last use is known
+	touchAfter  = time.Minute // the precision of the last use
 )
 
 // Good is the condition that the session or token with the id @ has not ended.
@@ -45,7 +45,7 @@ var Good = fmt.Sprintf(`(exists (select from session where session.id = @ and ex
 type actorRow struct {
 	Session uuid.UUID
 	Token   uuid.UUID
-	Grants  domain.Grants // of the token; all that the role grants when it is a session
+	Grants  domain.Grants // of the token; for a session, all grants of the role
 	Member  uuid.UUID
 	Role    string
 	Status  string
@@ -55,16 +55,16 @@ type actorRow struct {
 	RoleGrants domain.Grants
 
 	TwoFactor      bool
-	TwoFactorRoles []string // of whom the policy asks them
+	TwoFactorRoles []string // the roles of which the policy requires them
 
 	Slug string // of the workspace
 }
 
-// shownBy is how an actor is found by a token, and how the last use of the token is noted.
+// shownBy is the SQL that finds an actor by a kind of token, and the SQL that notes the last use of the token.
 type shownBy struct {
 	sql   string
 	args  []any
-	touch string // of the id
+	touch string // for the id
 	id    func(Actor) uuid.UUID
 }
 
@@ -82,7 +82,7 @@ func byTokenDigest(digest [32]byte) shownBy {
 }
 
 // BySession finds the actor with a session token of this digest. It gives nil when the session is unknown or has ended, or when the member
-// is not active. The roster behind it is never stale.
+// is not active. The roster is fresh.
 func (p *Projections) BySession(ctx context.Context, w pg.Workspace, digest [32]byte) (*Actor, error) {
 	return p.actorByDigest(ctx, w, digest, bySession(digest))
 }
@@ -123,8 +123,8 @@ func (p *Projections) ByToken(ctx context.Context, w pg.Workspace, digest [32]by
 	return p.actorByDigest(ctx, w, digest, byTokenDigest(digest))
 }
 
-// Again reads the actor anew, after the roster has moved. It gives nil when the member may no longer act, or when the session or token has
-// ended.
+// Again reads the actor again, after the roster has moved. The result is nil when the member may no longer act, or when the session or token
+// has ended.
 func (p *Projections) Again(ctx context.Context, a Actor) (*Actor, error) {
 	if a.Token != uuid.Nil {
 		actor, _, err := p.actor(ctx, a.Workspace, byToken+`t.token_id = $1`, a.Token, touchAfter.Seconds())
@@ -144,7 +144,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	}
 	role, known := roleOfMember(rows[0].Role, rows[0].RoleName, rows[0].RoleGrants)
 	if !known {
-		return nil, actorRow{}, nil // a role that is not there grants nothing
+		return nil, actorRow{}, nil // a deleted role grants nothing
 	}
 	actor := &Actor{Workspace: w, Slug: rows[0].Slug, Member: rows[0].Member, Role: role, Granted: role.Grants, Roster: mark.Roster, Epoch: mark.Epoch, TwoFactor: rows[0].twoFactor(),
 		Session: rows[0].Session, Token: rows[0].Token}
@@ -157,7 +157,7 @@ func (p *Projections) actor(ctx context.Context, w pg.Workspace, sql string, arg
 	return actor, rows[0], nil
 }
 
-// Alive is the query for whether the session or token of the actor is still good. A newcomer has nothing that can end.
+// Alive is the query for whether the session or token of the actor is still good. It is true for a newcomer, who has neither.
 func Alive(into *bool, by Actor) pg.Statement {
 	shown := by.Session
 	if shown == uuid.Nil {
@@ -177,20 +177,20 @@ func (p *Projections) freshRoster(ctx context.Context, w pg.Workspace, query ...
 	return p.Fresh(ctx, w, query...)
 }
 
-// Newcomer is an invited member who may do nothing but join.
+// Newcomer gives the actor for an invited member, who may only join.
 func (p *Projections) Newcomer(ctx context.Context, w pg.Workspace, member uuid.UUID) (*Actor, error) {
 	mark, err := p.freshRoster(ctx, w)
 	return &Actor{Workspace: w, Member: member, Roster: mark.Roster}, err
 }
 
-// Operator is Kluis itself, when whoever runs it gives a command. It is no member, and may do what an admin may.
+// Operator gives the actor for a command of the operator of Kluis. The actor is no member and has the grants of an admin.
 func (p *Projections) Operator(ctx context.Context, w pg.Workspace) (*Actor, error) {
 	mark, err := p.freshRoster(ctx, w)
 	return &Actor{Workspace: w, Role: domain.Role{Name: "operator", Grants: domain.GrantsOf(domain.Admin)}, Roster: mark.Roster}, err
 }
 
-// Standing reads an actor anew, for work that goes on after the session that began it has ended. An API token must still be good. It gives
-// nil when the member is not active.
+// Standing reads an actor again, for work that goes on after the session that began it has ended. An API token must still be good. The result
+// is nil when the member is not active.
 func (p *Projections) Standing(ctx context.Context, a Actor) (*Actor, error) {
 	if a.Token != uuid.Nil {
 		return p.Again(ctx, a)
@@ -208,7 +208,8 @@ type Session struct {
 	ExpiresAt time.Time
 }
 
-// ListSessions answers with the actor's own sessions that are still good, the newest first, and with one more than asked for when there is more.
+// ListSessions answers with the actor's own sessions that are still good, the newest first, and with one session beyond the limit when there
+// is one.
 func (p *Projections) ListSessions(ctx context.Context, by Actor, page Page) (sessions []Session, err error) {
 	err = p.db.Read(ctx, by.Workspace, pg.Rows(&sessions, `select id, created_at, used_at, expires_at from session
 		where member_id = $1 and expires_at > now() and used_at > now() - make_interval(secs => $2) and ($3::uuid is null or id < $3) order by id desc limit $4`,

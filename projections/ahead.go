@@ -14,17 +14,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// aheadEvents is how many events are folded in one transaction at most where many are to be folded: a thing that changes often is loaded
-// and stored once for a page.
+// aheadEvents is the largest page of a long catch-up. A large page saves work, because a thing that changes often is loaded and stored once
+// for a page.
 const aheadEvents = 20_000
 
 // logPage is a page of the log that was read before the transaction that folds it.
 type logPage struct {
 	records []domain.Record
-	last    uuid.UUID // the id of the last event: a log that has it there has all before it, too
+	last    uuid.UUID // the id of the last event, which proves that the log is still the one that was read
 }
 
-// pagesAhead gives the log between two positions in large pages: while one is in use, the next is read and decoded on a connection of its own.
+// pagesAhead gives the log between two positions in large pages. While a page is in use, the next one is read and decoded on another
+// connection.
 func (p *Projections) pagesAhead(ctx context.Context, w pg.Workspace, from, upTo int64) iter.Seq2[logPage, error] {
 	return func(yield func(logPage, error) bool) {
 		next := p.reading(ctx, w, from, upTo)
@@ -40,11 +41,11 @@ func (p *Projections) pagesAhead(ctx context.Context, w pg.Workspace, from, upTo
 				break
 			}
 		}
-		_, _ = next() // nobody wants it, and nobody reads on behind this
+		_, _ = next() // wait for the page under way, so that no goroutine outlives this one
 	}
 }
 
-// reading begins to read the page behind a position, if there is one up to another. What it gives waits for that page.
+// reading begins to read the page behind a position, up to another one. The returned function waits for that page.
 func (p *Projections) reading(ctx context.Context, w pg.Workspace, from, upTo int64) (next func() (logPage, error)) {
 	var page logPage
 	var err error
@@ -58,7 +59,7 @@ func (p *Projections) reading(ctx context.Context, w pg.Workspace, from, upTo in
 	return func() (logPage, error) { <-done; return page, err }
 }
 
-// readPage reads the page behind a position, not beyond another.
+// readPage reads the page behind a position, up to another one.
 func (p *Projections) readPage(ctx context.Context, w pg.Workspace, from, upTo int64) (page logPage, err error) {
 	row := func(row pgx.CollectableRow) (domain.Record, error) { return decodeRow(row, &page.last) }
 	err = p.db.Read(ctx, w, pg.Collect(&page.records, row, `select `+foldColumns+`, id from event
@@ -69,8 +70,8 @@ func (p *Projections) readPage(ctx context.Context, w pg.Workspace, from, upTo i
 	return page, err
 }
 
-// foldAhead folds large pages up to the head that mark has seen, until end: for whoever finds the read models far behind. A page that cannot be
-// read, or that is not the next one when its turn comes, is left to foldPage, which reads in the transaction that folds.
+// foldAhead folds large pages up to the head of mark, until end, when the read models are far behind. A page that cannot be read, or that is
+// no longer the next one, is left to foldPage, which reads in the transaction that folds.
 func (p *Projections) foldAhead(ctx context.Context, w pg.Workspace, mark Mark, end time.Time) (Mark, error) {
 	for page, unread := range p.pagesAhead(ctx, w, mark.Position, mark.Head) {
 		if unread != nil {
@@ -91,8 +92,8 @@ func (p *Projections) foldAhead(ctx context.Context, w pg.Workspace, mark Mark, 
 	return mark, nil
 }
 
-// foldRead is foldPage for a page that was read before. When it is not the next one, because another process folded or the log went
-// back, nothing is folded.
+// foldRead is foldPage for a page that was read before. Nothing is folded when the page is not the next one, because another process has
+// folded or the log went back.
 func (p *Projections) foldRead(ctx context.Context, tx *pg.Tx, page logPage, wait time.Duration) (step, error) {
 	var mark Mark
 	var there bool

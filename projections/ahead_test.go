@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// A page that was read before its transaction is folded when it is the next one of the log that there is, and else not at all.
+// A page that was read before its transaction is folded only when it is the next page of the present log.
 func TestPagesAhead(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -32,16 +32,16 @@ func TestPagesAhead(t *testing.T) {
 	}
 	lost := logPage{records: page.records, last: uuid.New()}
 	if done := fold(lost); done.events != 0 || done.mark.Position != 0 || done.mark.Behind() != head {
-		t.Errorf("a page of a log that went back: %+v", done)
+		t.Errorf("folded a page of a log that went back: %+v", done)
 	}
 	if done := fold(logPage{records: page.records[1:], last: page.last}); done.events != 0 {
-		t.Errorf("a page that is not the next one: %+v", done)
+		t.Errorf("folded a page that is not the next one: %+v", done)
 	}
 	if done := fold(page); int64(done.events) != head || done.mark.Behind() != 0 {
-		t.Errorf("the next one: %+v", done)
+		t.Errorf("did not fold the next page: %+v", done)
 	}
 	if done := fold(page); done.events != 0 || done.mark.Position != head {
-		t.Errorf("the same once more: %+v", done)
+		t.Errorf("folded the same page once more: %+v", done)
 	}
 	if d := p.differences(t, w); d != "" {
 		t.Error(d)

@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// AsOf answers with a thing as it was at a moment. Whether the actor may see it is decided on the thing as it is now.
+// AsOf answers with the state of a thing at a moment. The present state decides whether the actor may see the thing.
 func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UUID, at time.Time) (state T, mark Mark, err error) {
 	if _, mark, err = n.GetGone(ctx, p, by, id); err != nil {
 		return state, mark, err
@@ -27,12 +27,12 @@ func (n *Noun[T]) AsOf(ctx context.Context, p *Projections, by Actor, id uuid.UU
 	return states[0], mark, nil
 }
 
-// lookedAt bounds how many things one answer looks at.
+// lookedAt bounds the things that one answer looks at.
 const lookedAt = 1000
 
 // ListAsOf answers with the things that existed at a moment, the newest first, and with the id behind which the list goes on; none at the
-// end. For a noun within another one, of is the id of the other thing. The things as they are now decide which of them the actor may see. A
-// page may have fewer things than its limit before the list ends, because some of the things that it looks at did not exist at that moment.
+// end. For a noun within another one, of is the id of the other thing. The present states decide which things the actor may see. A page may
+// have fewer things than its limit before the end of the list, because some of the things that it looks at did not exist at that moment.
 func (n *Noun[T]) ListAsOf(ctx context.Context, p *Projections, by Actor, of *uuid.UUID, page Page, at time.Time) (rows []T, next uuid.UUID, mark Mark, err error) {
 	for after, looked := page.id(), 0; ; {
 		var ids []uuid.UUID
@@ -58,8 +58,8 @@ func (n *Noun[T]) ListAsOf(ctx context.Context, p *Projections, by Actor, of *uu
 	}
 }
 
-// wereThere is the query of ListAsOf: the ids of those that the actor sees, or saw, within the one with the id $4, that began by the moment $5 and come
-// behind the id $6.
+// wereThere is the query of ListAsOf: the ids of the things that the actor sees or saw, within the thing $4, that began by the moment $5, behind
+// the id $6.
 func (n *Noun[T]) wereThere() string {
 	where := n.sight.showed("$1") + " and $2::uuid is not null and $3::text is not null and "
 	if w := n.sight.Within; w != nil {
@@ -73,8 +73,8 @@ func (n *Noun[T]) wereThere() string {
 	return "select " + n.name + ".id" + n.from + " where " + where + " and $5::timestamptz is not null and ($6::uuid is null or " + n.name + ".id < $6) order by " + n.name + ".id desc limit $7"
 }
 
-// statesAt are the states that some things had at a moment, and at the latest at a position, as the actor would have been shown them then.
-// Things that did not exist then are left out. The order is that of the ids.
+// statesAt gives the states of some things at a moment, and at the latest at a position, as the actor would have seen them then. Things that
+// did not exist then are left out. The order is that of ids.
 func (n *Noun[T]) statesAt(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, upTo int64, at time.Time) (states []T, err error) {
 	stories, head, err := n.stories(ctx, p, by.Workspace, ids, upTo, &at)
 	if err == nil {
@@ -103,9 +103,8 @@ func (m *Model[T]) then(ctx context.Context, p *Projections, w pg.Workspace, id 
 	return stories[id].end(m), mark, err
 }
 
-// All answers with all things that the actor may see, or saw, as they are now or as they were at a moment. The things as they are now
-// decide which of them the actor may see. All is for nouns with few things: for a moment it folds the log of all of them, which in the
-// roster is some events for each member that there ever was.
+// All answers with all things that the actor sees or saw, in their present states or those of a moment. The present states decide which things
+// the actor may see. All is for nouns with few things, because for a moment it folds the records of all of them.
 func (n *Noun[T]) All(ctx context.Context, p *Projections, by Actor, at *time.Time) (things []T, mark Mark, err error) {
 	args := n.sight.scopes(by)
 	mark, err = p.Fresh(ctx, by.Workspace, pg.Rows(&things, n.all, args...)) //sqlcheck:allow made once, of constants

@@ -10,7 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Attachments is the read model of the attachments. An attachment is seen only where its task is.
+// Attachments is the read model of the attachments. A caller sees an attachment only when the caller sees its task.
 var Attachments = newNoun(
 	newModel("attachment", domain.AttachmentStream, ofKind("attachment"), (*domain.Attachment).Apply, func(a domain.Attachment) uuid.UUID { return a.ID }),
 	Sight{Read: domain.ReadAttachment, Own: `attachment.created_by = $2`, Gone: `attachment.deleted_at`,
@@ -32,13 +32,13 @@ func LoadStorage(into *[]domain.Storage) pg.Statement {
 	return pg.Rows(into, `select id, bytes, version, position from storage`)
 }
 
-// Need is whether the bytes of an attachment are needed. Neither is for an id that the log does not know.
+// Need says whether the bytes of an attachment are needed. Neither field is set for an id that the log does not know.
 type Need struct {
-	Kept bool // it is there, or not in the read models yet
-	Gone bool // it was deleted
+	Kept bool // the attachment exists, or is not in the read models yet
+	Gone bool // the attachment was deleted
 }
 
-// Needs tells which of these attachments there are, or were.
+// Needs tells which of these attachments exist, and which were deleted.
 func (p *Projections) Needs(ctx context.Context, w pg.Workspace, ids []uuid.UUID) (map[uuid.UUID]Need, error) {
 	var rows []struct {
 		ID uuid.UUID

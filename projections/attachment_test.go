@@ -8,7 +8,8 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// Bytes are needed of what is there, and of what the read models do not have yet; they are not of what was deleted, nor of what never was.
+// The bytes of an attachment are needed when it exists, also when the read models do not have it yet. They are not needed when it was deleted or
+// never existed.
 func TestNeeds(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)

@@ -12,14 +12,14 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Record and Filter are the event store's: what an auditor sees is what is stored.
+// Record and Filter are those of the event store: an auditor sees the records as they are stored.
 type (
 	Record = eventstore.Record
 	Filter = eventstore.Filter
 )
 
-// ListRecords answers with at most limit records that a filter chooses, the newest first, and the position before which to go on; 0 when
-// that is all. There may be fewer records, or none, though there is more: see eventstore.Filter.
+// ListRecords answers with at most limit records that a filter chooses, the newest first, and with the position before which the list goes on;
+// 0 at the end. A page may be short, or empty, before the end: see eventstore.Filter.
 func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit int) (records []Record, before int64, mark Mark, err error) {
 	var chosen eventstore.Chosen
 	var head eventstore.Head
@@ -39,8 +39,8 @@ func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit
 	return records, before, mark, err
 }
 
-// Chosen gives the records that a filter chooses to fn, a page at a time, the oldest first, in constant memory. It ends with an error
-// when the actor may read the log no more.
+// Chosen gives fn the records that a filter chooses, a page at a time, the oldest first, in constant memory. Chosen ends with an error when the
+// actor may no longer read the log.
 func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]Record) error) error {
 	for {
 		var chosen eventstore.Chosen
@@ -49,7 +49,7 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 		if err := p.db.Read(ctx, by.Workspace, eventstore.LookHead(&head), pg.PlanEach(), eventstore.Oldest(&chosen, f, eventstore.PageEvents)); err != nil {
 			return err
 		}
-		if f.After > 0 && head.Pruned > f.After { // it was pruned meanwhile
+		if f.After > 0 && head.Pruned > f.After { // the log was pruned meanwhile
 			return head.Wants(f.After + 1)
 		}
 		if len(chosen.Positions) > 0 {
@@ -59,7 +59,7 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 		}
 		again, err := p.Again(ctx, by)
 		if err == nil && (again == nil || !again.Role.Grants.Allow(domain.ReadAudit)) {
-			err = errors.New("the caller may read the log no more")
+			err = errors.New("the caller may no longer read the log")
 		}
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 	}
 }
 
-// Within refuses to ask for records of before the horizon.
+// Within refuses a filter for records before the horizon.
 func (p *Projections) Within(ctx context.Context, w pg.Workspace, f Filter) error {
 	var head eventstore.Head
 	if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
@@ -95,7 +95,7 @@ func (p *Projections) Within(ctx context.Context, w pg.Workspace, f Filter) erro
 	return sinceHorizon(head, f.From, f.To)
 }
 
-// sinceHorizon refuses moments before which records are gone by policy.
+// sinceHorizon refuses moments before the horizon.
 func sinceHorizon(head eventstore.Head, moments ...*time.Time) error {
 	for _, at := range moments {
 		if at != nil && head.PrunedAt != nil && at.Before(*head.PrunedAt) {
@@ -105,7 +105,7 @@ func sinceHorizon(head eventstore.Head, moments ...*time.Time) error {
 	return nil
 }
 
-// pruned says in the domain's words that records are gone by policy.
+// pruned turns a PrunedError into a refusal of the domain.
 func pruned(err error) error {
 	if gone, is := errors.AsType[*eventstore.PrunedError](err); is {
 		return domain.Pruned(gone.UpTo, gone.At)
@@ -113,7 +113,7 @@ func pruned(err error) error {
 	return err
 }
 
-// AboutThing chooses the records of the thing with an id, whatever it is. Those of another thing that name it are not among them.
+// AboutThing chooses the records of the thing with an id, of any noun. Records of other things that name the id are not among them.
 func AboutThing(id uuid.UUID) *eventstore.About {
 	about := &eventstore.About{ID: id, Own: []string{domain.AccountStream(id)}, Fields: []string{"member_id", "role_id", "tag_id", "export_id"}}
 	for _, noun := range domain.Nouns() {
@@ -123,20 +123,23 @@ func AboutThing(id uuid.UUID) *eventstore.About {
 	return about
 }
 
-// heartbeat is how often a follower looks even when no bell rang, and asks whether it still may.
+// heartbeat is how often a follower reads the log without a ring, and checks that its actor may still read it.
 const heartbeat = 5 * time.Second
 
-// Replay gives the records of the workspace from a position on to fn, the oldest first, in constant memory.
-// With follow it goes on as new ones are committed, until ctx ends or the actor may read the log no more: of what
-// is committed after the replay was asked for, nothing beyond a change of the roster is shown before it is
-// known that the actor still may. It ends when another epoch of the log begins. flush is called whenever there is nothing more for the moment.
+// Replay gives fn the records of the workspace from a position on, the oldest first, in constant memory. flush is called whenever there is no
+// further record for the moment. With follow, Replay goes on with new records until one of these ends it:
+//
+//   - ctx ends.
+//   - The actor may no longer read the log. After each record of the roster that was committed since the call, Replay checks the actor
+//     before it shows the next record.
+//   - Another epoch of the log begins.
 func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int64, follow bool, fn func(Record) error, flush func() error) error {
 	asked, err := p.Read(ctx, by.Workspace)
 	if err != nil {
 		return err
 	}
 	if again, err := p.Again(ctx, by); err != nil || again == nil || !again.Role.Grants.Allow(domain.ReadAudit) {
-		return err // what took the role away between the question and the look is no later than asked
+		return err // an event that took the role away before this read counts as committed before the call
 	}
 	show := func(r Record) error {
 		if err := fn(r); err != nil {
@@ -151,11 +154,11 @@ func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int6
 		rung := p.bell.Of(by.Workspace)
 		next, err := p.store.EachOf(ctx, by.Workspace, epoch, from, show)
 		if follow && errors.Is(err, eventstore.ErrOtherEpoch) {
-			return flush() // whoever goes on from here is told so
+			return flush() // the client learns from which position to go on
 		}
 		moved := errors.Is(err, errRoster)
 		if moved {
-			next++ // it was shown
+			next++ // fn has had the record of the roster
 		} else if err != nil {
 			return err
 		}
@@ -178,12 +181,13 @@ func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int6
 	}
 }
 
-// Epoch gives the epoch of a workspace's log: another after each restore from a backup.
+// Epoch gives the epoch of a workspace's log. Each restore from a backup begins another one.
 func (p *Projections) Epoch(ctx context.Context, w pg.Workspace) (int, error) {
 	return p.Begin(ctx, w, 0)
 }
 
-// Begin is Epoch for whoever reads the log from a position on; 0: from the first record there is. It refuses one that is gone by policy.
+// Begin gives the epoch for reading the log from a position on; 0 means from the first record that is kept. A position before the horizon is
+// refused.
 func (p *Projections) Begin(ctx context.Context, w pg.Workspace, from int64) (epoch int, err error) {
 	var head eventstore.Head
 	if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
@@ -195,7 +199,7 @@ func (p *Projections) Begin(ctx context.Context, w pg.Workspace, from int64) (ep
 	return head.Epoch, err
 }
 
-// errRoster breaks a replay off behind a record of the roster.
+// errRoster interrupts a replay after a record of the roster.
 var errRoster = errors.New("the roster moved")
 
 func awaitRing(ctx context.Context, rung <-chan struct{}) error {
@@ -210,7 +214,7 @@ func awaitRing(ctx context.Context, rung <-chan struct{}) error {
 	return nil
 }
 
-// Range reads the records of a workspace from first to last: what a repeated command answers with.
+// Range reads the records of a workspace from first to last, for the answer to a repeated command.
 func (p *Projections) Range(ctx context.Context, w pg.Workspace, first, last int64) ([]domain.Record, error) {
 	var stored []Record
 	if err := p.db.Read(ctx, w, eventstore.Range(&stored, first, last)); err != nil {

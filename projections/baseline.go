@@ -15,10 +15,9 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// A baseline is what the events of a thing that were pruned have made of it: a stored fold, as a row is, from which everything that reads
-// the log goes on.
+// A baseline is the state that a thing had after its last pruned event. Like a row it is a stored fold; every reader of the log begins with it.
 
-// stateOf reads the state in a baseline. What a newer fold has besides is empty in it.
+// stateOf reads the state in a baseline. Fields that only a newer fold has are empty.
 func (m *Model[T]) stateOf(b eventstore.Baseline) (state T, err error) {
 	if err := json.Unmarshal(b.State, &state); err != nil {
 		return state, fmt.Errorf("baseline of %s %s: %w", m.name, b.ID, err)
@@ -27,7 +26,7 @@ func (m *Model[T]) stateOf(b eventstore.Baseline) (state T, err error) {
 	for i := range v.NumField() {
 		switch field := v.Field(i); {
 		case field.Kind() == reflect.Slice && field.IsNil():
-			field.Set(reflect.MakeSlice(field.Type(), 0, 0)) // as folds have it
+			field.Set(reflect.MakeSlice(field.Type(), 0, 0)) // folds have empty lists and no nil ones
 		case field.Kind() == reflect.Map && field.IsNil():
 			field.Set(reflect.MakeMap(field.Type()))
 		}
@@ -63,7 +62,7 @@ func (m *Model[T]) lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Ba
 	return tx.Run(ctx, m.sums.with(ids)...)
 }
 
-// layBaseline puts into the shadow what the events up to a position have made, from where the log that is left goes on.
+// layBaseline stores the baselines at a position in the shadow, from which the rest of the log is folded.
 func (p *Projections) layBaseline(ctx context.Context, s pg.Shadow, upTo int64, filled *Mark) error {
 	if upTo == 0 {
 		return nil
@@ -85,7 +84,7 @@ func (p *Projections) layBaseline(ctx context.Context, s pg.Shadow, upTo int64, 
 	return nil
 }
 
-// rows are the statements that store rows from baselines, where there are none.
+// rows gives the statements that store rows from baselines in an empty table.
 func (m *Model[T]) rows(baselines []eventstore.Baseline) ([]pg.Statement, error) {
 	states, ids, err := m.statesOf(baselines)
 	if err != nil {
@@ -95,8 +94,8 @@ func (m *Model[T]) rows(baselines []eventstore.Baseline) ([]pg.Statement, error)
 	return append(rows, m.sums.with(ids)...), err
 }
 
-// LayBaselines makes the read models of a workspace that was loaded behind a horizon: the rows that its baselines say, from where the
-// catch-up goes on. It is for a transaction of the owner, before anything was folded.
+// LayBaselines makes the first rows of a workspace whose log was loaded from a horizon on: the rows of its baselines, from which the catch-up
+// goes on. run is a transaction of the owner, before the first fold.
 func (p *Projections) LayBaselines(ctx context.Context, run eventstore.Run, upTo int64) error {
 	for _, m := range models {
 		err := eventstore.BaselinesAt(ctx, run, m.table(), upTo, func(page []eventstore.Baseline) error {
@@ -117,8 +116,8 @@ func (p *Projections) LayBaselines(ctx context.Context, run eventstore.Run, upTo
 // baselinePage is how many baselines are written at once.
 const baselinePage = 2_000
 
-// storeBaseline stores, as baselines, the rows of a shadow that has all events up to a position: those that changed behind another one.
-// They do not count before the horizon is there.
+// storeBaseline stores the rows of a shadow at position upTo as baselines, as far as they have changed behind position before. The baselines
+// count only once the horizon is at upTo.
 func (p *Projections) storeBaseline(ctx context.Context, s pg.Shadow, before, upTo int64) error {
 	for _, m := range models {
 		sql := fmt.Sprintf(`insert into baseline (model, id, stream, version, position, state)

@@ -130,7 +130,7 @@ func copyRate(b *testing.B, p *process, w pg.Workspace, events int) float64 {
 	return float64(events) / took.Seconds()
 }
 
-// reached is how many reads there were a second, and how long they took.
+// reached is the number of reads a second, and their durations.
 type reached struct {
 	rate       float64
 	p99, worst time.Duration

@@ -24,7 +24,7 @@ type Projections struct {
 	store *eventstore.Store
 	bell  *eventstore.Bell
 	bound time.Duration // the longest that a read spends on catching up
-	shape int           // of the fold of this process
+	shape int           // the Shape of this process
 
 	mu      sync.Mutex
 	flights map[uuid.UUID]*flight // the catch-ups under way in this process
@@ -32,7 +32,7 @@ type Projections struct {
 	knowns knowns
 }
 
-// Bound is for how long a read catches up by default, before it answers with what there is.
+// Bound is how long a read catches up by default. After that the read answers with the read models as they are.
 const Bound = 2 * time.Second
 
 // New makes the projections of the logs in store. bell wakes followers when there is more to read.
@@ -40,11 +40,11 @@ func New(db *pg.DB, store *eventstore.Store, bell *eventstore.Bell, bound time.D
 	return &Projections{db: db, store: store, bell: bell, bound: bound, shape: Shape, flights: map[uuid.UUID]*flight{}}
 }
 
-// patience is for how long a command, or the background, catches up at most.
+// patience is how long a command, or the background, catches up at most.
 const patience = 10 * time.Second
 
-// CatchUp folds the log from the checkpoint to the head, one page in each transaction, and gives the mark that it reached. Where a newer
-// process has to fold, CatchUp waits for that process; when there is none, the error is ErrNewer.
+// CatchUp folds the log from the checkpoint to the head, one page in each transaction, and gives the mark that it reached. When only a newer
+// process can fold, CatchUp waits for such a process; without one, the error is ErrNewer.
 func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error) {
 	for end := time.Now().Add(patience); ; {
 		mark, err := p.catchUp(ctx, w, time.Until(end))
@@ -60,7 +60,7 @@ func (p *Projections) CatchUp(ctx context.Context, w pg.Workspace) (Mark, error)
 	}
 }
 
-// Fold is CatchUp without waiting: where a newer process has to fold, the error is ErrNewer at once.
+// Fold is CatchUp without waiting: when only a newer process can fold, the error is ErrNewer at once.
 func (p *Projections) Fold(ctx context.Context, w pg.Workspace) (Mark, error) {
 	return p.catchUp(ctx, w, patience)
 }
@@ -70,8 +70,8 @@ func (p *Projections) awaitNewer(ctx context.Context, w pg.Workspace, end time.T
 	_ = waitFor(ctx, p.bell.Of(w), min(20*time.Millisecond, time.Until(end)))
 }
 
-// flight is a catch-up under way. Other callers in this process that want the same wait for it, and hold no connection meanwhile. So a
-// workspace whose checkpoint is locked by somebody does not use up the connections of the others.
+// flight is a catch-up under way. Other callers in this process wait for it and hold no connection meanwhile. So a workspace whose checkpoint
+// is locked by another process does not use up the connections of other workspaces.
 type flight struct {
 	begun time.Time
 	done  chan struct{}
@@ -79,8 +79,8 @@ type flight struct {
 	err   error
 }
 
-// catchUp is CatchUp with a limit on its time. Past the limit it begins no page, and waits no longer for another's. A page that was begun
-// is always finished, so that even callers with little time make progress.
+// catchUp is CatchUp with a time limit. Past the limit, catchUp begins no page and waits no longer for another flight. A page that was begun is
+// always finished, so that even callers with little time make progress.
 func (p *Projections) catchUp(ctx context.Context, w pg.Workspace, long time.Duration) (Mark, error) {
 	called := time.Now()
 	end := called.Add(long)
@@ -97,7 +97,7 @@ func (p *Projections) catchUp(ctx context.Context, w pg.Workspace, long time.Dur
 		if err := waitFor(ctx, f.done, time.Until(end)); err != nil {
 			return Mark{}, fmt.Errorf("catch up workspace %s: %w", w.ID, err)
 		}
-		if f.begun.After(called) && f.err == nil { // one that was begun before may not have seen all
+		if f.begun.After(called) && f.err == nil { // a flight that began before the call may have missed the last events
 			return f.mark, nil
 		}
 	}
@@ -148,15 +148,15 @@ func (p *Projections) fly(ctx context.Context, w pg.Workspace, end time.Time) (M
 
 // step is the outcome of folding one page.
 type step struct {
-	mark   Mark // after it
+	mark   Mark // after the page
 	events int
 }
 
 // foldColumns are the columns of a record that a fold needs, for decodeRow.
 const foldColumns = `position, stream, version, type, at, actor, data`
 
-// decodeRow reads a record of the domain, and in more the columns behind it. The data is decoded in the driver's own memory, because no
-// fold keeps it.
+// decodeRow reads a record of the domain, and the query's further columns into more. The data are decoded in the driver's own memory, because
+// no fold keeps them.
 func decodeRow(row pgx.CollectableRow, more ...any) (r domain.Record, err error) {
 	var eventType string
 	var actor pgtype.UUID
@@ -192,7 +192,7 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, wait time.Duratio
 		where position > (select position from checkpoint) and position <= `+eventstore.PageEnd+`(select position from checkpoint)`+eventstore.PageEnds+`
 		order by position`, eventstore.PageEvents, eventstore.PageBytes, int64(math.MaxInt64)))...)
 	if mark.Shape > p.shape {
-		return step{}, domain.ErrNewer // whatever else: what it cannot read, either
+		return step{}, domain.ErrNewer // before any other error, because this process may not be able to decode the page
 	}
 	if err == nil && len(records) == 0 && mark.Position < mark.Head {
 		err = &eventstore.GapError{Want: mark.Position + 1}
@@ -204,7 +204,7 @@ func (p *Projections) foldPage(ctx context.Context, tx *pg.Tx, wait time.Duratio
 	return p.foldRecords(ctx, tx, records, mark)
 }
 
-// foldRecords folds a page into the read models, which are at mark, and moves the checkpoint, which is locked.
+// foldRecords folds a page into the read models, which are at mark, and moves the checkpoint. The caller has locked the checkpoint.
 func (p *Projections) foldRecords(ctx context.Context, tx *pg.Tx, records []domain.Record, mark Mark) (step, error) {
 	if mark.Shape == 0 { // nothing was folded yet
 		mark.Oldest = p.shape
@@ -243,15 +243,14 @@ func lockFor(d time.Duration) pg.Statement {
 	return pg.Exec(`set local lock_timeout = '1s'`)
 }
 
-// foldIn folds a page of records into the rows of every read model, which are at mark, and moves mark behind the page. It gives the
-// statements that remain to be run, which store the last rows. Stored rows are loaded a few at a time, because a light event may be about a
-// heavy thing.
+// foldIn folds a page of records into the rows of every read model, which are at mark, and moves mark behind the page. The caller runs the
+// returned statements, which store the last rows. Rows are loaded a few at a time, because a small event may be about a large thing.
 func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark) (stores []pg.Statement, err error) {
 	if err := mark.pass(records); err != nil {
 		return nil, err
 	}
 	for batch := range batches(distribute(records)) {
-		asked := stores // of the batch before, which has other rows, in one round trip with the loads of this one
+		asked := stores // the stores of the batch before, in one round trip with the loads of this batch, which are of other rows
 		for _, f := range batch {
 			asked = append(asked, f.load()...)
 		}
@@ -273,7 +272,7 @@ func foldIn(ctx context.Context, tx *pg.Tx, records []domain.Record, mark *Mark)
 	return append(stores, pg.Exec(`update checkpoint set position = $1, roster = $2, shape = $3, oldest = $4`, mark.Position, mark.Roster, mark.Shape, mark.Oldest)), nil
 }
 
-// pass moves a mark behind records that are being folded. They must be the next ones in the log.
+// pass moves a mark behind records, which must be the next ones of the log.
 func (m *Mark) pass(records []domain.Record) error {
 	for _, r := range records {
 		if r.Position != m.Position+1 {
@@ -288,7 +287,7 @@ func (m *Mark) pass(records []domain.Record) error {
 	return nil
 }
 
-// distribute gives every record to the read models that it changes.
+// distribute sorts the records by the read models that they change.
 func distribute(records []domain.Record) []fold {
 	folds := make([]fold, len(models))
 	for i, m := range models {
@@ -302,10 +301,10 @@ func distribute(records []domain.Record) []fold {
 	return folds
 }
 
-// maxLoaded is how many stored rows are in memory at once. Of the heaviest things that there may be, that is some 30 MB.
+// maxLoaded is how many loaded rows are in memory at once: some 30 MB of the largest possible things.
 const maxLoaded = 128
 
-// batches groups folds, and parts of large folds, so that each group loads at most maxLoaded rows. Nearly always there is one group.
+// batches groups folds, and parts of large folds, so that each group loads at most maxLoaded rows. Most pages make one group.
 func batches(folds []fold) func(yield func([]fold) bool) {
 	return func(yield func([]fold) bool) {
 		var batch []fold

@@ -36,8 +36,8 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
-// Broken off after a page, by its context, a catch-up keeps what it has; killed within one it loses that page alone.
-// Whoever comes next goes on.
+// A catch-up that ends with its context keeps its finished pages. One that is killed within a page loses that page alone. The next catch-up goes
+// on from there.
 func TestCatchUpBrokenOff(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -55,7 +55,7 @@ func TestCatchUpBrokenOff(t *testing.T) {
 		ctx, cancel := context.WithTimeout(minute(t), time.Duration(5+20*round)*time.Millisecond)
 		var killed sync.WaitGroup
 		if round%2 == 1 {
-			killed.Go(func() { // whatever backend of ours is at work then
+			killed.Go(func() { // any backend of this test that is at work
 				time.Sleep(time.Duration(round) * 3 * time.Millisecond)
 				p.admin(t, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = 'kluis' and state <> 'idle'`)
 			})
@@ -77,7 +77,7 @@ func TestCatchUpBrokenOff(t *testing.T) {
 	}
 }
 
-// A pool full of catch-ups of two processes, while others append: each event is folded once.
+// Two processes fill their pools with catch-ups while others append. Each event is folded once.
 func TestCatchUpsAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -125,7 +125,7 @@ func TestCatchUpsAtOnce(t *testing.T) {
 	}
 }
 
-// An event that cannot be decoded (a newer kluis wrote it) stops the read models before it, and says where.
+// An event that cannot be decoded, because a newer Kluis wrote it, stops the read models before it. The error names its position.
 func TestUnknownEvent(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -138,7 +138,7 @@ func TestUnknownEvent(t *testing.T) {
 	p.task(t, by, "after")
 	_, err := p.CatchUp(minute(t), by.Workspace)
 	if err == nil {
-		t.Fatal("it was passed over")
+		t.Fatal("the catch-up skipped an event that it cannot decode")
 	}
 	for _, part := range []string{by.Workspace.ID.String(), "position 4", `"thing.invented"`} {
 		if !strings.Contains(err.Error(), part) {
@@ -147,11 +147,11 @@ func TestUnknownEvent(t *testing.T) {
 	}
 	_, _, err = p.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})
 	if err == nil {
-		t.Error("a list that can never be fresh is answered as if it were")
+		t.Error("a list that cannot be fresh is answered as fresh")
 	}
 }
 
-// A read shows everything that was committed before it was asked.
+// A read shows every event that was committed before the call.
 func TestFresh(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -176,7 +176,7 @@ func TestFresh(t *testing.T) {
 	wg.Wait()
 }
 
-// Past the bound a read answers with what there is, and says how much is missing.
+// Past the bound a read answers with the read models as they are, and the mark says how many events are missing.
 func TestFreshIsBounded(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -191,7 +191,7 @@ func TestFreshIsBounded(t *testing.T) {
 	if took := time.Since(begun); err != nil || mark.Behind() == 0 || mark.Head != events+2 || took > 10*time.Second {
 		t.Errorf("with a bound of 1 ms: %+v, %v after %s", mark, err, took)
 	}
-	for last := mark.Behind(); last > 0; { // each read goes on where the last one ended, or it would never end
+	for last := mark.Behind(); last > 0; { // each read goes on where the last one ended
 		bounded := start(t, p.url, 150*time.Millisecond)
 		_, mark, err := bounded.ListTasks(minute(t), by, TaskFilter{}, Page{Limit: 10})
 		if err != nil || mark.Behind() >= last {
@@ -204,8 +204,8 @@ func TestFreshIsBounded(t *testing.T) {
 	}
 }
 
-// When nobody can fold, because somebody holds the checkpoint, lists answer with what there is. What depends on the
-// roster is refused as soon as the roster is behind, and only then.
+// While another process holds the checkpoint, no process can fold, and lists answer with the read models as they are. A query on the roster is
+// refused when the roster is behind, and only then.
 func TestHeldCheckpoint(t *testing.T) {
 	t.Parallel()
 	first := newProcess(t)
@@ -265,7 +265,7 @@ func TestHeldCheckpoint(t *testing.T) {
 	}
 }
 
-// orActor makes an error of an answer, which there must not be.
+// orActor turns an actor that must not be found into an error.
 func orActor(a *Actor, err error) error {
 	if err == nil && a != nil {
 		return fmt.Errorf("answered with role %s", a.Role.Name)
@@ -276,7 +276,7 @@ func orActor(a *Actor, err error) error {
 	return err
 }
 
-// Whoever waits for the checkpoint when its holder is killed goes on at once.
+// A catch-up that waits for the checkpoint goes on at once when the holder is killed.
 func TestHolderIsKilled(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -296,7 +296,7 @@ func TestHolderIsKilled(t *testing.T) {
 	}
 }
 
-// Statements of a fold are planned once, maybe while the tables are empty; and still no page reads a whole table.
+// Statements of a fold are planned once, perhaps while the tables are empty. No page reads a whole table all the same.
 func TestFoldsFindRowsByTheirKeys(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -304,12 +304,12 @@ func TestFoldsFindRowsByTheirKeys(t *testing.T) {
 	if _, err := p.CatchUp(t.Context(), by.Workspace); err != nil {
 		t.Fatal(err)
 	}
-	p.history(t, by, 4000) // of which pages change tasks of pages before
+	p.history(t, by, 4000) // with pages that change tasks of earlier pages
 	if mark, err := p.CatchUp(t.Context(), by.Workspace); err != nil || mark.Behind() != 0 {
 		t.Fatalf("%+v, %v", mark, err)
 	}
 	for _, pool := range p.db.Lane(by.Workspace) {
-		pool.Reset() // connections say what they did at their end
+		pool.Reset() // a connection reports its statistics when it ends
 	}
 	admin := p.superuser(t)
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {

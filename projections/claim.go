@@ -14,45 +14,45 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Claim assumes that the caller with a token is, and may do, what this process found at the token's last use. It saves the round trip that
-// would look this up before anything else:
+// Claim assumes that the caller with a token is still the actor whom this process found at the token's last use. It saves the round trip of
+// looking the actor up first:
 //
 //  1. The request is answered for the actor as remembered. Its first read checks, in the same snapshot and the same round trip as its
 //     own query, whether the actor has changed.
 //  2. Permissions are in the roster. While the roster is at the remembered version, in the same epoch of the log, only the session or
-//     the token can have ended. Once a minute everything is read anew all the same, by the query that also notes the last use.
-//  3. When nothing has changed, the claim holds, and so does everything that is answered from that snapshot on.
-//  4. When something else is found, the read fails with errClaim, the claim is forgotten, and the request begins once more in two
-//     steps. That may be a session that ended, another role, another policy, or a roster that moved or that the read models lack.
+//     the token can have ended. Once a minute the whole actor is read again, by the query that also notes the last use.
+//  3. When nothing has changed, the claim holds, and the answers from that snapshot on are right.
+//  4. When the actor has changed, or when the read models lack the end of the roster, the read fails with errClaim. The claim is
+//     forgotten, and the request begins again and looks the actor up first.
 //
 // The append of a command that reads nothing proves the claim instead, in its own transaction (see Proof and Settle).
 type Claim struct {
 	Actor
 
-	key    [32]byte // of the known one, which is what was found then
+	key    [32]byte // the digest of the token
 	known  *known
-	lately bool // all of it was read less than a minute ago
-	good   bool // what is shown has not ended
+	lately bool // the whole actor was read less than a minute ago
+	good   bool // the session or token has not ended
 	rows   []actorRow
 	held   bool
 	sent   bool
 }
 
-// known is the actor that a token was found to be. Nobody changes it.
+// known is the actor that was found for a token. It is never changed.
 type known struct {
 	actor Actor
 	row   actorRow
 	by    shownBy
-	read  time.Time // all of it
+	read  time.Time // when the whole actor was read
 }
 
 // errClaim ends a read in which the claim did not hold.
-var errClaim = errors.New("who asks is not what this process knew")
+var errClaim = errors.New("the caller is no longer the actor that this process remembers")
 
-// Held tells whether a read or an append has proven the claim. Before that nothing may be answered or stored.
+// Held tells whether a read or an append has proven the claim. Until then no answer may be sent and no event stored.
 func (c *Claim) Held() bool { return c.held }
 
-// Sent tells whether something may have been stored although the claim is not proven. Then the request must not begin once more.
+// Sent tells whether an event may have been stored although the claim is not proven. Then the request must not begin again.
 func (c *Claim) Sent() bool { return c.sent }
 
 type claimKey struct{}
@@ -62,7 +62,7 @@ func Claiming(ctx context.Context, c *Claim) context.Context {
 	return context.WithValue(ctx, claimKey{}, c)
 }
 
-// ClaimIn is the claim of ctx that is still to be proven; nil for none.
+// ClaimIn gives the claim of ctx that is not proven yet; nil for none.
 func ClaimIn(ctx context.Context) *Claim {
 	if c, ok := ctx.Value(claimKey{}).(*Claim); ok && !c.held {
 		return c
@@ -73,7 +73,7 @@ func ClaimIn(ctx context.Context) *Claim {
 // Provable tells whether an append alone can prove the claim.
 func (c *Claim) Provable() bool { return c != nil && c.lately }
 
-// Proof is what such an append has to check, besides guarding the roster; nil when there is no claim.
+// Proof gives the proof for such an append, which also guards the roster; nil when there is no claim.
 func (c *Claim) Proof() *eventstore.Proof {
 	if c == nil {
 		return nil
@@ -96,7 +96,7 @@ func (p *Projections) Settle(c *Claim, err error) error {
 	return err
 }
 
-// statements is the mark, and what the claim asks besides.
+// statements gives the statements for the mark and for the check of the claim.
 func (c *Claim) statements(m *Mark) []pg.Statement {
 	switch {
 	case c == nil:
@@ -109,7 +109,7 @@ func (c *Claim) statements(m *Mark) []pg.Statement {
 
 var selectGood = `select ` + strings.ReplaceAll(Good, "@", "$1")
 
-// judge compares what the read has found with what was remembered. It also notes the last use of the token now and then.
+// judge compares the actor that the read has found with the remembered one. At intervals it also notes the last use of the token.
 func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	if c == nil {
 		return nil
@@ -133,16 +133,16 @@ func (p *Projections) judge(ctx context.Context, c *Claim, mark Mark) error {
 	return nil
 }
 
-// credentialID is the id of the session or of the API token.
+// credentialID gives the id of the session or of the API token.
 func (k *known) credentialID() uuid.UUID { return k.by.id(k.actor) }
 
-// equal tells whether two rows make the same actor; the time of the last use does not count.
+// equal tells whether two rows make the same actor. The time of the last use does not count.
 func (r actorRow) equal(other actorRow) bool {
 	r.Touch = other.Touch
 	return reflect.DeepEqual(r, other)
 }
 
-// Recognise gives the claim of a token that this process has seen lately; nil for any other token, which has to be looked up.
+// Recognise gives the claim of a token that this process remembers; nil for any other token, whose actor must be looked up.
 func (p *Projections) Recognise(w pg.Workspace, digest [32]byte) *Claim {
 	found, ok := p.knowns.get(digest)
 	if !ok || found.actor.Workspace != w {
@@ -173,7 +173,7 @@ func (k *knowns) forget(digest [32]byte) {
 	delete(k.of, digest)
 }
 
-// keep notes one more. When there are too many, any other goes.
+// keep remembers one more token. When there are too many, an arbitrary other one is forgotten.
 func (k *knowns) keep(digest [32]byte, found *known) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

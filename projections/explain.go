@@ -8,26 +8,26 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// Access is what a member may do with a thing, and why.
+// Access says which actions a member may do with a thing, and why.
 type Access struct {
 	Member   domain.Member
-	Role     domain.Role // with the grants that count: for the caller, those in force
+	Role     domain.Role // with its grants; for the caller, the grants in force
 	Gone     bool
 	Parts    domain.Parts
 	Verdicts []domain.Verdict
 }
 
-// thingOf gives a thing as a member has to do with it, whoever may see it, and whether it is no more.
+// thingOf gives the domain.Thing for a member, without a check of access, and whether the thing is deleted.
 type thingOf func(ctx context.Context, p *Projections, by Actor, member, id uuid.UUID) (t domain.Thing, gone bool, err error)
 
-// explained is a noun as explanations need it.
+// explained is the part of a noun that explanations need.
 type explained interface {
 	Name() string
 	checkVisible(ctx context.Context, p *Projections, by Actor, id uuid.UUID) error
 	thing(ctx context.Context, p *Projections, by Actor, member, id uuid.UUID) (t domain.Thing, gone bool, err error)
 }
 
-// The models are asserted to be nouns at run time, so the compiler is told here what a noun must have.
+// explainedNouns asserts models to be explained at run time; this line lets the compiler check that a noun is.
 var _ explained = Tasks
 
 // explainedNouns are all nouns, by the resource that grants name.
@@ -41,8 +41,8 @@ func explainedNouns() map[string]explained {
 	return all
 }
 
-// Access explains what a member, whom the actor sees, may do with a thing that the actor sees, or saw; without an id, with things of the
-// resource in general.
+// Access explains which actions a member may do with a thing. The actor must see the member, and see or have seen the thing. Without an id, it
+// explains the actions on the resource in general.
 func (p *Projections) Access(ctx context.Context, by Actor, member uuid.UUID, resource string, id *uuid.UUID) (Access, Mark, error) {
 	var rows []MemberRow
 	mark, err := p.Fresh(ctx, by.Workspace, LoadMember(&rows, by, member))
@@ -76,7 +76,7 @@ func (p *Projections) Access(ctx context.Context, by Actor, member uuid.UUID, re
 	return a, mark, nil
 }
 
-// thing is a thing that the actor sees, or saw.
+// thing gives a thing that the actor sees or saw.
 func (p *Projections) thing(ctx context.Context, by Actor, member uuid.UUID, resource string, id uuid.UUID) (domain.Thing, bool, error) {
 	n, there := explainedNouns()[resource]
 	if !there {
@@ -88,7 +88,7 @@ func (p *Projections) thing(ctx context.Context, by Actor, member uuid.UUID, res
 	return n.thing(ctx, p, by, member, id)
 }
 
-// barred is a verdict with what stands in the way besides role and thing, and with what an API token takes away.
+// barred corrects a verdict for the status of the member, for two factors, for a deleted thing and for an API token.
 func (a Access) barred(m MemberRow, by Actor, p domain.Permission, v domain.Verdict) domain.Verdict {
 	less := false
 	if m.ID == by.Member {
@@ -98,22 +98,22 @@ func (a Access) barred(m MemberRow, by Actor, p domain.Permission, v domain.Verd
 	case m.Status != domain.Active:
 		v.Allowed, v.Why = false, "The member is "+m.Status+", and may do nothing."
 	case m.RequiresTwoFactor() && !m.TwoFactor:
-		v.Allowed, v.Why = false, "Two factors are asked of the role, and the member has not turned them on."
+		v.Allowed, v.Why = false, "The role requires two factors, and the member has not turned them on."
 	case a.Gone:
-		v.Allowed, v.Why = false, "It is gone: what is left is its history, and bringing it back where that can be done. "+v.Why
+		v.Allowed, v.Why = false, "The thing is deleted: only its history remains, and a restore where there is one. "+v.Why
 	case less:
-		v.Why = "The API token leaves less than the role grants. " + v.Why
+		v.Why = "The API token grants less than the role. " + v.Why
 	}
 	return v
 }
 
-// checkVisible refuses what the actor does not see, and never saw.
+// checkVisible refuses a thing that the actor neither sees nor saw.
 func (n *Noun[T]) checkVisible(ctx context.Context, p *Projections, by Actor, id uuid.UUID) error {
 	_, _, err := n.GetGone(ctx, p, by, id)
 	return err
 }
 
-// thing is a thingOf. All that there is to know of a member and a thing is in the row of a decision.
+// thing is a thingOf. The row of a decision has all facts about a member and a thing.
 func (n *Noun[T]) thing(ctx context.Context, p *Projections, by Actor, member, id uuid.UUID) (t domain.Thing, gone bool, err error) {
 	admin, _ := domain.BuiltInRole(domain.Admin)
 	var rows []Row[T]

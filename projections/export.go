@@ -17,7 +17,7 @@ var Exports = newNoun(
 	Sight{Read: domain.ReadExport, Own: `export.created_by = $2`},
 	Lists{Sorts: []Sorting{{Field: "created_at"}}})
 
-// ExportNow is the query for the export that is under way, if one is, and for the version of the stream of the exports.
+// ExportNow is the query for the export under way, if there is one, and for the version of the stream of the exports.
 func ExportNow(into *[]domain.Export, version *int) []pg.Statement {
 	return []pg.Statement{
 		pg.Exec(`select coalesce(max(version), 0) from export`).Scan(version),
@@ -25,20 +25,21 @@ func ExportNow(into *[]domain.Export, version *int) []pg.Statement {
 	}
 }
 
-// ExpiredExports answers with the exports whose files are past their time.
+// ExpiredExports answers with the exports whose files have expired.
 func (p *Projections) ExpiredExports(ctx context.Context, w pg.Workspace) (ids []uuid.UUID, err error) {
 	_, err = p.Fresh(ctx, w, pg.Column(&ids, `select id from export where status = 'done' and expires_at < now() limit 100`))
 	return ids, err
 }
 
-// Waiting tells which of these imports or exports are under way, or may be: those that the read models do not have yet are none of them.
+// Waiting tells which of these imports and exports still need their blobs: those under way, and finished exports that have not expired. One that
+// the read models do not have yet is not among them.
 func (p *Projections) Waiting(ctx context.Context, w pg.Workspace, ids []uuid.UUID) (waiting []uuid.UUID, err error) {
 	_, err = p.Fresh(ctx, w, pg.Column(&waiting, `select id from import where id = any($1) and status = 'waiting'
 		union all select id from export where id = any($1) and (status = 'waiting' or status = 'done' and expires_at > now())`, ids))
 	return waiting, err
 }
 
-// GetExportRun answers with how far an export is, in JSON; nil when it has not begun. It is no history.
+// GetExportRun answers with the progress of an export, in JSON; nil before its beginning. The progress is in no event.
 func (p *Projections) GetExportRun(ctx context.Context, w pg.Workspace, id uuid.UUID) ([]byte, error) {
 	var runs []string
 	err := p.db.Read(ctx, w, pg.Column(&runs, `select counts::text from export_run where export_id = $1`, id))
@@ -48,7 +49,7 @@ func (p *Projections) GetExportRun(ctx context.Context, w pg.Workspace, id uuid.
 	return []byte(runs[0]), nil
 }
 
-// StoreExportRun is what stores how far an export is.
+// StoreExportRun is the statement that stores the progress of an export.
 func StoreExportRun(id uuid.UUID, counts string) pg.Statement {
 	return pg.Exec(`insert into export_run (export_id, counts) values ($1, $2::text::json) on conflict (export_id) do update set counts = excluded.counts`, id, counts)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// filter is a struct whose fields are conditions on the things of a list. A field that is zero is none. Its tag says in SQL what it
-// chooses:
+// filter is a struct whose fields are conditions on the things of a list. A zero field is no condition. The tag of a field says in SQL which
+// things the field chooses:
 //
 //	among:"task.project_id"        those whose column is one of the values, or has none (IDs)
 //	overlap:"task.assignee_ids"    those whose column has one of the values, or is empty (IDs); none:"..." says otherwise when that is
@@ -22,13 +22,13 @@ import (
 //
 // With ordered:"id rank" there is an index on the column of among and, behind it, on each of these fields.
 //
-// A query is planned for what is asked for (PlanEach), so a condition that is not asked for costs nothing, and one of
-// one value is an equality, which keeps an index in its order.
+// A query is planned for its parameters (PlanEach). So a condition without a value costs nothing, and a condition with one value is an equality,
+// which keeps the order of an index.
 type filter struct {
 	of      reflect.Type
 	where   string
 	next    int                         // the number of the next parameter
-	ordered func(column string) Sorting // of a column whose values have an order of their own
+	ordered func(column string) Sorting // gives the order of a column's values, if they have one
 }
 
 // IDs are the ids that a column may have. With None, a column without an id fits as well.
@@ -64,7 +64,7 @@ func newFilter(table string, lists Lists, next int) filter {
 	return f
 }
 
-// condition is the SQL of one field. ordered tells of a column whose values have an order of their own: its index is of their places.
+// condition gives the SQL of one field. ordered gives the order of a column's values; such a column is indexed by the places in that order.
 func condition(field reflect.StructField, value, none string, ordered func(column string) Sorting) string {
 	among, overlap, where := field.Tag.Get("among"), field.Tag.Get("overlap"), field.Tag.Get("where")
 	switch {
@@ -76,7 +76,7 @@ func condition(field reflect.StructField, value, none string, ordered func(colum
 		return fmt.Sprintf("(%[1]s is null or cardinality(%[1]s) > 0 and %[2]s && %[1]s or %[3]s and %[4]s)", value, overlap, none,
 			cmp.Or(field.Tag.Get("none"), overlap+" = '{}'"))
 	case among == "":
-		panic("projections: the filter " + field.Name + " says of nothing what it chooses")
+		panic("projections: the field " + field.Name + " of a filter has no tag that says which things it chooses")
 	}
 	s := ordered(among)
 	one, several := s.of("("+value+")[1]"), "any("+value+")"
@@ -94,8 +94,8 @@ func condition(field reflect.StructField, value, none string, ordered func(colum
 	return "(" + text + ")"
 }
 
-// single gives the condition of a filter that asks for nothing, or for one value of a column that is indexed in the order of the list;
-// number is that of the parameter for the value.
+// single gives the condition of a filter without values, or with one value of a column that is indexed in the order of the list. number is the
+// number of the parameter for the value.
 func (f filter) single(given any, sort []string, number int) (where string, value []any, is bool) {
 	if given == nil || reflect.ValueOf(given).IsZero() {
 		return "", nil, true
@@ -123,7 +123,7 @@ func (f filter) single(given any, sort []string, number int) (where string, valu
 	return where, value, true
 }
 
-// castOf is the Postgres type of a Go type.
+// castOf gives the Postgres type of a Go type.
 func castOf(t reflect.Type) string {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -153,7 +153,7 @@ func castOf(t reflect.Type) string {
 	panic("projections: no list is filtered or sorted by a " + t.String())
 }
 
-// values are the parameters of a filter of this type.
+// values gives the parameters of a filter.
 func (f filter) values(given any) (args []any) {
 	if f.of == nil {
 		return nil
@@ -178,7 +178,7 @@ func (f filter) values(given any) (args []any) {
 	return args
 }
 
-// argument is a value as a parameter takes it; an absent one is null.
+// argument gives a value as a parameter; an absent value is null.
 func argument(v reflect.Value) any {
 	switch {
 	case v.Kind() == reflect.Pointer && v.IsNil(), v.Kind() == reflect.Slice && v.IsNil():

@@ -29,7 +29,7 @@ type process struct {
 	tenancy *tenancy.Tenancy
 }
 
-// ListTasks is ShowTasks with the states themselves, and of tags as they are given.
+// ListTasks is ShowTasks with decoded states, and with tags as they were given.
 func (p *Projections) ListTasks(ctx context.Context, by Actor, f TaskFilter, page Page) ([]domain.Task, Mark, error) {
 	return Tasks.List(ctx, p, by, page, f)
 }
@@ -50,7 +50,7 @@ func newProcess(t testing.TB) *process {
 	}), Bound)
 }
 
-// start is one more process on the same database.
+// start starts one more process on the same database.
 func start(t testing.TB, url string, bound time.Duration) *process {
 	t.Helper()
 	db, err := pg.Open(context.Background(), url, 20)
@@ -68,7 +68,7 @@ func start(t testing.TB, url string, bound time.Duration) *process {
 	return &process{Projections: New(db, store, bell, bound), url: url, tenancy: directory}
 }
 
-// found makes a workspace with an admin, and gives the admin with a session. Nothing is folded yet.
+// found founds a workspace with an admin, and gives the admin with a session. No event is folded yet.
 func (p *process) found(t testing.TB) Actor {
 	t.Helper()
 	w, member := pg.Workspace{ID: uuid.Must(uuid.NewV7())}, uuid.Must(uuid.NewV7())
@@ -110,7 +110,7 @@ func (p *process) task(t testing.TB, by Actor, title string) uuid.UUID {
 	return id
 }
 
-// bulk writes tasks with one comment each straight into the log, 4 events each, as the superuser: faster than appends.
+// bulk writes tasks with one comment each straight into the log as the superuser, 4 events a task, which is faster than appends.
 func (p *process) bulk(t testing.TB, by Actor, tasks int) (events int64) {
 	t.Helper()
 	ctx, admin := context.Background(), p.superuser(t)
@@ -150,7 +150,7 @@ func (p *process) superuser(t testing.TB) *pgx.Conn {
 	return conn
 }
 
-// admin does as the superuser what the application may not.
+// admin runs SQL as the superuser, with rights that the application lacks.
 func (p *process) admin(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), pgtest.Superuser(t, p.url))
@@ -181,7 +181,7 @@ func (p *process) hold(t testing.TB, w pg.Workspace) (release func()) {
 	}
 }
 
-// log is every record of a workspace, decoded.
+// log gives every record of a workspace, decoded.
 func (p *process) log(t rapid.TB, w pg.Workspace) []domain.Record {
 	t.Helper()
 	var stored []eventstore.Record
@@ -198,7 +198,7 @@ func (p *process) log(t rapid.TB, w pg.Workspace) []domain.Record {
 	return records
 }
 
-// differences compares the rows of every read model with what Apply alone makes of the log up to the checkpoint.
+// differences compares the rows of every read model with the states that Apply alone makes of the log up to the checkpoint.
 func (p *process) differences(t rapid.TB, w pg.Workspace) string {
 	t.Helper()
 	var position int64

@@ -7,7 +7,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// What one moment was is what there was then: the fold of a prefix of a thing's history, however it went on.
+// The state of a thing at a moment is the fold of its records up to that moment, whatever followed.
 func TestTaskAsOf(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -21,7 +21,7 @@ func TestTaskAsOf(t *testing.T) {
 	for i, r := range records {
 		task, _, err := Tasks.AsOf(minute(t), p.Projections, by, id, r.At)
 		last := i
-		for last+1 < len(records) && !records[last+1].At.After(r.At) { // several may be of one microsecond
+		for last+1 < len(records) && !records[last+1].At.After(r.At) { // several records may have the same microsecond
 			last++
 		}
 		if err != nil || task.Version != last+1 || task.Title != Tasks.Fold(records[:last+1]).Title {
@@ -29,6 +29,6 @@ func TestTaskAsOf(t *testing.T) {
 		}
 	}
 	if _, _, err := Tasks.AsOf(minute(t), p.Projections, by, id, records[0].At.Add(-1000)); err == nil {
-		t.Error("it was there before it began")
+		t.Error("the task exists before its first event")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
-// No fold passes over an event that the log lacks: what would come of it is wrong for ever.
+// No fold skips an event that the log lacks, because the rows would be wrong for ever.
 func TestGaps(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -40,7 +40,7 @@ func TestGaps(t *testing.T) {
 			}
 		}
 	}
-	by := p.found(t) // folded before it was lost: a rebuild notices
+	by := p.found(t) // folded before the event was lost: a rebuild finds the gap
 	for i := range 4 {
 		p.task(t, by, fmt.Sprint(i))
 	}

@@ -17,20 +17,20 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Line is one line of a history: somebody changed a field of a thing at some time.
+// Line is one line of a history: the change of one field of a thing, with its author and time.
 type Line struct {
 	Place   Place
 	At      time.Time
 	Actor   uuid.UUID
 	Noun    string
-	ID      uuid.UUID // of the thing that changed: the one that the story is of, or one that belongs to it
+	ID      uuid.UUID // the thing that changed: the thing of the history, or a thing that belongs to it
 	Version int
 	Type    string
-	Change  FieldChange // no field when the event changed none
+	Change  FieldChange // without a field when the event changed none
 }
 
-// Place is a place in a history: the position of an event, and the number of a line among those of the event, from 1. Position 0 tells of
-// what was pruned.
+// Place is a place in a history: the position of an event, and the number of a line among those of the event, from 1. The lines at position 0
+// give the state at the horizon.
 type Place struct {
 	Position int64 `json:"p"`
 	Line     int   `json:"n"`
@@ -40,7 +40,7 @@ func (p Place) compare(other Place) int {
 	return cmp.Or(cmp.Compare(p.Position, other.Position), cmp.Compare(p.Line, other.Line))
 }
 
-// historyRange is the part of a history that a caller wants: a number of lines behind a place, and none beyond a position.
+// historyRange is the requested part of a history: a number of lines behind a place, up to a position.
 type historyRange struct {
 	after Place
 	lines int
@@ -51,12 +51,12 @@ type historyRange struct {
 type FieldChange struct {
 	Field    string
 	Old, New json.RawMessage
-	IDs      []uuid.UUID // that are in Old and New
+	IDs      []uuid.UUID // the ids in Old and New
 
 	sealed bool // personal data: a history has none
 }
 
-// bookkeeping is what every event changes.
+// bookkeeping are the fields that every event changes, which make no lines.
 var bookkeeping = map[string]bool{"id": true, "version": true, "position": true, "updated_at": true, "created_at": true, "created_by": true,
 	"name_key": true}
 
@@ -65,14 +65,14 @@ type part interface {
 	told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked historyRange) ([]Line, error)
 }
 
-// History answers with the history of a thing that the actor sees, or saw, the oldest first: limit lines behind a place, and one more when
-// there is more. Things that belong to the thing are in its history, deleted ones too, as far as the actor may see them.
+// History answers with the history of a thing that the actor sees or saw, the oldest line first: limit lines behind a place, and one more when
+// there is one. It includes the things that belong to the thing, deleted ones too, as far as the actor may see them.
 func (n *Noun[T]) History(ctx context.Context, p *Projections, by Actor, id uuid.UUID, after Place, limit int) ([]Line, Mark, error) {
 	_, mark, err := n.GetGone(ctx, p, by, id)
 	if err != nil {
 		return nil, mark, err
 	}
-	// No further than what the caller may see was decided on. Each noun gives as many lines as the page may take of it.
+	// The lines end at the position at which the access of the caller was checked. Each noun gives as many lines as the page can hold.
 	asked := historyRange{after, after.Line + limit + 1, mark.Position}
 	lines, err := n.linesOf(ctx, p, by, []uuid.UUID{id}, asked)
 	for _, part := range n.parts {
@@ -101,7 +101,7 @@ func pageAfter(lines []Line, after Place, limit int) []Line {
 	return lines[from:min(len(lines), from+limit+1)]
 }
 
-// told are the lines of the things that belong to another one.
+// told gives the lines of the things that belong to another one.
 func (n *Noun[T]) told(ctx context.Context, p *Projections, by Actor, of uuid.UUID, asked historyRange) ([]Line, error) {
 	var ids []uuid.UUID
 	//sqlcheck:allow made once, of constants
@@ -111,7 +111,7 @@ func (n *Noun[T]) told(ctx context.Context, p *Projections, by Actor, of uuid.UU
 	return n.linesOf(ctx, p, by, ids, asked)
 }
 
-// linesOf gives the first lines of a passage, as many as it has, and maybe more.
+// linesOf gives at least the first lines of a range, up to its number of lines.
 func (n *Noun[T]) linesOf(ctx context.Context, p *Projections, by Actor, ids []uuid.UUID, asked historyRange) (lines []Line, err error) {
 	ids, upTo, err := n.read(ctx, p, by.Workspace, ids, asked)
 	if err != nil {
@@ -119,7 +119,7 @@ func (n *Noun[T]) linesOf(ctx context.Context, p *Projections, by Actor, ids []u
 	}
 	stories, head, err := n.stories(ctx, p, by.Workspace, ids, upTo, nil)
 	for _, id := range ids {
-		if story := stories[id]; err == nil && Version(story.base) > 0 && head.PrunedAt != nil { // what was before is gone
+		if story := stories[id]; err == nil && Version(story.base) > 0 && head.PrunedAt != nil { // the events before the horizon were pruned
 			lines = append(lines, Line{At: *head.PrunedAt, Noun: n.name, ID: id, Version: Version(story.base), Type: domain.TypeOf(domain.LogPruned{})})
 		}
 		lines = append(lines, n.lines(id, stories[id])...)
@@ -127,8 +127,8 @@ func (n *Noun[T]) linesOf(ctx context.Context, p *Projections, by Actor, ids []u
 	return slices.DeleteFunc(lines, func(l Line) bool { return l.Place.Position < asked.after.Position }), err
 }
 
-// read finds what a passage needs: the things that the passage tells of, and the position up to which their events are read. Every event of
-// a stream of a thing's own makes a line, and the fold of a thing begins at its first event.
+// read finds the things of a range and the position up to which their events are read. Each event of a thing's own stream makes at least one
+// line, so the number of lines bounds the number of events. The fold of a thing begins at its first event.
 func (m *Model[T]) read(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, asked historyRange) ([]uuid.UUID, int64, error) {
 	if m.shared {
 		return ids, asked.upTo, nil
@@ -152,7 +152,7 @@ func (m *Model[T]) read(ctx context.Context, p *Projections, w pg.Workspace, ids
 	return ids, asked.upTo, nil
 }
 
-// lines are the changes of fields by each record of a thing.
+// lines gives the changes of fields by each record of a thing.
 func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 	state := s.base
 	before := fields(state)
@@ -180,7 +180,7 @@ func (m *Model[T]) lines(id uuid.UUID, s story[T]) (lines []Line) {
 	return lines
 }
 
-// isEmptyField tells whether a field of a new thing is left out of its history: it is empty, or a rank that nobody chose.
+// isEmptyField tells whether a field of a new thing is left out of its history: an empty field, or the first rank of a task.
 func isEmptyField(f FieldChange) bool {
 	return f.Field == "rank" || slices.Contains([]string{"null", `""`, "[]", "false", "{}"}, string(f.New))
 }
@@ -191,13 +191,13 @@ func fields(state any) []FieldChange {
 	all := make([]FieldChange, v.NumField())
 	for i := range all {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		value, _ := json.Marshal(v.Field(i).Interface()) // states are made of what JSON can say
+		value, _ := json.Marshal(v.Field(i).Interface()) // the fields of states can always be marshalled
 		all[i] = FieldChange{Field: name, New: value, IDs: referencedIDs(name, v.Field(i).Interface()), sealed: v.Type().Field(i).Type == reflect.TypeFor[domain.Personal]()}
 	}
 	return all
 }
 
-// referencedIDs gives the ids that a field holds. A role is a text: the name of a built-in one, or the id of an own one.
+// referencedIDs gives the ids in a field. A role is a text: the name of a built-in role, or the id of an own role.
 func referencedIDs(field string, value any) (ids []uuid.UUID) {
 	switch v := value.(type) {
 	case string:
@@ -220,13 +220,13 @@ func referencedIDs(field string, value any) (ids []uuid.UUID) {
 	return ids
 }
 
-// Named is a thing with the name that people know it by.
+// Named is a thing with its name.
 type Named struct {
 	ID   uuid.UUID
 	Name string
 }
 
-// names are those of tasks, projects, tags, roles and tokens, and how comments begin.
+// names is the query for the names of tasks, projects, tags, roles and tokens, and for the first words of comments.
 var names = `select task.id, coalesce(task.key, task.title) as name from task where task.id = any($4) and ` + taskSight.visible("$3") + `
 	union all select comment.id, left(comment.body, 100) from comment join task on task.id = comment.task_id where comment.id = any($4) and ` + Comments.sight.showed("$1") + `
 	union all select project.id, project.name from project where project.id = any($4) and ` + Projects.sight.visible("$5") + `
@@ -234,8 +234,8 @@ var names = `select task.id, coalesce(task.key, task.title) as name from task wh
 	union all select role.id, role.name from role where role.id = any($4) and ` + Roles.sight.visible("$7") + `
 	union all select token.id, token.name from token where token.id = any($4) and token.member_id = $2`
 
-// Names answers with the names of those tasks, projects, tags, roles and tokens among ids that the actor may see, deleted ones too, with how
-// such comments begin, and with the members among ids, past ones too, whose names are sealed.
+// Names answers with the names of the tasks, projects, tags, roles and tokens among ids that the actor may see, deleted ones too, with the first
+// words of such comments, and with the members among ids, former ones too, whose names are sealed.
 func (p *Projections) Names(ctx context.Context, by Actor, ids []uuid.UUID) (named []Named, members []domain.Member, err error) {
 	err = p.db.Read(ctx, by.Workspace,
 		//sqlcheck:allow made once, of constants

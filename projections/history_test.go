@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// What was pruned is told of at position 0, of each thing: pages go through those lines as through the others.
+// The state of each thing at the horizon is told at position 0. Pages go through those lines as through any others.
 func TestPagesOfLines(t *testing.T) {
 	t.Parallel()
 	var lines []Line

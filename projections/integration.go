@@ -6,7 +6,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// Integrations is the read model of the integrations. Scope own reaches those that one connected.
+// Integrations is the read model of the integrations. Scope own reaches the integrations that the member connected.
 var Integrations = newNoun(
 	newModel("integration", domain.IntegrationStream, ofKind("integration"), (*domain.Integration).Apply, func(i domain.Integration) uuid.UUID { return i.ID }),
 	Sight{Read: domain.ReadIntegration, Own: `integration.created_by = $2`, Gone: `integration.disconnected_at`},

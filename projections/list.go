@@ -15,52 +15,52 @@ import (
 	"github.com/kluis-eu/kluis/internal/words"
 )
 
-// Lists says how the lists of a noun are filtered and sorted. The SQL of all lists is made of it, and it holds constants only.
+// Lists says how the lists of a noun are filtered and sorted. The SQL of all lists is made of these constants.
 type Lists struct {
 	Filter any       // a struct as filter.go reads it; nil for none
-	Sorts  []Sorting // by which fields, besides the newest first
-	Search string    // the condition that a thing has words: {words} is a tsquery, {scope} the scope of Beside; empty when nobody can search
+	Sorts  []Sorting // the fields to sort by, besides the newest first
+	Search string    // the condition that a thing has words: {words} is a tsquery, {scope} the scope of Beside; empty when there is no search
 	Beside domain.Permission
 }
 
 // Sorting is a field by which a list can be sorted.
 type Sorting struct {
-	Field  string   // of the state: its JSON name
-	By     string   // SQL of what is compared, never null, with @ for the field; empty when that is the field itself
-	Values []string // all that the field can have, in their order, when that is what is compared
+	Field  string   // the JSON name of a field of the state
+	By     string   // the SQL expression to compare, never null, with @ for the field; empty for the field itself
+	Values []string // the values of the field in their order, when that order is compared
 }
 
-// Rows without a value come behind all rows with one, and before them when the list is sorted the other way.
+// Rows without a value come behind all rows with one. In the other direction they come first.
 const (
 	noDay  = `coalesce(@, 'infinity'::date)`
 	asText = `@ collate "C"`
 	byName = `lower(@) collate "C"`
 )
 
-// MaxSorts is by how many fields a list is sorted at most.
+// MaxSorts is the largest number of fields to sort a list by.
 const MaxSorts = 2
 
-// Page is the part of a list that a caller wants: Limit things behind After. The answer has one thing more than Limit when there is more.
+// Page is the requested part of a list: Limit things behind After. The answer has one thing beyond Limit when there is one.
 type Page struct {
 	Limit    int
 	Sort     []string // fields of Lists.Sorts, with - before one from the highest to the lowest; none: the newest first
-	After    *After   // nil: from the beginning
-	Text     string   // words that are searched for; empty: everything
-	Deleted  bool     // what is no more, and nothing else
-	Total    *int     // where the number of all that a list has goes; nil: nobody counts
-	Eventual bool     // the read models as they are will do
+	After    *After   // nil for the first page
+	Text     string   // the words to search for; empty for no search
+	Deleted  bool     // only deleted things
+	Total    *int     // receives the number of things in the whole list; nil for no count
+	Eventual bool     // the caller accepts read models that are behind
 
 	projects []uuid.UUID // see withProjects
 	of       []byte      // see ListOf
 }
 
-// After is a place in a list: behind the thing with these values and this id. That thing may be gone meanwhile.
+// After is a place in a list: behind the thing with these values and this id. The thing may be deleted meanwhile.
 type After struct {
-	Values []json.RawMessage `json:"v,omitempty"` // of the fields by which the list is sorted
+	Values []json.RawMessage `json:"v,omitempty"` // of the fields that the list is sorted by
 	ID     uuid.UUID         `json:"id"`
 }
 
-// id is the id behind which a list in the order of ids goes on.
+// id gives the id behind which a list in the order of ids goes on.
 func (p Page) id() *uuid.UUID {
 	if p.After == nil {
 		return nil
@@ -75,12 +75,12 @@ func InvalidCursor() error {
 	return r
 }
 
-// List answers with the things that the actor may see and that the filter chooses. The filter is of the type in Lists; nil chooses all.
+// List answers with the things that the actor may see and that the filter chooses. The filter has the type of Lists.Filter; nil chooses all.
 func (n *Noun[T]) List(ctx context.Context, p *Projections, by Actor, page Page, filter any) ([]T, Mark, error) {
 	return listOf[T](ctx, n, p, by, page, filter, func(list, _ string, _ int) string { return list })
 }
 
-// ListOf is List over the given things in place of the stored ones: things of the past, or things that are in no table.
+// ListOf is List over given things instead of the stored ones: past states, or things that are in no table.
 func (n *Noun[T]) ListOf(ctx context.Context, p *Projections, by Actor, page Page, filter any, things []T) (rows []T, err error) {
 	if page.of, err = json.Marshal(append([]T{}, things...)); err != nil {
 		return nil, fmt.Errorf("encode rows of %s: %w", n.name, err)
@@ -89,16 +89,16 @@ func (n *Noun[T]) ListOf(ctx context.Context, p *Projections, by Actor, page Pag
 	return rows, err
 }
 
-// Shown is a state as its stored JSON, which is handed on without being decoded.
+// Shown is a state as stored JSON, which is passed on without decoding.
 type Shown = pg.JSON
 
-// ListShown is List for callers that hand the states on without looking into them.
+// ListShown is List for callers that pass the states on without decoding.
 func (n *Noun[T]) ListShown(ctx context.Context, p *Projections, by Actor, page Page, filter any) ([]Shown, Mark, error) {
 	return listOf[Shown](ctx, n, p, by, page, filter, func(list, _ string, _ int) string { return list })
 }
 
-// listOf is List of rows that have more columns than the states. around makes such a query from the list's query, its order, and the number
-// of the next parameter; more are the values from that number on.
+// listOf is List for rows with more columns than the states. around makes such a query from the list's query, its order, and the number of the
+// next parameter. more are the values of the parameters from that number on.
 func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, page Page, filter any, around func(list, order string, next int) string, more ...any) (rows []R, mark Mark, err error) {
 	if page, err = n.withProjects(ctx, p, by, page); err != nil {
 		return nil, mark, err
@@ -131,8 +131,8 @@ func listOf[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor,
 	return rows, mark, err
 }
 
-// withProjects reads the actor's projects when the list is limited to things in them. Postgres then plans for these projects and not for a
-// usual number of projects. The query of the list still decides which things are seen, on its own snapshot.
+// withProjects reads the actor's projects when the list is limited to things in them, so that Postgres plans for these projects and not for an
+// average number of projects. The query of the list still checks access on its own snapshot.
 func (n *Noun[T]) withProjects(ctx context.Context, p *Projections, by Actor, page Page) (Page, error) {
 	if by.Scope(n.sight.Read) != domain.InProject || n.sight.Project == "" {
 		return page, nil
@@ -142,11 +142,11 @@ func (n *Noun[T]) withProjects(ctx context.Context, p *Projections, by Actor, pa
 	return page, err
 }
 
-// listing is the query for a page.
+// listing is the query of a page.
 type listing struct {
 	sql, order string
 	args       []any
-	once       bool // one plan is right, whatever the parameters
+	once       bool // one plan is right for all parameters
 }
 
 func (n *Noun[T]) query(by Actor, page Page, filter any) (listing, error) {
@@ -178,13 +178,13 @@ func (n *Noun[T]) query(by Actor, page Page, filter any) (listing, error) {
 	return listing{n.chooseThenShow(chosen, order, fmt.Sprintf("$%d", next)), order, args, false}, nil
 }
 
-// chooseThenShow is a query that finds the things of a page first, and only then reads the columns that are costly to show.
+// chooseThenShow gives a query that finds the things of a page first, and then reads the expensive columns of these alone.
 func (n *Noun[T]) chooseThenShow(chosen, order, limit string) string {
 	return fmt.Sprintf("select %[1]s from (select %[2]s.*%[3]s order by %[4]s limit %[5]s) as %[2]s order by %[4]s", n.shown, n.name, chosen, order, limit)
 }
 
-// plain tells whether one plan is right for a list, whatever its place and its values, so that Postgres plans it once. That holds for a
-// caller who sees everything, for the list of all things, or of those with one value of a column that is indexed in the order of the list.
+// plain tells whether one plan is right for a list with any place and any values, so that Postgres plans it once. That is so for a caller with
+// scope all, for the list of all things, and for the list of the things with one value of a column that is indexed in the order of the list.
 // Most requests are of this kind. plain gives the condition on that value, which is the fifth parameter, and the value.
 func (n *Noun[T]) plain(by Actor, page Page, filter any) (where string, value []any, is bool) {
 	if page.of != nil || n.sight.Within != nil || by.Scope(n.sight.Read) != domain.All || len(page.Sort) > 1 || page.Text != "" || page.Deleted || page.Total != nil {
@@ -193,8 +193,8 @@ func (n *Noun[T]) plain(by Actor, page Page, filter any) (where string, value []
 	return n.filter.single(filter, page.Sort, 5)
 }
 
-// matching gives the tables of a list with the condition on its content, and the parameters: those of choose, then the words that are
-// searched for. Only a list with a search has the condition on words, so that Postgres can begin with that condition.
+// matching gives the tables and the condition of a list, and the parameters: those of choose, then the words to search for. Only a list with a
+// search has the condition on words, so that Postgres can begin with that condition.
 func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args []any, err error) {
 	from, where, args := n.from, n.chosen, n.choose(by, page.Deleted, filter)
 	if page.of != nil {
@@ -222,7 +222,7 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args
 	return chosen + " and " + search, args, nil
 }
 
-// show is Fresh. When the caller accepts a list that is behind, and no events of the roster are missing, show reads what there is.
+// show is Fresh. When the caller accepts read models that are behind, and no events of the roster are missing, show is Read.
 func (p *Projections) show(ctx context.Context, by Actor, eventual bool, read ...pg.Statement) (Mark, error) {
 	if eventual {
 		if mark, err := p.Read(ctx, by.Workspace, read...); err != nil || mark.Roster == mark.RosterHead {
@@ -232,18 +232,18 @@ func (p *Projections) show(ctx context.Context, by Actor, eventual bool, read ..
 	return p.Fresh(ctx, by.Workspace, read...)
 }
 
-// aggregate makes a query over everything that a list chooses: of columns, and of the text behind the condition, such as a group by. Its
-// parameters are those of choose; the next one is n.next.
+// aggregate makes a query over all things of a list, from the columns and from the text behind the condition, such as a group by. The
+// parameters are those of choose; the next one has the number n.next.
 func (n *Noun[T]) aggregate(columns, rest string) string {
 	return "select " + columns + n.from + " where " + n.chosen + " " + rest
 }
 
-// choose are the parameters of n.chosen.
+// choose gives the parameters of n.chosen.
 func (n *Noun[T]) choose(by Actor, deleted bool, filter any) []any {
 	return append(append(n.sight.scopes(by), deleted), n.filter.values(filter)...)
 }
 
-// key is a field by which one list is sorted.
+// key is a field that a list is sorted by.
 type key struct {
 	Sorting
 	from string // the field, in SQL
@@ -251,7 +251,7 @@ type key struct {
 	down bool
 }
 
-// keys are the fields by which the caller wants the list sorted.
+// keys gives the fields that the caller sorts the list by.
 func (n *Noun[T]) keys(sort []string) (keys []key, err error) {
 	if len(sort) > MaxSorts {
 		return nil, domain.InvalidField("/sort", "must have at most %d fields", MaxSorts)
@@ -267,7 +267,7 @@ func (n *Noun[T]) keys(sort []string) (keys []key, err error) {
 	return keys, nil
 }
 
-// SortedBy are the fields by which lists of the noun can be sorted.
+// SortedBy gives the fields that lists of the noun can be sorted by.
 func (n *Noun[T]) SortedBy() (names []string) {
 	for _, s := range n.lists.Sorts {
 		names = append(names, s.Field)
@@ -275,7 +275,7 @@ func (n *Noun[T]) SortedBy() (names []string) {
 	return names
 }
 
-// of is the SQL expression that is compared, for a field or a parameter.
+// of gives the SQL expression to compare, for a field or a parameter.
 func (s Sorting) of(value string) string {
 	switch {
 	case s.Values != nil:
@@ -295,11 +295,11 @@ func compared(down bool) (operator, direction string) {
 	return ">", "asc"
 }
 
-// idsDescend tells whether ids go down. Ids follow the direction of the last field, so that an index can give the order; without fields the
-// newest come first.
+// idsDescend tells whether ids descend. They have the direction of the last field, so that an index can give the order. Without fields the
+// newest things come first.
 func idsDescend(keys []key) bool { return len(keys) == 0 || keys[len(keys)-1].down }
 
-// order is the order of a list: the fields, then the id, so that no two things have the same place.
+// order gives the order of a list: the fields, then the id, so that no two things have the same place.
 func (n *Noun[T]) order(keys []key) string {
 	var by []string
 	for _, k := range keys {
@@ -310,7 +310,7 @@ func (n *Noun[T]) order(keys []key) string {
 	return strings.Join(append(by, n.name+".id "+direction), ", ")
 }
 
-// after is the condition on things behind a place. The parameter with the number id is the id of the place, and its values follow.
+// after gives the condition on things behind a place. The parameter with the number id is the id of the place, and its values follow.
 func (n *Noun[T]) after(keys []key, id int) string {
 	columns, values := []string{}, []string{}
 	for i, k := range keys {
@@ -328,7 +328,7 @@ func (n *Noun[T]) after(keys []key, id int) string {
 	return fmt.Sprintf("%[1]s %[2]s= %[3]s and (%[1]s %[2]s %[3]s or %[4]s)", columns[0], operator, values[0], row(1))
 }
 
-// values are the parameters of a place: nulls for the beginning.
+// values gives the parameters of a place: nulls for the first page.
 func (n *Noun[T]) values(keys []key, after *After) (values []any, err error) {
 	if after != nil && len(after.Values) != len(keys) {
 		return nil, InvalidCursor()
@@ -353,11 +353,11 @@ func (n *Noun[T]) values(keys []key, after *After) (values []any, err error) {
 	return values, nil
 }
 
-// AfterShown is After of a state in its stored JSON.
+// AfterShown is After for a state as stored JSON.
 func AfterShown(shown Shown, sort []string) (after After) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(shown, &fields) != nil || json.Unmarshal(fields["id"], &after.ID) != nil {
-		panic("projections: a list shows what is no state") // a mistake of ours
+		panic("projections: a row of a list is not the JSON of a state") // a mistake of ours
 	}
 	for _, s := range sort {
 		after.Values = append(after.Values, fields[strings.TrimPrefix(s, "-")])
@@ -371,7 +371,7 @@ func (n *Noun[T]) After(state T, sort []string) After {
 	for _, s := range sort {
 		value, err := json.Marshal(reflect.ValueOf(state).Field(field[T](strings.TrimPrefix(s, "-"))).Interface())
 		if err != nil {
-			panic(err) // a state that has no JSON: a mistake of ours
+			panic(err) // a state that cannot be marshalled is a mistake in the program
 		}
 		after.Values = append(after.Values, value)
 	}

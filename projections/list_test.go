@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/words"
 )
 
-// shelf is tasks with comments, and what Apply alone makes of them: lists must show what plain Go chooses and sorts.
+// shelf is tasks with comments, and the states that Apply alone makes of them. Lists must be equal to what plain Go chooses and sorts.
 type shelf struct {
 	*process
 	admin    Actor
@@ -125,7 +125,7 @@ func (s *shelf) add(t *testing.T, r *rapid.T) {
 	}
 }
 
-// reaches is what a scope over tasks, or what belongs to them, says of one that somebody made.
+// reaches tells whether a scope over tasks, or over things on tasks, reaches one with these creators.
 func (s *shelf) reaches(scope domain.Scope, me uuid.UUID, task domain.Task, creators ...uuid.UUID) bool {
 	own := slices.Contains(append(creators, task.CreatedBy), me) || slices.Contains(task.AssigneeIDs, me) || slices.Contains(task.ViewerIDs, me)
 	in := slices.ContainsFunc(s.projects, func(p domain.Project) bool {
@@ -205,7 +205,7 @@ func inOrder(sort []string, a, b domain.Task) int {
 	return strings.Compare(b.ID.String(), a.ID.String())
 }
 
-// padded is a key whose order is that of its bytes.
+// padded gives a key in a form that sorts by its bytes.
 func padded(key *string) string {
 	if key == nil {
 		return "~"
@@ -254,8 +254,8 @@ func (s *shelf) filter(r *rapid.T) (f TaskFilter) {
 	return f
 }
 
-// A list has the things that plain Go chooses from what Apply makes of the log, in its order, each once, whatever the filters, the words, the
-// scope, the order and the size of pages; its total is their number.
+// For any filters, words, scope, order and page size, a list has the things that plain Go chooses from the states of Apply, in the right order,
+// each once, and the total is their number.
 func TestListsAreWhatGoChooses(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
@@ -295,7 +295,7 @@ func briefly(tasks []domain.Task) (all []string) {
 	return all
 }
 
-// pages lists everything, a page after the other, as a client goes on: with what the last row says of its place.
+// pages reads a whole list page by page, as a client does, each time behind the place of the last row.
 func (s *shelf) pages(r rapid.TB, by Actor, f TaskFilter, page Page, between func()) (all []domain.Task) {
 	r.Helper()
 	for {
@@ -319,8 +319,7 @@ func (s *shelf) pages(r rapid.TB, by Actor, f TaskFilter, page Page, between fun
 	}
 }
 
-// A client that pages through a list while others write sees each thing that nobody changes once, in its order, and nothing twice that stays
-// where it is.
+// A client that pages through a list while others write gets each unchanged thing once and in order, and no thing twice that keeps its place.
 func TestPagesStandStillUnderWrites(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
@@ -353,7 +352,7 @@ func TestPagesStandStillUnderWrites(t *testing.T) {
 	}
 }
 
-// A place that is none of a list is refused, not asked Postgres about.
+// A place of another list is refused before Postgres is asked.
 func TestPlacesOfOtherLists(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
@@ -374,6 +373,6 @@ func TestPlacesOfOtherLists(t *testing.T) {
 		}
 	}
 	if _, _, err := s.ListTasks(minute(t), s.admin, TaskFilter{}, Page{Limit: 9, Text: "!?"}); err == nil {
-		t.Error("searched for no word")
+		t.Error("a search without a word is accepted")
 	}
 }

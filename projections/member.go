@@ -12,13 +12,13 @@ import (
 
 var membersStream, memberOf = inStream(domain.RosterStream, domain.MemberOf)
 
-// Members is the read model of the members: the roster, a row each. Scope own reaches oneself.
+// Members is the read model of the members. Scope own reaches the member itself.
 var Members = newNoun(
 	newModel("member", membersStream, memberOf, (*domain.Member).Apply, func(m domain.Member) uuid.UUID { return m.ID }),
 	Sight{Read: domain.ReadMember, Own: `member.id = $2`, Gone: `nullif(member.status <> 'removed', true)`},
 	Lists{Filter: MemberFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "status", Values: domain.MemberStatuses}}})
 
-// MemberFilter chooses members; what is zero chooses all. Names and addresses are sealed: IDs are those that a search has found.
+// MemberFilter chooses members; a zero field chooses all. IDs are the members that a search has found, because names and addresses are sealed.
 type MemberFilter struct {
 	IDs    []uuid.UUID `among:"member.id"`
 	Status []string    `among:"member.status"`
@@ -29,10 +29,10 @@ type MemberFilter struct {
 const (
 	memberColumns = `id, email, full_name, role, status, language, two_factor, hourly_rate_cents, erased_at, created_at, updated_at, version, position`
 	selectMember  = `select ` + memberColumns + ` from member where id = $1 and status <> 'removed'`
-	// ableAdmin is which members are admins who can act: where two factors are asked of admins, those who have them on.
+	// ableAdmin is the condition for an active admin who can act. When the policy requires two factors of admins, the admin must have them on.
 	ableAdmin  = `role = 'admin' and status = 'active' and (two_factor or not ` + askedRoles + ` && array['admin', 'all'])`
 	loadMember = loadAnybody + ` and status <> 'removed'`
-	// loadAnybody is loadMember, also of who left.
+	// loadAnybody is loadMember, including removed members.
 	loadAnybody = `select ` + memberColumns + `,
 			$1 = 'all' or $1 = 'own' and id = $2 as visible,
 			(select count(*) from member where ` + ableAdmin + ` and id <> $3) as other_admins,
@@ -43,28 +43,28 @@ const (
 		where id = $3`
 )
 
-// GetSelf answers with the actor's own membership, whatever the role.
+// GetSelf answers with the actor's own membership. Every role may read it.
 func (p *Projections) GetSelf(ctx context.Context, by Actor) (domain.Member, Mark, error) {
 	return get[domain.Member](ctx, p, by.Workspace, "member", selectMember, by.Member)
 }
 
-// MemberRow is a member with what a decision on it needs.
+// MemberRow is a member with the facts that a decision on the member needs.
 type MemberRow struct {
 	domain.Member
 	Visible        bool
 	OtherAdmins    int      // active admins besides this member who can act
-	TwoFactorRoles []string // of whom the policy asks two factors
-	RoleName       *string  // of a role that is not built in
+	TwoFactorRoles []string // the roles of which the policy requires two factors
+	RoleName       *string  // the name of an own role; nil for a built-in one
 	RoleGrants     domain.Grants
 }
 
-// Held is the role that the member has.
+// Held gives the role of the member.
 func (m MemberRow) Held() domain.Role {
 	role, _ := roleOfMember(m.Role, m.RoleName, m.RoleGrants)
 	return role
 }
 
-// RequiresTwoFactor tells whether the policy asks two factors of the member's role.
+// RequiresTwoFactor tells whether the policy requires two factors of the member's role.
 func (m MemberRow) RequiresTwoFactor() bool {
 	return domain.Policy{TwoFactorRoles: m.TwoFactorRoles}.RequiresTwoFactor(m.Role)
 }
@@ -79,18 +79,18 @@ func LoadMember(into *[]MemberRow, by Actor, id uuid.UUID) pg.Statement {
 	return pg.Rows(into, loadMember, by.Scope(domain.ReadMember), by.Member, id)
 }
 
-// LoadAnybody is LoadMember, also of somebody who left, or was erased.
+// LoadAnybody is LoadMember, including members who were removed or erased.
 func LoadAnybody(into *[]MemberRow, by Actor, id uuid.UUID) pg.Statement {
 	return pg.Rows(into, loadAnybody, by.Scope(domain.ReadMember), by.Member, id)
 }
 
-// MembersByEmail is the query for who has an address, by its keyed hash: one member at most, because
-// invitations are decided on the roster that they guard.
+// MembersByEmail is the query for the member with an address, by its keyed hash. There is one at most, because an invitation guards the roster on
+// which it is decided.
 func MembersByEmail(into *[]domain.Member, hash string) pg.Statement {
 	return pg.Rows(into, `select `+memberColumns+` from member where id = (select member_id from member_email where hash = $1) and status <> 'removed'`, hash)
 }
 
-// A member who is named in a command is one whom the actor may see, or the actor: of anybody else it is not told that there is such a member.
+// A command may name the actor or a member whom the actor may see. Any other member is treated as unknown.
 var (
 	nameable        = `(` + Members.sight.visible("$1") + ` or member.id = $2)`
 	membersOf       = `select id from member where ` + nameable + ` and id = any($3)`
@@ -100,27 +100,27 @@ var (
 	countAssignable = `select count(*) from (` + assignable + `) as able`
 )
 
-// CountMembers is the query for how many of ids are, or were, members.
+// CountMembers is the query for how many of ids are or were members.
 func CountMembers(into *int, by Actor, ids []uuid.UUID) pg.Statement {
 	return pg.Exec(countNamed, by.Scope(domain.ReadMember), by.Member, ids).Scan(into) //sqlcheck:allow made once, of constants
 }
 
-// CountAssignable is the query for how many of ids are members who can be given work.
+// CountAssignable is the query for how many of ids are members to whom tasks can be assigned.
 func CountAssignable(into *int, by Actor, ids []uuid.UUID) pg.Statement {
 	return pg.Exec(countAssignable, by.Scope(domain.ReadMember), by.Member, ids).Scan(into) //sqlcheck:allow made once, of constants
 }
 
-// Assignable is the query for those of ids who can be given work.
+// Assignable is the query for the ids of members to whom tasks can be assigned.
 func Assignable(into *[]uuid.UUID, by Actor, ids []uuid.UUID) pg.Statement {
 	return pg.Column(into, assignable, by.Scope(domain.ReadMember), by.Member, ids) //sqlcheck:allow made once, of constants
 }
 
-// Mentionable is the query for those of ids who are members.
+// Mentionable is the query for those of ids that are ids of members.
 func Mentionable(into *[]uuid.UUID, by Actor, ids []uuid.UUID) pg.Statement {
 	return pg.Column(into, mentionable, by.Scope(domain.ReadMember), by.Member, ids) //sqlcheck:allow made once, of constants
 }
 
-// MemberByID answers with a member, for Kluis itself.
+// MemberByID answers with a member, without a check of access, for Kluis itself.
 func (p *Projections) MemberByID(ctx context.Context, w pg.Workspace, id uuid.UUID) (domain.Member, error) {
 	m, _, err := get[domain.Member](ctx, p, w, "member", selectMember, id)
 	return m, err

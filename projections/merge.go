@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// merge makes the live rows equal to the shadow's, by changing those that differ: so views, grants and readers stay.
+// merge makes the live rows equal to the shadow's by changing the rows that differ. So the tables stay, with their views, grants and readers.
 func merge(ctx context.Context, tx *pg.Tx, s pg.Shadow) error {
 	for _, m := range tables() {
 		of := func(format string) string {
@@ -30,12 +30,12 @@ func merge(ctx context.Context, tx *pg.Tx, s pg.Shadow) error {
 	return nil
 }
 
-// columnsOf are the columns of a read model that this program knows, of one of two tables. A newer program may have added others.
+// columnsOf gives the columns of a read model that this program knows, with the alias of a table. A newer program may have added others.
 func columnsOf(alias string, m table) string {
 	return alias + "." + strings.ReplaceAll(m.columnList(), ", ", ", "+alias+".")
 }
 
-// compare counts the rows that merge would change. The checkpoint counts as one, when its roster is another.
+// compare counts the rows that merge would change. A checkpoint with another version of the roster counts as one row.
 func compare(ctx context.Context, tx *pg.Tx, s pg.Shadow, roster int) (drifts []Drift, err error) {
 	drift := func(table, sql string, args ...any) error {
 		var rows int

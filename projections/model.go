@@ -20,7 +20,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// models is every read model. A new noun adds its line.
+// models are all read models. A new noun adds its line.
 var models = []model{
 	Workspaces,
 	Members,
@@ -44,13 +44,13 @@ var models = []model{
 	Search,
 }
 
-// table is what a rebuild makes anew.
+// table is a table that a rebuild makes again.
 type table interface {
 	table() string
 	columnList() string
 }
 
-// tables are those of the read models, and the sums over their rows.
+// tables gives the tables of the read models, and those of the sums over their rows.
 func tables() (all []table) {
 	for _, m := range models {
 		all = append(all, m)
@@ -63,15 +63,15 @@ type model interface {
 	table
 	row(r domain.Record) (uuid.UUID, bool) // the row that the record changes
 	fold() fold
-	lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error // stores rows from baselines, where there are none
-	rows(baselines []eventstore.Baseline) ([]pg.Statement, error)              // the same for statements
-	streams() string                                                           // the name of the stream of a row, with the id of zeros for its id
+	lay(ctx context.Context, tx *pg.Tx, baselines []eventstore.Baseline) error // stores rows from baselines in an empty table
+	rows(baselines []eventstore.Baseline) ([]pg.Statement, error)              // gives the statements for the same
+	streams() string                                                           // the name of the stream of a row, for the id of zeros
 	folded(records []domain.Record) any
 	names() []string
 	stored(ctx context.Context, tx *pg.Tx, from uuid.UUID, limit int) ([]StoredRow, error)
 }
 
-// Folded gives the states that Apply alone makes of a log, by table, as JSON arrays: what the rows must be.
+// Folded gives the states that Apply alone makes of a log, by table, as JSON arrays. The rows must be equal to them.
 func Folded(records []domain.Record) (map[string]json.RawMessage, error) {
 	all := map[string]json.RawMessage{}
 	for _, m := range models {
@@ -87,11 +87,11 @@ func Folded(records []domain.Record) (map[string]json.RawMessage, error) {
 // fold is the work on one page of records for one read model.
 type fold interface {
 	add(id uuid.UUID, r *domain.Record)
-	loads() int                       // how many rows are there already, or may be
-	split(room int) (part, rest fold) // part loads at most room rows; rest is nil when that is all
+	loads() int                       // how many rows exist already, at most
+	split(room int) (part, rest fold) // part loads at most room rows; rest is nil when nothing remains
 	load() []pg.Statement             // the rows that the page changes
 	apply()
-	store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) // gives the statements that are left to run
+	store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) // gives the statements that the caller still has to run
 }
 
 // Model is a read model whose rows are states of type T, in a table whose columns are T's JSON fields.
@@ -105,7 +105,7 @@ type Model[T any] struct {
 
 	sums *sums // of the rows; nil for none
 
-	elsewhere string // SQL of the positions of what changes some of the rows $1 and is in another stream; empty when nothing does
+	elsewhere string // SQL of the positions of records in other streams that change the rows $1; empty for none
 
 	columns []string
 	selects string // rows by id
@@ -129,7 +129,7 @@ func newModel[T any](name string, stream func(uuid.UUID) string, rowOf func(doma
 	}
 }
 
-// alsoAt says that some records that change a row are in other streams; positions is SQL for theirs.
+// alsoAt says that records in other streams change the rows, too; positions is SQL for the positions of such records.
 func (m *Model[T]) alsoAt(positions string) *Model[T] {
 	m.elsewhere = positions
 	return m
@@ -141,8 +141,8 @@ func (m *Model[T]) summed(s *sums) *Model[T] {
 	return m
 }
 
-// readable is how columns of a table are selected so that they scan into the fields of T: a domain.Date and Words are texts. In as are the
-// expressions that are selected instead of some.
+// readable gives the SQL that selects columns in a form that scans into the fields of T: domain.Date and Words as texts. as gives expressions
+// for columns that are selected in another form.
 func readable[T any](table string, names []string, as map[string]string) string {
 	t := reflect.TypeFor[T]()
 	columns := make([]string, len(names))
@@ -158,7 +158,7 @@ func readable[T any](table string, names []string, as map[string]string) string 
 	return strings.Join(columns, ", ")
 }
 
-// jsonNames are the names of the fields of T, in their order.
+// jsonNames gives the JSON names of the fields of T, in their order.
 func jsonNames[T any]() (names []string) {
 	t := reflect.TypeFor[T]()
 	if known, ok := namesIn.Load(t); ok {
@@ -172,9 +172,9 @@ func jsonNames[T any]() (names []string) {
 	return names
 }
 
-var namesIn sync.Map // types: their jsonNames, which nobody changes
+var namesIn sync.Map // the jsonNames by type, which are never changed
 
-// inSQL are names of columns as SQL takes them, also those that are words of its own.
+// inSQL quotes the names of columns that are keywords of SQL.
 func inSQL(names []string) []string {
 	names = slices.Clone(names)
 	for i, name := range names {
@@ -185,7 +185,7 @@ func inSQL(names []string) []string {
 	return names
 }
 
-// ofKind is the rowOf of a noun that has a stream per thing: "<kind>-<uuid>".
+// ofKind gives the rowOf of a noun with a stream for each thing: "<kind>-<uuid>".
 func ofKind(kind string) func(domain.Record) (uuid.UUID, bool) {
 	return func(r domain.Record) (uuid.UUID, bool) { return domain.StreamID(kind, r.Stream) }
 }
@@ -208,7 +208,7 @@ func (m *Model[T]) folded(records []domain.Record) any {
 	return slices.AppendSeq([]*T{}, maps.Values(rows))
 }
 
-// Fold gives the state that records of one thing make, the oldest first.
+// Fold gives the state that the records of one thing make. The records begin with the oldest.
 func (m *Model[T]) Fold(records []domain.Record) (state T) {
 	for _, r := range records {
 		m.apply(&state, r)
@@ -254,7 +254,7 @@ func (s story[T]) end(m *Model[T]) T {
 	return s.base
 }
 
-// stories are those of some things, up to a position and a moment (nil: any), with the head of the log that they were read from.
+// stories gives the stories of some things, up to a position and a moment (nil for any), with the head of the log at that time.
 func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, ids []uuid.UUID, upTo int64, until *time.Time) (map[uuid.UUID]story[T], eventstore.Head, error) {
 	var head eventstore.Head
 	var stored []eventstore.Record
@@ -272,7 +272,7 @@ func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, 
 		all[id] = story[T]{}
 		streams = append(streams, m.stream(id))
 	}
-	streams = slices.Compact(streams) // things may share one
+	streams = slices.Compact(streams) // things may share a stream
 	err := p.db.Read(ctx, w, eventstore.LookHead(&head), eventstore.BaselinesOf(&pruned, m.name, ids), eventstore.Streams(&stored, streams, others, upTo, until))
 	if err != nil {
 		return nil, head, err
@@ -295,7 +295,7 @@ func (m *Model[T]) stories(ctx context.Context, p *Projections, w pg.Workspace, 
 	return all, head, err
 }
 
-// page is the fold of one page of records.
+// page is the fold of one page of records into one read model.
 type page[T any] struct {
 	model *Model[T]
 	order []uuid.UUID
@@ -305,8 +305,8 @@ type page[T any] struct {
 
 type change[T any] struct {
 	state   T
-	begins  bool // its stream begins in this page: it has no row yet
-	stored  bool // before this page
+	begins  bool // the stream begins in this page, so there is no row yet
+	stored  bool // the row existed before this page
 	records []*domain.Record
 }
 
@@ -369,7 +369,7 @@ func (p *page[T]) apply() {
 	}
 }
 
-// copyFrom is from how many new rows on they are stored with COPY: a fifth of the work, and a round trip of its own.
+// copyFrom is the number of new rows from which COPY is used. COPY takes a fifth of the work and one more round trip.
 const copyFrom = 100
 
 func (p *page[T]) store(ctx context.Context, tx *pg.Tx) ([]pg.Statement, error) {
@@ -403,7 +403,7 @@ func (p *page[T]) upsert(states []*T) ([]pg.Statement, error) {
 	return []pg.Statement{pg.Exec(p.model.upserts, string(rows))}, nil
 }
 
-// values are the fields of a state as COPY takes them. An id goes by the driver's own type: as a driver.Valuer it would be written as text and parsed.
+// values gives the fields of a state for COPY. An id has the driver's own type, because the driver would send a driver.Valuer as text.
 func values[T any](state *T) []any {
 	v := reflect.ValueOf(state).Elem()
 	all := make([]any, v.NumField())

@@ -8,7 +8,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// Every noun of the domain has a read model that its events change, but for those that nobody looks up.
+// Every noun of the domain has a read model that its events change, except the nouns that are never looked up.
 func TestEveryNounHasAModel(t *testing.T) {
 	t.Parallel()
 	folded := map[string]bool{"log": true, "security": true}
@@ -27,7 +27,7 @@ func TestEveryNounHasAModel(t *testing.T) {
 	}
 }
 
-// The log and histories call things by their names.
+// Every noun with a name has an entry in titled, so that the log and histories show the names of things.
 func TestEveryNameIsTitled(t *testing.T) {
 	t.Parallel()
 	for noun := range explainedNouns() {

@@ -17,36 +17,36 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Noun is a read model of things that members work with. One predicate says which things a caller may see. The queries for one thing, for a
-// list and for a decision all contain that predicate; they are made once, of constants and of the names in our own struct.
+// Noun is a read model of things that members work with. One predicate decides which things a caller may see. The queries for one thing, for a
+// list and for a decision all contain that predicate. They are made once, from constants and from the field names of T.
 type Noun[T any] struct {
 	*Model[T]
 	sight           Sight
 	lists           Lists
 	get, load       string
 	getAll, loadAll string // the same, unscoped
-	all             string // what the actor sees, or saw
-	were            string // the ids of those that there may have been at a moment
-	show            string // states as get and list show them; empty when they show them as they are stored
+	all             string // the query of All
+	were            string // the query of ListAsOf for the ids
+	show            string // the query that shows given states as get and list do; empty when these show stored columns
 
 	shown, from string // the columns as they are shown, and where they are from
-	chosen      string // the condition on what a list has; its parameters are those of choose
-	next        int    // the number of the parameter behind those
+	chosen      string // the condition on the things of a list, with the parameters of choose
+	next        int    // the number of the next parameter
 	filter      filter
 
-	parts  []part // the nouns whose things are told of in the stories of this one's
-	partOf string // the ids of the things that are told of in the story of another one, $4
+	parts  []part // the nouns whose things are in the histories of this noun's things
+	partOf string // the query for the ids of the things in the history of the thing $4
 }
 
 // Sight says in SQL which things of a noun a member sees. $2 is the member, and each column carries the name of its table.
 type Sight struct {
 	Read    domain.Permission // whose scope is $1
 	Own     string            // the things that scope own reaches
-	Project string            // the column with the id of the project in which a thing is; empty when things are in none, or in that of Within
-	Gone    string            // the column that is set once the thing is no more; empty when all that are there are shown
-	Within  *Within           // where the thing is seen only as far as another one is, and shown by scope own to those whose own that is
-	Told    *Within           // in whose story a thing is told of, which is seen for itself; those within another one are told of in any case
-	As      map[string]string // columns that are shown as what other things make of them at the moment {at}, not as they are stored
+	Project string            // the column with the id of the thing's project; empty when things are in no project, or in that of Within
+	Gone    string            // the column that is set when the thing is deleted; empty when things are never deleted
+	Within  *Within           // the thing that a caller must see as well; scope own also shows what is within the caller's own
+	Told    *Within           // the thing whose history includes this one, for a noun without Within; a noun with Within needs no Told
+	As      map[string]string // columns that are shown as expressions of other things at the moment {at}, instead of their stored values
 }
 
 // Within is the thing that a thing belongs to, such as the task of a comment.
@@ -54,9 +54,9 @@ type Within struct {
 	table   string
 	key     string // the column with its id
 	stream  func(uuid.UUID) string
-	sight   Sight // its scope is $3
+	sight   Sight // with the scope $3
 	thing   thingOf
-	addPart func(part) // has things told of in its story
+	addPart func(part) // adds a noun to its histories
 }
 
 // within says that a thing belongs to the one of another noun whose id is in the column key.
@@ -65,8 +65,8 @@ func within[T any](other *Noun[T], key string) *Within {
 		addPart: func(p part) { other.parts = append(other.parts, p) }}
 }
 
-// visible is the condition on things that a scope shows; scope is the parameter with the scope. It says in SQL what domain.Grants.Reaches
-// says of reading.
+// visible gives the condition on things that a scope shows; scope is the parameter with the scope. The condition is domain.Grants.Reaches for
+// reading, in SQL.
 func (s Sight) visible(scope string) string {
 	if w := s.Within; w != nil {
 		return s.showed(scope) + " and " + w.sight.Gone + " is null"
@@ -74,7 +74,7 @@ func (s Sight) visible(scope string) string {
 	return s.showed(scope)
 }
 
-// showed is visible also for things within a deleted one, as the past shows them.
+// showed is visible, but includes things within a deleted one, for views of the past.
 func (s Sight) showed(scope string) string {
 	own := s.Own
 	if s.Within != nil {
@@ -90,7 +90,7 @@ func (s Sight) showed(scope string) string {
 	return "(" + shown + ")"
 }
 
-// gone is the condition on things that are deleted.
+// gone gives the condition on deleted things.
 func (s Sight) gone() string {
 	if s.Gone == "" {
 		return "false"
@@ -98,7 +98,7 @@ func (s Sight) gone() string {
 	return "(" + s.Gone + " is not null)"
 }
 
-// project is the column with the id of the project in which a thing is.
+// project gives the column with the id of the thing's project.
 func (s Sight) project() string {
 	if s.Project == "" && s.Within != nil {
 		return s.Within.sight.Project
@@ -106,8 +106,8 @@ func (s Sight) project() string {
 	return s.Project
 }
 
-// inProject is the condition on things in projects of the member. The query looks these projects up once, and any index on the column
-// serves, so that no table is read in whole for scope project.
+// inProject gives the condition on things in projects of the member. The query looks these projects up once and can use any index on the
+// column, so that no table is read in whole for scope project.
 func (s Sight) inProject() string {
 	if s.project() == "" {
 		return "false"
@@ -125,10 +125,10 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	}
 	gone := s.gone()
 	at := m.name + ".version"
-	if m.shared { // the version of the last change of any
+	if m.shared { // the version of the last change of any thing
 		at = "(select max(version) from " + m.name + ")"
 	}
-	if m.stream(uuid.Nil) == domain.RosterStream { // several read models are made of that one
+	if m.stream(uuid.Nil) == domain.RosterStream { // several read models are made from that stream
 		at = "(select roster from checkpoint)"
 	}
 	visible, id := s.visible("$1"), m.name+".id"
@@ -161,10 +161,10 @@ func newNoun[T domain.WithParts](m *Model[T], s Sight, l Lists) *Noun[T] {
 	return n
 }
 
-// nobody is the id of nothing.
+// nobody is the id of zeros, which no thing has.
 const nobody = "'00000000-0000-0000-0000-000000000000'::uuid"
 
-// scopes are the parameters $1 to $3 of every query of a noun.
+// scopes gives the parameters $1 to $3 of every query of a noun.
 func (s Sight) scopes(by Actor) []any {
 	within := domain.All
 	if s.Within != nil {
@@ -173,8 +173,8 @@ func (s Sight) scopes(by Actor) []any {
 	return []any{by.Scope(s.Read), by.Member, within}
 }
 
-// unscoped turns a query of a noun into one for a caller who sees everything: conditions that are always true go, together with the tables
-// in them.
+// unscoped turns a query of a noun into one for a caller with scope all. Postgres then removes the conditions that are always true, with their
+// tables.
 var unscoped = strings.NewReplacer("$1 = 'all'", "true", "$3 = 'all'", "true").Replace
 
 // seesAll tells whether unscoped fits the scopes of a query.
@@ -185,7 +185,7 @@ func (n *Noun[T]) Get(ctx context.Context, p *Projections, by Actor, id uuid.UUI
 	return n.getState(ctx, p, by, id, false)
 }
 
-// GetGone is Get that also finds deleted things. A caller who saw a thing may know what was in it and who deleted it.
+// GetGone is Get that also finds deleted things, as far as the caller saw them before.
 func (n *Noun[T]) GetGone(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (T, Mark, error) {
 	return n.getState(ctx, p, by, id, true)
 }
@@ -194,7 +194,7 @@ func (n *Noun[T]) getState(ctx context.Context, p *Projections, by Actor, id uui
 	return getAs[T](ctx, n, p, by, id, gone)
 }
 
-// GetShown is Get for whoever hands the state on as it is, with its version.
+// GetShown is Get for callers that pass the state on without decoding. It also gives the version.
 func (n *Noun[T]) GetShown(ctx context.Context, p *Projections, by Actor, id uuid.UUID) (Shown, int, Mark, error) {
 	shown, mark, err := getAs[Shown](ctx, n, p, by, id, false)
 	if err != nil {
@@ -215,7 +215,7 @@ func getAs[R, T any](ctx context.Context, n *Noun[T], p *Projections, by Actor, 
 	return get[R](ctx, p, by.Workspace, n.name, query, append(scopes, id, gone)...) //sqlcheck:allow made once, of constants
 }
 
-// Show gives a state, such as a command made it, as Get showed it to the actor at a moment; nil is now.
+// Show gives a state, such as the result of a command, in the form in which Get shows it to the actor at a moment; nil means now.
 func (n *Noun[T]) Show(ctx context.Context, p *Projections, by Actor, state T, at *time.Time) (T, error) {
 	states := []T{state}
 	err := n.showAll(ctx, p, by, states, at)
@@ -241,13 +241,13 @@ func (n *Noun[T]) showAll(ctx context.Context, p *Projections, by Actor, states 
 	return err
 }
 
-// hasValue tells whether a column of the state has anything that could be shown as something else.
+// hasValue tells whether a column of the state is not empty, so that As may show it otherwise.
 func hasValue[T any](state T, column string) bool {
 	value := reflect.ValueOf(state).Field(field[T](column))
 	return !value.IsZero() && (value.Kind() != reflect.Slice || value.Len() > 0)
 }
 
-// Row is a thing with what a decision on it needs.
+// Row is a thing with the facts that a decision on it needs.
 type Row[T any] struct {
 	State   T
 	Visible bool         // to the actor
@@ -261,8 +261,8 @@ type Row[T any] struct {
 	ProjectVersion int
 }
 
-// Guards are on the other things that a decision to do p relied on: the thing that this one belongs to and, where the actor reaches things
-// through projects, the project.
+// Guards gives the guards on the other things on which a decision about p depends: the thing that this one belongs to and, when the actor
+// reaches things through projects, the project.
 func (n *Noun[T]) Guards(row Row[T], by Actor, p domain.Permission) (guards []eventstore.Guard) {
 	if row.WithinID != uuid.Nil {
 		guards = append(guards, eventstore.Guard{Stream: n.sight.Within.stream(row.WithinID), Version: row.WithinVersion})
@@ -270,7 +270,7 @@ func (n *Noun[T]) Guards(row Row[T], by Actor, p domain.Permission) (guards []ev
 	return append(guards, ProjectGuard(by, row.ProjectID, row.ProjectVersion, append(n.reads(), p)...)...)
 }
 
-// ProjectGuard guards the project of a thing, when one of the permissions that a decision relied on has the scope project.
+// ProjectGuard guards the project of a thing, when one of the permissions on which a decision depends has the scope project.
 func ProjectGuard(by Actor, project uuid.UUID, version int, relied ...domain.Permission) []eventstore.Guard {
 	byProject := func(p domain.Permission) bool { return by.Scope(p) == domain.InProject }
 	if project == uuid.Nil || !slices.ContainsFunc(relied, byProject) {
@@ -279,7 +279,7 @@ func ProjectGuard(by Actor, project uuid.UUID, version int, relied ...domain.Per
 	return []eventstore.Guard{{Stream: domain.ProjectStream(project), Version: version}}
 }
 
-// reads are the permissions that a caller needs to see a thing.
+// reads gives the permissions that a caller needs to see a thing.
 func (n *Noun[T]) reads() []domain.Permission {
 	if n.sight.Within == nil {
 		return []domain.Permission{n.sight.Read}
@@ -312,7 +312,7 @@ func (n *Noun[T]) Name() string { return n.name }
 // Stream names the stream of a thing.
 func (n *Noun[T]) Stream(id uuid.UUID) string { return n.stream(id) }
 
-// Called makes a state that has nothing but its id.
+// Called makes a state with only an id.
 func (n *Noun[T]) Called(id uuid.UUID) (state T) {
 	reflect.ValueOf(&state).Elem().Field(field[T]("id")).Set(reflect.ValueOf(id))
 	return state
@@ -323,7 +323,7 @@ func Version[T any](state T) int { return int(reflect.ValueOf(state).Field(field
 
 func field[T any](name string) int { return slices.Index(jsonNames[T](), name) }
 
-// inStream makes the two functions of a read model whose things share one stream. of finds the thing that an event is about.
+// inStream makes the stream function and the rowOf of a read model whose things share one stream. of finds the thing that an event is about.
 func inStream(stream string, of func(domain.Record) (uuid.UUID, bool)) (func(uuid.UUID) string, func(domain.Record) (uuid.UUID, bool)) {
 	return func(uuid.UUID) string { return stream }, func(r domain.Record) (uuid.UUID, bool) {
 		if r.Stream != stream {

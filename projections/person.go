@@ -14,7 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// aboutMember has, for each table of a workspace that says whom its rows are about, the query for those about one member.
+// aboutMember has the query for the rows about one member, for each table of a workspace with About fields in the registry.
 var aboutMember = func() map[string]string {
 	all := map[string]string{}
 	for _, place := range domain.Places(domain.InWorkspace) {
@@ -34,8 +34,7 @@ var aboutMember = func() map[string]string {
 	return all
 }()
 
-// AboutMember answers with the rows of a place that are about a member, as objects of the columns that may leave; what is sealed in them
-// is sealed still.
+// AboutMember answers with the rows of a place that are about a member, as objects of the columns that may leave. Sealed columns stay sealed.
 func (p *Projections) AboutMember(ctx context.Context, w pg.Workspace, place domain.Place, member uuid.UUID) ([]map[string]json.RawMessage, error) {
 	sql, known := aboutMember[place.Name]
 	if !known {
@@ -43,12 +42,12 @@ func (p *Projections) AboutMember(ctx context.Context, w pg.Workspace, place dom
 	}
 	var texts []string
 	if _, err := p.Fresh(ctx, w, pg.Column(&texts, sql, member)); err != nil { //sqlcheck:allow made once, of the registry's names
-		return nil, fmt.Errorf("read what %s has about a member: %w", place.Name, err)
+		return nil, fmt.Errorf("read the rows of %s about a member: %w", place.Name, err)
 	}
 	rows := make([]map[string]json.RawMessage, len(texts))
 	for i, text := range texts {
 		if err := json.Unmarshal([]byte(text), &rows[i]); err != nil {
-			return nil, fmt.Errorf("read what %s has about a member: %w", place.Name, err)
+			return nil, fmt.Errorf("read the rows of %s about a member: %w", place.Name, err)
 		}
 		for column := range rows[i] {
 			if !slices.Contains(place.Fields, column) || !place.Leaves(column) {
@@ -59,13 +58,13 @@ func (p *Projections) AboutMember(ctx context.Context, w pg.Workspace, place dom
 	return rows, nil
 }
 
-// AnyMember answers with a member, also one who left.
+// AnyMember answers with a member, including a removed one.
 func (p *Projections) AnyMember(ctx context.Context, w pg.Workspace, id uuid.UUID) (domain.Member, error) {
 	m, _, err := get[domain.Member](ctx, p, w, "member", `select `+memberColumns+` from member where id = $1`, id)
 	return m, err
 }
 
-// EventsOf gives the records of what a member did, or else of what happened to the member, to fn, the oldest first, a page at a time.
+// EventsOf gives fn the records by a member or about a member, as f chooses, the oldest first, a page at a time.
 func (p *Projections) EventsOf(ctx context.Context, w pg.Workspace, f Filter, fn func([]Record) error) error {
 	for {
 		var chosen eventstore.Chosen

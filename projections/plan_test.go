@@ -19,7 +19,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// crowded is a workspace with so many tasks, written straight into the read models: most are of few people and projects, some of many.
+// crowded is a workspace with many tasks, written straight into the read models. Most tasks are of few people and projects.
 type crowded struct {
 	*process
 	by                                  Actor
@@ -88,7 +88,7 @@ func newCrowded(t testing.TB, tasks int) *crowded {
 	return c
 }
 
-// asked is one way to ask for a list.
+// asked is one request for a list.
 type asked struct {
 	name   string
 	filter TaskFilter
@@ -169,8 +169,8 @@ func (c *crowded) lists(do func(name string, by Actor, page Page, filter TaskFil
 	}
 }
 
-// Whatever is filtered, over whatever scope and in whatever order, a list reads no table in whole, and looks at few rows more than it shows: Postgres
-// begins with the filter, the scope or the order, whichever leaves the least.
+// With any filter, scope and order, a list reads no table in whole and few rows beyond those that it shows. Postgres begins with the filter, the
+// scope or the order, whichever leaves the fewest rows.
 func TestPlansOfLists(t *testing.T) {
 	t.Parallel()
 	c := newCrowded(t, 30_000)
@@ -192,7 +192,7 @@ func TestPlansOfLists(t *testing.T) {
 	})
 }
 
-// A list that is planned once reads the index in its order, from its place on and with its value, whatever these are.
+// A list that is planned once reads the index in its order, from any place and for any value.
 func TestPlanOfPlainLists(t *testing.T) {
 	t.Parallel()
 	c := newCrowded(t, 30_000)
@@ -261,7 +261,7 @@ func literal(arg any) string {
 	return "'" + strings.ReplaceAll(fmt.Sprint(arg), "'", "''") + "'"
 }
 
-// read is the most rows that one step of a plan looked at. What only marks rows in a bitmap looks at none.
+// read gives the largest number of rows that one step of a plan read. A step that only marks rows in a bitmap reads none.
 func read(plan []string) (most int) {
 	for _, line := range plan {
 		for _, pattern := range []*regexp.Regexp{removed, actual} {

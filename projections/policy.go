@@ -24,8 +24,7 @@ var Policies = newModel("policy",
 
 const selectPolicy = `select id, two_factor_roles, updated_at, version, position from policy`
 
-// GetPolicy answers with what the workspace asks of its members: the zero policy while it asks nothing. It is of the
-// roster, so it is never stale.
+// GetPolicy answers with the policy of the workspace; the zero policy requires nothing. The policy is in the roster, so it is fresh.
 func (p *Projections) GetPolicy(ctx context.Context, w pg.Workspace) (policy domain.Policy, mark Mark, err error) {
 	var rows []domain.Policy
 	mark, err = p.Fresh(ctx, w, LoadPolicy(&rows))
@@ -35,7 +34,7 @@ func (p *Projections) GetPolicy(ctx context.Context, w pg.Workspace) (policy dom
 	return policy, mark, err
 }
 
-// PolicyAsOf answers with what it asked at a moment.
+// PolicyAsOf answers with the policy at a moment.
 func (p *Projections) PolicyAsOf(ctx context.Context, w pg.Workspace, at time.Time) (domain.Policy, Mark, error) {
 	return Policies.then(ctx, p, w, uuid.Nil, at)
 }

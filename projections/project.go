@@ -17,7 +17,7 @@ var Projects = newNoun(
 	Lists{Filter: ProjectFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "key", By: asText}, {Field: "name", By: byName},
 		{Field: "status", Values: domain.ProjectStatuses}}, Search: matchesWords("project")})
 
-// ProjectFilter chooses projects; what is zero chooses all.
+// ProjectFilter chooses projects; a zero field chooses all.
 type ProjectFilter struct {
 	Status  []string    `among:"project.status"`
 	Key     []string    `among:"project.key"`
@@ -27,10 +27,10 @@ type ProjectFilter struct {
 	Since   *time.Time  `where:"project.updated_at >= @"`
 }
 
-// ownProject is which projects scope own reaches: created by, or led by. Scope project reaches those of which one is a member.
+// ownProject is the condition for scope own: projects created by or led by the member. Scope project reaches the member's projects as well.
 const ownProject = `(project.created_by = $2 or project.lead_id = $2)`
 
-// ProjectSpent is a project with the time that was worked for it.
+// ProjectSpent is a project with the sum of its time entries.
 type ProjectSpent struct {
 	domain.Project
 	SpentMinutes *int `json:"spent_minutes" doc:"Of all time entries of the project; null for a caller who may not read them all, and in the past."`
@@ -42,26 +42,26 @@ var getProject = `select project.*, spent.minutes as spent_minutes, spent.cents 
 			from time_sum where time_sum.project_id = project.id and time_sum.day is null) as spent
 		on $6 = 'all' or $6 = 'project' and project.member_ids @> array[$2::uuid]`
 
-// GetProject answers with a project and what was spent on it.
+// GetProject answers with a project and the sum of its time entries.
 func (p *Projections) GetProject(ctx context.Context, by Actor, id uuid.UUID) (ProjectSpent, Mark, error) {
 	//sqlcheck:allow made once, of constants
 	return get[ProjectSpent](ctx, p, by.Workspace, Projects.name, getProject, append(Projects.sight.scopes(by), id, false, by.Scope(domain.ReadTimeEntry))...)
 }
 
-// ProjectsOfKeys finds the projects that have keys, whoever may see them: a query of what is in them follows.
+// ProjectsOfKeys finds the projects with keys, without a check of access: the query that follows checks it.
 func (p *Projections) ProjectsOfKeys(ctx context.Context, by Actor, keys []string) (ids []uuid.UUID, err error) {
 	_, err = p.Fresh(ctx, by.Workspace, pg.Column(&ids, `select id from project where key = any($1)`, keys))
 	return ids, err
 }
 
-// TasksOfProject is the query for whether a project has tasks, deleted ones too, and for the version of its key's stream, which every
-// task that comes into it moves.
+// TasksOfProject is the query for whether a project has tasks, deleted ones too, and for the version of its key's stream, in which every task
+// that comes into the project has an event.
 func TasksOfProject(some *bool, version *int, id uuid.UUID) pg.Statement {
 	return pg.Exec(`select exists (select from task where project_id = $1),
 		1 + coalesce((select max(number) from task_key where project_key = (select key from project where id = $1)), 0)`, id).Scan(some, version)
 }
 
-// KeyTaken is the query for whether a project has, or had, a key.
+// KeyTaken is the query for whether a project has or had a key.
 func KeyTaken(into *bool, key string) pg.Statement {
 	return pg.Exec(`select exists (select from project where key = $1)`, key).Scan(into)
 }

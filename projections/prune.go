@@ -10,7 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// DriftError refuses to prune a log: what would be left of it does not make the rows that there are.
+// DriftError refuses to prune a log, because the rest of the log would not make the present rows.
 type DriftError struct{ Drifts []Drift }
 
 func (e *DriftError) Error() string {
@@ -18,23 +18,22 @@ func (e *DriftError) Error() string {
 	for _, d := range e.Drifts {
 		differ = append(differ, fmt.Sprintf("%d rows of %s", d.Rows, d.Table))
 	}
-	return "nothing was pruned: without the old records the log would not make " + strings.Join(differ, ", ") + "; `kluis verify` says whether that is so with them, too"
+	return "nothing was pruned: without the old records the log would not make " + strings.Join(differ, ", ") + "; `kluis verify` tells whether the whole log makes them"
 }
 
-// ErrPruned says that another process has pruned the log since it was looked up what is due.
-var ErrPruned = errors.New("it was pruned by another process meanwhile")
+// ErrPruned says that another process has pruned the log since LookOverdue.
+var ErrPruned = errors.New("the log was pruned by another process meanwhile")
 
-// Prune makes what is due gone:
+// Prune prunes the records that are due:
 //
-//  1. Baselines that do not count yet are deleted: they are of a run that was broken off, or nobody's.
-//  2. The log is folded into a shadow, from the baselines of before up to where it is due, and what comes of that is stored as baselines. They
-//     do not count yet. stored is told their hash.
-//  3. Another shadow is made of these baselines and of all events behind them, up to where the live read models are. Nobody folds from
-//     here on.
-//  4. Its rows must be the live ones: else it is a DriftError, and nothing is pruned.
-//  5. gone makes it so, in the same transaction: from its commit on, the baselines count and the records before are nobody's.
+//  1. Baselines that do not count yet are deleted. They are left from a run that was interrupted, or were forged.
+//  2. The log is folded into a shadow, from the earlier baselines up to the last record that is due. The rows are stored as baselines, which do
+//     not count yet. stored gets their hash.
+//  3. Another shadow is made from these baselines and all events behind them, up to the live checkpoint, which stays locked from here on.
+//  4. The rows of this shadow must be equal to the live ones. Otherwise the error is a DriftError, and nothing is pruned.
+//  5. gone moves the horizon in the same transaction. From its commit on, the baselines count and readers skip the records before them.
 //
-// Killed before that, the next one begins anew. The records are deleted behind that.
+// When a pruning is killed before step 5, the next one begins again. The records are deleted after step 5.
 func (p *Projections) Prune(ctx context.Context, w pg.Workspace, due eventstore.Overdue, progress Progress, stored func(baselines string) error, gone func(tx *pg.Tx) error) error {
 	return p.alone(ctx, w, func(ctx context.Context) error {
 		var head eventstore.Head

@@ -112,7 +112,7 @@ func appenders(b *testing.B, p *process, by Actor, do func()) reached {
 	return reached{float64(len(all)) / time.Since(begun).Seconds(), all[len(all)*99/100], all[len(all)-1]}
 }
 
-// pruneUpTo makes the records up to a position nobody's, as a plan does; they are there still.
+// pruneUpTo moves the horizon to a position, as a retention does. The records are not deleted.
 func (p *process) pruneUpTo(t testing.TB, w pg.Workspace, upTo int64) {
 	t.Helper()
 	ctx := context.Background()

@@ -10,8 +10,8 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// A viewer whose removal was answered does not see the task while nobody can fold: what is asked for less than all is answered
-// from fresh rows alone. Whoever may see all is told what is missing, and histories and as_of end at the mark.
+// A removed viewer does not see the task while no process can fold, because queries with a scope below all are answered from fresh rows alone. A
+// caller with scope all is told how many events are missing, and histories and as_of end at the mark.
 func TestNarrowScopesAreNeverStale(t *testing.T) {
 	t.Parallel()
 	first := newProcess(t)
@@ -61,12 +61,12 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 	for name, read := range reads(vic) {
 		_, err := read()
 		if refusal, is := domain.Refusal(err); !is || refusal.Code != "catching_up" || refusal.Kind != domain.Unavailable || refusal.RetryAfter <= 0 {
-			t.Errorf("who was a viewer, %s: %v", name, err)
+			t.Errorf("a former viewer, %s: %v", name, err)
 		}
 	}
 	for name, read := range reads(ada) {
 		if mark, err := read(); err != nil || mark.Behind() != 2 {
-			t.Errorf("who sees all, %s: %+v, %v", name, mark, err)
+			t.Errorf("a caller with scope all, %s: %+v, %v", name, mark, err)
 		}
 	}
 	lines, mark, err := Tasks.History(minute(t), p.Projections, ada, task, Place{}, 200)
@@ -89,8 +89,7 @@ func TestNarrowScopesAreNeverStale(t *testing.T) {
 	}
 }
 
-// Whoever holds the checkpoint and went silent delays the reads of that workspace by the bound, and does not take the
-// connections of the others.
+// A silent holder of the checkpoint delays reads of its workspace by the bound, and does not use up the connections of other workspaces.
 func TestASilentHolderOfTheCheckpoint(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)

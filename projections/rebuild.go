@@ -14,18 +14,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Progress is told the position that a rebuild has reached, and the position at which it ends.
+// Progress gets the position that a rebuild has reached, and the position at which the rebuild ends.
 type Progress func(position, of int64)
 
-// Rebuild derives all read models of a workspace anew from its log, while they are in use:
+// Rebuild derives all read models of a workspace again from its log, while they are in use:
 //
 //  1. It folds the log from its beginning, as the ordinary catch-up does (foldIn), into the tables of a schema of its own, the shadow,
 //     up to the live checkpoint.
-//  2. It locks the live checkpoint, so that nobody else folds, and folds into the shadow what came meanwhile.
-//  3. It changes those live rows that differ (merge.go), in one transaction. Readers see the rows before or after that.
+//  2. It locks the live checkpoint, so that no other process folds, and folds the events that came meanwhile into the shadow.
+//  3. It changes the live rows that differ (merge.go), in one transaction. Readers see the rows before or after that.
 //
-// When it is killed, the live rows are as they were, and the next rebuild begins afresh. Rows of a newer fold become rows of this one, as
-// an operator wants after a roll back.
+// When a rebuild is killed, the live rows are as before, and the next rebuild begins again. Rows of a newer fold become rows of this one, as an
+// operator wants after a rollback of the program.
 func (p *Projections) Rebuild(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
 	return p.rebuild(ctx, w, math.MaxInt32, progress)
 }
@@ -51,8 +51,8 @@ func (p *Projections) rebuild(ctx context.Context, w pg.Workspace, newest int, p
 	return events, err
 }
 
-// noteShape has the directory say of which shape the rows of a workspace are. The checkpoint is what holds: killed before, the next
-// Renew finds it there.
+// noteShape writes the shape of a workspace's rows into the directory. The checkpoint has the shape already, so after a kill before this write
+// the next Renew finds it there.
 func (p *Projections) noteShape(ctx context.Context, w pg.Workspace, shape int) error {
 	return p.db.Control(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `update kluis.workspace set shape = $2 where id = $1`, w.ID, shape)
@@ -60,8 +60,7 @@ func (p *Projections) noteShape(ctx context.Context, w pg.Workspace, shape int) 
 	})
 }
 
-// Outdated gives the workspaces that may have rows of an older shape than this program's folds, the oldest workspaces first, in one query
-// whatever their number.
+// Outdated gives the workspaces that may have rows of an older shape than this program's, the oldest workspaces first, with one query.
 func (p *Projections) Outdated(ctx context.Context) (outdated []pg.Workspace, err error) {
 	err = p.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select id from kluis.workspace where status = 'active' and shape < $1 order by id`, p.shape)
@@ -74,10 +73,9 @@ func (p *Projections) Outdated(ctx context.Context) (outdated []pg.Workspace, er
 	return outdated, err
 }
 
-// Renew rebuilds the read models of a workspace when they have rows of an older shape than this program's folds. It leaves those of a
-// newer one alone.
+// Renew rebuilds the read models of a workspace when they have rows of an older shape than this program's. Rows of a newer shape stay.
 func (p *Projections) Renew(ctx context.Context, w pg.Workspace, progress Progress) (events int64, err error) {
-	mark, err := p.Fold(ctx, w) // so that one without rows gets those of this shape
+	mark, err := p.Fold(ctx, w) // so that a workspace without rows gets rows of this shape
 	if errors.Is(err, domain.ErrNewer) {
 		mark, err = p.Read(ctx, w)
 	}
@@ -86,19 +84,19 @@ func (p *Projections) Renew(ctx context.Context, w pg.Workspace, progress Progre
 		return 0, err
 	case mark.Oldest >= p.shape:
 		return 0, p.noteShape(ctx, w, mark.Oldest)
-	case mark.Shape > p.shape: // the newer one rebuilds
+	case mark.Shape > p.shape: // the newer process rebuilds
 		return 0, nil
 	}
 	return p.rebuild(ctx, w, p.shape, progress)
 }
 
-// Drift is the number of rows of a read model that differ from what the log makes of it: other, missing, or too many.
+// Drift is the number of rows of a read model that differ from the log: changed, missing, or superfluous ones.
 type Drift struct {
 	Table string
 	Rows  int
 }
 
-// Check compares the read models with what the log makes of them, and changes nothing. It gives nil when there is no difference.
+// Check compares the read models with a fold of the log, and changes nothing. The result is nil when there is no difference.
 func (p *Projections) Check(ctx context.Context, w pg.Workspace, progress Progress) (drifts []Drift, err error) {
 	err = p.withShadow(ctx, w, progress, func(s pg.Shadow, filled *Mark) error {
 		return p.aligned(ctx, s, filled, func(tx *pg.Tx) error {
@@ -110,15 +108,15 @@ func (p *Projections) Check(ctx context.Context, w pg.Workspace, progress Progre
 }
 
 // ErrRebuilding says that another process rebuilds the workspace.
-var ErrRebuilding = errors.New("it is being rebuilt already")
+var ErrRebuilding = errors.New("the workspace is being rebuilt already")
 
-// withShadow folds the log into a shadow, up to where the live read models are, and hands it to use.
+// withShadow folds the log into a shadow, up to the live checkpoint, and calls use with the shadow.
 func (p *Projections) withShadow(ctx context.Context, w pg.Workspace, progress Progress, use func(pg.Shadow, *Mark) error) error {
 	return p.alone(ctx, w, func(ctx context.Context) error { return p.inShadow(ctx, w, 0, progress, use) })
 }
 
-// alone does what one process at a time does for a workspace; the lock is the transaction's that stays open meanwhile. Should that end
-// early, the next one has a shadow of another name, and drops this one: nothing of two rebuilds is ever mixed.
+// alone calls do, in only one process at a time for a workspace. The lock belongs to a transaction that stays open meanwhile. When that
+// transaction ends early, the next rebuild uses a shadow with another name and drops this one, so two rebuilds never mix.
 func (p *Projections) alone(ctx context.Context, w pg.Workspace, do func(ctx context.Context) error) error {
 	return p.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		var first bool
@@ -155,11 +153,11 @@ func (p *Projections) inShadow(ctx context.Context, w pg.Workspace, horizon int6
 	return p.dropShadows(ctx, w)
 }
 
-// fillShadow folds the log, from a horizon that is in force or is to be, up to where the live read models are. The next page is read and
-// decoded while one is stored.
+// fillShadow folds the log into the shadow, from a present or future horizon up to the live checkpoint. While one page is stored, the next one is
+// read and decoded.
 func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, horizon int64, filled *Mark, progress Progress) error {
 	mark, err := p.Fold(ctx, s.Workspace)
-	if errors.Is(err, domain.ErrNewer) { // then as far as the newer one is
+	if errors.Is(err, domain.ErrNewer) { // then up to the checkpoint of the newer process
 		mark, err = p.Read(ctx, s.Workspace)
 	}
 	if err != nil {
@@ -185,7 +183,7 @@ func (p *Projections) fillShadow(ctx context.Context, s pg.Shadow, horizon int64
 	return nil
 }
 
-// fillUpTo folds the log from where filled is up to a position into the shadow.
+// fillUpTo folds the log into the shadow, from filled up to a position.
 func (p *Projections) fillUpTo(ctx context.Context, s pg.Shadow, upTo int64, filled *Mark, progress Progress) error {
 	for page, err := range p.pagesAhead(ctx, s.Workspace, filled.Position, upTo) {
 		if err != nil {
@@ -201,10 +199,10 @@ func (p *Projections) fillUpTo(ctx context.Context, s pg.Shadow, upTo int64, fil
 	return nil
 }
 
-// fillPage folds a page into the shadow, from where filled is.
+// fillPage folds a page into the shadow, which is at filled.
 func (p *Projections) fillPage(ctx context.Context, s pg.Shadow, records []domain.Record, filled *Mark) error {
 	return p.db.InShadow(ctx, s, func(tx *pg.Tx) error {
-		// Plans are made while the tables are empty, as in lanes. What is lost in a crash is begun afresh.
+		// Plans are made while the tables are empty, as in lanes. After a crash the rebuild begins again.
 		if err := tx.Run(ctx, pg.Exec(`set local enable_seqscan = off`), commitAsync()); err != nil {
 			return err
 		}
@@ -212,12 +210,12 @@ func (p *Projections) fillPage(ctx context.Context, s pg.Shadow, records []domai
 		if err != nil {
 			return err
 		}
-		return tx.Commit(ctx, stores[:len(stores)-1]...) // a shadow has no checkpoint: filled is it
+		return tx.Commit(ctx, stores[:len(stores)-1]...) // the last statement moves the checkpoint; a shadow has filled instead
 	})
 }
 
-// aligned runs fn in a transaction of the owner in which nobody folds, and the shadow is where the live read models are. It waits a
-// moment for the catch-up under way, gives way, and tries again.
+// aligned runs fn in a transaction of the owner that has locked the live checkpoint, with the shadow at that checkpoint. It waits a moment for a
+// catch-up under way, gives up the lock, and tries again.
 func (p *Projections) aligned(ctx context.Context, s pg.Shadow, filled *Mark, fn func(tx *pg.Tx) error) error {
 	for end := time.Now().Add(time.Minute); ; {
 		err := p.db.InAsOwner(ctx, s.Workspace, func(tx *pg.Tx) error {

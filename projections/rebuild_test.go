@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// shape is how the tables of a workspace are made: columns, indexes, constraints, owners and rights.
+// shape gives the definition of a workspace's tables: columns, indexes, constraints, owners and rights.
 func (p *process) shape(t testing.TB, w pg.Workspace) []string {
 	t.Helper()
 	rows, _ := p.superuser(t).Query(context.Background(), `
@@ -83,12 +84,12 @@ func TestRebuild(t *testing.T) {
 		t.Error(d)
 	}
 	if p.hasShadow(t, w) {
-		t.Error("the shadow schema is there still")
+		t.Error("the shadow schema was not dropped")
 	}
 	if got := p.shape(t, w); !slices.Equal(got, shape) {
-		t.Errorf("the tables are others than before:\n%s\nwere\n%s", strings.Join(got, "\n"), strings.Join(shape, "\n"))
+		t.Errorf("the tables have changed. They are\n%s\nand were\n%s", strings.Join(got, "\n"), strings.Join(shape, "\n"))
 	}
-	p.rebuild(t, w) // the rebuilt one again, and what is beside it goes on
+	p.rebuild(t, w) // a second rebuild works as well
 	id := p.task(t, by, "afterwards")
 	if task, mark, err := Tasks.Get(minute(t), p.Projections, by, id); err != nil || task.Title != "afterwards" || mark.Position != want+1 {
 		t.Errorf("%+v, %+v, %v", task, mark, err)
@@ -98,7 +99,7 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
-// Whatever is wrong in the read models, a check names the tables, and how many rows; a rebuild mends it.
+// For each kind of wrong row a check names the table and the number of rows, and a rebuild repairs them.
 func TestDrift(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -140,7 +141,7 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// One at a time rebuilds, and the other is told so; another workspace is not in the way.
+// Only one process rebuilds a workspace at a time, and the second one gets ErrRebuilding. Another workspace can be rebuilt meanwhile.
 func TestRebuildTwice(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -154,7 +155,7 @@ func TestRebuildTwice(t *testing.T) {
 			_, elsewhere = q.Rebuild(minute(t), other.Workspace, nil)
 		}
 	})
-	if err != nil || elsewhere != nil || second == nil || !strings.Contains(second.Error(), "already") {
+	if err != nil || elsewhere != nil || !errors.Is(second, ErrRebuilding) {
 		t.Errorf("first %v, second %v, of another workspace %v", err, second, elsewhere)
 	}
 	if d := p.drift(t, by.Workspace); d != nil {
@@ -162,13 +163,13 @@ func TestRebuildTwice(t *testing.T) {
 	}
 }
 
-// A migration and a rebuild wait for each other: a swap would undo what a migration did to the tables meanwhile.
+// A migration and a rebuild of a workspace exclude each other, because the shadow would lack the migration's changes.
 func TestRebuildKeepsMigrationsOff(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	by := p.found(t)
 	p.bulk(t, by, 100)
-	migrate := func() error { // the lock with which a migration begins
+	migrate := func() error { // takes the lock with which a migration begins
 		return p.db.Control(minute(t), func(tx pgx.Tx) error {
 			_, err := tx.Exec(minute(t), `select from kluis.workspace where id = $1 for update nowait`, by.Workspace.ID)
 			return err
@@ -186,7 +187,7 @@ func TestRebuildKeepsMigrationsOff(t *testing.T) {
 	}
 }
 
-// Killed anywhere, a rebuild leaves the tables as they were, and the next begins afresh.
+// A rebuild that is killed at any moment leaves the tables as they were, and the next rebuild begins again.
 func TestRebuildKilled(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -235,8 +236,8 @@ func TestRebuildKilled(t *testing.T) {
 	}
 }
 
-// While the read models are rebuilt, again and again, reads and appends go on, of this process and of another: none
-// fails, and for no client do positions, or the number of tasks, ever go back.
+// During repeated rebuilds the reads and appends of two processes go on. None fails, and for no client do positions, or the number of tasks, ever
+// go back.
 func TestRebuildUnderLoad(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -316,7 +317,7 @@ func TestRebuildUnderLoad(t *testing.T) {
 	}
 }
 
-// A small log is rebuilt so fast that reads which began before are still on their way.
+// A small log is rebuilt so fast that reads from before the rebuild end after it.
 func TestRebuildSmallUnderLoad(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
@@ -358,8 +359,8 @@ func TestRebuildSmallUnderLoad(t *testing.T) {
 	t.Logf("%d rebuilds", n)
 }
 
-// A read that lasts holds a rebuild up, and not the other way round: other reads go on meanwhile, and the rebuild ends
-// when the read does, or says what it waited for.
+// A long read delays a rebuild, and a rebuild delays no reads. Other reads go on meanwhile. The rebuild ends after the long read, or its error says
+// on what it waited.
 func TestRebuildBehindLongRead(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)

@@ -16,12 +16,12 @@ var Receivers = newNoun(
 	Sight{Read: domain.ReadReceiver, Own: `receiver.created_by = $2`, Gone: `receiver.deleted_at`},
 	Lists{Sorts: []Sorting{{Field: "created_at"}, {Field: "name", By: byName}}})
 
-// Delivery is how far delivery to a receiver is.
+// Delivery is the progress of deliveries to a receiver.
 type Delivery struct {
 	ReceiverID uuid.UUID
-	Position   int64 // up to here everything was delivered, or not wanted
-	Head       int64 // of the log
-	Delivered  int64 // events
+	Position   int64 // every event up to here was delivered, or is of a type that the receiver does not take
+	Head       int64 // the last position of the log
+	Delivered  int64 // the number of delivered events
 	LagSeconds float64
 
 	DeliveredAt, FailingSince, FailedAt, AgainAt, RestoredAt *time.Time
@@ -31,7 +31,7 @@ type Delivery struct {
 	Skipped  int64
 }
 
-// Deliveries answers with how far delivery to receivers is. One to which nothing was delivered yet is behind from where it begins.
+// Deliveries answers with the progress of deliveries to receivers. Before the first delivery the position is that at which the receiver starts.
 func (p *Projections) Deliveries(ctx context.Context, w pg.Workspace, ids []uuid.UUID) (map[uuid.UUID]Delivery, error) {
 	var rows []Delivery
 	if err := p.db.Read(ctx, w, pg.Rows(&rows, `select r.id as receiver_id, at.position, head.position as head, coalesce(c.delivered, 0) as delivered,
@@ -50,12 +50,12 @@ func (p *Projections) Deliveries(ctx context.Context, w pg.Workspace, ids []uuid
 	return all, nil
 }
 
-// CountReceivers is the query for how many receivers there are.
+// CountReceivers is the query for the number of receivers.
 func CountReceivers(into *int) pg.Statement {
 	return pg.Exec(`select count(*) from receiver where deleted_at is null`).Scan(into)
 }
 
-// ActiveReceivers is the query for the receivers to which events go.
+// ActiveReceivers is the query for the receivers that are active.
 func ActiveReceivers(into *[]uuid.UUID) pg.Statement {
 	return pg.Column(into, `select id from receiver where status = 'active' and deleted_at is null`)
 }

@@ -44,7 +44,7 @@ func TestScopesInSQL(t *testing.T) {
 	})
 }
 
-// scoped is a noun as this test looks at it.
+// scoped is the part of a noun that this test uses.
 type scoped interface {
 	explained
 	ids(t rapid.TB, b *board) []uuid.UUID
@@ -59,7 +59,7 @@ func scopedNouns() map[string]scoped {
 	return all
 }
 
-// board is people, and projects, tasks and comments with which they have, or have not, to do.
+// board is people with projects, tasks and comments in which they have parts or none.
 type board struct {
 	*process
 	by     Actor
@@ -110,7 +110,7 @@ func newBoard(t *testing.T, p *process) *board {
 	return b
 }
 
-// things are all things of a resource, with what a member has to do with them.
+// things gives all things of a resource, with the parts of a member in them.
 func (b *board) things(t rapid.TB, resource string, member uuid.UUID) map[uuid.UUID]domain.Thing {
 	t.Helper()
 	n, there := scopedNouns()[resource]
@@ -136,7 +136,7 @@ func (n *Noun[T]) ids(t rapid.TB, b *board) (ids []uuid.UUID) {
 	return ids
 }
 
-// compare looks at all things of a noun as a member with random grants.
+// compare reads all things of a noun as a member with random grants, and compares the access with the rule.
 func (n *Noun[T]) compare(r *rapid.T, b *board, by Actor, things map[uuid.UUID]domain.Thing) {
 	r.Helper()
 	var visible []uuid.UUID
@@ -174,7 +174,7 @@ func (n *Noun[T]) compare(r *rapid.T, b *board, by Actor, things map[uuid.UUID]d
 	}
 }
 
-// wantGuards looks whether a decision by what members of a project may guards the project.
+// wantGuards checks that a decision over scope project guards the project.
 func (n *Noun[T]) wantGuards(r *rapid.T, by Actor, p domain.Permission, row Row[T]) {
 	r.Helper()
 	guarded := slices.ContainsFunc(n.Guards(row, by, p), func(g eventstore.Guard) bool { return g.Stream == domain.ProjectStream(row.ProjectID) })
@@ -186,7 +186,7 @@ func (n *Noun[T]) wantGuards(r *rapid.T, by Actor, p domain.Permission, row Row[
 
 var whole = regexp.MustCompile(`Seq Scan on (project|task|comment|time_entry)`)
 
-// explain is the query for the plan of a list.
+// explain gives the query for the plan of a list.
 func explain[T any](t *testing.T, into *[]string, n *Noun[T], by Actor, page Page, filter any) pg.Statement {
 	t.Helper()
 	q, err := n.query(by, page, filter)

@@ -10,12 +10,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/words"
 )
 
-// Words is a tsvector in the form in which Postgres writes it, without places.
+// Words is a tsvector in Postgres' text form, without positions.
 type Words string
 
 func wordsOf(text string) Words { return Words(words.Vector(words.Of(text))) }
 
-// vector is what COPY takes.
+// vector gives the words as a parameter of COPY.
 func (w Words) vector() pgtype.TSVector {
 	v := pgtype.TSVector{Valid: true}
 	for word := range strings.FieldsSeq(string(w)) {
@@ -24,34 +24,35 @@ func (w Words) vector() pgtype.TSVector {
 	return v
 }
 
-// searchText is what somebody wrote: the words of a task, of a comment on one, of a project or a tag.
+// searchText is a text that can be searched: that of a task, of a comment, of a project or of a tag.
 type searchText struct {
 	ID       uuid.UUID `json:"id"`
-	OfID     uuid.UUID `json:"of_id"` // what is found by the words: the task of a comment, else the thing itself
+	OfID     uuid.UUID `json:"of_id"` // the thing that a search finds: the task of a comment, else the thing itself
 	Title    Words     `json:"title"`
 	Body     Words     `json:"body"`
 	Version  int       `json:"version"`
 	Position int64     `json:"position"`
 }
 
-// Search is the read model of what is searched. It has a table of its own, so that an event that changes no text costs it nothing. The
-// things are of several kinds; the stream of each ends with its id.
+// Search is the read model of the texts that can be searched. The texts have a table of their own, so that an event that changes no text costs
+// nothing here. The things are of several nouns; the stream of each ends with its id.
 var Search = newModel("search", uuid.UUID.String, searchTextIn, (*searchText).apply, func(w searchText) uuid.UUID { return w.ID })
 
-// matchesWords is the condition that things of a noun have words, in one text.
+// matchesWords gives the condition that one text of a thing has the words.
 func matchesWords(noun string) string {
 	return noun + `.id in (select search.of_id from search where (search.title || search.body) @@ {words})`
 }
 
-// taskMatchesWords is found for tasks: also in a comment, where the caller may see that. It says nothing of the task that is listed, so Postgres
-// can begin with the words.
+// taskMatchesWords is the condition for tasks: the words may also be in a comment that the caller may see. The subquery does not refer to the
+// listed task, so Postgres can begin with the words.
 var taskMatchesWords = `task.id in (select search.of_id from search where (search.title || search.body) @@ {words} and (search.id = search.of_id or {scope} = 'all' or
 	exists (select from comment join task on task.id = comment.task_id where comment.id = search.id and ` +
 	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)))`
 
 func noWords() error { return domain.InvalidField("/q", "must have a letter or a digit") }
 
-// Matching tells which texts have the words that a list is searched for: for what the database cannot search, since it is sealed, or in no table.
+// Matching gives a function that tells whether a text has the words of a search. It is for texts that the database cannot search, because they are
+// sealed or in no table.
 func Matching(text string) (matches func(text string) bool, err error) {
 	if words.Query(text) == "" {
 		return nil, noWords()
@@ -59,7 +60,7 @@ func Matching(text string) (matches func(text string) bool, err error) {
 	return func(in string) bool { return words.Match(text, in) }, nil
 }
 
-// searchTextIn is the thing whose text a record changes.
+// searchTextIn gives the thing whose text a record changes.
 func searchTextIn(r domain.Record) (id uuid.UUID, changes bool) {
 	kind := ""
 	switch e := r.Event.(type) {
@@ -114,7 +115,7 @@ func (w *searchText) apply(r domain.Record) {
 	w.Version, w.Position = r.Version, r.Position
 }
 
-// write notes the words of texts; what is nil stays.
+// write sets the words of the texts; a nil text stays.
 func (w *searchText) write(title, body *string) {
 	if title != nil {
 		w.Title = wordsOf(*title)

@@ -18,22 +18,22 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 )
 
-// setting is one that the login may have, as pg_settings describes it.
+// setting is a setting that a login can set, as pg_settings describes it.
 type setting struct {
 	Name, Vartype, Now string
 	Lowest, Highest    *string
 	Values             []string
 }
 
-// spared are the settings that may not be swept: they say what is to be done, or fill the log of the tests' server.
+// spared are the settings that the sweep leaves out, because they change the meaning of statements or fill the log of the tests' server.
 var spared = []string{
-	"default_transaction_read_only",                                            // whoever sets it gets what it says: see pg.ReadOnlyNow
-	"transaction_read_only", "transaction_isolation", "transaction_deferrable", // of one transaction
-	"local_preload_libraries", // a library that is not there ends every connection
+	"default_transaction_read_only",                                            // it makes the database read-only on purpose: see pg.ReadOnlyNow
+	"transaction_read_only", "transaction_isolation", "transaction_deferrable", // settings of one transaction
+	"local_preload_libraries", // a missing library ends every connection
 	"debug_print_plan", "debug_print_parse", "debug_print_rewritten", "trace_notify", "trace_sort", "log_statement_stats",
 }
 
-// hostileTexts are hostile values of settings that take any text.
+// hostileTexts are hostile values for settings that accept any text.
 var hostileTexts = map[string]string{
 	"client_encoding": "LATIN1", "DateStyle": "German, DMY", "TimeZone": "Asia/Kathmandu", "IntervalStyle": "iso_8601",
 	"search_path": "pg_catalog, hostile", "lc_monetary": "C.UTF-8", "lc_numeric": "C.UTF-8", "lc_time": "C.UTF-8",
@@ -41,7 +41,7 @@ var hostileTexts = map[string]string{
 	"default_tablespace": "none_such", "temp_tablespaces": "none_such", "role": "kluis_nobody",
 }
 
-// hostile gives the settings a value that is as far from what they have as may be: the lowest or the last.
+// hostile gives a value as far as possible from the present one: the lowest or the highest.
 func (s setting) hostile(high bool) (value string, is bool) {
 	if slices.Contains(spared, s.Name) || strings.Contains(s.Name, ".") {
 		return "", false
@@ -70,8 +70,8 @@ func (s setting) hostile(high bool) (value string, is bool) {
 	return "", false
 }
 
-// Nothing that the login, the database or the server may have set changes what is stored or answered: every setting that a
-// user can have is at its worst, twice over, and a whole life of a workspace gives what a plain login then reads.
+// No setting of the login, the database or the server changes what is stored or answered. The test sets every setting that a user can set to its
+// lowest and then to its highest value, plays the whole life of a workspace, and compares with the answers to a plain login.
 func TestSettingsOfTheLogin(t *testing.T) {
 	t.Parallel()
 	for _, high := range []bool{false, true} {
@@ -125,7 +125,7 @@ func TestSettingsOfTheLogin(t *testing.T) {
 
 const hardTitle = `Zürich 😀 Łódź \ 'x' \u0041`
 
-// live is a workspace's life, and what was answered at the end.
+// live plays a workspace's life and gives the answers at the end.
 func (p *process) live(t *testing.T) (Actor, map[string]string) {
 	t.Helper()
 	by := p.found(t)
@@ -152,7 +152,7 @@ func (p *process) live(t *testing.T) (Actor, map[string]string) {
 	return by, answers
 }
 
-// answers are what a workspace answers to each kind of question.
+// answers gives a workspace's answer to each kind of query.
 func (p *process) answers(t *testing.T, by Actor) map[string]string {
 	t.Helper()
 	answers := map[string]string{}
@@ -196,7 +196,7 @@ func parts(t *testing.T, address string) (role, database string) {
 	return pgx.Identifier{u.User.Username()}.Sanitize(), pgx.Identifier{strings.TrimPrefix(u.Path, "/")}.Sanitize()
 }
 
-// quoted is a text as an SQL literal. A list of names is several.
+// quoted gives a text as an SQL literal, and a list of names as several.
 func quoted(value string) string {
 	if value == hostileTexts["search_path"] {
 		return value

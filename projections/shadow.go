@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// makeShadow makes the schema of a rebuild. Shadows that a killed rebuild left go.
+// makeShadow drops the shadows of killed rebuilds and makes the schema of a new one.
 func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) (pg.Shadow, error) {
 	if err := p.dropShadows(ctx, w); err != nil {
 		return pg.Shadow{}, err
@@ -20,8 +20,8 @@ func (p *Projections) makeShadow(ctx context.Context, w pg.Workspace) (pg.Shadow
 	return s, p.makeTables(ctx, s)
 }
 
-// makeTables makes a schema with tables like the live ones but without their indexes: one that is made of rows that are there costs a
-// fraction of one that follows every change.
+// makeTables makes a schema with tables like the live ones but without their indexes. An index that is made at the end costs a fraction of an index
+// that follows every change.
 func (p *Projections) makeTables(ctx context.Context, s pg.Shadow) error {
 	if err := p.db.Admin(ctx, func(tx pgx.Tx) error { return pg.CreateSchema(ctx, tx, s.Schema()) }); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (p *Projections) dropShadows(ctx context.Context, w pg.Workspace) error {
 	return err
 }
 
-// indexShadow lets Postgres know what is in the shadow tables, or the comparison with the live ones would be planned blindly.
+// indexShadow collects the statistics of the shadow tables, on which the plan of the comparison with the live tables depends.
 func (p *Projections) indexShadow(ctx context.Context, s pg.Shadow) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2)
@@ -64,7 +64,7 @@ func (p *Projections) indexShadow(ctx context.Context, s pg.Shadow) error {
 	return group.Wait()
 }
 
-// own runs an SQL text whose names are those of our own tables, and of schemas made of a workspace's id.
+// own runs an SQL text as the owner. Its names are those of the program's tables and of schemas named after a workspace's id.
 func (p *Projections) own(ctx context.Context, sql string) error {
 	return p.db.Own(ctx, "", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "set local statement_timeout = 0;"+sql) //sqlcheck:allow names of our own tables and schemas

@@ -1,16 +1,17 @@
 package projections
 
-// Shape is the number of this program's folds. Whoever changes what an Apply makes of events that there are, or adds a field to a
-// state, gives it the next number: shape_test.go notices.
+// Shape is the version of this program's folds. A change of the result of an Apply for existing events, or a new field of a state, takes the next
+// number: shape_test.go fails otherwise.
 //
-// At a deploy two versions run side by side, so the checkpoint says which folds wrote the rows: the newest that did (shape), and
-// the oldest that a row may be of (oldest).
+// During a deploy two versions run side by side. The checkpoint says which folds wrote the rows: the newest (shape), and the oldest of which there
+// may be rows (oldest).
 //
-//  1. A process whose shape is the newer one goes on with the rows as they are. With its first page the checkpoint has its shape.
-//  2. From then on the older process does not fold. It reads what the newer one folds, and when that takes too long its answers
-//     say how much is missing, or are 503. So nobody folds on top of rows that they do not understand.
-//  3. The newer process rebuilds in the background (jobs/rebuild.go) what has rows of an older shape: then all rows are of its own,
-//     and so says the directory, from which one query tells what is left to do.
+//  1. A process with the newer shape continues from the present rows. With its first page the checkpoint has the newer shape.
+//  2. From then on the older process does not fold, because it may not understand the rows. It reads the rows that the newer process folds. When
+//     those are behind for too long, its answers say how many events are missing, or are 503.
+//  3. The newer process rebuilds workspaces with rows of an older shape in the background (jobs/rebuild.go). After that all rows have the newer
+//     shape, and the directory says so. One query of the directory finds the workspaces that remain.
 //
-// Behind a roll back nobody is left who folds. Then `kluis rebuild` of the older program makes the rows its own again.
+// After a rollback of the program no process of the newer shape is left to fold. Then `kluis rebuild` of the older program gives the rows the older
+// shape.
 const Shape = 6

@@ -24,9 +24,9 @@ import (
 
 var write = flag.Bool("write", false, "write what the folds make into testdata/shape")
 
-// Whoever changes what the folds make of events that there are gives Shape the next number: otherwise read models keep the rows of
-// the older fold, and older processes write on among those of the newer. Each read model has a file with the hash of what its folds
-// make of every payload ever written, and that of sums has the hash of what adds to them.
+// A change of the result of the folds for existing events takes the next number of Shape. Otherwise read models keep the rows of the older fold, and
+// older processes mix their rows with those of newer ones. Each read model has a file with the hash of the states that its folds make of every
+// payload ever written. The file of the sums has the hash of the SQL that adds to them.
 func TestShape(t *testing.T) {
 	t.Parallel()
 	records := everyPayload(t)
@@ -56,7 +56,7 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// shapeOf is the hash of the states that a read model makes of each record, and of each two in a row.
+// shapeOf gives the hash of the states that a read model makes of each record, and of each two records in a row.
 func shapeOf(t *testing.T, m model, records []domain.Record) string {
 	t.Helper()
 	sum := sha256.New()
@@ -85,7 +85,7 @@ func shapeOf(t *testing.T, m model, records []domain.Record) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// everyPayload is every payload of domain/testdata, each at the beginning of a stream of its noun.
+// everyPayload gives every payload of domain/testdata, each at the beginning of a stream of its noun.
 func everyPayload(t *testing.T) (records []domain.Record) {
 	t.Helper()
 	files, err := filepath.Glob("../domain/testdata/events/*.json")

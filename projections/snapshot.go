@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Snapshot is a workspace at one position of its log: read models and records. What happens meanwhile is not in it.
+// Snapshot is a workspace at one position of its log: read models and records. Later events are not in it.
 type Snapshot struct {
 	UpTo  int64 // of the log, and of every row
 	Head  eventstore.Head
@@ -28,7 +28,7 @@ type StoredRow struct {
 // snapshotPage is how many rows are in memory at once.
 const snapshotPage = 200
 
-// Snapshot runs fn on a workspace as it is at one position, from asked on. It takes one connection as long as fn does.
+// Snapshot runs fn on a workspace at one position, which is asked or a later one. It holds one connection as long as fn runs.
 func (p *Projections) Snapshot(ctx context.Context, w pg.Workspace, asked int64, fn func(*Snapshot) error) error {
 	for {
 		mark, err := p.CatchUp(ctx, w)
@@ -60,7 +60,7 @@ func (s *Snapshot) Run(ctx context.Context, statements ...pg.Statement) error {
 	return s.tx.Run(ctx, statements...)
 }
 
-// Tables are the read models that a snapshot has, in order: all but the words that are searched, which come of the others.
+// Tables gives the read models of a snapshot, in order: all but Search, which is derived from the others.
 func Tables() (names []string) {
 	for _, m := range models {
 		if m.table() != Search.table() {
@@ -70,7 +70,7 @@ func Tables() (names []string) {
 	return names
 }
 
-// Columns are those of a read model, in the order of its JSON.
+// Columns gives the columns of a read model, in the order of its JSON.
 func Columns(table string) []string {
 	for _, m := range models {
 		if m.table() == table {
@@ -80,7 +80,7 @@ func Columns(table string) []string {
 	return nil
 }
 
-// Each gives every row of a read model to fn, by id, a page at a time.
+// Each gives fn every row of a read model, in the order of ids, a page at a time.
 func (s *Snapshot) Each(ctx context.Context, table string, fn func([]StoredRow) error) error {
 	for _, m := range models {
 		if m.table() != table {
@@ -102,7 +102,7 @@ func (s *Snapshot) Each(ctx context.Context, table string, fn func([]StoredRow) 
 
 func (m *Model[T]) names() []string { return m.columns }
 
-// stored are the rows from an id on.
+// stored gives the rows from an id on.
 func (m *Model[T]) stored(ctx context.Context, tx *pg.Tx, from uuid.UUID, limit int) ([]StoredRow, error) {
 	var states []T
 	//sqlcheck:allow made once, of the names in our own struct
@@ -116,7 +116,7 @@ func (m *Model[T]) stored(ctx context.Context, tx *pg.Tx, from uuid.UUID, limit 
 	return rows, nil
 }
 
-// Log gives every record up to the position of the snapshot to fn, the oldest first, a page at a time.
+// Log gives fn every record up to the position of the snapshot, the oldest first, a page at a time.
 func (s *Snapshot) Log(ctx context.Context, fn func([]Record) error) error {
 	for next := s.Head.Pruned + 1; next <= s.UpTo; {
 		var records []Record
@@ -141,8 +141,8 @@ func (s *Snapshot) Log(ctx context.Context, fn func([]Record) error) error {
 	return nil
 }
 
-// AttachmentsAt answers with a page of the attachments that there were at a position, behind an id. Those that were deleted since are
-// among them, without bytes.
+// AttachmentsAt answers with a page of the attachments that existed at a position, behind an id. It includes attachments that were deleted since,
+// whose bytes are gone.
 func (p *Projections) AttachmentsAt(ctx context.Context, w pg.Workspace, upTo int64, after uuid.UUID) (found []domain.Attachment, err error) {
 	//sqlcheck:allow the names in our own struct
 	err = p.db.Read(ctx, w, pg.Rows(&found, `select `+Attachments.columnList()+` from attachment where id > $2 and (deleted_at is null or position > $1)

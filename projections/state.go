@@ -11,14 +11,14 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Moment is one of a log: behind the record at a position, and before the next one.
+// Moment is a moment of a log: after the record at a position, and before the next record.
 type Moment struct {
 	Position int64
-	At       time.Time       // of the record there
-	log      eventstore.Head // in which it was found
+	At       time.Time       // the time of that record
+	log      eventstore.Head // the log in which the moment was found
 }
 
-// MomentAt finds the moment behind a position. It is none before the log's horizon, and none that is still to come.
+// MomentAt finds the moment after a position. Positions before the log's horizon, and positions that do not exist yet, are refused.
 func (p *Projections) MomentAt(ctx context.Context, w pg.Workspace, position int64) (Moment, error) {
 	m, _, err := p.moment(ctx, w, func(last *[]eventstore.Stop) pg.Statement { return eventstore.UpTo(last, position) })
 	switch {
@@ -32,7 +32,7 @@ func (p *Projections) MomentAt(ctx context.Context, w pg.Workspace, position int
 	return m, m.begun()
 }
 
-// MomentOf finds the moment of an instant: behind all records of then, and of before.
+// MomentOf finds the moment of an instant: after all records up to that instant.
 func (p *Projections) MomentOf(ctx context.Context, w pg.Workspace, at time.Time) (Moment, error) {
 	m, now, err := p.moment(ctx, w, func(last *[]eventstore.Stop) pg.Statement { return eventstore.Until(last, at) })
 	if err == nil {
@@ -47,7 +47,7 @@ func (p *Projections) MomentOf(ctx context.Context, w pg.Workspace, at time.Time
 	return m, m.begun()
 }
 
-// moment is the one behind the last record that a query finds, or at the horizon; now is by the database's clock.
+// moment gives the moment after the last record that a query finds, or that at the horizon. now is the database's time.
 func (p *Projections) moment(ctx context.Context, w pg.Workspace, find func(*[]eventstore.Stop) pg.Statement) (m Moment, now time.Time, err error) {
 	var last []eventstore.Stop
 	err = p.db.Read(ctx, w, eventstore.LookHead(&m.log), pg.Exec(`select clock_timestamp()`).Scan(&now), find(&last))
@@ -66,12 +66,12 @@ func (m Moment) begun() error {
 	return nil
 }
 
-// FillState makes the schema of a state, and derives in it what the read models were at a moment:
+// FillState makes a schema, and derives in it the read models as they were at a moment:
 //
-//  1. It makes the tables, lays the baselines of the horizon, and folds the records behind it as the catch-up does, up to the moment. What is
-//     appended meanwhile is behind that.
-//  2. It looks whether the log is the one in which the moment was found. Records are deleted only once the horizon has moved, so when it
-//     has not, none was missing; and when it has, what was read may lack some.
+//  1. It makes the tables, stores the baselines of the horizon, and folds the records behind it up to the moment. Records that are appended
+//     meanwhile are behind the moment.
+//  2. It checks that the horizon and the epoch of the log are those of the moment. Records are deleted only after the horizon has moved. So an
+//     unmoved horizon proves that no record was missing, and a moved one is an error.
 func (p *Projections) FillState(ctx context.Context, s pg.Shadow, m Moment, progress Progress) error {
 	if err := p.makeTables(ctx, s); err != nil {
 		return fmt.Errorf("make the tables of a state: %w", err)

@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// SubprocessorChanges reads every version of the list of subprocessors, the oldest first. tx is the login's.
+// SubprocessorChanges reads every version of the list of subprocessors, the oldest first. tx runs as the login.
 func SubprocessorChanges(ctx context.Context, tx pgx.Tx) ([]domain.SubprocessorChange, error) {
 	rows, err := tx.Query(ctx, `select version, name, purpose, country, data, safeguard, removed, agreed, effective::text as effective, at
 		from kluis.subprocessor order by version`)

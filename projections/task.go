@@ -20,13 +20,13 @@ var Tasks = newNoun(
 
 var taskSight = shownWithRelations(Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, As: map[string]string{"tag_ids": taskTags}})
 
-// ownTask is which tasks scope own reaches: created by, assigned to, or with the member as a viewer.
+// ownTask is the condition for scope own: tasks created by or assigned to the member, or with the member as a viewer.
 const ownTask = `(task.created_by = $2 or task.assignee_ids @> array[$2::uuid] or task.viewer_ids @> array[$2::uuid])`
 
 // keyOrder sorts keys by project, then by number; tasks in no project come last.
 const keyOrder = `coalesce(split_part(@, '-', 1) || lpad(split_part(@, '-', 2), 9, '0'), '~') collate "C"`
 
-// TaskFilter chooses tasks; what is zero chooses all.
+// TaskFilter chooses tasks; a zero field chooses all.
 type TaskFilter struct {
 	Status    []string     `among:"task.status" ordered:"id"`
 	Priority  []string     `among:"task.priority" ordered:"id"`
@@ -56,7 +56,7 @@ func (p *Projections) ShowTasks(ctx context.Context, by Actor, f TaskFilter, pag
 	return Tasks.ListShown(ctx, p, by, page, f)
 }
 
-// MaxDepth is how deep tasks are nested at most.
+// MaxDepth is the largest depth of nested tasks.
 const MaxDepth = 1000
 
 // Ancestor is a task above another.
@@ -77,7 +77,7 @@ var ancestors = `with recursive above as (
 		coalesce((select version from project as its where its.id = project_id), 0) as project_version
 	from task where id = any(array(select id from above))`
 
-// Ancestors is the query for tasks and all above them, deleted ones too.
+// Ancestors is the query for tasks and all their ancestors, deleted ones too.
 func Ancestors(into *[]Ancestor, by Actor, tasks []uuid.UUID) pg.Statement {
 	//sqlcheck:allow made once, of constants
 	return pg.Rows(into, ancestors, by.Scope(domain.ReadTask), by.Member, tasks)

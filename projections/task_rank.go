@@ -7,7 +7,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Anchor is a task that others are to be put beside, with its neighbours in the order of its project, which are empty when there are none.
+// Anchor is a task beside which other tasks are put, with the ranks of its neighbours in its project; a rank is empty when there is no neighbour.
 type Anchor struct {
 	ID             uuid.UUID
 	Version        int
@@ -26,7 +26,7 @@ var anchors = `select id, version, deleted_at is null and coalesce(` + taskSight
 			(select min(rank) from task as other where task.project_id is null and other.project_id is null and other.rank > task.rank), '') as behind
 	from task where id = any($3)`
 
-// Anchors is the query for tasks that others are to be put beside. The neighbours may be deleted: they can be restored.
+// Anchors is the query for tasks beside which others are put. Deleted neighbours count, because they can be restored.
 func Anchors(into *[]Anchor, by Actor, tasks []uuid.UUID) pg.Statement {
 	return pg.Rows(into, anchors, by.Scope(domain.ReadTask), by.Member, tasks) //sqlcheck:allow made once, of constants
 }

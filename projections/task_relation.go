@@ -6,25 +6,25 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// shownWithRelations shows of a task's relations at the moment {at} those to tasks that are there then and that the caller may see.
-// Inside the condition, task is the other one; it is a value and no exists, which Postgres may make a join with all tasks.
+// shownWithRelations shows only the relations of a task to tasks that exist at the moment {at} and that the caller may see. Inside the condition,
+// task is the other task. The condition is a scalar subquery, because Postgres may turn an exists into a join with all tasks.
 func shownWithRelations(s Sight) Sight {
 	s.As["relations"] = `case when task.relations = '[]' then '[]' else coalesce((select jsonb_agg(related.entry order by related.nth) from jsonb_array_elements(task.relations) with ordinality as related (entry, nth)
 		where (select true from task where task.id = (related.entry->>'task_id')::uuid and (task.deleted_at is null or task.deleted_at > {at}) and ` + s.visible("$1") + `)), '[]') end`
 	return s
 }
 
-// Reached is a task that another one leads to.
+// Reached is a task to which relations lead from another one.
 type Reached struct {
 	ID      uuid.UUID
 	Version int
 }
 
-// MaxReached is how many tasks are looked through for a circle.
+// MaxReached is how many tasks are searched for a circle.
 const MaxReached = 1000
 
-// Reachable is the query for all tasks that one leads to by a kind of relation, itself among them, deleted ones too; and for one more than
-// MaxReached when there are too many.
+// Reachable is the query for all tasks to which relations of a kind lead from a task, the task itself and deleted ones included. It gives one more
+// than MaxReached when there are too many.
 func Reachable(into *[]Reached, kind string, task uuid.UUID) pg.Statement {
 	return pg.Rows(into, `with recursive ahead as (
 			select $2::uuid as id

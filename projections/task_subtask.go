@@ -9,11 +9,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// TaskSubtasks is the read model of how much has come under a task.
+// TaskSubtasks is the read model of the streams of subtasks.
 var TaskSubtasks = newModel("task_subtasks", domain.SubtasksStream, ofKind("subtasks"), (*domain.TaskSubtasks).Apply,
 	func(s domain.TaskSubtasks) uuid.UUID { return s.ID })
 
-// below are the ids of the tasks below those in $4, deleted ones too, but for $5 of them at most.
+// below gives the ids of the descendants of the tasks $4, deleted ones too, at most $5 of them.
 const below = `any(array(
 	with recursive below as (
 		select id from task where parent_id = any($4::uuid[])
@@ -22,14 +22,14 @@ const below = `any(array(
 
 var subtasks = strings.Replace(Tasks.load, "any($4::uuid[])", below, 1)
 
-// Arrivals is how much has come under a task.
+// Arrivals says how many subtasks a task was given.
 type Arrivals struct {
 	ID      uuid.UUID
-	Version int // of the stream of what comes under it
+	Version int // of the stream of its subtasks
 }
 
-// Subtasks are the queries for all tasks below some, deleted ones too, but for limit of them at most; and for how much has come under
-// each of all these.
+// Subtasks gives the queries for the descendants of some tasks, deleted ones too, at most limit of them, and for the versions of the streams of
+// subtasks of all these.
 func Subtasks(into *[]Row[domain.Task], arrivals *[]Arrivals, by Actor, of []uuid.UUID, limit int) []pg.Statement {
 	args := append(taskSight.scopes(by), of, limit)
 	return []pg.Statement{

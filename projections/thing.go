@@ -11,17 +11,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Thing is what a record of the log is about.
+// Thing is the thing that a record of the log is about.
 type Thing struct {
 	Noun  string
-	ID    uuid.UUID // uuid.Nil for a noun of which there is one
-	Title string    // as it is now; empty for one that has none, or a name that is sealed
-	Key   string    // such as WEB-12; empty for one that has none
+	ID    uuid.UUID // uuid.Nil for a noun with a single thing
+	Title string    // the present title; empty for a thing without one, or with a sealed name
+	Key   string    // such as WEB-12; empty for a thing without one
 	On    *Thing    // the task that a comment, a file or a time entry is on; nil for none
-	Of    uuid.UUID // whose time it is
+	Of    uuid.UUID // the worker of a time entry
 }
 
-// ThingOf says what a record is about: its type has the noun; the id is in the name of its stream, or in its data where things share one.
+// ThingOf gives the thing that a record is about. The noun is in the type of the event. The id is in the name of the stream, or in the data when
+// things share a stream.
 func ThingOf(r Record) Thing {
 	noun, _, _ := strings.Cut(r.Type, ".")
 	thing := Thing{Noun: noun}
@@ -30,7 +31,7 @@ func ThingOf(r Record) Thing {
 		return thing
 	}
 	var data map[string]json.RawMessage
-	_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
+	_ = json.Unmarshal(r.Data, &data) // data that are no object name nothing
 	if asked := AskedFor(data); len(asked) == 1 {
 		return asked[0]
 	}
@@ -42,7 +43,7 @@ func ThingOf(r Record) Thing {
 	return thing
 }
 
-// AskedFor is the things that an event of the security stream says were asked for; none for the data of any other event.
+// AskedFor gives the requested things of an event of the security stream; none for the data of any other event.
 func AskedFor(data map[string]json.RawMessage) (things []Thing) {
 	var noun string
 	_ = json.Unmarshal(data["noun"], &noun)
@@ -52,7 +53,7 @@ func AskedFor(data map[string]json.RawMessage) (things []Thing) {
 	return things
 }
 
-// titled has the queries for how things are called, by noun: those of a noun that is not here have their ids alone.
+// titled has the queries for the titles of things, by noun. Things of any other noun are shown by their ids.
 //
 //nolint:gosec // names of columns, no credentials
 var titled = map[string]string{
@@ -68,36 +69,36 @@ var titled = map[string]string{
 	"token":       `select id, name as title, '' as key from token where id = any($1)`,
 }
 
-// placed has the queries for the tasks that things are on, and whose they are, by noun.
+// placed has the queries for the tasks that things are on, and for the workers of time entries, by noun.
 var placed = map[string]string{
 	"comment":    `select c.id, null::uuid as of, t.id as on, t.title, coalesce(t.key, '') as key from comment c join task t on t.id = c.task_id where c.id = any($1)`,
 	"attachment": `select a.id, null::uuid as of, t.id as on, t.title, coalesce(t.key, '') as key from attachment a join task t on t.id = a.task_id where a.id = any($1)`,
 	"time_entry": `select e.id, e.member_id as of, t.id as on, t.title, coalesce(t.key, '') as key from time_entry e left join task t on t.id = e.task_id where e.id = any($1)`,
 }
 
-// placedRow is where a thing is.
+// placedRow is a thing with its task and its worker.
 type placedRow struct {
 	ID         uuid.UUID
 	Of, On     *uuid.UUID
 	Title, Key *string
 }
 
-// refers says which noun a field of an event names by id.
+// refers gives the noun whose ids a field of an event holds.
 var refers = map[string]string{
 	"role": "role", "roles": "role", "member_id": "member", "assignee_ids": "member", "lead_id": "member",
 	"task_id": "task", "parent_id": "task", "project_id": "project", "tag_id": "tag", "tag_ids": "tag", "into_id": "tag", "token_id": "token",
 	"attachment_id": "attachment", "with_id": "task",
 }
 
-// Refers is the noun that a field of an event names by id; empty for one that names none.
+// Refers gives the noun whose ids a field of an event holds; empty for a field without ids.
 func Refers(field string) string { return refers[field] }
 
-// Updates tells of a type of event that its fields are those that changed, and no others.
+// Updates tells whether events of a type have only the fields that changed.
 func Updates(eventType string) bool {
 	return strings.HasSuffix(eventType, ".updated") || eventType == "workspace.time_rules_changed"
 }
 
-// replaces tells of a type of event that it sets fields of a thing anew, so that what they were before is told, too.
+// replaces tells whether events of a type set fields that had a value before, which is then shown as well.
 func replaces(eventType string) bool {
 	for _, suffix := range []string{".updated", ".renamed", ".recoloured", "_changed", "_required"} {
 		if strings.HasSuffix(eventType, suffix) {
@@ -107,20 +108,20 @@ func replaces(eventType string) bool {
 	return false
 }
 
-// Above is the task below which a record says that another one came; uuid.Nil for any other record.
+// Above gives the parent in a record of an added subtask; uuid.Nil for any other record.
 func Above(r Record) uuid.UUID {
 	id, _ := domain.StreamID("subtasks", r.Stream)
 	return id
 }
 
-// Context is what is to be known of records to tell of them in words.
+// Context is the facts that are needed to describe records in words.
 type Context struct {
-	Things  map[uuid.UUID]Thing         // those that they are about, and those that they name
-	Members map[uuid.UUID]domain.Member // likewise, and who did it; also of those who left
-	Before  map[int64]map[string]string // by position: the JSON of fields that were updated, as they were before
+	Things  map[uuid.UUID]Thing         // the things that the records are about, and the things that they name
+	Members map[uuid.UUID]domain.Member // the members likewise, and the actors, including removed members
+	Before  map[int64]map[string]string // by position: the JSON of updated fields before the update
 }
 
-// Context looks up what records are about, in one round trip: things as they are now, those that are gone as well.
+// Context looks up the things that records are about, in one round trip: their present states, deleted things included.
 func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Record) (Context, error) {
 	ids, updated := named(records)
 	var members []domain.Member
@@ -171,13 +172,13 @@ func (p *Projections) Context(ctx context.Context, w pg.Workspace, records []Rec
 	return c, nil
 }
 
-// calledRow is how a thing is called.
+// calledRow is a thing with its title and key.
 type calledRow struct {
 	ID         uuid.UUID
 	Title, Key string
 }
 
-// of is a thing with where it is.
+// of gives the thing with its task and its worker.
 func (row placedRow) of(noun string, thing Thing) Thing {
 	thing.Noun, thing.ID = noun, row.ID
 	if row.Of != nil {
@@ -189,22 +190,22 @@ func (row placedRow) of(noun string, thing Thing) Thing {
 	return thing
 }
 
-// beforeRow is what a field was before.
+// beforeRow is the value of a field before an update.
 type beforeRow struct {
 	Position int64
 	Field    string
 	Old      *string
 }
 
-// updatedFields are fields of events that updated a thing, as arrays for one statement.
+// updatedFields are the updated fields of events, as arrays for one statement.
 type updatedFields struct {
 	positions       []int64
 	streams, fields []string
 	versions        []int
-	keys, ids       []string // where things share a stream: the field of its events that says which one it is, and its id
+	keys, ids       []string // when things share a stream: the field of the events with the id of the thing, and the id
 }
 
-// named are the ids of what records are about and name, by noun, and the fields that they updated.
+// named gives the ids of the things that records are about or name, by noun, and the fields that the records updated.
 func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields) {
 	ids = map[string][]uuid.UUID{}
 	for _, r := range records {
@@ -217,7 +218,7 @@ func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields)
 			ids["task"] = append(ids["task"], above)
 		}
 		var data map[string]json.RawMessage
-		_ = json.Unmarshal(r.Data, &data) // nothing is in one that is no object
+		_ = json.Unmarshal(r.Data, &data) // data that are no object name nothing
 		for _, asked := range AskedFor(data) {
 			ids[asked.Noun] = append(ids[asked.Noun], asked.ID)
 		}
@@ -243,8 +244,8 @@ func (u *updatedFields) add(r Record, thing Thing, field string) {
 	u.keys, u.ids = append(u.keys, key), append(u.ids, thing.ID.String())
 }
 
-// selectBefore finds, for fields that were set anew, what the event before had that set the field, or what those that were pruned made of it: some
-// way back, and no further.
+// selectBefore finds the earlier value of updated fields: that of the last earlier event that set the field, within a bounded distance, or that of
+// the baseline.
 const selectBefore = `select a.position, a.field, coalesce((select e.data -> a.field from event e
 		where e.position > (select pruned from head) and e.stream = a.stream and e.version < a.version and e.version > a.version - 200
 			and (e.data -> a.field) is not null and (a.key = '' or e.data ->> a.key = a.id)
@@ -254,7 +255,7 @@ const selectBefore = `select a.position, a.field, coalesce((select e.data -> a.f
 		order by b.position desc limit 1))::text as old
 	from unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[]) as a (position, stream, version, field, key, id)`
 
-// idsIn are the ids in a value: one, some, or none.
+// idsIn gives the ids in a value: one, several, or none.
 func idsIn(value json.RawMessage) (ids []uuid.UUID) {
 	var one uuid.UUID
 	if json.Unmarshal(value, &one) == nil && one != uuid.Nil {

@@ -10,15 +10,14 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// TimeEntries is the read model of the time entries. Scope own reaches what one worked oneself, of whatever task: one sees one's own
-// time also where one may not see the task, or no longer.
+// TimeEntries is the read model of the time entries. Scope own reaches the member's own time, also on tasks that the member may not see.
 var TimeEntries = newNoun(
 	newModel("time_entry", domain.TimeEntryStream, ofKind("time_entry"), (*domain.TimeEntry).Apply, func(t domain.TimeEntry) uuid.UUID { return t.ID }).summed(timeSums),
 	Sight{Read: domain.ReadTimeEntry, Own: `time_entry.member_id = $2`, Project: `time_entry.project_id`, Gone: `time_entry.deleted_at`, Told: within(Tasks, `time_entry.task_id`)},
 	Lists{Filter: TimeFilter{}, Sorts: []Sorting{{Field: "start"}, {Field: "created_at"}, {Field: "updated_at"}}})
 
-// TimeFilter chooses time entries; what is zero chooses all. Between From and To are the entries of which a part is: no entry is
-// longer than a day, and a timer that runs is where it was started.
+// TimeFilter chooses time entries; a zero field chooses all. From and To choose the entries that overlap the span between them: no entry is longer
+// than a day, and a running timer counts by its start.
 type TimeFilter struct {
 	Member   []uuid.UUID `among:"time_entry.member_id"`
 	Task     IDs         `among:"time_entry.task_id"`
@@ -33,7 +32,7 @@ type TimeFilter struct {
 var (
 	timeEntryColumns = readable[domain.TimeEntry]("time_entry", TimeEntries.columns, nil)
 
-	// overlappingTime looks at what began in the day before, because no entry is longer, and at what runs.
+	// overlappingTime reads the entries that began in the day before, because no entry is longer than a day, and the running timer.
 	overlappingTime = `select ` + timeEntryColumns + ` from time_entry where member_id = $1 and id <> $2 and deleted_at is null and "end" is null
 			and start < coalesce($4::timestamptz, 'infinity')
 		union all (select ` + timeEntryColumns + ` from time_entry where member_id = $1 and id <> $2 and deleted_at is null
@@ -46,12 +45,12 @@ func OverlappingTime(into *[]domain.TimeEntry, member, id uuid.UUID, s domain.Sp
 	return pg.Rows(into, overlappingTime, member, id, s.Start, s.End) //sqlcheck:allow made once, of constants
 }
 
-// RunningTimer is the query for the timer of a member that runs: one at most.
+// RunningTimer is the query for the running timer of a member: one at most.
 func RunningTimer(into *[]domain.TimeEntry, member uuid.UUID) pg.Statement {
 	return pg.Rows(into, runningTimer, member) //sqlcheck:allow made once, of constants
 }
 
-// GetTimer answers with the actor's timer that runs; nil when none does.
+// GetTimer answers with the actor's running timer; nil for none.
 func (p *Projections) GetTimer(ctx context.Context, by Actor) (*domain.TimeEntry, Mark, error) {
 	running := true
 	rows, mark, err := TimeEntries.List(ctx, p, by, Page{Limit: 1}, TimeFilter{Member: []uuid.UUID{by.Member}, Running: &running})
@@ -61,12 +60,12 @@ func (p *Projections) GetTimer(ctx context.Context, by Actor) (*domain.TimeEntry
 	return &rows[0], mark, nil
 }
 
-// TimeBasis is what every decision on time relies on.
+// TimeBasis are the facts on which every decision on time depends.
 type TimeBasis struct {
 	Workspace domain.Workspace
 	Now       time.Time // in whole seconds
-	Member    bool      // there is such a member, who was not removed
-	RateCents *int      // the member's own
+	Member    bool      // the member exists and was not removed
+	RateCents *int      // the member's own rate
 	Placed    int       // the version of the stream of the member's time
 }
 
@@ -74,8 +73,8 @@ var workerOf = `select exists (select from member where id = $3 and status <> 'r
 	coalesce((select version from event where stream = $4 and position <= (select position from checkpoint) order by version desc limit 1),
 		(select max(version) from baseline where stream = $4), 0)`
 
-// LoadTimeBasis are the queries for what a decision on time of a member relies on. The stream of that time makes no rows: its version is the
-// one at the checkpoint, up to which the entries are those that the decision sees.
+// LoadTimeBasis gives the queries for the TimeBasis of a member. The stream of the member's time makes no rows, so its version is read at the
+// checkpoint, like the entries that the decision reads.
 func LoadTimeBasis(into *TimeBasis, by Actor, member uuid.UUID) []pg.Statement {
 	return []pg.Statement{
 		pg.Exec(`select id, hourly_rate_cents, time_overlap, time_locked_before::text, version, date_trunc('second', clock_timestamp()) from workspace`).

@@ -10,19 +10,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// sums is a table of sums over the rows of a read model. Whoever stores rows takes away what the rows that were there made of the sums, and
-// adds what those make that are there now.
+// sums is a table of sums over the rows of a read model. Each store of rows subtracts the earlier rows from the sums and adds the new ones.
 type sums struct {
 	name    string
 	columns string
-	adds    string // adds what the rows $1 make, $2 times: once, or -1 times
-	clears  string // deletes what nothing is in any longer
+	adds    string // adds the rows $1, or subtracts them when $2 is -1
+	clears  string // deletes sums over no rows
 }
 
 func (s *sums) table() string      { return s.name }
 func (s *sums) columnList() string { return s.columns }
 
-// without are the statements that take rows out of the sums, before the rows change.
+// without gives the statements that subtract rows from the sums, before the rows change.
 func (s *sums) without(ids []uuid.UUID) []pg.Statement {
 	if s == nil || len(ids) == 0 {
 		return nil
@@ -30,7 +29,7 @@ func (s *sums) without(ids []uuid.UUID) []pg.Statement {
 	return []pg.Statement{pg.Exec(s.adds, ids, -1)} //sqlcheck:allow a constant of the noun
 }
 
-// with are the statements that take rows into the sums.
+// with gives the statements that add rows to the sums.
 func (s *sums) with(ids []uuid.UUID) []pg.Statement {
 	if s == nil || len(ids) == 0 {
 		return nil
@@ -38,8 +37,8 @@ func (s *sums) with(ids []uuid.UUID) []pg.Statement {
 	return []pg.Statement{pg.Exec(s.adds, ids, 1), pg.Exec(s.clears)} //sqlcheck:allow constants of the noun
 }
 
-// timeSums are the sums of what was worked. Each entry is in two rows: in one of the days on which it was, of all tasks; and in one of its
-// task, of all days. What is asked of both, as of a task by month, is in no sum.
+// timeSums are the sums of time entries. Each entry counts in two kinds of rows: those of its days, over all tasks, and that of its task, over all
+// days. Totals by task and time together are made from entries.
 var timeSums = &sums{
 	name:    "time_sum",
 	columns: "id, member_id, project_id, task_id, billable, day, entries, minutes, cents",
@@ -52,7 +51,7 @@ var timeSums = &sums{
 	clears: `delete from time_sum where entries = 0`,
 }
 
-// timeParts are the parts of entries in days.
+// timeParts gives the parts of entries by day.
 func timeParts(which string) string {
 	var parts []string
 	for _, p := range partsOfTime {
@@ -62,7 +61,7 @@ func timeParts(which string) string {
 	return strings.Join(parts, " union all ")
 }
 
-// sumsAsEntries are sums in the columns that totals read of entries, so that the same condition chooses of them, scope and all.
+// sumsAsEntries gives sums in the columns of entries, so that the same conditions, with the scope, apply to them.
 func sumsAsEntries(which string) *Noun[domain.TimeEntry] {
 	n := *TimeEntries
 	n.from = ` from (select member_id, project_id, task_id, billable, day as first_day, minutes, cents as amount_cents,
@@ -75,7 +74,7 @@ var (
 	timeByTask = sumsAsEntries("day is null")
 )
 
-// summedBy gives the sums that totals can be made of, and the filter that chooses of them; nil when they are made of entries.
+// summedBy gives the sums from which totals can be made, with the filter for them; nil when the totals are made from entries.
 func (f TimeFilter) summedBy(first, last *domain.Date, groups []string) (*Noun[domain.TimeEntry], TimeFilter) {
 	among := func(all ...string) bool {
 		return slices.ContainsFunc(groups, func(by string) bool { return slices.Contains(all, by) })
@@ -87,7 +86,7 @@ func (f TimeFilter) summedBy(first, last *domain.Date, groups []string) (*Noun[d
 	if ofTask && ofDay || !inDays || f.Running != nil {
 		return nil, f
 	}
-	f.From, f.To = nil, nil // the days say so
+	f.From, f.To = nil, nil // the condition on days says the same
 	if ofTask {
 		return timeByTask, f
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// However entries come, change and go, in many pages or in one, the sums are those of the entries that there are: totals that are made of sums are
-// those that are made of entries.
+// After any sequence of changes to entries, in many pages or in one, the sums are those of the present entries: totals made from sums are equal to
+// totals made from entries.
 func TestTimeSums(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)

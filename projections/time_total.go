@@ -11,8 +11,8 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// TimeTotal is time that was worked, of one member, of one day, and so on: of what totals are asked by. A field of what they are not
-// asked by is nil, as is that of time without a project, a task or a tag. A timer that runs has no time yet.
+// TimeTotal is the sum of time entries of one group, such as one member and one day. A field is nil when totals are not grouped by it, and for time
+// without a project, a task or a tag. A running timer has no time yet.
 type TimeTotal struct {
 	MemberID        *uuid.UUID
 	ProjectID       *uuid.UUID
@@ -26,7 +26,7 @@ type TimeTotal struct {
 	Cents           int // of EUR
 }
 
-// timeKeys are what totals can be asked by: the column of the answer, what an entry has of it, and what becomes of that.
+// timeKeys are the groupings of totals: the column of the answer, the expression of an entry for it, and the form in which it is shown.
 var timeKeys = []struct{ by, column, cast, entry, shown string }{
 	{"member", "member_id", "uuid", "member_id", "summed.member_id"},
 	{"project", "project_id", "uuid", "project_id", "summed.project_id"},
@@ -37,11 +37,11 @@ var timeKeys = []struct{ by, column, cast, entry, shown string }{
 	{"month", "month", "text", "day", "to_char(summed.day, 'YYYY-MM')"},
 }
 
-// MaxTotals is how many totals are answered at once.
+// MaxTotals is the largest number of totals in an answer.
 const MaxTotals = 10_000
 
-// Nearly every entry is of one day. An entry of several days is cut at midnight in Brussels. The work up to a midnight is rounded as
-// the whole entry is, and a part is the difference between two such sums: so the parts of an entry add up to it, in minutes and in cents.
+// Nearly every entry is within one day. An entry over several days is cut at midnight in Brussels. The work up to a midnight is rounded like a whole
+// entry, and a part is the difference between two such sums. So the parts of an entry add up to the entry, in minutes and in cents.
 const cutAtMidnight = ` cross join lateral (select day::date, upto - before as minutes, case when time_entry.billable
 			then (upto * coalesce(time_entry.hourly_rate_cents, 0) + 30) / 60 - (before * coalesce(time_entry.hourly_rate_cents, 0) + 30) / 60 else 0 end as cents
 		from generate_series(time_entry.first_day::timestamp, (time_entry."end" at time zone 'Europe/Brussels') - interval '1 microsecond', '1 day') as day, lateral (select

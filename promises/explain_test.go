@@ -47,12 +47,12 @@ func TestExplainedAccess(t *testing.T) {
 		read, update string // words of why; with ! before them when it is refused
 		parts        []domain.Part
 	}{
-		{bob, ours, `grants task:read over project, and the member is a member of its project`, `!grants task:update over own, and the member has no part in it but`,
+		{bob, ours, `grants task:read over project, and the member is a member of its project`, `!grants task:update over own, and the member does not have any part in it but`,
 			[]domain.Part{domain.ProjectMember}},
-		{bob, alien, `!grants task:read over project, and the member has nothing to do`, `!grants task:update over own`, []domain.Part{}},
+		{bob, alien, `!grants task:read over project, and the member does not have any part in it`, `!grants task:update over own`, []domain.Part{}},
 		{bob, assigned, `the member is its assignee`, `grants task:update over own, and the member is its assignee`, []domain.Part{domain.Assignee}},
 		{vic, assigned, `The role "viewer" grants task:read over own, and the member is its assignee`, `!The role "viewer" does not grant task:update`, []domain.Part{domain.Assignee}},
-		{vic, ours, `!has no part in it`, `!does not grant`, []domain.Part{}},
+		{vic, ours, `!does not have any part in it`, `!does not grant`, []domain.Part{}},
 		{boss, alien, `The role "manager" grants task:read over all.`, `grants task:update over all.`, []domain.Part{}},
 		{ada, alien, `over all`, `over all`, []domain.Part{domain.Creator}},
 	} {
@@ -79,11 +79,11 @@ func TestExplainedAccess(t *testing.T) {
 	if v := said.of("read"); !v.Allowed || !strings.Contains(v.Why, "is the assignee of its task") {
 		t.Errorf("%+v", v)
 	}
-	if v := said.of("update"); v.Allowed || !strings.Contains(v.Why, "has no part in it") {
+	if v := said.of("update"); v.Allowed || !strings.Contains(v.Why, "does not have any part in it") {
 		t.Errorf("%+v", v)
 	}
 	ada.call(t, "DELETE", taskPath(assigned), nil).want(t, 204)
-	if e := ada.explain(t, bob, "task", assigned.ID); !e.Gone || e.of("read").Allowed || !strings.HasPrefix(e.of("read").Why, "It is gone") {
+	if e := ada.explain(t, bob, "task", assigned.ID); !e.Gone || e.of("read").Allowed || !strings.HasPrefix(e.of("read").Why, "The thing is deleted") {
 		t.Errorf("%+v", e)
 	}
 	ada.call(t, "POST", "/api/members/"+boss.id.String()+"/deactivate", nil).want(t, 200)
@@ -107,7 +107,7 @@ func TestExplainedAccess(t *testing.T) {
 	narrow, _ := ada.newToken(t, slices.Concat(over(domain.All, domain.ReadMember), over(domain.Own, domain.ReadTask))...)
 	hidden := ada.member(t, "member").newTask(t)
 	narrow.call(t, "GET", fmt.Sprintf("/api/members/%s/access?resource=task&id=%s", bob.id, hidden.ID), nil).problem(t, 404, "task_not_found")
-	if v := narrow.explain(t, ada, "task", ours.ID).of("update"); v.Allowed || !strings.HasPrefix(v.Why, "The API token leaves less than the role grants") {
+	if v := narrow.explain(t, ada, "task", ours.ID).of("update"); v.Allowed || !strings.HasPrefix(v.Why, "The API token grants less than the role") {
 		t.Errorf("%+v", v)
 	}
 }
