@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +140,26 @@ func TestAnEpochBeginsWhenTheLogWentBack(t *testing.T) {
 	if _, err := f.store.EachOf(t.Context(), w, 1, 1, func(eventstore.Record) error { return nil }); !errors.Is(err, eventstore.ErrOtherEpoch) {
 		t.Errorf("reading the first epoch: %v", err)
 	}
+}
+
+// A fault of ours while a batch is stored is the error of what was in it. The appends behind it are stored.
+func TestALeaderThatPanics(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	w := f.workspace(t)
+	f.store.OnBack(func(context.Context, pg.Workspace, *eventstore.WentBackError) error { panic("a fault of ours") })
+	f.must(t, w, write("thing-1", 0, "x"))
+	f.must(t, w, write("thing-1", 1, "x"))
+	f.superuser(t, w, `delete from event where position > 1; update head set position = 1, last = (select id from event where position = 1)`)
+	if _, err := f.store.Append(t.Context(), w, write("thing-1", 2, "x")); err == nil || !strings.Contains(err.Error(), "a fault of ours") {
+		t.Errorf("%v", err)
+	}
+	f.store.OnBack(func(context.Context, pg.Workspace, *eventstore.WentBackError) error {
+		f.superuser(t, w, `update head set epoch = epoch + 1`)
+		return nil
+	})
+	f.moved(t, w, write("thing-1", 2, "x"))
+	f.must(t, w, write("thing-1", 1, "x"))
 }
 
 // Times are the database's and never decrease. Appends are refused while the head is further ahead than two right clocks can differ.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
@@ -160,10 +161,22 @@ func batchSize(waiting []*request) (n int) {
 //  1. The writer trusts its memory of the log, and sends everything in one round trip. Nothing is stored when the memory is wrong, because
 //     another process has appended or the log went back.
 //  2. In that case the writer locks the head row, reads the streams and keys of the batch, and judges the batch again.
-func (w *writer) write(batch []*request) int64 {
+//
+// A panic is the error of the whole batch, which has no answer then: the other appends of the workspace do not wait for a leader that is gone.
+func (w *writer) write(batch []*request) (last int64) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return w.writeWithin(ctx, batch)
+	err := panics.Caught(func() error { last = w.writeWithin(ctx, batch); return nil })()
+	if err != nil {
+		w.log = nil
+		return w.answer(batch, func(r *request) error {
+			if r.tried == 0 {
+				return err
+			}
+			return outcome(r, err)
+		})
+	}
+	return last
 }
 
 func (w *writer) writeWithin(ctx context.Context, batch []*request) int64 {

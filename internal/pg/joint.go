@@ -226,15 +226,14 @@ func (p *part) queue(batch *pgx.Batch) {
 	p.tx.queue(batch, p.statements)
 	defer batch.Queue(leave)
 	for i, s := range p.statements {
-		read := s.read
 		last := i == len(p.statements)-1
 		queued := batch.QueuedQueries[first+i]
-		if read == nil {
+		if s.read == nil {
 			queued.Exec(func(pgconn.CommandTag) error { p.answered = last; return nil })
 			continue
 		}
 		queued.Query(func(rows pgx.Rows) error {
-			err := read(rows)
+			err := s.answer(rows)
 			rows.Close()
 			if rows.Err() != nil {
 				return rows.Err()

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/kluis-eu/kluis/internal/panics"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -98,6 +99,8 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+func panicked(err error) bool { return errors.As(err, new(*panics.Error)) }
+
 // Whatever one of them does, it alone gets the error, and the others are stored: in one transaction unless the one was stored, too.
 func TestOneOfThemFails(t *testing.T) {
 	t.Parallel()
@@ -114,6 +117,7 @@ func TestOneOfThemFails(t *testing.T) {
 		"the control":    {[]pg.Statement{pg.Exec(`select from kluis.workspace`), insertKey(uuid.New())}, func(err error) bool { return pg.Is(err, pg.AccessDenied) }, false},
 		"at run time":    {[]pg.Statement{insertKey(uuid.New()), pg.Exec(`select 1/(count(*)-count(*)) from data_key`)}, func(err error) bool { return pg.Is(err, "22012") }, false},
 		"no row to scan": {[]pg.Statement{insertKey(uuid.New()), pg.Exec(`select 1 from data_key where false`).Scan(&n)}, func(err error) bool { return errors.Is(err, pgx.ErrNoRows) }, true},
+		"a panic":        {[]pg.Statement{insertKey(uuid.New()), pg.Collect(&[]int{}, func(pgx.CollectableRow) (int, error) { panic("at a row") }, `select 1`)}, panicked, true},
 	} {
 		before, _ := c.transactions(t)
 		_, had := c.transactions(t)

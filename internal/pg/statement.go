@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/kluis-eu/kluis/internal/panics"
 )
 
 // Statement is one SQL text with its arguments and with what to do with its rows. Several of them make
@@ -104,6 +106,11 @@ func (s Statement) Queue(batch *pgx.Batch) { s.queue(batch, s.sql) }
 func (s Statement) queue(batch *pgx.Batch, name string) {
 	queued := batch.Queue(name, s.args...) //sqlcheck:allow the text that Exec and its like were given, or its name
 	if s.read != nil {
-		queued.Query(s.read)
+		queued.Query(s.answer)
 	}
+}
+
+// answer reads the rows of the statement. A panic in doing so is an error: several callers may share the round trip and the transaction.
+func (s Statement) answer(rows pgx.Rows) error {
+	return panics.Caught(func() error { return s.read(rows) })()
 }
