@@ -53,9 +53,9 @@ func person(a *api) {
 	// It takes no Idempotency-Key: asked again, it answers with what there is by then, and the log tells of both.
 	register(a, operation{Method: "POST", Path: "/api/members/{id}/data", ID: "export-member-data", Tag: "member", Status: http.StatusOK,
 		Summary: "Get everything that there is about a member",
-		Description: "For the member, and for whoever may `member:update` over all: also about somebody who left. It has the profile, sessions, tokens, work, time, files and what happened, with where the member did it from; " +
+		Description: "For the member, and for whoever may `member:update` over all, in a session: also about somebody who left. It has the profile, sessions, tokens, work, time, files and what happened, with where the member did it from; " +
 			"no password, secret or token; of others no more than what the caller sees anyway. The log tells that it was asked for.",
-		Access: signedIn, Produces: "text/html; charset=utf-8", OrProduces: []produces{{"application/json", reflect.TypeFor[personBody]()}}}, a.personData)
+		Access: withSession, Produces: "text/html; charset=utf-8", OrProduces: []produces{{"application/json", reflect.TypeFor[personBody]()}}}, a.personData)
 }
 
 func (a *api) personData(ctx context.Context, by projections.Actor, in *personAsked) (*personGiven, error) {

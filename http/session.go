@@ -57,7 +57,7 @@ func session(a *api) {
 			return nil, a.Commands.Logout(ctx, by, originOf(ctx))
 		})
 	register(a, operation{Method: "GET", Path: "/api/sessions", ID: "list-sessions", Tag: "account", Status: http.StatusOK,
-		Summary: "List my sessions, the newest first", Access: signedIn}, a.listSessions)
+		Summary: "List my sessions, the newest first", Access: withSession}, a.listSessions)
 	register(a, operation{Method: "DELETE", Path: "/api/sessions/{id}", ID: "end-session", Tag: "account", Status: http.StatusNoContent,
 		Summary: "End one of my sessions", Access: withSession},
 		func(ctx context.Context, by projections.Actor, in *ByID) (*struct{}, error) {

@@ -52,7 +52,7 @@ type (
 
 func token(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/tokens", ID: "list-tokens", Tag: "token", Status: http.StatusOK,
-		Summary: "List my API tokens, the newest first", Access: signedIn},
+		Summary: "List my API tokens, the newest first", Access: withSession},
 		func(ctx context.Context, by projections.Actor, in *tokenList) (*tokensShown, error) {
 			rows, mark, err := a.Projections.ListTokens(ctx, by, pageAfterID(in.Listing))
 			bodies := make([]TokenBody, len(rows))

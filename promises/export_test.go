@@ -190,7 +190,7 @@ func TestWhatIsInAnExport(t *testing.T) {
 	deleted := ada.attach(t, kept, "deleted.txt", "bytes that go")
 	ada.call(t, "DELETE", attachmentPath(deleted), nil).want(t, 204)
 	ada.call(t, "DELETE", taskPath(gone), nil).want(t, 204)
-	token := decode[struct{ Token string }](t, ada.call(t, "POST", "/api/tokens", object{"name": "robot", "expires_at": "2026-12-24T00:00:00Z", "grants": []object{{"resource": "task", "action": "read", "scope": "all"}}}).want(t, 201)).Token
+	token := decode[struct{ Token string }](t, ada.call(t, "POST", "/api/tokens", object{"name": "robot", "expires_at": time.Now().Add(time.Hour), "grants": []object{{"resource": "task", "action": "read", "scope": "all"}}}).want(t, 201)).Token
 	ada.call(t, "POST", "/api/integrations", object{"provider": "github", "name": "code", "access_token": "oauth-secret-of-a-test"}).want(t, 201)
 	ada.call(t, "POST", "/api/members/"+grace.id.String()+"/deactivate", object{}).want(t, 200)
 	if err := os.Remove(filepath.Join(p.site.blobs, ada.workspace.ID.String(), lost.ID.String())); err != nil {

@@ -38,6 +38,9 @@ func TestTokens(t *testing.T) {
 	for _, c := range []*client{reader, all} {
 		c.call(t, "POST", "/api/tokens", object{"name": "x", "expires_at": tomorrow}).problem(t, 403, "session_required")
 		c.call(t, "DELETE", "/api/tokens/"+made.ID.String(), nil).problem(t, 403, "session_required")
+		for _, asked := range []request{{"GET", "/api/tokens", nil}, {"GET", "/api/sessions", nil}, {"POST", "/api/members/" + bob.id.String() + "/data", nil}} { // what a member is and has is not in any grant
+			asked.send(t, c).problem(t, 403, "session_required")
+		}
 	}
 
 	listed := pages[apiToken](t, bob.on(p[1]), "/api/tokens", 1)

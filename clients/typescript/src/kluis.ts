@@ -15842,9 +15842,9 @@ export const getExportMemberDataUrl = (id: string,
 }
 
 /**
- * For the member, and for whoever may `member:update` over all: also about somebody who left. It has the profile, sessions, tokens, work, time, files and what happened, with where the member did it from; no password, secret or token; of others no more than what the caller sees anyway. The log tells that it was asked for.
+ * For the member, and for whoever may `member:update` over all, in a session: also about somebody who left. It has the profile, sessions, tokens, work, time, files and what happened, with where the member did it from; no password, secret or token; of others no more than what the caller sees anyway. The log tells that it was asked for.
  *
- * Any active member may.
+ * Any active member may, with a session and not with an API token.
  * @summary Get everything that there is about a member
  */
 export const exportMemberData = async (id: string,
@@ -17956,7 +17956,7 @@ export const getListSessionsUrl = (params?: ListSessionsParams,) => {
 }
 
 /**
- * Any active member may.
+ * Any active member may, with a session and not with an API token.
  * @summary List my sessions, the newest first
  */
 export const listSessions = async (params?: ListSessionsParams, options?: Parameters<typeof transport>[1]): Promise<listSessionsResponseSuccess> => {
@@ -20328,7 +20328,7 @@ export const getListTokensUrl = (params?: ListTokensParams,) => {
 }
 
 /**
- * Any active member may.
+ * Any active member may, with a session and not with an API token.
  * @summary List my API tokens, the newest first
  */
 export const listTokens = async (params?: ListTokensParams, options?: Parameters<typeof transport>[1]): Promise<listTokensResponseSuccess> => {
