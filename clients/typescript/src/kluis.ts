@@ -1687,7 +1687,7 @@ export interface HistoryLine {
      */
   actor: string | null;
   /**
-     * The name of that member, who may have left since; null for Kluis itself, and for a person who was erased.
+     * The name of that member, who may have left since; in words, in the language of Content-Language, for a person who was erased; null for Kluis itself.
      * @nullable
      */
   actor_name: string | null;
@@ -1707,7 +1707,7 @@ export interface HistoryLine {
   new: unknown;
   /** What changed: the thing itself, or something that belongs to it, such as a comment of a task. */
   noun: string;
-  /** What it was, with names instead of ids where there are names; null for a field of a new thing. */
+  /** What it was, with names instead of ids where there are names, and words for people who were erased; null for a field of a new thing. */
   old: unknown;
   /** The type of the event. log.pruned stands before everything else: earlier lines were pruned as the plan of the workspace says, and the next ones go on from what they had made. */
   type: string;
