@@ -13358,7 +13358,7 @@ export const getListAuditEventsUrl = (params?: ListAuditEventsParams,) => {
 }
 
 /**
- * An answer looks at some thousand records at most, however long the log is: with a `text`, or several filters at once, it may have fewer entries than `limit`, or none, and a `next_cursor` that goes on. The list is at its end when there is no cursor.
+ * An answer looks at about a thousand records, however long the log is: with a `text`, or several filters at once, it may have fewer entries than `limit`, or none, and a `next_cursor` that goes on. The list is at its end when there is no cursor.
  *
  * Needs the permission `audit:read`.
  * @summary List the records of the log with who did it, what it is about, and in words, the newest first
