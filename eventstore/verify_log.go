@@ -67,7 +67,7 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	var tree Tree
 	err = s.db.Read(ctx, w, LookTree(&tree))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Verdict{Findings: []Finding{{0, TreeLost, "the row that says how far the tree is is gone"}}}, nil
+		return Verdict{Findings: []Finding{{0, TreeLost, "the row with the size of the tree is gone"}}}, nil
 	}
 	if err != nil {
 		return verdict, err
@@ -86,31 +86,24 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 		return v.verdict(bad, tree.Head.Epoch), err
 	}
 	var leafless int64 // the first record whose hash the tree lacks
-	pages := make(chan hashed)
-	group, reading := errgroup.WithContext(ctx)
-	group.Go(panics.Caught(func() error {
-		defer close(pages)
-		return s.readHashed(reading, w, begin.size, tree, pages)
-	}))
-	group.Go(panics.Caught(func() error {
-		for p := range pages {
-			bad = v.page(p.records, p.leaves, p.stored)
-			if f := p.weighed(); f != nil && (bad == nil || f.Position < bad.Position) {
-				bad = f
-			}
-			if bad != nil {
-				return errFound
-			}
-			leafless = cmp.Or(leafless, p.leafless)
-			if progress != nil {
-				progress(v.tree.size, tree.Head.Position)
-			}
+	err = s.eachHashed(ctx, w, begin.size, tree, func(p hashed) error {
+		bad = v.page(p.records, p.leaves, p.stored)
+		if f := p.weighed(); f != nil && (bad == nil || f.Position < bad.Position) {
+			bad = f
+		}
+		if bad != nil {
+			return errFound
+		}
+		leafless = cmp.Or(leafless, p.leafless)
+		if progress != nil {
+			progress(v.tree.size, tree.Head.Position)
 		}
 		return nil
-	}))
-	if err := group.Wait(); err != nil && bad == nil {
+	})
+	if err != nil && bad == nil {
 		return verdict, err
 	}
+	err = nil // with a finding it only ended the reading
 	if bad == nil {
 		bad, err = s.whole(ctx, w, v, tree)
 	}
@@ -128,6 +121,25 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 		}
 	}
 	return verdict, err
+}
+
+// eachHashed gives the pages of a log behind a position, with their hashes, to check. The next page is read and hashed meanwhile.
+func (s *Store) eachHashed(ctx context.Context, w pg.Workspace, from int64, tree Tree, check func(hashed) error) error {
+	pages := make(chan hashed)
+	group, reading := errgroup.WithContext(ctx)
+	group.Go(panics.Caught(func() error {
+		defer close(pages)
+		return s.readHashed(reading, w, from, tree, pages)
+	}))
+	group.Go(panics.Caught(func() error {
+		for p := range pages {
+			if err := check(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	return group.Wait()
 }
 
 // before compares the marks over pruned records with the stored tree.

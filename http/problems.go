@@ -58,7 +58,7 @@ var problems = map[string]string{
 	"last_admin":           "A workspace always has an active admin who can act. Make somebody else admin first.",
 	"slug_taken":           "Another workspace has this name. Choose another.",
 	"email_taken":          "A member has this e-mail address already.",
-	"member_invited":       "The member has not joined yet. Delete the invitation instead.",
+	"member_invited":       "The member has not joined yet. Remove the member instead: `DELETE /api/members/{id}` takes the invitation back.",
 	"member_not_active":    "The member is not active.",
 	"not_invited":          "The member has joined already, or is gone.",
 	"password_changed":     "The password was changed at the same time. Log in with the new one.",
