@@ -358,12 +358,27 @@ func (i Installation) Keep(ctx context.Context, slug, region string, discard boo
 		if err := i.Regions[0].Tenancy.Relocate(ctx, e.ID, region); err != nil {
 			return err
 		}
-		if e.Status == "active" {
-			return end.Tenancy.Heed(ctx, e.Workspace())
+		if len(i.Away) == 0 { // the servers ask the regions before they serve it
+			return end.open(ctx, e, false)
 		}
-		return end.Tenancy.Reopen(ctx, e, region)
+		if _, err := i.ShareLedgers(ctx, region, e.ID); err != nil {
+			return err
+		}
+		return end.open(ctx, e, true)
 	})
 	return kept, others, err
+}
+
+// open has a workspace served. heeded says that the servers need not ask the other regions about it.
+func (e End) open(ctx context.Context, w tenancy.Entry, heeded bool) error {
+	switch {
+	case w.Status != "active":
+		return e.Tenancy.Reopen(ctx, w, e.Region, heeded)
+	case heeded:
+		_, err := e.Tenancy.Heed(ctx, w.Workspace())
+		return err
+	}
+	return nil
 }
 
 // others closes the copies of a workspace in other regions, and with discard takes them away.

@@ -90,11 +90,13 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, incarnation i
 			return err
 		}
 	}
-	err := c.Tenancy.Heed(ctx, w)
+	here, err := c.Tenancy.Heed(ctx, w)
 	if _, outage := pg.OutageOf(err); err != nil && !outage { // when nothing can be written at the moment, reading goes on
 		return fmt.Errorf("note that the ledger of erasures was heeded for workspace %s: %w", w.ID, err)
 	}
-	c.ledgered.checked.Store(w.ID, incarnation)
+	if here || err != nil { // one that moved away may be served from here again, by a move or as `kluis workspace keep` says, and is looked at anew then
+		c.ledgered.checked.Store(w.ID, incarnation)
+	}
 	return nil
 }
 

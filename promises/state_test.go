@@ -118,7 +118,7 @@ func TestStateOfWhatIsPrunedMeanwhile(t *testing.T) {
 	ada.agree(t)
 	early, late := must(ada.projections.MomentAt(t.Context(), ada.workspace, 1)), must(ada.projections.MomentAt(t.Context(), ada.workspace, ada.head(t)))
 	ada.prune(t)
-	for m, says := range map[projections.Moment]string{early: "were pruned as the plan", late: "was pruned meanwhile"} {
+	for m, says := range map[projections.Moment]string{early: "were pruned after the retention", late: "was pruned meanwhile"} {
 		err := ada.program.Tenancy.InState(t.Context(), ada.workspace, func(ctx context.Context, s pg.Shadow) error { return ada.projections.FillState(ctx, s, m, nil) })
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("position %d: %v", m.Position, err)

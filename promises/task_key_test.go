@@ -75,10 +75,10 @@ func TestTasksMoveBetweenProjects(t *testing.T) {
 			t.Errorf("%s is %+v", k, got)
 		}
 	}
-	for _, k := range []string{"WEB-3", "APP-2", "NONE-1"} {
+	for _, k := range []string{"WEB-3", "APP-2", "none-1"} {
 		ada.call(t, "GET", "/api/tasks/"+k, nil).problem(t, 404, "task_not_found")
 	}
-	for _, bad := range []string{"WEB-0", "WEB-01", "web-1", "WEB", "WEB-", "WEB-1000000000", "W-1"} {
+	for _, bad := range []string{"WEB-0", "WEB-01", "web_1", "WEB", "WEB-", "WEB-1000000000", "W-1"} {
 		ada.call(t, "GET", "/api/tasks/"+bad, nil).want(t, 422)
 	}
 	for _, k := range states {

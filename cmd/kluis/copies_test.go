@@ -175,6 +175,18 @@ func TestRestoredBehindAMove(t *testing.T) {
 		s.stop(t)
 	})
 
+	t.Run("kept where a member is back who was erased in the other region", func(t *testing.T) {
+		c.putBack(t, "be", before)
+		c.putBack(t, "de", after)
+		s := c.serve(t)
+		ann.at(s).answers(t, "GET", "/api/tasks/"+kept, "")
+		c.must(t, "workspace", "keep", "brussels", "be")
+		if members := string(s.logsIn(t, "brussels", "be").answers(t, "GET", "/api/members", "")); strings.Contains(members, "cas@example.org") {
+			t.Errorf("%s", members)
+		}
+		s.stop(t)
+	})
+
 	t.Run("another region", func(t *testing.T) {
 		c.putBack(t, "be", after)
 		c.putBack(t, "de", before)

@@ -204,10 +204,10 @@ func TestDeploy(t *testing.T) {
 	if out := older.must(t, "migrate"); !strings.Contains(out, "a newer kluis has migrated") {
 		t.Errorf("migrate, older: %s", out)
 	}
+	until(t, "nothing is left to rebuild", func() bool { return !strings.Contains(next.must(t, "migrate", "status"), "older shape") })
 	next.must(t, "rebuild", "--check")
 
 	// Back: the next version goes.
-	until(t, "nothing is left to rebuild", func() bool { return !strings.Contains(next.must(t, "migrate", "status"), "older shape") })
 	now.stop(t)
 	was.stillReady(t)
 	for _, c := range []*client{ann, bob} { // what nobody folds is missing, and the answer says so

@@ -62,12 +62,13 @@ func (t *Tenancy) Heeded(ctx context.Context, w pg.Workspace) (there, heeded boo
 	return there, heeded, err
 }
 
-// Heed notes that it was.
-func (t *Tenancy) Heed(ctx context.Context, w pg.Workspace) error {
-	return t.db.Control(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update kluis.workspace set heeded = kluis.incarnation() where id = $1 and heeded is distinct from kluis.incarnation()`, w.ID)
-		return err
+// Heed notes that it was, and tells whether the workspace is here: it has not moved away.
+func (t *Tenancy) Heed(ctx context.Context, w pg.Workspace) (here bool, err error) {
+	err = t.db.Control(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `with noted as (update kluis.workspace set heeded = kluis.incarnation() where id = $1 and status <> $2 and heeded is distinct from kluis.incarnation())
+			select exists (select from kluis.workspace where id = $1 and status <> $2)`, w.ID, moved).Scan(&here)
 	})
+	return here, err
 }
 
 // Doubt notes for all workspaces that it was not.
@@ -78,8 +79,9 @@ func (t *Tenancy) Doubt(ctx context.Context) error {
 	})
 }
 
-// Reopen serves a workspace again that moved, or was closed, and of which nothing was taken away here.
-func (t *Tenancy) Reopen(ctx context.Context, e Entry, region string) error {
+// Reopen serves a workspace again that moved, or was closed, and of which nothing was taken away here. heeded says that what happened outside of this
+// database was heeded for it.
+func (t *Tenancy) Reopen(ctx context.Context, e Entry, region string, heeded bool) error {
 	was := e.Status
 	e.Status = active
 	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
@@ -89,7 +91,7 @@ func (t *Tenancy) Reopen(ctx context.Context, e Entry, region string) error {
 		if err := allMayRead(ctx, tx, e.Workspace().Schema(), true); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `update kluis.workspace set status = $2, region = $3, heeded = kluis.incarnation() where id = $1 and status = $4`, e.ID, active, region, was)
+		tag, err := tx.Exec(ctx, `update kluis.workspace set status = $2, region = $3, heeded = case when $5 then kluis.incarnation() end where id = $1 and status = $4`, e.ID, active, region, was, heeded)
 		if err == nil && tag.RowsAffected() == 0 {
 			err = errors.New("its status changed meanwhile")
 		}
