@@ -64,7 +64,7 @@ func (c *Commands) sealer(ctx context.Context, w pg.Workspace, id uuid.UUID) (bl
 	}, nil
 }
 
-// noBlobs refuses what the store of blobs does not do at the moment. Whoever runs Kluis has to act, so the log says why.
+// noBlobs refuses what the store of blobs does not do at the moment. The operator of Kluis has to act, so the log says why.
 func (c *Commands) noBlobs(ctx context.Context, w pg.Workspace, id uuid.UUID, err error) error {
 	if ctx.Err() != nil { // the caller left
 		return ctx.Err()

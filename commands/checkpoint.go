@@ -105,7 +105,7 @@ func (c *Commands) damaged(ctx context.Context, w pg.Workspace, err error) error
 		return err
 	}
 	c.Log.ErrorContext(ctx, "nothing is signed or proven: the log lacks records, or hashes of them; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
-	return domain.Refuse(domain.Conflict, "log_damaged", "the log lacks records that it had, or their hashes; whoever runs Kluis finds out more with `kluis verify`")
+	return domain.Refuse(domain.Conflict, "log_damaged", "the log lacks records that it had, or their hashes; the operator of Kluis finds out more with `kluis verify`")
 }
 
 // notKept refuses what cannot be noted outside the database at the moment.
@@ -178,7 +178,7 @@ func (c *Commands) checkContinues(ctx context.Context, w pg.Workspace, tree even
 	}
 	c.Log.ErrorContext(ctx, "no checkpoint is signed: the log does not go on from the last one; `kluis verify` says where", "workspace", w.ID,
 		"checkpoint", last.Size, "epoch", last.Origin.Epoch, "found", found)
-	return domain.Refuse(domain.Conflict, "log_forked", "the log does not go on from the checkpoint that was signed at %d in epoch %d: %s; whoever runs Kluis finds out more with `kluis verify`",
+	return domain.Refuse(domain.Conflict, "log_forked", "the log does not go on from the checkpoint that was signed at %d in epoch %d: %s; the operator of Kluis finds out more with `kluis verify`",
 		last.Size, last.Origin.Epoch, found)
 }
 

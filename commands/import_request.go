@@ -138,7 +138,7 @@ func reasonOf(err error) string {
 	if ended, is := errors.AsType[*unreadableError](err); is {
 		return ended.Error()
 	}
-	return "an error that whoever runs Kluis finds in the log"
+	return "an error that the operator of Kluis finds in the log"
 }
 
 // unreadableError says that a file cannot be read further.

@@ -77,7 +77,7 @@ func (c *Commands) reachable(r domain.Receiver) error {
 		return domain.InvalidField("/url", "must be a URL")
 	}
 	if !r.Encrypted() && !c.Outside.Plain() {
-		return domain.InvalidField("/url", "must be encrypted: whoever runs Kluis allows nothing else (KLUIS_RECEIVER_NETWORKS)")
+		return domain.InvalidField("/url", "must be encrypted: the operator of Kluis allows nothing else (KLUIS_RECEIVER_NETWORKS)")
 	}
 	if err := c.Outside.Literal(u.Hostname(), r.Encrypted()); err != nil {
 		return domain.InvalidField("/url", "must not lead there: %v (KLUIS_RECEIVER_NETWORKS)", err)

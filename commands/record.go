@@ -20,7 +20,7 @@ type Region struct {
 	Country string // ISO 3166-1 alpha-2, in the European Economic Area
 }
 
-// Records is what the law asks whoever runs Kluis to have in writing, as it is on a day: all of it follows from the registry of data
+// Records is what the law asks the operator of Kluis to have in writing, as it is on a day: all of it follows from the registry of data
 // (domain.Data), the list of subprocessors, and the settings. It is of no workspace, and says nothing of any.
 type Records struct {
 	Operator string // who runs Kluis, in words of their own; empty: they have not said

@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/document"
 )
 
-// unnamed is whoever runs Kluis and has not said who they are.
+// unnamed stands for an operator of Kluis who has given no name.
 const unnamed = "whoever runs this installation of Kluis (it has not said who it is: KLUIS_OPERATOR)"
 
 func (r Records) operator() string { return cmp.Or(r.Operator, unnamed) }
@@ -25,11 +25,11 @@ var GeneralMeasures = []string{
 	"every workspace has a schema and a role of its own in the database, which itself refuses what is another workspace's",
 	"every operation asks for a permission on the server, and whoever was not given it is refused",
 	"credentials, names, addresses and files are encrypted at rest, under keys that are outside the database and are rotated while Kluis is in use",
-	"connections are encrypted: whoever runs Kluis serves it over TLS, and mails go over TLS wherever the mail server offers it",
+	"connections are encrypted: the operator of Kluis serves it over TLS, and mails go over TLS wherever the mail server offers it",
 	"what was done, by whom and when is in an append-only log, which its Merkle tree and signed checkpoints protect from later changes",
 	"failed log-ins, codes and mails are limited, by network and by account",
 	"backups can be made while Kluis is in use, and putting one back is tested",
-	"nothing is sent to anybody but the database, the stores of files and checkpoints, the mail server, the witnesses and the collector of traces that whoever runs Kluis names, and to receivers that a workspace names itself",
+	"nothing is sent to anybody but the database, the stores of files and checkpoints, the mail server, the witnesses and the collector of traces that the operator of Kluis names, and to receivers that a workspace names itself",
 }
 
 // processing is the record that a processor keeps (GDPR, Art. 30 (2)), with what a controller needs for its own (Art. 30 (1)).

@@ -48,7 +48,7 @@ func appendEpoch(ctx context.Context, tx *pg.Tx, store *eventstore.Store, w pg.W
 
 // WentBack begins a new epoch of a log that went back while Kluis was running, unless another process has: an asynchronous standby
 // became the primary, and lacks what was committed last. Sessions and tokens go on: what ended in the last moments before is alive
-// again, as are the passwords and roles of then, and the log says so to whoever runs Kluis.
+// again, as are the passwords and roles of then, and the log says so to the operator of Kluis.
 func WentBack(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Workspace, lost *eventstore.WentBackError) error {
 	return db.InAsOwner(ctx, w, func(tx *pg.Tx) error {
 		var begun []int

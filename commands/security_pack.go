@@ -112,7 +112,7 @@ func (c *Commands) keepPack(ctx context.Context, by asked, names []string, messa
 	return err
 }
 
-// Pack is a request for documents, as whoever runs Kluis sees it.
+// Pack is a request for documents, as the operator of Kluis sees it.
 type Pack struct {
 	At                   time.Time
 	Name, Email, Company string

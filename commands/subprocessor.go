@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// ChangeSubprocessors adds a version to the list of subprocessors, for whoever runs Kluis, and notes which workspaces' admins are to be told:
+// ChangeSubprocessors adds a version to the list of subprocessors, for the operator of Kluis, and notes which workspaces' admins are to be told:
 // all of them, unless nothing is put in or it was agreed otherwise. An empty Effective is as early as may be. It gives the change as it was
 // stored, and how many workspaces are told. Of two at once one is refused.
 func ChangeSubprocessors(ctx context.Context, db *pg.DB, c domain.SubprocessorChange) (_ domain.SubprocessorChange, told int64, err error) {

@@ -114,7 +114,7 @@ var dataOfPeople = []Category{
 		Kinds:   "IP addresses, and what browsers and programs call themselves",
 		Purpose: "to tell from where something was done, so that misuse of an account is noticed and limited",
 		Basis:   Interest, Subjects: []string{ofMembers, ofStrangers},
-		Retention: "beside the event " + asTheLog + "; counted attempts 31 days at most; a line of the program's own log as long as whoever runs Kluis keeps it",
+		Retention: "beside the event " + asTheLog + "; counted attempts 31 days at most; a line of the program's own log as long as the operator of Kluis keeps it",
 		Measures:  []string{bySealing, "counters know addresses by a keyed hash alone"},
 		Places: []Place{
 			table("event", "meta").sealed("meta").ends(Ended),
@@ -149,7 +149,7 @@ var dataOfPeople = []Category{
 		Kinds:   "name, e-mail address, the name of the workspace, codes, and what a mail tells of",
 		Purpose: "to send codes, and to tell members about their account",
 		Basis:   Contract, Subjects: []string{ofMembers, ofStrangers},
-		Recipients: []string{"the mail server that whoever runs Kluis names, and that of the addressee"},
+		Recipients: []string{"the mail server that the operator of Kluis names, and that of the addressee"},
 		Retention:  "until it is sent, then one hour; a mail that cannot be sent for a day at most",
 		Measures:   []string{"encrypted at rest under keys outside the database while it waits", "no text that members wrote is in it"},
 		Places: []Place{

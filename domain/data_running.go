@@ -44,7 +44,7 @@ var dataOfRunning = []Category{
 		Kinds:   "all of the above, in a file; who asked for it, and when",
 		Purpose: "to give the workspace, and each person in it, what is theirs (Art. 15 and 20), and to let the workspace leave",
 		Basis:   Obligation, Subjects: []string{ofMembers, ofOthers, ofFormer},
-		Recipients: []string{"the store of blobs that whoever runs Kluis names, which has encrypted bytes alone"},
+		Recipients: []string{"the store of blobs that the operator of Kluis names, which has encrypted bytes alone"},
 		Retention:  "the file for 24 hours; that it was made and downloaded " + asTheLog,
 		Measures:   []string{bySealing, "only for whoever asked, as long as they are an admin", "downloads are in the log", "no secret is in it"},
 		Places: []Place{

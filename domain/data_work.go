@@ -78,7 +78,7 @@ var dataOfWork = []Category{
 		Kinds:   "files and their names, in which there may be anything about anybody; who added them, and when",
 		Purpose: "to keep the files that the work is about where the work is",
 		Basis:   Contract, Subjects: []string{ofMembers, ofOthers},
-		Recipients: []string{"the store of blobs that whoever runs Kluis names, which has encrypted bytes alone"},
+		Recipients: []string{"the store of blobs that the operator of Kluis names, which has encrypted bytes alone"},
 		Retention:  "the bytes until the file is deleted, or the workspace is erased; that it was there " + asTheLog,
 		Measures:   []string{bySealing, byScopes},
 		Places: []Place{
@@ -93,7 +93,7 @@ var dataOfWork = []Category{
 		Kinds:   "what an export of another tracker has: names, e-mail addresses, work, comments and working time",
 		Purpose: "to bring along what was done in another tracker, with its dates and authors",
 		Basis:   Contract, Subjects: []string{ofMembers, ofOthers, ofFormer},
-		Recipients: []string{"the store of blobs that whoever runs Kluis names, which has encrypted bytes alone"},
+		Recipients: []string{"the store of blobs that the operator of Kluis names, which has encrypted bytes alone"},
 		Retention:  "the file until all of it was read; what it made as what was done here",
 		Measures:   []string{bySealing, byScopes},
 		Places: []Place{

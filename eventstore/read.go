@@ -25,7 +25,7 @@ const (
 // begins behind the position that the SQL between PageEnd and PageEnds gives. It reads sizes, and no data.
 const (
 	PageEnd = `(select coalesce(min(position) filter (where weight >= $2), max(position)) from (
-		select position, sum(size + 300) over (order by position) as weight from event where position > `
+		select position, sum(size + 300) over (order by position rows unbounded preceding) as weight from event where position > `
 	PageEnds = ` and position <= $3 order by position limit $1) as weighed)`
 )
 
@@ -213,7 +213,7 @@ const stretch = 10_000
 // bytes, but at least one record when the stretch of the log that it looks through has one. The caller goes on behind Beyond.
 func Next(into *[]Record, position int64, types []string, events, bytes int) pg.Statement {
 	return pg.Rows(into, `select `+recordColumns+` from event where position = any(array(select position from (
-			select position, sum(size + 300) over (order by position) - size - 300 as before from (select position, size from event
+			select position, sum(size + 300) over (order by position rows unbounded preceding) - size - 300 as before from (select position, size from event
 				where position > $1 and position > `+horizon+` and position <= $1 + $5 and ($2::text[] is null or type = any($2)) order by position limit $3) as chosen) as weighed
 		where before < $4)) order by position`, position, types, events, bytes, stretch)
 }

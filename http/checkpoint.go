@@ -16,7 +16,7 @@ import (
 type (
 	// WhichCheckpoint chooses one.
 	WhichCheckpoint struct {
-		Cosigned bool `query:"cosigned" doc:"The newest checkpoint that as many witnesses as whoever runs Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all."`
+		Cosigned bool `query:"cosigned" doc:"The newest checkpoint that as many witnesses as the operator of Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all."`
 	}
 	proofOf struct {
 		WhichCheckpoint

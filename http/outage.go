@@ -16,7 +16,7 @@ var outages = map[pg.Outage]struct {
 	after  time.Duration
 }{
 	pg.Unreachable: {"the database cannot be reached at the moment", 2 * time.Second},
-	pg.Busy:        {"the database did not get to it in time", time.Second},
+	pg.Busy:        {"the database did not answer in time", time.Second},
 	pg.ReadOnlyNow: {"the database takes no changes at the moment; what is stored can be read", 10 * time.Second},
 	pg.Full:        {"the database has no room for more at the moment", 30 * time.Second},
 	pg.Closed:      {"the workspace is closed", time.Minute},

@@ -39,7 +39,7 @@ type (
 		Title      string        `json:"title" doc:"In the language of the member." example:"accounts of members"`
 		Purpose    string        `json:"purpose" doc:"What it is for." example:"to know who is a member of the workspace"`
 		Basis      string        `json:"basis" doc:"The letter of Art. 6 of the GDPR that makes it lawful." example:"6(1)(b)"`
-		Recipients []string      `json:"recipients" doc:"Besides the workspace itself and whoever runs Kluis for it."`
+		Recipients []string      `json:"recipients" doc:"Besides the workspace itself and the operator of Kluis for it."`
 		Retention  string        `json:"retention" doc:"How long it is kept." example:"until the member logs out"`
 		Data       []personTable `json:"data" doc:"What there is; empty when there is nothing, or when it is in the events."`
 	}

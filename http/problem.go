@@ -26,7 +26,7 @@ type problem struct {
 	Detail    string  `json:"detail" doc:"What is wrong this time, for a person."`
 	Code      string  `json:"code" doc:"The kind of problem, for a program. Stable." example:"last_admin"`
 	RequestID string  `json:"request_id" doc:"What the server's log knows this request by."`
-	Limit     string  `json:"limit,omitempty" doc:"The limit that was reached, by the name that whoever runs Kluis can set it by." example:"signup_ip"`
+	Limit     string  `json:"limit,omitempty" doc:"The limit that was reached, by the name that the operator of Kluis can set it by." example:"signup_ip"`
 	Errors    []fault `json:"errors,omitempty" doc:"What is wrong where."`
 
 	Horizon *domain.Horizon `json:"horizon,omitempty" doc:"How far back the log goes, when what was asked for is before that: the position of the last record that was pruned, and its time. There is everything behind it."`

@@ -22,13 +22,13 @@ type (
 		HourlyRateCents  *int         `json:"hourly_rate_cents" doc:"EUR cents, for time of members, and of projects, that have no rate of their own."`
 		TimeOverlap      bool         `json:"time_overlap" doc:"Whether time entries of one member may overlap."`
 		TimeLockedBefore *domain.Date `json:"time_locked_before" doc:"Time that began before this day, as it begins in Brussels, is neither written down, nor changed, nor deleted."`
-		LegalHold        bool         `json:"legal_hold" doc:"Whether nothing of the log is pruned, whatever the plan says. Whoever runs Kluis places and lifts a legal hold."`
+		LegalHold        bool         `json:"legal_hold" doc:"Whether nothing of the log is pruned, whatever the plan says. The operator of Kluis places and lifts a legal hold."`
 
 		AuditRetentionDays *float64   `json:"audit_retention_days" example:"90" doc:"For how many days the log is kept, by what is in force; null: for ever."`
 		AuditRetentionNext *retention `json:"audit_retention_next,omitempty" doc:"What will be in force instead, 30 days after the plan went down; left out when that is nothing else."`
 
 		ErasesAt           *time.Time `json:"erases_at" doc:"When the workspace is erased, unless an admin cancels that before; null while nobody wants it."`
-		ErasureRequestedBy *uuid.UUID `json:"erasure_requested_by" doc:"The admin who wants that; null also for whoever runs Kluis."`
+		ErasureRequestedBy *uuid.UUID `json:"erasure_requested_by" doc:"The admin who wants that; null also for the operator of Kluis."`
 		ErasureConfirmed   bool       `json:"erasure_confirmed" doc:"Whether a second admin confirmed it."`
 
 		CreatedAt time.Time `json:"created_at"`
@@ -89,7 +89,7 @@ func workspace(a *api) {
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/workspace", ID: "erase-workspace", Tag: "workspace", Status: http.StatusAccepted,
 		Summary: "Ask for the workspace to be erased, or confirm that as a second admin", Access: needs(domain.DeleteWorkspace).inSession(),
-		Description: "All admins get a mail. Until `erases_at`, 72 hours later unless whoever runs Kluis chose otherwise, the workspace is served as before, and any admin can cancel. " +
+		Description: "All admins get a mail. Until `erases_at`, 72 hours later unless the operator of Kluis chose otherwise, the workspace is served as before, and any admin can cancel. " +
 			"A second admin, who was one before it was asked for, confirms it with the same request: then it is five minutes later. " +
 			"Everything goes: rows, the log, keys, files with all versions, queues, logins of analysts. A signed certificate stays, and the short name is never given again. " +
 			"A backup that is put back later is erased, too, by a ledger outside of the database."},

@@ -123,7 +123,7 @@ func (c *Cells) missing(ctx context.Context, id uuid.UUID, slug string) error {
 	if err != nil || !expected {
 		return err
 	}
-	refusal := domain.Refuse(domain.Unavailable, "workspace_missing", "the workspace is not where it was: whoever runs Kluis has put back a backup from before it came there")
+	refusal := domain.Refuse(domain.Unavailable, "workspace_missing", "the workspace is not where it was: the operator of Kluis has put back a backup from before it came there")
 	refusal.RetryAfter = time.Minute
 	return refusal
 }

@@ -62,7 +62,7 @@ type program struct {
 	Rebuild      rebuild      `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
 	Backup       backup       `cmd:"" help:"Write a backup of everything but the keys into a folder, while Kluis serves."`
 	Restore      restore      `cmd:"" help:"Put a backup back into an empty database, and do what restored does."`
-	Subprocessor subprocessor `cmd:"" help:"The companies that process data for whoever runs Kluis: put in, taken out, listed. Admins of workspaces are told thirty days before."`
+	Subprocessor subprocessor `cmd:"" help:"The companies that process data for the operator of Kluis: put in, taken out, listed. Admins of workspaces are told thirty days before."`
 	SecurityPack securityPack `cmd:"" name:"security-pack" help:"List who asked for documents about how personal data are protected."`
 	Restored     restored     `cmd:"" help:"Run once after a backup was put back, before serve: a new epoch of every log begins, and sessions, API tokens, codes and mails of the backup end."`
 	Keys         keys         `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`

@@ -10,7 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// A company that is put in the list is announced by a mail to the admin; documents that somebody asks for come by mail; whoever runs Kluis
+// A company that is put in the list is announced by a mail to the admin; documents that somebody asks for come by mail; the operator of Kluis
 // sees both.
 func TestSubprocessorsAndPacks(t *testing.T) {
 	t.Parallel()
@@ -55,6 +55,6 @@ func TestSubprocessorsAndPacks(t *testing.T) {
 		t.Error(out)
 	}
 	if r := ann.want(t, http.StatusOK, "GET", "/api/compliance/dpa?format=html", ""); !strings.Contains(string(r.body), "Example BV") {
-		t.Error("the agreement does not name whoever runs Kluis")
+		t.Error("the agreement does not name the operator of Kluis")
 	}
 }

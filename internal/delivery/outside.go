@@ -86,7 +86,7 @@ func (o *Outside) Literal(host string, encrypted bool) error {
 }
 
 // errForbidden says nothing of the address: who set the URL is not to learn how names resolve inside.
-var errForbidden = errors.New("its address is none of the public internet, and whoever runs Kluis has not allowed it")
+var errForbidden = errors.New("its address is none of the public internet, and the operator of Kluis has not allowed it")
 
 // dialer opens connections; those for what is not encrypted go to the operator's networks alone.
 type dialer struct {

@@ -346,7 +346,7 @@ export interface WorkspaceBody {
   /** Whether a second admin confirmed it. */
   erasure_confirmed: boolean;
   /**
-     * The admin who wants that; null also for whoever runs Kluis.
+     * The admin who wants that; null also for the operator of Kluis.
      * @nullable
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
@@ -361,7 +361,7 @@ export interface WorkspaceBody {
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
   id: string;
-  /** Whether nothing of the log is pruned, whatever the plan says. Whoever runs Kluis places and lifts a legal hold. */
+  /** Whether nothing of the log is pruned, whatever the plan says. The operator of Kluis places and lifts a legal hold. */
   legal_hold: boolean;
   /** What people call the workspace. */
   name: string;
@@ -5066,7 +5066,7 @@ export interface PersonCategory {
   name: string;
   /** What it is for. */
   purpose: string;
-  /** Besides the workspace itself and whoever runs Kluis for it. */
+  /** Besides the workspace itself and the operator of Kluis for it. */
   recipients: string[];
   /** How long it is kept. */
   retention: string;
@@ -5186,7 +5186,7 @@ export interface Problem {
   errors?: Fault[];
   /** How far back the log goes, when what was asked for is before that: the position of the last record that was pruned, and its time. There is everything behind it. */
   horizon?: Horizon;
-  /** The limit that was reached, by the name that whoever runs Kluis can set it by. */
+  /** The limit that was reached, by the name that the operator of Kluis can set it by. */
   limit?: string;
   /** What the server's log knows this request by. */
   request_id: string;
@@ -11494,7 +11494,7 @@ cursor?: string;
 
 export type GetAuditCheckpointParams = {
 /**
- * The newest checkpoint that as many witnesses as whoever runs Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all.
+ * The newest checkpoint that as many witnesses as the operator of Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all.
  */
 cosigned?: boolean;
 };
@@ -11621,7 +11621,7 @@ export const ExportAuditLogFormat = {
 
 export type GetAuditProofParams = {
 /**
- * The newest checkpoint that as many witnesses as whoever runs Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all.
+ * The newest checkpoint that as many witnesses as the operator of Kluis wants have cosigned, rather than one of the log as it is now; where there is none, the newest that any has. 404 not_cosigned when there is none at all.
  */
 cosigned?: boolean;
 };
@@ -20485,7 +20485,7 @@ export const getEraseWorkspaceUrl = () => {
 }
 
 /**
- * All admins get a mail. Until `erases_at`, 72 hours later unless whoever runs Kluis chose otherwise, the workspace is served as before, and any admin can cancel. A second admin, who was one before it was asked for, confirms it with the same request: then it is five minutes later. Everything goes: rows, the log, keys, files with all versions, queues, logins of analysts. A signed certificate stays, and the short name is never given again. A backup that is put back later is erased, too, by a ledger outside of the database.
+ * All admins get a mail. Until `erases_at`, 72 hours later unless the operator of Kluis chose otherwise, the workspace is served as before, and any admin can cancel. A second admin, who was one before it was asked for, confirms it with the same request: then it is five minutes later. Everything goes: rows, the log, keys, files with all versions, queues, logins of analysts. A signed certificate stays, and the short name is never given again. A backup that is put back later is erased, too, by a ledger outside of the database.
  *
  * Needs the permission `workspace:delete`, with a session and not with an API token.
  * @summary Ask for the workspace to be erased, or confirm that as a second admin
