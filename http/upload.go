@@ -55,7 +55,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 		// errors mean that there is no connection
 		_ = b.ctx.SetReadDeadline(deadline)
 		_ = b.w.SetWriteDeadline(deadline.Add(writeTimeout))
-		b.next = now.Add(time.Second)
+		b.next = now.Add(min(time.Second, b.each/10)) // so what is missing has nine tenths of its time at least
 	}
 	return b.Reader.Read(p)
 }
