@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,10 +33,38 @@ func NewOutbox(db *pg.DB, keys *keyring.Keyring) (*mail.Outbox, error) {
 type mails struct {
 	*river.Client[pgx.Tx]
 	worker *mail.Worker
+	life   *atomic.Value // holds a lifetime: the context of Run, once that has begun
+}
+
+type lifetime struct{ context.Context }
+
+// untilEnd logs nothing as an error once the end has come: River closes its connection before it is done with it, and another process does what
+// is broken off then.
+type untilEnd struct {
+	slog.Handler
+	life *atomic.Value
+}
+
+func (l untilEnd) Handle(ctx context.Context, r slog.Record) error {
+	if life, begun := l.life.Load().(lifetime); begun && life.Err() != nil && r.Level > slog.LevelInfo {
+		r.Level = slog.LevelDebug
+	}
+	if !l.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return l.Handler.Handle(ctx, r)
+}
+
+func (l untilEnd) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untilEnd{l.Handler.WithAttrs(attrs), l.life}
+}
+func (l untilEnd) WithGroup(name string) slog.Handler {
+	return untilEnd{l.Handler.WithGroup(name), l.life}
 }
 
 func newMails(n Needs) (*mails, error) {
-	config := mail.Config(n.Log)
+	life := &atomic.Value{}
+	config := mail.Config(slog.New(untilEnd{n.Log.Handler(), life}))
 	config.FetchPollInterval = 2 * time.Second // River tells of a new job at once: this is for when that was lost
 	config.SoftStopTimeout = patience
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
@@ -51,7 +80,7 @@ func newMails(n Needs) (*mails, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the mail worker: %w", err)
 	}
-	return &mails{client, worker}, nil
+	return &mails{client, worker, life}, nil
 }
 
 // clockIsWrong tells whether this machine's clock is far from the database's. River's leader goes by its own: a year ahead, it deletes queues that are in use,
@@ -70,6 +99,7 @@ func clockIsWrong(n Needs) bool {
 // sendMails sends mails until ctx ends. River looks once whether there is a database when it begins, and here it begins again until
 // there is one.
 func (j *Jobs) sendMails(ctx context.Context) error {
+	j.mails.life.Store(lifetime{ctx})
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := j.mails.worker.Look(ctx)
 		if err == nil {
