@@ -76,7 +76,7 @@ func TestAttachment(t *testing.T) {
 		t.Errorf("%d blobs", len(stored))
 	}
 	for key, data := range stored {
-		if key != ada.workspace.ID.String()+"/"+added.ID.String() && key != ada.workspace.ID.String()+"/"+other.ID.String() || bytes.Contains(data, []byte("quick")) || bytes.Contains(data, []byte("txt")) {
+		if key != ada.workspace.ID.String()+"/"+added.ID.String() && key != ada.workspace.ID.String()+"/"+other.ID.String() || bytes.Contains(data, []byte("quick")) || bytes.Contains(data, []byte("größe.txt")) {
 			t.Errorf("%s says what it is", key)
 		}
 	}
