@@ -365,13 +365,13 @@ func TestParallelCodes(t *testing.T) {
 	for range 3 {
 		invited, code = ada.invite(t, "member")
 		winner := ""
-		wantEnded(t, "right invitation codes", race(20, func(i int) error {
+		wantEnded(t, "right invitation codes", kept(race(20, func(i int) error {
 			err := accept(invited, code)(i)
 			if err == nil {
 				winner = invited.password + string(rune('a'+i%20))
 			}
 			return err
-		}), map[string]int{"": 1, "bad_code": 19})
+		}), "bad_code"), map[string]int{"": 1, "bad_code": 19})
 		if _, err := invited.logIn(0, winner); err != nil {
 			t.Errorf("the password of the one that got in: %v", err)
 		}

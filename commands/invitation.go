@@ -169,7 +169,8 @@ const (
 	unclaimIn = 5 * time.Second
 )
 
-// claimInvitation stores the password of the request that may accept now. Another request with the right code is refused meanwhile.
+// claimInvitation stores the password of the request that may accept now. Another request with the right code is told to ask again: the
+// first one may be under way, or its process was killed.
 func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member uuid.UUID, stored []byte, phc string) error {
 	var claimed []uuid.UUID
 	err := c.DB.Do(ctx, w, pg.Column(&claimed, `with claim as (update invitation set claimed_until = now() + make_interval(secs => $4)
@@ -181,7 +182,9 @@ func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member u
 		return fmt.Errorf("store credential: %w", err)
 	}
 	if len(claimed) == 0 {
-		return badCode()
+		refusal := domain.Refuse(domain.TooMany, "attempts_under_way", "another request accepts this invitation at this moment: ask again in a few seconds")
+		refusal.RetryAfter = 5 * time.Second
+		return refusal
 	}
 	return nil
 }

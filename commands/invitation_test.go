@@ -26,7 +26,7 @@ func TestAcceptAgainAfterAnOutage(t *testing.T) {
 		if err == nil {
 			err = h.claimInvitation(t.Context(), w, member, stored, "lost")
 		}
-		if _, refused := h.AcceptInvitation(t.Context(), home, invited.slug, invited.email, code, invited.password); refusedAs(refused) != "bad_code" {
+		if _, refused := h.AcceptInvitation(t.Context(), home, invited.slug, invited.email, code, invited.password); refusedAs(refused) != "attempts_under_way" {
 			t.Fatalf("accepted beside a claim: %v", refused)
 		}
 		if err == nil {

@@ -111,11 +111,11 @@ func appendString(line []byte, s string) []byte {
 // appendID appends an id in JSON.
 func appendID(line []byte, id uuid.UUID) []byte {
 	line = append(line, '"')
-	for i, end := range []int{4, 6, 8, 10, 16} {
+	for i, part := range [...][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
 		if i > 0 {
 			line = append(line, '-')
 		}
-		line = hex.AppendEncode(line, id[[]int{0, 4, 6, 8, 10}[i]:end])
+		line = hex.AppendEncode(line, part)
 	}
 	return append(line, '"')
 }

@@ -91,7 +91,7 @@ func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
 	return func(yield func(Action, error) bool) {
 		for a, err := range o.read(from) {
 			if err == nil && a.At.After(o.Asked.AddDate(1, 0, 0)) { // a slip, as of a time entry
-				a, err = Action{}, rejected(a.Line, "%s is more than a year from now", a.At.Format(time.RFC3339))
+				err = rejected(a.Line, "%s is more than a year from now", a.At.Format(time.RFC3339))
 			}
 			if !yield(a, err) {
 				return
