@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 const rest = 20 * time.Millisecond // between two turns by a ring, so that several appends make one catch-up
@@ -55,7 +56,7 @@ func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks,
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	s.ending, s.ended = ctx.Done(), work.Done()
-	log := untilEnd{watermill.NewSlogLoggerWithLevelMapping(s.log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}), s.ending}
+	log := watermill.NewSlogLoggerWithLevelMapping(telemetry.UntilEnd(s.log, func() bool { return ctx.Err() != nil }), map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.grace}, log)
 	if err != nil {
 		return fmt.Errorf("make the router of %s: %w", s.what, err)
@@ -78,25 +79,6 @@ func (s *turns) run(ctx context.Context, table table, begin func(*sql.DB) looks,
 		s.awaitHandlers()
 	}()
 	return router.Run(work)
-}
-
-// untilEnd logs no errors after the end of the context, when interrupted work is undone and done by another process.
-type untilEnd struct {
-	watermill.LoggerAdapter
-	ending <-chan struct{}
-}
-
-func (l untilEnd) Error(msg string, err error, fields watermill.LogFields) {
-	select {
-	case <-l.ending:
-		l.Debug(msg, fields.Add(watermill.LogFields{"error": err}))
-	default:
-		l.LoggerAdapter.Error(msg, err, fields)
-	}
-}
-
-func (l untilEnd) With(fields watermill.LogFields) watermill.LoggerAdapter {
-	return untilEnd{l.LoggerAdapter.With(fields), l.ending}
 }
 
 // giveTurns gives a turn at each ring, and at intervals.

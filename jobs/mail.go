@@ -14,6 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/mail"
 	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
 // mailPurpose is what mails are sealed for under the keyring.
@@ -32,39 +33,16 @@ func NewOutbox(db *pg.DB, keys *keyring.Keyring) (*mail.Outbox, error) {
 // mails sends what the outbox took in.
 type mails struct {
 	*river.Client[pgx.Tx]
-	worker *mail.Worker
-	life   *atomic.Value // holds a lifetime: the context of Run, once that has begun
-}
-
-type lifetime struct{ context.Context }
-
-// untilEnd logs nothing as an error once the end has come: River closes its connection before it is done with it, and another process does what
-// is broken off then.
-type untilEnd struct {
-	slog.Handler
-	life *atomic.Value
-}
-
-func (l untilEnd) Handle(ctx context.Context, r slog.Record) error {
-	if life, begun := l.life.Load().(lifetime); begun && life.Err() != nil && r.Level > slog.LevelInfo {
-		r.Level = slog.LevelDebug
-	}
-	if !l.Enabled(ctx, r.Level) {
-		return nil
-	}
-	return l.Handler.Handle(ctx, r)
-}
-
-func (l untilEnd) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return untilEnd{l.Handler.WithAttrs(attrs), l.life}
-}
-func (l untilEnd) WithGroup(name string) slog.Handler {
-	return untilEnd{l.Handler.WithGroup(name), l.life}
+	worker  *mail.Worker
+	running *atomic.Pointer[context.Context] // the context of Run, once that has begun
 }
 
 func newMails(n Needs) (*mails, error) {
-	life := &atomic.Value{}
-	config := mail.Config(slog.New(untilEnd{n.Log.Handler(), life}))
+	running := &atomic.Pointer[context.Context]{}
+	config := mail.Config(telemetry.UntilEnd(n.Log, func() bool { // River closes its connection before it is done with it
+		ctx := running.Load()
+		return ctx != nil && (*ctx).Err() != nil
+	}))
 	config.FetchPollInterval = 2 * time.Second // River tells of a new job at once: this is for when that was lost
 	config.SoftStopTimeout = patience
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
@@ -80,7 +58,7 @@ func newMails(n Needs) (*mails, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the mail worker: %w", err)
 	}
-	return &mails{client, worker, life}, nil
+	return &mails{client, worker, running}, nil
 }
 
 // clockIsWrong tells whether this machine's clock is far from the database's. River's leader goes by its own: a year ahead, it deletes queues that are in use,
@@ -99,7 +77,7 @@ func clockIsWrong(n Needs) bool {
 // sendMails sends mails until ctx ends. River looks once whether there is a database when it begins, and here it begins again until
 // there is one.
 func (j *Jobs) sendMails(ctx context.Context) error {
-	j.mails.life.Store(lifetime{ctx})
+	j.mails.running.Store(&ctx)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := j.mails.worker.Look(ctx)
 		if err == nil {
