@@ -83,9 +83,17 @@ func TestInvitationCodeInParallel(t *testing.T) {
 				if got := m.logIn(t, passwords[i]); got.status != 200 {
 					t.Errorf("let in with a password that does not count: %d %s", got.status, got.body)
 				}
+			} else if a.status == 429 { // beside the one that has the claim
+				a.problem(t, 429, "attempts_under_way")
+				if a.header.Get("Retry-After") == "" {
+					t.Errorf("no Retry-After: %s", a.body)
+				}
 			} else if a.status != 422 && a.status != 409 {
 				t.Errorf("%d %s", a.status, a.body)
 			}
+		}
+		if late := m.accept(t, code, passwords[0]); late.status != 422 { // and behind it the code is a used one
+			t.Errorf("accepted once more: %d %s", late.status, late.body)
 		}
 		if admitted != 1 {
 			t.Errorf("%d of 20 were let in", admitted)
