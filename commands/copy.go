@@ -228,7 +228,7 @@ func (i Installation) withMovesLocked(ctx context.Context, do func(context.Conte
 		if err := tenancy.LockPlaces(ctx, tx, i.Patient); err != nil {
 			return err
 		}
-		return pg.Keeping(ctx, tx, do)
+		return pg.KeepAlive(ctx, tx, do)
 	})
 }
 

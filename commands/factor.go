@@ -232,7 +232,7 @@ func (c *Commands) changeCredential(ctx context.Context, n note, message mail.Me
 	c.notes.wait(n.member, notePatience)
 	var receipt eventstore.Receipt
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
-		err := pg.Cross(ctx, tx, n.in, func() (err error) {
+		err := pg.AsWorkspace(ctx, tx, n.in, func() (err error) {
 			if err := run(ctx, tx, lockCredential(n.member)); err != nil {
 				return fmt.Errorf("lock the credential of member %s: %w", n.member, err)
 			}

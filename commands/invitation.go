@@ -49,7 +49,7 @@ func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 	}
 	code := token.NewCode()
 	stored := false
-	err = pg.Cross(ctx, tx, w, func() error {
+	err = pg.AsWorkspace(ctx, tx, w, func() error {
 		tag, err := tx.Exec(ctx, `insert into invitation (member_id, code, expires_at) values ($1, $2, now() + make_interval(secs => $3))
 			on conflict (member_id) do update set code = excluded.code, attempts = 0,
 				expires_at = case when $4 then invitation.expires_at else excluded.expires_at end

@@ -79,7 +79,7 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, incarnation i
 			return err
 		}
 		if !gone {
-			return pg.Shut(nil)
+			return pg.NewClosedError(nil)
 		}
 	}
 	if members := ledger.Members[w.ID]; len(members) > 0 {

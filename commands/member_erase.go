@@ -73,7 +73,7 @@ func (c *Commands) FinishErasure(ctx context.Context, w pg.Workspace, member uui
 		if err := dropMails(ctx, tx, w, member); err != nil {
 			return err
 		}
-		return pg.Cross(ctx, tx, w, func() error {
+		return pg.AsWorkspace(ctx, tx, w, func() error {
 			return run(ctx, tx, append(dropTraces(member), pg.Exec(`select at, position from event
 				where stream = $1 and type = 'member.erased' and data ->> 'member_id' = $2 order by version limit 1`, domain.RosterStream, member.String()).Scan(&at, &position))...)
 		})

@@ -95,7 +95,7 @@ func (m Move) alone(ctx context.Context, do func(context.Context) error) error {
 		if err := tenancy.LockMove(ctx, tx); err != nil {
 			return err
 		}
-		return pg.Keeping(ctx, tx, func(ctx context.Context) error { return m.aloneInFrom(ctx, do) })
+		return pg.KeepAlive(ctx, tx, func(ctx context.Context) error { return m.aloneInFrom(ctx, do) })
 	})
 }
 
@@ -111,7 +111,7 @@ func (m Move) aloneInFrom(ctx context.Context, do func(context.Context) error) e
 		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '1min'`); err != nil {
 			return err
 		}
-		return pg.Keeping(ctx, tx, do)
+		return pg.KeepAlive(ctx, tx, do)
 	})
 }
 
@@ -344,7 +344,7 @@ func (m Move) openPatiently(ctx context.Context) (err error) {
 // open does the part of step 4 that is in To.
 func (m Move) open(ctx context.Context) error {
 	w := m.Entry.Workspace()
-	return m.To.Tenancy.Begin(ctx, m.Entry, func(tx pgx.Tx) error {
+	return m.To.Tenancy.OpenArrived(ctx, m.Entry, func(tx pgx.Tx) error {
 		write, err := encode(domain.WorkspaceStream(w.ID), eventstore.Any, []domain.Event{domain.WorkspaceMoved{Region: m.To.Region}}, nil)
 		if err != nil {
 			return err

@@ -92,7 +92,7 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 		}
 	}
 	return c.DB.Control(ctx, func(tx pgx.Tx) error {
-		err := pg.Cross(ctx, tx, w, func() error {
+		err := pg.AsWorkspace(ctx, tx, w, func() error {
 			return run(ctx, tx,
 				pg.Exec(`delete from password_reset where (email_hash, circle) in (select email_hash, circle from password_reset
 				where expires_at < now() limit 100 for update skip locked)`),

@@ -177,7 +177,7 @@ const restoredFact = "restored-from-a-backup"
 
 // shut closes the workspace, unless the last that its log says is that the erasure was cancelled, or is for later.
 func (e *erasing) shut(ctx context.Context) error {
-	shut, err := e.c.Tenancy.Shut(ctx, e.w, func(tx pgx.Tx) (bool, error) {
+	shut, err := e.c.Tenancy.BeginErasure(ctx, e.w, func(tx pgx.Tx) (bool, error) {
 		if e.facts[restoredFact] != "" {
 			return true, nil
 		}
@@ -334,5 +334,5 @@ func (e *erasing) certify(ctx context.Context) error {
 	if err := e.c.Kept.KeepCertificate(ctx, e.w.ID, signed); err != nil {
 		return err
 	}
-	return e.c.Tenancy.Bury(ctx, e.w, signed)
+	return e.c.Tenancy.EndErasure(ctx, e.w, signed)
 }

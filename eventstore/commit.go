@@ -99,7 +99,7 @@ func keep(ctx context.Context, run Run, before head, verdicts []verdict, prove *
 	}
 	stamp(verdicts, at)
 	if pg.Is(err, pg.AccessDenied) { // the workspace was closed while this transaction waited for the head
-		return pg.Shut(err)
+		return pg.NewClosedError(err)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errMoved

@@ -79,7 +79,7 @@ func clockIsWrong(n Needs) bool {
 func (j *Jobs) sendMails(ctx context.Context) error {
 	j.mails.running.Store(&ctx)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := j.mails.worker.Look(ctx)
+		err := j.mails.worker.ReadClock(ctx)
 		if err == nil {
 			err = j.mails.Start(ctx)
 		}

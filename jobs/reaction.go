@@ -33,7 +33,7 @@ var reactions = []reaction{
 }
 
 // reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the
-// login's, as [pg.Cross] has it. Its effects elsewhere may happen twice.
+// login's, as [pg.AsWorkspace] has it. Its effects elsewhere may happen twice.
 type reaction struct {
 	event string
 	run   func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, stream string, event domain.Event) error
@@ -99,7 +99,7 @@ func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) er
 		var position int64
 		var stream string
 		var event domain.Event
-		err := pg.Cross(ctx, tx, w, func() (err error) {
+		err := pg.AsWorkspace(ctx, tx, w, func() (err error) {
 			position, stream, event, err = next(ctx, tx, types)
 			return err
 		})
@@ -114,7 +114,7 @@ func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) er
 				return fmt.Errorf("react to %s at position %d: %w", r.event, position, err)
 			}
 		}
-		return pg.Cross(ctx, tx, w, func() error {
+		return pg.AsWorkspace(ctx, tx, w, func() error {
 			if _, err := tx.Exec(ctx, `update reaction set position = $1`, position); err != nil {
 				return fmt.Errorf("move the reactions to position %d: %w", position, err)
 			}

@@ -54,10 +54,10 @@ func TestSignalsOfWhatIsNotServed(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	f := p.found(t, p.waitingCode)
-	for _, refused := range []error{domain.Refuse(domain.Unavailable, "catching_up", "not now"), pg.Shut(nil)} {
+	for _, refused := range []error{domain.Refuse(domain.Unavailable, "catching_up", "not now"), pg.NewClosedError(nil)} {
 		for open := range 4 { // how often the gate lets the workspace through before it refuses
 			asked := 0
-			p.DB.Guard(func(context.Context, pg.Workspace, error) error {
+			p.DB.SetGate(func(context.Context, pg.Workspace, error) error {
 				if asked++; asked > open {
 					return refused
 				}

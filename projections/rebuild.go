@@ -131,10 +131,10 @@ func (p *Projections) alone(ctx context.Context, w pg.Workspace, do func(ctx con
 			return err
 		}
 		// A migration would change the live tables and not the shadow's. An erasure, or a move, would leave a shadow that is made behind it.
-		if err := pg.Stay(ctx, tx, w); err != nil {
+		if err := pg.LockStatus(ctx, tx, w); err != nil {
 			return err
 		}
-		return pg.Keeping(ctx, tx, do)
+		return pg.KeepAlive(ctx, tx, do)
 	})
 }
 

@@ -14,7 +14,7 @@ func TestThroughAPooler(t *testing.T) {
 	s := newSite(t)
 	s.url = pgtest.Bouncer(t, s.url, 4)
 	p := s.newProcess(t, true)
-	if err := p.db.Room(t.Context()); err != nil {
+	if err := p.db.CheckPooler(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ada := p.signUp(t)

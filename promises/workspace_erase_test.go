@@ -362,7 +362,7 @@ func (s *site) newGatedProcess(t *testing.T) *process {
 	t.Helper()
 	q := s.openProcess(t, patient)
 	_ = q.commands.ReadLedger(t.Context()) // or it is tried again
-	q.db.Guard(q.commands.Gate(func(context.Context, pg.Workspace, error) error { return nil }))
+	q.db.SetGate(q.commands.Gate(func(context.Context, pg.Workspace, error) error { return nil }))
 	q.start(t, true)
 	return q
 }

@@ -143,7 +143,7 @@ func (p *Program) Run(ctx context.Context, listener net.Listener, background boo
 // beside is what happens beside serving.
 func (p *Program) beside(ctx context.Context, background bool) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.Tenancy.Keep(ctx) })
+	group.Go(func() error { return p.Tenancy.KeepMigrating(ctx) })
 	group.Go(func() error { p.DB.Watch(ctx); return nil })
 	if background {
 		group.Go(func() error { return p.Jobs.Run(ctx) })

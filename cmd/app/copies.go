@@ -109,7 +109,7 @@ func (c *Cells) onlyIn(region string) func(context.Context, pg.Workspace) error 
 func (c *Cells) statusIn(ctx context.Context, p *Program, id uuid.UUID, slug string) (there, moving bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	return p.Tenancy.Standing(ctx, id, slug)
+	return p.Tenancy.Traces(ctx, id, slug)
 }
 
 // missing refuses what leads to a workspace that has to be in a cell and is not, since an older backup was put back: whoever has a token of it must not

@@ -98,7 +98,7 @@ func (s settings) openMigrated(ctx context.Context, stderr io.Writer) (*base, er
 		b.close()
 		return nil, err
 	}
-	b.DB.Guard(b.Tenancy.Inspect)
+	b.DB.SetGate(b.Tenancy.Inspect)
 	return b, nil
 }
 
@@ -143,13 +143,13 @@ func (b *base) migrate(ctx context.Context) error {
 
 // begin is prepare for a server, which migrates workspaces beside serving: it is refused where there is none that it could serve.
 func (b *base) begin(ctx context.Context) error {
-	if err := b.DB.Room(ctx); err != nil {
+	if err := b.DB.CheckPooler(ctx); err != nil {
 		return err
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	b.DB.Guard(b.admit)
+	b.DB.SetGate(b.admit)
 	return b.Tenancy.OursAtAll(ctx)
 }
 

@@ -94,7 +94,7 @@ func (k keysRotate) withoutMoves(ctx context.Context, out outputs, do func(conte
 		if err := tenancy.LockMoves(ctx, tx); err != nil {
 			return err
 		}
-		return pg.Keeping(ctx, tx, do)
+		return pg.KeepAlive(ctx, tx, do)
 	})
 }
 

@@ -152,7 +152,7 @@ func (o *bases) program(ctx context.Context, c cell, given app.Given) (p *app.Pr
 	if err := p.Commands.ReadLedger(ctx); err != nil {
 		b.Log.WarnContext(ctx, "the ledger of erasures cannot be read", "error", err.Error())
 	}
-	b.DB.Guard(p.Commands.Gate(b.admit))
+	b.DB.SetGate(p.Commands.Gate(b.admit))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all = append(o.all, b)

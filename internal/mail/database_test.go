@@ -47,7 +47,7 @@ func (h house) exec(t *testing.T, sql string) {
 func (h house) inWorkspace(t *testing.T, do func(tx pgx.Tx) error) error {
 	t.Helper()
 	return h.db.Control(t.Context(), func(tx pgx.Tx) error {
-		return pg.Cross(t.Context(), tx, h.workspace, func() error { return do(tx) })
+		return pg.AsWorkspace(t.Context(), tx, h.workspace, func() error { return do(tx) })
 	})
 }
 

@@ -14,8 +14,8 @@ import (
 	gomail "github.com/wneessen/go-mail"
 )
 
-// SendError says where and why an SMTP server did not take a mail. Of the server's answer it keeps two numbers and not a word,
-// because servers repeat the address, and River stores the text of an error. It wraps nothing, for the same reason.
+// SendError says where and why an SMTP server did not take a mail. Of the server's answer it keeps two numbers and not a word, because servers
+// repeat the address, and River stores the text of an error. It wraps nothing, for the same reason.
 type SendError struct {
 	Step     string // "connect", "sender", "recipient", "content" or "end"
 	Code     int    // of the answer (RFC 5321, 4.2), 0 when there was none
@@ -31,13 +31,13 @@ func (e *SendError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("SMTP %s: %d %s", e.Step, e.Code, e.Enhanced))
 }
 
-// Permanent says that the server refuses this recipient or this mail for good. A refusal of ourselves (of the connection, the
-// password, the sender) is not permanent, whatever its code: somebody may repair the settings while the mail is still useful.
+// Permanent tells whether the server refuses this recipient or this mail for good. When it refuses the connection, the password or the sender,
+// that is not permanent, whatever the code: somebody may repair the settings while the mail is still useful.
 func (e *SendError) Permanent() bool {
 	return e.Code >= 500 && (e.Step == "recipient" || e.Step == "content")
 }
 
-// sendError keeps of a go-mail error what may be known.
+// sendError keeps of a go-mail error what may be stored.
 func sendError(err error) *SendError {
 	var sent *gomail.SendError
 	if errors.As(err, &sent) {
@@ -67,8 +67,8 @@ func step(r gomail.SendErrReason) string {
 	return "end"
 }
 
-// reason says what went wrong on the way to the server. It names the few causes that we know, because a text that we do not know may
-// hold something that the server said.
+// reason says what went wrong on the way to the server. It names a few known causes, because another text may hold something that
+// the server said.
 func reason(err error) string {
 	var (
 		unknown *net.DNSError

@@ -13,8 +13,8 @@ import (
 	gomail "github.com/wneessen/go-mail"
 )
 
-// A folder is where mails go when there is no server: one file each, named with time and Message-ID, for instance
-// 20261122T131415.123456789Z-0b5e...eml. Whoever reads the folder sees whole mails only.
+// A folder is where mails go when there is no server, each as one file. The name has the time and the Message-ID, for instance
+// 20261122T131415.123456789Z-0b5e...eml. A reader of the folder sees whole mails only.
 type folder struct {
 	dir string
 	log *slog.Logger
@@ -34,7 +34,7 @@ func newFolder(dir string, log *slog.Logger) (folder, error) {
 	return folder{dir: dir, log: log}, nil
 }
 
-// deliver writes the mail under another name first, and renames it when it is on disk.
+// deliver writes the mail under another name, and renames it when it is on disk.
 func (f folder) deliver(_ context.Context, msg *gomail.Msg) (err error) {
 	temp, err := os.CreateTemp(f.dir, ".unfinished-*") // mode 0600
 	if err != nil {

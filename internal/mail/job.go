@@ -14,13 +14,13 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// Job is one mail to send, as it is stored in River's table: the whole message is one sealed token.
+// Job is one mail to send, as River's table stores it. The whole message is one sealed token.
 type Job struct {
 	Sealed string `json:"sealed"`
 	Recipient
 }
 
-// Kind is the name of the job in the table.
+// Kind implements river.JobArgs: it is the name of the job in the table.
 func (Job) Kind() string { return "mail" }
 
 // Outbox takes mails in. It is safe for concurrent use.
@@ -29,15 +29,15 @@ type Outbox struct {
 	seal func([]byte) (string, error)
 }
 
-// NewOutbox makes an outbox. seal makes a token out of a message; [NewWorker] gets its opposite.
+// NewOutbox makes an outbox. seal makes a sealed token of a message; [NewWorker] gets its opposite.
 func NewOutbox(jobs *river.Client[pgx.Tx], seal func([]byte) (string, error)) *Outbox {
 	return &Outbox{jobs: jobs, seal: seal}
 }
 
-// Enqueue asks for a mail in the caller's transaction, which is the login's or the owner's: it is sent once that commits,
-// soon, and never if it does not. After an error the caller must roll back.
+// Enqueue asks for a mail in the caller's transaction, which is the login's or the owner's. The mail is sent soon after the transaction has
+// committed, and never when it does not commit. After an error the caller must roll back.
 //
-// A message that could not be sent is [ErrRefused] here already. No error contains an address, a name or a code.
+// A message that could never be sent is [ErrRefused] here already. No error contains an address, a name or a code.
 func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 	if err := m.check(); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 		return fmt.Errorf("enqueue mail: seal: %w", err)
 	}
 	put, err := o.jobs.InsertTx(ctx, tx, Job{Sealed: sealed, Recipient: m.Of}, &river.InsertOpts{MaxAttempts: maxAttempts})
-	if err == nil { // River's driver writes the time of this machine
+	if err == nil { // River's driver has written the time of this machine
 		_, err = tx.Exec(ctx, `update `+Schema+`.river_job set created_at = now(), scheduled_at = now() where id = $1`, put.Job.ID)
 	}
 	if err != nil {
@@ -63,39 +63,39 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 	return nil
 }
 
-// Worker sends what the outbox took in.
+// Worker sends the mails of an outbox.
 type Worker struct {
 	river.WorkerDefaults[Job]
 	sender *Sender
 	open   func(string) ([]byte, error)
 	clock  clock
 
-	// Gone tells whether somebody was erased, and empties the job then; nil: nobody ever is.
+	// Gone tells whether a recipient was erased, and empties the job then. nil: no recipient ever is.
 	Gone func(ctx context.Context, job int64, to Recipient) (bool, error)
 }
 
-// NewWorker makes the worker for jobs of kind "mail". open is the opposite of the outbox's seal, and now asks the database for its time.
+// NewWorker makes the worker for jobs of kind "mail". open is the opposite of the outbox's seal; now asks the database for its time.
 func NewWorker(sender *Sender, open func(string) ([]byte, error), now func(context.Context) (time.Time, error)) *Worker {
 	return &Worker{sender: sender, open: open, clock: clock{ask: now}}
 }
 
 // Join has a River client run the worker, by the database's clock.
 func (w *Worker) Join(config *river.Config) error {
-	config.Test.Time = &w.clock // River's one setting for a clock of one's own
+	config.Test.Time = &w.clock // River's only setting for a clock
 	return river.AddWorkerSafely(config.Workers, w)
 }
 
-// Look looks at the database's clock, before the client starts.
-func (w *Worker) Look(ctx context.Context) error { return w.clock.look(ctx) }
+// ReadClock reads the database's clock for the first time. It is called before the client starts.
+func (w *Worker) ReadClock(ctx context.Context) error { return w.clock.read(ctx) }
 
-// Timeout of an attempt is longer than Sender needs to give up by itself.
+// Timeout implements [river.Worker]. It is longer than a Sender takes to give up by itself.
 func (*Worker) Timeout(*river.Job[Job]) time.Duration { return sendTimeout + 30*time.Second }
 
-// maxAttempts is more than retryAfter makes of the longest useful time.
+// maxAttempts is more than the tries, by retryAfter, in the longest time that a mail is useful.
 const maxAttempts = 50
 
-// retryAfter is how long to wait after the n-th failed attempt (from 1): 5 s, doubled each time up to 4 minutes, so that a code has nine
-// chances in its 15 minutes; hourly from the tenth on.
+// retryAfter is the pause after the n-th failed attempt, from 1. It is 5 s, doubled each time up to 4 minutes, so that a code has nine tries in
+// its 15 minutes. From the tenth attempt on it is an hour.
 func retryAfter(n int) time.Duration {
 	if n >= 10 {
 		return time.Hour
@@ -108,18 +108,18 @@ func (w *Worker) NextRetry(job *river.Job[Job]) time.Time {
 	return w.clock.Now().Add(retryAfter(job.Attempt))
 }
 
-// Work sends the mail. A mail that can never be sent, or not before it is useless, ends as a cancelled job; other failures are
-// tried again. River stores and logs the error's text, so it is one of ours: see [SendError].
+// Work sends the mail. When the mail can never be sent, or not before it is useless, the job is cancelled; after other failures it is tried again.
+// River stores and logs the text of the error, so it is never another package's text: see [SendError].
 func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 	defer func() {
 		if v := recover(); v != nil {
-			panic(fmt.Sprintf("mail: %T", v)) // River stores the value, which may hold anything; the trace stays
+			panic(fmt.Sprintf("mail: %T", v)) // River stores the value, which may hold anything; the stack trace stays
 		}
 	}()
 	if w.Gone != nil && job.Args.Member != uuid.Nil {
 		gone, err := w.Gone(ctx, job.ID, job.Args.Recipient)
 		if err != nil {
-			return errors.New("it cannot be told whether the recipient was erased")
+			return errors.New("whether the recipient was erased could not be looked up")
 		}
 		if gone {
 			return river.JobCancel(errors.New("the recipient was erased"))
@@ -129,8 +129,8 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 	if err != nil {
 		return w.giveUp(ctx, job, "unknown", err)
 	}
-	if err := w.clock.look(ctx); err != nil {
-		return errors.New("the database cannot be asked for its time")
+	if err := w.clock.read(ctx); err != nil {
+		return errors.New("the database did not tell its time")
 	}
 	m.At = w.clock.Now()
 	end := job.CreatedAt.Add(kinds[m.Template].useful)
@@ -157,20 +157,20 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Job]) error {
 	return err
 }
 
-// message opens the job. The texts of the keyring and of the JSON decoder stay here.
+// message opens the job. It keeps back the errors of the keyring and of the JSON decoder, which could quote the message.
 func (w *Worker) message(job *river.Job[Job]) (Message, error) {
 	plain, err := w.open(job.Args.Sealed)
 	if err != nil {
-		return Message{}, errors.New("the sealed message does not open: damaged, or sealed under a key that is gone")
+		return Message{}, errors.New("the sealed message does not open: it is damaged, or its key is gone")
 	}
 	var m Message
 	if json.Unmarshal(plain, &m) != nil {
-		return Message{}, errors.New("the sealed message is not one of ours")
+		return Message{}, errors.New("what was sealed is not a message")
 	}
 	return m, nil
 }
 
-// giveUp cancels the job and tells the operator, as River does neither loudly.
+// giveUp cancels the job, and warns the operator: River would cancel it without a warning.
 func (w *Worker) giveUp(ctx context.Context, job *river.Job[Job], template string, err error) error {
 	w.sender.log.WarnContext(ctx, "mail not sent", "template", template, "job", job.ID, "attempt", job.Attempt, "error", err)
 	return river.JobCancel(err)

@@ -16,48 +16,49 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// ErrRefused is in the chain of every error about a message that can never be sent as it is: a bad address, an unknown template or
-// value, a missing value. Trying again does not help.
+// ErrRefused is in the chain of every error about a message that can never be sent as it is: its address is wrong, its template or one of its values
+// is unknown, or a value is missing. Another try does not help.
 var ErrRefused = errors.New("mail refused")
 
 // Message is one mail before it is rendered: which text, to whom, in which language, with which values.
 type Message struct {
-	// ID is the same at every attempt to send one mail, and becomes its Message-ID: an attempt whose answer was lost is made again,
-	// and this is how the second copy can be recognised. At most 64 letters, digits and hyphens. [Outbox.Enqueue] chooses one when
-	// it is empty.
+	// ID is the same at every attempt to send one mail, and becomes its Message-ID (RFC 5322, 3.6.4). An attempt whose answer was lost is
+	// repeated, and by the ID the recipient's program can recognise the second copy. It has at most 64 letters, digits and hyphens.
+	// When it is empty, [Outbox.Enqueue] chooses one.
 	ID string `json:"id"`
-	// Of says to which member of which workspace it goes, in clear; the zero Recipient to somebody who is none. A mail to somebody who was
+	// Of is the member to whom the mail goes, in clear; the zero Recipient when it goes to no member. A mail to a member who was
 	// erased meanwhile is not sent.
 	Of Recipient `json:"-"`
-	// At is its Date: when an attempt to send it begins, by the database's clock.
+	// At is the Date of the mail: when an attempt to send it begins, by the database's clock.
 	At time.Time `json:"-"`
 	// Template is "signup_code", "invitation_code", "reset_code", "password_changed", "two_factor_changed", "receiver_stopped",
 	// "locked", "retention_shortened", "subprocessor_notice", "security_pack" or "workspace_erasure".
 	Template string `json:"template"`
 	// To is one address, without a display name: "ada@example.org". Its domain may be international.
 	To string `json:"to"`
-	// Language is a language tag, of which the first part counts: "fr-BE" is "fr". There are "en", "fr", "nl"; any other is "en".
+	// Language is a language tag (RFC 5646), of which the first part counts: "fr-BE" is "fr". There are "en", "fr" and "nl"; any other is
+	// "en".
 	Language string `json:"language"`
-	// Values fill the gaps of the text:
+	// Values fill the gaps of the text. Those marked * are needed, the others are optional:
 	//
-	//	Workspace  its name; needed by all but the security pack
-	//	Code       needed by the codes
-	//	Known      of a lock: not empty when whoever failed knows the password; optional
-	//	Change     of two factors: "on", "off" or "reset"; of an erasure: "requested", "confirmed" or "cancelled"; needed there
-	//	Receiver, Reason   of a receiver that was stopped: its id, and "gone" or "failing"; needed there
-	//	Name       of the person written to, for the greeting; optional
-	//	When       of the erasure of a workspace: its time; optional
-	//	Minutes    how long a code, or a lock, lasts; "15" when missing
-	//	Days       how long an invitation lasts, "7" when missing; how long a log is kept, needed there
-	//	Plan, Until   the plan of a workspace whose log is to be kept for less long, and the day from which on; needed there
-	//	URL        where to go with it; optional
-	//	Inviter, Slug   of an invitation: who sent it, and the workspace's slug; optional
-	//	Company, Purpose, Data, Country, Effective   of a new subprocessor: needed there
+	//	Workspace         * the name of the workspace (all templates but security_pack)
+	//	Code              * the code (templates of codes)
+	//	Known             not empty: the sign-in that failed had the right password (locked)
+	//	Change            * "on", "off" or "reset" (two_factor_changed); "requested", "confirmed" or "cancelled" (workspace_erasure)
+	//	Receiver, Reason  * the id of the receiver, and "gone" or "failing" (receiver_stopped)
+	//	Name              the name of the recipient, for the greeting
+	//	When              when the workspace will be erased (workspace_erasure)
+	//	Minutes           how long a code or a lock lasts; "15" by default
+	//	Days              how long an invitation lasts, "7" by default; * how long the log is kept (retention_shortened)
+	//	Plan, Until       * the plan that keeps the log for less long, and its first day (retention_shortened)
+	//	URL               where the code, or the reader, goes
+	//	Inviter, Slug     who sent the invitation, and the slug of the workspace (invitation_code)
+	//	Company, Purpose, Data, Country, Effective   * of the new subprocessor (subprocessor_notice)
 	//
-	// Values are one line of at most 200 characters: line breaks and other control characters become a space, what turns the
-	// direction of the text is dropped, and the rest is cut off.
+	// A value is one line of at most 200 characters. Line breaks and other control characters become a space. Characters that turn the direction of
+	// the text are dropped. The rest of a longer value is cut off.
 	Values map[string]string `json:"values"`
-	// Files go with it. Their names are for people, and of letters, digits, dots and hyphens.
+	// Files are attached. Their names are of letters, digits, dots and hyphens, at most 100.
 	Files []File `json:"files,omitempty"`
 }
 
@@ -68,7 +69,7 @@ type Recipient struct {
 	Signup    uuid.UUID `json:"signup,omitzero"`
 }
 
-// File is an attachment of a mail.
+// File is an attachment of a mail. Media is its media type (RFC 6838).
 type File struct {
 	Name    string `json:"name"`
 	Media   string `json:"media"`
@@ -81,7 +82,7 @@ var validFile = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]{0,99}$`)
 type kind struct {
 	needs, takes []string
 	preset       map[string]string
-	useful       time.Duration // from asking for it; afterwards it is not sent any more
+	useful       time.Duration // since the mail was asked for: later it is not sent any more
 }
 
 var kinds = map[string]kind{
@@ -89,7 +90,7 @@ var kinds = map[string]kind{
 		needs:  []string{"Workspace", "Code"},
 		takes:  []string{"Name", "Minutes", "URL"},
 		preset: map[string]string{"Minutes": "15"},
-		useful: 15 * time.Minute, // the code is dead by then
+		useful: 15 * time.Minute, // the code ends with it
 	},
 	"invitation_code": {
 		needs:  []string{"Workspace", "Code"},
@@ -126,7 +127,7 @@ var kinds = map[string]kind{
 	"subprocessor_notice": {
 		needs:  []string{"Workspace", "Company", "Purpose", "Data", "Country", "Effective"},
 		takes:  []string{"Name", "URL"},
-		useful: 7 * 24 * time.Hour, // of the thirty days
+		useful: 7 * 24 * time.Hour, // out of the thirty days' notice
 	},
 	"security_pack": {
 		takes:  []string{"URL"},
@@ -147,7 +148,7 @@ var kinds = map[string]kind{
 
 var validID = regexp.MustCompile(`^[0-9A-Za-z-]{0,64}$`)
 
-// check says whether the message can be sent at all. The error is [ErrRefused].
+// check tells whether the message can be sent at all. The error is [ErrRefused].
 func (m Message) check() error {
 	if !validID.MatchString(m.ID) {
 		return fmt.Errorf("%w: an id is at most 64 letters, digits and hyphens", ErrRefused)
@@ -164,7 +165,7 @@ func (m Message) check() error {
 	return err
 }
 
-// values are the values as the text gets them: one line each, presets filled in, nothing missing, nothing unknown.
+// values are the values as the text gets them: each is one line, defaults are filled in, none is missing or unknown.
 func (m Message) values() (map[string]string, error) {
 	k, ok := kinds[m.Template]
 	if !ok {
@@ -192,7 +193,7 @@ func (m Message) values() (map[string]string, error) {
 
 const maxValue = 200 // characters
 
-// oneLine makes a value harmless in a header and honest in a text: see Message.Values.
+// oneLine makes a value harmless in a header and in a text: see Message.Values.
 func oneLine(value string) string {
 	value = strings.Map(func(r rune) rune {
 		switch {
@@ -210,9 +211,9 @@ func oneLine(value string) string {
 	return value
 }
 
-// Normal is the form in which addresses are compared, as people mean them: the local part as user names are (RFC 8265,
-// UsernameCaseMapped: without regard to case, to width, and to how letters are composed), the domain in ASCII. The error is
-// [ErrRefused], for an address to which no mail can be sent, and does not contain it.
+// Normal returns the form in which addresses are compared. The local part is compared as user names are (RFC 8265, UsernameCaseMapped):
+// without regard to case, to width, and to how letters are composed. The domain is in ASCII. The error is [ErrRefused] for an address to
+// which no mail can be sent, and does not contain the address.
 func Normal(to string) (string, error) {
 	at := max(strings.LastIndexByte(to, '@'), 0)
 	local, err := precis.UsernameCaseMapped.String(to[:at])
@@ -223,8 +224,8 @@ func Normal(to string) (string, error) {
 	return strings.ToLower(ascii), err
 }
 
-// address checks one e-mail address (RFC 5321, 4.5.3.1: at most 64 octets before the @ and 254 in all) and writes its domain in
-// ASCII (RFC 5891). The error is [ErrRefused] and does not contain the address.
+// address checks one e-mail address (RFC 5321, 4.5.3.1: at most 64 octets before the @, and 254 in all) and writes its domain in ASCII
+// (RFC 5891). The error is [ErrRefused] and does not contain the address.
 func address(to string) (string, error) {
 	if strings.ContainsFunc(to, unicode.IsControl) {
 		return "", fmt.Errorf("%w: the address has a control character", ErrRefused)
@@ -245,7 +246,7 @@ func address(to string) (string, error) {
 	return ascii, nil
 }
 
-// Templates are the kinds of mails there are, and the values that each may have.
+// Templates returns the names of the values that each template may have, by template.
 func Templates() map[string][]string {
 	all := map[string][]string{}
 	for name, k := range kinds {

@@ -10,8 +10,8 @@ import (
 	text "text/template"
 )
 
-// Each text exists once per language, as texts/<language>/<template>.txt: the subject, an empty line, paragraphs. A paragraph that
-// is indented is the code. layout.html makes the HTML from the same paragraphs, so the two cannot say different things.
+// Each text exists once per language, as texts/<language>/<template>.txt: the subject, an empty line, paragraphs. The paragraph that is indented is
+// the code. layout.html makes the HTML of the same paragraphs, so the two cannot say different things.
 //
 //go:embed texts
 var files embed.FS
@@ -21,7 +21,7 @@ var (
 	layout = html.Must(html.ParseFS(files, "texts/layout.html"))
 )
 
-// parseTexts names each text "fr/locked" and the like.
+// parseTexts parses all texts. Their names are "fr/locked" and the like.
 func parseTexts() (*text.Template, error) {
 	all := text.New("").Option("missingkey=zero")
 	names, err := fs.Glob(files, "texts/*/*.txt")
@@ -46,10 +46,10 @@ type Rendered struct {
 	Subject  string // one line
 	Text     string // lines end in \n
 	HTML     string // a whole page, everything in it escaped
-	Language string // in which it is: "en", "fr" or "nl"
+	Language string // "en", "fr" or "nl"
 }
 
-// Render fills the message's text. An error is [ErrRefused]: unknown template, missing or unknown value.
+// Render fills the message's text. The error is [ErrRefused] when the template or a value is unknown, or a value is missing.
 func Render(m Message) (Rendered, error) {
 	values, err := m.values()
 	if err != nil {
@@ -78,7 +78,7 @@ type block struct {
 	Code bool
 }
 
-// blocks are the paragraphs of a text. Values are one line and never begin with a space, so no value makes or breaks a block.
+// blocks are the paragraphs of a text. A value is one line and never begins with a space, so no value makes or breaks a block.
 func blocks(words string) []block {
 	var all []block
 	for paragraph := range strings.SplitSeq(strings.TrimRight(words, "\n"), "\n\n") {
@@ -87,7 +87,7 @@ func blocks(words string) []block {
 	return all
 }
 
-// language is the language of ours that a tag (RFC 5646) asks for; English when there is none.
+// language is the language of the texts for a language tag (RFC 5646); English when there are none in that language.
 func language(tag string) string {
 	first, _, _ := strings.Cut(strings.ToLower(tag), "-")
 	switch first {

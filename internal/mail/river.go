@@ -14,12 +14,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Schema is where River's tables are.
+// Schema is the schema of River's tables.
 const Schema = "kluis_jobs"
 
-// Config is what every River client of this program needs, whatever its queues and workers, which the caller adds: the schema, and no
-// maintenance that only an owner of the tables may do. Jobs that are done go after an hour. A job that a killed process left behind is
-// tried again after three minutes, but not before its worker's Timeout: a code must not wait for River's usual hour.
+// Config is the part of the configuration that all River clients of this program share; the caller adds queues and workers.
+//
+//   - River does no maintenance for which it would have to own the tables.
+//   - Jobs that are done are deleted after an hour.
+//   - A job that a killed process has left is tried again after three minutes, but not before its worker's Timeout: a code cannot wait for
+//     River's usual hour.
 func Config(log *slog.Logger) *river.Config {
 	return &river.Config{
 		Schema:                      Schema,
@@ -31,8 +34,8 @@ func Config(log *slog.Logger) *river.Config {
 	}
 }
 
-// Migrate brings River's tables up to date. The owner will own them, and the login may use them. With nothing to do it costs a few
-// short queries. Several processes may run it at once; killed half-way, the next run goes on where it stopped.
+// Migrate brings River's tables up to date. The owner will own them, and the login may use them. When there is nothing to do, it costs a few
+// short queries. Several processes may run it at once. When it is killed half-way, the next run goes on where it stopped.
 func Migrate(ctx context.Context, db *pg.DB) error {
 	for more := true; more; {
 		err := db.Admin(ctx, func(tx pgx.Tx) (err error) {
@@ -55,11 +58,11 @@ func Migrate(ctx context.Context, db *pg.DB) error {
 	return nil
 }
 
-// advance does the next step of [Migrate] in a transaction of the owner, and says whether there is more to do: then commit, and call it
-// again in a new transaction. One transaction for all steps is impossible before Postgres 17, because step 6 uses a value that
-// step 4 adds to an enum ("unsafe use of new value").
+// advance does the next step of [Migrate] in a transaction of the owner. more tells whether there is another step, for which the caller commits
+// and calls advance again in a new transaction. One transaction for all steps is impossible before Postgres 17, because step 6 uses
+// a value that step 4 adds to an enum ("unsafe use of new value").
 //
-// Tables that a newer version of the program has migrated stay as they are: River keeps its tables such that the version before goes on.
+// Tables that a newer version of the program has migrated stay as they are, because River lets its version before go on with them.
 func advance(ctx context.Context, tx pgx.Tx, login string) (more bool, err error) {
 	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{Schema: Schema, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -67,7 +70,7 @@ func advance(ctx context.Context, tx pgx.Tx, login string) (more bool, err error
 	}
 	done, err := stepsDone(ctx, tx)
 	if err != nil {
-		return false, fmt.Errorf("which steps are done: %w", err)
+		return false, fmt.Errorf("count the steps that are done: %w", err)
 	}
 	left := len(migrator.AllVersions()) - done
 	if left <= 0 {
@@ -80,7 +83,7 @@ func advance(ctx context.Context, tx pgx.Tx, login string) (more bool, err error
 	return left > 1, grant(ctx, tx, login)
 }
 
-// stepsDone counts River's steps, also those that this version does not know, at which River's own count gives up.
+// stepsDone counts the steps in the table. River's own count gives up when some of them are of a newer version.
 func stepsDone(ctx context.Context, tx pgx.Tx) (n int, err error) {
 	var begun bool
 	err = tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, Schema+".river_migration").Scan(&begun)
@@ -90,11 +93,11 @@ func stepsDone(ctx context.Context, tx pgx.Tx) (n int, err error) {
 	return n, err
 }
 
-// grantOnce grants when the login may not use the jobs yet. A grant is made whole or not at all, so one look is enough.
+// grantOnce grants when the login may not use the jobs yet. All grants are made in one transaction, so one of them stands for all.
 func grantOnce(ctx context.Context, tx pgx.Tx, login string) error {
 	var has bool
 	if err := tx.QueryRow(ctx, `SELECT has_schema_privilege($1, $2, 'USAGE')`, login, Schema).Scan(&has); err != nil {
-		return fmt.Errorf("look up the login's rights: %w", err)
+		return fmt.Errorf("look up the rights of the login: %w", err)
 	}
 	if has {
 		return nil
@@ -102,7 +105,7 @@ func grantOnce(ctx context.Context, tx pgx.Tx, login string) error {
 	return grant(ctx, tx, login)
 }
 
-// grant lets the login use everything in the schema and own nothing of it.
+// grant lets the login use everything in the schema, and own nothing of it.
 func grant(ctx context.Context, tx pgx.Tx, login string) error {
 	to := pgx.Identifier{login}.Sanitize()
 	_, err := tx.Exec(ctx, `

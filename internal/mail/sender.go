@@ -21,15 +21,16 @@ type Sender struct {
 
 // NewSender makes a sender.
 //
-// smtpURL is smtp://[user:password@]host[:port] or smtps://... (TLS from the first byte; RFC 8314). With smtp the connection is encrypted
-// as soon as the server offers STARTTLS (RFC 3207), and with a password it is encrypted or not used. The port is 587 with a
-// password and 25 without, 465 for smtps.
+// smtpURL is smtp://[user:password@]host[:port] or smtps://... (TLS from the first byte; RFC 8314). With smtp the connection is encrypted when the
+// server offers STARTTLS (RFC 3207); a password is sent over an encrypted connection only. The port is 587 with a password and 25
+// without, 465 for smtps.
 //
-// When smtpURL is empty, each mail is written as a file into the folder dir (made with mode 0700 when missing), and its path is logged.
+// When smtpURL is empty, each mail is written as a file into the folder dir, and its path is logged. The folder is made with mode 0700 when
+// it is missing.
 //
 // from is the sender, "kluis@example.org" or "Kluis <kluis@example.org>".
 //
-// Nothing is connected yet. Errors never contain the password.
+// NewSender connects to nothing. Its errors never contain the password.
 func NewSender(smtpURL, dir, from string, log *slog.Logger) (*Sender, error) {
 	sender, err := parseSender(from)
 	if err != nil {
@@ -52,7 +53,7 @@ func NewSender(smtpURL, dir, from string, log *slog.Logger) (*Sender, error) {
 	return s, nil
 }
 
-// Check finds what is wrong with the settings of a sender, without making anything.
+// Check tells what is wrong with the settings of a sender, without making anything.
 func Check(smtpURL, from string) error {
 	_, err := parseSender(from)
 	if err == nil && smtpURL != "" {
@@ -61,7 +62,8 @@ func Check(smtpURL, from string) error {
 	return err
 }
 
-// Ping tells whether the SMTP server of a URL takes the login, without sending anything. An empty URL is a folder, which is always there.
+// Ping tells whether an SMTP server accepts the login of its URL, without sending anything. With an empty URL, mails go into a folder, and Ping
+// returns nil.
 func Ping(ctx context.Context, smtpURL string) error {
 	if smtpURL == "" {
 		return nil
@@ -84,10 +86,10 @@ func parseSender(from string) (*mail.Address, error) {
 	return sender, nil
 }
 
-// Send renders the message and delivers it; nil means that the server has taken it, or that the file is there.
+// Send renders the message and delivers it. nil means that the server has taken it, or that the file is there.
 //
-// Errors: [ErrRefused] when the message cannot be sent as it is, [*SendError] from a server, the context's error when it ended first. None
-// of them contains an address, a name or a code.
+// The error is [ErrRefused] when the message cannot be sent as it is, a [*SendError] from a server, and the context's error when that ended first. No
+// error contains an address, a name or a code.
 func (s *Sender) Send(ctx context.Context, m Message) error {
 	msg, err := s.compose(m)
 	if err != nil {
@@ -100,7 +102,7 @@ func (s *Sender) Send(ctx context.Context, m Message) error {
 	return err
 }
 
-// compose writes the mail as RFC 5322 wants it. Every header is either ours or made by Render, which leaves no line break in it.
+// compose writes the mail in the format of RFC 5322. Every header is a constant or made by Render, which leaves no line break in it.
 func (s *Sender) compose(m Message) (*gomail.Msg, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -123,7 +125,7 @@ func (s *Sender) compose(m Message) (*gomail.Msg, error) {
 	msg.SetDateWithValue(m.At.UTC())
 	msg.SetMessageIDWithValue(m.ID + s.from.Address[strings.LastIndexByte(s.from.Address, '@'):])
 	msg.SetGenHeader(gomail.HeaderContentLang, words.Language)
-	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no holiday answers, please
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // so that no auto-responder answers (RFC 3834)
 	msg.SetBodyString(gomail.TypeTextPlain, words.Text)
 	msg.AddAlternativeString(gomail.TypeTextHTML, words.HTML)
 	for _, f := range m.Files {

@@ -17,28 +17,28 @@ import (
 )
 
 const (
-	// stepTimeout bounds connecting with everything up to the log-in, and then the mail itself. Giving up on a slow server while it
-	// still works on the mail makes a second copy, hence not shorter.
+	// stepTimeout limits connecting, with everything up to the log-in, and then sending the mail. It is this long because giving up on
+	// a slow server that still works on the mail makes a second copy.
 	stepTimeout = time.Minute
-	// sendTimeout bounds the whole of it.
+	// sendTimeout limits both together.
 	sendTimeout = 2 * time.Minute
 )
 
-// A server is where an SMTP URL points to.
+// A server is what an SMTP URL names.
 type server struct {
 	host           string
 	port           int
 	user, password string
 	implicit       bool           // TLS from the first byte
-	roots          *x509.CertPool // who may vouch for the server; nil = whom the system trusts
+	roots          *x509.CertPool // the authorities that may vouch for the server; nil: those of the system
 	timeout        time.Duration  // of a step
 }
 
-// parseServer reads an SMTP URL: see [NewSender]. Its errors do not repeat the URL, because there may be a password in it.
+// parseServer reads an SMTP URL: see [NewSender]. Its errors do not repeat the URL, because it may have a password.
 func parseServer(raw string) (server, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return server{}, errors.New("KLUIS_SMTP_URL: not a URL; wanted smtp://[user:password@]host[:port] (special characters in a password as %XX)")
+		return server{}, errors.New("KLUIS_SMTP_URL: not a URL: expected smtp://[user:password@]host[:port], with special characters in a password as %XX")
 	}
 	s := server{host: u.Hostname(), implicit: u.Scheme == "smtps", timeout: stepTimeout}
 	if u.User != nil {
@@ -59,7 +59,7 @@ func parseServer(raw string) (server, error) {
 	return s, err
 }
 
-// port is the URL's, or the usual one: RFC 8314 and 6409 for submission, RFC 5321 for a relay.
+// port is the port of the URL, or the usual one: RFC 8314 and RFC 6409 for submission, RFC 5321 for a relay.
 func port(u *url.URL, login bool) (int, error) {
 	switch {
 	case u.Port() != "":
@@ -76,22 +76,22 @@ func port(u *url.URL, login bool) (int, error) {
 	return 25, nil
 }
 
-// deliver hands one mail over on a connection of its own. The error is a [*SendError].
+// deliver hands one mail over, on a connection of its own. The error is a [*SendError].
 func (s server) deliver(ctx context.Context, msg *gomail.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel() // closes the connection: go-mail leaves it open when logging in fails
+	defer cancel() // closes the connection, which go-mail leaves open when the log-in fails
 	client, err := s.client(ctx, msg)
 	if err != nil {
 		return err
 	}
 	err = client.DialAndSendWithContext(ctx, msg)
-	if err == nil || msg.IsDelivered() { // taken is taken, however the goodbye went
+	if err == nil || msg.IsDelivered() { // the server has taken the mail, even when QUIT failed
 		return nil
 	}
 	return sendError(err)
 }
 
-// reach connects, logs in, and says goodbye. The error is a [*SendError].
+// reach connects, logs in, and quits. The error is a [*SendError].
 func (s server) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
@@ -102,7 +102,7 @@ func (s server) reach(ctx context.Context) error {
 	if err := client.DialWithContext(ctx); err != nil {
 		return sendError(err)
 	}
-	_ = client.Close() // what it was for is done
+	_ = client.Close() // the login was accepted, even when QUIT failed
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (s server) client(ctx context.Context, msg *gomail.Msg) (*gomail.Client, er
 	return client, nil
 }
 
-// dial connects within the first context, and closes the connection when the second ends.
+// dial connects within ctx. The connection is closed when lifetime ends.
 func (s server) dial(ctx, lifetime context.Context) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(s.host, strconv.Itoa(s.port)))
 	if err != nil {
@@ -154,14 +154,14 @@ func (s server) options(msg *gomail.Msg) []gomail.Option {
 			gomail.WithPassword(s.password))
 	}
 	if to, _ := msg.GetRecipients(); isASCII(strings.Join(to, "")) {
-		// Asking for SMTPUTF8 (RFC 6531) makes a mail undeliverable beyond a relay that does not know it.
+		// With SMTPUTF8 (RFC 6531) a mail could not be delivered beyond a relay that does not know it.
 		options = append(options, gomail.WithoutSMTPUTF8())
 	}
 	return options
 }
 
-// tls verifies the server's name, except for an unnamed guest on the machine itself: there nobody listens in between, and local
-// mail servers come with a certificate that they signed themselves.
+// tls verifies the server's name, except for a server on this machine to which no password is sent: nobody can listen in between, and local mail
+// servers come with certificates that they have signed themselves.
 func (s server) tls() *tls.Config {
 	ip := net.ParseIP(s.host)
 	local := s.host == "localhost" || ip != nil && ip.IsLoopback()

@@ -14,42 +14,45 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// DB are the connections of the application's login. That login owns nothing and inherits nothing:
-// without one of the doors below it is refused everywhere but in the control schema.
+// DB holds the connections of a process to its database. The login that serves owns nothing and inherits nothing: outside of the control
+// schema Postgres refuses it, unless one of the methods below puts the transaction under another role.
 type DB struct {
-	pool   *pgxpool.Pool             // for what is no workspace's
-	lanes  []*lane                   // for what is
-	owner  *pgxpool.Pool             // of the login that may take the owner role: the same pool, unless SeparateOwner was called
-	pooler bool                      // a pooler in transaction mode stands between us and Postgres
-	gate   Gate                      // nil: every workspace may be opened
-	owned  bool                      // workspaces are entered as the owner: see AsOwner
-	left   atomic.Pointer[time.Time] // when all connections were given up last: see leave
-	made   sync.Map                  // *connection, those that are not closed
+	pool      *pgxpool.Pool             // for the control schema
+	lanes     []*lane                   // for workspaces
+	owner     *pgxpool.Pool             // of the login that may take the owner role: it is pool, unless SeparateOwner was called
+	pooler    bool                      // a pooler in transaction mode stands between the process and Postgres
+	gate      Gate                      // nil: every workspace may be opened
+	owned     bool                      // workspaces are entered as the owner: see AsOwner
+	abandoned atomic.Pointer[time.Time] // when all connections were given up last: see abandon
+	made      sync.Map                  // *connection: those that are not closed
 
-	incarnation incarnation   // which database it is
+	incarnation incarnation   // which database this is
 	refusals    *rate.Limiter // see closesOn
 }
 
-// AsOwner is the same database, in which every workspace is entered as the owner: for one that no login may enter, because it is on its way
-// from one database to another. It is closed with the other one.
+// AsOwner returns the same database, in which every workspace is entered as the owner. It is for a workspace that no login may enter, because
+// it is on its way from one database to another. Closing db closes both.
 func (db *DB) AsOwner() *DB {
 	return &DB{pool: db.pool, owner: db.owner, pooler: db.pooler, owned: true}
 }
 
-// Gate refuses a workspace that must not be opened at the moment. It is asked before every transaction in a workspace, so it
-// must cost nothing when all is well; and once more with the error when a statement named a table or a column that
-// the workspace lacks, or when Postgres denied the workspace itself. A nil of that second call has the error stand.
+// Gate refuses a workspace that must not be opened at the moment.
+//
+// Every transaction in a workspace calls the gate first, with lacks nil: so the gate must cost nothing when all is well. The gate is called once
+// more, with the error of a statement as lacks, when a statement named a table or a column that the workspace lacks, or when Postgres denied
+// the workspace itself. When the second call returns nil, the caller gets that error.
 type Gate func(ctx context.Context, w Workspace, lacks error) error
 
-// Guard has every transaction in a workspace pass a gate. It is called before the DB is used.
-func (db *DB) Guard(gate Gate) { db.gate = gate }
+// SetGate has every transaction in a workspace pass a gate. It is called before the DB is used.
+func (db *DB) SetGate(gate Gate) { db.gate = gate }
 
-// ErrURL is the error of a URL that is none. The parser's own might show a password.
+// ErrURL says that the URL of the database cannot be parsed. The parser's own error might show a password.
 var ErrURL = errors.New("KLUIS_DATABASE_URL cannot be parsed: expected postgres://user:password@host:port/database")
 
-// Open connects to url and waits, at most a few seconds, until the server answers. A database whose encoding is not
-// UTF8 is refused. conns is how many connections there are at most: two fifths for what is no workspace's, the rest in
-// lanes; with fewer than 8 it is one lane, and a few more.
+// Open connects to url, and waits a few seconds at most until the server answers. It refuses a database whose encoding is not UTF8.
+//
+// conns is the most connections that there will be: two fifths serve the control schema, the rest are lanes. There is one lane at least, so
+// fewer than 5 become 5. 0 takes the number from the URL (pool_max_conns).
 func Open(ctx context.Context, url string, conns int32) (*DB, error) {
 	db := &DB{refusals: newRefusals()}
 	config, pooler, err := db.configure(ctx, url)
@@ -73,11 +76,11 @@ func Open(ctx context.Context, url string, conns int32) (*DB, error) {
 	return db, nil
 }
 
-// ownerConns are enough for what the owner does: migrations, provisioning, rebuilds, retention, erasure.
+// ownerConns is enough for what the owner does: migrations, provisioning, rebuilds, retention, erasure.
 const ownerConns = 6
 
-// SeparateOwner has Own, Admin and their like use connections of a login of their own from here on, so that the serving
-// login need neither be a member of the owner role nor make roles. It is called before the DB is used.
+// SeparateOwner has Own, Admin and InAsOwner use connections of a login of their own from here on. The login that serves then need
+// neither be a member of the owner role nor make roles. It is called before the DB is used.
 func (db *DB) SeparateOwner(ctx context.Context, url string) error {
 	config, _, err := db.configure(ctx, url)
 	if err != nil {
@@ -92,26 +95,26 @@ func (db *DB) SeparateOwner(ctx context.Context, url string) error {
 	return nil
 }
 
-// configure is how connections to url are made.
+// configure says how connections to url are made, and whether url leads to a pooler in transaction mode.
 func (db *DB) configure(ctx context.Context, url string) (config *pgxpool.Config, pooler bool, err error) {
 	config, err = pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, false, ErrURL
 	}
-	db.follow(config.ConnConfig)
+	db.followPrimary(config.ConnConfig)
 	config.ConnConfig.DialFunc = db.dial
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		pgxuuid.Register(conn.TypeMap()) // or ids go as text, and are read again
-		return db.meet(ctx, conn)
+		pgxuuid.Register(conn.TypeMap()) // or ids travel as text, and are parsed
+		return db.identify(ctx, conn)
 	}
-	pooler, waits, err := probe(ctx, config.ConnConfig)
+	pooler, syncCommit, err := probe(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, false, fmt.Errorf("reach database: %w", err)
 	}
 	if !pooler {
-		pin(config.ConnConfig.RuntimeParams, waits)
+		pin(config.ConnConfig.RuntimeParams, syncCommit)
 	} else if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // a statement is not where it was prepared
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // the next statement may run on another server process than the one that prepared it
 	}
 	return config, pooler, nil
 }
@@ -128,7 +131,7 @@ func connect(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error)
 	return pool, nil
 }
 
-// Close gives every connection back and waits for those in use.
+// Close closes every connection, and waits for those in use to be given back.
 func (db *DB) Close() {
 	pools := db.pools()
 	for i := range pools {
@@ -136,21 +139,21 @@ func (db *DB) Close() {
 	}
 }
 
-// Pool is the pool for what is no workspace's, for libraries that keep to the control schema (River, Watermill). Workspace
-// data cannot be read with it: the login is refused there.
+// Pool returns the pool for the control schema, for libraries that keep to it (River, Watermill). It cannot read workspace data, because the
+// login may not.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
-// Lane are the pools whose connections serve a workspace, and others that share them: for what counts or closes connections.
+// Lane returns the pools that serve a workspace, and others that share its lane: for code that counts or closes connections.
 func (db *DB) Lane(w Workspace) []*pgxpool.Pool { return db.lane(w).pools() }
 
-// Stat is what became of the connections of a process, those of the lanes and of the owner among them.
+// Stat counts the connections of a process, those of the lanes and of the owner included.
 type Stat struct {
 	Used, Idle, Max int32
-	Waits           int64         // transactions that had to wait for one since the start
-	Waited          time.Duration // all of them together
+	Waits           int64         // transactions since the start that had to wait for a connection
+	Waited          time.Duration // how long, all of them together
 }
 
-// Stat sums all pools.
+// Stat returns the sum over all pools.
 func (db *DB) Stat() (sum Stat) {
 	for _, p := range db.pools() {
 		s := p.Stat()
@@ -163,7 +166,7 @@ func (db *DB) Stat() (sum Stat) {
 	return sum
 }
 
-// pools are all there are.
+// pools are all pools of the DB.
 func (db *DB) pools() []*pgxpool.Pool {
 	pools := []*pgxpool.Pool{db.pool}
 	if db.Separate() {
@@ -175,13 +178,13 @@ func (db *DB) pools() []*pgxpool.Pool {
 	return pools
 }
 
-// Pooled tells whether a pooler in transaction mode stands between us and Postgres, where transactions are few.
+// Pooled tells whether a pooler in transaction mode stands between the process and Postgres. Few transactions may be open at once then.
 func (db *DB) Pooled() bool { return db.pooler }
 
-// Login is the name of the application's login.
+// Login returns the name of the login that serves.
 func (db *DB) Login() string { return db.pool.Config().ConnConfig.User }
 
-// Separate tells whether a login of its own does what the owner does.
+// Separate tells whether the owner's work has a login of its own.
 func (db *DB) Separate() bool { return db.owner != db.pool }
 
 // Control runs fn in a transaction of the login itself, which may touch the control schema only.
@@ -189,17 +192,17 @@ func (db *DB) Control(ctx context.Context, fn func(tx pgx.Tx) error) error {
 	return db.begin(ctx, db.pool, fn)
 }
 
-// Now is the time by the database's clock, by which everything ends that is stored with an end: that of this machine may be wrong.
+// Now returns the time by the database's clock. Whatever is stored with an end, ends by this clock: that of the machine may be wrong.
 func (db *DB) Now(ctx context.Context) (now time.Time, err error) {
 	return now, db.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&now) })
 }
 
-// Admin is Control of the login that makes roles and schemas.
+// Admin runs fn in a transaction of the login that makes roles and schemas.
 func (db *DB) Admin(ctx context.Context, fn func(tx pgx.Tx) error) error {
 	return db.begin(ctx, db.owner, fn)
 }
 
-// Own runs fn in a transaction of the owner role, with one or more schemas, or none, on the search_path.
+// Own runs fn in a transaction of the owner role. path is the search_path: one or more schemas separated by commas, or none.
 // Only migrations, provisioning, rebuilds, retention and erasure use it.
 func (db *DB) Own(ctx context.Context, path string, fn func(tx pgx.Tx) error) error {
 	return db.Admin(ctx, func(tx pgx.Tx) error {
@@ -210,12 +213,12 @@ func (db *DB) Own(ctx context.Context, path string, fn func(tx pgx.Tx) error) er
 	})
 }
 
-// begin runs fn in a transaction. A connection on which none can begin is dead, and another does.
+// begin runs fn in a transaction. When none can begin because the connection is dead, it takes another connection.
 func (db *DB) begin(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) error) (err error) {
 	for range 1 + deadConns {
 		began := false
 		err = db.beginOnce(ctx, pool, func(tx pgx.Tx) error { began = true; return fn(tx) })
-		if err == nil || began || !again(err) || ctx.Err() != nil {
+		if err == nil || began || !deadConnection(err) || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -242,14 +245,14 @@ func (db *DB) beginOnce(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.
 	return err
 }
 
-// Ready tells whether the database answers and takes changes: nil, or an error that is an outage.
+// Ready tells whether the database answers and takes changes. The error is an outage (see OutageOf).
 func (db *DB) Ready(ctx context.Context) error {
 	var readOnly bool
 	err := db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select current_setting('transaction_read_only')::boolean`).Scan(&readOnly)
 	})
 	if err == nil && readOnly {
-		db.leave()
+		db.abandon()
 		err = ErrReadOnly
 	}
 	return err

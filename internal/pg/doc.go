@@ -1,11 +1,11 @@
-// Package pg is the only door to the database.
+// Package pg is the only way to the database.
 //
-// Workspace data is reached through DB.Do, DB.Read and DB.In, which take the workspace as a value and
-// put the transaction under the workspace's own role and search_path, with transaction-local settings,
-// in the same round trip as the first statement. There is no unscoped handle to workspace data: the
-// login itself may read none. The control schema (kluis) is reached through DB.Control, and schemas are
-// changed through DB.Own, as the owner role, which only provisioning, migrations, retention and erasure use.
+// DB.Do, DB.Read and DB.In reach the data of a workspace. They take the workspace as a value, and put the transaction under that
+// workspace's own role and search_path. These settings are local to the transaction, and travel in the round trip of its first
+// statement. Nothing reaches workspace data without a workspace: the login itself may read none.
 //
-// Statements are constant texts with parameters and unqualified names, so that a connection prepares each
-// once, whatever the number of workspaces.
+// DB.Control reaches the control schema (kluis). DB.Own changes schemas as the owner role: only provisioning, migrations, rebuilds,
+// retention and erasure use it.
+//
+// Statements are constant texts with parameters and unqualified names, so that a connection prepares each of them once for a workspace.
 package pg

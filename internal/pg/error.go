@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// SQLSTATE codes that we act on (Postgres manual, appendix A).
+// SQLSTATE codes that the program acts on (Postgres manual, appendix A).
 const (
 	UniqueViolation  = "23505"
 	LockNotAvailable = "55P03"
@@ -24,7 +24,7 @@ const (
 	ReadOnly         = "25006"
 )
 
-// Is tells whether err is Postgres' answer with one of the SQLSTATE codes.
+// Is tells whether err is an answer of Postgres with one of the SQLSTATE codes.
 func Is(err error, codes ...string) bool {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
@@ -38,8 +38,8 @@ func Is(err error, codes ...string) bool {
 	return false
 }
 
-// Lost tells whether err is the loss of a connection, and no answer of Postgres to what was sent. An error may say so itself: that of
-// a Gate is none.
+// Lost tells whether err is the loss of a connection, and no answer of Postgres to what was sent. An error may say so itself, by a method
+// Lost: the error of a Gate says that it is no loss.
 func Lost(err error) bool {
 	var said interface{ Lost() bool }
 	if errors.As(err, &said) {
@@ -52,26 +52,26 @@ func Lost(err error) bool {
 	return !errors.Is(err, pgx.ErrNoRows)
 }
 
-// ErrNoConnection says that every connection of the pool is in use, and stayed so.
+// ErrNoConnection says that every connection of the pool stayed in use for as long as the caller waited.
 var ErrNoConnection = errors.New("no connection is free")
 
-// ErrReadOnly says that the database answers and takes no changes.
+// ErrReadOnly says that the database answers, and takes no changes.
 var ErrReadOnly = errors.New("the database is read-only")
 
-// Outage is why Postgres could not do at the moment what is right in itself: the same may be asked again later.
+// Outage names why Postgres could not do, at the moment, what is right in itself: the caller may ask again later.
 type Outage string
 
 const (
 	Unreachable Outage = "database_unavailable" // gone, starting, stopping, or refusing connections
-	Busy        Outage = "database_busy"        // no connection, or a lock or an answer, in time
-	ReadOnlyNow Outage = "database_read_only"   // a standby, or a primary told so
+	Busy        Outage = "database_busy"        // no connection, no lock or no answer in time
+	ReadOnlyNow Outage = "database_read_only"   // a standby, or a primary that was told to take no changes
 	Full        Outage = "database_full"        // no room on its disk, or in its memory
-	Closed      Outage = "workspace_closed"     // no login may take the workspace's role: it is closed, or being erased
-	ClockWrong  Outage = "database_clock"       // behind what it said before, by far: see eventstore.ClockError
+	Closed      Outage = "workspace_closed"     // no login may take the workspace's role: the workspace is closed, or being erased
+	ClockWrong  Outage = "database_clock"       // far behind what the clock said before: see eventstore.ClockError
 )
 
-// OutageOf tells whether err is an outage, and which, by the class of its SQLSTATE. Whatever ends a connection, or keeps one
-// from being made, is one; and an error may say that it is.
+// OutageOf tells whether err is an outage, and which one. The class of the SQLSTATE decides. Whatever ends a connection, or keeps one from
+// being made, is an outage too. An error may name its outage itself, by a method Outage.
 func OutageOf(err error) (o Outage, is bool) {
 	var said interface{ Outage() Outage }
 	if errors.As(err, &said) {
@@ -96,17 +96,18 @@ func OutageOf(err error) (o Outage, is bool) {
 	return "", false
 }
 
-// unconnected tells that no connection could be made.
+// unconnected tells whether err says that no connection could be made.
 func unconnected(err error) bool {
 	return errors.As(err, new(*pgconn.ConnectError))
 }
 
-// again tells of an error that a connection of the pool turned out to be dead, so that another may do.
-func again(err error) bool {
+// deadConnection tells whether err says that a connection of the pool turned out to be dead: another connection may do.
+func deadConnection(err error) bool {
 	return Lost(err) && !unconnected(err) && !errors.Is(err, ErrNoConnection)
 }
 
-// Unsent tells of an error that Postgres was sent nothing: no connection was free, or could be made, or what is at its other end is not known yet.
+// Unsent tells whether err says that nothing was sent to Postgres. No connection was free, or none could be made, or the process does not know
+// yet which database it reaches.
 func Unsent(err error) bool {
 	return unconnected(err) || errors.Is(err, ErrNoConnection) || errors.As(err, new(doubtError))
 }
@@ -114,7 +115,7 @@ func Unsent(err error) bool {
 // deadConns is how many connections of the pool may turn out to be dead, one after the other, as after a restart of the server.
 const deadConns = 10
 
-// outageOf knows the codes of Postgres 18, appendix A.
+// outageOf knows the codes of appendix A of the manual of Postgres 18.
 func outageOf(code string) (Outage, bool) {
 	switch code {
 	case ReadOnly:

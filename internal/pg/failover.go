@@ -9,24 +9,24 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A failover makes another server the primary, by another of the hosts in the URL, or by the same name:
+// In a failover another server becomes the primary: another of the hosts in the URL, or one behind the same name. There are two kinds:
 //
-//  1. The old primary is gone: its connections break, and the next ones are made to the host that is the primary now. Until there is
-//     one, requests are Unreachable.
-//  2. The old primary lives on and takes no changes any more. It tells whoever writes (25006, read_only_sql_transaction). That
-//     connection is closed, as if it had been lost, and so are all others: whoever only reads would go on to read there what is old,
-//     and whoever only listens would hear nothing any more.
+//  1. The old primary is gone. Its connections break, and the next ones are made to the host that is the primary now. Until there is
+//     one, requests fail as Unreachable.
+//  2. The old primary lives on, and takes no changes any more. It answers the next write with 25006 (read_only_sql_transaction). Then the
+//     process closes that connection as if it had been lost, and all others with it: on those, reads would go on to see old
+//     rows, and listeners would hear nothing.
 //
-// Nothing acknowledged is lost when the new primary was a synchronous standby, since a commit is answered when the standby has
-// it. What an asynchronous one lacks is found out by who appends next: see the event store.
+// When the new primary was a synchronous standby, no acknowledged commit is lost, because a commit is answered only when the standby has it.
+// The next append finds out what an asynchronous standby lacks: see the event store.
 
 // connectPatience is how long making a connection may take, on all hosts together.
 const connectPatience = acquirePatience
 
-// follow has connections go to the primary among the hosts, and away from one that is none any more. A URL of several hosts
-// that does not say what is looked for (target_session_attrs) looks for the primary: a database whose operator wants no changes for a
-// while can be read then.
-func (db *DB) follow(config *pgx.ConnConfig) {
+// followPrimary has connections go to the primary among the hosts, and away from a host that is the primary no more. A URL of several hosts
+// that does not set target_session_attrs looks for the primary: unlike read-write, that still reaches a primary whose operator has set it
+// read-only for a while.
+func (db *DB) followPrimary(config *pgx.ConnConfig) {
 	n := hosts(config)
 	config.ConnectTimeout = connectPatience / time.Duration(n)
 	if n > 1 && config.ValidateConnect == nil {
@@ -35,7 +35,7 @@ func (db *DB) follow(config *pgx.ConnConfig) {
 	keeps := config.OnPgError
 	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		if err.Code == ReadOnly {
-			db.leave()
+			db.abandon()
 			return false
 		}
 		return keeps(conn, err) && !db.closesOn(err)
@@ -47,12 +47,12 @@ func (db *DB) follow(config *pgx.ConnConfig) {
 	}
 }
 
-// waitsForStandby is the function of Postgres that has a commit wait for a synchronous standby. When the wait is cancelled, by a timeout or by
-// whoever runs the database, Postgres says so in a notice, and then that the commit succeeded.
+// waitsForStandby is the function of Postgres in which a commit waits for a synchronous standby. When a timeout or an operator of the
+// database cancels the wait, Postgres says so in a notice, and then answers that the commit succeeded.
 const waitsForStandby = "SyncRepWaitForLSN"
 
-// localError says that a commit is on the primary, and that its standby may not have it. It is as if the answer had been lost: the caller
-// looks what became of it, and the commit behind that look waits for the standby.
+// localError says that a commit is on the primary, and perhaps not on its standby. It counts as a lost answer: the caller looks up
+// what became of the commit, and the commit of that transaction waits for the standby.
 type localError struct{}
 
 func (localError) Error() string {
@@ -61,16 +61,16 @@ func (localError) Error() string {
 func (localError) Lost() bool     { return true }
 func (localError) Outage() Outage { return Unreachable }
 
-// acknowledged tells whether a commit that succeeded is where it has to be. The connection is not used again where it is not.
+// acknowledged tells whether a commit that succeeded is on its standby, too. If not, the connection is closed.
 func acknowledged(ctx context.Context, conn *pgx.Conn) error {
 	if conn.PgConn().CustomData()[waitsForStandby] == nil {
 		return nil
 	}
-	_ = conn.Close(context.WithoutCancel(ctx)) // nothing is lost with it
+	_ = conn.Close(context.WithoutCancel(ctx)) // the error of a close changes nothing
 	return localError{}
 }
 
-// hosts counts the servers of a URL. A host is in it twice where TLS is tried first.
+// hosts counts the servers of a URL. A host is in the configuration twice when TLS is tried first.
 func hosts(config *pgx.ConnConfig) int {
 	type address struct {
 		host string
@@ -84,22 +84,22 @@ func hosts(config *pgx.ConnConfig) int {
 }
 
 const (
-	leavePause    = time.Second      // between two times that all connections are given up: a primary told to take no changes is no other one a moment later
-	leavePatience = 15 * time.Second // for a connection in use to be given back, before it is closed all the same
+	abandonPause    = time.Second      // all connections are given up once in this time at most: an error within it may come from the same primary
+	abandonPatience = 15 * time.Second // for a connection in use to be given back, before it is closed all the same
 )
 
-// leave gives up every connection: idle ones at once, those in use as soon as they are given back, and those that nobody gives back, because
-// somebody listens on them, after leavePatience.
-func (db *DB) leave() {
-	now, last := time.Now(), db.left.Load()
-	if last != nil && now.Sub(*last) < leavePause || !db.left.CompareAndSwap(last, &now) || db.owner == nil {
+// abandon gives up every connection. Idle ones are closed at once, those in use when they are given back. A connection that nobody gives back,
+// because a listener has it, is closed after abandonPatience.
+func (db *DB) abandon() {
+	now, last := time.Now(), db.abandoned.Load()
+	if last != nil && now.Sub(*last) < abandonPause || !db.abandoned.CompareAndSwap(last, &now) || db.owner == nil {
 		return
 	}
 	var made []*connection
 	db.made.Range(func(c, _ any) bool { made = append(made, c.(*connection)); return true })
-	time.AfterFunc(leavePatience, func() {
+	time.AfterFunc(abandonPatience, func() {
 		for _, c := range made {
-			_ = c.Close() // nothing is lost with it: it could change nothing
+			_ = c.Close() // loses nothing: no change could be made on it
 		}
 	})
 	for _, p := range db.pools() {
@@ -107,7 +107,7 @@ func (db *DB) leave() {
 	}
 }
 
-// connection is one to Postgres, which its DB knows until it is closed, also when it has left the pool.
+// connection is a connection to Postgres that its DB knows until it is closed, even when it has left the pool.
 type connection struct {
 	net.Conn
 	db *DB

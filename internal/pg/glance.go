@@ -11,58 +11,59 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// glances are the light reads of a lane that wait: what comes while others are read goes on one snapshot, in one round trip, whichever
-// workspaces it is of.
+// glances are the light reads of a lane that wait. Those that come while others are read share one snapshot and one round trip,
+// whichever workspaces they are of.
 //
-//  1. A caller leads while fewer than mostLeaders others do. With a connection of the lane it takes along what waits, its own read among that.
-//  2. The others wait. The snapshot begins after all of them have come, so it has what each asked for.
-//  3. In that transaction the reads of each workspace are under its role, so each sees what it would alone (see joint). Each read has its own
-//     statements, but those that it has in common with others of its workspace.
-//  4. When one of them fails, or waits for a lock longer than a moment, all that were sent with it are read anew, each alone. A
-//     workspace that made others wait so is read alone for a second.
-//  5. When a leader has its answers, the first of those that wait leads.
+//  1. A caller leads while fewer than mostLeaders others do. It waits for a connection of the lane, and then takes along all reads that
+//     wait, its own among them.
+//  2. The other callers wait. The snapshot begins after all of them have come, so that it has what each of them may expect.
+//  3. In that transaction the reads of each workspace are under its role, so each sees what it would see alone (see joint). Each read has
+//     its own statements. A statement that several reads of a workspace have in common is sent once.
+//  4. When a read fails, or waits for a lock longer than a moment, all that were sent with it are read anew, each alone. A
+//     workspace whose lock others waited for is read alone for a second.
+//  5. When a leader has its answers, the first caller that waits leads.
 type glances struct {
 	mu      sync.Mutex
 	leaders int
 	waiting []*glance
-	apart   map[uuid.UUID]time.Time // workspaces that are read alone: until when
+	apart   map[uuid.UUID]time.Time // workspaces that are read alone, and until when
 }
 
 // glance is what one caller wants to read.
 type glance struct {
 	of          Workspace
-	incarnation int64 // of the database, in which the gate was passed
+	incarnation int64 // of the database, when the read passed the gate
 	statements  []Statement
-	turn        chan glanceTurn // holds two elements: a caller that is to lead may be taken along by another leader
+	turn        chan glanceTurn // has room for two: another leader may take along a caller that was told to lead
 }
 
-// glanceTurn says what a caller that waits does next.
+// glanceTurn says what a waiting caller does next.
 type glanceTurn int
 
 const (
 	leadGlance  glanceTurn = iota
 	aloneGlance            // read in a transaction of its own
-	readGlance             // it was read
+	readGlance             // nothing: it has its answers
 )
 
 const (
 	mostGlances = 32            // in one transaction
 	mostVisited = 8             // workspaces in one transaction, each of which locks some 25 tables and indexes
-	mostLeaders = laneConns - 1 // of one lane: a connection is left for what is stored
+	mostLeaders = laneConns - 1 // of one lane: one connection is left for writes
 )
 
 var snapshot = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 
-// light tells whether all statements are.
+// light tells whether all statements are light.
 func light(statements []Statement) bool {
 	return !slices.ContainsFunc(statements, func(s Statement) bool { return !s.light })
 }
 
-// glance reads light statements, with others of the same lane. false: the caller is to read them alone.
+// glance reads light statements, together with others of the same lane. When it returns false, the caller reads them alone.
 func (db *DB) glance(ctx context.Context, w Workspace, statements []Statement) (read bool) {
 	l, g := db.lane(w), &glance{w, db.Incarnation(), statements, make(chan glanceTurn, 2)}
 	if db.gate != nil && db.gate(ctx, w, nil) != nil {
-		return false // and alone it fails for that
+		return false // alone, the read gets the error of the gate
 	}
 	if !l.glances.add(g) {
 		return false
@@ -72,8 +73,8 @@ func (db *DB) glance(ctx context.Context, w Workspace, statements []Statement) (
 		select {
 		case turn = <-g.turn:
 		case <-ctx.Done():
-			if l.glances.leave(g) {
-				return false // and alone it fails for that
+			if l.glances.withdraw(g) {
+				return false // alone, the read gets the error of the context
 			}
 			turn = <-g.turn
 		}
@@ -84,7 +85,7 @@ func (db *DB) glance(ctx context.Context, w Workspace, statements []Statement) (
 	}
 }
 
-// add has a glance wait, or lead; false when its workspace is read alone for now.
+// add has a glance wait, or lead. It returns false when the workspace is read alone for now.
 func (q *glances) add(g *glance) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -102,8 +103,8 @@ func (q *glances) add(g *glance) bool {
 	return true
 }
 
-// leave takes a glance out of those that wait; false when a leader has it, or when it is to lead.
-func (q *glances) leave(g *glance) bool {
+// withdraw takes a glance out of those that wait. It returns false when a leader has taken it along, or when it is told to lead.
+func (q *glances) withdraw(g *glance) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := slices.Index(q.waiting, g)
@@ -114,13 +115,13 @@ func (q *glances) leave(g *glance) bool {
 	return true
 }
 
-// visit is the part of one workspace, for some callers.
+// visit is the part of one workspace in a transaction of several, with the callers whose reads it has.
 type visit struct {
 	part
 	glances []*glance
 }
 
-// leadGlances reads what waits, and has another lead when more has come.
+// leadGlances reads what waits, and has another caller lead when more has come.
 func (db *DB) leadGlances(ctx context.Context, l *lane) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jointLimit)
 	defer cancel()
@@ -129,8 +130,8 @@ func (db *DB) leadGlances(ctx context.Context, l *lane) {
 	visits := db.visits(db.sameDatabase(taken))
 	defer l.glances.next()
 	if err == nil {
-		defer giveBack() // when all have their answers: it may take a while
-		err = l.look(ctx, conn, visits)
+		defer giveBack() // behind the answers, because closing a connection may take a while
+		err = l.read(ctx, conn, visits)
 	}
 	for _, v := range visits {
 		turn := readGlance
@@ -143,7 +144,7 @@ func (db *DB) leadGlances(ctx context.Context, l *lane) {
 	}
 }
 
-// sameDatabase has those read alone, and pass the gate again, that passed it in another incarnation of the database.
+// sameDatabase keeps the glances that passed the gate in this incarnation of the database. The others are read alone, and pass the gate again.
 func (db *DB) sameDatabase(taken []*glance) []*glance {
 	now := db.Incarnation()
 	return slices.DeleteFunc(taken, func(g *glance) bool {
@@ -155,9 +156,9 @@ func (db *DB) sameDatabase(taken []*glance) []*glance {
 	})
 }
 
-// look reads in one transaction what is asked in several workspaces.
-func (l *lane) look(ctx context.Context, conn *pgxpool.Conn, visits []*visit) error {
-	if len(visits) == 0 { // another leader has taken all along
+// read reads, in one transaction, what is asked for in several workspaces.
+func (l *lane) read(ctx context.Context, conn *pgxpool.Conn, visits []*visit) error {
+	if len(visits) == 0 { // another leader has taken all of them along
 		return nil
 	}
 	var parts []*part
@@ -180,7 +181,7 @@ func (q *glances) setApart(workspace uuid.UUID) {
 	q.apart[workspace] = time.Now().Add(time.Second)
 }
 
-// next has the first of those that wait lead who is not told so already.
+// next has the first caller lead that waits and is not told to lead already.
 func (q *glances) next() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -191,7 +192,7 @@ func (q *glances) next() {
 	}
 }
 
-// take takes what waits, or as much of it as goes into one transaction: nothing, when another leader has taken all of it along.
+// take takes what waits, or as much of it as goes into one transaction. It takes nothing when another leader has taken all of it along.
 func (q *glances) take(all bool) []*glance {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -211,7 +212,7 @@ func (q *glances) take(all bool) []*glance {
 	return taken
 }
 
-// visits are glances by workspace, with the statements of all. Those that several of a workspace have in common are sent once.
+// visits groups glances by workspace.
 func (db *DB) visits(taken []*glance) (visits []*visit) {
 	for _, g := range taken {
 		i := slices.IndexFunc(visits, func(v *visit) bool { return v.tx.of == g.of.ID })
@@ -226,6 +227,7 @@ func (db *DB) visits(taken []*glance) (visits []*visit) {
 	return visits
 }
 
+// add adds statements, and sends once what two of the workspace have in common.
 func (v *visit) add(statements []Statement) {
 	for _, s := range statements {
 		i := slices.IndexFunc(v.statements, func(sent Statement) bool { return s.common && sent.common && sent.sql == s.sql })

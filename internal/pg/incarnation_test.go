@@ -32,8 +32,8 @@ func putAnother(t *testing.T, url string) {
 	}
 }
 
-// A transaction that passed the gate before the database became another one, and has its connection afterwards, passes the gate again before it begins:
-// alone, as a light read, and together with others.
+// A transaction that passed the gate before the database became another one, and has its connection afterwards, passes the gate again
+// before it begins: alone, as a light read, and together with others.
 func TestAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	one := pg.Exec(`select 1`)
@@ -49,7 +49,7 @@ func TestAnotherDatabase(t *testing.T) {
 			c := newCrowd(t, 2, func(address string) string { url = address; return address })
 			var mu sync.Mutex
 			passed, swapped := map[pg.Workspace][]int64{}, make(chan struct{})
-			c.db.Guard(func(_ context.Context, w pg.Workspace, _ error) error {
+			c.db.SetGate(func(_ context.Context, w pg.Workspace, _ error) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if passed[w] = append(passed[w], c.db.Incarnation()); len(passed[w]) > 1 {

@@ -12,37 +12,36 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// joint stores in one transaction what several workspaces of a lane want to be stored at the same moment: for as many of them it
-// is one commit on the disk, and one round trip.
+// joint stores, in one transaction, what several workspaces of a lane want to store at the same moment. For all of them it is one commit on
+// the disk and one round trip.
 //
-//  1. The first caller leads. It sends all parts that wait, its own among them, in the order of the workspaces' ids: so
-//     two processes that want the same rows never wait for each other in a circle.
-//  2. In that transaction each part takes the role of its workspace before its own statements, so it sees and changes
-//     what it would alone.
-//  3. Those that come meanwhile wait. When the leader has its answers, one of them leads.
-//  4. A part that Postgres refuses, or whose row somebody holds for longer than a moment, undoes the whole transaction. That part
-//     is done alone by its caller, who gets its error; the others go together once more.
-//  5. When the connection is lost nobody knows whether the transaction was committed, and each caller is told so.
+//  1. The first caller leads. It sends all parts that wait, its own among them, in the order of the workspaces' ids. So two
+//     processes that want the same rows never wait for each other in a circle.
+//  2. In that transaction each part takes the role of its workspace before its own statements. So it sees and changes what it would alone.
+//  3. Callers that come meanwhile wait. When the leader has its answers, the first of them leads.
+//  4. A part that Postgres refuses, or that waits for a row for longer than a moment, undoes the whole transaction. The caller of that part
+//     does it alone, and gets its error. The other parts go together once more.
+//  5. When the connection is lost, nobody knows whether the transaction was committed. Each caller gets that error.
 type joint struct {
 	mu      sync.Mutex
 	led     bool
 	waiting []*writer
 }
 
-// writer is a caller that wants its part to be stored.
+// writer is a caller with a part to store.
 type writer struct {
 	part
-	alone func() error // does it in a transaction of its own
-	other func() bool  // tells whether the database became another one since the gate was passed
-	turn  chan outcome // holds one element
+	alone func() error // does the part in a transaction of its own
+	stale func() bool  // tells whether the database has become another one since the gate was passed
+	turn  chan outcome // has room for one
 }
 
 // part is what one workspace has in a transaction of several.
 type part struct {
 	tx         *Tx
 	statements []Statement
-	answered   bool  // by Postgres, all of it
-	failed     error // to read an answer of it: nothing that undoes anything
+	answered   bool  // Postgres has answered all of it
+	failed     error // of reading an answer: it undoes nothing
 }
 
 // outcome says what a writer does next: lead, do its part alone, or return err.
@@ -53,20 +52,20 @@ type outcome struct {
 
 const (
 	mostParts  = 64                     // in one transaction
-	moment     = 100 * time.Millisecond // for a lock, as in enterBriefly
-	jointLimit = 10 * time.Second       // for all of it
+	moment     = 100 * time.Millisecond // for a lock: lock_timeout in enterBriefly
+	jointLimit = 10 * time.Second       // for the whole transaction
 )
 
-// Together is Do, in one transaction with what other workspaces want at the same moment. It is for a few short statements that
-// know which rows they lock. Through a pooler it is Do.
+// Together is Do, in one transaction with what other workspaces store at the same moment. It is for a few short statements that lock known
+// rows. Through a pooler it is Do.
 func (db *DB) Together(ctx context.Context, w Workspace, statements ...Statement) error {
-	if db.pooler || db.owned { // through a pooler the text is described in each transaction anew
+	if db.pooler || db.owned { // through a pooler each transaction describes the statements anew, in a round trip for each workspace
 		return db.Do(ctx, w, statements...)
 	}
 	p, incarnation := &writer{part: db.part(w, pgx.TxOptions{}, statements), turn: make(chan outcome, 1)}, db.Incarnation()
 	p.alone = func() error { return db.Do(ctx, w, statements...) }
-	p.other = func() bool { return db.Incarnation() != incarnation }
-	if db.gate != nil { // which is asked about errors when the part is alone
+	p.stale = func() bool { return db.Incarnation() != incarnation }
+	if db.gate != nil { // which gets errors to judge when the part is done alone
 		if err := db.gate(ctx, w, nil); err != nil {
 			return err
 		}
@@ -74,7 +73,7 @@ func (db *DB) Together(ctx context.Context, w Workspace, statements ...Statement
 	return db.lane(w).together(ctx, p)
 }
 
-// part is one of a transaction with such options.
+// part makes the part of a workspace in a transaction with these options.
 func (db *DB) part(w Workspace, options pgx.TxOptions, statements []Statement) part {
 	tx := db.tx(nil, w, options)
 	tx.brief = true
@@ -98,11 +97,11 @@ func (l *lane) together(ctx context.Context, p *writer) error {
 		if lead = o.lead; !lead {
 			return o.err
 		}
-		runtime.Gosched() // those whom the last transaction answered may have more: let them come along
+		runtime.Gosched() // callers that have just got their answers may have more to store: it comes along
 	}
 }
 
-// lead does what is waiting, and has another lead when more has come.
+// lead does what waits, and has another writer lead when more has come.
 func (l *lane) lead(ctx context.Context) {
 	l.mu.Lock()
 	n := min(len(l.waiting), mostParts)
@@ -114,13 +113,13 @@ func (l *lane) lead(ctx context.Context) {
 		return
 	}
 	next := sync.OnceFunc(func() { l.next(nil) })
-	waits := time.AfterFunc(moment, next) // for a row that somebody holds: the others do not
+	waits := time.AfterFunc(moment, next) // for a row that somebody holds: the others do not wait for it
 	writers[0].turn <- outcome{err: writers[0].alone()}
 	waits.Stop()
 	next()
 }
 
-// next has one of those lead who wait, or are to go once more.
+// next has the first writer lead of those that go once more, and of those that wait.
 func (l *lane) next(again []*writer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +129,7 @@ func (l *lane) next(again []*writer) {
 	}
 }
 
-// send answers those whose parts it sent, but those that are to go once more.
+// send sends parts and answers their writers. It returns the writers whose parts go once more.
 func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jointLimit)
 	defer cancel()
@@ -138,8 +137,8 @@ func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 	blamed := -1
 	conn, giveBack, err := l.sit(ctx, forWrites)
 	if err == nil {
-		defer giveBack() // when all have their answers: it may take a while
-		if writers = sameDatabase(writers); len(writers) == 0 {
+		defer giveBack() // behind the answers, because closing a connection may take a while
+		if writers = fresh(writers); len(writers) == 0 {
 			return nil
 		}
 		blamed, err = sendAll(ctx, conn, partsOf(writers))
@@ -160,14 +159,14 @@ func (l *lane) send(ctx context.Context, writers []*writer) (again []*writer) {
 	return again
 }
 
-// sameDatabase has those do their part alone, and pass the gate again, that passed it in another incarnation of the database.
-func sameDatabase(writers []*writer) []*writer {
+// fresh keeps the writers that passed the gate in this incarnation of the database. The others do their part alone, and pass the gate again.
+func fresh(writers []*writer) []*writer {
 	return slices.DeleteFunc(writers, func(w *writer) bool {
-		other := w.other()
-		if other {
+		stale := w.stale()
+		if stale {
 			w.turn <- outcome{alone: true}
 		}
-		return other
+		return stale
 	})
 }
 
@@ -178,7 +177,7 @@ func partsOf(writers []*writer) (parts []*part) {
 	return parts
 }
 
-// sendAll sends parts in one transaction. On an error of Postgres' it tells which part is to blame; -1 when it was the commit.
+// sendAll sends parts in one transaction. When Postgres refuses it, blamed is the part that it refused; -1 when that was the commit.
 func sendAll(ctx context.Context, conn *pgxpool.Conn, parts []*part) (blamed int, err error) {
 	defer func() { (&Tx{conn: conn, open: err != nil}).rollback(ctx) }()
 	batch := &pgx.Batch{}
@@ -199,11 +198,11 @@ func sendAll(ctx context.Context, conn *pgxpool.Conn, parts []*part) (blamed int
 	return slices.IndexFunc(parts, func(p *part) bool { return !p.answered }), err
 }
 
-// leave makes a transaction the login's again, which alone may take the role of another workspace.
-const leave = `set local role none`
+// becomeLogin makes a transaction the login's again: only the login may take the role of another workspace.
+const becomeLogin = `set local role none`
 
-// ready prepares in a joint transaction what the connection does not know of a workspace's statements. It sends the batch first, and
-// gives one to go on with.
+// ready prepares the statements of a workspace that the connection does not know yet, within a joint transaction. To do so it sends the
+// batch of before, and returns a new one.
 func (tx *Tx) ready(ctx context.Context, batch *pgx.Batch, statements []Statement) (*pgx.Batch, error) {
 	if tx.prepared(statements) {
 		return batch, nil
@@ -214,17 +213,18 @@ func (tx *Tx) ready(ctx context.Context, batch *pgx.Batch, statements []Statemen
 		return nil, err
 	}
 	batch = &pgx.Batch{}
-	batch.Queue(leave)
+	batch.Queue(becomeLogin)
 	return batch, tx.prepare(ctx, statements)
 }
 
-// queue queues the part. That an answer has no row is the part's own affair: the others are stored, and so is what it said before.
+// queue queues the part. A missing row or another error in reading an answer fails this part alone: the transaction is committed, and so is
+// what the part has stored.
 func (p *part) queue(batch *pgx.Batch) {
 	entered := false
 	p.tx.queueEnter(batch, &entered)
 	first := len(batch.QueuedQueries)
 	p.tx.queue(batch, p.statements)
-	defer batch.Queue(leave)
+	defer batch.Queue(becomeLogin)
 	for i, s := range p.statements {
 		last := i == len(p.statements)-1
 		queued := batch.QueuedQueries[first+i]

@@ -16,32 +16,32 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// JSON is a row as a JSON object, a member a column, written straight from what Postgres sent: what encoding/json makes of a struct with
-// these columns, for a quarter of the time. Statements read it with Rows.
+// JSON is a row as a JSON object with a member for each column, written straight from what Postgres sent. It is what encoding/json makes of a
+// struct with these columns, in a quarter of the time. Statements read it with Rows.
 type JSON []byte
 
 // ScanRow is pgx.RowScanner.
 func (j *JSON) ScanRow(rows pgx.Rows) (err error) {
-	room := rooms.Get().(*[]byte)
-	defer rooms.Put(room)
-	values, out := rows.RawValues(), (*room)[:0]
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	values, out := rows.RawValues(), (*buffer)[:0]
 	for i, f := range rows.FieldDescriptions() {
 		out = append(out, "{,"[min(i, 1)], '"')
-		out = append(out, f.Name...) // of ours
+		out = append(out, f.Name...) // a column of ours has nothing to escape
 		out = append(out, '"', ':')
 		if out, err = appendValue(out, f, values[i]); err != nil {
 			return fmt.Errorf("column %s: %w", f.Name, err)
 		}
 	}
 	out = append(out, '}')
-	*room, *j = out, bytes.Clone(out)
+	*buffer, *j = out, bytes.Clone(out)
 	return nil
 }
 
-// rooms are for rows while they are written.
-var rooms = sync.Pool{New: func() any { return new([]byte) }}
+// buffers hold rows while they are written.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// MarshalJSON gives the object.
+// MarshalJSON returns the object as it is.
 func (j JSON) MarshalJSON() ([]byte, error) { return j, nil }
 
 func appendValue(out []byte, f pgconn.FieldDescription, raw []byte) ([]byte, error) {
@@ -82,7 +82,7 @@ func appendOne(out []byte, oid uint32, raw []byte) ([]byte, error) {
 	return nil, fmt.Errorf("no JSON is made of type %d", oid)
 }
 
-// appendUUID appends the canonical form, in quotes.
+// appendUUID appends the canonical form (RFC 9562, section 4) in quotes.
 func appendUUID(out, raw []byte) []byte {
 	out = append(out, `"00000000-0000-0000-0000-000000000000"`...)
 	text, _ := uuid.UUID(raw).MarshalText()
@@ -90,7 +90,7 @@ func appendUUID(out, raw []byte) []byte {
 	return out
 }
 
-// appendText appends a text as encoding/json does that escapes no HTML. Most texts have nothing to escape.
+// appendText appends a text as encoding/json does without HTML escapes. Most texts have nothing to escape.
 func appendText(out, raw []byte) ([]byte, error) {
 	for _, c := range raw {
 		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
@@ -110,14 +110,14 @@ func appendEscaped(out []byte, text string) ([]byte, error) {
 	return w[:len(w)-1], err // without the newline
 }
 
-// appendCompact appends JSON without the spaces of Postgres.
+// appendCompact appends JSON without the spaces that Postgres puts in.
 func appendCompact(out, raw []byte) ([]byte, error) {
 	w := bytes.NewBuffer(out)
 	err := json.Compact(w, raw)
 	return w.Bytes(), err
 }
 
-// appending is an io.Writer behind what is there.
+// appending is an io.Writer that appends to a slice.
 type appending []byte
 
 func (a *appending) Write(p []byte) (int, error) {
@@ -125,7 +125,7 @@ func (a *appending) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// epoch is the zero of a timestamptz, which counts microseconds.
+// epoch is the zero of a timestamptz, in microseconds of Unix time.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 func appendTime(out []byte, micros int64) []byte {
@@ -134,8 +134,8 @@ func appendTime(out []byte, micros int64) []byte {
 	return append(out, '"')
 }
 
-// appendArray appends an array of one dimension (array_send in Postgres): five numbers of four bytes, of which the first is the dimensions,
-// the third the type of the elements, and the fourth their number; each element behind its length.
+// appendArray appends an array of one dimension, as array_send of Postgres writes it. It begins with five numbers of four bytes: the first
+// counts the dimensions, the third is the type of the elements, the fourth counts them. Each element follows its length.
 func appendArray(out, raw []byte) (_ []byte, err error) {
 	out = append(out, '[')
 	if binary.BigEndian.Uint32(raw) == 0 {

@@ -14,18 +14,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A lane is a few connections that serve some of the workspaces, and no others.
+// lane is a few connections that serve some of the workspaces, and no others.
 //
-// Postgres plans a statement anew whenever the search_path is another than at its last use, and each of its processes keeps
-// what it knows of every table that it has touched. So a workspace keeps to one lane, and there each of its statements is
-// prepared under a name of its own, and planned once: see names. Of the connections one workspace has all but one at
-// most, light reads aside (see glances): when somebody holds a row that all of its requests want, its neighbours go on with the one that is
-// left.
+// Postgres plans a statement anew whenever the search_path is another than at its last use, and each of its processes keeps what it
+// knows of every table that it has touched. So a workspace keeps to one lane, and there each of its statements is prepared under a name of
+// its own, and planned once: see names.
 //
-// Through a pooler in transaction mode, where no connection is anybody's, lanes only bound what one workspace takes.
+// One workspace has all connections but one at most, light reads aside (see glances). When somebody holds a row that all requests of a
+// workspace want, its neighbours go on with the connection that is left.
+//
+// Through a pooler in transaction mode a connection belongs to nobody, and lanes only limit what one workspace takes.
 type lane struct {
 	seats
-	shares sync.Map // ids of workspaces: the connections that one has, as elements of a channel
+	shares sync.Map // by id of a workspace: a channel with an element for each connection that the workspace has
 	joint
 	glances glances
 }
@@ -35,12 +36,13 @@ const (
 	laneShare = laneConns - 1 // of one workspace
 )
 
-// split gives of all connections of a process those of the pool, which is no workspace's, and how many lanes there are.
+// split divides the connections of a process into those of the pool, which serves the control schema, and a number of lanes.
 func split(conns int32) (pool int32, lanes int) {
 	pool = max(conns*2/5, 2)
 	return pool, max(int(conns-pool)/laneConns, 1)
 }
 
+// newLanes makes n lanes. Their connections are made when they are first wanted.
 func (db *DB) newLanes(ctx context.Context, config *pgxpool.Config, n int) (lanes []*lane, err error) {
 	for range n {
 		c := config.Copy()
@@ -52,9 +54,10 @@ func (db *DB) newLanes(ctx context.Context, config *pgxpool.Config, n int) (lane
 			return db.notStandby(conn)
 		}
 		if !db.pooler {
-			// Every statement of a workspace is a constant with parameters on keyed tables: one plan each is right, if it is one by index.
-			// A plan is mostly made when the tables are empty, where reading them in whole looks cheap, and kept when they are not; and what
-			// Postgres believes of rare values and of words is not always so. Through a pooler each transaction says so: see planByIndex.
+			// Every statement of a workspace is a constant with parameters on tables with keys: one plan for all parameters is right, if it
+			// uses an index. Most plans are made when the tables are empty, where reading them in whole looks cheap, and kept when
+			// they are full. Nor does Postgres always estimate rare values and words well. Through a pooler each transaction
+			// says so: see planByIndex.
 			c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 			c.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 		}
@@ -71,12 +74,12 @@ func (db *DB) newLanes(ctx context.Context, config *pgxpool.Config, n int) (lane
 	return lanes, nil
 }
 
-// lane is the one that a workspace keeps to, by the random end of its id.
+// lane is the lane that a workspace keeps to. The random end of its id chooses.
 func (db *DB) lane(w Workspace) *lane {
 	return db.lanes[binary.BigEndian.Uint32(w.ID[12:])%uint32(len(db.lanes))]
 }
 
-// acquire waits for a connection of the workspace's share. The caller gives it back.
+// acquire waits until the workspace is below its share, and then for a connection. The caller gives it back.
 func (l *lane) acquire(ctx context.Context, w Workspace, u use) (conn *pgxpool.Conn, giveBack func(), err error) {
 	found, ok := l.shares.Load(w.ID)
 	if !ok {
@@ -104,32 +107,31 @@ func (l *lane) acquire(ctx context.Context, w Workspace, u use) (conn *pgxpool.C
 	return conn, func() { stand(); <-share }, nil
 }
 
-// release gives a connection back: with less prepared when that is too much, and closed when it is broken, still in a transaction, or
-// remembers too much.
+// release gives a connection back. When too much is prepared on it, some of that goes. When it has prepared too much in its life, it is closed.
 func release(conn *pgxpool.Conn) {
 	if n := namesOf(conn.Conn()); n.made > mostMade || n.count > mostNames && n.evict(conn.Conn()) != nil {
-		_ = conn.Conn().Close(context.Background()) // nothing is lost with it
+		_ = conn.Conn().Close(context.Background()) // the error of a close changes nothing
 	}
 	conn.Release()
 }
 
-// names are those under which statements are prepared on a connection, by workspace and text. A statement of no workspace has uuid.Nil: one of the
-// owner, which Postgres plans anew for each search_path, or one that names no table.
+// names are those under which statements are prepared on a connection, by workspace and text. Statements of no workspace are under uuid.Nil:
+// those of the owner, which Postgres plans anew for each search_path, and those that name no table.
 type names struct {
 	of    map[uuid.UUID]map[string]string
 	count int
-	made  int // since the connection began
+	made  int // in the life of the connection
 }
 
 const (
 	// mostNames is how many statements a connection may have prepared: some 200 MB of plans.
 	mostNames = 8000
-	// mostMade is how many it may have prepared in its life. What its process remembers of the tables of all workspaces goes only with
-	// the connection.
+	// mostMade is how many it may prepare in its life. What its process remembers of the tables of workspaces is freed only when the
+	// connection ends.
 	mostMade = 2 * mostNames
 )
 
-// namesOf are the names on a connection, whose life they share.
+// namesOf are the names on a connection. They live as long as it does.
 func namesOf(conn *pgx.Conn) *names {
 	kept := conn.PgConn().CustomData()
 	n, ok := kept["names"].(*names)
@@ -140,7 +142,7 @@ func namesOf(conn *pgx.Conn) *names {
 	return n
 }
 
-// add notes that a workspace's text is prepared under a name.
+// add notes that a text is prepared for a workspace under a name.
 func (n *names) add(w uuid.UUID, text, name string) {
 	if n.of[w] == nil {
 		n.of[w] = map[string]string{}
@@ -150,8 +152,8 @@ func (n *names) add(w uuid.UUID, text, name string) {
 	n.made++
 }
 
-// evict takes back what is prepared for some workspaces when it is too much for the connection. Chance chooses them, as the order of a map does: if those went
-// that were not used for longest, then of too many workspaces that take turns each would go just before it comes.
+// evict deallocates what is prepared for some workspaces, until no more than mostNames are left. Chance chooses them, by the order of a map.
+// Evicting those that were unused for longest is worse: when too many workspaces take turns, each would be evicted just before its turn.
 func (n *names) evict(conn *pgx.Conn) error {
 	for w, texts := range n.of {
 		if n.count <= mostNames || conn.PgConn().TxStatus() != 'I' {
@@ -174,11 +176,11 @@ func (n *names) evict(conn *pgx.Conn) error {
 	return nil
 }
 
-// descriptions are those of the statements of this program, by text. Each workspace's is the same but for the ids of its tables, which nobody
-// asks for: so all connections share them.
+// descriptions are those of the statements of the program, by text. They differ between workspaces only in the ids of tables, which nobody
+// reads: so all connections share them.
 var descriptions sync.Map
 
-// share has a description take its columns and parameters from the first one of the same text. Its own would be some kB.
+// share has a description use the columns and parameters of the first description of the same text. Its own would be some kB.
 func share(text string, d *pgconn.StatementDescription) {
 	found, ok := descriptions.Load(text)
 	if !ok {

@@ -17,7 +17,7 @@ func TestRefusedIsDoneElsewhere(t *testing.T) {
 	w := newWorkspace(t, db)
 	admin := superuser(t, address)
 	role, login := w.Schema(), db.Login()
-	db.Guard(func(ctx context.Context, _ pg.Workspace, lacks error) error {
+	db.SetGate(func(ctx context.Context, _ pg.Workspace, lacks error) error {
 		if lacks == nil {
 			return nil
 		}

@@ -8,22 +8,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// enterAsOwner makes a transaction the owner's: the role that owns the control schema, of which each installation on a
-// server has one of its own, and which nobody logs in as. A database without that schema has none.
+// enterAsOwner makes a transaction the owner's. The owner is the role that owns the control schema. Each installation on a server has an owner of
+// its own, and nobody logs in as one. A database without that schema has no owner.
 const enterAsOwner = `select set_config('search_path', $1, true),
 	set_config('role', coalesce((select pg_catalog.pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = 'kluis'), '(the owner of schema kluis)'), true)`
 
-// closedError says that the login may not take a workspace's role. Postgres says so itself, so closing is in force at once and
+// closedError says that the login may not take a workspace's role. Postgres itself refuses it, so closing a workspace is in force at once, and
 // in every process.
 type closedError struct {
 	error
-	gone bool // the connection that was refused is closed: see closesOn
+	gone bool // the connection that was refused has been closed: see closesOn
 }
 
 func (closedError) Outage() Outage  { return Closed }
 func (e closedError) Unwrap() error { return e.error }
 
-// closed makes such an error of Postgres' refusal to take a role: it is nobody's to take, or, since the workspace was looked up, gone.
+// closed makes a closedError of Postgres' refusal to take a role: no login may take it, or it has been dropped.
 func closed(conn *pgx.Conn, err error) error {
 	if Is(err, AccessDenied, NoSuchRole) {
 		return closedError{fmt.Errorf("the workspace is closed: %w", err), conn.IsClosed()}
@@ -31,38 +31,38 @@ func closed(conn *pgx.Conn, err error) error {
 	return err
 }
 
-// Shut is the error of a workspace that is closed, whatever else was said of it.
-func Shut(err error) error {
+// NewClosedError returns the error of a closed workspace. err is what else is known of it, or nil.
+func NewClosedError(err error) error {
 	return closedError{error: errors.Join(errors.New("the workspace is closed"), err)}
 }
 
-// Stay has a workspace stay as it is until the end of a transaction of the owner: a migration, a move and an erasure wait for that, since
-// each of them locks the workspace's row of the directory for itself. The error is that of Shut for a workspace that moved away, is being
-// erased, or was.
-func Stay(ctx context.Context, tx pgx.Tx, w Workspace) error {
+// LockStatus locks the row of a workspace in the directory, so that its status stays as it is until tx ends. A migration, a move and an erasure
+// wait for that, since each of them locks the row for itself. The error is that of NewClosedError for a workspace that has moved away, is
+// being erased, or was erased. tx is the owner's.
+func LockStatus(ctx context.Context, tx pgx.Tx, w Workspace) error {
 	var here bool
 	err := tx.QueryRow(ctx, `select status not in ('erasing', 'erased', 'moved') from kluis.workspace where id = $1 for share`, w.ID).Scan(&here)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), err == nil && !here:
-		return Shut(nil)
+		return NewClosedError(nil)
 	case err != nil:
-		return fmt.Errorf("have workspace %s stay as it is: %w", w.ID, err)
+		return fmt.Errorf("lock the status of workspace %s: %w", w.ID, err)
 	}
 	return nil
 }
 
-// Cross runs fn as a workspace in the middle of a transaction of the login, which it leaves the login's again. When fn
-// fails, the transaction is to be rolled back. It is for what has to be one transaction in both; everything else goes
-// through Do, Read and In.
-func Cross(ctx context.Context, tx pgx.Tx, w Workspace, fn func() error) error {
+// AsWorkspace runs fn as a workspace in the middle of a transaction of the login, and makes the transaction the login's again. When fn fails, the
+// caller has to roll the transaction back. AsWorkspace is for changes of both that must be one transaction; everything else goes through Do,
+// Read and In.
+func AsWorkspace(ctx context.Context, tx pgx.Tx, w Workspace, fn func() error) error {
 	if _, err := tx.Exec(ctx, enter, w.Schema(), onlyIn(w.Schema())); err != nil {
 		return fmt.Errorf("become workspace %s: %w", w.ID, closed(tx.Conn(), err))
 	}
 	if err := fn(); err != nil {
 		return err
 	}
-	back := &pgx.Batch{} // without set_config, which only the login may call
-	back.Queue(`set local role none`)
+	back := &pgx.Batch{} // of SET LOCAL, since only the login may call set_config
+	back.Queue(becomeLogin)
 	back.Queue(`set local search_path = pg_catalog, pg_temp`)
 	if err := tx.SendBatch(ctx, back).Close(); err != nil {
 		return fmt.Errorf("become the login again: %w", err)
@@ -70,7 +70,7 @@ func Cross(ctx context.Context, tx pgx.Tx, w Workspace, fn func() error) error {
 	return nil
 }
 
-// BecomeOwner makes the rest of a transaction of Admin the owner's, with one or more schemas, or none, on the search_path.
+// BecomeOwner makes the rest of a transaction of Admin the owner's. path is the search_path, as in Own.
 func BecomeOwner(ctx context.Context, tx pgx.Tx, path string) error {
 	if _, err := tx.Exec(ctx, enterAsOwner, onlyIn(path)); err != nil {
 		return fmt.Errorf("become the owner: %w", err)
@@ -78,7 +78,7 @@ func BecomeOwner(ctx context.Context, tx pgx.Tx, path string) error {
 	return nil
 }
 
-// Owner is the name of the owner's role. tx is anybody's.
+// Owner returns the name of the owner's role. tx may be under any role.
 func Owner(ctx context.Context, tx pgx.Tx) (name string, err error) {
 	err = tx.QueryRow(ctx, `select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'kluis'`).Scan(&name)
 	if err != nil {
@@ -87,7 +87,7 @@ func Owner(ctx context.Context, tx pgx.Tx) (name string, err error) {
 	return name, nil
 }
 
-// CreateSchema makes a schema of the owner's, unless it is there, in a transaction of Admin: only a login may make schemas.
+// CreateSchema makes a schema of the owner's, unless it exists, in a transaction of Admin. The owner itself may make none: only a login may.
 func CreateSchema(ctx context.Context, tx pgx.Tx, name string) error {
 	owner, err := Owner(ctx, tx)
 	if err != nil {

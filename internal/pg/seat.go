@@ -9,29 +9,29 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// use is what a connection of a lane is wanted for.
+// use is what a connection of a lane is wanted for. It is an index of seats.
 type use int
 
 const (
 	forReads  use = iota // one round trip that changes nothing
-	forWrites            // one that stores
-	forWork              // a transaction of several: folds, commands that read before they store, exports
+	forWrites            // one round trip that stores
+	forWork              // a transaction of several round trips: folds, commands that read before they store, exports
 )
 
-// seats are the connections of a lane, or the places for them, each a pool of one.
+// seats are the places for the connections of a lane, each a pool of one.
 //
-// Each use has a connection that it prefers, since what Postgres keeps for a statement of a workspace it keeps in each process that runs it:
-// the plan, and what it knows of the tables. Of the statements of a workspace most belong to one use, so each connection has a third of them.
-// When the preferred one is taken for longer than a moment, any other will do.
+// Each use prefers one of them. Postgres keeps the plan of a statement, and what it knows of the tables, in each process that runs the
+// statement. Most statements of a workspace belong to one use, so each connection keeps a third of them. When the preferred
+// seat stays taken for longer than a moment, any other will do.
 type seats struct {
 	all    [laneConns]seat
-	waits  atomic.Int64 // how often a transaction had to wait
-	waited atomic.Int64 // all of them together, in nanoseconds
+	waits  atomic.Int64 // transactions that had to wait
+	waited atomic.Int64 // how long, all of them together, in nanoseconds
 }
 
 type seat struct {
 	pool *pgxpool.Pool
-	free chan struct{} // holds an element while nobody sits there
+	free chan struct{} // has an element while nobody sits there
 }
 
 func newSeat(pool *pgxpool.Pool) seat {
@@ -40,10 +40,10 @@ func newSeat(pool *pgxpool.Pool) seat {
 	return s
 }
 
-// preference is how long a use waits for the connection that it prefers.
+// preference is how long a use waits for the seat that it prefers.
 const preference = 5 * time.Millisecond
 
-// sit waits for a connection. The caller gives it back.
+// sit waits for a seat, and returns its connection. The caller gives it back.
 func (s *seats) sit(ctx context.Context, u use) (conn *pgxpool.Conn, giveBack func(), err error) {
 	found, err := s.find(ctx, u)
 	if err != nil {
@@ -53,11 +53,12 @@ func (s *seats) sit(ctx context.Context, u use) (conn *pgxpool.Conn, giveBack fu
 		found.free <- struct{}{}
 		return nil, nil, err
 	}
-	return conn, func() { found.leave(conn) }, nil
+	return conn, func() { found.giveBack(conn) }, nil
 }
 
-// leave gives a connection back, and the seat when another may sit there: one that is broken is closed first, which can take a while.
-func (s *seat) leave(conn *pgxpool.Conn) {
+// giveBack gives the connection back, and the seat with it. When the pool is still closing a broken connection, which can take a while, the
+// seat is free only after that.
+func (s *seat) giveBack(conn *pgxpool.Conn) {
 	release(conn)
 	if s.pool.Stat().AcquiredConns() == 0 {
 		s.free <- struct{}{}
@@ -71,7 +72,7 @@ func (s *seat) leave(conn *pgxpool.Conn) {
 	}()
 }
 
-// find takes a seat. The second of two leaders of light reads finds the first one at the reads, and goes where the work is.
+// find takes a seat. There may be two leaders of light reads: when one of them has the seat for reads, the other takes that for work.
 func (s *seats) find(ctx context.Context, u use) (*seat, error) {
 	preferred, second := &s.all[u], &s.all[u]
 	if u == forReads {
@@ -116,7 +117,7 @@ func (s *seats) find(ctx context.Context, u use) (*seat, error) {
 
 func (s *seats) pools() (pools []*pgxpool.Pool) {
 	for i := range s.all {
-		if s.all[i].pool != nil { // when not all could be made
+		if s.all[i].pool != nil { // nil when newLanes has failed
 			pools = append(pools, s.all[i].pool)
 		}
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pins are the settings on which depends what is stored, answered or locked. A role, a database or a server may have
-// others: at a connection of ours these hold. They are no workspace's, so a connection may keep them.
+// pins are the settings on which it depends what is stored, answered or locked. A role, a database or a server may set others; on a
+// connection of this program these hold. They belong to no workspace, so a connection may keep them.
 //
-// Not among them is default_transaction_read_only: whoever sets it, as the disk guards of managed databases do, wants no
-// changes now, and gets that (ReadOnlyNow).
+// default_transaction_read_only is not among them. Whoever sets it wants no changes now, as the disk guards of managed databases do, and
+// then there are none (ReadOnlyNow).
 var pins = map[string]string{
-	// the wire, and how values are read and written as text
+	// the wire, and values as text
 	"client_encoding": "UTF8", "DateStyle": "ISO, MDY", "IntervalStyle": "postgres", "TimeZone": "UTC",
 	"standard_conforming_strings": "on", "escape_string_warning": "on", "backslash_quote": "safe_encoding", "bytea_output": "hex",
 	"extra_float_digits": "1", "array_nulls": "on", "transform_null_equals": "off", "xmloption": "content", "xmlbinary": "base64",
@@ -31,24 +31,25 @@ var pins = map[string]string{
 	"exit_on_error": "off", "role": "none",
 	// where tables are made
 	"default_tablespace": "", "temp_tablespaces": "", "default_table_access_method": "heap", "check_function_bodies": "on",
-	// nothing waits or holds for ever; long work says so in its own transaction
+	// nothing waits or holds a lock for ever; long work sets its own limits
 	"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "5s", "idle_session_timeout": "0",
 	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", "tcp_user_timeout": "30000",
 	// speed
-	"jit": "off", "max_parallel_workers_per_gather": "0", // a request takes one core, and leaves the others to their requests
+	"jit": "off", "max_parallel_workers_per_gather": "0", // a request takes one core, and leaves the others to other requests
 }
 
-// inStartup are the pins that a pooler in transaction mode takes from the start of a connection, and keeps for it.
+// inStartup are the pins that a pooler in transaction mode takes at the start of a connection, and keeps for it.
 var inStartup = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings"}
 
-// pinInside pins what a pooler does not keep, for one transaction of the login.
+// pinInside pins, for one transaction of the login, what a pooler does not keep.
 const pinInside = `select set_config('synchronous_commit', ` + durable + `, true) union all
 	select set_config(name, value, true) from unnest($1::text[], $2::text[]) as pin (name, value)`
 
-// planByIndex is what connections of lanes begin with, for one transaction of a workspace on a connection that keeps no settings.
+// planByIndex does, for one transaction of a workspace through a pooler, what connections of lanes begin with: see newLanes.
 const planByIndex = `set local enable_seqscan = off`
 
-// durable has a commit answered when it is on disk, whatever the login's settings say; who waits for a standby as well goes on so.
+// durable has a commit answered when it is on disk, whatever the settings of the login say. Where a commit waits for a standby to
+// apply it, it still does.
 const durable = `case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end`
 
 var pinNames, pinValues = insidePins()
@@ -62,12 +63,12 @@ func insidePins() (names, values []string) {
 	return names, values
 }
 
-// pin has connections begin with the pins, and with durable's answer.
-func pin(params map[string]string, waits string) {
+// pin has connections begin with the pins and with a value of synchronous_commit, whatever the URL sets.
+func pin(params map[string]string, syncCommit string) {
 	pinned := maps.Clone(pins)
-	pinned["synchronous_commit"] = waits
+	pinned["synchronous_commit"] = syncCommit
 	names := slices.Collect(maps.Keys(pinned))
-	for name := range params { // of the URL, in whatever case
+	for name := range params { // the URL may write a name in another case
 		if slices.ContainsFunc(names, func(pin string) bool { return strings.EqualFold(pin, name) }) {
 			delete(params, name)
 		}
@@ -75,15 +76,15 @@ func pin(params map[string]string, waits string) {
 	maps.Copy(params, pinned)
 }
 
-// keepAlive ends a connection whose other end is gone within half a minute.
+// keepAlive ends a connection whose other end is gone within 25 seconds: after 10 idle ones, and 3 probes 5 seconds apart.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 // unacknowledged is how long the other end of a connection may acknowledge nothing of what was sent.
 const unacknowledged = 30 * time.Second
 
-// probe opens a connection and looks what is at the other end. A pooler in transaction mode is known by its process id,
-// which it makes up, or by what it does not take at the start. waits is durable's answer.
-func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, waits string, err error) {
+// probe opens a connection and finds out what is at the other end. A pooler in transaction mode gives itself away by the process id, which
+// it makes up. syncCommit is the value of durable there.
+func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, syncCommit string, err error) {
 	for _, name := range inStartup {
 		config.RuntimeParams[name] = pins[name]
 	}
@@ -91,11 +92,11 @@ func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, waits stri
 	if err != nil {
 		return false, "", err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is lost with it
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // the error of a close changes nothing
 	var pid uint32
 	var encoding string
 	err = conn.QueryRow(ctx, `select pg_backend_pid(), pg_encoding_to_char(encoding), `+durable+` from pg_database where datname = current_database()`,
-		pgx.QueryExecModeSimpleProtocol).Scan(&pid, &encoding, &waits)
+		pgx.QueryExecModeSimpleProtocol).Scan(&pid, &encoding, &syncCommit)
 	if err != nil {
 		return false, "", err
 	}
@@ -103,15 +104,15 @@ func probe(ctx context.Context, config *pgx.ConnConfig) (pooler bool, waits stri
 		return false, "", fmt.Errorf("the database has the encoding %s, which does not hold every text: make one with "+
 			"CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
-	return pid != conn.PgConn().PID(), waits, nil
+	return pid != conn.PgConn().PID(), syncCommit, nil
 }
 
-// leastConns is how many transactions a process has open at once at least: the lock on a signal, its handler's, and those of a
+// leastConns is how many transactions a process may have open at once: the lock on a signal, that of its handler, and two of a
 // rebuild.
 const leastConns = 4
 
-// Room refuses a pooler that lets too few transactions be open at once: they would wait for each other for ever.
-func (db *DB) Room(ctx context.Context) error {
+// CheckPooler refuses a pooler that lets too few transactions be open at once: they would wait for each other for ever.
+func (db *DB) CheckPooler(ctx context.Context) error {
 	if !db.pooler {
 		return nil
 	}
@@ -132,7 +133,7 @@ func (db *DB) Room(ctx context.Context) error {
 	return err
 }
 
-// acquirePatience is how long a transaction waits for a connection before it is refused as busy.
+// acquirePatience is how long a transaction waits for a connection before it fails as Busy.
 const acquirePatience = 5 * time.Second
 
 func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
@@ -149,7 +150,7 @@ func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
 	}
 }
 
-// options are those of a transaction. Through a pooler the defaults of the session may be anybody's, so each is said.
+// options completes the options of a transaction. Through a pooler the defaults of the session may be anybody's, so each option is set.
 func (db *DB) options(asked pgx.TxOptions) pgx.TxOptions {
 	if db.pooler {
 		asked.IsoLevel = orElse(asked.IsoLevel, pgx.ReadCommitted)

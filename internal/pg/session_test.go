@@ -54,13 +54,13 @@ func TestNothingWaitsForEver(t *testing.T) {
 }
 
 // A pooler that lets too few transactions be open at once would have them wait for each other: the start says what to set.
-func TestRoom(t *testing.T) {
+func TestCheckPooler(t *testing.T) {
 	t.Parallel()
 	address := newDatabase(t)
-	if err := open(t, address, 2).Room(t.Context()); err != nil {
+	if err := open(t, address, 2).CheckPooler(t.Context()); err != nil {
 		t.Errorf("without a pooler: %v", err)
 	}
-	err := open(t, pgtest.Bouncer(t, address, 1), 16).Room(t.Context())
+	err := open(t, pgtest.Bouncer(t, address, 1), 16).CheckPooler(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "default_pool_size") {
 		t.Errorf("a pooler with one connection: %v", err)
 	}

@@ -15,15 +15,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// enter is what makes a transaction a workspace's. The settings end with the transaction, so that a
-// connection given back, to us or to a pooler in transaction mode, carries nothing of a workspace.
+// enter makes a transaction a workspace's. Its settings end with the transaction. So a connection that is given back, to the pool or to a
+// pooler in transaction mode, carries nothing of a workspace.
 const (
 	enter        = `select set_config('search_path', $2, true), set_config('role', $1, true)`
 	enterBriefly = `select set_config('search_path', $2, true), set_config('lock_timeout', '100ms', true), set_config('role', $1, true)`
 )
 
-// onlyIn is a search_path with the schemas of path, and after them, where Postgres would otherwise look first, those of
-// temporary tables, which nobody makes.
+// onlyIn is a search_path of the schemas of path, and behind them that of temporary tables. Postgres would otherwise look there first.
 func onlyIn(path string) string {
 	if path == "" {
 		return "pg_catalog, pg_temp"
@@ -31,21 +30,22 @@ func onlyIn(path string) string {
 	return strings.TrimSuffix(path, ", pg_temp") + ", pg_temp"
 }
 
-// Tx is a transaction in one workspace. The statement that opens it, and the one that ends it, travel
-// with the first and the last statements: a transaction of one Commit is one round trip.
+// Tx is a transaction in one workspace. The statement that opens it travels with the first statements, and the one that ends it with
+// the last: a transaction of one Commit is one round trip.
 type Tx struct {
 	conn    *pgxpool.Conn
 	options pgx.TxOptions
-	of      uuid.UUID // the workspace; uuid.Nil: the owner's
-	role    string    // empty: the owner's
-	path    string
-	pins    bool // the connection keeps no settings: they are part of the transaction
-	brief   bool // it waits for a lock a moment at most
-	open    bool // begun and not ended
+	of      uuid.UUID // the workspace; uuid.Nil in a transaction of the owner
+	role    string    // of the workspace; empty in a transaction of the owner
+	path    string    // the search_path
+	pins    bool      // the connection keeps no settings: they are part of the transaction
+	brief   bool      // it waits a moment at most for a lock
+	open    bool      // begun and not ended
 	ended   bool
 }
 
-// Do runs statements in one transaction of the workspace, in one round trip.
+// Do runs statements in one transaction of the workspace, in one round trip. After an error for which Lost is true, the transaction may or may
+// not have been committed.
 func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) (err error) {
 	for range 1 + deadConns {
 		err = db.within(ctx, w, forWrites, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
@@ -56,48 +56,48 @@ func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) (err
 	return err
 }
 
-// Read runs statements on one snapshot of the workspace, in one round trip. It does so again when the
-// connection turns out to be dead, as those of a pool are after the server was restarted. Light statements share snapshot and round
-// trip with others that come at the same moment: see glances.
+// Read runs statements on one snapshot of the workspace, in one round trip. It does so again when the connection turns out to be dead, as
+// those of a pool are after a restart of the server. Light statements share snapshot and round trip with others that come at the same
+// moment: see glances.
 func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (err error) {
 	if !db.pooler && !db.owned && light(statements) && db.glance(ctx, w, statements) {
 		return nil
 	}
 	for range 1 + deadConns {
 		err = db.within(ctx, w, forReads, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
-		if err == nil || !again(err) && !elsewhere(err) || ctx.Err() != nil {
+		if err == nil || !deadConnection(err) && !elsewhere(err) || ctx.Err() != nil {
 			return err
 		}
 	}
 	return err
 }
 
-// In runs fn in one transaction of the workspace; it commits when fn returns nil without having
-// committed itself, and rolls back otherwise.
+// In runs fn in one transaction of the workspace. When fn returns nil and has not committed itself, In commits. When fn returns an error, In
+// rolls back.
 func (db *DB) In(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
 	return db.within(ctx, w, forWork, pgx.TxOptions{}, fn)
 }
 
-// Snapshot runs fn on one snapshot of the workspace, for what is read in many round trips. It takes a connection of the workspace's lane
-// as long as fn does; whoever takes long sets the timeouts of its transaction.
+// Snapshot runs fn on one snapshot of the workspace, for reads of many round trips. It has a connection of the workspace's lane as long as fn
+// runs. When fn takes long, fn sets the timeouts of its transaction.
 func (db *DB) Snapshot(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
 	return db.within(ctx, w, forWork, snapshot, fn)
 }
 
-// InShadow runs fn in one transaction of the owner on the tables of a shadow alone: no name leads to the live ones.
+// InShadow runs fn in one transaction of the owner on the tables of a shadow. No unqualified name leads to the live tables.
 func (db *DB) InShadow(ctx context.Context, s Shadow, fn func(tx *Tx) error) error {
 	return db.withinOwner(ctx, pgx.TxOptions{}, s.Schema(), fn)
 }
 
-// InAsOwner is In as the owner, for rebuilds and retention.
+// InAsOwner is In under the owner's role, for rebuilds and retention.
 func (db *DB) InAsOwner(ctx context.Context, w Workspace, fn func(tx *Tx) error) error {
 	return db.withinOwner(ctx, pgx.TxOptions{}, w.Schema(), fn)
 }
 
-// Workspace is the id of the transaction's workspace; uuid.Nil for the owner's.
+// Workspace returns the id of the transaction's workspace; uuid.Nil in a transaction of the owner.
 func (tx *Tx) Workspace() uuid.UUID { return tx.of }
 
-// Script runs an SQL text without parameters, of any number of statements, that is used once: it is not prepared.
+// Script runs an SQL text of any number of statements, without parameters and without preparing it: for texts that are used once.
 func (tx *Tx) Script(ctx context.Context, sql string) error {
 	if !tx.open {
 		if err := tx.roundTrip(ctx, nil, false); err != nil {
@@ -108,7 +108,7 @@ func (tx *Tx) Script(ctx context.Context, sql string) error {
 	return err
 }
 
-// Copy adds n rows to a table with COPY, in a round trip of its own. row gives the values of the i-th in the order of columns.
+// Copy adds n rows to a table with COPY, in a round trip of its own. row returns the values of row i in the order of columns.
 func (tx *Tx) Copy(ctx context.Context, table string, columns []string, n int, row func(i int) ([]any, error)) error {
 	if !tx.open {
 		if err := tx.roundTrip(ctx, nil, false); err != nil {
@@ -130,20 +130,20 @@ func (db *DB) within(ctx context.Context, w Workspace, u use, options pgx.TxOpti
 		}
 		defer giveBack()
 		if db.Incarnation() != incarnation {
-			return errOther
+			return errChanged
 		}
 		return db.tx(conn, w, options).run(ctx, fn)
 	})
 }
 
-// gated asks the gate before do, and once more when do failed for what the workspace lacks. do is told in which incarnation of the database the gate
-// was passed.
+// gated calls the gate before do, and once more when do failed because the workspace lacked something. do gets the incarnation of the database in
+// which the gate was passed.
 func (db *DB) gated(ctx context.Context, w Workspace, do func(incarnation int64) error) error {
 	if db.gate == nil {
 		return do(db.Incarnation())
 	}
-	err := errOther
-	for try := 0; try <= otherTries && errors.Is(err, errOther); try++ {
+	err := errChanged
+	for try := 0; try <= changeTries && errors.Is(err, errChanged); try++ {
 		incarnation := db.Incarnation()
 		if err := db.gate(ctx, w, nil); err != nil {
 			return err
@@ -158,19 +158,19 @@ func (db *DB) gated(ctx context.Context, w Workspace, do func(incarnation int64)
 	return err
 }
 
-// otherTries is how often the database may become another one while a transaction waits for a connection.
-const otherTries = 3
+// changeTries is how often the database may become another one while a transaction waits for a connection.
+const changeTries = 3
 
 func (db *DB) withinOwner(ctx context.Context, options pgx.TxOptions, path string, fn func(tx *Tx) error) error {
 	conn, err := acquire(ctx, db.owner)
 	if err != nil {
 		return err
 	}
-	defer conn.Release() // a connection still in a transaction, or broken, is closed and not given back
+	defer conn.Release() // which closes a connection that is broken, or still in a transaction
 	return (&Tx{conn: conn, options: db.options(options), path: onlyIn(path), pins: db.pooler}).run(ctx, fn)
 }
 
-// tx is a transaction of a workspace that is to begin on a connection of its lane.
+// tx is a transaction of a workspace that has yet to begin on a connection of its lane.
 func (db *DB) tx(conn *pgxpool.Conn, w Workspace, options pgx.TxOptions) *Tx {
 	return &Tx{conn: conn, options: db.options(options), of: w.ID, role: w.Schema(), path: onlyIn(w.Schema()), pins: db.pooler}
 }
@@ -191,21 +191,21 @@ func (tx *Tx) Run(ctx context.Context, statements ...Statement) error {
 	return tx.send(ctx, statements, false)
 }
 
-// Commit sends statements and the commit behind them in one round trip. After an error that is not
-// Postgres' own (a lost connection) the transaction may or may not have been committed.
+// Commit sends statements and the commit behind them in one round trip. After an error for which Lost is true, the transaction may or may not
+// have been committed.
 func (tx *Tx) Commit(ctx context.Context, statements ...Statement) error {
 	return tx.send(ctx, statements, true)
 }
 
 func (tx *Tx) send(ctx context.Context, statements []Statement, last bool) error {
 	if tx.ended {
-		return fmt.Errorf("transaction has ended")
+		return errors.New("the transaction has ended")
 	}
-	if tx.open && tx.conn.Conn().PgConn().TxStatus() == 'E' { // Postgres answers its commit with a rollback, and no error
-		return fmt.Errorf("transaction has failed before")
+	if tx.open && tx.conn.Conn().PgConn().TxStatus() == 'E' { // Postgres would answer its commit with a rollback, and no error
+		return errors.New("an earlier statement of the transaction has failed")
 	}
 	if !tx.open && !tx.prepared(statements) {
-		if err := tx.roundTrip(ctx, nil, false); err != nil { // names resolve only inside
+		if err := tx.roundTrip(ctx, nil, false); err != nil { // names of tables resolve only in the transaction
 			return err
 		}
 	}
@@ -218,7 +218,7 @@ func (tx *Tx) send(ctx context.Context, statements []Statement, last bool) error
 func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) error {
 	batch := &pgx.Batch{}
 	entered := tx.open
-	// what is sent at once is one transaction anyway, and begin and commit would only cost
+	// What is sent at once is one transaction anyway: begin and commit would only cost time.
 	whole := !tx.open && last && tx.options == (pgx.TxOptions{})
 	if !tx.open {
 		if !whole {
@@ -248,7 +248,7 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 	return err
 }
 
-// queueEnter queues what takes the role, and notes when it was taken.
+// queueEnter queues the statement that takes the role, and sets entered when Postgres has taken it.
 func (tx *Tx) queueEnter(batch *pgx.Batch, entered *bool) {
 	sql, args := enter, []any{tx.role, tx.path}
 	switch {
@@ -264,16 +264,16 @@ func (tx *Tx) rollback(ctx context.Context) {
 	if tx.open && !tx.conn.Conn().IsClosed() && tx.conn.Conn().PgConn().TxStatus() != 'I' {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_, _ = tx.conn.Exec(ctx, "rollback") // Release closes the connection when this failed
+		_, _ = tx.conn.Exec(ctx, "rollback") // when it fails, Release closes the connection
 	}
 	tx.open, tx.ended = false, true
 }
 
-// queue queues statements under the names that they have on the connection.
+// queue queues statements by the names under which the connection has them, or by their texts.
 func (tx *Tx) queue(batch *pgx.Batch, statements []Statement) {
 	known := namesOf(tx.conn.Conn())
 	for _, s := range statements {
-		if name := known.of[tx.owner(s.sql)][s.sql]; name != "" {
+		if name := known.of[tx.preparedFor(s.sql)][s.sql]; name != "" {
 			s.queue(batch, name)
 		} else {
 			s.queue(batch, s.sql)
@@ -281,26 +281,27 @@ func (tx *Tx) queue(batch *pgx.Batch, statements []Statement) {
 	}
 }
 
-// prepared tells whether the connection knows all of the statements for this workspace.
+// prepared tells whether the connection has all of the statements prepared for this workspace.
 func (tx *Tx) prepared(statements []Statement) bool {
 	known := namesOf(tx.conn.Conn())
 	for _, s := range statements {
-		if known.of[tx.owner(s.sql)][s.sql] == "" {
+		if known.of[tx.preparedFor(s.sql)][s.sql] == "" {
 			return false
 		}
 	}
 	return true
 }
 
-// prepare prepares those that the connection does not know, inside of the transaction, because names resolve only there.
+// prepare prepares the statements that the connection does not have yet. It does so inside of the transaction, because names of tables
+// resolve only there.
 func (tx *Tx) prepare(ctx context.Context, statements []Statement) error {
 	conn := tx.conn.Conn()
 	if conn.Config().DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
-		return nil // behind a pooler that cannot keep prepared statements
+		return nil // a pooler may run the next transaction on another connection
 	}
 	names := namesOf(conn)
 	for _, s := range statements {
-		if names.of[tx.owner(s.sql)][s.sql] != "" {
+		if names.of[tx.preparedFor(s.sql)][s.sql] != "" {
 			continue
 		}
 		name := tx.nameOf(s.sql)
@@ -309,23 +310,24 @@ func (tx *Tx) prepare(ctx context.Context, statements []Statement) error {
 			return fmt.Errorf("prepare: %w", err)
 		}
 		share(s.sql, described)
-		names.add(tx.owner(s.sql), s.sql, name)
+		names.add(tx.preparedFor(s.sql), s.sql, name)
 	}
 	return nil
 }
 
-// owner is the workspace under whose names a statement is prepared; uuid.Nil for one that names no table, as of the owner.
-func (tx *Tx) owner(text string) uuid.UUID {
+// preparedFor is the workspace under whose names a statement is prepared. It is uuid.Nil for a statement of the owner, and for one that names no
+// table.
+func (tx *Tx) preparedFor(text string) uuid.UUID {
 	if strings.HasPrefix(text, "set local ") {
 		return uuid.Nil
 	}
 	return tx.of
 }
 
-// nameOf is the name of a statement: the workspace's own, of at most 63 bytes, of which Postgres tells names apart; the text
-// itself for what is no workspace's, of which pgx makes a name.
+// nameOf is the name under which a statement is prepared: that of the workspace's role and a number, together below the 63 bytes that Postgres
+// tells apart. A statement of no workspace has its text for a name, of which pgx makes a shorter one.
 func (tx *Tx) nameOf(text string) string {
-	if tx.owner(text) == uuid.Nil {
+	if tx.preparedFor(text) == uuid.Nil {
 		return text
 	}
 	number, known := numbers.Load(text)
@@ -335,7 +337,7 @@ func (tx *Tx) nameOf(text string) string {
 	return fmt.Sprintf("%s_%d", tx.role, number)
 }
 
-// numbers are those of the texts of this program.
+// numbers has a number for each SQL text of the program.
 var (
 	numbers    sync.Map
 	lastNumber atomic.Int64

@@ -13,12 +13,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// LackingError says that a database, or a workspace in it, lacks migrations that this program needs.
+// LackingError says that the control schema, or a workspace, lacks migrations that this program needs.
 type LackingError struct {
 	Workspace  string // empty: the control schema
 	Has, Needs int
-	Why        error         // why it was not given them; nil when nobody tried, or it is under way
-	Wait       time.Duration // when to ask again
+	Why        error         // why it did not get them; nil when nobody has tried yet, or a try is under way
+	Wait       time.Duration // after which the caller may ask again
 }
 
 func (e *LackingError) Error() string {
@@ -35,10 +35,10 @@ func (e *LackingError) Error() string {
 
 func (e *LackingError) Unwrap() error { return e.Why }
 
-// Lost says for pg.Lost that no connection is.
+// Lost tells pg.Lost that no connection is lost.
 func (e *LackingError) Lost() bool { return false }
 
-// ErrNewer says that a newer program has migrated what this one wants to use.
+// ErrNewer says that a newer program has migrated the database, and that this one cannot use it.
 var ErrNewer error = newerError{}
 
 type newerError struct{}
@@ -46,34 +46,36 @@ type newerError struct{}
 func (newerError) Error() string { return "it was migrated by a newer kluis" }
 func (newerError) Lost() bool    { return false }
 
-// fleet is what a process knows of the workspaces: those that it may serve, and those that it migrates.
+// fleet is what a process knows of the workspaces: which it may serve, and which it is migrating.
 type fleet struct {
-	current sync.Map // ids of workspaces that had all migrations when they were looked at
+	current sync.Map // by id: workspaces that had all migrations when the process looked
 
-	slots   chan struct{} // one element for each migration under way
+	slots   chan struct{} // has an element for each migration under way
 	mu      sync.Mutex
 	efforts map[uuid.UUID]*effort
 }
 
-// effort is what a process does to give a workspace its migrations. It is forgotten when it succeeds.
+// effort is what a process does to give a workspace its migrations, in one try or several. It is forgotten when it succeeds.
 type effort struct {
 	done     chan struct{} // closed when the last try has ended
 	err      error         // of the last try
 	failures int           // in a row
-	again    time.Time     // not before
+	again    time.Time     // when the next try may begin
 }
 
 const (
-	touchPatience = 2 * time.Second // how long a request waits for the migration that it caused
+	touchPatience = 2 * time.Second // how long a request waits for the migration that it has caused
 	atOnce        = 4               // migrations in one process
 	longestPause  = 5 * time.Minute // between two tries of what fails
 )
 
 // Admit lets a workspace be opened that has the migrations of this program, and gives them to one that lacks some. It is a pg.Gate.
 //
-// A workspace that is known to be current costs nothing. The first touch of another costs one query; when the workspace is behind it is
-// migrated, once however many ask, and the caller waits for that a moment. A migration that fails, or takes longer, is a LackingError: this one
-// workspace is not available. It is tried again after a pause that doubles.
+//  1. A workspace that is known to be current costs nothing.
+//  2. The first touch of any other costs one query. When the workspace is behind, it is migrated, once for all requests that come.
+//  3. The caller waits for that for touchPatience. A migration that fails, or takes longer, is a LackingError: this one workspace is not
+//     available.
+//  4. After a failure the next try begins after a pause, which doubles with each.
 func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	s, err := t.touch(ctx, w, lacks)
 	if err != nil || s == nil {
@@ -90,9 +92,9 @@ func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error 
 		return ctx.Err()
 	}
 	if wait, why := t.outcome(w); why != nil {
-		return t.lack(*s, errors.New(why.Error()), wait) // as a text: it is no outage, and no lost connection, of the caller
+		return t.lack(*s, errors.New(why.Error()), wait) // as a text, because an outage of the migration is none of the caller's
 	}
-	if lacks != nil { // what failed is asked again
+	if lacks != nil { // the caller's statement has failed, and may succeed now
 		return t.lack(*s, nil, time.Second)
 	}
 	return nil
@@ -107,43 +109,43 @@ func (t *Tenancy) Inspect(ctx context.Context, w pg.Workspace, lacks error) erro
 	return t.lack(*s, s.why(), time.Minute)
 }
 
-// touch looks a workspace up unless it is known to be current. It gives nil for one that may be opened, and for one that there is
-// not: Postgres refuses that.
-func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*programView, error) {
+// touch looks a workspace up, unless it is known to be current. It returns nil for a workspace that may be opened, and for an id that no
+// workspace has, which Postgres refuses.
+func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*migrated, error) {
 	if _, current := t.fleet.current.Load(w.ID); current && lacks == nil {
 		return nil, nil
 	}
-	found, err := t.workspaceViews(ctx, selectWorkspaces+`id = $3`, w.ID)
+	found, err := t.migratedOf(ctx, selectWorkspaces+`id = $3`, w.ID)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	s := &found[0]
 	switch {
 	case s.Status == "erasing":
-		return nil, pg.Shut(lacks)
-	case !s.Ours || s.Version < len(t.workspaceLine):
+		return nil, pg.NewClosedError(lacks)
+	case !s.Ours || s.Version < len(t.workspaceMigrations):
 		if lacks != nil {
-			t.fleet.current.Delete(w.ID) // the database was put back
+			t.fleet.current.Delete(w.ID) // an older copy of the database was restored
 		}
 		return s, nil
-	case lacks != nil && s.Version > len(t.workspaceLine): // the newer program has taken away what this one needs
+	case lacks != nil && s.Version > len(t.workspaceMigrations): // the newer program has removed what this one needs
 		return nil, ErrNewer
 	}
 	t.fleet.current.Store(w.ID, true)
 	return nil, nil
 }
 
-func (t *Tenancy) lack(s programView, why error, wait time.Duration) *LackingError {
-	return &LackingError{Workspace: s.Slug, Has: s.Version, Needs: len(t.workspaceLine), Why: why, Wait: wait}
+func (t *Tenancy) lack(s migrated, why error, wait time.Duration) *LackingError {
+	return &LackingError{Workspace: s.Slug, Has: s.Version, Needs: len(t.workspaceMigrations), Why: why, Wait: wait}
 }
 
-// try gives a channel that is closed when the try under way has ended. It begins one, unless the last one failed too short a
-// while ago.
+// try returns a channel that is closed when the try under way has ended. It begins a try unless the last one failed too short a while
+// ago.
 func (t *Tenancy) try(w pg.Workspace) <-chan struct{} {
 	t.fleet.mu.Lock()
 	defer t.fleet.mu.Unlock()
-	if _, current := t.fleet.current.Load(w.ID); current { // since it was looked up
-		return closed
+	if _, current := t.fleet.current.Load(w.ID); current { // another request's try has succeeded
+		return endedAlready
 	}
 	e := t.fleet.efforts[w.ID]
 	if e == nil {
@@ -157,7 +159,8 @@ func (t *Tenancy) try(w pg.Workspace) <-chan struct{} {
 	return e.done
 }
 
-var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+// endedAlready is a closed channel.
+var endedAlready = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (e *effort) ended() bool {
 	select {
@@ -168,7 +171,7 @@ func (e *effort) ended() bool {
 	}
 }
 
-// work is one try.
+// work does one try.
 func (t *Tenancy) work(w pg.Workspace, e *effort) {
 	t.fleet.slots <- struct{}{}
 	err := t.migrateOne(t.life, w)
@@ -190,7 +193,7 @@ func (t *Tenancy) work(w pg.Workspace, e *effort) {
 	e.failures++
 }
 
-// outcome is why the last try failed, and when there is another; nil when it did not.
+// outcome returns why the last try failed, and how long to wait for the next; nil when it did not fail.
 func (t *Tenancy) outcome(w pg.Workspace) (wait time.Duration, why error) {
 	t.fleet.mu.Lock()
 	defer t.fleet.mu.Unlock()
@@ -200,9 +203,9 @@ func (t *Tenancy) outcome(w pg.Workspace) (wait time.Duration, why error) {
 	return 0, nil
 }
 
-// Keep migrates the workspaces that lack migrations, a few at once, until none does or ctx ends. It is for beside serving:
-// what fails is tried again.
-func (t *Tenancy) Keep(ctx context.Context) error {
+// KeepMigrating migrates the workspaces that lack migrations, a few at once, until none does or ctx ends. It runs beside serving: what fails
+// is tried again.
+func (t *Tenancy) KeepMigrating(ctx context.Context) error {
 	for {
 		lacking, err := t.lacking(ctx)
 		if ctx.Err() != nil || err == nil && len(lacking) == 0 {
@@ -221,7 +224,7 @@ func (t *Tenancy) Keep(ctx context.Context) error {
 				return nil
 			})
 		}
-		_ = group.Wait() // none gives an error
+		_ = group.Wait() // no function returns an error
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -229,5 +232,5 @@ func (t *Tenancy) Keep(ctx context.Context) error {
 	}
 }
 
-// Close breaks off what is being migrated for a request or by Keep: it is done again by the next process.
+// Close breaks off the migrations for requests and those of KeepMigrating. The next process does them again.
 func (t *Tenancy) Close() { t.end() }

@@ -42,7 +42,7 @@ func serving(t *testing.T, url, sql string) (*tenancy.Tenancy, *pg.DB, *buffer) 
 	d := directory(t, db, further(sql))
 	d.Log = slog.New(slog.NewJSONHandler(log, nil))
 	t.Cleanup(d.Close)
-	db.Guard(d.Admit)
+	db.SetGate(d.Admit)
 	return d, db, log
 }
 
@@ -101,7 +101,7 @@ func TestOneBadWorkspace(t *testing.T) {
 	ctx, cancel := context.WithCancel(minute(t))
 	var keeping sync.WaitGroup
 	keeping.Go(func() {
-		if err := d.Keep(ctx); err != nil {
+		if err := d.KeepMigrating(ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -193,7 +193,7 @@ func TestMigrateBehindLongRead(t *testing.T) {
 		}
 	})
 	time.AfterFunc(4*time.Second, func() { exec(t, reader, `rollback`) })
-	if err := d.Keep(minute(t)); err != nil {
+	if err := d.KeepMigrating(minute(t)); err != nil {
 		t.Error(err)
 	}
 	close(stop)
@@ -242,7 +242,7 @@ func TestContracted(t *testing.T) {
 	db := open(t, url, 4)
 	old := directory(t, db)
 	w := provision(t, old)
-	db.Guard(old.Admit)
+	db.SetGate(old.Admit)
 	if err := directory(t, open(t, url, 4), further("drop table comment")).Migrate(minute(t), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -20,25 +20,25 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// An analyst is a login of Postgres that may read the views of one workspace (migrations.Analytics) and nothing else. The views
-// are in a schema beside the workspace's, made for its first analyst. The catalogue is all that knows analysts: a login is named
-// after its workspace, so that nothing can disagree with it.
+// An analyst is a login of Postgres that may read the views of one workspace (migrations.Analytics) and nothing else. The views are in a schema
+// beside the workspace's, which is made for its first analyst. Only the catalogue of Postgres has a list of analysts: a login is named
+// after its workspace, so that no second list can disagree.
 
-// Analyst is such a login.
+// Analyst is the login of an analyst.
 type Analyst struct {
 	Login     string
-	Workspace string    // its slug
+	Workspace string    // the slug
 	Until     time.Time // when the password ends
 	Open      bool      // false while the workspace is closed
 }
 
-// The share of the server that one analyst may take. The time is a default of the session, against mistakes: a login may set it otherwise.
+// These limit what one analyst takes of the server. The timeouts are defaults of the session, against mistakes: the analyst may change them.
 const (
 	analystConnections = 4
 	analystSettings    = `statement_timeout = '60s'; idle_in_transaction_session_timeout = '5min'; default_transaction_read_only = on`
 )
 
-// ErrAnalyst says that there is no such analyst, ErrAnalystThere that there is one already, ErrAnalystName that one cannot be called so.
+// Errors of GrantAnalyst and RevokeAnalyst.
 var (
 	ErrAnalyst      = errors.New("no such analyst")
 	ErrAnalystThere = errors.New("the workspace has an analyst of that name: revoke it first, or name another")
@@ -49,7 +49,7 @@ var analystName = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
 
 func viewsOf(workspace string) string { return workspace + "_views" }
 
-// GrantAnalyst makes a login for an analyst of a workspace, which ends with until.
+// GrantAnalyst makes the login of an analyst of a workspace, and returns it with its password. The password ends at until.
 func (t *Tenancy) GrantAnalyst(ctx context.Context, slug, name string, until time.Time) (login, password string, err error) {
 	entry, err := t.BySlug(ctx, slug)
 	if err != nil {
@@ -77,7 +77,7 @@ func (t *Tenancy) GrantAnalyst(ctx context.Context, slug, name string, until tim
 		if err := pg.BecomeOwner(ctx, tx, ""); err != nil {
 			return err
 		}
-		if err := pg.Stay(ctx, tx, entry.Workspace()); err != nil { // or its erasure would leave the login and the views
+		if err := pg.LockStatus(ctx, tx, entry.Workspace()); err != nil { // or an erasure at the same moment would leave the login and the views
 			return err
 		}
 		if err := t.makeViews(ctx, tx, workspace); err != nil {
@@ -91,8 +91,8 @@ func (t *Tenancy) GrantAnalyst(ctx context.Context, slug, name string, until tim
 	return login, password, nil
 }
 
-// makeReader makes a login that reads what it is granted, from a search_path on, until its password ends. Postgres is given what it compares the
-// password with, not the password (RFC 5803), which is in no log therefore.
+// makeReader makes a login that reads what it is granted, with path as its search_path, until its password ends. Postgres gets a verifier of the
+// password (RFC 5803), and never the password, so that no log of Postgres has it.
 func makeReader(ctx context.Context, tx pgx.Tx, login, password, path string, until time.Time) error {
 	verifier, err := scram(password)
 	if err != nil {
@@ -110,7 +110,7 @@ func makeReader(ctx context.Context, tx pgx.Tx, login, password, path string, un
 	return letIn(ctx, tx, login)
 }
 
-// letIn lets a login connect to the database, which nobody may without being told so.
+// letIn lets a login connect to the database, where PUBLIC may not.
 func letIn(ctx context.Context, tx pgx.Tx, login string) error {
 	var may, open bool
 	var admin, database string
@@ -120,7 +120,7 @@ func letIn(ctx context.Context, tx pgx.Tx, login string) error {
 		return err
 	}
 	if !may {
-		return fmt.Errorf("the login %[1]s may not let anybody connect to the database: as a superuser, GRANT CONNECT ON DATABASE %[2]s TO %[1]s WITH GRANT OPTION", admin, database)
+		return fmt.Errorf("the login %[1]s may not let others connect to the database: as a superuser, run GRANT CONNECT ON DATABASE %[2]s TO %[1]s WITH GRANT OPTION", admin, database)
 	}
 	if err := lockConnect(ctx, tx); err != nil {
 		return err
@@ -130,7 +130,7 @@ func letIn(ctx context.Context, tx pgx.Tx, login string) error {
 	return err
 }
 
-// dropReader drops a login that makeReader made, which has nothing left but that it may connect.
+// dropReader drops a login that makeReader made, and to which nothing is granted any more but the right to connect.
 func dropReader(ctx context.Context, tx pgx.Tx, login string) error {
 	var database string
 	if err := tx.QueryRow(ctx, `select quote_ident(current_database())`).Scan(&database); err != nil {
@@ -144,14 +144,14 @@ func dropReader(ctx context.Context, tx pgx.Tx, login string) error {
 	return err
 }
 
-// lockConnect lets one transaction at a time say who may connect: of two at once, Postgres fails one.
+// lockConnect lets one transaction at a time change who may connect: of two at once, Postgres fails one.
 func lockConnect(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('connect'))`)
 	return err
 }
 
-// makeViews makes the views of a workspace, in place of those that are there. The default privileges of their schema give them to
-// the workspace's analysts. The transaction is the owner's, and ends with it.
+// makeViews makes the views of a workspace, in place of the old ones. The default privileges of their schema grant them to the workspace's
+// analysts. The transaction is the owner's; nothing else follows in it, because its search_path changes.
 func (t *Tenancy) makeViews(ctx context.Context, tx pgx.Tx, workspace string) error {
 	if err := dropViews(ctx, tx, workspace); err != nil {
 		return err
@@ -188,12 +188,12 @@ func hashOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// renewViews makes the views anew where another program made them, or where they went with the tables of a workspace that was restored.
+// renewViews makes the views anew that another program has made, and those that went with the tables of a workspace that was restored.
 func (t *Tenancy) renewViews(ctx context.Context) error {
 	var stale []string
 	err := t.db.Own(ctx, "", func(tx pgx.Tx) (err error) {
 		rows, _ := tx.Query(ctx, `select left(nspname, 35) from pg_namespace n join kluis.workspace w on nspname = 'ws_' || replace(w.id::text, '-', '') || '_views'
-			where w.version = $2 and w.status in ('active', 'closed') and (obj_description(n.oid, 'pg_namespace') is distinct from $1 or not exists (select from pg_class where relnamespace = n.oid))`, hashOf(t.Views), len(t.workspaceLine))
+			where w.version = $2 and w.status in ('active', 'closed') and (obj_description(n.oid, 'pg_namespace') is distinct from $1 or not exists (select from pg_class where relnamespace = n.oid))`, hashOf(t.Views), len(t.workspaceMigrations))
 		stale, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
@@ -205,7 +205,7 @@ func (t *Tenancy) renewViews(ctx context.Context) error {
 	return err
 }
 
-// Analysts gives the analysts of every workspace.
+// Analysts returns the analysts of all workspaces, ordered by slug and login.
 func (t *Tenancy) Analysts(ctx context.Context) (analysts []Analyst, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select r.rolname as login, w.slug as workspace, coalesce(r.rolvaliduntil, 'infinity') as until, coalesce(has_schema_privilege(r.oid, to_regnamespace(left(r.rolname, 35) || '_views'), 'USAGE'), false) as open
@@ -219,10 +219,10 @@ func (t *Tenancy) Analysts(ctx context.Context) (analysts []Analyst, err error) 
 	return analysts, err
 }
 
-// RevokeAnalyst takes a login away.
+// RevokeAnalyst drops the login of an analyst.
 //
-//  1. What it may read is taken from it: a session that is open reads nothing more.
-//  2. The login is dropped. Broken off before, it can do nothing, and RevokeAnalyst goes on from there.
+//  1. What it may read is revoked: a session that is open reads nothing more.
+//  2. The login is dropped. When the call is broken off before that, the login can do nothing, and the next call goes on here.
 func (t *Tenancy) RevokeAnalyst(ctx context.Context, login string) error {
 	all, err := t.Analysts(ctx)
 	if err != nil {
@@ -241,14 +241,14 @@ func (t *Tenancy) RevokeAnalyst(ctx context.Context, login string) error {
 	if err == nil {
 		err = t.db.Admin(ctx, func(tx pgx.Tx) error { return dropReader(ctx, tx, login) })
 	}
-	if err != nil && !pg.Is(err, "42704") { // another call has dropped it meanwhile
+	if err != nil && !pg.Is(err, "42704") { // not when another call has dropped it meanwhile
 		return fmt.Errorf("revoke the analyst %s: %w", login, err)
 	}
 	return nil
 }
 
-// mayRead lets a login read the views of its workspace, or no longer: not in a session that is open, nor with a statement that was
-// prepared before. The transaction is the owner's.
+// mayRead lets a login read the views of its workspace, or no longer. A revocation holds in sessions that are open, too, and for statements that
+// were prepared before. The transaction is the owner's.
 func mayRead(ctx context.Context, tx pgx.Tx, login string, may bool) error {
 	verb, preposition, views := "grant", "to", viewsOf(login[:35])
 	if !may {
@@ -270,7 +270,7 @@ func allMayRead(ctx context.Context, tx pgx.Tx, workspace string, may bool) erro
 	return err
 }
 
-// scram makes what Postgres stores of a password (RFC 5803, SCRAM-SHA-256 with the iterations that Postgres takes itself).
+// scram returns the verifier that Postgres stores of a password: SCRAM-SHA-256 (RFC 5803), with as many iterations as Postgres itself does.
 func scram(password string) (string, error) {
 	const iterations = 4096
 	salt := make([]byte, 16)

@@ -12,9 +12,9 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Each installation on a server has an owner of its own, which owns its schemas and tables, and a group of its own of all
-// workspaces' roles, which has what they may do in the control schema. The owner is whoever owns that schema; its name
-// begins with ownerPrefix, and the group's with groupPrefix and ends alike.
+// Each installation on a server has an owner of its own, a role that owns its schemas and tables. It also has a group of its own, a role of
+// which the roles of all workspaces are members, and which has their rights in the control schema. The owner is found as the owner of
+// that schema. Its name begins with ownerPrefix; that of the group begins with groupPrefix, and ends alike.
 const (
 	ownerPrefix = "kluis_owner"
 	groupPrefix = "kluis_workspace"
@@ -22,7 +22,7 @@ const (
 
 func groupOf(owner string) string { return groupPrefix + strings.TrimPrefix(owner, ownerPrefix) }
 
-// bootstrap makes the roles and the control schema that everything else stands on. It changes nothing when they are there.
+// bootstrap makes the roles and the control schema that everything else stands on. It changes nothing when they exist.
 func (t *Tenancy) bootstrap(ctx context.Context) error {
 	if err := t.checkLogins(ctx); err != nil {
 		return err
@@ -31,13 +31,13 @@ func (t *Tenancy) bootstrap(ctx context.Context) error {
 	for try := range 20 {
 		var stranger bool
 		err = t.db.Admin(ctx, func(tx pgx.Tx) (err error) {
-			stranger, err = t.found(ctx, tx, try)
+			stranger, err = t.establish(ctx, tx, try)
 			return err
 		})
 		if err == nil && stranger {
 			err = t.adopt(ctx)
 		}
-		if !pg.Is(err, "42710", pg.UniqueViolation, "XX000") { // another installation made the role, or granted it, at the same moment
+		if !pg.Is(err, "42710", pg.UniqueViolation, "XX000") { // another installation has made the role, or granted it, at the same moment
 			break
 		}
 	}
@@ -47,8 +47,8 @@ func (t *Tenancy) bootstrap(ctx context.Context) error {
 	return t.healControl(ctx)
 }
 
-// found makes what there is not, and tells whether the control schema is a stranger's: of whoever restored a dump.
-func (t *Tenancy) found(ctx context.Context, tx pgx.Tx, try int) (stranger bool, err error) {
+// establish makes what is missing, and tells whether the control schema belongs to a stranger: the role that has restored a dump.
+func (t *Tenancy) establish(ctx context.Context, tx pgx.Tx, try int) (stranger bool, err error) {
 	if err := lock(ctx, tx); err != nil {
 		return false, err
 	}
@@ -70,8 +70,8 @@ func (t *Tenancy) found(ctx context.Context, tx pgx.Tx, try int) (stranger bool,
 	return false, join(ctx, tx, owner)
 }
 
-// newRoles makes an owner and a group, and lets the login take the owner's part. The first installation of a server has the
-// plain names.
+// newRoles makes an owner and a group, and makes the login a member of the owner. The first installation of a server gets the plain
+// names.
 func newRoles(ctx context.Context, tx pgx.Tx, try int) (owner string, err error) {
 	var taken bool
 	err = tx.QueryRow(ctx, `select exists (select from pg_roles where rolname in ($1, $2))`, ownerPrefix, groupPrefix).Scan(&taken)
@@ -90,7 +90,7 @@ func newRoles(ctx context.Context, tx pgx.Tx, try int) (owner string, err error)
 	return owner, nil
 }
 
-// join makes the login a member of an owner that is there, when nothing else on the server is that owner's.
+// join makes the login a member of an owner that exists, unless another database of the server has something of that owner's.
 func join(ctx context.Context, tx pgx.Tx, owner string) error {
 	var member, elsewhere, group bool
 	err := tx.QueryRow(ctx, `select pg_has_role(session_user, r.oid, `+mayTake+`),
@@ -111,21 +111,21 @@ func join(ctx context.Context, tx pgx.Tx, owner string) error {
 		return nil
 	}
 	if elsewhere {
-		return fmt.Errorf("what is in this database belongs to the role %s, which another installation on this server has: "+
+		return fmt.Errorf("this database belongs to the role %s, which is that of another installation on this server: "+
 			"restore the dump on a server of its own, or without its roles", owner)
 	}
 	//sqlcheck:allow the name is quoted
 	if _, err := tx.Exec(ctx, `grant `+pgx.Identifier{owner}.Sanitize()+` to session_user`); err != nil {
-		return fmt.Errorf("the login is no member of the role %[1]s, which owns what is in this database: as a superuser, GRANT %[1]s TO the login: %[2]w", owner, err)
+		return fmt.Errorf("the login is no member of the role %[1]s, which owns this database: as a superuser, run GRANT %[1]s TO the login: %[2]w", owner, err)
 	}
 	return nil
 }
 
-// mayTake is the privilege of a member who may take a role: membership alone, before Postgres 16.
+// mayTake is the privilege of a login that may take a role: SET since Postgres 16, and membership before.
 const mayTake = `case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end`
 
-// adopt gives everything that a stranger restored to an owner, schema by schema, the control schema last: broken off
-// anywhere, the next start begins anew. See kluis.adopt in migrations/control.
+// adopt gives to an owner of this program everything that a stranger has restored, schema by schema, the control schema last. When it is broken
+// off, the next start begins anew. See kluis.adopt in migrations/control.
 func (t *Tenancy) adopt(ctx context.Context) error {
 	var owner, stranger, admin string
 	var schemas []string
@@ -150,19 +150,19 @@ func (t *Tenancy) adopt(ctx context.Context) error {
 		return err
 	}
 	run := t.db.Control
-	if stranger == admin { // it restored the dump, so what it gives away is its own
+	if stranger == admin { // this login has restored the dump, so it may give it away
 		run = t.db.Admin
 	}
 	for i, schema := range append(schemas, "kluis") {
 		if schema == "kluis" && i < len(schemas) {
-			continue // it is the last
+			continue // it comes last
 		}
 		err := run(ctx, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `select kluis.adopt($1, $2)`, schema, owner)
 			return err
 		})
 		if pg.Is(err, pg.AccessDenied, pg.NoSuchSchema, "42883") {
-			return fmt.Errorf("what is in this database belongs to the role %s, as after a restore by it: as that role, run in this database "+
+			return fmt.Errorf("this database belongs to the role %s, as when that role has restored it: as that role, run in this database "+
 				"SELECT kluis.adopt(nspname, '%s') FROM pg_namespace WHERE nspname ~ '^(kluis|ws_)' ORDER BY nspname DESC, and start again: %w", stranger, owner, err)
 		}
 		if err != nil {
@@ -172,7 +172,7 @@ func (t *Tenancy) adopt(ctx context.Context) error {
 	return nil
 }
 
-// lock lets one process at a time change what all processes share. It ends with the transaction.
+// lock lets one process at a time change what all processes share, until the end of the transaction.
 func lock(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('tenancy'))`)
 	return err

@@ -9,18 +9,19 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// CloseWorkspace closes a workspace: no login may take its role any more, so Postgres refuses the next transaction of whatever
-// process, as pg.Closed. One that has begun goes on to its end. Analysts read nothing any more. Nothing of the workspace is changed.
+// CloseWorkspace closes a workspace. No login may take its role any more, so Postgres refuses the next transaction of every process, as
+// pg.Closed. A transaction that has begun goes on to its end. Analysts read nothing any more. Nothing of the workspace is changed.
 func (t *Tenancy) CloseWorkspace(ctx context.Context, slug string) error {
-	return t.turn(ctx, slug, active, "closed", func(name string) string { return "revoke " + name + " from " + t.login() })
+	return t.setOpen(ctx, slug, active, "closed", func(name string) string { return "revoke " + name + " from " + t.login() })
 }
 
 // OpenWorkspace opens a workspace that was closed.
 func (t *Tenancy) OpenWorkspace(ctx context.Context, slug string) error {
-	return t.turn(ctx, slug, "closed", active, func(name string) string { return "grant " + name + " to " + t.login() })
+	return t.setOpen(ctx, slug, "closed", active, func(name string) string { return "grant " + name + " to " + t.login() })
 }
 
-func (t *Tenancy) turn(ctx context.Context, slug, from, to string, sql func(name string) string) error {
+// setOpen changes the status of a workspace, and who may take its role, by sql.
+func (t *Tenancy) setOpen(ctx context.Context, slug, from, to string, sql func(name string) string) error {
 	entry, err := t.BySlug(ctx, slug)
 	if err != nil {
 		return err

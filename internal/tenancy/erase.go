@@ -13,13 +13,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// The parts of the erasure of a workspace that are Postgres'. Each may be done any number of times, and goes on where it was broken off. Their
-// order is that of commands/workspace_erase_run.go.
+// These are the parts of the erasure of a workspace that concern Postgres. Each may be done any number of times, and goes on where it was
+// broken off. commands/workspace_erase_run.go has their order.
 
-// Shut closes a workspace for good: no login may take its role, and nobody may append. The line of the directory is locked meanwhile, so that no
-// fence closes the workspace, too, and the head, so that still sees every event that there will ever be. When still says no, or the workspace
-// moved, it stays as it is.
-func (t *Tenancy) Shut(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx) (bool, error)) (shut bool, err error) {
+// BeginErasure closes a workspace for good: no login may take its role, and nobody may append.
+//
+//  1. The row of the directory is locked, so that no move closes the workspace at the same time.
+//  2. The head of the log is locked, so that still sees every event that there will ever be.
+//  3. When still returns false, or the workspace has moved, the transaction is rolled back: begun is false, and the workspace stays open.
+func (t *Tenancy) BeginErasure(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx) (bool, error)) (begun bool, err error) {
 	name := w.Schema()
 	err = t.db.Admin(ctx, func(tx pgx.Tx) error {
 		var there bool
@@ -46,7 +48,7 @@ func (t *Tenancy) Shut(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx
 		if _, err := tx.Exec(ctx, `select from head for update`); err != nil {
 			return err
 		}
-		if shut, err = still(tx); err != nil || !shut {
+		if begun, err = still(tx); err != nil || !begun {
 			return errKept(err)
 		}
 		if there {
@@ -71,7 +73,7 @@ func (t *Tenancy) Shut(ctx context.Context, w pg.Workspace, still func(tx pgx.Tx
 	return true, nil
 }
 
-// kept rolls Shut back.
+// kept rolls BeginErasure back.
 type kept struct{}
 
 func (kept) Error() string { return "it is to be kept" }
@@ -83,7 +85,7 @@ func errKept(err error) error {
 	return err
 }
 
-// CountRows counts the rows of each table of a workspace that is closed, but for empty ones.
+// CountRows counts the rows of each table of a closed workspace, without empty tables.
 func (t *Tenancy) CountRows(ctx context.Context, w pg.Workspace) (map[string]int64, error) {
 	rows := map[string]int64{}
 	err := t.db.Own(ctx, w.Schema(), func(tx pgx.Tx) error {
@@ -109,15 +111,15 @@ func (t *Tenancy) CountRows(ctx context.Context, w pg.Workspace) (map[string]int
 	return rows, nil
 }
 
-// tablesOf are the tables of a schema, quoted.
+// tablesOf returns the tables of a schema as quoted, qualified names.
 func tablesOf(ctx context.Context, tx pgx.Tx, schema string) ([]string, error) {
 	rows, _ := tx.Query(ctx, `select quote_ident(n.nspname) || '.' || quote_ident(c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relkind in ('r', 'p') order by c.relname`, schema)
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// DropOfControl deletes what the control schema has of a workspace, but for its line in the directory and the note of its erasure. It gives the
-// numbers of rows by table.
+// DropOfControl deletes the rows that the control schema has of a workspace, except its row in the directory and the note of its erasure. It
+// returns the numbers of rows by table.
 func (t *Tenancy) DropOfControl(ctx context.Context, w pg.Workspace) (dropped map[string]int64, err error) {
 	err = t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		dropped, err = dropOfControl(ctx, tx, w, "erasure")
@@ -129,7 +131,7 @@ func (t *Tenancy) DropOfControl(ctx context.Context, w pg.Workspace) (dropped ma
 	return dropped, nil
 }
 
-// dropOfControl is DropOfControl in a transaction of the owner, with the tables that are to be kept.
+// dropOfControl is DropOfControl in a transaction of the owner. keep names tables to leave alone.
 func dropOfControl(ctx context.Context, tx pgx.Tx, w pg.Workspace, keep ...string) (map[string]int64, error) {
 	dropped := map[string]int64{}
 	tables, err := ControlTables(ctx, tx)
@@ -150,7 +152,7 @@ func dropOfControl(ctx context.Context, tx pgx.Tx, w pg.Workspace, keep ...strin
 	return dropped, nil
 }
 
-// DropAnalysts takes away the logins of a workspace's analysts, and of whoever looks at a state of it.
+// DropAnalysts drops the logins of a workspace's analysts, and its states with theirs. It returns the number of analysts.
 func (t *Tenancy) DropAnalysts(ctx context.Context, w pg.Workspace) (n int, err error) {
 	if err := t.dropStatesOf(ctx, w); err != nil {
 		return 0, err
@@ -165,12 +167,12 @@ func (t *Tenancy) DropAnalysts(ctx context.Context, w pg.Workspace) (n int, err 
 	return n, err
 }
 
-// tablesAtOnce are dropped in one transaction: each takes a lock for itself, its indexes and what else hangs on it, and Postgres has room for
-// a fixed number (max_locks_per_transaction).
+// tablesAtOnce is how many tables are dropped in one transaction. Each takes locks for itself, its indexes and what depends on it, and Postgres
+// has room for a fixed number of locks (max_locks_per_transaction).
 const tablesAtOnce = 3
 
-// DropSchemas drops the schemas of a workspace, and those of its views, shadows and states, some tables at a time. It gives the number of tables.
-// Others may drop some of them meanwhile, and a shadow or a state may be made: DropSchemas looks again until there is none.
+// DropSchemas drops the schemas of a workspace, and those of its views, shadows and states, some tables at a time. It returns the number of
+// tables. Another process may drop some of them meanwhile, or make a shadow or a state: so DropSchemas looks again until none is left.
 func (t *Tenancy) DropSchemas(ctx context.Context, w pg.Workspace) (n int, err error) {
 	for err == nil {
 		schema, left, looked := t.schemaOf(ctx, w)
@@ -184,7 +186,7 @@ func (t *Tenancy) DropSchemas(ctx context.Context, w pg.Workspace) (n int, err e
 	return n, fmt.Errorf("drop the schemas of workspace %s: %w", w.ID, err)
 }
 
-// schemaOf gives a schema of a workspace, if there is one left: the workspace's own comes last.
+// schemaOf returns a schema that is left of a workspace, its own as the last one.
 func (t *Tenancy) schemaOf(ctx context.Context, w pg.Workspace) (schema string, left bool, err error) {
 	err = t.db.Own(ctx, "", func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `select nspname::text from pg_namespace where nspname = $1 or starts_with(nspname, $1 || '_') order by length(nspname) desc, nspname limit 1`, w.Schema()).Scan(&schema)
@@ -197,7 +199,7 @@ func (t *Tenancy) schemaOf(ctx context.Context, w pg.Workspace) (schema string, 
 	return schema, left, err
 }
 
-// dropSome drops some tables of a schema or, when there are none, the schema. It adds the number of tables to n.
+// dropSome drops some tables of a schema or, when it has none, the schema. It adds the number of tables to n.
 func (t *Tenancy) dropSome(ctx context.Context, schema string, n *int) error {
 	return t.db.Own(ctx, "", func(tx pgx.Tx) error {
 		tables, err := tablesOf(ctx, tx, schema)
@@ -219,7 +221,7 @@ func (t *Tenancy) dropSome(ctx context.Context, schema string, n *int) error {
 	})
 }
 
-// DropRole drops the role of a workspace. One that another database of the same server has, too, stays.
+// DropRole drops the role of a workspace, unless another database of the same server has something of that role's.
 func (t *Tenancy) DropRole(ctx context.Context, w pg.Workspace) error {
 	err := t.db.Admin(ctx, func(tx pgx.Tx) error {
 		//sqlcheck:allow a name made of the workspace's id
@@ -232,12 +234,12 @@ func (t *Tenancy) DropRole(ctx context.Context, w pg.Workspace) error {
 	return nil
 }
 
-// dependedOn is Postgres' code for a role that something belongs to, or is granted.
+// dependedOn is the SQLSTATE of dropping a role that still owns something, or is granted something.
 const dependedOn = "2BP01"
 
-// Bury leaves of a workspace in the directory what keeps its id and slug from being used again, and the certificate of its erasure. Until then
-// the workspace is found by its slug, so that an erasure can be gone on with.
-func (t *Tenancy) Bury(ctx context.Context, w pg.Workspace, certificate []byte) error {
+// EndErasure leaves of a workspace what keeps its id and slug from being used again, and the certificate of its erasure. It comes last:
+// until then the directory finds the workspace by its slug, so that a broken-off erasure can go on.
+func (t *Tenancy) EndErasure(ctx context.Context, w pg.Workspace, certificate []byte) error {
 	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `with buried as (update workspace set status = 'erased', version = 0, hashes = '{}', failure = null, shape = 0 where id = $1)
 			update erasure set certificate = $2 where workspace_id = $1`, w.ID, string(certificate))
@@ -245,7 +247,7 @@ func (t *Tenancy) Bury(ctx context.Context, w pg.Workspace, certificate []byte) 
 	})
 }
 
-// Erased gives the workspaces that were erased since a moment.
+// Erased returns the workspaces that were erased since a moment.
 func (t *Tenancy) Erased(ctx context.Context, since time.Time) (erased []pg.Workspace, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, `select workspace_id from kluis.erasure where certificate is not null and due_at > $1`, since)

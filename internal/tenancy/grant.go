@@ -12,13 +12,13 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Rights in the database are said once, by the lines of migrations that begin with "grant" or "revoke". They are run again where
-// something of it is missing, as after a restore.
+// The lines of migrations that begin with "grant" or "revoke" are the only place that says who may do what in the database. They are run again
+// when a grant is missing, as after a restore.
 
-// access is those lines of some files, which may be run any number of times.
-func access(line []migration, login, role string) string {
+// access returns those lines of some migrations. They may be run any number of times.
+func access(migrations []migration, login, role string) string {
 	var sql strings.Builder
-	for _, m := range line {
+	for _, m := range migrations {
 		for text := range strings.Lines(m.sql) {
 			if strings.HasPrefix(text, "grant ") || strings.HasPrefix(text, "revoke ") {
 				sql.WriteString(text)
@@ -28,12 +28,12 @@ func access(line []migration, login, role string) string {
 	return strings.NewReplacer(":login", login, ":role", role).Replace(sql.String())
 }
 
-// beforeControl is what the login needs before the first file of the control schema.
+// beforeControl is what the login is granted before the first migration of the control schema.
 func beforeControl(login string) string {
 	return "grant usage on schema kluis to " + login + "; grant select on kluis.migration to " + login + ";"
 }
 
-// healControl grants again what is granted in the control schema, when the login or the group of workspaces lacks it.
+// healControl repeats the grants of the control schema when the login or the group of workspaces lacks them.
 func (t *Tenancy) healControl(ctx context.Context) error {
 	return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		owner, err := pg.Owner(ctx, tx)
@@ -45,26 +45,26 @@ func (t *Tenancy) healControl(ctx context.Context) error {
 			and has_table_privilege($1, to_regclass('kluis.migration'), 'SELECT')), false)
 			from to_regclass('kluis.signal') as made where made is not null`, t.db.Login(), groupOf(owner)).Scan(&lacks)
 		if errors.Is(err, pgx.ErrNoRows) || err == nil && !lacks {
-			return nil // nothing is there yet, or nothing lacks
+			return nil // there is nothing yet, or nothing is missing
 		}
 		if err != nil {
-			return fmt.Errorf("look up what the control schema grants: %w", err)
+			return fmt.Errorf("look up the grants of the control schema: %w", err)
 		}
 		var version int
 		if err := tx.QueryRow(ctx, `select version from migration`).Scan(&version); err != nil {
 			return err
 		}
-		known := t.controlLine[:min(version, len(t.controlLine))]
+		known := t.controlMigrations[:min(version, len(t.controlMigrations))]
 		//sqlcheck:allow names that we quoted, and lines of migrations
 		if _, err := tx.Exec(ctx, beforeControl(t.login())+access(known, t.login(), pgx.Identifier{groupOf(owner)}.Sanitize())); err != nil {
-			return fmt.Errorf("grant again what the control schema grants: %w", err)
+			return fmt.Errorf("repeat the grants of the control schema: %w", err)
 		}
 		return nil
 	})
 }
 
-// selectLacking finds the workspaces whose role, membership in the group $1, or grants are missing, or whose role the login $2
-// may not take; all of them when $3. It reads each catalogue once: none has an index by schema. Every table is one that the role may read.
+// selectLacking finds the workspaces whose role, membership in the group $1, or grants are missing, or whose role the login $2 may not take. With
+// $3 it finds all of them. It reads each catalogue once, because none has an index by schema. A workspace's role may read every table.
 const selectLacking = `with bare as (select distinct c.relnamespace as schema from pg_class c
 		join pg_namespace n on n.oid = c.relnamespace left join pg_roles r on r.rolname = n.nspname
 		where n.nspname ~ '^ws_[0-9a-f]{32}$' and c.relkind = 'r' and c.relowner = n.nspowner
@@ -76,11 +76,11 @@ const selectLacking = `with bare as (select distinct c.relnamespace as schema fr
 		or w.status = 'active' and not pg_has_role($2, r.oid, ` + mayTake + `)
 		or not exists (select from aclexplode(n.nspacl) a where a.grantee = r.oid))`
 
-// Heal gives every workspace its role, memberships and grants, whatever it has.
+// Heal gives every workspace its role, memberships and grants, whether it lacks some or not.
 func (t *Tenancy) Heal(ctx context.Context) error { return t.heal(ctx, true) }
 
-// heal gives workspaces their roles, memberships and grants again, as after a restore without them; all of them, or only
-// those that lack any, which one query finds.
+// heal gives workspaces their roles, memberships and grants again, as after a restore without them: all workspaces, or those that lack
+// some, which one query finds.
 func (t *Tenancy) heal(ctx context.Context, all bool) error {
 	var lacking []Entry
 	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
@@ -88,7 +88,7 @@ func (t *Tenancy) heal(ctx context.Context, all bool) error {
 		if err != nil {
 			return err
 		}
-		// Postgres expects one schema where there are thousands, and would read pg_class once for each.
+		// Postgres expects one schema where there are thousands: with nested loops it would read pg_class once for each.
 		if _, err := tx.Exec(ctx, `set local enable_nestloop = off`); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (t *Tenancy) heal(ctx context.Context, all bool) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("look which workspaces lack roles or grants: %w", foreign(err))
+		return fmt.Errorf("find the workspaces that lack roles or grants: %w", foreign(err))
 	}
 	var group errgroup.Group
 	group.SetLimit(4)
@@ -113,24 +113,24 @@ func (t *Tenancy) heal(ctx context.Context, all bool) error {
 	return group.Wait()
 }
 
-// grant makes the role of a workspace, unless it is there, and gives it what it and the login need. It leaves the
-// transaction the owner's, in the workspace's schema.
+// grant makes the role of a workspace, unless it exists, and grants what it and the login need. It leaves the transaction the owner's, with
+// the workspace's schema on the search_path.
 func (t *Tenancy) grant(ctx context.Context, tx pgx.Tx, e Entry) error {
-	name, err := t.tenant(ctx, tx, e)
+	name, err := t.makeRole(ctx, tx, e)
 	if err != nil {
 		return err
 	}
 	if err := pg.BecomeOwner(ctx, tx, name); err != nil {
 		return err
 	}
-	known := t.workspaceLine[:min(e.Version, len(t.workspaceLine))]
+	known := t.workspaceMigrations[:min(e.Version, len(t.workspaceMigrations))]
 	//sqlcheck:allow names that we made or quoted, and lines of migrations
 	_, err = tx.Exec(ctx, `grant usage on schema `+name+` to `+name+`;`+access(known, t.login(), name))
 	return err
 }
 
-// tenant makes the role of a workspace, unless it is there, and lets the login take it, unless the workspace is closed.
-func (t *Tenancy) tenant(ctx context.Context, tx pgx.Tx, e Entry) (name string, err error) {
+// makeRole makes the role of a workspace, unless it exists, and lets the login take it if the workspace is active.
+func (t *Tenancy) makeRole(ctx context.Context, tx pgx.Tx, e Entry) (name string, err error) {
 	name = e.Workspace().Schema() // "ws_" and hexadecimal digits of the id
 	owner, err := pg.Owner(ctx, tx)
 	if err != nil {

@@ -34,7 +34,7 @@ func attempt(t testing.TB, db *pg.DB, role, sql string) error {
 		if role == "" {
 			err = do()
 		} else {
-			err = pg.Cross(minute(t), tx, workspaceOf(role), do)
+			err = pg.AsWorkspace(minute(t), tx, workspaceOf(role), do)
 		}
 		if err != nil {
 			return err

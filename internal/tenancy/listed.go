@@ -11,18 +11,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// What is compared when a database was put back: the home's list with the directories of all cells. See commands/copy.go.
+// When a database was restored from a backup, the home's list is compared with the directories of all cells. See commands/copy.go.
 
-// Listed is what the home's list says of a workspace.
+// Listed is the row of a workspace in the home's list.
 type Listed struct {
 	ID      uuid.UUID
 	Slug    string
 	Region  string
-	Settled bool // it is there: no sign-up that may still fail
+	Settled bool // its sign-up has succeeded
 	Erased  bool
 }
 
-// Listed gives the home's list, or its line of one workspace.
+// Listed returns the home's list, or its row of one workspace. For all, only is uuid.Nil.
 func (t *Tenancy) Listed(ctx context.Context, only uuid.UUID) (all []Listed, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, `select id, slug, region, settled, erased from kluis.place where id = $1 or $1::uuid = $2::uuid order by id`, only, uuid.Nil)
@@ -32,20 +32,21 @@ func (t *Tenancy) Listed(ctx context.Context, only uuid.UUID) (all []Listed, err
 	return all, err
 }
 
-// Every gives the directory of this cell, or its line of one workspace, whatever the status.
+// Every returns the directory of this cell, or its row of one workspace, whatever the status. For all, only is uuid.Nil.
 func (t *Tenancy) Every(ctx context.Context, only uuid.UUID) ([]Entry, error) {
 	return t.query(ctx, `select `+columns+` from kluis.workspace where id = $1 or $1::uuid = $2::uuid order by id`, only, uuid.Nil)
 }
 
-// Standing tells whether this cell has anything of a workspace, by its id or its slug, and whether a move has brought it here, or taken it away, only in part.
-func (t *Tenancy) Standing(ctx context.Context, id uuid.UUID, slug string) (there, moving bool, err error) {
+// Traces tells whether this cell has anything of a workspace, found by its id or its slug. moving tells whether that is the part which an
+// unfinished move has brought here, or has not yet taken away.
+func (t *Tenancy) Traces(ctx context.Context, id uuid.UUID, slug string) (there, moving bool, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(status in ('arriving', 'moved')), false) from kluis.workspace where id = $1 or slug = $2`, id, slug).Scan(&there, &moving)
 	})
 	return there, moving, err
 }
 
-// Expects tells whether there has to be a workspace, as the home's list has it: it is neither a sign-up nor erased.
+// Expects tells whether, by the home's list, there has to be a workspace with this id or slug: its sign-up has succeeded, and it was not erased.
 func (t *Tenancy) Expects(ctx context.Context, id uuid.UUID, slug string) (there bool, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select exists (select from kluis.place where (id = $1 or slug = $2) and settled and not erased)`, id, slug).Scan(&there)
@@ -53,8 +54,8 @@ func (t *Tenancy) Expects(ctx context.Context, id uuid.UUID, slug string) (there
 	return there, err
 }
 
-// Heeded tells whether a workspace is in the directory, and whether what happened outside of this very database was heeded for it: erasures and moves. A
-// database that was put back, or that failed over, is another one.
+// Heeded tells whether a workspace is in the directory, and whether this very database has heeded what happened outside of it: erasures and moves. A
+// database that was restored, or that failed over, is another one, and has heeded nothing yet.
 func (t *Tenancy) Heeded(ctx context.Context, w pg.Workspace) (there, heeded bool, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(heeded = kluis.incarnation()), false) from kluis.workspace where id = $1`, w.ID).Scan(&there, &heeded)
@@ -62,7 +63,7 @@ func (t *Tenancy) Heeded(ctx context.Context, w pg.Workspace) (there, heeded boo
 	return there, heeded, err
 }
 
-// Heed notes that it was, and tells whether the workspace is here: it has not moved away.
+// Heed notes that this database has heeded what happened to a workspace outside of it. It tells whether the workspace is here: it has not moved away.
 func (t *Tenancy) Heed(ctx context.Context, w pg.Workspace) (here bool, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `with noted as (update kluis.workspace set heeded = kluis.incarnation() where id = $1 and status <> $2 and heeded is distinct from kluis.incarnation())
@@ -71,7 +72,7 @@ func (t *Tenancy) Heed(ctx context.Context, w pg.Workspace) (here bool, err erro
 	return here, err
 }
 
-// Doubt notes for all workspaces that it was not.
+// Doubt takes the notes of Heed back, for all workspaces.
 func (t *Tenancy) Doubt(ctx context.Context) error {
 	return t.db.Control(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `update kluis.workspace set heeded = null`)
@@ -79,8 +80,8 @@ func (t *Tenancy) Doubt(ctx context.Context) error {
 	})
 }
 
-// Reopen serves a workspace again that moved, or was closed, and of which nothing was taken away here. heeded says that what happened outside of this
-// database was heeded for it.
+// Reopen serves a workspace again that was marked as moved, or was closed, and of which this cell still has everything. heeded tells whether
+// this database has heeded what happened outside of it.
 func (t *Tenancy) Reopen(ctx context.Context, e Entry, region string, heeded bool) error {
 	was := e.Status
 	e.Status = active
@@ -106,7 +107,8 @@ func (t *Tenancy) Reopen(ctx context.Context, e Entry, region string, heeded boo
 // ErrBusy says that a workspace is being moved, or that another process compares regions.
 var ErrBusy = errors.New("a workspace is being moved to another region, or another process compares the regions: try again when that is done")
 
-// LockPlaces keeps moves off while regions are compared, until the end of a transaction of the home. Who is patient waits for them a while.
+// LockPlaces keeps moves off while regions are compared, until tx ends, a transaction of the home. When patient, it waits up to 30 s for a move to
+// end; otherwise, and after that, the error is ErrBusy.
 func LockPlaces(ctx context.Context, tx pgx.Tx, patient bool) error {
 	if patient {
 		return lockPlaces(ctx, tx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('places'))`)

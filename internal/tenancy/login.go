@@ -19,6 +19,7 @@ func (t *Tenancy) checkLogins(ctx context.Context) error {
 	return check(ctx, "KLUIS_DATABASE_URL", false, t.db.Control)
 }
 
+// check refuses the login of a setting with an error that says which login to make instead.
 func check(ctx context.Context, setting string, makesRoles bool, transaction func(context.Context, func(pgx.Tx) error) error) error {
 	var name string
 	var super, inherit, createRole bool
@@ -31,7 +32,7 @@ func check(ctx context.Context, setting string, makesRoles bool, transaction fun
 	}
 	var wrong []string
 	if super {
-		wrong = append(wrong, "is a superuser, whom no permission stops")
+		wrong = append(wrong, "is a superuser, whom no missing grant stops")
 	}
 	if inherit {
 		wrong = append(wrong, "is not NOINHERIT, so it could read every workspace without taking its role")
@@ -40,7 +41,7 @@ func check(ctx context.Context, setting string, makesRoles bool, transaction fun
 		wrong = append(wrong, "has no CREATEROLE, so it could not make workspaces")
 	}
 	if !makesRoles && createRole {
-		wrong = append(wrong, "has CREATEROLE, which the login in KLUIS_OWNER_URL is for")
+		wrong = append(wrong, "has CREATEROLE, which only the login in KLUIS_OWNER_URL needs")
 	}
 	if len(wrong) == 0 {
 		return nil
@@ -53,11 +54,11 @@ func check(ctx context.Context, setting string, makesRoles bool, transaction fun
 		name, setting, strings.Join(wrong, " and "), can)
 }
 
-// SetConfig is what the database's superuser runs so that no statement but those of a login itself can take a role or a
-// search_path: set_config is a function, which a SELECT may call.
+// setConfig is what a superuser of the database runs, so that only the logins can take a role or a search_path by set_config: it is a
+// function, which an injected SELECT could call.
 const setConfig = `REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC; GRANT EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) TO %s`
 
-// SetConfigOpen tells whether everybody may call set_config, and what a superuser runs against that.
+// SetConfigOpen tells whether everybody may call set_config, and returns the SQL that a superuser runs to end that.
 func (t *Tenancy) SetConfigOpen(ctx context.Context) (open bool, run string, err error) {
 	var admin string
 	err = t.db.Admin(ctx, func(tx pgx.Tx) error {

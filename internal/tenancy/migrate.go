@@ -20,8 +20,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// migration is one numbered file. Its hash, SHA-256 in hex, is over the file and the hash of the file before, so that it
-// stands for the line up to here.
+// migration is one numbered file. Its hash (SHA-256 in hex) is over the file and the hash of the file before, so that it
+// stands for all files up to this one.
 type migration struct {
 	version int
 	name    string
@@ -29,19 +29,19 @@ type migration struct {
 	hash    string
 }
 
-// ErrForeign says that the database was made by another line of migrations, as one of a pre-release: nothing brings it
-// to this program's shape.
+// ErrForeign says that other migrations than this program's have made the database, as those of a pre-release. Nothing converts
+// it.
 var ErrForeign = errors.New("the database was made by another pre-release of kluis, whose migrations were not this program's: nothing was changed, and nothing converts it. " +
 	"Run the kluis that made it, or begin with an empty database (a private Postgres: name another folder in KLUIS_DATA, or move this one away)")
 
-// readLine reads a line of files named NNN_what.sql, numbered from 1 without gaps.
-func readLine(files fs.FS, folder string) ([]migration, error) {
+// readMigrations reads files named NNN_what.sql, numbered from 1 without gaps.
+func readMigrations(files fs.FS, folder string) ([]migration, error) {
 	names, err := fs.Glob(files, folder+"/*.sql")
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(names)
-	line := make([]migration, len(names))
+	migrations := make([]migration, len(names))
 	for i, name := range names {
 		number, _, _ := strings.Cut(strings.TrimPrefix(name, folder+"/"), "_")
 		version, err := strconv.Atoi(number)
@@ -54,44 +54,44 @@ func readLine(files fs.FS, folder string) ([]migration, error) {
 		}
 		before := ""
 		if i > 0 {
-			before = line[i-1].hash
+			before = migrations[i-1].hash
 		}
 		sum := sha256.Sum256(append([]byte(before), sql...))
-		line[i] = migration{version: version, name: name, sql: string(sql), hash: hex.EncodeToString(sum[:])}
+		migrations[i] = migration{version: version, name: name, sql: string(sql), hash: hex.EncodeToString(sum[:])}
 	}
-	return line, nil
+	return migrations, nil
 }
 
-// hashes are those of a line, as the database keeps them.
-func hashes(line []migration) []string {
-	all := make([]string, len(line))
-	for i, m := range line {
+// hashes returns the hashes of migrations, as the database keeps them.
+func hashes(migrations []migration) []string {
+	all := make([]string, len(migrations))
+	for i, m := range migrations {
 		all[i] = m.hash
 	}
 	return all
 }
 
-// appliedFrom tells whether what was applied, so many files with these hashes, agrees with a line as far as both go. Files that the
-// program does not know are a newer program's, and no error.
-func appliedFrom(line []migration, version int, applied []string) bool {
-	known := min(version, len(line))
-	return known == 0 || known <= len(applied) && applied[known-1] == line[known-1].hash
+// appliedFrom tells whether what was applied to a database (so many files, with these hashes) agrees with migrations as far as both go. Files beyond
+// those of this program come from a newer one, and are no error.
+func appliedFrom(migrations []migration, version int, applied []string) bool {
+	known := min(version, len(migrations))
+	return known == 0 || known <= len(applied) && applied[known-1] == migrations[known-1].hash
 }
 
-// apply runs the files after version in tx, which is the owner's with the schema on its path: all in one script and one round trip.
-// login and role stand in for :login and :role; both are names that we made or that Postgres quoted.
-func apply(ctx context.Context, tx pgx.Tx, line []migration, version int, login, role string) error {
-	if version >= len(line) {
+// apply runs the migrations after version, all in one script and one round trip. tx is the owner's, with the schema on its search_path.
+// login and role replace :login and :role; both are names that the program made or that Postgres quoted.
+func apply(ctx context.Context, tx pgx.Tx, migrations []migration, version int, login, role string) error {
+	if version >= len(migrations) {
 		return nil
 	}
 	var script strings.Builder
-	for _, m := range line[version:] {
+	for _, m := range migrations[version:] {
 		script.WriteString(m.sql + "\n;\n")
 	}
 	//sqlcheck:allow the files of migrations, in which names are quoted
 	if _, err := tx.Exec(ctx, strings.NewReplacer(":login", login, ":role", role).Replace(script.String())); err != nil {
-		names := line[version].name
-		if last := line[len(line)-1].name; last != names {
+		names := migrations[version].name
+		if last := migrations[len(migrations)-1].name; last != names {
 			names += " to " + last
 		}
 		return fmt.Errorf("migration %s: %w", names, withoutValues(err))
@@ -99,7 +99,7 @@ func apply(ctx context.Context, tx pgx.Tx, line []migration, version int, login,
 	return nil
 }
 
-// withoutValues is an error of Postgres that quotes nothing of the rows that it is about: it is logged and kept.
+// withoutValues is an error of Postgres without values of the rows that it is about, because it is logged and stored.
 func withoutValues(err error) error {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23")) {
@@ -108,14 +108,14 @@ func withoutValues(err error) error {
 	return err
 }
 
-// A migration waits for a lock no longer than this, because everybody else who wants one queues behind it. It gives way,
-// and tries again.
+// A migration waits no longer than this for a lock, because everybody else who wants one queues behind it. It gives way, and tries
+// again.
 const (
 	setWaits  = `set local lock_timeout = '2s'; set local statement_timeout = 0`
 	lockTries = 6
 )
 
-// retryLocked runs a migration, and again after a pause that doubles when others had the locks.
+// retryLocked runs a migration. When others had the locks, it runs it again after a pause that doubles.
 func (t *Tenancy) retryLocked(ctx context.Context, migrate func() error) error {
 	for try := range lockTries {
 		err := migrate()
@@ -131,8 +131,8 @@ func (t *Tenancy) retryLocked(ctx context.Context, migrate func() error) error {
 	return nil
 }
 
-// Prepare brings the control schema to this program's shape, and gives again what roles and grants lack. A newer one stays as it is:
-// see package migrations.
+// Prepare brings the control schema to this program's shape, and repeats grants that are missing. A newer control schema stays as it
+// is: see package migrations.
 func (t *Tenancy) Prepare(ctx context.Context) error {
 	if err := t.bootstrap(ctx); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (t *Tenancy) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if there.version < len(t.controlLine) || there.workspaces < len(t.workspaceLine) {
+	if there.version < len(t.controlMigrations) || there.workspaces < len(t.workspaceMigrations) {
 		err := t.retryLocked(ctx, func() error {
 			return t.db.Own(ctx, "kluis", func(tx pgx.Tx) error { return t.migrateControl(ctx, tx) })
 		})
@@ -176,22 +176,22 @@ func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	if newest := len(t.controlLine); there.version < newest {
-		if err := apply(ctx, tx, t.controlLine, there.version, login, group); err != nil {
+	if newest := len(t.controlMigrations); there.version < newest {
+		if err := apply(ctx, tx, t.controlMigrations, there.version, login, group); err != nil {
 			return err
 		}
-		there.version, there.hashes = newest, hashes(t.controlLine)
+		there.version, there.hashes = newest, hashes(t.controlMigrations)
 	}
-	_, err = tx.Exec(ctx, `update kluis.migration set version = $1, hashes = $2, workspaces = greatest(workspaces, $3)`, there.version, there.hashes, len(t.workspaceLine))
+	_, err = tx.Exec(ctx, `update kluis.migration set version = $1, hashes = $2, workspaces = greatest(workspaces, $3)`, there.version, there.hashes, len(t.workspaceMigrations))
 	return err
 }
 
-// Progress is called as workspaces get their migrations: so many done of all that need one.
+// Progress is called each time that a workspace has got its migrations: done of all that need some.
 type Progress func(done, all int)
 
-// Migrate brings the control schema and every workspace to this program's shape: each workspace in a transaction of its own, a few
-// at once. One that fails does not keep the others from theirs: the error names each, and why. Interrupted, it goes on where it
-// was. When there is nothing to do it costs a few queries, whatever the number of workspaces.
+// Migrate brings the control schema and every workspace to this program's shape, each workspace in a transaction of its own, a few at once. When one
+// fails, the others go on: the error names each that failed, and why. After an interruption, the next call goes on where it
+// was. When there is nothing to do, it costs a few queries, whatever the number of workspaces.
 func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 	if err := t.Prepare(ctx); err != nil {
 		return err
@@ -214,24 +214,24 @@ func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 			return nil
 		})
 	}
-	_ = group.Wait() // none gives an error
+	_ = group.Wait() // no function returns an error
 	return errors.Join(failed...)
 }
 
-// migrateOne migrates a workspace, and keeps why that failed for the status to say.
+// migrateOne migrates a workspace. When that fails, it stores why, for Status to say.
 func (t *Tenancy) migrateOne(ctx context.Context, w pg.Workspace) error {
 	err := t.retryLocked(ctx, func() error { return t.migrateWorkspace(ctx, w) })
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrForeign) {
 		return err
 	}
 	noted := t.db.Control(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update kluis.workspace set failure = $2 where id = $1 and version < $3`, w.ID, err.Error(), len(t.workspaceLine))
+		_, err := tx.Exec(ctx, `update kluis.workspace set failure = $2 where id = $1 and version < $3`, w.ID, err.Error(), len(t.workspaceMigrations))
 		return err
 	})
 	return errors.Join(err, noted)
 }
 
-// migrateWorkspace gives a workspace what it lacks, in a transaction of its own: killed anywhere, it has all or nothing of it.
+// migrateWorkspace gives a workspace the migrations that it lacks, in one transaction: killed anywhere, the workspace has all of them or none.
 func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 	return t.db.Own(ctx, w.Schema(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, setWaits); err != nil {
@@ -243,24 +243,24 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 		if err != nil {
 			return fmt.Errorf("lock the workspace, which a rebuild may have: %w", err)
 		}
-		newest := len(t.workspaceLine)
-		if !appliedFrom(t.workspaceLine, version, applied) {
+		newest := len(t.workspaceMigrations)
+		if !appliedFrom(t.workspaceMigrations, version, applied) {
 			return ErrForeign
 		}
-		if version >= newest { // done by another process meanwhile
+		if version >= newest { // another process has done it meanwhile
 			return nil
 		}
-		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hashes = $2, failure = null where id = $3`, newest, hashes(t.workspaceLine), w.ID); err != nil {
+		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hashes = $2, failure = null where id = $3`, newest, hashes(t.workspaceMigrations), w.ID); err != nil {
 			return err
 		}
 		analysts, err := hasViews(ctx, tx, w.Schema())
 		if err != nil {
 			return err
 		}
-		if err := dropViews(ctx, tx, w.Schema()); err != nil { // no column that a view stands on can be changed
+		if err := dropViews(ctx, tx, w.Schema()); err != nil { // a column that a view uses cannot be changed
 			return err
 		}
-		if err := apply(ctx, tx, t.workspaceLine, version, t.login(), w.Schema()); err != nil || !analysts {
+		if err := apply(ctx, tx, t.workspaceMigrations, version, t.login(), w.Schema()); err != nil || !analysts {
 			return err
 		}
 		return t.makeViews(ctx, tx, w.Schema())
@@ -270,7 +270,7 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 // login is the application's login, quoted as an identifier.
 func (t *Tenancy) login() string { return pgx.Identifier{t.db.Login()}.Sanitize() }
 
-// foreign makes ErrForeign of what says that a column is not there: data from before it.
+// foreign makes ErrForeign of the error that a column is missing: a pre-release has made the table.
 func foreign(err error) error {
 	if pg.Is(err, pg.UndefinedColumn) {
 		return ErrForeign

@@ -12,13 +12,14 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// What becomes of a workspace in the directories of two cells while it moves from one to the other:
+// While a workspace moves from one cell to another, the two directories have these statuses:
 //
 //	source   active ............................ moved, then no row
 //	target              arriving ....................... active
 //
-// No login may take the role of a workspace that is arriving or moved, so never do both serve. Between moved and active, milliseconds, nobody does.
-// What a move that was killed left is taken away by the next one, or, when the workspace is erased before that, as a stray: see Strays.
+// No login may take the role of a workspace that is arriving or moved, so the two cells never serve it both. Between moved and active, for
+// milliseconds, neither does. The next move takes away what a killed one has left. When the workspace is erased before that, it is a
+// stray: see Strays.
 const (
 	arriving = "arriving"
 	moved    = "moved"
@@ -29,16 +30,16 @@ type MovedError struct{ Region string }
 
 func (e *MovedError) Error() string { return "the workspace moved to region " + e.Region }
 
-// Lost says for pg.Lost that no connection is.
+// Lost tells pg.Lost that no connection is lost.
 func (e *MovedError) Lost() bool { return false }
 
-// Moved tells of an entry that the workspace left: nobody serves it here, and what is left is to be taken away.
+// Moved tells whether the workspace has left this cell: nobody serves it here, and what is left of it is to be taken away.
 func (e Entry) Moved() bool { return e.Status == moved }
 
-// There tells of an entry that the workspace is here, in use or not.
+// There tells whether the workspace is here, in use or not.
 func (e Entry) There() bool { return e.Status != moved && e.Status != arriving && e.Status != "erased" }
 
-// MovedFrom tells where a workspace is that is not served from here: a MovedError; nil when it did not move.
+// MovedFrom returns a MovedError with the region of a workspace that is not served from here; nil when it did not move.
 func (t *Tenancy) MovedFrom(ctx context.Context, w pg.Workspace) error {
 	home, err := t.home()
 	if err != nil {
@@ -54,7 +55,7 @@ func (t *Tenancy) MovedFrom(ctx context.Context, w pg.Workspace) error {
 	if t.region != "" && region != t.region {
 		return &MovedError{region}
 	}
-	e, err := t.Entry(ctx, w.ID) // the home may not have been told yet
+	e, err := t.Entry(ctx, w.ID) // the home's list may not say so yet
 	if errors.Is(err, ErrUnknown) || err == nil && !e.Moved() {
 		return nil
 	}
@@ -64,12 +65,12 @@ func (t *Tenancy) MovedFrom(ctx context.Context, w pg.Workspace) error {
 	return err
 }
 
-// Named finds a workspace by its slug, whatever its status; ErrUnknown when it is not here.
+// Named finds a workspace by its slug, whatever its status. The error is ErrUnknown when this cell has none.
 func (t *Tenancy) Named(ctx context.Context, slug string) (Entry, error) {
 	return t.one(ctx, `select `+columns+` from kluis.workspace where slug = $1`, slug)
 }
 
-// Entry finds a workspace by its id, whatever its status; ErrUnknown when it is not here.
+// Entry finds a workspace by its id, whatever its status. The error is ErrUnknown when this cell has none.
 func (t *Tenancy) Entry(ctx context.Context, id uuid.UUID) (Entry, error) {
 	return t.one(ctx, `select `+columns+` from kluis.workspace where id = $1`, id)
 }
@@ -85,8 +86,8 @@ func (t *Tenancy) one(ctx context.Context, sql string, by any) (Entry, error) {
 	return entries[0], nil
 }
 
-// MayMove refuses to move a workspace that is not as this program makes one: both databases have to have the same tables. It gives where the workspace
-// moved when an earlier move was broken off behind its last step here.
+// MayMove refuses to move a workspace whose migrations are not exactly those of this program: both databases must have the same tables.
+// When an earlier move was broken off behind its last step here, the error is a MovedError.
 func (t *Tenancy) MayMove(ctx context.Context, e Entry) error {
 	switch {
 	case e.Status == moved:
@@ -94,16 +95,16 @@ func (t *Tenancy) MayMove(ctx context.Context, e Entry) error {
 	case e.Status != active:
 		return fmt.Errorf("workspace %q is %s: only one that is active moves", e.Slug, e.Status)
 	}
-	s, err := t.touch(ctx, e.Workspace(), errors.New("looked at anew"))
-	if err == nil && (s != nil || e.Version != len(t.workspaceLine)) {
+	s, err := t.touch(ctx, e.Workspace(), errors.New("look at it anew"))
+	if err == nil && (s != nil || e.Version != len(t.workspaceMigrations)) {
 		err = fmt.Errorf("workspace %q has other migrations than this program: run `kluis migrate`, with the newest kluis", e.Slug)
 	}
 	return err
 }
 
-// Arrive makes an empty workspace that no login may enter, in place of what an earlier move left.
+// Arrive makes an empty workspace that no login may enter, in place of what an earlier move has left.
 func (t *Tenancy) Arrive(ctx context.Context, e Entry) error {
-	e.Status, e.Version = arriving, len(t.workspaceLine)
+	e.Status, e.Version = arriving, len(t.workspaceMigrations)
 	err := t.Withdraw(ctx, e)
 	if err == nil {
 		err = t.db.Admin(ctx, func(tx pgx.Tx) error { return t.build(ctx, tx, e) })
@@ -114,14 +115,15 @@ func (t *Tenancy) Arrive(ctx context.Context, e Entry) error {
 	return nil
 }
 
-// errRotating and errMoving refuse what cannot be done at the same time.
+// errRotating and errMoving refuse a move and a rotation of keys at the same time.
 var (
 	errRotating = errors.New("keys are being rotated: move the workspace when that is done")
 	errMoving   = errors.New("a workspace is being moved to another region: rotate the keys when that is done")
 )
 
-// LockMove keeps rotations of keys off a move, until the end of a transaction of the home: a rotation that was in the one cell before the workspace
-// arrived there, and in the other one when it had left, would have missed it. Other moves are no matter.
+// LockMove keeps rotations of keys off while a workspace moves, until tx ends, a transaction of the home. Without it a rotation could miss the
+// workspace: it might work through the target before the workspace arrives there, and through the source after it has left. Other moves
+// may go on.
 func LockMove(ctx context.Context, tx pgx.Tx) error {
 	if err := lockOr(ctx, tx, `select pg_try_advisory_xact_lock_shared(hashtext('kluis'), hashtext('moves'))`, errRotating); err != nil {
 		return err
@@ -129,7 +131,7 @@ func LockMove(ctx context.Context, tx pgx.Tx) error {
 	return lockPlaces(ctx, tx, `select pg_advisory_xact_lock_shared(hashtext('kluis'), hashtext('places'))`)
 }
 
-// LockMoves keeps all moves off a rotation of keys, until the end of a transaction of the home.
+// LockMoves keeps all moves off while keys are rotated, until tx ends, a transaction of the home.
 func LockMoves(ctx context.Context, tx pgx.Tx) error {
 	return lockOr(ctx, tx, `select pg_try_advisory_xact_lock(hashtext('kluis'), hashtext('moves'))`, errMoving)
 }
@@ -149,16 +151,17 @@ func lockOr(ctx context.Context, tx pgx.Tx, sql string, taken error) error {
 // Withdraw takes away what has arrived of a workspace that was never opened here.
 func (t *Tenancy) Withdraw(ctx context.Context, e Entry) error { return t.takeAway(ctx, e, arriving) }
 
-// fenceWaits has a fence wait only for a moment for writers that are under way, before it gives way: those behind it wait, too.
+// fenceWaits has a fence wait only a moment for writers that are under way, because the writers behind it wait as well.
 const fenceWaits = `set local lock_timeout = '500ms'; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = '1min'`
 
-// Fence ends the workspace here, in one transaction:
+// Fence ends a workspace in this cell, in one transaction:
 //
 //  1. The tables are locked against changes. Writers that are under way end first; those that come wait. Readers go on.
-//  2. within copies what is not copied yet, and says whether all is well.
-//  3. The role loses the tables, and the login the role: whoever waited, or has begun a transaction before, changes nothing any more.
+//  2. within copies what is not copied yet, and checks whether all is well.
+//  3. The workspace's role loses the tables, and the login loses the role. So a writer that has waited, or whose transaction had begun
+//     before, changes nothing any more.
 //
-// Broken off or failed anywhere before its end, nothing happened, and those who waited go on here.
+// When it fails, or is broken off anywhere before its end, nothing has happened: the writers that have waited go on here.
 func (t *Tenancy) Fence(ctx context.Context, e Entry, to string, within func(tx pgx.Tx) error) error {
 	name := e.Workspace().Schema()
 	return t.db.Admin(ctx, func(tx pgx.Tx) error {
@@ -197,7 +200,7 @@ func (t *Tenancy) Fence(ctx context.Context, e Entry, to string, within func(tx 
 	})
 }
 
-// lockTables locks all tables of a schema against changes, but for those of the Merkle tree, which is derived and grows meanwhile.
+// lockTables locks all tables of a schema against changes, except those of the Merkle tree, which is derived and may grow meanwhile.
 func lockTables(ctx context.Context, tx pgx.Tx, name string) error {
 	rows, _ := tx.Query(ctx, `select quote_ident(relname) from pg_class where relnamespace = to_regnamespace($1) and relkind = 'r' and relname not in ('tree', 'tile') order by relname = 'head' desc, relname`, name)
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -209,8 +212,8 @@ func lockTables(ctx context.Context, tx pgx.Tx, name string) error {
 	return err
 }
 
-// Begin opens a workspace that has arrived, with what within adds to it; one that is open already is left alone.
-func (t *Tenancy) Begin(ctx context.Context, e Entry, within func(tx pgx.Tx) error) error {
+// OpenArrived opens a workspace that has arrived, with what within adds to it. It leaves a workspace alone that is open already.
+func (t *Tenancy) OpenArrived(ctx context.Context, e Entry, within func(tx pgx.Tx) error) error {
 	name := e.Workspace().Schema()
 	return t.db.Admin(ctx, func(tx pgx.Tx) error {
 		//sqlcheck:allow a name made of the workspace's id, and a quoted one
@@ -228,7 +231,7 @@ func (t *Tenancy) Begin(ctx context.Context, e Entry, within func(tx pgx.Tx) err
 	})
 }
 
-// Relocate has the home's list say where a workspace is.
+// Relocate has the home's list say that a workspace is in a region.
 func (t *Tenancy) Relocate(ctx context.Context, id uuid.UUID, region string) error {
 	home, err := t.home()
 	if err != nil {
@@ -240,8 +243,8 @@ func (t *Tenancy) Relocate(ctx context.Context, id uuid.UUID, region string) err
 	})
 }
 
-// Depart takes away what is left of a workspace that moved: its analysts' logins, schema, role, and rows of the control schema. Its slug and
-// id are in the home's list, so that neither is used again.
+// Depart takes away what is left of a workspace that has moved: the logins of its analysts, its schema, its role, and its rows in the control
+// schema. The home's list keeps its slug and id from being used again.
 func (t *Tenancy) Depart(ctx context.Context, e Entry) error {
 	if _, err := t.DropAnalysts(ctx, e.Workspace()); err != nil {
 		return err
@@ -249,7 +252,7 @@ func (t *Tenancy) Depart(ctx context.Context, e Entry) error {
 	return t.takeAway(ctx, e, moved)
 }
 
-// takeAway drops all of a workspace that has a status, and goes on where an earlier call was broken off.
+// takeAway drops everything of a workspace that has a status, and goes on where an earlier call was broken off.
 func (t *Tenancy) takeAway(ctx context.Context, e Entry, status string) error {
 	is, err := t.Entry(ctx, e.ID)
 	if err == nil && is.Status == status {
@@ -269,8 +272,8 @@ func (t *Tenancy) takeAway(ctx context.Context, e Entry, status string) error {
 	return t.DropRole(ctx, e.Workspace())
 }
 
-// ControlTables are those of the control schema that have rows of workspaces, as the queue of imports, quoted; but for the signals, which are of
-// the moment. The transaction is the owner's.
+// ControlTables returns the tables of the control schema that have rows of workspaces, such as the queue of imports, as quoted names. Signals are
+// left out, because they last a moment. The transaction is the owner's.
 func ControlTables(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, _ := tx.Query(ctx, `select quote_ident(c.relname) from pg_class c join pg_attribute a on a.attrelid = c.oid
 		where c.relnamespace = 'kluis'::regnamespace and c.relkind = 'r' and a.attname = 'workspace_id' and not a.attisdropped and c.relname <> 'signal' order by c.relname`)

@@ -13,18 +13,18 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// An installation may have several cells: databases, each of which is one region's. One of them is the home, whose table place says where every
-// workspace is.
+// An installation may have several cells: databases, each of one region. One of them is the home. Its table place lists all workspaces, and in
+// which region each is.
 
-// OtherCellError says that a database is another region's than the settings say, or has another home.
+// OtherCellError says that a database belongs to another region, or has another home, than the settings say.
 type OtherCellError struct{ Region, Home, SaidRegion, SaidHome string }
 
 func (e *OtherCellError) Error() string {
-	return fmt.Sprintf("this database is that of region %s with the home %s, and KLUIS_REGIONS says region %s with the home %s: the home is named first, and no region changes its name",
+	return fmt.Sprintf("this database belongs to region %s with the home %s, and KLUIS_REGIONS says region %s with the home %s: name the home first, and change the name of no region",
 		e.Region, e.Home, e.SaidRegion, e.SaidHome)
 }
 
-// Belong makes the database that of a region, the first time; from then on another one is an OtherCellError.
+// Belong makes the database that of a region when it is called first. From then on another region or home is an OtherCellError.
 func (t *Tenancy) Belong(ctx context.Context, region, home string) error {
 	is := OtherCellError{SaidRegion: region, SaidHome: home}
 	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
@@ -34,7 +34,7 @@ func (t *Tenancy) Belong(ctx context.Context, region, home string) error {
 		return tx.QueryRow(ctx, `select region, home from cell`).Scan(&is.Region, &is.Home)
 	})
 	if err != nil {
-		return fmt.Errorf("look up which region the database is: %w", err)
+		return fmt.Errorf("look up the region of the database: %w", err)
 	}
 	if is.Region != region || is.Home != home {
 		return &is
@@ -43,7 +43,7 @@ func (t *Tenancy) Belong(ctx context.Context, region, home string) error {
 	return nil
 }
 
-// home is where the slugs of all cells are.
+// home returns the cell with the list of all slugs.
 func (t *Tenancy) home() (*Tenancy, error) {
 	if t.Home == nil {
 		return t, nil
@@ -51,7 +51,8 @@ func (t *Tenancy) home() (*Tenancy, error) {
 	return t.Home()
 }
 
-// RegionOf finds the region of a workspace by its id or its slug; the other one is empty. ErrUnknown when there is none.
+// RegionOf returns the region of a workspace by its id or its slug; the caller leaves the other one empty. The error is ErrUnknown when the list has
+// none.
 func (t *Tenancy) RegionOf(ctx context.Context, id uuid.UUID, slug string) (region string, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select region from kluis.place where id = $1 or slug = $2`, id, slug).Scan(&region)
@@ -62,8 +63,8 @@ func (t *Tenancy) RegionOf(ctx context.Context, id uuid.UUID, slug string) (regi
 	return region, err
 }
 
-// Has tells whether a workspace is served in this cell, for while the home cannot be asked: of one that a backup may have brought back, only the home's
-// list says whether it is here.
+// Has tells whether this cell serves a workspace. It answers while the home cannot be asked, and so counts no workspace that a backup may
+// have brought back: only the home's list says whether that one is here.
 func (t *Tenancy) Has(ctx context.Context, id uuid.UUID, slug string) (there bool, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select exists (select from kluis.workspace where (id = $1 or slug = $2) and status = 'active' and heeded = kluis.incarnation())`, id, slug).Scan(&there)
@@ -71,7 +72,7 @@ func (t *Tenancy) Has(ctx context.Context, id uuid.UUID, slug string) (there boo
 	return there, err
 }
 
-// Regions are those in which workspaces are, by the number of workspaces; of the home.
+// Regions returns the number of workspaces in each region that has any. It asks the home's list.
 func (t *Tenancy) Regions(ctx context.Context) (regions map[string]int, err error) {
 	regions = map[string]int{}
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
@@ -89,7 +90,8 @@ func (t *Tenancy) Regions(ctx context.Context) (regions map[string]int, err erro
 
 const insertPlace = `insert into kluis.place (id, slug, region, settled) values ($1, $2, $3, $4)`
 
-// claim takes a slug for a workspace that is about to be made in a cell; again, when an earlier try was broken off. tx is the home's.
+// claim takes a slug for a workspace that is about to be made in a cell. An earlier claim for the same id that was broken off is no
+// obstacle. tx is the home's.
 func claim(ctx context.Context, tx pgx.Tx, e Entry, settled bool) error {
 	tag, err := tx.Exec(ctx, insertPlace+` on conflict (id) do update set slug = excluded.slug where place.slug = excluded.slug and not place.settled`, e.ID, e.Slug, e.Region, settled)
 	if pg.Is(err, pg.UniqueViolation) || err == nil && tag.RowsAffected() == 0 {
@@ -98,16 +100,16 @@ func claim(ctx context.Context, tx pgx.Tx, e Entry, settled bool) error {
 	return err
 }
 
-// claimLife is how long a sign-up may take to make its workspace behind a claim. It takes seconds.
+// claimLife is how long a sign-up may take to make its workspace after the claim. It takes seconds.
 const claimLife = time.Hour
 
-// Settle brings the home's list in line with this cell, whose processes may have been killed between a claim and a workspace:
+// Settle brings the home's list in line with this cell, where a process may have been killed between a claim and its workspace:
 //
-//  1. Claims that are old enough that nobody works on them any more, and have no workspace here, end: their slugs are free.
-//  2. What is here and the home does not know, as after a restore of the home, is made known.
-//  3. What was erased here is erased in the list.
+//  1. Claims without a workspace here end when they are so old that nobody works on them any more. Their slugs are free.
+//  2. Workspaces that are here, and that the list lacks, as after a restore of the home, are added to the list.
+//  3. Workspaces that were erased here are erased in the list.
 //
-// A slug that another workspace has in the home is an error: one of both databases was put back from another moment.
+// A slug that the list has for another workspace is an error: one of the two databases was restored from another moment.
 func (t *Tenancy) Settle(ctx context.Context) error {
 	home, err := t.home()
 	if err != nil {
@@ -142,12 +144,13 @@ func (t *Tenancy) Settle(ctx context.Context) error {
 		return err
 	})
 	if pg.Is(err, pg.UniqueViolation) {
-		return fmt.Errorf("a workspace of region %s has a slug that another one has in the home: one of the two databases was put back from another moment: %w", t.region, withoutValues(err))
+		return fmt.Errorf("a workspace of region %s has a slug that another one has in the home: one of the two databases was restored from another moment: %w", t.region, withoutValues(err))
 	}
 	return err
 }
 
-// oldClaims are the claims for this cell on which nobody works any more. They are looked for before what is here: whatever is made later is no old claim.
+// oldClaims are the claims for this cell on which nobody works any more. Settle reads them before the directory: so a workspace that is made in
+// between is never taken for an old claim.
 func (t *Tenancy) oldClaims(ctx context.Context, home *Tenancy) (ids []uuid.UUID, err error) {
 	err = home.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, `select id from kluis.place where region = $1 and not settled and claimed_at < now() - make_interval(secs => $2)`, t.region, claimLife.Seconds())
@@ -165,8 +168,8 @@ func (t *Tenancy) ListErased(ctx context.Context, region string, id uuid.UUID) e
 	})
 }
 
-// Strays are what moves left here when they were broken off, of workspaces that were erased since: nobody can enter them, and no other move will take
-// them away.
+// Strays are workspaces that broken-off moves have left here, and that were erased since. Nobody can enter them, and no other move will take them
+// away.
 func (t *Tenancy) Strays(ctx context.Context) (strays []Entry, err error) {
 	home, err := t.home()
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// wrongs asks the catalogue for whatever lets one workspace, or everybody, reach another: $1 is the group of all
-// workspaces' roles, $2 the login, $3 whether that has nothing to do with the owner. It reads each catalogue once,
-// whatever the number of workspaces, and each of the few lists of grants that a workspace has. A function gives only what its owner may do, where it runs as that.
-const wrongs = `
+// violations asks the catalogue for whatever lets one workspace, or everybody, reach another. $1 is the group of all workspaces' roles, $2 the login,
+// $3 tells whether that login must not be a member of the owner. It reads each catalogue once, whatever the number of workspaces, and expands
+// each different list of grants of a schema once. A function counts only when it runs as its owner (security definer).
+const violations = `
 with tenant as (select r.oid, r.rolname from kluis.workspace w join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '')),
 named as (select (select nspowner from pg_namespace where nspname = 'kluis') as owner, (select oid from pg_roles where rolname = $1) as tenants,
 	(select oid from pg_roles where rolname = $2) as login),
@@ -47,9 +47,9 @@ select * from (
 			and (r.rolcanlogin or r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls)
 ) found order by 1 limit 10`
 
-// SelfTest looks at every role, grant and membership that the catalogue knows, and names what lets one workspace, or
-// everybody, reach another, or anybody but the owner change the log. It runs at every start: a server on which isolation
-// does not hold is not served from.
+// SelfTest checks every role, grant and membership that the catalogue has. The error names what lets one workspace, or everybody, reach another, and
+// what lets anybody but the owner change the log. It runs at every start: a server on which isolation does not hold is not
+// served from.
 func (t *Tenancy) SelfTest(ctx context.Context) error {
 	var found []string
 	err := t.db.Control(ctx, func(tx pgx.Tx) error {
@@ -60,7 +60,7 @@ func (t *Tenancy) SelfTest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		rows, _ := tx.Query(ctx, wrongs, groupOf(owner), t.db.Login(), t.db.Separate())
+		rows, _ := tx.Query(ctx, violations, groupOf(owner), t.db.Login(), t.db.Separate())
 		found, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
@@ -68,7 +68,7 @@ func (t *Tenancy) SelfTest(ctx context.Context) error {
 		return fmt.Errorf("ask the catalogue whether workspaces are kept apart: %w", err)
 	}
 	if len(found) > 0 {
-		return fmt.Errorf("isolation does not hold: %s; take that back, as a superuser", strings.Join(found, "; "))
+		return fmt.Errorf("isolation does not hold: %s; as a superuser, revoke that", strings.Join(found, "; "))
 	}
 	return nil
 }

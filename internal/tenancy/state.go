@@ -13,21 +13,21 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// A state is a schema with the read models of a workspace as they were at a moment, for as long as somebody looks at them. A login of the schema's
-// own name reads it and nothing else, and nobody else but the owner reads it. Whoever has a state holds the lock on its name: one that
-// nobody holds is what a command left that was killed.
+// A state is a schema with the read models of a workspace as they were at a moment. It lasts as long as the command that made it. A login of
+// the schema's own name reads it, and nothing else; besides that login only the owner reads it. The command holds a lock on the
+// name. A state whose name nobody has locked was left by a command that was killed.
 
-// stateLife is when the password of a state's login ends, at the latest.
+// stateLife is the longest life of the password of a state's login.
 const stateLife = 24 * time.Hour
 
-// InState has a state used, and drops it:
+// InState calls use with a new state, and drops the state afterwards:
 //
-//  1. States that nobody holds are dropped.
-//  2. A transaction takes the lock on a name that nobody else has, and stays open to the end.
-//  3. use makes the schema of that name, and whatever becomes of it.
-//  4. The schema and its login are dropped, in that transaction.
+//  1. States whose names nobody has locked are dropped.
+//  2. A transaction locks a new name, and stays open to the end.
+//  3. use makes the schema of that name, and works with it.
+//  4. That transaction drops the schema and its login.
 //
-// Killed anywhere, what there is is dropped by the next one, or by a server (jobs/retention.go).
+// When the process is killed anywhere, the next call drops what is there, or a server does (jobs/retention.go).
 func (t *Tenancy) InState(ctx context.Context, w pg.Workspace, use func(ctx context.Context, s pg.Shadow) error) error {
 	if err := t.DropStates(ctx); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (t *Tenancy) InState(ctx context.Context, w pg.Workspace, use func(ctx cont
 		if _, err := tryLockState(ctx, tx, s.Schema()); err != nil {
 			return err
 		}
-		used = pg.Keeping(ctx, tx, func(ctx context.Context) error { return use(ctx, s) })
+		used = pg.KeepAlive(ctx, tx, func(ctx context.Context) error { return use(ctx, s) })
 		soon, cancel := context.WithTimeout(lasting, time.Minute)
 		defer cancel()
 		return dropState(soon, tx, s.Schema())
@@ -50,8 +50,8 @@ func (t *Tenancy) InState(ctx context.Context, w pg.Workspace, use func(ctx cont
 	return errors.Join(used, err)
 }
 
-// OpenState lets a login of the name of a state, which is filled, read it: the read models, and the views of analysts on them, but for the one
-// of the log, of which a state has nothing.
+// OpenState makes a login for a state that is filled, with the state's name, and returns it with its password. The login reads the read models, and
+// the views of analysts over them, except the view of the log: a state has no log.
 func (t *Tenancy) OpenState(ctx context.Context, s pg.Shadow) (login, password string, err error) {
 	login, password = s.Schema(), rand.Text()
 	now, err := t.db.Now(ctx)
@@ -63,7 +63,7 @@ func (t *Tenancy) OpenState(ctx context.Context, s pg.Shadow) (login, password s
 			return err
 		}
 		//sqlcheck:allow a name made of the workspace's id
-		if _, err := tx.Exec(ctx, `grant `+login+` to session_user`); err != nil { // to end its sessions
+		if _, err := tx.Exec(ctx, `grant `+login+` to session_user`); err != nil { // so that dropState may end its sessions
 			return err
 		}
 		if err := pg.BecomeOwner(ctx, tx, login); err != nil {
@@ -80,7 +80,7 @@ func (t *Tenancy) OpenState(ctx context.Context, s pg.Shadow) (login, password s
 	return login, password, nil
 }
 
-// DropStates drops the states that nobody holds.
+// DropStates drops the states whose names nobody has locked.
 func (t *Tenancy) DropStates(ctx context.Context) error {
 	all, err := t.states(ctx)
 	for _, name := range all {
@@ -95,7 +95,7 @@ func (t *Tenancy) DropStates(ctx context.Context) error {
 	return err
 }
 
-// dropStatesOf drops the states of a workspace, whoever holds them.
+// dropStatesOf drops the states of a workspace, even when their names are locked.
 func (t *Tenancy) dropStatesOf(ctx context.Context, w pg.Workspace) error {
 	all, err := t.states(ctx)
 	for _, name := range all {
@@ -106,7 +106,7 @@ func (t *Tenancy) dropStatesOf(ctx context.Context, w pg.Workspace) error {
 	return err
 }
 
-// states are the names of the states of all workspaces that this database has, or had: those of schemas, and of logins.
+// states returns the names of the states of all workspaces: those of schemas, and those of logins whose schemas are gone.
 func (t *Tenancy) states(ctx context.Context) (names []string, err error) {
 	err = t.db.Control(ctx, func(tx pgx.Tx) error {
 		rows, _ := tx.Query(ctx, `select name from (select nspname::text as name from pg_namespace union select rolname::text from pg_roles) as named
@@ -120,7 +120,7 @@ func (t *Tenancy) states(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// tryLockState takes the lock on a state, to the end of a transaction, unless somebody has it.
+// tryLockState locks the name of a state until tx ends, unless another transaction has locked it.
 func tryLockState(ctx context.Context, tx pgx.Tx, name string) (free bool, err error) {
 	err = tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, name).Scan(&free)
 	return free, err

@@ -9,13 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// beat is how often a transaction that holds a lock for long shows a sign of life: without one for a minute, as of a process that
-// was stopped, Postgres ends it, and others get the lock.
+// beat is how often a transaction that holds a lock for long shows a sign of life. When none comes for a minute, as from a process that
+// was stopped, Postgres ends the transaction, and another process gets the lock.
 const beat = 10 * time.Second
 
-// Keeping runs long work beside a transaction that holds the lock on it. When the lock is lost, the context of the work ends. The transaction is
-// free again when Keeping returns.
-func Keeping(ctx context.Context, tx pgx.Tx, work func(context.Context) error) error {
+// KeepAlive does long work while tx holds the lock on it. When tx is lost, and the lock with it, the context of the work ends. The caller may use tx
+// again when KeepAlive has returned.
+func KeepAlive(ctx context.Context, tx pgx.Tx, work func(context.Context) error) error {
 	working, end := context.WithCancelCause(ctx)
 	var alive sync.WaitGroup
 	alive.Go(func() {
@@ -27,7 +27,7 @@ func Keeping(ctx context.Context, tx pgx.Tx, work func(context.Context) error) e
 			case <-working.Done():
 				return
 			}
-			// Not with the context of the work, whose end would break off the statement and the connection with it.
+			// Without the cancellation of the work: that would break off the statement, and the connection with it.
 			if _, err := tx.Exec(context.WithoutCancel(ctx), `select`); err != nil {
 				end(fmt.Errorf("the lock is lost: %w", err))
 			}
