@@ -25,25 +25,25 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// named is an account as a stranger names it. There may be no such account: attempts are counted under the name all the same, so that a
-// name is limited and locked in the same way whether there is an account or not.
-type named struct{ slug, email string }
+// accountName is the name that a stranger gives an account: the slug of a workspace, and an e-mail address. There may be no such account. Attempts are
+// counted under the name all the same, so that limits and locks do not tell whether there is one.
+type accountName struct{ slug, email string }
 
-// name normalises what somebody typed. A text that is no e-mail address becomes an address that nobody has.
-func name(slug, email string) named {
+// newAccountName normalises what somebody typed. A text that is no e-mail address becomes an address that nobody has.
+func newAccountName(slug, email string) accountName {
 	email = strings.TrimSpace(email)
 	normal, err := checkEmail("/email", email)
 	if err != nil {
 		normal = "\x00" + strings.ToLower(email)
 	}
-	return named{Slug(slug), normal}
+	return accountName{Slug(slug), normal}
 }
 
 // Slug normalises the name of a workspace as somebody typed it.
 func Slug(typed string) string { return strings.ToLower(norm.NFKC.String(strings.TrimSpace(typed))) }
 
 // locate finds the workspace of a name, and the keyed hash of its address there; "" when there is no such workspace.
-func (c *Commands) locate(ctx context.Context, n named) (w pg.Workspace, hash string, err error) {
+func (c *Commands) locate(ctx context.Context, n accountName) (w pg.Workspace, hash string, err error) {
 	entry, err := c.Tenancy.BySlug(ctx, n.slug)
 	if errors.Is(err, tenancy.ErrUnknown) {
 		return w, "", nil
@@ -59,30 +59,30 @@ func (c *Commands) locate(ctx context.Context, n named) (w pg.Workspace, hash st
 	return w, own.Hash(emailField, n.email), nil
 }
 
-// nameOf is the name under which a member's log-ins are counted.
-func (c *Commands) nameOf(ctx context.Context, w pg.Workspace, m domain.Member) (named, error) {
+// accountNameOf is the name under which a member's log-ins are counted.
+func (c *Commands) accountNameOf(ctx context.Context, w pg.Workspace, m domain.Member) (accountName, error) {
 	people, err := c.OpenMembers(ctx, w, []domain.Member{m})
 	if err != nil {
-		return named{}, err
+		return accountName{}, err
 	}
 	ws, _, err := c.Projections.GetWorkspace(ctx, w)
-	return name(ws.Slug, people[m.ID].Email), err // somebody who was erased has no address: nobody's name
+	return newAccountName(ws.Slug, people[m.ID].Email), err // an erased member has no address, so the name is nobody's
 }
 
 // note is something that happened to an account. It rests on no decision. The note of a change is stored in the transaction of the change.
 type note struct {
 	in     pg.Workspace
 	member uuid.UUID
-	actor  uuid.UUID // uuid.Nil for who has not shown who they are
+	actor  uuid.UUID // uuid.Nil for a caller who has not proven an identity
 	from   Origin
 	events []domain.Event
 
-	roster  []domain.Event // those that change who may do what
-	decided int            // and the version of the roster that they were decided at, or eventstore.Any
+	roster  []domain.Event // events that change the rights of members
+	decided int            // the version of the roster at which these were decided, or eventstore.Any
 }
 
-// noted prepares a note for the log; without events the Append is the zero one.
-func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err error) {
+// noteAppend makes the append of a note. A note without events makes an append without writes.
+func (c *Commands) noteAppend(ctx context.Context, n note) (a eventstore.Append, err error) {
 	a.Actor = n.actor
 	if a.Meta, err = c.sealOrigin(ctx, n.in, n.member, n.from); err != nil {
 		return a, err
@@ -104,19 +104,19 @@ func (c *Commands) noted(ctx context.Context, n note) (a eventstore.Append, err 
 	return a, nil
 }
 
-// notePatience is how long what is recorded with its own transaction waits for what noteLater still has of the account, so that
-// the log has both in their order. It takes a few milliseconds when all is well.
+// notePatience is how long a change of an account waits for the earlier notes of that account that noteLater still holds, so that the log has
+// all of them in their order. The wait takes a few milliseconds when all is well.
 const notePatience = 100 * time.Millisecond
 
-// noteLater records beside the answer to the request, so that the time of an answer to a wrong password does not tell whether there is such
-// an account. What cannot be recorded is in the log of this process.
+// noteLater records a note in the background, so that the time of an answer to a wrong password does not tell whether there is such an
+// account. A note that cannot be recorded goes to the log of this process.
 func (c *Commands) noteLater(ctx context.Context, n note) {
 	failed := func(err error) {
 		c.Log.WarnContext(ctx, "an event of an account was not recorded", "workspace", n.in.ID, "member", n.member,
 			"type", domain.TypeOf(n.events[0]), "error", err.Error())
 	}
 	if !c.notes.do(ctx, n.member, func(ctx context.Context) {
-		a, err := c.noted(ctx, n)
+		a, err := c.noteAppend(ctx, n)
 		if err == nil {
 			_, err = c.Store.Append(ctx, n.in, a)
 		}
@@ -124,12 +124,12 @@ func (c *Commands) noteLater(ctx context.Context, n note) {
 			failed(err)
 		}
 	}) {
-		failed(errors.New("too many wait"))
+		failed(errors.New("too many notes wait"))
 	}
 }
 
-// noteFailed records that a wrong password or code was compared, and the lock that followed. The member gets a mail about the first of
-// several locks.
+// noteFailed records a failed log-in, and the lock that followed. The member gets a mail about the first of several locks. reason is empty for a
+// wrong password; otherwise the password was right.
 func (c *Commands) noteFailed(ctx context.Context, w pg.Workspace, a projections.Account, from Origin, lock limit.Lock, reason string) {
 	events := []domain.Event{domain.MemberLoginFailed{MemberID: a.ID, Reason: reason}}
 	if !lock.Until.IsZero() {
@@ -174,7 +174,7 @@ func (c *Commands) mailTo(ctx context.Context, w pg.Workspace, a projections.Acc
 	return message, nil
 }
 
-// MailAdmins asks for a mail to each active admin, in a transaction of the login. One who was erased gets none.
+// MailAdmins queues a mail to each active admin of a workspace, in a transaction of the login. An admin who was erased gets none.
 func (c *Commands) MailAdmins(ctx context.Context, tx pgx.Tx, w pg.Workspace, template string, values map[string]string) error {
 	admins, err := c.Projections.Admins(ctx, w)
 	if err != nil {
@@ -195,8 +195,8 @@ func (c *Commands) MailAdmins(ctx context.Context, tx pgx.Tx, w pg.Workspace, te
 	return nil
 }
 
-// enqueue asks for a mail, in a transaction of the login. For an address to which no mail can go it does nothing, because the change that
-// the mail is about must not fail for that.
+// enqueue queues a mail, in a transaction of the login. A mail to an address that mail cannot reach is logged and left out, because the change
+// that the mail tells of must not fail for it.
 func (c *Commands) enqueue(ctx context.Context, tx pgx.Tx, message mail.Message) error {
 	err := c.Outbox.Enqueue(ctx, tx, message)
 	if errors.Is(err, mail.ErrRefused) { // nothing was sent to the database yet
@@ -209,12 +209,12 @@ func (c *Commands) enqueue(ctx context.Context, tx pgx.Tx, message mail.Message)
 // UnlockMember ends the locks of a member's account, and forgets its failures and its codes.
 //
 //  1. The event is appended.
-//  2. The locks end. When the command is broken off before this, the account is still locked, and unlocking again does no harm.
+//  2. The locks end. A command that is broken off before this step leaves the account locked, and may be sent again.
 //
-// With the same idempotency key the command ends what was locked then, not a lock that was made since.
+// A repeated command with the same idempotency key ends the locks of the first time, and no lock since.
 func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	unlocked, done, err := c.changeAccount(ctx, r, id, func(a *attempt, m domain.Member) ([]domain.Event, error) {
-		who, err := c.nameOf(ctx, r.By.Workspace, m)
+		who, err := c.accountNameOf(ctx, r.By.Workspace, m)
 		if err != nil {
 			return nil, err
 		}
@@ -231,7 +231,7 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 	if done.repeated {
 		until = done.records[0].At
 	}
-	who, err := c.nameOf(ctx, r.By.Workspace, unlocked.State)
+	who, err := c.accountNameOf(ctx, r.By.Workspace, unlocked.State)
 	if err != nil {
 		return unlocked, err
 	}
@@ -242,7 +242,7 @@ func (c *Commands) UnlockMember(ctx context.Context, r Request, id uuid.UUID) (R
 }
 
 // changeAccount runs a command on the account of another member. The events go to the stream of the account, and the state of the member
-// stays as it is. query runs in the same round trip as the reads for decide.
+// does not change. query runs in the same round trip as the reads for decide.
 func (c *Commands) changeAccount(ctx context.Context, r Request, id uuid.UUID, decide func(*attempt, domain.Member) ([]domain.Event, error), query ...pg.Statement) (Result[domain.Member], effect, error) {
 	member := domain.Member{ID: id}
 	p := plan{stream: domain.AccountStream(id)}

@@ -23,20 +23,20 @@ import (
 
 // Upload is a file on its way in. Content ends with io.EOF when all of it has come, and with any other error when it was cut off.
 type Upload struct {
-	Name    string // as the sender has it
-	AtLeast int64  // bytes that are known to come
+	Name    string // as the sender gave it
+	AtLeast int64  // how many bytes are known to come
 	Content io.Reader
 }
 
 // AddAttachment adds a file to a task that the member may see, in this order:
 //
-//  1. Whether it may be, and has room, is decided on what is known before the bytes come. Nothing is stored.
-//  2. The bytes go to the store of blobs, encrypted, and are counted against the room. Once they are all there the blob is.
-//  3. The event is appended, on what is then: task, roster, plan and storage are guarded, so that of two uploads for which there is room for
-//     one, one is refused.
+//  1. Permission and quota are checked before the bytes come. Nothing is stored.
+//  2. The bytes go to the store of blobs, encrypted, and are counted against the quota. The blob exists once all bytes are there.
+//  3. The event is appended. The append guards task, roster, plan and storage: when the quota has room for one of two uploads, the other is
+//     refused.
 //
-// Killed between 2 and 3, a process leaves a blob without an event, which jobs/attachment.go takes away after a day. A refusal in 3 takes it away at
-// once; an outcome that is not known does not, because the event may be there.
+// A process that is killed between 2 and 3 leaves a blob without an event, which jobs/attachment.go deletes after a day. A refusal in 3 deletes the
+// blob at once. An unknown outcome does not, because the event may be there.
 func (c *Commands) AddAttachment(ctx context.Context, r Request, task uuid.UUID, up Upload) (Result[domain.Attachment], error) {
 	var none Result[domain.Attachment]
 	adding := addition{id: uuid.Must(uuid.NewV7()), task: task, name: fileName(up.Name)}
@@ -47,7 +47,7 @@ func (c *Commands) AddAttachment(ctx context.Context, r Request, task uuid.UUID,
 	if err != nil {
 		return none, err
 	}
-	if !used { // else the answer is that of the first time, whatever there is room for by now
+	if !used { // a repeated request gets the first answer, whatever the quota is by now
 		if err := adding.admit(ctx, c, r, up.AtLeast); err != nil {
 			return none, err
 		}
@@ -66,7 +66,7 @@ func (c *Commands) AddAttachment(ctx context.Context, r Request, task uuid.UUID,
 type addition struct {
 	id, task uuid.UUID
 	name     string
-	storage  domain.Storage // on which it was let in
+	storage  domain.Storage // as the last decision read it
 	plan     string
 
 	stored bool // the bytes are in the store
@@ -75,7 +75,7 @@ type addition struct {
 	digest [sha256.Size]byte
 }
 
-// keyUsed tells whether the idempotency key of a request was used before. For what, is compared once the bytes have come.
+// keyUsed tells whether the idempotency key of a request was used before. The requests themselves are compared once the bytes have come.
 func (c *Commands) keyUsed(ctx context.Context, r Request) (bool, error) {
 	if r.Once == nil {
 		return false, nil
@@ -85,12 +85,12 @@ func (c *Commands) keyUsed(ctx context.Context, r Request) (bool, error) {
 	return len(found) > 0, err
 }
 
-// admit decides whether so many bytes may come.
+// admit decides whether an upload of size bytes may begin.
 func (n *addition) admit(ctx context.Context, c *Commands, r Request, size int64) error {
 	r.Once = nil
-	_, err := n.decide(ctx, c, r, func() (creation, error) {
+	_, err := n.decide(ctx, c, r, func() (decision, error) {
 		_, err := n.storage.Take(n.plan, n.id, size)
-		return creation{}, err // no events: nothing is appended
+		return decision{}, err // no events: nothing is appended
 	})
 	return err
 }
@@ -99,37 +99,37 @@ func (n *addition) admit(ctx context.Context, c *Commands, r Request, size int64
 func (n *addition) append(ctx context.Context, c *Commands, r Request) (Result[domain.Attachment], error) {
 	ctx, cancel := context.WithTimeout(ctx, attachPatience)
 	defer cancel()
-	if r.Once != nil { // what is asked for is the name and the bytes, too
+	if r.Once != nil { // the name and the bytes are part of the request
 		asked := append(append(r.Once.Fingerprint[:], n.digest[:]...), n.name...)
 		r.Once = &Once{Key: r.Once.Key, Fingerprint: sha256.Sum256(asked)}
 	}
-	return n.decide(ctx, c, r, func() (creation, error) {
-		if !n.stored { // the key ended since it was looked for, and the bytes were for nothing
-			return creation{}, domain.Refuse(domain.Unavailable, "idempotency_key_expired", "the Idempotency-Key has just expired: send the request again")
+	return n.decide(ctx, c, r, func() (decision, error) {
+		if !n.stored { // the key expired after keyUsed had found it, so receive did not store the bytes
+			return decision{}, domain.Refuse(domain.Unavailable, "idempotency_key_expired", "the Idempotency-Key has just expired: send the request again")
 		}
 		events, err := domain.NewAttachment(domain.AttachmentAdded{TaskID: n.task, Name: n.name, Size: n.size, Type: n.kind, Digest: hex.EncodeToString(n.digest[:])})
 		if err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		taken, err := n.storage.Take(n.plan, n.id, n.size)
-		return creation{events: events, with: []write{{domain.StorageStream, n.storage.Version, taken}}}, err
+		return decision{events: events, with: []write{{domain.StorageStream, n.storage.Version, taken}}}, err
 	})
 }
 
-// attachPatience is for the append behind the bytes, as long as for any other command.
+// attachPatience limits the append after an upload, as long as any other command may take.
 const attachPatience = 25 * time.Second
 
-// decide is the command with what a decision on storage reads, and relies on.
-func (n *addition) decide(ctx context.Context, c *Commands, r Request, decide func() (creation, error)) (Result[domain.Attachment], error) {
+// decide runs a command that creates the attachment. It reads storage and plan for the decision, and guards the plan.
+func (n *addition) decide(ctx context.Context, c *Commands, r Request, decide func() (decision, error)) (Result[domain.Attachment], error) {
 	var storages []domain.Storage
 	var workspaces []domain.Workspace
-	return createWithin(ctx, c, r, projections.Attachments, domain.CreateAttachment, n.id, projections.Tasks, n.task, func(*attempt, domain.Task) (creation, error) {
+	return createWithin(ctx, c, r, projections.Attachments, domain.CreateAttachment, n.id, projections.Tasks, n.task, func(*attempt, domain.Task) (decision, error) {
 		n.storage = domain.Storage{}
 		if len(storages) > 0 {
 			n.storage = storages[0]
 		}
 		if len(workspaces) == 0 {
-			return creation{}, domain.Missing("workspace")
+			return decision{}, domain.Missing("workspace")
 		}
 		n.plan = workspaces[0].Plan
 		made, err := decide()
@@ -138,7 +138,7 @@ func (n *addition) decide(ctx context.Context, c *Commands, r Request, decide fu
 	}, projections.LoadStorage(&storages), projections.LoadWorkspace(&workspaces))
 }
 
-// receive takes the bytes in, in constant memory; into the store, or only to know what they are.
+// receive reads the bytes in constant memory. With store they are stored; without, they are only hashed, for a repeated request.
 func (n *addition) receive(ctx context.Context, c *Commands, w pg.Workspace, content io.Reader, store bool) error {
 	in := &intake{from: content, hash: sha256.New(), check: func(size int64) error {
 		if !store && size <= domain.MaxFile {
@@ -157,7 +157,7 @@ func (n *addition) receive(ctx context.Context, c *Commands, w pg.Workspace, con
 		_, err = io.Copy(io.Discard, in)
 	}
 	if in.err != nil {
-		return in.err // of the sender, whatever the store made of it
+		return in.err // the sender's error, whatever error the store made of it
 	}
 	if err != nil {
 		return c.noBlobs(ctx, w, n.id, err)
@@ -166,12 +166,12 @@ func (n *addition) receive(ctx context.Context, c *Commands, w pg.Workspace, con
 	return nil
 }
 
-// DeleteAttachment takes an attachment away, then its bytes, for good: its history stays. Killed in between, a process leaves bytes that
-// jobs/attachment.go takes away.
+// DeleteAttachment deletes an attachment, and then its bytes for good. Its history stays. A process that is killed in between leaves bytes that
+// jobs/attachment.go deletes.
 func (c *Commands) DeleteAttachment(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Attachment], error) {
-	done, err := changeOne(ctx, c, r, projections.Attachments, domain.DeleteAttachment, id, func(_ *attempt, a domain.Attachment) (creation, error) {
+	done, err := changeOne(ctx, c, r, projections.Attachments, domain.DeleteAttachment, id, func(_ *attempt, a domain.Attachment) (decision, error) {
 		events, err := a.Delete()
-		return creation{events: events, with: []write{{domain.StorageStream, eventstore.Any, a.Free()}}}, err
+		return decision{events: events, with: []write{{domain.StorageStream, eventstore.Any, a.Free()}}}, err
 	})
 	if err == nil {
 		c.dropBlob(ctx, r.By.Workspace, id)
@@ -179,11 +179,11 @@ func (c *Commands) DeleteAttachment(ctx context.Context, r Request, id uuid.UUID
 	return done, err
 }
 
-// fileName is the name of a file as it is stored: composed, without the folders that some programs send along (RFC 7578, 4.2), and without what is
-// drawn as nothing or turns the text around it.
+// fileName is the name of a file as it is stored: in NFC, without the folders that some programs send along (RFC 7578, 4.2), and without invisible
+// characters and those that change the direction of text.
 func fileName(name string) string {
 	if !utf8.ValidString(name) {
-		return name // refused as it is
+		return name // domain.CheckFileName refuses it
 	}
 	name = runes.Remove(runes.Predicate(domain.Ignorable)).String(norm.NFC.String(name))
 	return strings.TrimSpace(name[strings.LastIndexAny(name, `/\`)+1:])

@@ -21,25 +21,24 @@ type Entry struct {
 	Before map[string]string // the JSON of fields that were updated, as they were before
 }
 
-// Who is a member as an auditor reads of one. Name is empty where the reader may not see it, and of somebody who was erased.
+// Who is a member as an auditor reads of one. Name is empty when the reader may not see it, and for an erased member.
 type Who struct {
 	ID     uuid.UUID
 	Name   string
-	Status string // erased, besides those of domain.Member
+	Status string // one of domain.Member, or Erased
 }
 
 // Erased is the status of a member whose data key is gone.
 const Erased = "erased"
 
-// Audit is records with everything that is known of them.
+// Audit is records of the log, with the members and things that they name.
 type Audit struct {
 	Entries []Entry
 	People  map[uuid.UUID]Who
 	Things  map[uuid.UUID]projections.Thing
 }
 
-// ReadAudit resolves who did what records tell of, and to what. Names and what else is personal are opened for whoever may read the
-// members.
+// ReadAudit resolves the members and the things that records name. Names and other personal data are opened for a reader who may read all members.
 func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records []projections.Record) (Audit, error) {
 	known, err := c.Projections.Context(ctx, by.Workspace, records)
 	if err != nil {
@@ -68,7 +67,7 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 	for _, m := range members {
 		who := Who{ID: m.ID, Name: names[m.ID].FullName, Status: m.Status}
 		if m.ErasedAt != nil {
-			delete(keys, m.ID) // which may still be open here
+			delete(keys, m.ID) // this process may still have the key
 		}
 		if _, there := keys[m.ID]; !there {
 			who.Status = Erased
@@ -78,7 +77,7 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 	}
 	for i, r := range records {
 		if known.Members[metaSubject(by.Workspace, r)].ErasedAt != nil {
-			origins[i] = Origin{Token: origins[i].Token} // the rest may still be open here
+			origins[i] = Origin{Token: origins[i].Token} // this process may still have the key to the rest
 		}
 		e := Entry{Record: r, Origin: origins[i], About: projections.ThingOf(r), Before: known.Before[r.Position]}
 		if thing, there := a.Things[e.About.ID]; there {
@@ -99,10 +98,10 @@ func (c *Commands) ReadAudit(ctx context.Context, by projections.Actor, records 
 	return a, nil
 }
 
-// sealedAs is what personal fields of events are sealed for.
+// sealedAs gives the field of the vault under which a personal field of an event is sealed.
 var sealedAs = map[string]string{"email": emailField, "full_name": nameField}
 
-// sealing are the types of events, or the tables, in which something is sealed.
+// sealing has the types of events, or the tables, that have sealed fields.
 type sealing map[string]domain.Place
 
 var sealingEvents, sealingRows = sealingOf(domain.InEvents), sealingOf(domain.InWorkspace)
@@ -117,7 +116,7 @@ func sealingOf(kind domain.PlaceKind) sealing {
 	return all
 }
 
-// sealedIn gives what is sealed in the data of a record, by field, and under whose data key; nil for nothing.
+// sealedIn gives the sealed fields in the data of a record, and the member under whose data key they are sealed; nil when there are none.
 func sealedIn(r projections.Record) (member uuid.UUID, sealed map[string]string) {
 	return sealingEvents.in(r.Type, r.Data)
 }
@@ -143,7 +142,7 @@ func (s sealing) in(name string, data json.RawMessage) (member uuid.UUID, sealed
 	return member, sealed
 }
 
-// openData opens what is personal in the data of an event about a member. Values that do not open are left as they are.
+// openData opens the personal fields in the data of an event about a member. A value that does not open stays as it is.
 func openData(key vault.Key, data json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(data, &fields) != nil {

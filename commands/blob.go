@@ -36,7 +36,7 @@ var (
 	exportBlob     = blob.NewKind("{workspace}/export-{export}")
 )
 
-// ParseBlobKey tells what a blob of a workspace is of.
+// ParseBlobKey gives the kind of a workspace's blob, and the id of the thing that the blob belongs to.
 func ParseBlobKey(w pg.Workspace, key string) (kind *blob.Kind, id uuid.UUID, known bool) {
 	for _, kind := range []*blob.Kind{AttachmentBlob, importBlob, exportBlob} {
 		if ids := kind.IDs(key); len(ids) == 2 && ids[0] == w.ID {
@@ -46,12 +46,12 @@ func ParseBlobKey(w pg.Workspace, key string) (kind *blob.Kind, id uuid.UUID, kn
 	return nil, uuid.Nil, false
 }
 
-// BlobKey is the key under which the bytes of an attachment are stored. It says nothing about them.
+// BlobKey is the key under which the bytes of an attachment are stored. The key says nothing about the bytes.
 func BlobKey(w pg.Workspace, attachment uuid.UUID) string {
 	return AttachmentBlob.Key(w.ID, attachment)
 }
 
-// sealer seals the key of an attachment's bytes under the data key of the workspace. The workspace and the attachment are part of what is sealed.
+// sealer seals the key of a blob under the data key of the workspace. The sealed key opens only for that workspace and that id.
 func (c *Commands) sealer(ctx context.Context, w pg.Workspace, id uuid.UUID) (blob.Sealer, error) {
 	own, err := c.Vault.Key(ctx, w, w.ID)
 	if err != nil {
@@ -64,27 +64,27 @@ func (c *Commands) sealer(ctx context.Context, w pg.Workspace, id uuid.UUID) (bl
 	}, nil
 }
 
-// noBlobs refuses what the store of blobs does not do at the moment. The operator of Kluis has to act, so the log says why.
+// noBlobs logs a failure of the store of blobs, for the operator of Kluis, and makes a refusal of it.
 func (c *Commands) noBlobs(ctx context.Context, w pg.Workspace, id uuid.UUID, err error) error {
 	if ctx.Err() != nil { // the caller left
 		return ctx.Err()
 	}
-	c.Log.WarnContext(ctx, "the store of attachments failed", "workspace", w.ID, "attachment", id, "error", err.Error())
+	c.Log.WarnContext(ctx, "the store of files failed", "workspace", w.ID, "blob", id, "error", err.Error())
 	refusal := domain.Refuse(domain.Unavailable, "attachments_unavailable", "the files of attachments cannot be reached at the moment")
 	refusal.RetryAfter = 5 * time.Second
 	return errors.Join(refusal, err)
 }
 
-// dropBlob takes the bytes of an attachment away that is not there. A failure is left to the job that sweeps.
+// dropBlob deletes the bytes of an attachment that does not exist, or does no longer. After a failure the sweeping job deletes them.
 func (c *Commands) dropBlob(ctx context.Context, w pg.Workspace, id uuid.UUID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := c.Blobs.Delete(ctx, BlobKey(w, id)); err != nil {
-		c.Log.WarnContext(ctx, "the bytes of an attachment could not be deleted; they will be later", "workspace", w.ID, "attachment", id, "error", err.Error())
+		c.Log.WarnContext(ctx, "the bytes of an attachment could not be deleted; the next sweep deletes them", "workspace", w.ID, "attachment", id, "error", err.Error())
 	}
 }
 
-// Content is the plain bytes of an attachment, which may be read from anywhere in them.
+// Content is the plain bytes of a blob, readable from any offset.
 type Content struct {
 	*io.SectionReader
 	blob blob.Blob
@@ -93,7 +93,7 @@ type Content struct {
 // Close ends the reading.
 func (c Content) Close() error { return c.blob.Close() }
 
-// watched is a blob that remembers why it could not be read.
+// watched is a blob that remembers the error of a failed read.
 type watched struct {
 	blob.Blob
 	err error
@@ -107,17 +107,18 @@ func (b *watched) ReadAt(p []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// OpenAttachment opens the bytes of an attachment, which the caller may read, until ctx ends. A part that is damaged is an error when it is read.
+// OpenAttachment opens the bytes of an attachment until ctx ends. The caller has checked that they may be read. A damaged part is an error of the
+// read that meets it.
 func (c *Commands) OpenAttachment(ctx context.Context, w pg.Workspace, a domain.Attachment) (Content, error) {
 	content, err := c.openBlob(ctx, w, BlobKey(w, a.ID), a.ID, a.Size)
 	if errors.Is(err, blob.ErrMissing) {
 		c.Log.WarnContext(ctx, "the bytes of an attachment are missing: it was deleted just now, or they were lost", "workspace", w.ID, "attachment", a.ID)
-		return Content{}, domain.Refuse(domain.NotFound, "attachment_content_missing", "the bytes of the attachment are not there: it was deleted, or they are not in the backup that was put back")
+		return Content{}, domain.Refuse(domain.NotFound, "attachment_content_missing", "the bytes of the attachment are gone: it was deleted, or a backup without them was put back")
 	}
 	return content, err
 }
 
-// openBlob opens the blob of a thing, which must have so many plain bytes. The error is blob.ErrMissing when there is none.
+// openBlob opens the blob of a thing, which must have the given number of plain bytes. The error is blob.ErrMissing when there is no blob.
 func (c *Commands) openBlob(ctx context.Context, w pg.Workspace, key string, id uuid.UUID, bytes int64) (Content, error) {
 	sealer, err := c.sealer(ctx, w, id)
 	if err != nil {
@@ -138,23 +139,23 @@ func (c *Commands) openBlob(ctx context.Context, w pg.Workspace, key string, id 
 	if stored.err != nil {
 		return Content{}, errors.Join(c.noBlobs(ctx, w, id, stored.err), stored.Close())
 	}
-	if err != nil { // somebody changed what is stored
+	if err != nil { // somebody changed the stored bytes
 		return Content{}, errors.Join(fmt.Errorf("blob %s: %w", key, err), stored.Close())
 	}
 	return Content{io.NewSectionReader(plain, 0, size), stored}, nil
 }
 
-// intake is bytes that are counted, hashed and looked at as they come.
+// intake counts and hashes the bytes of an upload as they are read.
 type intake struct {
 	from  io.Reader
 	hash  hash.Hash
-	check func(size int64) error
+	check func(size int64) error // is asked at each read, and may end the upload
 	size  int64
-	head  []byte // by which the type is known
-	err   error  // why they were cut off, or are too many
+	head  []byte // the first headSize bytes, which tell the type
+	err   error  // of the sender or of check
 }
 
-// headSize is how much of a file mimetype looks at.
+// headSize is how many bytes of a file mimetype looks at.
 const headSize = 3072
 
 func (i *intake) Read(p []byte) (int, error) {

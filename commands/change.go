@@ -23,11 +23,11 @@ type Request struct {
 	By      projections.Actor
 	Origin  Origin
 	IfMatch []int // only when the thing is at one of these versions; nil for any
-	Once    *Once // the same key has one effect
+	Once    *Once // nil: the request has no idempotency key
 
-	Original *domain.Original // of what is imported
+	Original *domain.Original // time and author of an imported action; nil for any other request
 
-	renew func(context.Context, projections.Actor) (*projections.Actor, error) // reads By anew; by the session unless set
+	renew func(context.Context, projections.Actor) (*projections.Actor, error) // reads By anew; nil: by its session or token
 }
 
 // Once is an idempotency key, with a fingerprint of the request that has it.
@@ -36,29 +36,29 @@ type Once = eventstore.Key
 // Result is the outcome of a command: the state of the thing afterwards.
 type Result[T any] struct {
 	State    T
-	Position int64 // up to which a reader must have read to see it
-	Repeated bool  // it was done before, with the same key
+	Position int64 // a read at this position or later shows the state
+	Repeated bool  // an earlier request with the same key did it
 }
 
 // maxAttempts bounds how often one command decides. Each attempt reads fresher read models than the one before.
 const maxAttempts = 30
 
-// attempt is one try at deciding. The decision reads everything through look, if possible in one round trip.
+// attempt is one try at deciding. A decision reads everything through read, if possible in one round trip.
 type attempt struct {
-	views *projections.Projections
-	by    projections.Actor
-	from  Origin
-	once  *Once
-	was   *domain.Original
-	mark  *projections.Mark  // of the first read: the decision is no fresher than that
-	alive bool               // at the first read: a session may end while a body is on its way
-	first []eventstore.Found // what the key was used for before, when it was
+	projections *projections.Projections
+	by          projections.Actor
+	from        Origin
+	once        *Once
+	original    *domain.Original
+	mark        *projections.Mark  // of the first read: the decision is no fresher than that
+	alive       bool               // whether the session was there at the first read; it may end while a body is on its way
+	first       []eventstore.Found // the first use of the key; empty when the key is new
 }
 
-// errUsed ends a decision whose idempotency key was used before. The first read finds the key, so a request that is repeated has no further
-// effect, and neither has one that took the key of another request.
+// errUsed ends a decision whose idempotency key was used before. The first read finds the key, so a repeated request has no second effect, and
+// neither has another request with the same key.
 //
-// Two processes may look at the same instant, and both find no key. Then both go on, and one of the two appends is refused.
+// Two processes may read at the same instant, and find no key. Then both go on, and one of the two appends is refused.
 var errUsed = errors.New("the idempotency key was used before")
 
 // begin is the first read of a decision. A decision that reads nothing skips that read, and the append proves the caller instead.
@@ -76,12 +76,12 @@ func (a *attempt) read(ctx context.Context, query ...pg.Statement) error {
 	}
 	switch {
 	case a.mark != nil:
-	case projections.ClaimIn(ctx) != nil: // which says more
+	case projections.ClaimIn(ctx) != nil: // the read proves the claim, and with it the session
 		a.alive = true
 	default:
 		query = append(query, projections.Alive(&a.alive, a.by))
 	}
-	mark, err := a.views.Read(ctx, a.by.Workspace, query...)
+	mark, err := a.projections.Read(ctx, a.by.Workspace, query...)
 	if err == nil && a.mark == nil {
 		a.mark = &mark
 	}
@@ -120,10 +120,10 @@ type plan struct {
 	events   []domain.Event
 	with     []write // to further streams in the same append, when there are events at all
 	guarding []eventstore.Guard
-	also     []pg.Statement // in the transaction that stores the events, before them: all of it happens, or nothing
-	owners   bool           // the transaction is the owner's: it destroys what no workspace may
-	partly   bool           // some of what was asked for is refused, which takes a decision as fresh as any refusal
-	answer   string         // that a repeat is given besides the events; empty when these say all
+	also     []pg.Statement // run before the events are stored, in their transaction
+	asOwner  bool           // the owner runs the transaction, because the role of the workspace may not do all of also
+	partly   bool           // a part of the request is refused, so the decision must be as fresh as for any refusal
+	answer   string         // for a repeated request, besides the events; empty when these say all
 }
 
 // alone tells whether the plan is nothing but an append. Such an append can prove the caller by itself.
@@ -143,7 +143,7 @@ type effect struct {
 	position int64
 	answer   string // of the plan, when it is repeated
 
-	about uuid.UUID // the thing that it was about, when the records were pruned meanwhile
+	about uuid.UUID // the thing that the records were about, when they were pruned since
 }
 
 // outcome names the end of a command for its metric.
@@ -184,12 +184,12 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		defer c.running.Delete(r.Once.Key)
 	}
 	by := r.By
-	var asked int64 // the head when the command came: what a refusal, or "it is so already", must have seen
+	var asked int64 // the head when the command came; a refusal, or a decision that changes nothing, must have seen it
 	for try := range maxAttempts {
 		if err := backOff(ctx, try); err != nil {
 			return effect{}, err
 		}
-		a := &attempt{views: c.Projections, by: by, from: r.Origin, once: r.Once, was: r.Original}
+		a := &attempt{projections: c.Projections, by: by, from: r.Origin, once: r.Once, original: r.Original}
 		p, err := decide(a)
 		if err == nil && a.mark == nil && !(p.alone() && projections.ClaimIn(ctx).Provable()) {
 			err = a.read(ctx)
@@ -200,7 +200,7 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 		if try == 0 && a.mark != nil {
 			asked = a.mark.Head
 		}
-		nothing := err == nil && len(p.events) == 0 && a.once == nil // with a key the append says whether it was so
+		nothing := err == nil && len(p.events) == 0 && a.once == nil // with a key, the append stores that nothing changed
 		if nothing && !a.behind(asked) {
 			return effect{position: a.mark.Position}, nil
 		}
@@ -223,13 +223,13 @@ func (c *Commands) change(ctx context.Context, r Request, decide func(a *attempt
 
 // contended refuses a command that lost against other commands at every attempt.
 func contended() error {
-	busy := domain.Refuse(domain.Unavailable, "contended", "others changed the same thing %d times meanwhile", maxAttempts)
+	busy := domain.Refuse(domain.Unavailable, "contended", "other requests changed the same thing at each of %d attempts: send the request again", maxAttempts)
 	busy.RetryAfter = time.Second
 	return busy
 }
 
-// keyed replaces the fingerprint of a request by one that is keyed with the workspace's secret. The fingerprint is stored for a day, and a
-// plain hash would let its reader guess the personal data in the request.
+// keyed replaces the fingerprint of a request by one that is keyed with the workspace's secret. The fingerprint is stored for a day, and the
+// reader of a plain hash could guess the personal data in the request.
 func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
 	own, err := c.Vault.Key(ctx, r.By.Workspace, r.By.Workspace.ID)
 	if err != nil {
@@ -239,7 +239,7 @@ func (c *Commands) keyed(ctx context.Context, r Request) (*Once, error) {
 }
 
 // backOff waits before an attempt, so that many commands on one stream get through one after the other. The first two attempts do not
-// wait; later ones wait for a random time of at most 60 ms.
+// wait. A later one waits for a random time of at most 60 ms.
 func backOff(ctx context.Context, try int) error {
 	if try < 2 {
 		return nil
@@ -253,8 +253,8 @@ func backOff(ctx context.Context, try int) error {
 	}
 }
 
-// retryable tells whether another attempt can end differently: a stream has moved, or a refusal rests on read models that lack something
-// of what was committed before the command came.
+// retryable tells whether another attempt can end differently: a stream has moved, or a refusal rests on read models that lack an event from
+// before the command.
 func retryable(a *attempt, asked int64, err error) bool {
 	var moved *eventstore.MovedError
 	if errors.As(err, &moved) {
@@ -288,14 +288,15 @@ func (c *Commands) catchUp(ctx context.Context, r Request, by projections.Actor)
 	return *again, nil
 }
 
+// append stores a plan, with what the plan relied on as guards.
 func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, error) {
-	claim := projections.ClaimIn(ctx) // of who is not known yet
+	claim := projections.ClaimIn(ctx) // nil when the caller is proven
 	if len(p.events) == 0 {
 		p.with = nil
 	}
 	var writes []eventstore.Write
 	for _, w := range append([]write{{p.stream, p.version, p.events}}, p.with...) {
-		encoded, err := encode(w.stream, w.version, w.events, a.was)
+		encoded, err := encode(w.stream, w.version, w.events, a.original)
 		if err != nil {
 			return effect{}, err
 		}
@@ -310,7 +311,7 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 	p.guarding = append(p.guarding, eventstore.Guard{Stream: domain.RosterStream, Version: a.by.Roster})
 	receipt, err := c.store(ctx, a.by.Workspace, eventstore.Append{
 		Actor: a.by.Member, Meta: meta, Writes: writes, Guards: p.guarding, Proof: claim.Proof(), Key: a.key(p.answer, writes[0]),
-	}, p.also, p.owners)
+	}, p.also, p.asOwner)
 	if err = c.Projections.Settle(claim, err); err != nil {
 		return effect{}, err
 	}
@@ -322,12 +323,12 @@ func (c *Commands) append(ctx context.Context, a *attempt, p plan) (effect, erro
 }
 
 // store appends, and runs the plan's further statements in the same transaction.
-func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Append, also []pg.Statement, owners bool) (receipt eventstore.Receipt, err error) {
+func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Append, also []pg.Statement, asOwner bool) (receipt eventstore.Receipt, err error) {
 	if also == nil {
 		return c.Store.Append(ctx, w, a)
 	}
 	in := c.DB.In
-	if owners {
+	if asOwner {
 		in = c.DB.InAsOwner
 	}
 	err = in(ctx, w, func(tx *pg.Tx) error {
@@ -337,14 +338,14 @@ func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Appen
 		var err error
 		receipt, err = c.Store.AppendIn(ctx, tx.Run, w, a)
 		if err == nil && receipt.Repeated {
-			err = errUsed // what goes along has happened the first time
+			err = errUsed // the statements in also ran the first time
 		}
 		return err
 	})
 	switch {
 	case errors.Is(err, errUsed):
 		return receipt, nil
-	case pg.Is(err, pg.UniqueViolation, pg.Deadlock): // another was quicker, and the decision did not see it
+	case pg.Is(err, pg.UniqueViolation, pg.Deadlock): // another command was quicker, and the decision did not see it
 		return receipt, &eventstore.MovedError{Stream: a.Writes[0].Stream, Expected: a.Writes[0].Expected}
 	case err == nil:
 		c.Store.Appended(w, receipt)
@@ -352,8 +353,8 @@ func (c *Commands) store(ctx context.Context, w pg.Workspace, a eventstore.Appen
 	return receipt, err
 }
 
-// repeat answers a command whose key was used before with the effect of the first request, which may have been none. When the events of
-// that effect were pruned, a kept key still knows the id of the thing; for any other key the answer is that the records are gone.
+// repeat answers a command whose key was used before. The answer is the effect of the first request, which may have been none. When its events
+// were pruned, a kept key still knows the id of the thing. For any other key the error says that the records are gone.
 func (c *Commands) repeat(ctx context.Context, by projections.Actor, once Once, first eventstore.Found) (effect, error) {
 	if !first.Same {
 		return effect{}, refusal(&eventstore.KeyReusedError{})
@@ -374,8 +375,8 @@ func (c *Commands) repeat(ctx context.Context, by projections.Actor, once Once, 
 	return done, err
 }
 
-// result folds the appended events into the state on which the command decided. For a repeated command, result reads the state that the
-// thing had after the first request, whatever became of the thing since; of before, only the id is used then.
+// result folds the appended events into before, the state on which the command decided. For a repeated command it reads the state after the
+// first request, whatever became of the thing since, and uses only the id of before.
 func result[T any](ctx context.Context, c *Commands, r Request, model *projections.Model[T], before T, done effect, err error) (Result[T], error) {
 	if err != nil {
 		return Result[T]{}, err
@@ -397,14 +398,14 @@ func result[T any](ctx context.Context, c *Commands, r Request, model *projectio
 		}
 	}
 	for _, record := range done.records {
-		if model.Changes(record, id) { // else it is of another thing that changed with this one
+		if model.Changes(record, id) { // other records are of things that changed along with this one
 			model.Apply(&before, record)
 		}
 	}
 	return Result[T]{State: before, Position: done.position, Repeated: done.repeated}, nil
 }
 
-// encode makes a write for the event store of events of the domain.
+// encode turns events of the domain into a write for the event store.
 func encode(stream string, version int, events []domain.Event, was *domain.Original) (eventstore.Write, error) {
 	w := eventstore.Write{Stream: stream, Expected: version}
 	for _, e := range events {
@@ -432,7 +433,7 @@ func refusal(err error) error {
 		return r
 	case errors.As(err, &unknown):
 		r := domain.Refuse(domain.Unavailable, "outcome_unknown",
-			"the answer of the database was lost: send the request again with the same Idempotency-Key, or look")
+			"the answer of the database was lost: send the request again with the same Idempotency-Key, or read what it did")
 		r.RetryAfter = 5 * time.Second
 		return errors.Join(r, err)
 	case errors.As(err, &reused):

@@ -17,16 +17,16 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// signedLogs remember what was signed last of each workspace.
+// signedLogs remembers the checkpoint that was signed last, by workspace.
 type signedLogs struct {
 	mu sync.Mutex
 	of map[uuid.UUID]*signedLog
 }
 
-// signedLog is what was signed of one log. Whoever signs has its turn.
+// signedLog is the last signed checkpoint of one log. One goroutine signs at a time.
 type signedLog struct {
 	turn  chan struct{} // holds one element while nobody signs
-	known bool          // last was looked up
+	known bool          // whether last was looked up
 	last  checkpoint.Checkpoint
 }
 
@@ -49,7 +49,7 @@ func (s *signedLogs) acquire(ctx context.Context, w pg.Workspace) (*signedLog, e
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-time.After(2 * treePatience):
-		refusal := domain.Refuse(domain.Unavailable, "busy", "others ask for checkpoints of this workspace")
+		refusal := domain.Refuse(domain.Unavailable, "busy", "other requests wait for a checkpoint of this workspace: ask again")
 		refusal.RetryAfter = time.Second
 		return nil, refusal
 	}
@@ -57,19 +57,19 @@ func (s *signedLogs) acquire(ctx context.Context, w pg.Workspace) (*signedLog, e
 
 func (l *signedLog) giveBack() { l.turn <- struct{}{} }
 
-// treePatience is how long a request waits for a tree to have all records: the first one after many appends waits longest.
+// treePatience is how long a request waits until the tree has all records. The first request after many appends waits longest.
 const treePatience = 2 * time.Second
 
 // Checkpoint signs the state of a workspace's log, with everything that was committed before it was asked.
 //
-// Nothing is signed that contradicts the last checkpoint, which lies outside the database (C2SP tlog-checkpoint):
+// A checkpoint never contradicts the one before it, which is kept outside the database (C2SP tlog-checkpoint):
 //
-//  1. The last one is looked up: what this process signed, else what is kept.
+//  1. The last checkpoint is looked up: the one that this process signed, else the one that is kept.
 //  2. The tree grows to the head of the log.
-//  3. The tree must begin with the last one, as long as the epoch is the same. Then the new one is signed.
-//  4. It is noted as the last, outside the database, and only then given.
+//  3. Within an epoch, the tree must begin with the tree of the last checkpoint. Then the new checkpoint is signed.
+//  4. The new checkpoint is kept as the last one, outside the database, and only then returned.
 //
-// Of two processes each may sign what the other has not seen; both begin with what was noted before.
+// Two processes may each sign a checkpoint that the other has not seen. Both checkpoints continue the one that was kept before.
 func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byte, at checkpoint.Checkpoint, err error) {
 	log, err := c.signed.acquire(ctx, w)
 	if err != nil {
@@ -99,16 +99,16 @@ func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byt
 	return signed, at, nil
 }
 
-// damaged refuses what needs records, or hashes of them, that the log had and lacks.
+// damaged turns the error of a log that lacks records, or their hashes, into a refusal. Any other error stays.
 func (c *Commands) damaged(ctx context.Context, w pg.Workspace, err error) error {
 	if !errors.As(err, new(*eventstore.AheadError)) && !errors.As(err, new(*eventstore.GapError)) && !errors.Is(err, eventstore.ErrTreeBroken) && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
-	c.Log.ErrorContext(ctx, "nothing is signed or proven: the log lacks records, or hashes of them; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
+	c.Log.ErrorContext(ctx, "nothing is signed or proven: the log lacks records, or their hashes; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
 	return domain.Refuse(domain.Conflict, "log_damaged", "the log lacks records that it had, or their hashes; the operator of Kluis finds out more with `kluis verify`")
 }
 
-// notKept refuses what cannot be noted outside the database at the moment.
+// notKept refuses to sign while the place for checkpoints outside the database fails.
 func (c *Commands) notKept(ctx context.Context, w pg.Workspace, err error) error {
 	c.Log.WarnContext(ctx, "checkpoints cannot be kept, so none is signed", "workspace", w.ID, "error", err.Error())
 	refusal := domain.Refuse(domain.Unavailable, "checkpoints_unavailable", "checkpoints cannot be kept at the moment, so none is signed")
@@ -131,7 +131,7 @@ func (c *Commands) sign(ctx context.Context, w pg.Workspace, size int64, epoch i
 	return signed, at, err
 }
 
-// lookUp finds out what was signed last, the first time; nothing: the zero Checkpoint.
+// lookUp reads the last checkpoint from the place outside the database, once. The checkpoint is zero when none was signed.
 func (c *Commands) lookUp(ctx context.Context, w pg.Workspace, log *signedLog) error {
 	if log.known {
 		return nil
@@ -174,7 +174,7 @@ func (c *Commands) checkContinues(ctx context.Context, w pg.Workspace, tree even
 		if root == last.Root {
 			return nil
 		}
-		found = "its first records are others"
+		found = "its first records are different ones"
 	}
 	c.Log.ErrorContext(ctx, "no checkpoint is signed: the log does not go on from the last one; `kluis verify` says where", "workspace", w.ID,
 		"checkpoint", last.Size, "epoch", last.Origin.Epoch, "found", found)
@@ -182,8 +182,8 @@ func (c *Commands) checkContinues(ctx context.Context, w pg.Workspace, tree even
 		last.Size, last.Origin.Epoch, found)
 }
 
-// InclusionProof proves that the record at a position is in the log: an offline proof with the checkpoint in it (C2SP tlog-proof), which is of now or
-// the newest that is cosigned.
+// InclusionProof proves that the record at a position is in the log. The proof (C2SP tlog-proof) has the checkpoint in it, so it is verified offline.
+// With cosigned that is the newest cosigned checkpoint, else one of now.
 func (c *Commands) InclusionProof(ctx context.Context, w pg.Workspace, position int64, cosigned bool) (string, checkpoint.Checkpoint, error) {
 	signed, at, err := c.CheckpointToShow(ctx, w, cosigned)
 	if err != nil {
@@ -196,7 +196,7 @@ func (c *Commands) InclusionProof(ctx context.Context, w pg.Workspace, position 
 	return checkpoint.Receipt(position-1, proof, signed), at, c.provenElsewhere(ctx, w, position, err)
 }
 
-// provenElsewhere refuses a proof of records that were pruned before the log was loaded here: only the first installation has their hashes.
+// provenElsewhere refuses a proof of records that were pruned before the log was loaded here, because only the first installation has their hashes.
 func (c *Commands) provenElsewhere(ctx context.Context, w pg.Workspace, position int64, err error) error {
 	if !errors.Is(err, eventstore.ErrTreeBroken) {
 		return err
@@ -211,7 +211,7 @@ func (c *Commands) provenElsewhere(ctx context.Context, w pg.Workspace, position
 	return c.damaged(ctx, w, err)
 }
 
-// ConsistencyProof proves that the log of to records begins with the one of from records, with a checkpoint at to; 0 is the newest there is.
+// ConsistencyProof proves that the first to records of the log begin with its first from records. The proof has a checkpoint at to; 0 is the head.
 func (c *Commands) ConsistencyProof(ctx context.Context, w pg.Workspace, from, to int64) (string, checkpoint.Checkpoint, error) {
 	signed, at, err := c.Checkpoint(ctx, w)
 	switch {
@@ -225,14 +225,14 @@ func (c *Commands) ConsistencyProof(ctx context.Context, w pg.Workspace, from, t
 		}
 	}
 	if from > at.Size {
-		return "", at, domain.InvalidField("/from", "it is more than %d, where the proof ends", at.Size)
+		return "", at, domain.InvalidField("/from", "must not be more than %d, where the proof ends", at.Size)
 	}
 	proof, err := c.Store.ProveGrowth(ctx, w, at.Size, from)
 	return checkpoint.Growth(from, proof, c.withCosignatures(ctx, w, signed, at)), at, c.provenElsewhere(ctx, w, from, err)
 }
 
-// VerifierKeys are the keys that verify the checkpoints of a workspace, as note tools take them: those that sign now, then those
-// that no longer do.
+// VerifierKeys gives the keys that verify the checkpoints of a workspace, in the format of signed notes (C2SP): first those that sign now, then
+// former ones.
 func (c *Commands) VerifierKeys(ctx context.Context, w pg.Workspace) (keys []string, err error) {
 	epoch, err := c.Projections.Epoch(ctx, w)
 	if err != nil {
@@ -252,13 +252,13 @@ func (c *Commands) VerifierKeys(ctx context.Context, w pg.Workspace) (keys []str
 	return keys, nil
 }
 
-// publicKeys are those that sign now, and those that were kept.
+// publicKeys gives the keys that sign now, and the former ones that were kept.
 func (c *Commands) publicKeys(ctx context.Context) (keyring.PublicKeys, error) {
 	kept, err := c.Kept.Keys(ctx)
 	return c.Keys.PublicKeys().With(kept), err
 }
 
-// KeepCheckpoint signs a checkpoint and keeps it for ever. That of an empty log is not kept.
+// KeepCheckpoint signs a checkpoint and keeps it for ever. The checkpoint of an empty log is not kept.
 func (c *Commands) KeepCheckpoint(ctx context.Context, w pg.Workspace) (signed []byte, at checkpoint.Checkpoint, err error) {
 	signed, at, err = c.Checkpoint(ctx, w)
 	if err != nil || at.Size == 0 {

@@ -35,46 +35,47 @@ type Needs struct {
 	Limits      *limit.Limits // nil: nothing is limited
 	Log         *slog.Logger
 	Region      string            // where new workspaces live
-	Outside     *delivery.Outside // to receivers; nil: the public internet alone
+	Outside     *delivery.Outside // which addresses receivers may have; nil: those of the public internet
 
 	// Home gives the commands of the home's cell, which counts sign-ups; nil when this is the home's cell.
 	Home func() (*Commands, error)
 
-	// OnlyHere refuses a workspace that another region has, too, or may have, since the database was put back; nil when there is no other region.
+	// OnlyHere refuses a workspace that another region also has, or may have, after a restore of this region's database; nil when there is no
+	// other region.
 	OnlyHere func(ctx context.Context, w pg.Workspace) error
 
-	// Kept is the place for signed checkpoints outside the database. Without it (nil) nobody would notice that the log went back.
+	// Kept is the place for signed checkpoints outside the database; nil: none. Without such a place nobody would notice that the log went back.
 	Kept *checkpoint.Kept
 
 	// Witnesses cosign checkpoints. CosignaturesWanted is how many cosignatures a checkpoint is to have; 0: one of each witness.
 	Witnesses          []*checkpoint.Witness
 	CosignaturesWanted int
 
-	// PublicURL is where people reach Kluis, for mails and for the names of logs; the headers of a request never count. Empty: mails have no
-	// links.
+	// PublicURL is where people reach Kluis. Mails and the names of logs have it, because the headers of a request can be forged. Empty: mails
+	// have no links.
 	PublicURL string
 
-	// SecurityWindow is for how long equal incidents are counted before the log tells of them again; 0: the log tells of no incidents.
+	// SecurityWindow is how long equal incidents are counted before the log tells of them again; 0: the log tells of no incidents.
 	SecurityWindow time.Duration
 
-	// Operator is who runs Kluis, and Regions are where its data are, for the records that the law asks for.
+	// Operator is the name of the organisation that runs Kluis, and Regions are where its data are. The documents that the law asks for have both.
 	Operator string
 	Regions  []Region
 
 	// ErasureGrace is the time between the request to erase a workspace and the erasure; 0 is 72 hours.
 	ErasureGrace time.Duration
 
-	// ResetCodeLife is for how long a code for a new password is valid; 0 is 15 minutes.
+	// ResetCodeLife is how long a code for a new password is valid; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 
-	// Wall is the clock of this process, which the retention compares with that of the database; nil is its real one.
+	// Wall is the clock of this process. Pruning compares it with the clock of the database. nil is time.Now.
 	Wall func() time.Time
 }
 
 // Commands carries out what members ask for.
 type Commands struct {
 	Needs
-	now      func(context.Context) (time.Time, error) // the database's: what ends, ends by that one clock
+	now      func(context.Context) (time.Time, error) // the database's clock, by which everything ends
 	running  sync.Map                                 // the idempotency keys of the commands under way in this process
 	notes    queues                                   // events of accounts
 	mails    later                                    // mails that an answer must not wait for
@@ -82,9 +83,9 @@ type Commands struct {
 	printed  printed
 	ledgered ledgered
 
-	incidents incidents // what the security stream tells of
+	incidents incidents // for the security stream
 
-	compared atomic.Int64 // passwords and codes, of those that are counted before; for tests
+	compared atomic.Int64 // how many passwords and codes were compared, for tests
 }
 
 // New makes commands.

@@ -18,16 +18,16 @@ import (
 )
 
 // A backup of a region knows nothing of later moves. A restore may bring a workspace back to a region that the workspace has left, or take the workspace
-// from the region where it is; and the home's list may be just as old. So the regions are compared after every restore. A workspace is served from the
-// region whose log has all records of the other regions' logs. Where each of two logs has records of its own, neither is served, and the operator decides.
+// from the region where it is. The home's list may be just as old. So the regions are compared after every restore. A workspace is served from the
+// region whose log has all records of the other regions' logs. When each of two logs has records of its own, neither is served, and the operator decides.
 
-// Installation is what can be reached of all regions.
+// Installation is all regions of Kluis, as far as this process reaches them.
 type Installation struct {
 	Regions []End    // the home first
-	Away    []string // those that cannot be reached, or that the settings do not name although the home's list does
-	Patient bool     // a comparison waits a while for a move, or for another comparison
+	Away    []string // regions that cannot be reached, or that the home's list names and the settings do not
+	Patient bool     // whether a comparison waits a while for a move, or for another comparison
 
-	Keys keyring.PublicKeys // that sign what is in the ledgers of erasures
+	Keys keyring.PublicKeys // that sign the entries of the ledgers of erasures
 }
 
 // Copy is a workspace as one region has it.
@@ -35,31 +35,31 @@ type Copy struct {
 	Region string
 	Entry  tenancy.Entry
 	Epoch  int
-	Size   int64  // records of the log
+	Size   int64  // how many records the log has
 	Root   string // of its Merkle tree
-	own    int64  // the last record besides those that only say that a backup was put back
+	own    int64  // the position of the last record that is not a workspace.restored
 }
 
 func (c Copy) String() string {
 	return fmt.Sprintf("%s (%s, epoch %d, %d records, root %s)", c.Region, c.Entry.Status, c.Epoch, c.Size, c.Root)
 }
 
-// Misplaced is a workspace that is not in one region alone, or not in the one that the home's list says.
+// Misplaced is a workspace that is in no region, in several, or not in the one that the home's list names.
 type Misplaced struct {
 	ID       uuid.UUID
 	Slug     string
-	Listed   string // the region that the home's list says; empty: none
-	ErasedIn string // the region in which it was erased; empty: none
-	Doubt    error  // why it is not known whether it was erased
+	Listed   string // the region in the home's list; empty: none
+	ErasedIn string // the region in which the workspace was erased; empty: none
+	Doubt    error  // why it is not known whether the workspace was erased
 	Copies   []Copy
-	Right    string // the region whose log has all that the others' have; empty: none has
-	Broken   bool   // a move was broken off behind its fence
-	Left     string // a region that a broken move has left, when where it went there is nothing; empty: none
+	Right    string // the region whose log has all records of the other logs; empty: there is none
+	Broken   bool   // whether a move was broken off after its fence
+	Left     string // the region that the workspace left by a move, when the region of its destination lacks it; empty: none
 
-	unlisted bool // only a ledger says that it was erased
+	unlisted bool // only a ledger says that the workspace was erased
 }
 
-// Find finds the workspaces that are misplaced, or tells whether one of them is. Regions that are away are not looked at.
+// Find finds the misplaced workspaces. When only is not uuid.Nil, it looks at that workspace. Regions that are away are not compared.
 func (i Installation) Find(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
 	erased := i.ledgers(ctx, only)
 	listed, err := i.Regions[0].Tenancy.Listed(ctx, only)
@@ -83,7 +83,7 @@ func (i Installation) Find(ctx context.Context, only uuid.UUID) (found []Misplac
 		err = errors.Join(err, i.judge(ctx, l, here[l.ID], erased, &found))
 		delete(here, l.ID)
 	}
-	for id, entries := range here { // the home does not know these, as after a restore of the home
+	for id, entries := range here { // the home does not list these, as after a restore of the home
 		err = errors.Join(err, i.judge(ctx, tenancy.Listed{ID: id}, entries, erased, &found))
 	}
 	return found, err
@@ -141,7 +141,7 @@ func (i Installation) End(region string) (End, error) {
 	return i.Regions[n], nil
 }
 
-// compareLogs reads the logs of copies, and finds the one that has all records of the others.
+// compareLogs reads the logs of all copies, and finds the one that has all records of the others.
 func (i Installation) compareLogs(ctx context.Context, m *Misplaced) error {
 	for n := range m.Copies {
 		end, err := i.End(m.Copies[n].Region)
@@ -172,12 +172,12 @@ func (i Installation) compareLogs(ctx context.Context, m *Misplaced) error {
 	return nil
 }
 
-// asOwner reads logs as the owner, because a workspace may be closed to every login.
+// asOwner gives a store that reads logs as the owner, because a workspace may be closed to every login.
 func (e End) asOwner() *eventstore.Store {
 	return eventstore.New(e.DB.AsOwner(), eventstore.NewBell())
 }
 
-// copyOf reads how far the log of a workspace is.
+// copyOf reads size, epoch and root of the log of a workspace in a region.
 func (e End) copyOf(ctx context.Context, entry tenancy.Entry) (c Copy, err error) {
 	w := entry.Workspace()
 	c = Copy{Region: e.Region, Entry: entry}
@@ -194,12 +194,13 @@ func (e End) copyOf(ctx context.Context, entry tenancy.Entry) (c Copy, err error
 		return c, err
 	}
 	c.Root = root.String()
-	return c, e.DB.InAsOwner(ctx, w, func(tx *pg.Tx) error {
+	err = e.DB.InAsOwner(ctx, w, func(tx *pg.Tx) error {
 		return tx.Run(ctx, pg.Exec(`select coalesce((select position from event where type <> 'workspace.restored' and position <= $1 order by position desc limit 1), pruned) from head`, c.Size).Scan(&c.own))
 	})
+	return c, err
 }
 
-// within tells whether the log of other has all records of the log of c, but for those that only say that a backup was put back.
+// within tells whether the log of other has all records of the log of c. The workspace.restored records at the end of c do not count.
 func (i Installation) within(ctx context.Context, c, other Copy) (bool, error) {
 	if c.Region == other.Region || c.own > other.Size {
 		return c.Region == other.Region, nil
@@ -232,9 +233,9 @@ func (i Installation) withMovesLocked(ctx context.Context, do func(context.Conte
 	})
 }
 
-// ShareLedgers copies into the ledger of a region the entries that the ledgers of the other regions have of its workspaces, or of one workspace. An
-// erasure is entered in the ledger of the region where the workspace was then, and a backup from before a move brings the workspace, or a member, back
-// in another region. ShareLedgers tells whether there were such entries; their signatures are checked later, by HeedLedger.
+// ShareLedgers copies the erasures of a region's workspaces, or of one workspace, from the ledgers of the other regions into the ledger of that region. An
+// erasure is in the ledger of the region where the workspace was then, and a backup from before a move brings the workspace, or a member, back in
+// another region. ShareLedgers tells whether it copied any entry. HeedLedger checks their signatures later.
 func (i Installation) ShareLedgers(ctx context.Context, region string, only uuid.UUID) (found bool, err error) {
 	to, err := i.End(region)
 	if err != nil {
@@ -270,15 +271,16 @@ func (i Installation) FindLocked(ctx context.Context) (found []Misplaced, err er
 	return found, err
 }
 
-// Mend finds the misplaced workspaces, and sees to it that no workspace is served twice:
+// Mend finds the misplaced workspaces, and makes sure that no workspace is served twice:
 //
-//  1. Where one log has all records of the others, the other copies are closed, as a move closes its source. Nothing is taken away from them.
-//  2. The home's list is pointed at the region of that log.
-//  3. Where no log has all records, every copy is closed.
-//  4. A copy of a workspace that was erased elsewhere is closed, and Settle takes it away like the rest of a broken move. Where only a ledger of erasures
-//     knows of it, one copy is left as it is, which the ledger erases before anybody is served; where there is no copy, the home's list notes the erasure.
+//  1. When one log has all records of the others, the other copies are closed, as a move closes its source. Nothing is deleted from them.
+//  2. The home's list then names the region of that log.
+//  3. When no log has all records, every copy is closed.
+//  4. A copy of a workspace that was erased elsewhere is closed, and Settle deletes it like the rest of a broken move. When only a ledger of erasures
+//     knows of the erasure, one copy stays as it is: the ledger has it erased before anybody is served. When there is no copy, the home's list notes the
+//     erasure.
 //
-// Killed between 1 and 2, the workspace is not served until Mend runs again.
+// When Mend is killed between 1 and 2, the workspace is not served until Mend runs again.
 func (i Installation) Mend(ctx context.Context, only uuid.UUID) (found []Misplaced, err error) {
 	if found, err = i.Find(ctx, only); err != nil || len(found) == 0 {
 		return nil, err
@@ -325,14 +327,14 @@ func (e End) setAside(ctx context.Context, c Copy, to string) error {
 		var size int64
 		err := tx.QueryRow(ctx, `select position from head`).Scan(&size)
 		if err == nil && size != c.Size {
-			err = fmt.Errorf("it was written to meanwhile: its log had %d records, and has %d", c.Size, size)
+			err = fmt.Errorf("somebody wrote to it meanwhile: its log had %d records, and has %d", c.Size, size)
 		}
 		return err
 	})
 }
 
-// Keep has one region serve a workspace, and closes the copies in the other regions as a move closes its source; with discard, these copies are taken
-// away. The result has the copies as they were before.
+// Keep makes one region serve a workspace, and closes the copies in the other regions, as a move closes its source. With discard those copies are
+// deleted. kept and others are the copies as they were before.
 func (i Installation) Keep(ctx context.Context, slug, region string, discard bool) (kept Copy, others []Copy, err error) {
 	err = i.withMovesLocked(ctx, func(ctx context.Context) error {
 		end, err := i.End(region)
@@ -347,7 +349,7 @@ func (i Installation) Keep(ctx context.Context, slug, region string, discard boo
 			return fmt.Errorf("workspace %q is %s in region %s: it cannot be served from there", slug, e.Status, region)
 		}
 		if erased, _ := i.erasedIn(ctx, e.ID, i.ledgers(ctx, e.ID)); erased != "" {
-			return fmt.Errorf("workspace %q was erased, as the ledger of erasures in region %s says: what a backup brought back of it is not served", slug, erased)
+			return fmt.Errorf("workspace %q was erased, as the ledger of erasures in region %s says: a copy that a backup brought back is not served", slug, erased)
 		}
 		if kept, err = end.copyOf(ctx, e); err != nil {
 			return fmt.Errorf("region %s: %w", region, err)
@@ -358,7 +360,7 @@ func (i Installation) Keep(ctx context.Context, slug, region string, discard boo
 		if err := i.Regions[0].Tenancy.Relocate(ctx, e.ID, region); err != nil {
 			return err
 		}
-		if len(i.Away) == 0 { // the servers ask the regions before they serve it
+		if len(i.Away) == 0 { // the servers can compare the regions themselves
 			return end.open(ctx, e, false)
 		}
 		if _, err := i.ShareLedgers(ctx, region, e.ID); err != nil {
@@ -369,7 +371,7 @@ func (i Installation) Keep(ctx context.Context, slug, region string, discard boo
 	return kept, others, err
 }
 
-// open has a workspace served. heeded says that the servers need not ask the other regions about it.
+// open opens a workspace to its members. heeded says that the servers need not compare the other regions first.
 func (e End) open(ctx context.Context, w tenancy.Entry, heeded bool) error {
 	switch {
 	case w.Status != "active":
@@ -381,7 +383,7 @@ func (e End) open(ctx context.Context, w tenancy.Entry, heeded bool) error {
 	return nil
 }
 
-// others closes the copies of a workspace in other regions, and with discard takes them away.
+// others closes the copies of a workspace in the other regions, and with discard deletes them.
 func (i Installation) others(ctx context.Context, id uuid.UUID, kept string, discard bool) (others []Copy, err error) {
 	for _, end := range i.Regions {
 		e, err := end.Tenancy.Entry(ctx, id)

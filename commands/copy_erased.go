@@ -11,15 +11,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/checkpoint"
 )
 
-// ledgers is in which regions the ledger of erasures may have an entry of a workspace. A backup that was put back, of whichever database, takes nothing
-// from a ledger: so the ledgers are asked before somebody is told to bring a workspace back.
+// ledgers has the regions whose ledger of erasures may have an entry of a workspace, by the id of the workspace. A restore of a database takes nothing
+// from a ledger. So the ledgers are read before the operator is told to bring a workspace back.
 type ledgers struct {
 	entries map[uuid.UUID][]End
-	unread  error // of ledgers that cannot be read
+	unread  error // why some ledgers could not be read; nil when all were
 }
 
-// ledgers lists the ledgers of all regions. Read before the directories, they have no erasure that the directories do not know, unless a backup was put
-// back.
+// ledgers lists the ledgers of all regions. The caller reads the directories afterwards: unless a backup was put back, these know every erasure that
+// is in a ledger.
 func (i Installation) ledgers(ctx context.Context, only uuid.UUID) ledgers {
 	l := ledgers{entries: map[uuid.UUID][]End{}}
 	if only != uuid.Nil {
@@ -38,7 +38,7 @@ func (i Installation) ledgers(ctx context.Context, only uuid.UUID) ledgers {
 	return l
 }
 
-// erasedIn tells which region's ledger says that a workspace was erased; empty: none does. With doubt, it may be that it was all the same.
+// erasedIn gives the region whose ledger says that a workspace was erased; empty when none does. A doubt says why it may have been erased nevertheless.
 func (i Installation) erasedIn(ctx context.Context, id uuid.UUID, l ledgers) (region string, doubt error) {
 	doubt = l.unread
 	for _, end := range l.entries[id] {
@@ -57,16 +57,16 @@ func (i Installation) erasedIn(ctx context.Context, id uuid.UUID, l ledgers) (re
 	return "", doubt
 }
 
-// openErasure checks that an entry of the ledger is of a workspace, or of a member of it, and signed by one of our keys.
+// openErasure checks that an entry of the ledger is about a workspace, or about a member of it, and that one of our keys has signed it.
 func openErasure(signed []byte, keys checkpoint.Keys, workspace, member uuid.UUID) error {
 	entry, err := checkpoint.OpenErasure(signed, keys)
 	if err == nil && (entry.Workspace != workspace || entry.Member != member) {
-		err = errors.New("it is of something else")
+		err = errors.New("the entry is about something else")
 	}
 	return err
 }
 
-// heed asks the ledgers of a workspace of which no directory says that it was erased. One that is being erased now is as it should be.
+// heed looks for an erasure in the ledgers when no directory says that the workspace was erased. A workspace that is being erased now needs nothing.
 func (m *Misplaced) heed(ctx context.Context, i Installation, l ledgers) {
 	if m.ErasedIn != "" || slices.ContainsFunc(m.Copies, func(c Copy) bool { return c.Entry.Status == "erasing" }) {
 		return
@@ -75,8 +75,8 @@ func (m *Misplaced) heed(ctx context.Context, i Installation, l ledgers) {
 	m.unlisted = m.ErasedIn != ""
 }
 
-// erasedAgain gives the region in which the ledger of erasures takes a copy away, which is the first thing that a touch of it leads to; empty: in none, since
-// the directory of the region where it was erased still has that.
+// erasedAgain gives the region whose copy stays, because the ledger has it erased as soon as anybody touches it; empty: no copy stays, because the
+// directory of the region where the workspace was erased still says so.
 func (m Misplaced) erasedAgain() string {
 	if slices.ContainsFunc(m.Copies, func(c Copy) bool { return c.Region == m.ErasedIn }) {
 		return m.ErasedIn

@@ -7,17 +7,17 @@ import (
 
 // draft gathers the events of a decision on several streams.
 type draft struct {
-	writes []write // each stream once, in the order in which it came in
-	behind []write // those that must come behind the events of things that are made
+	writes []write // each stream once, in the order of the first event
+	behind []write // the writes that must follow the events of the things that the draft creates
 	guards map[string]int
 }
 
-// write adds events to a stream, which is at a version, or at any. Later events of the same stream follow.
+// write adds events to a stream that was read at a version, or at any version.
 func (d *draft) write(stream string, version int, events ...domain.Event) {
 	d.writes = added(d.writes, write{stream, version, events})
 }
 
-// follow is write for a stream whose events are about things that may be made in this very append.
+// follow is write for a stream whose events name things that the same append may create.
 func (d *draft) follow(stream string, version int, events ...domain.Event) {
 	d.behind = added(d.behind, write{stream, version, events})
 }
@@ -49,7 +49,7 @@ func (d *draft) rely(on ...eventstore.Guard) {
 	}
 }
 
-// add takes over another draft.
+// add adds the writes and guards of another draft.
 func (d *draft) add(other draft) {
 	for _, w := range other.writes {
 		d.writes = added(d.writes, w)
@@ -62,8 +62,8 @@ func (d *draft) add(other draft) {
 	}
 }
 
-// made is the draft as what a decision on one thing gives; its stream is the first that was written.
-func (d *draft) made(stream string) (m creation) {
+// decision turns the draft into the decision on one thing. The thing's stream was written first.
+func (d *draft) decision(stream string) (m decision) {
 	for i, w := range append(d.writes, d.behind...) {
 		if i == 0 && w.stream == stream {
 			m.events, m.version = w.events, w.version

@@ -359,7 +359,7 @@ func TestInvitedAgainIsSomebodyNew(t *testing.T) {
 }
 
 func hashOf(c *Commands, p *person) (string, error) {
-	_, hash, err := c.locate(context.Background(), name(p.slug, p.email))
+	_, hash, err := c.locate(context.Background(), newAccountName(p.slug, p.email))
 	return hash, err
 }
 

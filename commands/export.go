@@ -14,13 +14,13 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// RequestExport asks for a file with everything that the workspace has, which is made in the background:
+// RequestExport asks for a file with everything that the workspace has. The file is made in the background:
 //
-//  1. The event is appended; its reaction puts the export into the queue (jobs/export.go).
+//  1. The event is appended. Its reaction puts the export into the queue (jobs/export.go).
 //  2. RunExport writes the file to the store of blobs, encrypted. The file is there whole, or not at all.
 //  3. The event that tells of the file is appended.
 //
-// Killed before 3, the export begins again from a later position. While an export is under way, every request for one is answered with it.
+// When the process is killed before 3, the export begins again from a later position. While an export is under way, every request gets that export.
 func (c *Commands) RequestExport(ctx context.Context, r Request) (Result[domain.Export], error) {
 	var before domain.Export
 	id := uuid.Must(uuid.NewV7())
@@ -40,13 +40,13 @@ func (c *Commands) RequestExport(ctx context.Context, r Request) (Result[domain.
 		before = domain.Export{}
 		return plan{stream: domain.ExportsStream, version: version, events: []domain.Event{domain.ExportRequested{ExportID: id}}}, nil
 	})
-	if err == nil && done.repeated && done.answer != "" { // the answer is an export that was under way
+	if err == nil && done.repeated && done.answer != "" { // the first request got an export that was under way
 		err = json.Unmarshal([]byte(done.answer), &before.ID)
 	}
 	return nounResult(ctx, c, r, projections.Exports, before, done, err)
 }
 
-// DownloadExport opens the file of an export, after the log has noted the download. The caller closes the file.
+// DownloadExport opens the file of an export, and records the download in the log. The caller closes the file.
 func (c *Commands) DownloadExport(ctx context.Context, r Request, id uuid.UUID) (domain.Export, Content, error) {
 	now, err := c.now(ctx)
 	if err != nil {
@@ -76,7 +76,7 @@ func (c *Commands) openExport(ctx context.Context, w pg.Workspace, x domain.Expo
 	content, err := c.openBlob(ctx, w, exportKey(w, x.ID), x.ID, x.Size)
 	if errors.Is(err, blob.ErrMissing) {
 		c.Log.WarnContext(ctx, "the file of an export is missing", "workspace", w.ID, "export", x.ID)
-		return Content{}, domain.Refuse(domain.NotFound, "export_expired", "the file of the export is not there any more: ask for another one")
+		return Content{}, domain.Refuse(domain.NotFound, "export_expired", "the file of the export was deleted: ask for another export")
 	}
 	return content, err
 }
@@ -86,14 +86,14 @@ func exportKey(w pg.Workspace, id uuid.UUID) string {
 	return exportBlob.Key(w.ID, id)
 }
 
-// RunExport makes the file of an export. The error is nil when the export has ended, well or not.
+// RunExport makes the file of an export. The error is nil when the export has ended, whether it succeeded or failed.
 func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) error {
 	operator, err := c.Projections.Operator(ctx, w)
 	if err != nil {
 		return err
 	}
 	x, _, err := projections.Exports.Get(ctx, c.Projections, *operator, id)
-	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound { // the log was put back to before it
+	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound { // a backup from before the export was put back
 		return c.Blobs.Delete(ctx, exportKey(w, id))
 	}
 	if err != nil || x.Status != domain.ExportWaiting {
@@ -105,9 +105,7 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 		return nil
 	}
 	if err != nil {
-		refusal, refused := domain.Refusal(err)
-		_, out := pg.OutageOf(err)
-		if ctx.Err() != nil || out || refused && refusal.Kind == domain.Unavailable {
+		if ctx.Err() != nil || temporary(err) {
 			return err // the queue tries again when the outage is over
 		}
 		c.Log.WarnContext(ctx, "an export failed", "workspace", w.ID, "export", id, "error", err.Error())
@@ -116,10 +114,10 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 	return c.endExport(ctx, w, id, func(x domain.Export) []domain.Event { return x.Finish(end) })
 }
 
-// errExportEnded says that another process has made the export, because this process stood still for longer than its lease.
+// errExportEnded says that another process has made the export, because the lease of this process ran out.
 var errExportEnded = errors.New("the export has ended meanwhile")
 
-// stillWaits checks that the export is still to be made, just before its file would replace the file of another process.
+// stillWaits checks that no other process has made the export, just before the file of this process is stored in place of any other.
 func (e *exporting) stillWaits(ctx context.Context) error {
 	operator, err := e.c.Projections.Operator(ctx, e.w)
 	if err != nil {
@@ -132,7 +130,7 @@ func (e *exporting) stillWaits(ctx context.Context) error {
 	return err
 }
 
-// ExpireExports ends the exports of a workspace whose files are past their time, and takes the files away.
+// ExpireExports deletes the files of a workspace's exports that have expired, and ends these exports.
 func (c *Commands) ExpireExports(ctx context.Context, w pg.Workspace) error {
 	ids, err := c.Projections.ExpiredExports(ctx, w)
 	if err != nil {
@@ -153,16 +151,13 @@ func (c *Commands) ExpireExports(ctx context.Context, w pg.Workspace) error {
 	return nil
 }
 
-// endExport appends a decision that Kluis itself takes on an export.
+// endExport appends a decision on an export, by Kluis itself.
 func (c *Commands) endExport(ctx context.Context, w pg.Workspace, id uuid.UUID, decide func(domain.Export) []domain.Event) error {
-	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
-		return c.Projections.Operator(ctx, w)
-	}
-	operator, err := renew(ctx, projections.Actor{})
+	r, err := c.operator(ctx, w)
 	if err != nil {
 		return err
 	}
-	_, err = changeOne(ctx, c, Request{By: *operator, renew: renew}, projections.Exports, domain.CreateExport, id,
+	_, err = changeOne(ctx, c, r, projections.Exports, domain.CreateExport, id,
 		stateOnly(func(x domain.Export) ([]domain.Event, error) { return decide(x), nil }))
 	return err
 }

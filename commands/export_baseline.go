@@ -23,7 +23,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// The export of a pruned log has two files more: the baselines from which the log goes on, and the edge of the Merkle tree over the pruned records. The
+// The export of a pruned log has two more files: the baselines, from which the log goes on, and the edge of the Merkle tree over the pruned records. The
 // record log.pruned has the hash of the baselines and the root of that tree.
 
 // baselines writes the baselines and the edge of a pruned log.
@@ -49,7 +49,7 @@ func (e *exporting) baselines(ctx context.Context, s *projections.Snapshot) erro
 	return e.text(archive.EdgeName, lines.String())
 }
 
-// openBaselines opens the sealed fields of baselines, in their order.
+// openBaselines gives the sealed fields of a page of baselines in clear, in the order of the baselines.
 func (c *Commands) openBaselines(ctx context.Context, w pg.Workspace, page []eventstore.Baseline) (lines []openedLine, err error) {
 	members := make([]uuid.UUID, len(page))
 	for i, b := range page {
@@ -81,8 +81,8 @@ func parseEdge(text []byte) (edge []tlog.Hash, err error) {
 	return edge, nil
 }
 
-// baselines loads the baselines of a pruned log, seals their sealed fields anew, and makes rows of them. hash is that of the baselines as they are
-// stored here.
+// baselines loads the baselines of a pruned log, with their sealed fields sealed anew, and makes rows of them. hash is the hash of the baselines as
+// they are stored here.
 func (l *loader) baselines(ctx context.Context, tx pgx.Tx, clear *opened) (hash string, err error) {
 	gone := l.from.Pruned
 	if gone.UpTo == 0 {
@@ -100,7 +100,7 @@ func (l *loader) baselines(ctx context.Context, tx pgx.Tx, clear *opened) (hash 
 				err = json.Unmarshal(line, &b)
 			}
 			if err == nil {
-				b, err = l.anewBaseline(b, clear)
+				b, err = l.resealBaseline(b, clear)
 			}
 			if err != nil {
 				return err
@@ -126,8 +126,8 @@ func (l *loader) baselines(ctx context.Context, tx pgx.Tx, clear *opened) (hash 
 // loadedAtOnce is how many baselines are in memory at once.
 const loadedAtOnce = 1_000
 
-// anewBaseline is a baseline as the new workspace has it.
-func (l *loader) anewBaseline(b eventstore.Baseline, clear *opened) (eventstore.Baseline, error) {
+// resealBaseline gives a baseline as the new workspace has it.
+func (l *loader) resealBaseline(b eventstore.Baseline, clear *opened) (eventstore.Baseline, error) {
 	line, err := clear.ofBaseline(b)
 	if err != nil {
 		return b, err
@@ -142,7 +142,7 @@ func (l *loader) anewBaseline(b eventstore.Baseline, clear *opened) (eventstore.
 	if sealed == nil || len(line.Fields) == 0 {
 		return b, nil
 	}
-	if b.State, err = l.sealAnew(member, sealed, line.Fields, b.State); err != nil {
+	if b.State, err = l.reseal(member, sealed, line.Fields, b.State); err != nil {
 		return b, err
 	}
 	var state struct{ Status string }
@@ -155,7 +155,7 @@ func (l *loader) anewBaseline(b eventstore.Baseline, clear *opened) (eventstore.
 // opened reads the opened fields in an archive one line at a time: first those of the baselines, then those of the records, both in their order.
 type opened struct {
 	lines *bufio.Reader
-	ahead openedLine // the next one
+	ahead openedLine // the next line
 	ended bool
 }
 

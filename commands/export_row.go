@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// row is a row of a read model as an export has it: its columns but for the secret ones, and a label.
+// row is a row of a read model as an export has it: see exportedColumns.
 type row map[string]json.RawMessage
 
 const labelColumn = "label"
@@ -29,7 +29,7 @@ func exportedColumns(table string) []string {
 	return append(columns, labelColumn)
 }
 
-// rows are stored rows as an export has them: names and addresses of members are opened, and are empty for a member who was erased.
+// rows turns stored rows into those of an export. Names and addresses of members are in clear, and are empty for an erased member.
 func (c *Commands) rows(ctx context.Context, w pg.Workspace, stored []projections.StoredRow) ([]row, error) {
 	var members []domain.Member
 	for _, s := range stored {
@@ -70,8 +70,8 @@ func (c *Commands) rows(ctx context.Context, w pg.Workspace, stored []projection
 	return all, nil
 }
 
-// labelOf is the label of a thing that is in the trash or gone, in the words of its noun. The label is empty for a noun without such words: there the
-// column deleted_at says so.
+// labelOf is the label of a thing that is in the trash or gone, in the words of its noun. The label is empty for a noun without such words, whose
+// column deleted_at says it.
 func labelOf(state any) string {
 	gone := func(is bool, label string) string {
 		if is {
@@ -96,7 +96,7 @@ func labelOf(state any) string {
 	return ""
 }
 
-// appendJSON adds the row as an object, its columns in order.
+// appendJSON appends the row as a JSON object, with its columns in order.
 func (r row) appendJSON(to []byte, columns []string) []byte {
 	for i, column := range columns {
 		before := byte(',')
@@ -109,7 +109,7 @@ func (r row) appendJSON(to []byte, columns []string) []byte {
 	return append(to, '}')
 }
 
-// cells are the columns of the row as cells of a spreadsheet.
+// cells gives the columns of the row as cells of a spreadsheet.
 func (r row) cells(columns []string) []string {
 	cells := make([]string, len(columns))
 	for i, column := range columns {
@@ -125,7 +125,7 @@ func (r row) cells(columns []string) []string {
 	return cells
 }
 
-// table writes rows as they come: an array of objects, a line each, or CSV (RFC 4180).
+// table writes rows one page at a time: as a JSON array with an object on each line, or as CSV (RFC 4180).
 type table struct {
 	to      io.Writer
 	columns []string

@@ -25,13 +25,13 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// ExportCounts say how far an export is.
+// ExportCounts is the progress of an export.
 type ExportCounts struct {
 	UpTo   int64 `json:"up_to" doc:"The position of the log at which the workspace is written; 0 before that is known."`
-	Rows   int   `json:"rows" doc:"Written so far, of all tables."`
-	Events int64 `json:"events" doc:"Written so far, of up_to."`
-	Files  int   `json:"files" doc:"Files of tasks, written so far."`
-	Bytes  int64 `json:"bytes" doc:"Of the archive, so far."`
+	Rows   int   `json:"rows" doc:"Rows written so far, of all tables."`
+	Events int64 `json:"events" doc:"Events written so far, of up_to."`
+	Files  int   `json:"files" doc:"Files of tasks written so far."`
+	Bytes  int64 `json:"bytes" doc:"Bytes of the archive written so far."`
 }
 
 // exporting is the writing of one archive.
@@ -42,7 +42,7 @@ type exporting struct {
 	zip    *archive.Writer
 	out    *outlet
 	counts ExportCounts
-	ticks  *time.Ticker // when to tell
+	ticks  *time.Ticker // when the progress is stored
 
 	manifest archive.Manifest
 	epoch    int
@@ -169,7 +169,7 @@ func (e *exporting) table(ctx context.Context, s *projections.Snapshot, name str
 	return nil
 }
 
-// log writes the records as a replay serves them. That the log was pruned must be among them.
+// log writes the records as a replay serves them. When the log was pruned, the record that says so must be among them.
 func (e *exporting) log(ctx context.Context, s *projections.Snapshot) error {
 	told := s.Head.Pruned == 0
 	err := e.zip.Add(archive.LogName, func(to io.Writer, n *int) error {
@@ -189,17 +189,17 @@ func (e *exporting) log(ctx context.Context, s *projections.Snapshot) error {
 		})
 	})
 	if err == nil && !told {
-		err = domain.Refuse(domain.Unavailable, "log_pruned", "the log was pruned meanwhile: the export begins again")
+		err = domain.Refuse(domain.Unavailable, "log_pruned", "the log was pruned while the export was written: the export begins again")
 	}
 	return err
 }
 
 // openedLine has the sealed fields of a record, or of a baseline, in clear.
 type openedLine struct {
-	Model    string            `json:"model,omitempty"` // of a baseline
-	ID       uuid.UUID         `json:"id,omitzero"`
+	Model    string            `json:"model,omitempty"`    // of a baseline
+	ID       uuid.UUID         `json:"id,omitzero"`        // of a baseline
 	Position int64             `json:"position,omitempty"` // of a record
-	Fields   map[string]string `json:"fields,omitempty"`   // of its data, or of the state
+	Fields   map[string]string `json:"fields,omitempty"`   // of the data of a record, or of the state of a baseline
 	Meta     *sealedOrigin     `json:"meta,omitempty"`
 }
 
@@ -228,7 +228,7 @@ func (e *exporting) opened(ctx context.Context, s *projections.Snapshot) error {
 	})
 }
 
-// openRecords opens the sealed fields of records. A record without any, or with those of erased people alone, gives no line.
+// openRecords opens the sealed fields of records. A record without sealed fields, or with those of erased members only, gives no line.
 func (c *Commands) openRecords(ctx context.Context, w pg.Workspace, records []projections.Record) (lines []openedLine, err error) {
 	origins, err := c.OpenOrigins(ctx, w, records)
 	if err != nil {
@@ -278,7 +278,7 @@ func openFields(keys map[uuid.UUID]vault.Key, member uuid.UUID, sealed map[strin
 	return fields
 }
 
-// attachments writes the files of tasks. The manifest names the files that are missing, because they were deleted since the snapshot or are lost.
+// attachments writes the files of tasks. A file that was deleted since the snapshot, or is lost, is named in the manifest.
 func (e *exporting) attachments(ctx context.Context) error {
 	for after := uuid.Nil; ; {
 		found, err := e.c.Projections.AttachmentsAt(ctx, e.w, e.manifest.UpTo, after)
@@ -297,7 +297,7 @@ func (e *exporting) attachments(ctx context.Context) error {
 func (e *exporting) attachment(ctx context.Context, a domain.Attachment) error {
 	content, err := e.c.openBlob(ctx, e.w, BlobKey(e.w, a.ID), a.ID, a.Size)
 	if errors.Is(err, blob.ErrMissing) {
-		reason := "it is lost: it was not in the backup that was put back, or somebody took it away"
+		reason := "it is lost: it was not in the backup that was put back, or somebody deleted it from the store of files"
 		if a.DeletedAt != nil {
 			reason = "it was deleted while the export was written"
 		}
@@ -318,7 +318,7 @@ func (e *exporting) attachment(ctx context.Context, a domain.Attachment) error {
 	})
 }
 
-// fileInZip is the name of a file in the archive, as every operating system takes it.
+// fileInZip is the name of a file in the archive. Every operating system accepts it.
 func fileInZip(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`<>:"|?*\/`, r) || r < ' ' {
@@ -340,7 +340,7 @@ func (e *exporting) proof(ctx context.Context) error {
 		return err
 	})
 	if err == nil && at.Origin.Epoch != e.epoch {
-		err = domain.Refuse(domain.Unavailable, "log_restored", "the log was put back to a backup meanwhile: the export begins again")
+		err = domain.Refuse(domain.Unavailable, "log_restored", "a backup was put back while the export was written: the export begins again")
 	}
 	if err != nil {
 		return err
@@ -372,7 +372,7 @@ func (e *exporting) text(name, text string) error {
 	return e.zip.Add(name, func(to io.Writer, _ *int) error { _, err := io.WriteString(to, text); return err })
 }
 
-// storeProgress stores how far the export is, about once a second.
+// storeProgress stores the progress of the export, about once a second, and at its end.
 func (e *exporting) storeProgress(ctx context.Context, end bool) {
 	select {
 	case <-e.ticks.C:
@@ -387,25 +387,25 @@ func (e *exporting) storeProgress(ctx context.Context, end bool) {
 		err = e.c.DB.Do(ctx, e.w, projections.StoreExportRun(e.id, string(text)))
 	}
 	if err != nil && ctx.Err() == nil {
-		e.c.Log.WarnContext(ctx, "how far an export is could not be stored", "export", e.id, "error", err.Error())
+		e.c.Log.WarnContext(ctx, "the progress of an export could not be stored", "export", e.id, "error", err.Error())
 	}
 }
 
 const exportReadme = `This is everything that a workspace of Kluis had at one moment.
 
-data/           each kind of thing as JSON and as CSV, with what is in the trash, and members who left: "label" says so.
-                In CSV, a text that a spreadsheet would take for a formula has an apostrophe before it.
-log/events.ndjson   everything that happened, a line each, as GET /api/audit/replay serves it
-log/opened.ndjson   what is encrypted in those lines: names, addresses, and from where something was done
-log/baselines.ndjson, log/edge      when records were pruned before: what they made, a thing a line, of which log.pruned in the log has the SHA-256;
-                and the hashes from which the Merkle tree over them goes on
-log/checkpoint, log/verifier-keys   what proves that the log is whole: kluis verify --file log/events.ndjson --checkpoint log/checkpoint --key log/verifier-keys
+data/           each kind of thing as JSON and as CSV. Things in the trash and members who left are there too: their "label" says so.
+                In CSV, a text that a spreadsheet would take for a formula begins with an apostrophe.
+log/events.ndjson   every event, one on a line, as GET /api/audit/replay serves it
+log/opened.ndjson   the encrypted fields of those lines in clear: names, addresses, and the origin of requests
+log/baselines.ndjson, log/edge      only of a pruned log: the states that the pruned records made, one thing on a line (log.pruned in the log has the SHA-256
+                of the file), and the hashes from which the Merkle tree goes on
+log/checkpoint, log/verifier-keys   these prove that the log is whole: kluis verify --file log/events.ndjson --checkpoint log/checkpoint --key log/verifier-keys
 attachments/    the files of tasks: <id of the attachment>/<name>
-manifest.json   the size and SHA-256 of each file, and which files of tasks are missing, and why
+manifest.json   the size and the SHA-256 of each file, and which files of tasks are missing, and why
 manifest.sig    a signed note (C2SP) over the SHA-256 of manifest.json
 
-Passwords, codes, tokens, secrets of second factors and keys are not in it.
-It has personal data: keep it as you would keep the workspace.
+The archive has no passwords, codes, tokens, secrets of second factors or keys.
+It has personal data: protect it as you protect the workspace.
 
-kluis import FILE.zip makes a workspace of it, in this installation or another one.
+kluis import FILE.zip makes a workspace of the archive, in this installation or in another one.
 `

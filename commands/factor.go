@@ -19,26 +19,25 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// This file compares the codes and passwords that a member shows, counts the attempts, and changes the stored side of the
-// comparison.
+// This file compares the passwords and codes of a member, counts the attempts, and changes what they are compared with.
 
-// The fields of two factors under a member's data key. The codes are good for years, so they are hashed with that key,
-// which outlives a rotation of the keyring.
+// The fields of a second factor under a member's data key. Recovery codes are valid for years, so they are hashed with that key, which outlives a
+// rotation of the keyring.
 const (
 	secretField   = "two_factor.secret" //nolint:gosec // the name of a field, no credential
 	recoveryField = "two_factor.recovery_code"
 )
 
-// factor is a code that was compared and is right. It serves one purpose only: that of the transaction which uses it up.
+// factor is a code that was compared and is right. One transaction uses it up.
 type factor struct {
 	member uuid.UUID
-	secret string // the sealed one that it belongs to
-	step   int64  // of a code from the device
-	mac    []byte // of a recovery code; nil for one from the device
+	secret string // the sealed secret of the second factor that the code belongs to
+	step   int64  // the time step of a code from the device (RFC 6238)
+	mac    []byte // of a recovery code; nil for a code from the device
 }
 
-// findFactor compares a code with the account's second factor. It gives nil when the code is none of its codes, or was used before. The
-// caller has counted the attempt.
+// findFactor compares a code with the account's second factor. It gives nil when the code is wrong, or was used before. The caller has counted
+// the attempt.
 func (c *Commands) findFactor(ctx context.Context, w pg.Workspace, a projections.Account, code string) (*factor, error) {
 	c.compared.Add(1)
 	key, err := c.Vault.Key(ctx, w, a.ID)
@@ -85,8 +84,8 @@ func (c *Commands) findRecovery(ctx context.Context, w pg.Workspace, f *factor, 
 	return f, nil
 }
 
-// spend uses the code up: for one of several callers who send it at once, and only while the second factor is still the one with which the
-// code was compared. The credential is locked by then.
+// spend uses the code up. Of several callers who send the same code at once, one finds a row. The second factor must still be the one with which the
+// code was compared. The transaction has locked the credential.
 func (f *factor) spend(taken *[]uuid.UUID) pg.Statement {
 	if f.mac != nil {
 		return pg.Column(taken, `delete from recovery_code where member_id = $1 and code = $2 and exists (select from two_factor
@@ -96,7 +95,7 @@ func (f *factor) spend(taken *[]uuid.UUID) pg.Statement {
 		where member_id = $1 and last_step < $2 and secret = $3 and confirmed_at is not null returning member_id`, f.member, f.step, f.secret)
 }
 
-// events are what there is to note of it, before what it was for.
+// events puts the event of a used recovery code, if it was one, before the events of the purpose.
 func (f *factor) events(then ...domain.Event) []domain.Event {
 	if f == nil || f.mac == nil {
 		return then
@@ -104,14 +103,14 @@ func (f *factor) events(then ...domain.Event) []domain.Event {
 	return append([]domain.Event{domain.MemberRecoveryCodeUsed{MemberID: f.member}}, then...)
 }
 
-// lockCredential is the first statement of every change of what lets a member in, and of every log-in. Of two such transactions the second
-// sees what the first did. The lock must be a statement of its own, so that the next statement reads after it.
+// lockCredential is the first statement of every log-in, and of every change of a password, a second factor or a code. Of two such transactions the
+// second sees what the first did. The lock must be a statement of its own, so that the next statement reads after it.
 func lockCredential(member uuid.UUID) pg.Statement {
 	return pg.Exec(`select from credential where member_id = $1 for update`, member)
 }
 
-// lockSession begins a change of the caller's own account. The session of the caller must still be there, and the password must be the one
-// that was read. Whoever ends sessions waits until the change is committed.
+// lockSession begins a change of the caller's own account. The session of the caller must still be there, and the password must be the one that
+// was read. A command that ends sessions waits until the change is committed.
 func (s self) lockSession(ctx context.Context, tx pgx.Tx) error {
 	var alive, same []uuid.UUID
 	err := run(ctx, tx,
@@ -132,12 +131,12 @@ func (s self) lockSession(ctx context.Context, tx pgx.Tx) error {
 type self struct {
 	projections.Account
 	in      pg.Workspace
-	who     named
+	who     accountName
 	session uuid.UUID
 	from    Origin
 }
 
-// self reads it, for what an API token may not do.
+// self reads the account of an actor with a session. It refuses an API token.
 func (c *Commands) self(ctx context.Context, by projections.Actor, from Origin) (self, error) {
 	if err := inSession(by); err != nil {
 		return self{}, err
@@ -156,11 +155,11 @@ func (c *Commands) self(ctx context.Context, by projections.Actor, from Origin) 
 	if account == nil || account.Status != domain.Active {
 		return self{}, sessionEnded()
 	}
-	who, err := c.nameOf(ctx, by.Workspace, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
+	who, err := c.accountNameOf(ctx, by.Workspace, domain.Member{ID: account.ID, Email: account.Email, FullName: account.FullName})
 	return self{Account: *account, in: by.Workspace, who: who, session: by.Session, from: from}, err
 }
 
-// note is something that the member does to their own account.
+// note makes a note of events that members cause on their own accounts.
 func (s self) note(events ...domain.Event) note {
 	return note{in: s.in, member: s.ID, actor: s.ID, from: s.from, events: events}
 }
@@ -168,16 +167,16 @@ func (s self) note(events ...domain.Event) note {
 // wrongGuess is the refusal of a wrong password or code.
 type wrongGuess struct {
 	error
-	reason string // of the failed login as which it counts
+	reason string // of the failed log-in that is recorded for it
 }
 
 func (w wrongGuess) Unwrap() error { return w.error }
 
-// compareLimited runs compare, which compares what the member sends. A wrongGuess counts as a failed log-in, because somebody who found an
-// open session may guess here as well. The attempt is counted before it is compared, apart from the log-ins of people without a session.
+// compareLimited runs compare, which compares a password or a code of the member. A wrongGuess counts as a failed log-in, because somebody who
+// found an open session may guess here as well. The attempt is counted before compare runs, apart from the log-ins of people without a session.
 //
-// Where a log-in takes a code as well, a right password does not reset the counter. Otherwise somebody with the password could guess codes
-// for ever, with a right password after every few.
+// When the account has a second factor, a right password does not reset the counter. Otherwise somebody with the password could guess codes for
+// ever, with a right password after every few.
 func (c *Commands) compareLimited(ctx context.Context, me self, compare func() error) error {
 	try, err := c.Limits.Try(ctx, me.who.counters(inSessions, loginLimits...))
 	if err != nil {
@@ -199,8 +198,8 @@ func (c *Commands) compareLimited(ctx context.Context, me self, compare func() e
 	return errors.Join(err, try.GiveBack(ctx, anew...))
 }
 
-// showPassword compares the member's password, for compareLimited; pointer is its place in the request.
-func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer string) error {
+// comparePassword compares the member's password, for compareLimited. pointer is the field of the password in the request.
+func (c *Commands) comparePassword(ctx context.Context, me self, plain, pointer string) error {
 	right, _, err := c.verify(ctx, me.from, &me.Account, plain)
 	if err == nil && !right {
 		return wrongGuess{domain.InvalidField(pointer, "is not your password"), ""}
@@ -208,8 +207,8 @@ func (c *Commands) showPassword(ctx context.Context, me self, plain, pointer str
 	return err
 }
 
-// showCode compares a code, for compareLimited.
-func (c *Commands) showCode(ctx context.Context, me self, code string) (*factor, error) {
+// compareCode compares a code with the member's second factor, for compareLimited.
+func (c *Commands) compareCode(ctx context.Context, me self, code string) (*factor, error) {
 	shown, err := c.tryFactor(ctx, me.who, func() (*factor, error) { return c.findFactor(ctx, me.in, me.Account, code) })
 	if err == nil && shown == nil {
 		err = wrongGuess{usedCode(), domain.CodeWrong}
@@ -219,13 +218,13 @@ func (c *Commands) showCode(ctx context.Context, me self, code string) (*factor,
 
 // usedCode refuses a code of a member who is known.
 func usedCode() error {
-	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, or was used before: each is good once, and those of a device for a minute and a half")
+	return domain.Refuse(domain.Invalid, "bad_code", "the code is wrong, or was used before: each code is valid once, and a code from a device for a minute and a half")
 }
 
-// changeCredential changes what lets a member in, records the change, and asks for the mail about it, in one transaction; with the zero
-// message there is no mail. claim begins the transaction, in the workspace's role, and after ends it, in the login's.
+// changeCredential changes a password or a second factor, records the change, and queues the mail about it, in one transaction. The zero message
+// queues no mail. claim begins the transaction in the role of the workspace. after ends it in the role of the login.
 func (c *Commands) changeCredential(ctx context.Context, n note, message mail.Message, claim, after func(pgx.Tx) error, statements ...pg.Statement) error {
-	record, err := c.noted(ctx, n)
+	record, err := c.noteAppend(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -240,13 +239,13 @@ func (c *Commands) changeCredential(ctx context.Context, n note, message mail.Me
 				return err
 			}
 			if err := run(ctx, tx, statements...); err != nil {
-				return fmt.Errorf("change what lets member %s in: %w", n.member, err)
+				return fmt.Errorf("change the credential of member %s: %w", n.member, err)
 			}
 			if len(record.Writes) == 0 {
 				return nil
 			}
 			if receipt, err = c.Store.AppendIn(ctx, in(tx), n.in, record); err != nil {
-				return fmt.Errorf("record what lets member %s in: %w", n.member, err)
+				return fmt.Errorf("record the change of the credential of member %s: %w", n.member, err)
 			}
 			return nil
 		})

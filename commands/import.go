@@ -30,8 +30,8 @@ import (
 //  2. Each action goes to one of several workers: all actions on one task to the same worker, and all working time of one member to the same worker. An
 //     action on a task that is still being made waits for the task. An action waits only for actions before it in the file, so no two wait for each
 //     other.
-//  3. Every command has a key that is made of the source and of the id over there, and that is remembered for ever. An action that is played once more
-//     changes nothing and gives the first answer again, so an import that was broken off begins from the start.
+//  3. Every command has a key that is made of the source and of the id over there, and that is kept for ever. An action that is played once more
+//     changes nothing, and gets the first answer. So an import that was broken off begins from the start.
 
 // importWorkers is how many actions are under way at once.
 const importWorkers = 16
@@ -39,22 +39,22 @@ const importWorkers = 16
 // importPatience is how long an import waits for a database that is away.
 const importPatience = 2 * time.Minute
 
-// Importing is an import to be played.
+// Importing is what Import plays.
 type Importing struct {
-	Source  string // names the other tracker, such as "jira"; source and id over there together name a thing
+	Source  string // names the other tracker, such as "jira"; the source and the id over there name a thing
 	Actions iter.Seq2[imports.Action, error]
 
-	Progress func(ImportCounts)   // is told about once a second, and at the end
-	Rejected func(imports.Reject) // is told of each line that cannot be imported
+	Progress func(ImportCounts)   // is called about once a second, and at the end; nil: nobody
+	Rejected func(imports.Reject) // is called for each line that cannot be imported; nil: nobody
 }
 
-// ImportCounts is how far an import is.
+// ImportCounts is the progress of an import.
 type ImportCounts struct {
-	Actions  int            `json:"actions" doc:"That were read."`
-	Played   map[string]int `json:"played" doc:"That were played now, by what they do."`
-	Repeated int            `json:"repeated" doc:"That an earlier import, or an earlier try of this one, had played."`
-	Rejected int            `json:"rejected" doc:"That cannot be imported: see rejects."`
-	People   int            `json:"people" doc:"Placeholders that were made of people without an account."`
+	Actions  int            `json:"actions" doc:"Actions that were read."`
+	Played   map[string]int `json:"played" doc:"Actions that were played now, by what they do."`
+	Repeated int            `json:"repeated" doc:"Actions that an earlier import, or an earlier try of this one, had played."`
+	Rejected int            `json:"rejected" doc:"Actions that cannot be imported: see rejects."`
+	People   int            `json:"people" doc:"Placeholders that were made for people without an account."`
 }
 
 // importer is one import under way.
@@ -86,12 +86,12 @@ func (m *made) wait(ctx context.Context) (uuid.UUID, error) {
 		return uuid.Nil, ctx.Err()
 	}
 	if m.id == uuid.Nil {
-		return uuid.Nil, rejectAction("what it is about was rejected")
+		return uuid.Nil, rejectAction("the thing that it is about was rejected")
 	}
 	return m.id, nil
 }
 
-// Import plays what is to be imported. An error ends it: the same import again goes on from there.
+// Import plays an import, as the actor by. An error ends it. The same import, played again, goes on from there.
 func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin, in Importing) (ImportCounts, error) {
 	i := &importer{Importing: in, c: c, in: by.Workspace, people: map[string]uuid.UUID{}, projects: map[string]uuid.UUID{}, tags: map[string]uuid.UUID{},
 		tasks: map[string]*made{}, comments: map[string]*made{}, seed: maphash.MakeSeed(), counts: ImportCounts{Played: map[string]int{}}}
@@ -118,12 +118,12 @@ func (c *Commands) Import(ctx context.Context, by projections.Actor, from Origin
 	return i.counts, err
 }
 
-// job is an action with what it needs, for a worker.
+// job is an action with everything that its worker needs.
 type job struct {
 	imports.Action
 	by    uuid.UUID
-	task  *made // that the action is about
-	makes *made // the thing that the action makes; nil when no other action waits for one
+	task  *made // the task that the action is about; nil for one that makes a task
+	makes *made // the thing that the action makes; nil when no other action can wait for it
 	play  func(context.Context, Request) (repeated bool, err error)
 }
 
@@ -163,7 +163,7 @@ func (i *importer) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// rejects reports an error that is about one line alone, and gives any other error back.
+// rejects reports an error that concerns one line only, and returns any other error.
 func (i *importer) rejects(a imports.Action, err error) error {
 	if err == nil {
 		return nil
@@ -188,7 +188,7 @@ func (i *importer) rejects(a imports.Action, err error) error {
 	return nil
 }
 
-// refusalText is the text of a refusal for the reader of a file, who never saw a request.
+// refusalText is the text of a refusal for the author of a file, who never saw a request.
 func refusalText(refusal *domain.Error) string {
 	if len(refusal.Fields) == 0 {
 		return refusal.Detail
@@ -254,7 +254,7 @@ func (i *importer) work(ctx context.Context, j job) error {
 	return nil
 }
 
-// request is a command at the original's time, by the original's author.
+// request makes the request for an action: with its original time and author, and its key.
 func (i *importer) request(a imports.Action, by uuid.UUID) Request {
 	i.mu.Lock()
 	r := i.base
@@ -264,8 +264,8 @@ func (i *importer) request(a imports.Action, by uuid.UUID) Request {
 	return r
 }
 
-// keyOf names an action for ever. The key of a task or a comment is made of its name over there, whatever else the line says; any other key is made of
-// the fields of the line and of the member who did it.
+// keyOf gives the key of an action, which stays the same for ever. The key of a task or a comment is made of its name over there, whatever else the line
+// says. Any other key is made of the fields of the line and of the author.
 func (i *importer) keyOf(a imports.Action, by uuid.UUID) *Once {
 	switch a.Do {
 	case imports.CreateTask:
@@ -281,20 +281,25 @@ func (i *importer) keyOf(a imports.Action, by uuid.UUID) *Once {
 	return i.key(string(a.Do), a.Task, a.ID, said, by.String(), a.Status, strconv.Itoa(a.Minutes), a.Activity, body)
 }
 
-// key names something of the source for ever. A key is a keyed hash, because e-mail addresses could be guessed from plain hashes.
+// key makes an idempotency key that is kept for ever. It is a keyed hash, because e-mail addresses could be guessed from a plain one.
 func (i *importer) key(kind string, parts ...string) *Once {
 	text := strings.Join(append([]string{"import", i.in.ID.String(), i.Source, kind}, parts...), "\x00")
 	return &Once{Key: [32]byte(i.own.MAC("import", text)), Kept: true}
 }
 
-// retryOutage runs a function again while the database is away, for importPatience at most.
+// temporary tells whether the same call may succeed later: the database is away, or something that Kluis needs is unavailable.
+func temporary(err error) bool {
+	refusal, refused := domain.Refusal(err)
+	_, outage := pg.OutageOf(err)
+	return outage || refused && refusal.Kind == domain.Unavailable
+}
+
+// retryOutage runs a function again while its error is temporary, for about importPatience.
 func retryOutage(ctx context.Context, do func() error) error {
 	pause, waited := 100*time.Millisecond, time.Duration(0)
 	for {
 		err := do()
-		refusal, refused := domain.Refusal(err)
-		_, out := pg.OutageOf(err)
-		if err == nil || !out && !(refused && refusal.Kind == domain.Unavailable) || waited > importPatience {
+		if !temporary(err) || waited > importPatience {
 			return err
 		}
 		select {
@@ -309,7 +314,7 @@ func retryOutage(ctx context.Context, do func() error) error {
 // dispatch finds what an action needs, and hands it to a worker.
 func (i *importer) dispatch(ctx context.Context, a imports.Action, queues []chan job) error {
 	if _, known := i.people[a.By.Code]; known && a.Do == imports.SayPerson {
-		return rejectAction("a line before is about the person %q: say before it who that is", a.By.Code)
+		return rejectAction("an earlier line is about the person %q: describe a person before the first line about that person", a.By.Code)
 	}
 	j := job{Action: a}
 	var err error
@@ -341,7 +346,7 @@ func (i *importer) dispatch(ctx context.Context, a imports.Action, queues []chan
 	}
 }
 
-// plainTask is the task of an action as far as it needs no other thing.
+// plainTask gives the fields of an action's task that refer to no other thing.
 func (i *importer) plainTask(a imports.Action) (wanted domain.TaskCreated, err error) {
 	source := i.Source
 	wanted = domain.TaskCreated{Title: truncate(a.Title, domain.MaxTitle), EstimateMinutes: a.Estimate, ExternalSource: &source, ExternalID: &a.Task}
@@ -360,7 +365,7 @@ func (i *importer) plainTask(a imports.Action) (wanted domain.TaskCreated, err e
 func (i *importer) newTask(ctx context.Context, j *job) error {
 	a := j.Action
 	if i.tasks[a.Task] != nil {
-		return rejectAction("the task %q is there already", a.Task)
+		return rejectAction("an earlier action makes the task %q already", a.Task)
 	}
 	wanted, err := i.plainTask(a)
 	if err != nil {
@@ -389,7 +394,7 @@ func (i *importer) newTask(ctx context.Context, j *job) error {
 	}
 	parent := i.tasks[a.Parent]
 	if a.Parent != "" && parent == nil {
-		return rejectAction("no action before makes the task %q, which is above it", a.Parent)
+		return rejectAction("no earlier action makes the parent task %q", a.Parent)
 	}
 	task := &made{done: make(chan struct{})}
 	i.tasks[a.Task], j.makes = task, task
@@ -408,10 +413,10 @@ func (i *importer) newTask(ctx context.Context, j *job) error {
 	return nil
 }
 
-// onTask is for an action on a task that an earlier action makes.
+// onTask plans an action on a task that an earlier action makes. The worker waits for the task.
 func (i *importer) onTask(j *job, play func(context.Context, Request, *job, uuid.UUID) (bool, error)) error {
 	if j.task = i.tasks[j.Task]; j.task == nil {
-		return rejectAction("no action before makes the task %q", j.Task)
+		return rejectAction("no earlier action makes the task %q", j.Task)
 	}
 	on := *j
 	j.play = func(ctx context.Context, r Request) (bool, error) {
@@ -440,7 +445,7 @@ func (i *importer) logTime(ctx context.Context, r Request, j *job, task uuid.UUI
 
 func (i *importer) addComment(j *job) error {
 	if i.comments[j.ID] != nil {
-		return rejectAction("the comment %q is there already", j.ID)
+		return rejectAction("an earlier action makes the comment %q already", j.ID)
 	}
 	comment := &made{done: make(chan struct{})}
 	err := i.onTask(j, func(ctx context.Context, r Request, j *job, task uuid.UUID) (bool, error) {
@@ -457,11 +462,11 @@ func (i *importer) addComment(j *job) error {
 func (i *importer) editComment(j *job) error {
 	comment := i.comments[j.ID]
 	if comment == nil {
-		return rejectAction("no action before makes the comment %q", j.ID)
+		return rejectAction("no earlier action makes the comment %q", j.ID)
 	}
 	return i.onTask(j, func(ctx context.Context, r Request, j *job, _ uuid.UUID) (bool, error) {
 		id, err := comment.wait(ctx)
-		if err != nil || j.Body == nil { // the earlier wording is lost, and the comment has the last one
+		if err != nil || j.Body == nil { // the source kept no earlier text, and the comment has its last text
 			return false, err
 		}
 		done, err := i.c.EditComment(ctx, r, id, *j.Body)
@@ -488,7 +493,7 @@ func day(text string) (*domain.Date, error) {
 	return &date, nil
 }
 
-// truncate shortens a title that is longer than Kluis allows, so that the action is imported all the same.
+// truncate trims a text, and shortens it to most characters, so that the action is imported all the same.
 func truncate(text string, most int) string {
 	runes := []rune(strings.TrimSpace(text))
 	if len(runes) > most {

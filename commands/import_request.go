@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
 	"sync"
@@ -20,19 +19,19 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// MaxImport is the longest file of an import, in bytes; maxRejects is how many rejected lines are kept. Further ones are only counted.
+// MaxImport is the longest file of an import, in bytes. maxRejects is how many rejected lines are kept; further ones are only counted.
 const (
 	MaxImport  = 1 << 30
 	maxRejects = 10_000
 )
 
-// RequestImport takes a file in, to be played in the background:
+// RequestImport receives a file, which is played in the background:
 //
 //  1. The file goes to the store of blobs, encrypted.
-//  2. The event is appended; its reaction puts the import into the queue (jobs/import.go).
-//  3. RunImport plays it, and takes the file away at the end.
+//  2. The event is appended. Its reaction puts the import into the queue (jobs/import.go).
+//  3. RunImport plays the file, and deletes it at the end.
 //
-// Killed between 1 and 2, a process leaves a file that nobody plays.
+// A process that is killed between 1 and 2 leaves a file that nobody plays, and that the sweep of blobs deletes.
 func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.ImportRequested, content io.Reader) (Result[domain.Import], error) {
 	var none Result[domain.Import]
 	if err := allow(r.By, domain.CreateImport); err != nil {
@@ -50,22 +49,22 @@ func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.I
 	if err != nil {
 		return none, err
 	}
-	counted := &counting{from: content, hash: sha256.New()}
-	if err := c.putBlob(ctx, importKey(w, id), sealer, counted); counted.err != nil {
-		return none, counted.err // the sender's error, whatever error the store made of it
+	file := &intake{from: content, hash: sha256.New(), check: checkImportSize}
+	if err := c.putBlob(ctx, importKey(w, id), sealer, file); file.err != nil {
+		return none, file.err // the sender's error, whatever error the store made of it
 	} else if err != nil {
 		return none, c.noBlobs(ctx, w, id, err)
 	}
-	wanted.Size = counted.size
+	wanted.Size = file.size
 	if r.Once != nil { // a repetition is one only with the same file and the same fields
 		asked, err := json.Marshal(wanted)
 		if err != nil {
 			return none, err
 		}
-		r.Once = &Once{Key: r.Once.Key, Fingerprint: sha256.Sum256(append(append(r.Once.Fingerprint[:], counted.hash.Sum(nil)...), asked...))}
+		r.Once = &Once{Key: r.Once.Key, Fingerprint: sha256.Sum256(append(append(r.Once.Fingerprint[:], file.hash.Sum(nil)...), asked...))}
 	}
-	done, err := create(ctx, c, r, projections.Imports, domain.CreateImport, id, func(*attempt) (creation, error) {
-		return creation{events: []domain.Event{wanted}}, nil
+	done, err := create(ctx, c, r, projections.Imports, domain.CreateImport, id, func(*attempt) (decision, error) {
+		return decision{events: []domain.Event{wanted}}, nil
 	})
 	if _, refused := domain.Refusal(err); refused || err == nil && done.State.ID != id {
 		err = errors.Join(err, c.Blobs.Delete(context.WithoutCancel(ctx), importKey(w, id)))
@@ -73,24 +72,12 @@ func (c *Commands) RequestImport(ctx context.Context, r Request, wanted domain.I
 	return done, err
 }
 
-// counting counts the bytes that come, and ends at the most that an import may have.
-type counting struct {
-	from io.Reader
-	hash hash.Hash
-	size int64
-	err  error
-}
-
-func (c *counting) Read(p []byte) (int, error) {
-	n, err := c.from.Read(p)
-	c.hash.Write(p[:n])
-	if c.size += int64(n); c.size > MaxImport {
-		err = domain.Refuse(domain.TooLarge, "file_too_large", "an import has at most %d bytes: divide the file", MaxImport)
+// checkImportSize refuses a file that is too long for an import.
+func checkImportSize(size int64) error {
+	if size <= MaxImport {
+		return nil
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		c.err = err
-	}
-	return n, err
+	return domain.Refuse(domain.TooLarge, "file_too_large", "an import has at most %d bytes: divide the file", MaxImport)
 }
 
 // importKey is the key of an import's file in the store of blobs. No attachment has such a key.
@@ -98,14 +85,14 @@ func importKey(w pg.Workspace, id uuid.UUID) string {
 	return importBlob.Key(w.ID, id)
 }
 
-// RunImport plays an import, also one that was broken off. The error is nil when the import has ended, well or not.
+// RunImport plays an import, from the start or once more. The error is nil when the import has ended, whether it succeeded or failed.
 func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) error {
 	operator, err := c.Projections.Operator(ctx, w)
 	if err != nil {
 		return err
 	}
 	i, _, err := projections.Imports.Get(ctx, c.Projections, *operator, id)
-	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound { // the log was put back to before it
+	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound { // a backup from before the import was put back
 		return c.Blobs.Delete(ctx, importKey(w, id))
 	}
 	if err != nil {
@@ -115,22 +102,20 @@ func (c *Commands) RunImport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 		counts, err := c.play(ctx, w, i)
 		var end domain.Event = domain.ImportFinished{Actions: counts.Actions, Rejected: counts.Rejected}
 		if err != nil {
-			refusal, refused := domain.Refusal(err)
-			_, out := pg.OutageOf(err)
-			if ctx.Err() != nil || out || refused && refusal.Kind == domain.Unavailable {
+			if ctx.Err() != nil || temporary(err) {
 				return err // the queue tries again when the outage is over
 			}
 			c.Log.WarnContext(ctx, "an import failed", "workspace", w.ID, "import", id, "error", err.Error())
 			end = domain.ImportBroken{Reason: reasonOf(err)}
 		}
-		if err := c.endImport(ctx, *operator, id, end); err != nil {
+		if err := c.endImport(ctx, w, id, end); err != nil {
 			return err
 		}
 	}
 	return c.Blobs.Delete(ctx, importKey(w, id))
 }
 
-// reasonOf is the reason of a failure that a member is told: the words of a refusal, and of no other error.
+// reasonOf is the reason of a failure as members read it: the words of a refusal or of an unreadable file, and of no other error.
 func reasonOf(err error) string {
 	if refusal, refused := domain.Refusal(err); refused {
 		return refusal.Error()
@@ -144,15 +129,17 @@ func reasonOf(err error) string {
 // unreadableError says that a file cannot be read further.
 type unreadableError struct{ error }
 
-func (c *Commands) endImport(ctx context.Context, operator projections.Actor, id uuid.UUID, end domain.Event) error {
-	r := Request{By: operator, renew: func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
-		return c.Projections.Operator(ctx, operator.Workspace)
-	}}
-	_, err := changeOne(ctx, c, r, projections.Imports, domain.CreateImport, id, stateOnly(func(i domain.Import) ([]domain.Event, error) { return i.Finish(end), nil }))
+// endImport appends the end of an import, by Kluis itself.
+func (c *Commands) endImport(ctx context.Context, w pg.Workspace, id uuid.UUID, end domain.Event) error {
+	r, err := c.operator(ctx, w)
+	if err != nil {
+		return err
+	}
+	_, err = changeOne(ctx, c, r, projections.Imports, domain.CreateImport, id, stateOnly(func(i domain.Import) ([]domain.Event, error) { return i.Finish(end), nil }))
 	return err
 }
 
-// play plays the file of an import, and stores about once a second how far it is.
+// play plays the file of an import, and stores its progress about once a second.
 func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (ImportCounts, error) {
 	var none ImportCounts
 	sealer, err := c.sealer(ctx, w, i.ID)
@@ -161,7 +148,7 @@ func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (I
 	}
 	stored, err := c.Blobs.Open(ctx, importKey(w, i.ID))
 	if errors.Is(err, blob.ErrMissing) {
-		return none, domain.Refuse(domain.NotFound, "import_file_missing", "the file is not there any more: send it again")
+		return none, domain.Refuse(domain.NotFound, "import_file_missing", "the file was deleted: send it again")
 	}
 	if err != nil {
 		return none, c.noBlobs(ctx, w, i.ID, err)
@@ -181,7 +168,7 @@ func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (I
 		Progress: func(counts ImportCounts) { told.progress(ctx, counts) }, Rejected: told.reject})
 }
 
-// markReadErrors marks the errors of reading the file, which a member is told.
+// markReadErrors marks the errors of reading the file, because members may read those.
 func markReadErrors(actions func(func(imports.Action, error) bool)) func(func(imports.Action, error) bool) {
 	return func(yield func(imports.Action, error) bool) {
 		for a, err := range actions {
@@ -224,6 +211,6 @@ func (t *importTold) progress(ctx context.Context, counts ImportCounts) {
 		err = t.c.DB.Do(context.WithoutCancel(ctx), t.w, projections.StoreImportRun(t.id, projections.ImportRun{Counts: text, Rejects: lines}))
 	}
 	if err != nil {
-		t.c.Log.WarnContext(ctx, "how far an import is could not be stored", "import", t.id, "error", err.Error())
+		t.c.Log.WarnContext(ctx, "the progress of an import could not be stored", "import", t.id, "error", err.Error())
 	}
 }

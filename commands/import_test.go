@@ -69,9 +69,9 @@ func TestImport(t *testing.T) {
 		t.Errorf("%+v", counts)
 	}
 	want := []string{
-		`10 T-3: no action before makes the task "T-8", which is above it`,
-		`11 T-3: no action before makes the task "T-3"`,
-		`8 T-9: no action before makes the task "T-9"`,
+		`10 T-3: no earlier action makes the parent task "T-8"`,
+		`11 T-3: no earlier action makes the task "T-3"`,
+		`8 T-9: no earlier action makes the task "T-9"`,
 		`9 T-1: there is no status like "eaten"`,
 	}
 	if !slices.Equal(rejects, want) {
@@ -135,7 +135,7 @@ func TestImportOfPeople(t *testing.T) {
 {"do":"person","actor":"p2","name":"Zoë","email":"nobody@one.example"}
 {"do":"person","actor":"p4","name":"Nobody's address","email":"@"}
 `, strings.ToUpper(bob.email))+history+`{"do":"person","actor":"p2","name":"Late"}`)
-	late := `16 a line before is about the person "p2": say before it who that is`
+	late := `16 an earlier line is about the person "p2": describe a person before the first line about that person`
 	if counts.Actions != 12 || counts.People != 2 || len(rejects) != 5 || !slices.Contains(rejects, late) {
 		t.Errorf("%+v, %q", counts, rejects)
 	}

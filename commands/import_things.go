@@ -14,9 +14,9 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Besides tasks, actions are about people, projects and tags. The goroutine that reads the actions makes the ones that are not there.
+// Actions name people, projects and tags. The goroutine that reads the actions makes those that do not exist.
 
-// refresh reads the importer's role anew, because the people whom the import makes move the roster.
+// refresh reads the importer's role anew, because each placeholder that the import makes moves the roster.
 func (i *importer) refresh(ctx context.Context) error {
 	by, err := i.c.Projections.Standing(ctx, i.base.By)
 	if err == nil && by == nil {
@@ -31,14 +31,14 @@ func (i *importer) refresh(ctx context.Context) error {
 	return nil
 }
 
-// once is a request for a thing that the reading goroutine makes. The source's name of the thing is its key.
+// once makes a request that creates a thing which actions name. Its key is made of the source's name of the thing.
 func (i *importer) once(kind, name string, a imports.Action, by uuid.UUID) Request {
 	r := i.request(a, by)
 	r.Once = i.key(kind, name)
 	return r
 }
 
-// person gives the member for a person over there: the member with the e-mail address, or else a placeholder.
+// person gives the member for a person over there: the member with the same e-mail address, or else a placeholder.
 func (i *importer) person(ctx context.Context, p imports.Person, a imports.Action) (uuid.UUID, error) {
 	if id, known := i.people[p.Code]; known {
 		return id, nil
@@ -74,7 +74,7 @@ func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, err
 
 func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.Action) (id uuid.UUID, err error) {
 	r := i.once("person", p.Code, a, i.base.By.Member)
-	r.Original = nil // the import makes the placeholder, and not a person over there
+	r.Original = nil // the import makes the placeholder, not a person over there
 	err = retryOutage(ctx, func() error {
 		done, err := i.c.PlaceMember(ctx, r, placeholderName(p))
 		if id = done.State.ID; err == nil && !done.Repeated {
@@ -85,8 +85,8 @@ func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.
 	return id, err
 }
 
-// placeholderName is the name of a placeholder. The candidates are the full name over there, the login over there, and the words of that login, such as
-// "bob smith" of "bob.smith@example.org"; the first one that is a valid name of a member is taken.
+// placeholderName is the name of a placeholder: the first valid name of the full name over there, the login over there, and the words of that login,
+// such as "bob smith" of "bob.smith@example.org".
 func placeholderName(p imports.Person) string {
 	code, _, _ := strings.Cut(p.Code, "@")
 	words := strings.NewReplacer(".", " ", "/", " ").Replace(code)
@@ -98,9 +98,9 @@ func placeholderName(p imports.Person) string {
 	return "Somebody"
 }
 
-// project gives the project of an action. A project that is not there is made, with its key over there, or else with a key made of its name.
+// project gives the project of an action, and makes it when it does not exist. The key comes from the key over there, or else from the name.
 func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, error) {
-	over := cmp.Or(a.ProjectKey, a.Project) // its key over there, or else its name
+	over := cmp.Or(a.ProjectKey, a.Project) // the key over there, or else the name
 	if id, known := i.projects[over]; known {
 		return id, nil
 	}
@@ -130,7 +130,7 @@ func (i *importer) project(ctx context.Context, a imports.Action) (uuid.UUID, er
 	return done.State.ID, err
 }
 
-// projectKey makes a key of the letters A to Z in a name.
+// projectKey makes a key of two to eight letters from the letters A to Z in a name.
 func projectKey(name string) string {
 	var key strings.Builder
 	for _, letter := range strings.ToUpper(name) {
@@ -144,7 +144,7 @@ func projectKey(name string) string {
 	return key.String()
 }
 
-// tag gives the tag of a name.
+// tag gives the tag with a name, and makes it when it does not exist.
 func (i *importer) tag(ctx context.Context, name string, a imports.Action) (uuid.UUID, error) {
 	name = truncate(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -19,7 +19,7 @@ type Secrets struct {
 	Refresh string // empty when there is none
 }
 
-// The fields under which they are sealed; the integration's id is part of them.
+// The fields under which these tokens are sealed, followed by the id of the integration.
 const (
 	accessField  = "integration.access_token/"
 	refreshField = "integration.refresh_token/"
@@ -33,27 +33,27 @@ func (c *Commands) ConnectIntegration(ctx context.Context, r Request, wanted dom
 		return Result[domain.Integration]{}, err
 	}
 	stored := false
-	return create(ctx, c, r, projections.Integrations, domain.CreateIntegration, id, func(a *attempt) (creation, error) {
+	return create(ctx, c, r, projections.Integrations, domain.CreateIntegration, id, func(a *attempt) (decision, error) {
 		events, err := domain.NewIntegration(wanted)
-		if err == nil && !stored { // the tokens first: without an integration they are of use to nobody
+		if err == nil && !stored { // the tokens come first, because tokens without an integration are never used
 			if err = c.DB.Do(ctx, a.by.Workspace, pg.Exec(dropOrphans), store); err != nil {
 				err = fmt.Errorf("store the tokens of an integration: %w", err)
 			}
 			stored = err == nil
 		}
-		return creation{events: events}, err
+		return decision{events: events}, err
 	})
 }
 
-// dropOrphans deletes tokens whose integration never came to be, or is disconnected, because the program was killed in
-// between. An integration is in its read model, or else still in the log.
+// dropOrphans deletes tokens whose integration was never stored, or is disconnected, because the program was killed in between. An integration that
+// exists is in its read model, or in the log.
 const dropOrphans = `delete from integration_secret s where created_at < now() - interval '1 day'
 		and not exists (select from integration i where i.id = s.integration_id)
 		and not exists (select from event e where e.stream = 'integration-' || s.integration_id::text)
 		and not exists (select from baseline b where b.stream = 'integration-' || s.integration_id::text)
 	or exists (select from integration i where i.id = s.integration_id and i.disconnected_at is not null)`
 
-// sealSecrets seals tokens for one integration. They count once the statement has run.
+// sealSecrets seals the tokens of an integration, and gives the statement that stores them.
 func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID, s Secrets) (insert pg.Statement, err error) {
 	if err := domain.CheckSecret("/access_token", s.Access); err != nil {
 		return insert, err
@@ -80,14 +80,13 @@ func (c *Commands) sealSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID
 	return pg.Exec(`insert into integration_secret (integration_id, access_token, refresh_token) values ($1, $2, $3)`, id, access, refresh), nil
 }
 
-// DisconnectIntegration ends an integration and then destroys its tokens: not before it is decided. A second request, after a
-// crash in between, destroys them then.
+// DisconnectIntegration ends an integration, and then destroys its tokens. After a crash in between, a second request destroys them.
 func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Integration], error) {
 	gone := false
-	done, err := changeGone(ctx, c, r, projections.Integrations, domain.DeleteIntegration, id, func(_ *attempt, i domain.Integration) (creation, error) {
+	done, err := changeGone(ctx, c, r, projections.Integrations, domain.DeleteIntegration, id, func(_ *attempt, i domain.Integration) (decision, error) {
 		gone = i.DisconnectedAt != nil
 		events, err := i.Disconnect()
-		return creation{events: events}, err
+		return decision{events: events}, err
 	})
 	if err == nil || gone {
 		drop := c.DB.Do(context.WithoutCancel(ctx), r.By.Workspace, pg.Exec(`delete from integration_secret where integration_id = $1`, id))
@@ -96,7 +95,7 @@ func (c *Commands) DisconnectIntegration(ctx context.Context, r Request, id uuid
 	return done, err
 }
 
-// IntegrationSecrets opens the tokens of an integration, for what talks to the other service. They are shown to nobody.
+// IntegrationSecrets opens the tokens of an integration, for a client of the other service. No caller of the API ever sees them.
 func (c *Commands) IntegrationSecrets(ctx context.Context, w pg.Workspace, id uuid.UUID) (Secrets, error) {
 	var rows []sealedSecrets
 	if err := c.DB.Read(ctx, w, pg.Rows(&rows, `select access_token, refresh_token from integration_secret where integration_id = $1`, id)); err != nil {

@@ -18,14 +18,14 @@ import (
 
 const invitationLife = 7 * 24 * time.Hour
 
-// SendInvitation makes the code of an invited member and mails it. It runs in the transaction of the reaction to member.invited, which is
-// the login's, so that it happens once for each event.
+// SendInvitation makes the code of an invited member, and mails it. It runs in the transaction of the reaction to member.invited, which is the
+// login's, so each event sends one mail.
 func (c *Commands) SendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace, m domain.MemberInvited) error {
 	return c.sendInvitation(ctx, tx, w, m, false)
 }
 
-// sendInvitation puts a code in the place of an earlier one. Within says that the invitation lasts no longer for it, and
-// that one that has ended gets none: whoever knows slug and address may ask for that.
+// sendInvitation replaces the code of an invitation, and mails the new one. With within the invitation ends when it would have ended before, and an
+// invitation that has ended gets no code, because anybody who knows slug and address may ask for this.
 func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace, m domain.MemberInvited, within bool) error {
 	key, err := c.Vault.Key(ctx, w, m.MemberID)
 	if err != nil {
@@ -68,7 +68,7 @@ func (c *Commands) sendInvitation(ctx context.Context, tx pgx.Tx, w pg.Workspace
 		Values: map[string]string{"Name": name, "Workspace": ws.Name, "Slug": ws.Slug, "Code": code, "URL": c.PublicURL}})
 }
 
-// SendInvitationAgain is SendInvitation with another code, for a member who has not joined meanwhile.
+// SendInvitationAgain sends another code to a member who has not joined yet.
 func (c *Commands) SendInvitationAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace, member uuid.UUID) error {
 	a, err := c.Projections.AccountByID(ctx, w, member)
 	if err != nil || a == nil || a.Status != domain.Invited {
@@ -80,15 +80,15 @@ func (c *Commands) SendInvitationAgain(ctx context.Context, tx pgx.Tx, w pg.Work
 // AcceptInvitation makes an invited member active, with a password that the member chooses, and opens a session.
 //
 //  1. The attempt is counted, and the code is compared.
-//  2. The password is stored, with a claim on the invitation. Of several requests with the right code one gets the claim, so the
-//     password is that of the request that gets in. A password opens nothing while the member is not active.
-//  3. The append makes the member active. From here on the password works, whatever becomes of the answer.
+//  2. The password is stored, with a claim on the invitation. Of several requests with the right code one gets the claim, and its password is
+//     stored. A password opens nothing while the member is not active.
+//  3. The append makes the member active. From then on the password works, whatever becomes of the answer.
 //  4. The session is stored, and the invitation is deleted.
 func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, email, code, plain string) (in Admitted, err error) {
 	if err := checkPassword(plain, slug, "", email); err != nil {
 		return Admitted{}, err
 	}
-	who := name(slug, email)
+	who := newAccountName(slug, email)
 	err = c.tryMailed(ctx, who, from, "accept-invitation", func() error {
 		in, err = c.acceptInvitation(ctx, from, who, code, plain)
 		return err
@@ -96,7 +96,7 @@ func (c *Commands) AcceptInvitation(ctx context.Context, from Origin, slug, emai
 	return in, err
 }
 
-func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named, code, plain string) (Admitted, error) {
+func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who accountName, code, plain string) (Admitted, error) {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil {
 		return Admitted{}, err
@@ -128,8 +128,8 @@ func (c *Commands) acceptInvitation(ctx context.Context, from Origin, who named,
 	return c.admit(ctx, w, ws, joined.State, who, from, session)
 }
 
-// invited finds the invited member who has the code, and gives the stored form of the code. The attempt is counted, and committed, before
-// the code is compared. An address that nobody has gets the same answer, in the same time, because the count does not wait for the disk.
+// invited finds the invited member with a code, and gives the stored form of the code. The attempt is counted, and committed, before the code is
+// compared. An address that nobody has gets the same answer, in the same time, because the count does not wait for the disk.
 func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code string) (uuid.UUID, []byte, error) {
 	if hash == "" {
 		return uuid.Nil, nil, badCode()
@@ -163,7 +163,7 @@ func (c *Commands) invited(ctx context.Context, w pg.Workspace, hash, code strin
 	return member, stored[0], nil
 }
 
-// claimFor is how long a claim counts that was broken off, and unclaimIn how long taking it back may take.
+// claimFor is how long the claim of a request that was broken off holds. unclaimIn limits how long a request takes to give its claim back.
 const (
 	claimFor  = time.Minute
 	unclaimIn = 5 * time.Second
@@ -182,15 +182,15 @@ func (c *Commands) claimInvitation(ctx context.Context, w pg.Workspace, member u
 		return fmt.Errorf("store credential: %w", err)
 	}
 	if len(claimed) == 0 {
-		refusal := domain.Refuse(domain.TooMany, "attempts_under_way", "another request accepts this invitation at this moment: ask again in a few seconds")
+		refusal := domain.Refuse(domain.TooMany, "attempts_under_way", "another request is accepting this invitation: ask again in a few seconds")
 		refusal.RetryAfter = 5 * time.Second
 		return refusal
 	}
 	return nil
 }
 
-// unclaimInvitation takes back what a request with the right code has done before it failed, so that the same request may be sent again: the attempt
-// that was counted, and its claim. The claim may be there although its answer was lost, and is known by the password that was stored with it.
+// unclaimInvitation gives back the attempt and the claim of a request with the right code that failed, so that the same request may be sent again. The
+// claim may be stored although its answer was lost. Its password, which was stored with it, tells whose claim it is.
 func (c *Commands) unclaimInvitation(ctx context.Context, w pg.Workspace, member uuid.UUID, stored []byte, phc string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unclaimIn)
 	defer cancel()
@@ -199,6 +199,7 @@ func (c *Commands) unclaimInvitation(ctx context.Context, w pg.Workspace, member
 		where member_id = $1 and code = $2`, member, stored, phc))
 }
 
+// join makes an invited member active.
 func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID, from Origin) (Result[domain.Member], error) {
 	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
 		return c.Projections.Newcomer(ctx, w, member)
@@ -224,6 +225,6 @@ func (c *Commands) join(ctx context.Context, w pg.Workspace, member uuid.UUID, f
 	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
-// invitationField is what the code of an invitation is hashed for, with the workspace's data key: it is good for days,
-// so it must outlive a rotation of the keyring.
+// invitationField is the field under which the code of an invitation is hashed, with the workspace's data key. The code is valid for days, so its hash
+// must outlive a rotation of the keyring.
 func invitationField(member uuid.UUID) string { return "invitation.code/" + member.String() }

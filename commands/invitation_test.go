@@ -18,7 +18,7 @@ func TestAcceptAgainAfterAnOutage(t *testing.T) {
 	h := newHouse(t, settings{})
 	invited, code := h.found(t).invite(t, "member")
 	for range 2 * codeAttempts {
-		w, hash, err := h.locate(t.Context(), name(invited.slug, invited.email))
+		w, hash, err := h.locate(t.Context(), newAccountName(invited.slug, invited.email))
 		if err != nil {
 			t.Fatal(err)
 		}

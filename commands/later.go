@@ -9,8 +9,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/panics"
 )
 
-// later runs functions for which an answer must not wait, because its time would tell whether they ran. A few run at once, in about the
-// order in which they came.
+// later runs functions in the background. An answer must not wait for these functions, because its time would tell whether they ran. A few run at
+// once, in about the order in which they came.
 type later struct {
 	mu      sync.Mutex
 	waiting []func()
@@ -22,10 +22,10 @@ type later struct {
 const (
 	laterWorkers  = 4
 	laterWaiting  = 1000
-	laterPatience = 30 * time.Second // for one thing
+	laterPatience = 30 * time.Second // for one function
 )
 
-// do takes fn, which gets the values of ctx but not its end, or says that there is no room.
+// do queues fn, and is false when the queue is full. fn gets a context with the values of ctx that does not end with ctx.
 func (l *later) do(ctx context.Context, fn func(context.Context)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,7 +59,7 @@ func (l *later) work() {
 	}
 }
 
-// Wait waits, though not for ever, until everything is done that was left for after an answer. No request may be under way.
+// Wait waits until the background work of all requests is done, for laterPatience at most. No request may be under way.
 func (c *Commands) Wait() {
 	done := make(chan struct{})
 	go func() {

@@ -19,14 +19,14 @@ import (
 	"github.com/kluis-eu/kluis/internal/vault"
 )
 
-// ledgered is what a process knows of the ledger of erasures: what it said when the process first met the database, and which workspaces are as it says.
-// What is erased later this process, or another, erases as it happens.
+// ledgered is what a process knows of the ledger of erasures: its entries when the process first used the database, and the workspaces that agree with
+// them. A later erasure needs no second look, because the process that erases does all of it.
 type ledgered struct {
-	ledger  atomic.Pointer[readLedger] // nil: it was not read yet
-	checked sync.Map                   // incarnations of the database in which workspaces were found as the ledger says, by id
-	doubted sync.Map                   // ids of workspaces of which the log says that their entry is not ours
+	ledger  atomic.Pointer[readLedger] // nil: the ledger was not read yet
+	checked sync.Map                   // the incarnation of the database in which a workspace agreed with the ledger, by the id of the workspace
+	doubted sync.Map                   // the ids of workspaces whose entry is not signed by our keys, when the process log has said so
 
-	tries rate.Sometimes // to read it: one at a time
+	tries rate.Sometimes // to read the ledger, one at a time
 }
 
 // readLedger is the ledger as it was read in one incarnation of the database.
@@ -35,14 +35,13 @@ type readLedger struct {
 	incarnation int64
 }
 
-// Gate has workspaces pass a gate, and before, once in a process, what happened outside of their database: what an older backup brought back, or a standby
-// that lacked what was committed last, of an erased or of a moved workspace, is found before anybody is served.
+// Gate wraps a gate that workspaces pass before they are served. An older backup, or a standby that lacked the last commits, may bring an erased or a
+// moved workspace back. Gate finds that before anybody is served:
 //
-//  1. The ledger is read when the process begins, and again when the database has become another one (see pg.DB.Incarnation).
-//  2. The first touch of a workspace heeds it, and, when the database is another one than the last time, what other regions have of the workspace.
-//     The directory notes in which database that was.
-//  3. While the ledger cannot be read, a workspace is served for which it was heeded in this very database: no backup was put back since. Any
-//     other is not.
+//  1. The ledger is read when the process begins, and again when another database answers (see pg.DB.Incarnation).
+//  2. The first use of a workspace checks it against the ledger, and, when another database answers than the last time, against the other regions. The
+//     directory notes the database in which that happened.
+//  3. While the ledger cannot be read, a workspace is served only when it was checked in this same database, because no backup was put back since.
 func (c *Commands) Gate(next pg.Gate) pg.Gate {
 	return func(ctx context.Context, w pg.Workspace, lacks error) error {
 		incarnation := c.DB.Incarnation()
@@ -94,27 +93,30 @@ func (c *Commands) heedLedger(ctx context.Context, w pg.Workspace, incarnation i
 	if _, outage := pg.OutageOf(err); err != nil && !outage { // when nothing can be written at the moment, reading goes on
 		return fmt.Errorf("note that the ledger of erasures was heeded for workspace %s: %w", w.ID, err)
 	}
-	if here || err != nil { // one that moved away may be served from here again, by a move or as `kluis workspace keep` says, and is looked at anew then
+	if here || err != nil { // a workspace that moved away may come back, by a move or by `kluis workspace keep`, and is checked again then
 		c.ledgered.checked.Store(w.ID, incarnation)
 	}
 	return nil
 }
 
-// withoutLedger refuses a workspace for which the ledger was not heeded in this database.
+// withoutLedger refuses a workspace that was not checked against the ledger in this database.
 func (c *Commands) withoutLedger(ctx context.Context, w pg.Workspace) error {
 	_, heeded, err := c.Tenancy.Heeded(ctx, w)
 	if err != nil || heeded {
 		return err
 	}
-	refusal := domain.Refuse(domain.Unavailable, "erasures_unavailable", "what was erased cannot be looked up at the moment")
-	refusal.RetryAfter = 5 * time.Second
+	return erasuresUnavailable(5 * time.Second)
+}
+
+func erasuresUnavailable(retry time.Duration) error {
+	refusal := domain.Refuse(domain.Unavailable, "erasures_unavailable", "the ledger of erasures cannot be read at the moment")
+	refusal.RetryAfter = retry
 	return refusal
 }
 
-// How long a reader waits for the ledger, and how long passes between two tries.
 const (
-	ledgerPatience = 5 * time.Second
-	ledgerPause    = 5 * time.Second
+	ledgerPatience = 5 * time.Second // how long a read of the ledger may take
+	ledgerPause    = 5 * time.Second // between two reads that failed
 )
 
 // ReadLedger reads the ledger of erasures once.
@@ -129,7 +131,8 @@ func (c *Commands) ReadLedger(ctx context.Context) error {
 	return err
 }
 
-// ledgerOf gives the ledger as it was read in an incarnation of the database, or reads it, once however many ask; nil while it cannot be read.
+// ledgerOf gives the ledger as it was read in an incarnation of the database, and reads it when it was not; nil while it cannot be read. Callers at the
+// same time share one read.
 func (c *Commands) ledgerOf(ctx context.Context, incarnation int64) *readLedger {
 	known := func() *readLedger {
 		if read := c.ledgered.ledger.Load(); read != nil && read.incarnation == incarnation {
@@ -149,8 +152,8 @@ func (c *Commands) ledgerOf(ctx context.Context, incarnation int64) *readLedger 
 	return known()
 }
 
-// isErased checks that an entry of the ledger was signed: whoever can write there erases nothing.
-func (c *Commands) isErased(ctx context.Context, w pg.Workspace, member uuid.UUID) error {
+// checkErased checks that the entry of an erasure in the ledger was signed, because a stranger who can write to the ledger must not erase anything.
+func (c *Commands) checkErased(ctx context.Context, w pg.Workspace, member uuid.UUID) error {
 	signed, err := c.Kept.Erasure(ctx, w.ID, member)
 	if err != nil {
 		return err
@@ -159,15 +162,13 @@ func (c *Commands) isErased(ctx context.Context, w pg.Workspace, member uuid.UUI
 		if _, said := c.ledgered.doubted.LoadOrStore(w.ID, true); !said {
 			c.Log.ErrorContext(ctx, "an entry of the ledger of erasures is not signed by our keys: the workspace is not served", "workspace", w.ID, "member", member, "error", err.Error())
 		}
-		refusal := domain.Refuse(domain.Unavailable, "erasures_unavailable", "what was erased cannot be looked up at the moment")
-		refusal.RetryAfter = time.Minute
-		return refusal
+		return erasuresUnavailable(time.Minute)
 	}
 	return nil
 }
 
-// eraseRestored has a workspace erased again that an older backup brought back, and tells whether it is gone. One that is being erased is left
-// alone.
+// eraseRestored queues the erasure of a workspace that an older backup brought back, and tells whether the workspace is gone. An erasure that is under
+// way goes on.
 func (c *Commands) eraseRestored(ctx context.Context, w pg.Workspace) (gone bool, err error) {
 	var status string
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
@@ -176,7 +177,7 @@ func (c *Commands) eraseRestored(ctx context.Context, w pg.Workspace) (gone bool
 	if err != nil || status == "erased" || status == "erasing" {
 		return status == "erased", err
 	}
-	if err := c.isErased(ctx, w, uuid.Nil); err != nil {
+	if err := c.checkErased(ctx, w, uuid.Nil); err != nil {
 		return false, err
 	}
 	c.Log.WarnContext(ctx, "a backup brought back a workspace that was erased since: it is erased again", "workspace", w.ID)
@@ -187,7 +188,7 @@ func (c *Commands) eraseRestored(ctx context.Context, w pg.Workspace) (gone bool
 	})
 }
 
-// eraseMembersAgain erases those members who have a key again, since an older backup brought it back. It is the owner's, before anybody is served.
+// eraseMembersAgain erases the members whose key an older backup brought back. It runs as the owner, before anybody is served.
 func (c *Commands) eraseMembersAgain(ctx context.Context, w pg.Workspace, members []uuid.UUID) error {
 	var back []uuid.UUID
 	there := pg.Column(&back, `select subject from data_key where subject = any($1)`, members)
@@ -195,7 +196,7 @@ func (c *Commands) eraseMembersAgain(ctx context.Context, w pg.Workspace, member
 		return err
 	}
 	for _, member := range back {
-		if err := c.isErased(ctx, w, member); err != nil {
+		if err := c.checkErased(ctx, w, member); err != nil {
 			return err
 		}
 		err := c.DB.InAsOwner(ctx, w, func(tx *pg.Tx) error {
@@ -224,7 +225,8 @@ func (c *Commands) eraseMembersAgain(ctx context.Context, w pg.Workspace, member
 	return nil
 }
 
-// HeedLedger erases again all that a backup brought back, of every workspace that is there, and gives those that are to be erased whole.
+// HeedLedger erases again the members that a backup brought back, and queues the erasure of the workspaces that it brought back. It returns these
+// workspaces.
 func (c *Commands) HeedLedger(ctx context.Context, all []tenancy.Entry) (whole []pg.Workspace, err error) {
 	ledger, err := c.Kept.Ledger(ctx)
 	if err != nil {

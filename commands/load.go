@@ -32,13 +32,13 @@ import (
 type WholeArchive struct {
 	*archive.Reader
 	checkpoint.Checkpoint
-	Pruned eventstore.Pruned // the records before its log; nothing of one that has the first
-	edge   []tlog.Hash       // of the tree over them
+	Pruned eventstore.Pruned // the pruned records before the log; zero when nothing was pruned
+	edge   []tlog.Hash       // of the Merkle tree over the pruned records
 }
 
-// VerifyArchive tells whether an export is whole, and what it says it is: the signature of its manifest, each file, the log against its
-// checkpoint, line by line, and what pruned records left against the log. known are keys that must have signed it; when there are none, those in
-// the archive itself do, which shows that it is whole, and not whose it is. Nothing of it is stored.
+// VerifyArchive checks that an export is whole: the signature of its manifest, each file, every line of the log against the checkpoint, and baselines and
+// edge against the log. One of the known keys must have signed the export. Without known keys, the keys in the archive are used, which proves that it is
+// whole, but not who made it. Nothing is stored. progress may be nil.
 func VerifyArchive(r *archive.Reader, known keyring.PublicKeys, progress func(name string)) (*WholeArchive, error) {
 	at, err := signedArchive(r, known)
 	if err != nil {
@@ -62,7 +62,7 @@ func VerifyArchive(r *archive.Reader, known keyring.PublicKeys, progress func(na
 	}
 	whole := &WholeArchive{Reader: r, Checkpoint: at, Pruned: verdict.Gone}
 	if verdict.Pruned != r.Manifest.Pruned {
-		return nil, fmt.Errorf("its manifest says that the records up to %d were pruned, and its log begins behind %d", r.Manifest.Pruned, verdict.Pruned)
+		return nil, fmt.Errorf("the manifest says that the records up to %d were pruned, and the log begins after %d", r.Manifest.Pruned, verdict.Pruned)
 	}
 	if verdict.Pruned == 0 {
 		whole.Pruned = eventstore.Pruned{}
@@ -71,22 +71,22 @@ func VerifyArchive(r *archive.Reader, known keyring.PublicKeys, progress func(na
 	return whole, whole.checkPruned()
 }
 
-// checkPruned compares what the pruned records left with what the log says.
+// checkPruned compares the baselines and the edge with the hashes in the log.
 func (a *WholeArchive) checkPruned() error {
 	if a.File(archive.BaselinesName).SHA256 != a.Pruned.Baselines {
-		return fmt.Errorf("%q is not what the records up to %d made, as the log says it", archive.BaselinesName, a.Pruned.UpTo)
+		return fmt.Errorf("%q does not have the hash that the log has for the records up to %d", archive.BaselinesName, a.Pruned.UpTo)
 	}
 	text, err := a.Small(archive.EdgeName)
 	if err == nil {
 		a.edge, err = parseEdge(text)
 	}
 	if err == nil && !eventstore.CheckEdge(a.Pruned.UpTo, a.edge, a.Pruned.Root) {
-		err = fmt.Errorf("%q is not of the tree over the records up to %d, as the log says it", archive.EdgeName, a.Pruned.UpTo)
+		err = fmt.Errorf("%q does not give the root that the log has for the records up to %d", archive.EdgeName, a.Pruned.UpTo)
 	}
 	return err
 }
 
-// signedArchive gives the checkpoint of an archive whose manifest one of the keys has signed.
+// signedArchive checks that one of the keys signed manifest and checkpoint, and returns the checkpoint.
 func signedArchive(r *archive.Reader, known keyring.PublicKeys) (checkpoint.Checkpoint, error) {
 	var at checkpoint.Checkpoint
 	text, err := r.Small(archive.KeysName)
@@ -109,12 +109,12 @@ func signedArchive(r *archive.Reader, known keyring.PublicKeys) (checkpoint.Chec
 		return at, fmt.Errorf("%q: %w", archive.SignedName, err)
 	}
 	if at.Origin.String() != r.Manifest.Origin || at.Size != r.Manifest.UpTo || at.Origin.Workspace != r.Manifest.Workspace.ID {
-		return at, fmt.Errorf("its checkpoint is of %s at %d, and its manifest of %s at %d", at.Origin, at.Size, r.Manifest.Origin, r.Manifest.UpTo)
+		return at, fmt.Errorf("the checkpoint is of %s at %d, and the manifest of %s at %d", at.Origin, at.Size, r.Manifest.Origin, r.Manifest.UpTo)
 	}
 	return at, nil
 }
 
-// ParseVerifierKeys reads verifier keys, a line each, for whatever name.
+// ParseVerifierKeys reads verifier keys (C2SP signed-note), one on a line. Their names do not count.
 func ParseVerifierKeys(text string) (keys keyring.PublicKeys, err error) {
 	for _, line := range strings.Fields(text) {
 		key, err := keyring.ParseVerifierKey(line)
@@ -138,17 +138,17 @@ func verifyLines(lines io.Reader, at checkpoint.Checkpoint) (eventstore.Verdict,
 	return verdict, err
 }
 
-// LoadArchive makes a workspace of an export that VerifyArchive found to be whole, under a slug that nobody has:
+// LoadArchive makes a workspace of an export that VerifyArchive found to be whole, under a slug that is free:
 //
-//  1. In one transaction the workspace is made, with the log of the export: the same records, with their positions, times and authors. What
-//     is sealed in them is sealed anew, and the stream of the workspace is that of the new one. Behind them an event tells where they are
-//     from, and what their root was there. A log that was pruned goes on from its baselines, which are sealed anew as well.
+//  1. One transaction makes the workspace, with the log of the export: the same records, with their positions, times and authors. Sealed fields are
+//     sealed anew, and the stream of the workspace gets the new id. The last event says where the records came from, and what their root was there. A
+//     log that was pruned goes on from its baselines, which are sealed anew as well.
 //  2. The files of tasks go to the store of blobs, encrypted under keys of the new workspace.
 //  3. The read models are derived, and compared with those of the export.
 //
-// Killed before the end of 1, it leaves nothing. Killed behind it, or without room for the files, it goes on there when it is called again with
-// the same export and slug. Nobody has a password then: members choose one by the mail for a forgotten one. A difference in 3 is an error; the
-// workspace is there to be looked at, and to be erased. said is called after each step; it may be nil.
+// A call that is killed during 1 leaves nothing. A call that is killed later, or fails for lack of room, goes on when it is repeated with the same export
+// and slug. Nobody has a password then: members ask for a new one by mail. A difference in 3 is an error, and the workspace stays, to be examined and
+// erased. said is called after each step, and may be nil.
 func (c *Commands) LoadArchive(ctx context.Context, from *WholeArchive, slug string, said func(step string)) (Loaded, error) {
 	l := &loader{c: c, w: pg.Workspace{ID: uuid.Must(uuid.NewV7())}, from: from, keys: map[uuid.UUID]vault.Key{}, emails: map[uuid.UUID]string{},
 		event: domain.WorkspaceImported{Slug: slug, Region: c.Region, Origin: from.Origin.String(), Records: from.Size, Root: from.Root.String()}}
@@ -178,7 +178,7 @@ func (c *Commands) LoadArchive(ctx context.Context, from *WholeArchive, slug str
 // Loaded is a workspace that was made of an export.
 type Loaded struct {
 	Workspace pg.Workspace
-	Compared  bool // its read models are those of the export; else others changed it before they could be compared
+	Compared  bool // whether its read models were compared with the export; false when somebody changed the workspace first
 }
 
 // loader is the loading of one archive.
@@ -186,14 +186,14 @@ type loader struct {
 	c      *Commands
 	w      pg.Workspace
 	from   *WholeArchive
-	event  domain.WorkspaceImported // that tells of it
-	own    vault.Key
-	keys   map[uuid.UUID]vault.Key
-	insert []pg.Statement // of keys
-	emails map[uuid.UUID]string
+	event  domain.WorkspaceImported // the last event
+	own    vault.Key                // the workspace's
+	keys   map[uuid.UUID]vault.Key  // by subject
+	insert []pg.Statement           // that store keys and addresses
+	emails map[uuid.UUID]string     // by member
 }
 
-// begin refuses what cannot be loaded, and finds what an earlier call has begun of the same.
+// begin refuses an export that cannot be loaded, and tells whether an earlier call has begun to load the same one.
 func (l *loader) begin(ctx context.Context) (begun bool, err error) {
 	m, slug := l.from.Manifest, l.event.Slug
 	if _, err := domain.NewWorkspace(domain.WorkspaceCreated{Slug: slug, Name: m.Workspace.Name, Plan: m.Workspace.Plan, Region: l.event.Region}); err != nil {
@@ -207,9 +207,9 @@ func (l *loader) begin(ctx context.Context) (begun bool, err error) {
 	case err != nil || begun:
 		return begun, err
 	case taken:
-		return false, domain.Refuse(domain.Conflict, "slug_taken", "there is, or was, a workspace %s: an export makes a workspace of its own; say another name for it", slug)
+		return false, domain.Refuse(domain.Conflict, "slug_taken", "there is, or was, a workspace %s: choose another name for the workspace that the export makes", slug)
 	case m.Schema > l.c.Tenancy.Newest():
-		return false, fmt.Errorf("the export is of schema %d, and this program knows those up to %d: use a newer kluis", m.Schema, l.c.Tenancy.Newest())
+		return false, fmt.Errorf("the export has schema %d, and this program knows schemas up to %d: use a newer kluis", m.Schema, l.c.Tenancy.Newest())
 	}
 	return false, nil
 }
@@ -232,7 +232,7 @@ func (l *loader) earlier(ctx context.Context) (found bool, err error) {
 	if err := json.Unmarshal([]byte(data[0]), &told); err != nil {
 		return false, err
 	}
-	if told.Baselines = ""; told != l.event { // which are sealed anew by each call
+	if told.Baselines = ""; told != l.event { // each call seals the baselines anew, so their hash differs
 		return false, nil
 	}
 	l.w = e.Workspace()
@@ -240,7 +240,7 @@ func (l *loader) earlier(ctx context.Context) (found bool, err error) {
 	return err == nil, err
 }
 
-// load does step 1.
+// load does step 1 of LoadArchive.
 func (l *loader) load(ctx context.Context) (err error) {
 	var insertOwn pg.Statement
 	if l.own, insertOwn, err = l.c.Vault.NewKey(l.w, l.w.ID); err != nil {
@@ -279,7 +279,7 @@ func (l *loader) load(ctx context.Context) (err error) {
 func (l *loader) files(ctx context.Context) error {
 	for _, name := range l.from.Under(archive.FilesFolder) {
 		if err := l.file(ctx, name); err != nil {
-			return fmt.Errorf("the log is loaded, and not all files of tasks: run the same command again, which goes on with them: %w", err)
+			return fmt.Errorf("the log is loaded, but not all files of tasks: run the same command again, which goes on with the files: %w", err)
 		}
 	}
 	return nil
@@ -289,7 +289,7 @@ func (l *loader) file(ctx context.Context, name string) error {
 	text, _, _ := strings.Cut(strings.TrimPrefix(name, archive.FilesFolder), "/")
 	id, err := uuid.Parse(text)
 	if err != nil {
-		return fmt.Errorf("%q is of no attachment", name)
+		return fmt.Errorf("%q belongs to no attachment", name)
 	}
 	key := BlobKey(l.w, id)
 	there, err := l.c.Blobs.Open(ctx, key)
@@ -304,7 +304,7 @@ func (l *loader) file(ctx context.Context, name string) error {
 	return l.from.Read(name, func(from io.Reader) error { return l.c.putBlob(ctx, key, sealer, from) })
 }
 
-// log loads the baselines and the records, with what is sealed in them sealed anew: what is opened is read side by side with both.
+// log loads the baselines and the records, with their sealed fields sealed anew. The file of opened fields is read side by side with both.
 func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
 	return l.from.Read(archive.OpenedName, func(from io.Reader) error {
 		clear, err := openedIn(from)
@@ -321,7 +321,7 @@ func (l *loader) log(ctx context.Context, tx pgx.Tx) error {
 	})
 }
 
-// record is the next one of the log, sealed anew; false behind the last.
+// record gives the next record of the log, sealed anew; more is false after the last one.
 func (l *loader) record(lines *bufio.Reader, clear *opened) (r eventstore.Record, more bool, err error) {
 	line, err := eventstore.ReadLine(lines)
 	if errors.Is(err, io.EOF) && len(line) == 0 {
@@ -336,13 +336,13 @@ func (l *loader) record(lines *bufio.Reader, clear *opened) (r eventstore.Record
 	}
 	known, err := clear.ofRecord(r.Position)
 	if err == nil {
-		r, err = l.anew(r, known)
+		r, err = l.resealRecord(r, known)
 	}
 	return r, err == nil, err
 }
 
-// anew is a record as the new workspace has it.
-func (l *loader) anew(r eventstore.Record, clear openedLine) (eventstore.Record, error) {
+// resealRecord gives a record as the new workspace has it.
+func (l *loader) resealRecord(r eventstore.Record, clear openedLine) (eventstore.Record, error) {
 	if _, err := domain.Decode(r.Type, r.Data); err != nil {
 		return r, err
 	}
@@ -357,19 +357,19 @@ func (l *loader) anew(r eventstore.Record, clear openedLine) (eventstore.Record,
 		}
 	}
 	member, sealed := sealedIn(r)
-	if gone, is := l.left(r); is {
+	if gone, is := endedMember(r); is {
 		delete(l.emails, gone)
 	}
 	if len(clear.Fields) == 0 || sealed == nil {
 		return r, nil
 	}
 	var err error
-	r.Data, err = l.sealAnew(member, sealed, clear.Fields, r.Data)
+	r.Data, err = l.reseal(member, sealed, clear.Fields, r.Data)
 	return r, err
 }
 
-// sealAnew seals fields of somebody, of which the clear ones are known, where they stand in data.
-func (l *loader) sealAnew(member uuid.UUID, sealed, clear map[string]string, data json.RawMessage) (json.RawMessage, error) {
+// reseal replaces the sealed fields of a member in data by new ones, as far as clear has their texts.
+func (l *loader) reseal(member uuid.UUID, sealed, clear map[string]string, data json.RawMessage) (json.RawMessage, error) {
 	key, err := l.key(member)
 	if err != nil {
 		return nil, err
@@ -393,18 +393,19 @@ func (l *loader) sealAnew(member uuid.UUID, sealed, clear map[string]string, dat
 
 func quoted(text string) []byte { return []byte(`"` + text + `"`) }
 
-// left tells whether a record is the end of somebody's membership.
-func (l *loader) left(r eventstore.Record) (member uuid.UUID, left bool) {
+// endedMember gives the member whose membership a record ends.
+func endedMember(r eventstore.Record) (member uuid.UUID, ended bool) {
 	if r.Type != domain.TypeOf(domain.MemberRemoved{}) && r.Type != domain.TypeOf(domain.MemberErased{}) {
 		return uuid.Nil, false
 	}
 	var of struct {
 		MemberID uuid.UUID `json:"member_id"`
 	}
-	return of.MemberID, json.Unmarshal(r.Data, &of) == nil
+	ended = json.Unmarshal(r.Data, &of) == nil
+	return of.MemberID, ended
 }
 
-// sealMeta seals an origin as it was opened. Of a subject who was erased it has a token at most, for which no key is made.
+// sealMeta seals an origin that was opened. The origin of an erased subject has at most the id of a token, which needs no key.
 func (l *loader) sealMeta(subject uuid.UUID, o sealedOrigin) (json.RawMessage, error) {
 	for _, f := range []struct {
 		name  string
@@ -424,7 +425,7 @@ func (l *loader) sealMeta(subject uuid.UUID, o sealedOrigin) (json.RawMessage, e
 	return json.Marshal(o)
 }
 
-// key is the data key of somebody, made when it is first needed: who was erased there has none here.
+// key gives the data key of a subject, and makes it at the first use. A subject that was erased in the other installation gets none.
 func (l *loader) key(id uuid.UUID) (vault.Key, error) {
 	if key, there := l.keys[id]; there {
 		return key, nil
@@ -437,8 +438,8 @@ func (l *loader) key(id uuid.UUID) (vault.Key, error) {
 	return key, err
 }
 
-// compare derives the read models and holds them against the tables of the export, byte by byte, unless others have changed the workspace since.
-// That of the workspace itself has another id, and maybe another slug.
+// compare derives the read models, and compares them with the tables of the export, byte by byte, unless somebody has changed the workspace since. The
+// table of the workspace itself is left out, because its id differs, and maybe its slug.
 func (l *loader) compare(ctx context.Context) (compared bool, err error) {
 	err = l.c.Projections.Snapshot(ctx, l.w, l.from.Size+1, func(s *projections.Snapshot) error {
 		if compared = s.UpTo == l.from.Size+1; !compared {
@@ -454,7 +455,7 @@ func (l *loader) compare(ctx context.Context) (compared bool, err error) {
 				return err
 			}
 			if hex.EncodeToString(sum.Sum(nil)) != l.from.File(file).SHA256 {
-				return fmt.Errorf("the log was loaded, and what it makes in %s is not what the export has there: erase the workspace, and tell the maintainers", name)
+				return fmt.Errorf("the log was loaded, but the table %s that it makes differs from the one in the export: erase the workspace, and tell the maintainers", name)
 			}
 		}
 		return nil
@@ -462,7 +463,7 @@ func (l *loader) compare(ctx context.Context) (compared bool, err error) {
 	return compared && err == nil, err
 }
 
-// writeTable writes a read model of a snapshot; each is told of every page.
+// writeTable writes a read model of a snapshot, and calls each with every page.
 func (c *Commands) writeTable(ctx context.Context, w pg.Workspace, s *projections.Snapshot, name string, t table, each func([]projections.StoredRow)) error {
 	if err := t.begin(); err != nil {
 		return err

@@ -15,18 +15,18 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// The fields under which a member's personal data is sealed. They are inside every sealed value.
+// The fields under which a member's personal data is sealed. Each is part of the sealed value, so a value does not open as another field.
 const (
 	emailField = "member.email"
 	nameField  = "member.full_name"
 )
 
-// Invitation is whom a member invites.
+// Invitation is the person whom a member invites.
 type Invitation struct {
 	Email, FullName string
 	Role            string
-	Language        string // empty: that of who invites
-	PlaceholderID   *uuid.UUID
+	Language        string     // empty: the language of the inviting member
+	PlaceholderID   *uuid.UUID // the placeholder that becomes this person; nil for none
 }
 
 func (i Invitation) check() (normal string, err error) {
@@ -39,8 +39,8 @@ func (i Invitation) check() (normal string, err error) {
 	return normal, err
 }
 
-// InviteMember invites a person by e-mail, or once more to the same role when the code is used up or a minute old. The mail
-// with the code is a reaction to the event: see jobs. Each is counted, since strangers get the mails.
+// InviteMember invites a person by e-mail. A second invitation to the same role sends another code, once the first is used up or a minute old. The mail
+// with the code is a reaction to the event (see jobs). Every invitation is counted, because its mail goes to a stranger.
 func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitation) (Result[domain.Member], error) {
 	normal, err := wanted.check()
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
-	id, key, also, err := c.place(ctx, w, wanted.PlaceholderID)
+	id, key, also, err := c.placeholderKey(ctx, w, wanted.PlaceholderID)
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
@@ -104,8 +104,8 @@ func (c *Commands) InviteMember(ctx context.Context, r Request, wanted Invitatio
 	return result(ctx, c, r, projections.Members.Model, before, done, nil)
 }
 
-// mayInvite gives the id of the role that the person is to have. It refuses an inviter who may not invite, or lacks what the role grants, and a
-// placeholder that is none; role and placeholder were looked up.
+// mayInvite gives the id of the role that the person gets. It refuses an inviter who may not invite, or who lacks a grant of the role, and the id of a
+// member who is no placeholder. roles and placed are what was found under the ids in wanted.
 func mayInvite(by projections.Actor, wanted Invitation, roles []domain.OwnRole, placed []projections.MemberRow) (role string, err error) {
 	if err := allowOn(by, domain.CreateMember, domain.Reach{}); err != nil {
 		return "", err
@@ -125,13 +125,13 @@ func oldInvitations(into *[]uuid.UUID, hash string) pg.Statement {
 		where hash = $1 and (attempts >= $2 or expires_at < now() + make_interval(secs => $3))`, hash, codeAttempts, (invitationLife - time.Minute).Seconds())
 }
 
-// invitedBefore says whether the one member with an address got just this invitation, and it may be sent again.
+// invitedBefore tells whether the only member with an address got this same invitation, and it may be sent again.
 func (c *Commands) invitedBefore(ctx context.Context, w pg.Workspace, same []domain.Member, old []uuid.UUID, email, role string) (bool, error) {
 	if len(same) != 1 || !slices.Contains(old, same[0].ID) || same[0].Status != domain.Invited || same[0].Role != role {
 		return false, nil
 	}
 	people, err := c.OpenMembers(ctx, w, same)
-	return people[same[0].ID].Email == email, err // as it is written: look-alikes are taken
+	return people[same[0].ID].Email == email, err // letter by letter: another spelling of the address is taken
 }
 
 // ChangeRole gives a member another role.
@@ -139,8 +139,8 @@ func (c *Commands) ChangeRole(ctx context.Context, r Request, id uuid.UUID, role
 	return c.UpdateMember(ctx, r, id, &role, domain.Optional[int]{})
 }
 
-// UpdateMember gives a member another role, and says what an hour is worth from here on; what is nil or not set stays. Nobody sets the
-// rate who may change no member but oneself.
+// UpdateMember gives a member another role, or another hourly rate from now on. A nil role and a rate that is not set stay. A caller who may change no
+// other member may not set a rate.
 func (c *Commands) UpdateMember(ctx context.Context, r Request, id uuid.UUID, role *string, rate domain.Optional[int]) (Result[domain.Member], error) {
 	var roles []domain.OwnRole
 	var looked []pg.Statement
@@ -165,7 +165,7 @@ func (c *Commands) UpdateMember(ctx context.Context, r Request, id uuid.UUID, ro
 	}, looked...)
 }
 
-// ChangeLanguage makes mails to the actor come in another language. Whatever their role, that is their own affair.
+// ChangeLanguage changes the language of the mails to the actor. Every role may do this.
 func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language string) (Result[domain.Member], error) {
 	id, counted := r.By.Member, false
 	before := domain.Member{ID: id}
@@ -182,7 +182,7 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 			return plan{}, err
 		}
 		events, err := before.ChangeLanguage(language)
-		if err == nil && events != nil && !counted { // what changes nothing, or is repeated, is free
+		if err == nil && events != nil && !counted { // a request that changes nothing, or is repeated, is not counted
 			err = c.Limits.Take(ctx, limit.Counter{Name: limit.Language, Subject: id.String()})
 			counted, err = err == nil, tooMany(err)
 		}
@@ -191,32 +191,34 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
-// DeactivateMember keeps a member out, at once and on every path, and ends for good what let them in, but the password.
+// DeactivateMember locks a member out, at once and on every path. Sessions, tokens and codes end for good; the password stays.
 func (c *Commands) DeactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	return c.changeMember(ctx, r, id, domain.UpdateMember, endAccess(id), func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
 		return m.Deactivate(m.OtherAdmins)
 	})
 }
 
-// ReactivateMember lets a deactivated member in again, by a log-in and by nothing else: what was under way when the member
-// was deactivated (a log-in whose password was being compared, a code about to be mailed) may have been stored since, and
-// ends here.
+// ReactivateMember lets a deactivated member log in again. A log-in that was under way at the deactivation, or a code that was about to be mailed, may
+// have been stored since. It ends here, so nothing but a new log-in lets the member in.
 func (c *Commands) ReactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	return c.changeMember(ctx, r, id, domain.UpdateMember, endAccess(id), func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) { return m.Reactivate() })
 }
 
-// RemoveMember ends a membership, or takes an invitation back. Nothing of what let the member in stays, nor of how the
-// address was found: the person may be invited again, as somebody new.
+// RemoveMember ends a membership, or withdraws an invitation. Password, sessions, tokens and codes are deleted, and the address is forgotten, so the
+// person may be invited again as a new member.
 func (c *Commands) RemoveMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	return c.changeMember(ctx, r, id, domain.DeleteMember, dropAccess(id), func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
 		return m.Remove(m.OtherAdmins)
 	})
 }
 
-// changeMember decides on a member and on how many other admins there are. Both come from the roster, and
-// so does the caller's own role, at a.by.Roster or later; the append expects the roster at just that
-// version. So two admins who remove each other at the same instant cannot both succeed. also happens along with the events; looked is
-// looked up in the same round trip.
+// changeMember decides on a member and on the number of other admins. Two admins who remove each other at the same instant cannot both succeed:
+//
+//  1. Member, number of admins and the caller's own role are read from the roster, at version a.by.Roster or later.
+//  2. The append expects the roster at version a.by.Roster. Of two appends at one version, one is stored.
+//  3. The other command reads the roster again, and decides anew.
+//
+// The statements in also run in the transaction of the events. Those in looked run in the round trip of the reads.
 func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, permission domain.Permission, also []pg.Statement, decide func(projections.Actor, projections.MemberRow) ([]domain.Event, error), looked ...pg.Statement,
 ) (Result[domain.Member], error) {
 	before := domain.Member{ID: id}
@@ -242,13 +244,13 @@ func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, pe
 	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
-// setAddress notes whose an address is. The note is in no event, and no read model: it goes with the member.
+// setAddress stores which member has an address. No event and no read model has this; it is deleted with the member.
 func setAddress(member uuid.UUID, hash string) pg.Statement {
 	return pg.Exec(`insert into member_email (member_id, hash) values ($1, $2)`, member, hash)
 }
 
-// endAccess ends what lets a member in besides the password and a second factor that is on: sessions, API tokens, codes,
-// and a second factor that was only proposed.
+// endAccess ends all access of a member but the password and a second factor that is on: sessions, API tokens, codes, and a second factor that was
+// only proposed.
 func endAccess(member uuid.UUID) []pg.Statement {
 	return []pg.Statement{
 		lockCredential(member), endSessions(member, uuid.Nil), endTokens(member), dropProposed(member),
@@ -257,15 +259,14 @@ func endAccess(member uuid.UUID) []pg.Statement {
 	}
 }
 
-// dropAccess ends all that lets a member in, and forgets whose the address was.
+// dropAccess ends all access of a member, and forgets the address.
 func dropAccess(member uuid.UUID) []pg.Statement {
 	return append(endAccess(member), dropTwoFactor(member), dropRecoveryCodes(member),
 		pg.Exec(`delete from credential where member_id = $1`, member),
 		pg.Exec(`delete from member_email where member_id = $1`, member))
 }
 
-// mayChange refuses to change a member whom the actor does not see, whom the permission does not reach, or who may do what
-// the actor may not.
+// mayChange refuses to change a member whom the actor does not see, whom the permission does not reach, or who has a grant that the actor lacks.
 func mayChange(by projections.Actor, permission domain.Permission, rows []projections.MemberRow) error {
 	if err := allow(by, permission); err != nil {
 		return err
@@ -286,7 +287,7 @@ func checkPerson(prefix, email, fullName string) (normal string, err error) {
 	return checkEmail(prefix+"/email", email)
 }
 
-// checkEmail refuses what is no address, and gives the form in which it is compared: each mailbox has one.
+// checkEmail refuses a text that is no e-mail address, and gives the normal form of the address, in which addresses are compared.
 func checkEmail(pointer, email string) (normal string, err error) {
 	if err := domain.CheckEmail(pointer, email); err != nil {
 		return "", err
@@ -306,11 +307,10 @@ func sealPerson(key vault.Key, email, fullName string) (sealedEmail, sealedName 
 	return domain.Personal(e), domain.Personal(n), err
 }
 
-// Person is the personal data of a member, opened.
+// Person is the personal data of a member in clear.
 type Person struct{ Email, FullName string }
 
-// OpenMembers opens the personal data of members. Those who were erased have none, and neither have those whose data
-// does not open, which is logged.
+// OpenMembers gives the personal data of members in clear, by id. Erased members are left out. So are members whose data does not open, which is logged.
 func (c *Commands) OpenMembers(ctx context.Context, w pg.Workspace, members []domain.Member) (map[uuid.UUID]Person, error) {
 	ids := make([]uuid.UUID, len(members))
 	for i, m := range members {

@@ -18,14 +18,14 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// EraseMember makes somebody unknown whom a member was, for good: one who is here, who was invited, who left, or a placeholder.
+// EraseMember makes the person of a member unknown, for good: an active, invited or former member, or a placeholder.
 //
-//  1. What limits have counted of the account is forgotten, as long as its address can be read.
-//  2. One transaction, of the owner, ends all that lets the member in, forgets whose the address was, stores the event, and destroys the data key:
-//     names, addresses, and where requests came from, are sealed under it in every event, and nobody can open them any more.
-//  3. Mails to the member go, and the ledger outside the database gets its entry: FinishErasure.
+//  1. The counters of the account's limits are deleted, while its address can still be read.
+//  2. One transaction, of the owner, ends all access of the member, forgets the address, stores the event, and destroys the data key. Names, addresses
+//     and origins of requests are sealed under that key in every event, so nobody can open them any more.
+//  3. FinishErasure deletes the mails to the member, and enters the erasure in the ledger outside the database.
 //
-// Broken off between 2 and 3, the reaction to the event does 3. Other processes forget the key within a minute.
+// When the process is killed between 2 and 3, the reaction to the event does 3. Other processes forget the key within a minute.
 func (c *Commands) EraseMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	before := domain.Member{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -45,7 +45,7 @@ func (c *Commands) EraseMember(ctx context.Context, r Request, id uuid.UUID) (Re
 			err = c.forgetCounts(ctx, r.By.Workspace, before)
 		}
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events,
-			also: append(dropAccess(id), vault.Destroy(id)), owners: true}, err
+			also: append(dropAccess(id), vault.Destroy(id)), asOwner: true}, err
 	})
 	if err == nil {
 		c.Vault.Forget(r.By.Workspace, id)
@@ -56,16 +56,16 @@ func (c *Commands) EraseMember(ctx context.Context, r Request, id uuid.UUID) (Re
 	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
-// forgetCounts forgets what limits have counted of a member, and from where the account was used.
+// forgetCounts deletes the counters of a member's limits, and the networks from which the account was used.
 func (c *Commands) forgetCounts(ctx context.Context, w pg.Workspace, m domain.Member) error {
-	who, err := c.nameOf(ctx, w, m)
+	who, err := c.accountNameOf(ctx, w, m)
 	if err != nil {
 		return err
 	}
 	return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.Limits.Forget(ctx, tx, who.subject(), m.ID.String()) })
 }
 
-// FinishErasure is what follows the event of an erasure: it may be done any number of times.
+// FinishErasure does what follows the event of an erasure. It may run any number of times.
 func (c *Commands) FinishErasure(ctx context.Context, w pg.Workspace, member uuid.UUID) error {
 	var at time.Time
 	var position int64
@@ -100,8 +100,8 @@ func (c *Commands) enterErasure(ctx context.Context, e checkpoint.Erasure) error
 	return c.Kept.KeepErasure(ctx, e, signed)
 }
 
-// dropTraces takes away what is left of a member in a workspace: an invitation that was being sent, answers of repeated requests, how an
-// import knew the person, and what imports that have ended said of lines that they rejected, which may name anybody.
+// dropTraces deletes what is left of a member in a workspace: an invitation that was being sent, the keys and answers of requests, the key by which an
+// import knew the person, and the rejected lines of imports that have ended, which may name anybody.
 func dropTraces(member uuid.UUID) []pg.Statement {
 	return []pg.Statement{
 		pg.Exec(`delete from invitation where member_id = $1`, member),
@@ -112,13 +112,14 @@ func dropTraces(member uuid.UUID) []pg.Statement {
 	}
 }
 
-// dropMails takes away the mails to a member, whatever became of them.
+// dropMails deletes the mails to a member, sent or not.
 func dropMails(ctx context.Context, tx pgx.Tx, w pg.Workspace, member uuid.UUID) error {
 	_, err := tx.Exec(ctx, `delete from kluis_jobs.river_job where kind = 'mail' and args ->> 'workspace' = $1 and args ->> 'member' = $2`, w.ID.String(), member.String())
 	return err
 }
 
-// MailIsFutile tells whether a mail is to somebody who was erased since it was asked for, or whose workspace was: it is emptied then.
+// MailIsFutile tells whether the recipient of a mail, or the recipient's workspace, was erased since the mail was queued. The content of such a mail is
+// deleted.
 func (c *Commands) MailIsFutile(ctx context.Context, job int64, to mail.Recipient) (bool, error) {
 	there, err := c.Vault.There(ctx, pg.Workspace{ID: to.Workspace}, to.Member)
 	if pg.Is(err, pg.NoSuchRole) {
@@ -133,8 +134,8 @@ func (c *Commands) MailIsFutile(ctx context.Context, job int64, to mail.Recipien
 	})
 }
 
-// dropExports takes away the files of exports, which have what members were called: whoever needs one asks for it again. What an export under
-// way writes ends with its link.
+// dropExports deletes the files of exports, because they have the names of members. A member who needs one asks for it again. The file of an export that
+// is under way is deleted when its link expires.
 func (c *Commands) dropExports(ctx context.Context, w pg.Workspace) error {
 	var ids []uuid.UUID
 	err := c.DB.Do(ctx, w, pg.Column(&ids, `select id from export where finished_at is not null`))

@@ -21,60 +21,60 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// End is a cell that a workspace moves from, or to.
+// End is a region that a workspace moves from or to.
 type End struct {
 	Region  string
 	DB      *pg.DB
 	Tenancy *tenancy.Tenancy
 	Store   *eventstore.Store
-	Blobs   blob.Store // of the bytes of files, and of the checkpoints that are kept first
+	Blobs   blob.Store // of files, and of the first copy of kept checkpoints
 	Kept    *checkpoint.Kept
 }
 
 // Moved is what a move did.
 type Moved struct {
-	Rows   int64         // that were copied
-	Blobs  int           // that were copied
-	Head   int64         // where the log was when it moved
+	Rows   int64         // how many rows were copied
+	Blobs  int           // how many blobs were copied
+	Head   int64         // the last position of the log at the move
 	Root   string        // of its Merkle tree, on both sides
-	Fenced time.Duration // while nothing of the workspace could be changed
+	Fenced time.Duration // how long nothing of the workspace could be changed
 }
 
-// Move is a workspace on its way from one cell to another. From and To are databases with the same tables.
+// Move is a workspace on its way from one region to another. From and To are databases with the same schema.
 type Move struct {
 	Entry    tenancy.Entry // as it is in From
 	From, To End
-	Home     *pg.DB            // has the lock that keeps rotations of keys off
-	Say      func(step string) // may be nil
+	Home     *pg.DB            // has the lock that keeps rotations of keys out
+	Say      func(step string) // is called at each step; may be nil
 }
 
 // Run moves a workspace:
 //
-//  1. An empty workspace that nobody may enter is made in To. All rows, blobs and kept checkpoints are copied, while the workspace is in use.
+//  1. An empty workspace that nobody may enter is made in To. All rows, blobs and kept checkpoints are copied while the workspace is in use.
 //  2. Later changes are copied, round after round, until a round is short. The whole log in To is verified against its Merkle tree.
-//  3. The fence (tenancy.Fence) keeps all writers off From. The last changes are copied, and the roots of both logs are compared. Then From is closed
+//  3. The fence (tenancy.Fence) keeps all writers out of From. The last changes are copied, and the roots of both logs are compared. Then From is closed
 //     for good.
 //  4. To is opened, with an event that tells of the move. The home's list names To.
-//  5. Blobs, rows and role are taken away from From.
+//  5. Blobs, rows and role are deleted from From.
 //
-// Killed before the end of 3, the workspace is in From, as if no move had begun. Killed after 3, the workspace is served nowhere until Run is called
-// again and goes on with 4. Sessions and API tokens are rows like others, so people stay logged in. The log keeps its name and its epoch, because the
-// log lost nothing. Mails that wait in From are sent from there. Rate limits count anew in To.
+// When Run is killed before the end of 3, the workspace is in From, as if no move had begun. When Run is killed later, the workspace is served nowhere
+// until Run is called again and goes on with 4. Sessions and API tokens are rows like others, so people stay logged in. The log keeps its name and its
+// epoch, because it lost nothing. Mails that wait in From are sent from there. Rate limits count anew in To.
 func (m Move) Run(ctx context.Context) (done Moved, err error) {
 	if m.Say == nil {
 		m.Say = func(string) {}
 	}
-	return done, m.alone(ctx, func(ctx context.Context) error {
+	err = m.alone(ctx, func(ctx context.Context) error {
 		var begun *tenancy.MovedError
 		err := m.From.Tenancy.MayMove(ctx, m.Entry)
 		switch {
 		case errors.As(err, &begun) && begun.Region == m.To.Region:
-			m.Say("an earlier move goes on behind its fence")
+			m.Say("an earlier move goes on after its fence")
 			if err := m.arrivedAll(ctx); err != nil {
 				return err
 			}
 		case errors.As(err, &begun):
-			return fmt.Errorf("an earlier move to %s was broken off behind its fence: run that one again", begun.Region)
+			return fmt.Errorf("an earlier move to %s was broken off after its fence: run that move again", begun.Region)
 		case err != nil:
 			return err
 		default:
@@ -87,9 +87,10 @@ func (m Move) Run(ctx context.Context) (done Moved, err error) {
 		}
 		return m.settle(ctx, &done)
 	})
+	return done, err
 }
 
-// alone keeps rotations of keys off all workspaces, and other moves and rebuilds off this one, while do runs.
+// alone runs do while no keys are rotated, and while no other move or rebuild of this workspace runs.
 func (m Move) alone(ctx context.Context, do func(context.Context) error) error {
 	return m.Home.Control(ctx, func(tx pgx.Tx) error {
 		if err := tenancy.LockMove(ctx, tx); err != nil {
@@ -115,7 +116,7 @@ func (m Move) aloneInFrom(ctx context.Context, do func(context.Context) error) e
 	})
 }
 
-// arrivedAll refuses to go on after the fence when To lacks records of the log: a backup of To was put back since, and From has the only whole copy.
+// arrivedAll refuses to go on after the fence when To lacks records of the log. Then a backup of To was put back since, and From has the only whole copy.
 func (m Move) arrivedAll(ctx context.Context) error {
 	both := Installation{Regions: []End{m.From, m.To}}
 	var copies [2]Copy
@@ -139,14 +140,14 @@ func (m Move) arrivedAll(ctx context.Context) error {
 		}
 	}
 	if !all {
-		return fmt.Errorf("region %[2]s lacks what arrived there, as behind a restore of it, so nothing of workspace %[1]q is taken away from %[3]s: `kluis workspace keep %[1]s %[3]s` serves it there",
+		return fmt.Errorf("region %[2]s lacks records that arrived there, perhaps because a backup of it was put back, so nothing of workspace %[1]q is deleted from %[3]s: `kluis workspace keep %[1]s %[3]s` serves it there",
 			m.Entry.Slug, m.To.Region, m.From.Region)
 	}
 	return nil
 }
 
-// withdraw takes the copy in To away when a move failed and the workspace is still in use in From. Where the answer of the fence was lost, the directory
-// of From tells whether the workspace is still there.
+// withdraw deletes the copy in To after a move that failed, when the workspace is still in use in From. When the answer of the fence was lost, the
+// directory of From tells whether the workspace is still there.
 func (m Move) withdraw(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
@@ -158,9 +159,9 @@ func (m Move) withdraw(ctx context.Context) error {
 	return errors.Join(m.To.Tenancy.Withdraw(ctx, m.Entry), eraseBlobs(ctx, m.To.Blobs, m.Entry.Workspace()))
 }
 
-// twoPlaces refuses a move between regions that keep blobs in one place under two names: taking the blobs away from From would take them from To.
+// twoPlaces refuses a move between regions that keep blobs in the same place, because deleting the blobs of From would delete those of To.
 func (m Move) twoPlaces(ctx context.Context) error {
-	key := AttachmentBlob.Key(m.Entry.ID, uuid.New()) // the key of an attachment, so that a blob that is left behind is swept
+	key := AttachmentBlob.Key(m.Entry.ID, uuid.New()) // the key of an attachment, so that the sweep deletes a blob that is left behind
 	if err := m.To.Blobs.Put(ctx, key, func(io.Writer) error { return nil }); err != nil {
 		return err
 	}
@@ -173,14 +174,14 @@ func (m Move) twoPlaces(ctx context.Context) error {
 	return errors.Join(err, m.To.Blobs.Delete(ctx, key))
 }
 
-// A round of catching up that takes no longer than quick is the last one before the fence; so is the one numbered rounds. The last round within the
-// fence takes about as long.
+// Catching up ends with a round that is shorter than quick, or after the given number of rounds. The last round, within the fence, takes about as long
+// as the one before.
 const (
 	quick  = 300 * time.Millisecond
 	rounds = 10
 )
 
-// copy does steps 1 to 3.
+// copy does steps 1 to 3 of Run.
 func (m Move) copy(ctx context.Context, done *Moved) (err error) {
 	w := m.Entry.Workspace()
 	arrives := m.Entry
@@ -193,7 +194,7 @@ func (m Move) copy(ctx context.Context, done *Moved) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close(context.WithoutCancel(ctx))) }()
-	done.Rows, err = rows.All(ctx, func(table string, n int64) { m.Say(fmt.Sprintf("copied %s: %d rows by now", table, n)) })
+	done.Rows, err = rows.All(ctx, func(table string, n int64) { m.Say(fmt.Sprintf("copied %s: %d rows so far", table, n)) })
 	if err != nil {
 		return err
 	}
@@ -228,7 +229,7 @@ func (m Move) catchUp(ctx context.Context, rows *moving.Copy, done *Moved) error
 	return nil
 }
 
-// arrived is the log in To, where no login may enter the workspace yet.
+// arrived gives the store of the log in To, as the owner, because no login may enter the workspace there yet.
 func (m Move) arrived() *eventstore.Store { return m.To.asOwner() }
 
 // verify checks the whole log that arrived.
@@ -257,7 +258,7 @@ func (m Move) grow(ctx context.Context, store *eventstore.Store) (tree eventstor
 	return tree, err
 }
 
-// fenceTries is how often the fence may give way to writers.
+// fenceTries is how often the fence is tried while writers hold its locks.
 const fenceTries = 20
 
 func (m Move) fence(ctx context.Context, rows *moving.Copy, done *Moved) error {
@@ -299,10 +300,10 @@ func (m Move) fence(ctx context.Context, rows *moving.Copy, done *Moved) error {
 		}
 		time.Sleep(time.Duration(try+1) * 50 * time.Millisecond)
 	}
-	return fmt.Errorf("others write to workspace %q all the time: try again", m.Entry.Slug)
+	return fmt.Errorf("the fence of workspace %q got no lock between its writers: try again", m.Entry.Slug)
 }
 
-// compare compares the roots of both logs. The tree in To grew of the records that arrived there.
+// compare compares the roots of both logs. The tree in To is built from the records that arrived there.
 func (m Move) compare(ctx context.Context, done *Moved) error {
 	here, err := m.grow(ctx, m.From.Store)
 	if err != nil {
@@ -321,13 +322,13 @@ func (m Move) compare(ctx context.Context, done *Moved) error {
 		return err
 	}
 	if here.Size != there.Size || here.Head != there.Head || root != rootThere {
-		return fmt.Errorf("the log that arrived is another one (%d records, root %s, and here %d, %s): the workspace stays where it is", there.Size, rootThere, here.Size, root)
+		return fmt.Errorf("the log that arrived differs (%d records, root %s, and here %d, %s): the workspace stays where it is", there.Size, rootThere, here.Size, root)
 	}
 	done.Head, done.Root = here.Size, root.String()
 	return nil
 }
 
-// openTries is how often open is tried during an outage of To, because the workspace is served nowhere else by then.
+// openTries is how often open is tried during an outage of To, because by then the workspace is served nowhere else.
 const openTries = 60
 
 func (m Move) openPatiently(ctx context.Context) (err error) {
@@ -338,7 +339,7 @@ func (m Move) openPatiently(ctx context.Context) (err error) {
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
-	return fmt.Errorf("the workspace is closed until the same command is run again, which goes on with opening it in %s: %w", m.To.Region, err)
+	return fmt.Errorf("the workspace is closed until the same command is run again and opens it in %s: %w", m.To.Region, err)
 }
 
 // open does the part of step 4 that is in To.
@@ -354,20 +355,20 @@ func (m Move) open(ctx context.Context) error {
 	})
 }
 
-// settle does steps 4 and 5, of which an earlier run may have done a part.
+// settle does steps 4 and 5 of Run. An earlier run may have done a part of them.
 func (m Move) settle(ctx context.Context, done *Moved) error {
 	if err := m.open(ctx); err != nil {
 		return err
 	}
 	m.Say("open")
 	if err := m.From.Tenancy.Relocate(ctx, m.Entry.ID, m.To.Region); err != nil {
-		return fmt.Errorf("the workspace is in %s, and the home does not know: run it again: %w", m.To.Region, err)
+		return fmt.Errorf("the workspace is in %s, but the home's list does not say so yet: run the command again: %w", m.To.Region, err)
 	}
 	m.Say("erase")
 	if err := m.copyBlobs(ctx, done, false); err != nil { // checkpoints that were signed meanwhile
 		return err
 	}
-	// The erasures of members go along: the workspace may have been in To before, and a backup of To from then brings the members back.
+	// The erasures of members are copied too, because the workspace may have been in To before, and a backup of To from then brings the members back.
 	ofMembers := func(key string) bool { return strings.HasPrefix(key, checkpoint.LedgerOfMembers(m.Entry.ID)) }
 	if err := m.copyFolder(ctx, checkpoint.Ledgers, ofMembers, done, false); err != nil {
 		return err
@@ -378,11 +379,11 @@ func (m Move) settle(ctx context.Context, done *Moved) error {
 	return m.From.Tenancy.Depart(ctx, m.Entry)
 }
 
-// foldersOf are the folders of a workspace in a store of blobs.
+// foldersOf gives the folders of a workspace in a store of blobs.
 func foldersOf(w pg.Workspace) []string { return []string{w.ID.String(), checkpoint.Folder(w.ID)} }
 
-// copyBlobs copies the workspace's blobs that To lacks. A blob never changes, but for the last checkpoints: with last, these are copied again, which is
-// right only as long as To signs none.
+// copyBlobs copies the workspace's blobs that To lacks. Only the blobs of the last checkpoints ever change. With last these are copied again, which is
+// correct only while To signs none.
 func (m Move) copyBlobs(ctx context.Context, done *Moved, last bool) error {
 	for _, folder := range foldersOf(m.Entry.Workspace()) {
 		if err := m.copyFolder(ctx, folder, anyKey, done, last); err != nil {
@@ -434,7 +435,7 @@ func copyBlob(ctx context.Context, from, to blob.Store, key string) error {
 	})
 }
 
-// PurgeBlobs takes a workspace's files and checkpoints away from a store, with old versions and unfinished uploads, and gives the number of them all.
+// PurgeBlobs deletes a workspace's files and checkpoints from a store, with old versions and unfinished uploads, and gives the number of deleted blobs.
 func PurgeBlobs(ctx context.Context, store blob.Store, w pg.Workspace) (sum int, err error) {
 	for _, folder := range foldersOf(w) {
 		n, err := store.Purge(ctx, folder)
@@ -450,7 +451,7 @@ func eraseBlobs(ctx context.Context, store blob.Store, w pg.Workspace) error {
 	return err
 }
 
-// Settle brings the home's list of workspaces in line with this cell, and takes away the rests that moves left here of workspaces that were erased since.
+// Settle brings the home's list of workspaces in line with this cell, and deletes what moves left here of workspaces that were erased since.
 func (c *Commands) Settle(ctx context.Context) error {
 	if err := c.Tenancy.Settle(ctx); err != nil {
 		return err
@@ -466,7 +467,7 @@ func (c *Commands) Settle(ctx context.Context) error {
 			err = c.Tenancy.Withdraw(ctx, e)
 		}
 		if err == nil {
-			c.Log.InfoContext(ctx, "what a move left of a workspace that was erased since is gone", "workspace", e.ID)
+			c.Log.InfoContext(ctx, "the rest that a move had left of an erased workspace was deleted", "workspace", e.ID)
 		}
 	}
 	return err

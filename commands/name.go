@@ -10,13 +10,13 @@ import (
 	"github.com/kluis-eu/kluis/domain"
 )
 
-// uniqueName is a name as it is stored, composed and with single spaces, and as it is compared.
+// uniqueName gives a name as it is stored, in NFC and with single spaces, and as it is compared.
 func uniqueName(name string) domain.UniqueName {
 	return domain.UniqueName{Name: strings.Join(strings.Fields(norm.NFC.String(name)), " "), NameKey: nameKey(name)}
 }
 
-// nameKey is a name as people compare it: without regard to case, to width and form of letters, to spaces around and between
-// words, and to what is drawn as nothing (NFKC_Casefold of the Unicode Standard, 3.13).
+// nameKey gives the form in which names are compared. Case, width and form of letters, the number of spaces, and invisible characters make no difference
+// (NFKC_Casefold of the Unicode Standard, 3.13).
 func nameKey(name string) string {
 	seen := runes.Remove(runes.Predicate(domain.Ignorable)).String(name)
 	folded := norm.NFKC.String(cases.Fold().String(norm.NFKC.String(seen)))

@@ -12,19 +12,18 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// creation is the decision of a command on one noun.
-type creation struct {
+// decision is what a command on one noun decided.
+type decision struct {
 	events   []domain.Event
-	version  int     // of the stream, when it is not the thing's own
+	version  int     // of a stream that the thing shares with others; only create uses it
 	with     []write // to further streams, in the same append
 	guarding []eventstore.Guard
-	also     []pg.Statement // in the transaction that stores the events
+	also     []pg.Statement // run in the transaction that stores the events
 }
 
-// create is every command that makes a thing which belongs to no other. decide gets what the statements in also looked up, in the same
-// round trip.
+// create is every command that makes a thing which belongs to no other. The statements in also run before decide, in one round trip.
 func create[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
-	decide func(a *attempt) (creation, error), also ...pg.Statement,
+	decide func(a *attempt) (decision, error), also ...pg.Statement,
 ) (Result[T], error) {
 	var none T
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -42,7 +41,7 @@ func create[T any](ctx context.Context, c *Commands, r Request, n *projections.N
 
 // createWithin is create for a thing that belongs to another one. The other thing must be there, and the caller must see it.
 func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
-	within *projections.Noun[P], other uuid.UUID, decide func(a *attempt, within P) (creation, error), also ...pg.Statement,
+	within *projections.Noun[P], other uuid.UUID, decide func(a *attempt, within P) (decision, error), also ...pg.Statement,
 ) (Result[T], error) {
 	var none T
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -64,22 +63,22 @@ func createWithin[T, P any](ctx context.Context, c *Commands, r Request, n *proj
 }
 
 // changeOne is every command on one thing. It checks that the thing is there, that the caller may change it, and that it is at the version
-// that the caller saw. decide gets the thing, and what the statements in also looked up in the same round trip; decide may look up more.
+// that the caller saw. The statements in also run before decide, in one round trip; decide may read more.
 func changeOne[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
-	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+	decide func(a *attempt, thing T) (decision, error), also ...pg.Statement,
 ) (Result[T], error) {
 	return changeAny(ctx, c, r, n, p, id, false, decide, also...)
 }
 
 // changeGone is changeOne for a thing that may be deleted: to restore it, or to finish its deletion.
 func changeGone[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID,
-	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+	decide func(a *attempt, thing T) (decision, error), also ...pg.Statement,
 ) (Result[T], error) {
 	return changeAny(ctx, c, r, n, p, id, true, decide, also...)
 }
 
 func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID, gone bool,
-	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+	decide func(a *attempt, thing T) (decision, error), also ...pg.Statement,
 ) (Result[T], error) {
 	before := n.Called(id)
 	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {
@@ -89,9 +88,9 @@ func changeAny[T any](ctx context.Context, c *Commands, r Request, n *projection
 	return nounResult(ctx, c, r, n, before, done, err)
 }
 
-// decideOn is one attempt at a command on one thing. It also gives the thing before the change.
+// decideOn is one attempt at a command on one thing. before is the thing before the change.
 func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.Noun[T], p domain.Permission, id uuid.UUID, gone bool,
-	decide func(a *attempt, thing T) (creation, error), also ...pg.Statement,
+	decide func(a *attempt, thing T) (decision, error), also ...pg.Statement,
 ) (before T, _ plan, err error) {
 	before = n.Called(id)
 	row, err := load(ctx, a, n, id, also...)
@@ -113,7 +112,7 @@ func decideOn[T any](ctx context.Context, a *attempt, r Request, n *projections.
 	return before, plan{stream: n.Stream(id), version: row.At, events: made.events, with: made.with, guarding: made.guarding, also: made.also}, err
 }
 
-// nounResult gives the thing as a query showed it when the command was done. A repeated command gets the same.
+// nounResult gives the thing as a query showed it right after the command. A repeated command gets the same.
 func nounResult[T any](ctx context.Context, c *Commands, r Request, n *projections.Noun[T], before T, done effect, err error) (Result[T], error) {
 	made, err := result(ctx, c, r, n.Model, before, done, err)
 	if err != nil {
@@ -127,11 +126,11 @@ func nounResult[T any](ctx context.Context, c *Commands, r Request, n *projectio
 	return made, err
 }
 
-// stateOnly makes a decision of a rule that needs nothing but the state of the thing.
-func stateOnly[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (creation, error) {
-	return func(_ *attempt, thing T) (creation, error) {
+// stateOnly turns a rule that needs only the state of the thing into a decision.
+func stateOnly[T any](decide func(T) ([]domain.Event, error)) func(*attempt, T) (decision, error) {
+	return func(_ *attempt, thing T) (decision, error) {
 		events, err := decide(thing)
-		return creation{events: events}, err
+		return decision{events: events}, err
 	}
 }
 

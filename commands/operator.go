@@ -8,10 +8,10 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// The commands of the operator are for a workspace that cannot help itself: its only admin is locked out, has lost the
-// device, or is gone. They go the way of every command, and stand in the log as done by Kluis itself: without an actor.
+// The commands of the operator are for a workspace that cannot help itself: its only admin is locked out, has lost the device, or has left. They run
+// like every command, and the log has them without an actor, as done by Kluis itself.
 
-// OperatorUnlock ends the lock of the account with an address. Outside of the log it forgets the failures anyway.
+// OperatorUnlock ends the lock of the account with an address, and deletes its counters even when it is not locked.
 func (c *Commands) OperatorUnlock(ctx context.Context, w pg.Workspace, slug, email string) error {
 	r, account, err := c.operate(ctx, w, slug, email)
 	if err != nil {
@@ -21,7 +21,7 @@ func (c *Commands) OperatorUnlock(ctx context.Context, w pg.Workspace, slug, ema
 	return err
 }
 
-// OperatorResetTwoFactor turns two factors off, of the last admin who can act as well: turning them on again takes nobody else.
+// OperatorResetTwoFactor turns off the second factor of a member, even of the last admin who can act, because the member can turn it on again alone.
 func (c *Commands) OperatorResetTwoFactor(ctx context.Context, w pg.Workspace, slug, email string) error {
 	r, account, err := c.operate(ctx, w, slug, email)
 	if err != nil {
@@ -48,18 +48,18 @@ func (c *Commands) OperatorMakeAdmin(ctx context.Context, w pg.Workspace, slug, 
 	return err
 }
 
-// OperatorPlan puts a workspace on a plan, with a retention that was agreed; nil: what the plan says.
+// OperatorPlan puts a workspace on a plan, with an agreed retention; nil for the retention of the plan.
 func (c *Commands) OperatorPlan(ctx context.Context, w pg.Workspace, plan string, retention *domain.Retention) (domain.Workspace, error) {
 	return c.operateWorkspace(ctx, w, func(w domain.Workspace) ([]domain.Event, error) { return w.AgreePlan(plan, retention) })
 }
 
-// OperatorHold has everything of a workspace kept, whatever its plan says.
+// OperatorHold places a legal hold: everything of the workspace is kept, whatever its plan says.
 func (c *Commands) OperatorHold(ctx context.Context, w pg.Workspace, reason string) error {
 	_, err := c.operateWorkspace(ctx, w, func(w domain.Workspace) ([]domain.Event, error) { return w.PlaceHold(reason) })
 	return err
 }
 
-// OperatorUnhold ends that.
+// OperatorUnhold lifts the legal hold.
 func (c *Commands) OperatorUnhold(ctx context.Context, w pg.Workspace) error {
 	_, err := c.operateWorkspace(ctx, w, domain.Workspace.LiftHold)
 	return err
@@ -70,13 +70,13 @@ func (c *Commands) operateWorkspace(ctx context.Context, w pg.Workspace, decide 
 	if err != nil {
 		return domain.Workspace{}, err
 	}
-	done, err := c.changeWorkspace(ctx, r, decide)
+	done, err := c.changeWorkspace(ctx, r, domain.UpdateWorkspace, decide)
 	return done.State, err
 }
 
-// operate begins such a command, on the member with an address.
+// operate begins a command of the operator on the member with an address.
 func (c *Commands) operate(ctx context.Context, w pg.Workspace, slug, email string) (Request, projections.Account, error) {
-	_, hash, err := c.locate(ctx, name(slug, email))
+	_, hash, err := c.locate(ctx, newAccountName(slug, email))
 	if err != nil {
 		return Request{}, projections.Account{}, err
 	}
@@ -91,7 +91,7 @@ func (c *Commands) operate(ctx context.Context, w pg.Workspace, slug, email stri
 	return r, *account, err
 }
 
-// operator is the request of Kluis itself.
+// operator makes a request of Kluis itself, which has no actor and may do everything.
 func (c *Commands) operator(ctx context.Context, w pg.Workspace) (Request, error) {
 	renew := func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
 		return c.Projections.Operator(ctx, w)

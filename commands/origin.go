@@ -15,29 +15,29 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Origin is where a request came from. Address and program are personal data: with every record that came of the request they are stored
-// sealed, under the data key of the actor; of who tries to get into an account, under that member's, and into none, under the workspace's.
-// The id of a token is stored as it is.
+// Origin is where a request came from. The address and the program are personal data, so the records of the request have them sealed: under the data key
+// of the actor; without an actor, under the key of the member whose account the request named; for no member's account, under the key of the workspace.
+// The id of a token is stored in clear.
 type Origin struct {
-	IP        netip.Addr // not valid when the peer has none (a Unix socket)
+	IP        netip.Addr // invalid when the peer has no address (a Unix socket)
 	UserAgent string     // empty when the client sent none
-	Token     uuid.UUID  // the API token that was shown; uuid.Nil for a session
+	Token     uuid.UUID  // the API token of the request; uuid.Nil for a session
 }
 
-// The fields under which an origin is sealed. They are inside every sealed value.
+// The fields under which an origin is sealed. Each is part of the sealed value.
 const (
 	ipField    = "meta.ip"
 	agentField = "meta.user_agent"
 )
 
-// sealedOrigin is an origin as a record has it: its form is for ever.
+// sealedOrigin is the format of an origin in a record. Stored records have it, so it never changes.
 type sealedOrigin struct {
 	IP        string    `json:"ip,omitempty"`
 	UserAgent string    `json:"user_agent,omitempty"`
 	TokenID   uuid.UUID `json:"token_id,omitzero"`
 }
 
-// sealOrigin makes the metadata of records by a member, or about a member's account, or the workspace's own. Somebody who was erased has none.
+// sealOrigin makes the metadata of records, sealed under the data key of a subject: a member, or the workspace. An erased subject has no metadata.
 func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.UUID, o Origin) (json.RawMessage, error) {
 	if o == (Origin{}) {
 		return nil, nil
@@ -52,7 +52,7 @@ func (c *Commands) sealOrigin(ctx context.Context, w pg.Workspace, member uuid.U
 	return o.seal(key)
 }
 
-// metaSubject is under whose data key the metadata of a record is.
+// metaSubject gives the subject under whose data key the metadata of a record is sealed.
 func metaSubject(w pg.Workspace, r projections.Record) (subject uuid.UUID) {
 	if r.Actor != nil {
 		return *r.Actor
@@ -84,8 +84,8 @@ func (o Origin) seal(key vault.Key) (json.RawMessage, error) {
 	return json.Marshal(m)
 }
 
-// OpenOrigins opens the metadata of records, for who may read the log: one for each record. What was erased is left out, and so is metadata
-// that does not open, which is logged.
+// OpenOrigins opens the metadata of records, for a reader of the log: one Origin for each record. The metadata of erased subjects is left out, and so is
+// metadata that does not open, which is logged.
 func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []projections.Record) ([]Origin, error) {
 	subjects := make([]uuid.UUID, len(records))
 	for i, r := range records {
@@ -110,7 +110,7 @@ func (c *Commands) OpenOrigins(ctx context.Context, w pg.Workspace, records []pr
 func openMeta(keys map[uuid.UUID]vault.Key, subject uuid.UUID, sealed json.RawMessage) (o Origin, err error) {
 	var m sealedOrigin
 	if json.Unmarshal(sealed, &m) != nil {
-		return o, errors.New("it is not of this form")
+		return o, errors.New("it has another format")
 	}
 	o.Token = m.TokenID
 	key, there := keys[subject]

@@ -22,20 +22,20 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Forgotten is what somebody sends who wants to choose a new password.
+// Forgotten is a request for a code to choose a new password.
 type Forgotten struct {
 	Workspace, Email string
-	Device           string // what an earlier login answered; empty for none
+	Device           string // the device token from the answer to an earlier log-in; empty for none
 	From             Origin
 }
 
-// ForgotPassword mails a code to the member with an address: for a new password to an active one, for their invitation to
-// one who has not joined yet. Whatever there is, the caller waits for the same: the rest happens after the answer, and what
-// is over the limit of the account does not. What is over that of the network is refused before anything is stored.
+// ForgotPassword mails a code to the member with an address: for a new password to an active member, for the invitation to an invited one. The answer
+// does not tell whether there is such a member, because the mail is made after the answer. A request over the limit of the network is refused. A request
+// over the limit of the account sends no mail, and gets the same answer.
 //
-// The codes of an account are counted, and kept, for each circle: what strangers ask for uses up nothing of the owner's.
+// The codes of an account are counted, and kept, for each circle, so the requests of strangers use up no code of the owner.
 func (c *Commands) ForgotPassword(ctx context.Context, f Forgotten) error {
-	who := name(f.Workspace, f.Email)
+	who := newAccountName(f.Workspace, f.Email)
 	circles, err := c.Limits.Circles(ctx, who.subject(), f.From.IP, f.Device)
 	if err != nil {
 		return err
@@ -55,24 +55,23 @@ func (c *Commands) ForgotPassword(ctx context.Context, f Forgotten) error {
 	}
 	if !c.mails.do(ctx, func(ctx context.Context) {
 		err := c.sendResetCode(ctx, who, circle)
-		if outage, _ := pg.OutageOf(err); outage == pg.Closed || errors.Is(err, vault.ErrErased) { // nobody gets in there, and somebody who was erased meanwhile gets none
+		if outage, _ := pg.OutageOf(err); outage == pg.Closed || errors.Is(err, vault.ErrErased) { // the workspace is closed, or the member was erased meanwhile: no mail goes out
 			return
 		}
 		if err != nil {
 			c.Log.ErrorContext(ctx, "a code for a new password was not sent", "error", err.Error())
 		}
 	}) {
-		busy := domain.Refuse(domain.Unavailable, "busy", "too many ask for a code at this moment")
+		busy := domain.Refuse(domain.Unavailable, "busy", "too many people ask for a code at this moment: try again in a few seconds")
 		busy.RetryAfter = 2 * time.Second
 		return busy
 	}
 	return nil
 }
 
-// sendResetCode stores a code for an address, in the place of an earlier one, and mails it in the same transaction if
-// it is an active member's; one who is invited gets another code of the invitation. Any other address has a code too, which
-// nobody knows: see tryResetCode.
-func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) error {
+// sendResetCode stores a code for an address, in the place of an earlier one. An active member gets the code by a mail of the same transaction. An
+// invited member gets another code for the invitation. Any other address has a code too, which nobody knows: see tryResetCode.
+func (c *Commands) sendResetCode(ctx context.Context, who accountName, circle string) error {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil || hash == "" {
 		return err
@@ -113,26 +112,26 @@ func (c *Commands) sendResetCode(ctx context.Context, who named, circle string) 
 	})
 }
 
-// NewPassword is what somebody sends who got a code for a new password.
+// NewPassword is a request to set a new password with a code.
 type NewPassword struct {
 	Workspace, Email, Code, Password string
-	Device                           string // what an earlier login answered; empty for none
+	Device                           string // the device token from the answer to an earlier log-in; empty for none
 	From                             Origin
 }
 
-// ResetPassword gives the member with an address a new password, for the code that was mailed there. It ends all
-// sessions and API tokens of the member, and the lock of the account.
+// ResetPassword gives the member with an address a new password, for the code that was mailed there. It ends all sessions and API tokens of the member,
+// and the lock of the account.
 //
-// All of it is one transaction that begins by taking the code away: of any number of right answers at once, one wins.
+// One transaction does all of that, and deletes the code first: of any number of requests with the right code, one succeeds.
 func (c *Commands) ResetPassword(ctx context.Context, n NewPassword) error {
-	who := name(n.Workspace, n.Email)
+	who := newAccountName(n.Workspace, n.Email)
 	if err := checkPassword(n.Password, who.slug, "", who.email); err != nil {
 		return err
 	}
 	return c.tryMailed(ctx, who, n.From, "reset-password", func() error { return c.resetPassword(ctx, who, n) })
 }
 
-func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassword) error {
+func (c *Commands) resetPassword(ctx context.Context, who accountName, wanted NewPassword) error {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil {
 		return err
@@ -180,10 +179,10 @@ func (c *Commands) resetPassword(ctx context.Context, who named, wanted NewPassw
 	})
 }
 
-// tryResetCode counts the attempt, and commits it, before it compares the code with those that were asked for. It gives the
-// code as it is stored. An address of nobody has a row too once somebody asked for a code, so that a wrong answer costs
-// the same. Strangers have attempts of their own at each code: what they use up is theirs.
-func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash string, who named, n NewPassword) ([]byte, error) {
+// tryResetCode counts the attempt, and commits it, before it compares the code with the stored ones. It gives the stored form of the right one. An
+// address that nobody has gets a row too when somebody asks for a code, so that a wrong code takes the same time. Strangers have attempts of their own at
+// each code, so they cannot use up those of the owner.
+func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash string, who accountName, n NewPassword) ([]byte, error) {
 	if hash == "" {
 		return nil, badCode()
 	}
@@ -216,8 +215,8 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash string
 	return nil, errors.Join(badCode(), err)
 }
 
-// ChangePassword gives the actor another password, for the one there is. It ends the actor's other sessions and API
-// tokens. Wrong answers count as failed logins: see compareLimited.
+// ChangePassword replaces the actor's password, for the current one. It ends the actor's other sessions, and all API tokens. A wrong current password
+// counts as a failed log-in: see compareLimited.
 func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, from Origin, current, plain string) error {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
@@ -230,7 +229,7 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 	if err := checkPassword(plain, ws.Slug, ws.Name, me.who.email); err != nil {
 		return err
 	}
-	if err := c.compareLimited(ctx, me, func() error { return c.showPassword(ctx, me, current, "/current") }); err != nil {
+	if err := c.compareLimited(ctx, me, func() error { return c.comparePassword(ctx, me, current, "/current") }); err != nil {
 		return err
 	}
 	phc, err := c.hash(ctx, from, plain)
@@ -256,12 +255,12 @@ func setPassword(member uuid.UUID, phc string) pg.Statement {
 		on conflict (member_id) do update set password = excluded.password, updated_at = now()`, member, phc)
 }
 
-// endSessions ends all sessions of a member but keep, which may be uuid.Nil.
+// endSessions ends all sessions of a member but keep; uuid.Nil keeps none.
 func endSessions(member, keep uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from session where member_id = $1 and id <> $2`, member, keep)
 }
 
-// in runs statements in a transaction, for the event store.
+// in lets the event store run statements in a transaction.
 func in(tx pgx.Tx) eventstore.Run {
 	return func(ctx context.Context, statements ...pg.Statement) error { return run(ctx, tx, statements...) }
 }

@@ -11,25 +11,25 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// PersonData is what there is about one member, but for the log: see PersonEvents.
+// PersonData is the data about one member, without the log, for which see PersonEvents.
 type PersonData struct {
-	Workspace string // its name
+	Workspace string // the name of the workspace
 	Member    domain.Member
 	Person
 	Places []PersonPlace
 
-	Position int64 // of the event that tells of the request
+	Position int64 // of the event that records the request
 }
 
-// PersonPlace is what one place has about a member.
+// PersonPlace is the data about a member in one place of the registry (domain.Data).
 type PersonPlace struct {
 	Category domain.Category
 	Name     string
 	Rows     []map[string]json.RawMessage
 }
 
-// RequestPersonData gives a member, or an admin for any member, everything that is about the member (GDPR, Art. 15 and 20), also about one
-// who left. The log has it before the answer begins.
+// RequestPersonData gives a member, or an admin for any member, all data about the member (GDPR, Art. 15 and 20), who may have left. The log records the
+// request before the answer begins.
 func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUID) (PersonData, error) {
 	var data PersonData
 	var m domain.Member
@@ -37,7 +37,7 @@ func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUI
 		if err := a.read(ctx); err != nil {
 			return plan{}, err
 		}
-		if id != a.by.Member && (a.by.Scope(domain.UpdateMember) != domain.All || a.by.TwoFactor.MustEnrol()) { // it is for the member, and for whoever may change all members
+		if id != a.by.Member && (a.by.Scope(domain.UpdateMember) != domain.All || a.by.TwoFactor.MustEnrol()) { // only the member, and a caller who may change all members, get the data
 			return plan{}, domain.Missing("member")
 		}
 		var err error
@@ -76,7 +76,7 @@ func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUI
 	return data, nil
 }
 
-// openRows puts what is sealed in rows about a person in clear, and leaves out rows that say nothing besides whose they are.
+// openRows replaces the sealed columns of rows about a person by their texts, and leaves out rows that say nothing but whose they are.
 func openRows(place domain.Place, rows []map[string]json.RawMessage, who Person) (left []map[string]json.RawMessage) {
 	for _, row := range rows {
 		for _, column := range place.Sealed {
@@ -93,8 +93,9 @@ func openRows(place domain.Place, rows []map[string]json.RawMessage, who Person)
 	return left
 }
 
-// PersonEvents gives what a member did here, then what the member did elsewhere before it was imported, and then what others did to the member, to fn, each
-// the oldest first. What is personal in it is the member's own: of others there are names alone, where the caller may see them.
+// PersonEvents calls fn with the events about a member, in three passes, each from the oldest: what the member did here, what the member did elsewhere
+// and an import brought here, and what others did to the member. Personal data in them is the member's own. Of others there are only names, when the
+// caller may see them.
 func (c *Commands) PersonEvents(ctx context.Context, by projections.Actor, id uuid.UUID, fn func(Audit) error) error {
 	did := func(r projections.Record) bool { return r.Actor != nil && *r.Actor == id }
 	elsewhere := func(r projections.Record) bool {
@@ -141,7 +142,7 @@ func (c *Commands) PersonEvents(ctx context.Context, by projections.Actor, id uu
 	return nil
 }
 
-// withoutSealed is the data of a record without what is sealed in it.
+// withoutSealed gives the data of a record without its sealed fields.
 func withoutSealed(r projections.Record) json.RawMessage {
 	_, sealed := sealedIn(r)
 	if len(sealed) == 0 {
@@ -154,6 +155,6 @@ func withoutSealed(r projections.Record) json.RawMessage {
 	for name := range sealed {
 		delete(fields, name)
 	}
-	text, _ := json.Marshal(fields) // what was JSON is
+	text, _ := json.Marshal(fields) // its values came from JSON
 	return text
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// PlaceMember makes a placeholder of a person without an account, who did things in the system that a history is imported from.
-// InviteMember with its id gives the person an account, and what they did there is theirs.
+// PlaceMember makes a placeholder for a person without an account, who is named in a history that is imported. InviteMember with the id of the placeholder
+// gives the person an account, and with it that history.
 func (c *Commands) PlaceMember(ctx context.Context, r Request, fullName string) (Result[domain.Member], error) {
 	if err := domain.CheckName("/full_name", fullName); err != nil {
 		return Result[domain.Member]{}, err
 	}
-	id, key, also, err := c.place(ctx, r.By.Workspace, nil)
+	id, key, also, err := c.placeholderKey(ctx, r.By.Workspace, nil)
 	if err != nil {
 		return Result[domain.Member]{}, err
 	}
@@ -38,8 +38,8 @@ func (c *Commands) PlaceMember(ctx context.Context, r Request, fullName string) 
 	return result(ctx, c, r, projections.Members.Model, domain.Member{}, done, err)
 }
 
-// place gives the id and the key of a placeholder that is there, or new ones, with what stores the key.
-func (c *Commands) place(ctx context.Context, w pg.Workspace, placeholder *uuid.UUID) (id uuid.UUID, key vault.Key, also []pg.Statement, err error) {
+// placeholderKey gives the id and the data key of a placeholder, or a new id and a new key, with the statement that stores the key.
+func (c *Commands) placeholderKey(ctx context.Context, w pg.Workspace, placeholder *uuid.UUID) (id uuid.UUID, key vault.Key, also []pg.Statement, err error) {
 	if placeholder != nil {
 		key, err = c.Vault.Key(ctx, w, *placeholder)
 		if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// UpdatePolicy asks two factors of these roles, and of no others; nil leaves it as it is. It is decided on the roster and appended to it: so
-// it is in force for every request that begins after the answer, and for every command that is not in the log yet. It
-// takes the actor's password once more: whoever found an open session locks nobody out, and makes nothing easier either.
+// UpdatePolicy requires a second factor of these roles, and of no others; nil changes nothing. The policy is decided on the roster and appended to it. So
+// it is in force for every request that begins after the answer, and for every command that is not in the log yet. The actor gives the password once
+// more, so that somebody who found an open session cannot change the policy.
 func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *[]string, plain string) (Result[domain.Policy], error) {
 	var before domain.Policy
 	shown := false
@@ -34,8 +34,8 @@ func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *
 			return plan{}, err
 		}
 		events, err := before.Change(twoFactorRoles, a.by.TwoFactor, enrolled, own)
-		if err == nil && events != nil && !shown { // what changes nothing, or is repeated, asks for nothing
-			err = c.showAgain(ctx, a.by, r.Origin, plain)
+		if err == nil && events != nil && !shown { // a request that changes nothing, or is repeated, needs no password
+			err = c.reauthenticate(ctx, a.by, r.Origin, plain)
 			shown = err == nil
 		}
 		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events}, err
@@ -43,8 +43,8 @@ func (c *Commands) UpdatePolicy(ctx context.Context, r Request, twoFactorRoles *
 	return result(ctx, c, r, projections.Policies, before, done, err)
 }
 
-// showAgain compares the password that an actor shows once more.
-func (c *Commands) showAgain(ctx context.Context, by projections.Actor, from Origin, plain string) error {
+// reauthenticate compares the password that the actor gives once more.
+func (c *Commands) reauthenticate(ctx context.Context, by projections.Actor, from Origin, plain string) error {
 	if plain == "" {
 		return domain.InvalidField("/password", "must be your password, once more")
 	}
@@ -52,5 +52,5 @@ func (c *Commands) showAgain(ctx context.Context, by projections.Actor, from Ori
 	if err != nil {
 		return err
 	}
-	return c.compareLimited(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") })
+	return c.compareLimited(ctx, me, func() error { return c.comparePassword(ctx, me, plain, "/password") })
 }

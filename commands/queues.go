@@ -11,17 +11,17 @@ import (
 	"github.com/kluis-eu/kluis/internal/panics"
 )
 
-// queues runs functions for which an answer must not wait. Those of one key run one after the other, in the order in which they came. A
-// slow key holds up no other key.
+// queues runs functions in the background, so that no answer waits for them. The functions of one key run one after the other, in the order in which
+// they came. A slow key delays no other key.
 type queues struct {
 	mu      sync.Mutex
-	last    map[uuid.UUID]chan struct{} // closed when the last thing of a key is done
+	last    map[uuid.UUID]chan struct{} // closed when the last function of a key is done
 	waiting int
 	running sync.WaitGroup
 	log     *slog.Logger
 }
 
-// do takes fn, which gets the values of ctx but not its end, or says that there is no room.
+// do queues fn, and is false when the queue is full. fn gets a context with the values of ctx that does not end with ctx.
 func (q *queues) do(ctx context.Context, key uuid.UUID, fn func(context.Context)) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -56,7 +56,7 @@ func (q *queues) end(key uuid.UUID, done chan struct{}) {
 	close(done)
 }
 
-// wait waits until what was taken for a key so far is done, but no longer than most.
+// wait waits until the functions that were queued for a key so far are done, for most at most.
 func (q *queues) wait(key uuid.UUID, most time.Duration) {
 	q.mu.Lock()
 	last := q.last[key]

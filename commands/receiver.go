@@ -14,7 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// CreateReceiver has events of the workspace go to a system outside. credentials are what Kluis shows there; empty for none.
+// CreateReceiver makes Kluis deliver events of the workspace to another system. Kluis sends the credentials along; empty for none.
 func (c *Commands) CreateReceiver(ctx context.Context, r Request, wanted domain.ReceiverCreated, credentials string) (Result[domain.Receiver], error) {
 	id := uuid.Must(uuid.NewV7())
 	wanted.Credentials = credentials != ""
@@ -23,30 +23,30 @@ func (c *Commands) CreateReceiver(ctx context.Context, r Request, wanted domain.
 		return Result[domain.Receiver]{}, err
 	}
 	others := 0
-	return create(ctx, c, r, projections.Receivers, domain.CreateReceiver, id, func(a *attempt) (creation, error) {
+	return create(ctx, c, r, projections.Receivers, domain.CreateReceiver, id, func(a *attempt) (decision, error) {
 		if err := mayReceive(a.by, wanted.Opened); err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		events, err := domain.NewReceiver(wanted, others)
 		if err == nil {
 			err = c.reachable(domain.Receiver{Kind: wanted.Kind, URL: wanted.URL, CA: wanted.CA})
 		}
-		return creation{events: events, also: store}, err
+		return decision{events: events, also: store}, err
 	}, projections.CountReceivers(&others))
 }
 
-// UpdateReceiver changes settings of a receiver, and its credentials unless those are empty. Those that are stored are stored in one
-// commit with an event of the receiver, so that the version of its stream guards them as well.
+// UpdateReceiver changes settings of a receiver, and its credentials unless the given ones are empty. Credentials are stored together with an event of the
+// receiver, so the version of its stream guards them as well.
 func (c *Commands) UpdateReceiver(ctx context.Context, r Request, id uuid.UUID, wanted domain.ReceiverChange, credentials string) (Result[domain.Receiver], error) {
 	wanted.Credentials = credentials != ""
 	store, err := c.sealCredentials(ctx, r.By.Workspace, id, credentials)
 	if err != nil {
 		return Result[domain.Receiver]{}, err
 	}
-	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(a *attempt, receiver domain.Receiver) (creation, error) {
+	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(a *attempt, receiver domain.Receiver) (decision, error) {
 		events, err := receiver.Change(wanted)
 		if err != nil || events == nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		after := receiver
 		for _, e := range events {
@@ -55,11 +55,11 @@ func (c *Commands) UpdateReceiver(ctx context.Context, r Request, id uuid.UUID, 
 		if err = mayReceive(a.by, after.Opened); err == nil {
 			err = c.reachable(after)
 		}
-		return creation{events: events, also: store}, err
+		return decision{events: events, also: store}, err
 	}, pg.Exec(`select exists (select from receiver_credentials where receiver_id = $1)`, id).Scan(&wanted.Shown))
 }
 
-// mayReceive refuses to send out what the caller may not read.
+// mayReceive refuses a caller who may not read what the receiver would get.
 func mayReceive(by projections.Actor, opened bool) error {
 	if err := allow(by, domain.ReadAudit); err != nil {
 		return err
@@ -70,14 +70,14 @@ func mayReceive(by projections.Actor, opened bool) error {
 	return nil
 }
 
-// reachable refuses what could never be delivered to. Where a name leads is seen when there is something to deliver.
+// reachable refuses a URL to which nothing could ever be delivered. The address of a host name is looked up and checked at each delivery.
 func (c *Commands) reachable(r domain.Receiver) error {
 	u, err := url.Parse(r.URL)
 	if err != nil {
 		return domain.InvalidField("/url", "must be a URL")
 	}
 	if !r.Encrypted() && !c.Outside.Plain() {
-		return domain.InvalidField("/url", "must be encrypted: the operator of Kluis allows nothing else (KLUIS_RECEIVER_NETWORKS)")
+		return domain.InvalidField("/url", "must have an encrypted scheme: the operator of Kluis allows no other (KLUIS_RECEIVER_NETWORKS)")
 	}
 	if err := c.Outside.Literal(u.Hostname(), r.Encrypted()); err != nil {
 		return domain.InvalidField("/url", "must not lead there: %v (KLUIS_RECEIVER_NETWORKS)", err)
@@ -91,65 +91,62 @@ func (c *Commands) reachable(r domain.Receiver) error {
 	return nil
 }
 
-// PauseReceiver and ResumeReceiver stop delivery, and go on where it stopped.
+// PauseReceiver stops delivery.
 func (c *Commands) PauseReceiver(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Receiver], error) {
 	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, stateOnly(domain.Receiver.Pause))
 }
 
 // ResumeReceiver goes on where delivery stopped.
 func (c *Commands) ResumeReceiver(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Receiver], error) {
-	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(a *attempt, receiver domain.Receiver) (creation, error) {
+	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(a *attempt, receiver domain.Receiver) (decision, error) {
 		if err := mayReceive(a.by, receiver.Opened); err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		events, err := receiver.Resume()
-		return creation{events: events}, err
+		return decision{events: events}, err
 	})
 }
 
-// ReplayReceiver begins once more, from a position on.
+// ReplayReceiver delivers again, from a position on.
 func (c *Commands) ReplayReceiver(ctx context.Context, r Request, id uuid.UUID, from int64) (Result[domain.Receiver], error) {
-	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(a *attempt, receiver domain.Receiver) (creation, error) {
+	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(a *attempt, receiver domain.Receiver) (decision, error) {
 		if err := mayReceive(a.by, receiver.Opened); err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		events, err := receiver.Replay(from, a.mark.Head)
-		return creation{events: events}, err
+		return decision{events: events}, err
 	})
 }
 
-// RotateReceiverSecret gives a webhook another secret. The one before signs as well for the overlap.
+// RotateReceiverSecret gives a webhook another secret. For the overlap, the former secret signs as well.
 func (c *Commands) RotateReceiverSecret(ctx context.Context, r Request, id uuid.UUID, overlap time.Duration) (Result[domain.Receiver], error) {
-	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(_ *attempt, receiver domain.Receiver) (creation, error) {
+	return changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, func(_ *attempt, receiver domain.Receiver) (decision, error) {
 		now, err := c.now(ctx)
 		if err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		events, err := receiver.RotateSecret(now.Add(overlap).UTC().Truncate(time.Microsecond))
-		return creation{events: events}, err
+		return decision{events: events}, err
 	})
 }
 
-// DeleteReceiver takes a receiver away, with its credentials.
+// DeleteReceiver deletes a receiver, with its credentials.
 func (c *Commands) DeleteReceiver(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Receiver], error) {
-	return changeOne(ctx, c, r, projections.Receivers, domain.DeleteReceiver, id, func(_ *attempt, receiver domain.Receiver) (creation, error) {
+	return changeOne(ctx, c, r, projections.Receivers, domain.DeleteReceiver, id, func(_ *attempt, receiver domain.Receiver) (decision, error) {
 		events, err := receiver.Delete()
-		return creation{events: events, also: []pg.Statement{
+		return decision{events: events, also: []pg.Statement{
 			pg.Exec(`delete from receiver_credentials where receiver_id = $1`, id),
 			pg.Exec(`delete from receiver_cursor where receiver_id = $1`, id),
 		}}, err
 	})
 }
 
-// StopReceiver is what Kluis itself does with a receiver that cannot be delivered to.
+// StopReceiver stops a receiver that cannot be delivered to, by Kluis itself.
 func (c *Commands) StopReceiver(ctx context.Context, w pg.Workspace, id uuid.UUID, reason string) error {
-	operator, err := c.Projections.Operator(ctx, w)
+	r, err := c.operator(ctx, w)
 	if err != nil {
 		return err
 	}
-	r := Request{By: *operator, renew: func(ctx context.Context, _ projections.Actor) (*projections.Actor, error) {
-		return c.Projections.Operator(ctx, w)
-	}}
 	_, err = changeOne(ctx, c, r, projections.Receivers, domain.UpdateReceiver, id, stateOnly(func(receiver domain.Receiver) ([]domain.Event, error) { return receiver.Stop(reason) }))
 	if refusal, refused := domain.Refusal(err); refused && refusal.Kind == domain.NotFound {
 		return nil
@@ -157,13 +154,13 @@ func (c *Commands) StopReceiver(ctx context.Context, w pg.Workspace, id uuid.UUI
 	return err
 }
 
-// The fields under which secrets of receivers are sealed and made.
+// The fields under which credentials are sealed, and secrets are derived. The id of the receiver follows.
 const (
 	credentialsField = "receiver.credentials/"
 	signingField     = "receiver.secret/"
 )
 
-// sealCredentials gives what stores credentials; nothing when there are none.
+// sealCredentials gives the statement that stores credentials; none for empty credentials.
 func (c *Commands) sealCredentials(ctx context.Context, w pg.Workspace, id uuid.UUID, credentials string) ([]pg.Statement, error) {
 	if credentials == "" {
 		return nil, nil
@@ -180,8 +177,8 @@ func (c *Commands) sealCredentials(ctx context.Context, w pg.Workspace, id uuid.
 		on conflict (receiver_id) do update set sealed = excluded.sealed`, id, sealed)}, err
 }
 
-// ReceiverSecret is the secret with which a webhook is signed, as it is shown to whoever made or rotated it. It is stored nowhere: it is
-// made of the workspace's data key and of how many the receiver has had.
+// ReceiverSecret gives the secret that signs the deliveries of a webhook, in the form that its creator is shown. No place stores the secret: it is derived
+// from the workspace's data key and from the number of the secret.
 func (c *Commands) ReceiverSecret(ctx context.Context, w pg.Workspace, r domain.Receiver) (string, error) {
 	secret, err := c.receiverSecret(ctx, w, r.ID, r.SecretNo)
 	return delivery.Secret(secret), err
@@ -195,7 +192,7 @@ func (c *Commands) receiverSecret(ctx context.Context, w pg.Workspace, id uuid.U
 	return own.MAC(signingField+id.String(), fmt.Sprint(no)), nil
 }
 
-// OpenReceiver makes what sends to a receiver, with its secrets at a moment, which is now by the database's clock.
+// OpenReceiver makes a sender to a receiver, with the secrets that are valid at a moment: now, by the database's clock.
 func (c *Commands) OpenReceiver(ctx context.Context, w pg.Workspace, r domain.Receiver, at time.Time) (delivery.Sender, error) {
 	target := delivery.Target{Kind: r.Kind, URL: r.URL, CA: r.CA, Subject: r.Subject, Workspace: w.ID.String(), Now: at}
 	if r.Kind == domain.Webhook {

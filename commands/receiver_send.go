@@ -16,8 +16,8 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Outgoing are records as they go to a receiver: each the line that replay serves and that the Merkle tree is over, unless the receiver
-// wants opened what is sealed. epoch is that of the log.
+// Outgoing gives records as a receiver gets them: each as the line that a replay serves and the Merkle tree hashes. A receiver that is to get sealed
+// fields in clear gets other lines. epoch is the epoch of the log.
 func (c *Commands) Outgoing(ctx context.Context, w pg.Workspace, r domain.Receiver, epoch int, records []projections.Record) ([]delivery.Event, error) {
 	if r.Opened {
 		var err error
@@ -32,7 +32,7 @@ func (c *Commands) Outgoing(ctx context.Context, w pg.Workspace, r domain.Receiv
 	return events, nil
 }
 
-// opened gives records as an admin reads them.
+// opened gives records as an admin reads them, with sealed fields in clear.
 func (c *Commands) opened(ctx context.Context, w pg.Workspace, records []projections.Record) ([]projections.Record, error) {
 	admin, err := c.Projections.Operator(ctx, w)
 	if err != nil {
@@ -63,15 +63,15 @@ func (c *Commands) opened(ctx context.Context, w pg.Workspace, records []project
 	return all, nil
 }
 
-// Tried is what came of a test of a receiver.
+// Tried is the outcome of a test of a receiver.
 type Tried struct {
 	Delivered bool
-	Error     string // why not; nothing of a path, a body or a secret
+	Error     string // why it was not delivered, without any path, body or secret
 	Took      time.Duration
 }
 
-// TestReceiver sends a message to a receiver that is no event of the log: its type is receiver.test, and it has no position. When it is
-// taken, what waits for the receiver after failures is tried at once.
+// TestReceiver sends a test message to a receiver. The message is no event of the log: its type is receiver.test, and it has no position. When the
+// receiver accepts it, deliveries that wait after a failure are tried at once.
 func (c *Commands) TestReceiver(ctx context.Context, by projections.Actor, id uuid.UUID) (Tried, error) {
 	if err := allow(by, domain.UpdateReceiver); err != nil {
 		return Tried{}, err

@@ -14,16 +14,16 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Region is a place where data of workspaces are.
+// Region is a place where workspaces are.
 type Region struct {
-	Name    string // as KLUIS_REGIONS has it
+	Name    string // as in KLUIS_REGIONS
 	Country string // ISO 3166-1 alpha-2, in the European Economic Area
 }
 
-// Records is what the law asks the operator of Kluis to have in writing, as it is on a day: all of it follows from the registry of data
-// (domain.Data), the list of subprocessors, and the settings. It is of no workspace, and says nothing of any.
+// Records is what the law requires the operator of Kluis to have in writing (GDPR, Art. 28, 30 and 32), as of a day. All of it follows from the registry of
+// data (domain.Data), the list of subprocessors, and the settings. It says nothing about any workspace.
 type Records struct {
-	Operator string // who runs Kluis, in words of their own; empty: they have not said
+	Operator string // the organisation that runs Kluis, in its own words; empty when it has given none
 	Day      domain.Date
 	Regions  []Region
 	Changes  []domain.SubprocessorChange // every version of the list of subprocessors, the oldest first
@@ -44,15 +44,15 @@ func (c *Commands) Records(ctx context.Context) (r Records, err error) {
 	return r, err
 }
 
-// Subprocessors are those of the day.
+// Subprocessors gives the subprocessors on the day.
 func (r Records) Subprocessors() []domain.Subprocessor {
 	return domain.SubprocessorsOn(r.Day, r.Changes)
 }
 
-// Version is that of the list of subprocessors: the last one that was announced; 0 for none.
+// Version is the version of the list of subprocessors that was announced last; 0 for none.
 func (r Records) Version() int { return len(r.Changes) }
 
-// The documents that there are.
+// The names of the documents.
 const (
 	ProcessingRecords = "processing_records"
 	SubprocessorList  = "subprocessors"
@@ -61,29 +61,29 @@ const (
 	SecurityMeasures  = "security_measures"
 )
 
-// DocumentNames are the documents that there are, in the order in which they are read.
+// DocumentNames has all documents, in reading order.
 var DocumentNames = []string{DPA, ProcessingRecords, SubprocessorList, Residency, SecurityMeasures}
 
-// Document writes one of the documents.
+// Document writes the document with a name.
 func (r Records) Document(name string) document.Document {
-	day, _ := time.Parse(time.DateOnly, string(r.Day)) // it is one
+	day, _ := time.Parse(time.DateOnly, string(r.Day)) // a domain.Date has this format
 	title, sections := documents[name].title, documents[name].write(r)
 	return document.Document{Title: title, Date: day, Sections: sections}
 }
 
-// printed are the PDFs that were made last, one of each document, so that whoever asks often costs little.
+// printed has the last PDF of each document, so that frequent requests cost little.
 type printed struct {
 	mu   sync.Mutex
 	last map[string]printing
 }
 
-// printing is a PDF, and what it was made of.
+// printing is a PDF, with the records that it was made from.
 type printing struct {
 	records string
 	pdf     []byte
 }
 
-// PDF is a document as a PDF, which is nobody's to change.
+// PDF gives a document as a PDF. The caller must not change the bytes.
 func (c *Commands) PDF(r Records, name string) ([]byte, error) {
 	of := fmt.Sprint(r)
 	c.printed.mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/document"
 )
 
-// agreement is a contract between a controller and the processor (GDPR, Art. 28 (3)), with annexes that follow from the records. Whoever runs
-// Kluis signs it with a workspace, and has it read by a lawyer first.
+// agreement is a contract between a controller and the processor (GDPR, Art. 28 (3)), with annexes that follow from the records. The operator of Kluis
+// has a lawyer read it, and then signs it with the organisation of a workspace.
 func (r Records) agreement() []document.Section {
 	sections := []document.Section{
 		{Title: "1. Parties", List: []document.Item{

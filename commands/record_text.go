@@ -15,20 +15,20 @@ import (
 	"github.com/kluis-eu/kluis/internal/document"
 )
 
-// unnamed stands for an operator of Kluis who has given no name.
-const unnamed = "whoever runs this installation of Kluis (it has not said who it is: KLUIS_OPERATOR)"
+// unnamed stands for an operator of Kluis that has given no name.
+const unnamed = "the operator of this installation of Kluis (which has given no name in KLUIS_OPERATOR)"
 
 func (r Records) operator() string { return cmp.Or(r.Operator, unnamed) }
 
-// GeneralMeasures hold for all data (GDPR, Art. 32); each category of data may have more.
+// GeneralMeasures protect all data (GDPR, Art. 32). A category of data may have more.
 var GeneralMeasures = []string{
-	"every workspace has a schema and a role of its own in the database, which itself refuses what is another workspace's",
-	"every operation asks for a permission on the server, and whoever was not given it is refused",
+	"every workspace has a schema and a role of its own in the database, and the database itself refuses access to another workspace",
+	"the server checks a permission for every operation, and refuses every caller who lacks it",
 	"credentials, names, addresses and files are encrypted at rest, under keys that are outside the database and are rotated while Kluis is in use",
 	"connections are encrypted: the operator of Kluis serves it over TLS, and mails go over TLS wherever the mail server offers it",
 	"what was done, by whom and when is in an append-only log, which its Merkle tree and signed checkpoints protect from later changes",
 	"failed log-ins, codes and mails are limited, by network and by account",
-	"backups can be made while Kluis is in use, and putting one back is tested",
+	"backups can be made while Kluis is in use, and restores are tested",
 	"nothing is sent to anybody but the database, the stores of files and checkpoints, the mail server, the witnesses and the collector of traces that the operator of Kluis names, and to receivers that a workspace names itself",
 }
 
@@ -36,7 +36,7 @@ var GeneralMeasures = []string{
 func (r Records) processing() []document.Section {
 	sections := []document.Section{{Title: "Who", Text: []string{
 		"Processor: " + r.operator() + ".",
-		"Controllers: the organisations that have a workspace, each for its own. Each decides what it keeps here and why; the lawful bases below are those that usually hold.",
+		"Controllers: the organisations that have a workspace, each for its own. Each decides what it keeps here and why; the lawful bases below are the usual ones.",
 		"Transfers outside of the European Economic Area: " + r.transfers() + ".",
 	}}}
 	for _, c := range domain.Data {
@@ -47,17 +47,17 @@ func (r Records) processing() []document.Section {
 			{Term: "People", Text: orNone(c.Subjects, "nobody: no personal data")},
 			{Term: "Recipients", Text: orNone(c.Recipients, "nobody besides the workspace and the processor")},
 			{Term: "Kept", Text: capital(c.Retention)},
-			{Term: "Measures", Text: orNone(c.Measures, "those that hold for all")},
+			{Term: "Measures", Text: orNone(c.Measures, "the measures for all data")},
 			{Term: "Where", Text: where(c)},
 		}})
 	}
 	return append(sections, r.listed("Subprocessors"), r.general("Measures for all of it"))
 }
 
-// where tells in which kinds of places a category is. Which tables, events and mails those are is for programs: the records as JSON have that.
+// where names the kinds of places that have data of a category. The records as JSON name the tables, events and mails, for programs.
 func where(c domain.Category) string {
 	in := map[domain.PlaceKind]string{domain.InControl: "the database, in the part that is of no workspace", domain.InWorkspace: "the database, in the part that is the workspace's alone",
-		domain.InEvents: "the log of the workspace, which is in its part of the database", domain.InBlobs: "the store of files, encrypted", domain.InJobs: "work that waits, in the database",
+		domain.InEvents: "the log of the workspace, which is in its part of the database", domain.InBlobs: "the store of files, encrypted", domain.InJobs: "queued work, in the database",
 		domain.InMail: "mails, which wait in the database until they are sent"}
 	var parts []string
 	for _, p := range c.Places {
@@ -68,7 +68,7 @@ func where(c domain.Category) string {
 	return orNone(parts, "nowhere")
 }
 
-// country is what a country is called in English, by its code.
+// country is the English name of a country, by its ISO 3166-1 alpha-2 code.
 func country(code string) string {
 	region, err := language.ParseRegion(code)
 	if err != nil {
@@ -108,7 +108,7 @@ func describe(s domain.Subprocessor) string {
 	return text
 }
 
-// subprocessors is the list of now, what is announced, and every version of before.
+// subprocessors has the current list, the announced changes, and every former version.
 func (r Records) subprocessors() []document.Section {
 	coming := document.Section{Title: "Announced", Text: []string{fmt.Sprintf("The admins of every workspace get a mail at least %d days before another company gets data.", domain.SubprocessorNotice)}}
 	versions := document.Section{Title: "Versions"}
@@ -142,11 +142,11 @@ func (r Records) residency() []document.Section {
 	}
 	return []document.Section{regions, r.listed("Who else gets data"),
 		{Title: "What leaves a region", Text: []string{
-			"Mails, to the mail server that the processor names, and from there to those to whom they are written.",
-			"What a workspace has sent to receivers and integrations that it names itself.",
+			"Mails, to the mail server that the processor names, and from there to their recipients.",
+			"What a workspace sends to receivers and integrations that it names itself.",
 			"Exports, which an admin of the workspace asks for and downloads.",
 			"The id, the short name and the region of each workspace, to the list in the first region, so that no two have the same name.",
-			"Checkpoints of logs, to a second place and to witnesses, if the processor names any: how many records there are, and a hash over them. Nothing of what they say can be told from it.",
+			"Checkpoints of logs, to a second place and to witnesses, if the processor names any: the number of records, and a hash over them. The content of the records cannot be derived from these.",
 			"Traces of requests, to a collector of the processor, if it names one: routes, times and ids. They have no name, address or text.",
 			"Nothing else. No page, font, script, statistic or check of passwords comes from, or goes to, anybody else.",
 		}}}

@@ -9,16 +9,14 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Restored begins a new epoch of a workspace's log after a backup was put back, and ends what the backup brought back
-// alive although it may have ended since: sessions, API tokens, codes, second factors that were proposed, reactions to
-// events (mails). An event tells of it, in the same transaction.
+// Restored begins a new epoch of a workspace's log after a backup was put back. It ends everything that may have ended since the backup was made:
+// sessions, API tokens, codes, second factors that were only proposed, and reactions to events (mails). An event tells of it, in the same transaction.
 //
-// Nothing brings back what the backup does not have. Passwords, roles, and who is a member, are those of the backup: whoever
-// runs Kluis looks at what was changed since.
+// Passwords, roles and members are those of the backup. Later changes are lost, so the operator of Kluis has to look at what was changed since.
 func Restored(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Workspace) (done domain.WorkspaceRestored, err error) {
 	err = db.InAsOwner(ctx, w, func(tx *pg.Tx) error {
 		err := tx.Run(ctx,
-			// A clock that was wrong is not followed: the times of the new epoch are the database's.
+			// The head may have the time of a clock that was ahead. The times of the new epoch come from the database.
 			pg.Exec(`update head set epoch = epoch + 1, at = least(at, clock_timestamp()) returning epoch`).Scan(&done.Epoch),
 			pg.Exec(`with ended as (delete from session returning 1) select count(*) from ended`).Scan(&done.Sessions),
 			pg.Exec(`with ended as (delete from token_secret returning 1) select count(*) from ended`).Scan(&done.Tokens),
@@ -46,9 +44,9 @@ func appendEpoch(ctx context.Context, tx *pg.Tx, store *eventstore.Store, w pg.W
 	return err
 }
 
-// WentBack begins a new epoch of a log that went back while Kluis was running, unless another process has: an asynchronous standby
-// became the primary, and lacks what was committed last. Sessions and tokens go on: what ended in the last moments before is alive
-// again, as are the passwords and roles of then, and the log says so to the operator of Kluis.
+// WentBack begins a new epoch of a log that went back while Kluis was running, unless another process has begun it: an asynchronous standby became the
+// primary, and lacks the last commits. Sessions and tokens go on. A session that ended in those last moments is alive again, and passwords and roles are
+// those from before. The caller logs this for the operator of Kluis.
 func WentBack(ctx context.Context, db *pg.DB, store *eventstore.Store, w pg.Workspace, lost *eventstore.WentBackError) error {
 	return db.InAsOwner(ctx, w, func(tx *pg.Tx) error {
 		var begun []int

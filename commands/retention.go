@@ -12,20 +12,20 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Pruning tells what is due to be pruned in a workspace, or what was pruned.
+// Pruning is what is due to be pruned in a workspace, or what was pruned.
 type Pruning struct {
 	Workspace domain.Workspace
 	Retention domain.Retention // in force
-	UpTo      int64            // the last record that goes, or went
+	UpTo      int64            // the position of the last pruned record
 	At        time.Time        // of that record
-	Events    int64            // how many records go, or went; 0 for none
-	Deleted   int64            // how many records were deleted, with those that an earlier run left
+	Events    int64            // how many records are pruned; 0 for none
+	Deleted   int64            // how many records were deleted, with those that an earlier run had left
 }
 
-// clocksApart is how far apart the clocks of this process and of the database may be. When they are further apart, nothing is pruned.
+// clocksApart is how far the clocks of this process and of the database may differ. When they differ more, nothing is pruned.
 const clocksApart = 5 * time.Minute
 
-// DuePruning says what the plan of a workspace wants to be pruned, and changes nothing.
+// DuePruning tells what the plan of a workspace requires to be pruned, and changes nothing.
 func (c *Commands) DuePruning(ctx context.Context, w pg.Workspace) (Pruning, error) {
 	_, p, err := c.duePruning(ctx, w)
 	return p, err
@@ -56,7 +56,7 @@ func (c *Commands) duePruning(ctx context.Context, w pg.Workspace) (due eventsto
 	return due, p, nil
 }
 
-// Hearer is told how a pruning goes on. A function that is nil is told nothing.
+// Hearer hears of the progress of a pruning. Either function may be nil.
 type Hearer struct {
 	Progress func(position, of int64)
 	Step     func(step string) error // after each step; its error ends the pruning there
@@ -118,7 +118,7 @@ func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Ove
 	}
 	verdict, err := c.Projections.Verify(ctx, w, projections.Expected(w, nil, 1), false, hear.Progress)
 	if err == nil && len(verdict.Findings) > 0 {
-		err = fmt.Errorf("nothing was pruned: the log is not what it was: %s", verdict.Findings[0])
+		err = fmt.Errorf("nothing was pruned: somebody changed the log: %s", verdict.Findings[0])
 	}
 	if err == nil {
 		err = hear.step("verified")
@@ -156,7 +156,7 @@ func (c *Commands) prune(ctx context.Context, w pg.Workspace, due eventstore.Ove
 	return hear.step("pruned")
 }
 
-// moveHorizon does step 4. A legal hold or another plan that came meanwhile has moved the stream of the workspace; then nothing is pruned.
+// moveHorizon does step 4 of Prune. When the workspace got a legal hold or another plan meanwhile, its stream has moved, and nothing is pruned.
 func (c *Commands) moveHorizon(ctx context.Context, tx *pg.Tx, w pg.Workspace, due eventstore.Overdue, said domain.LogPruned, version int) (receipt eventstore.Receipt, err error) {
 	write, err := encode(domain.LogStream, eventstore.Any, []domain.Event{said}, nil)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// TellOfRetention mails the admins of a workspace whose plan went down from which day on its log is kept for less long. When the plan has gone up again
-// meanwhile, no mail is sent. tx is the login's.
+// TellOfRetention mails the admins of a workspace with a lower plan the day from which its log is kept for a shorter time. When the plan has gone up again
+// meanwhile, no mail is sent. tx is a transaction of the login.
 func (c *Commands) TellOfRetention(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
 	ws, _, err := c.Projections.GetWorkspace(ctx, w)
 	if err != nil || ws.EarlierUntil == nil {

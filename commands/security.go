@@ -16,27 +16,27 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// SecurityWindow is for how long incidents that are alike are counted before the log tells of them once more.
+// SecurityWindow is how long equal incidents are counted before the log tells of them once more.
 const SecurityWindow = time.Minute
 
-// What the security stream takes of a window, and what a process remembers, whoever does what how often.
+// The limits of one window, which bound the events of the log and the memory of a process.
 const (
-	mostIncidents    = 200    // that are not alike, of a workspace
-	mostAllIncidents = 20_000 // of all workspaces
-	mostThings       = 10     // that an event names
+	mostIncidents    = 200    // different incidents of a workspace
+	mostAllIncidents = 20_000 // different incidents of all workspaces
+	mostThings       = 10     // ids that an event names
 )
 
-// incident is what the log tells of besides what was changed: a request that was refused, a log-in that failed, a look into the log. Those
-// with equal fields are alike.
+// incident is something that the log tells of although nothing was changed: a request that was refused, a log-in that failed, a read of the log.
+// Incidents with equal fields are counted together.
 type incident struct {
 	in        pg.Workspace
 	kind      incidentKind
-	actor     uuid.UUID // uuid.Nil for a caller who has not shown who they are
-	member    uuid.UUID // whose account it is about; uuid.Nil for nobody's
-	token     uuid.UUID // the API token that the actor came with
+	actor     uuid.UUID // uuid.Nil for a caller who has not proven an identity
+	member    uuid.UUID // the account that the incident is about; uuid.Nil for none
+	token     uuid.UUID // the API token of the request; uuid.Nil for none
 	operation string
 	code      string
-	noun      string // of the things that were asked for
+	noun      string // of the things that the request named
 }
 
 type incidentKind int
@@ -51,11 +51,11 @@ const (
 	truncated
 )
 
-// tally is how often there was an incident.
+// tally counts an incident.
 type tally struct {
 	count  int
-	things []uuid.UUID // the first that were asked for
-	from   Origin      // of the first
+	things []uuid.UUID // the first things that the requests named
+	from   Origin      // of the first request
 }
 
 func (t *tally) add(more tally) {
@@ -70,7 +70,7 @@ func (t *tally) add(more tally) {
 	}
 }
 
-// event is what the log is told of it.
+// event makes the event of an incident.
 func (i incident) event(t tally) domain.Event {
 	var token *uuid.UUID
 	if i.token != uuid.Nil {
@@ -93,13 +93,14 @@ func (i incident) event(t tally) domain.Event {
 	return domain.SecurityAccessDenied{Operation: i.operation, Code: i.code, Noun: i.noun, ThingIDs: t.things, TokenID: token, Count: t.count}
 }
 
-// incidents counts incidents, so that the log has few events of however many:
+// incidents counts incidents, so that a flood of them makes few events:
 //
-//  1. The first of its kind in a window is recorded at once, behind the answer.
-//  2. Further ones are counted. The end of the window records each count as one event, and forgets.
-//  3. Past mostIncidents of a workspace, those of new kinds are counted together.
+//  1. The first incident of its kind in a window is recorded at once, in the background.
+//  2. Equal incidents are counted. The end of the window records each count as one event, and forgets the counts.
+//  3. When a workspace has mostIncidents different incidents in a window, further different ones are counted together.
 //
-// What could not be recorded is counted on. A process that is killed loses the counts of its window, one that ends records them.
+// An incident that could not be recorded is counted in the next window. A process that is killed loses the counts of its window. A process that ends
+// records them.
 type incidents struct {
 	window time.Duration // 0: nothing is recorded
 	record func(context.Context, incident, tally) error
@@ -112,7 +113,7 @@ type incidents struct {
 	soon     later
 }
 
-// note counts an incident; thing is what was asked for, uuid.Nil for none. It waits for nothing but other counting.
+// note counts an incident. thing is the id that the request named; uuid.Nil for none. note does not wait for the database.
 func (s *incidents) note(i incident, from Origin, thing uuid.UUID) {
 	if s.window == 0 {
 		return
@@ -129,7 +130,7 @@ func (s *incidents) note(i incident, from Origin, thing uuid.UUID) {
 	}
 }
 
-// tally finds where an incident is counted, and whether it is the first of its kind.
+// tally gives the counter of an incident, and tells whether the incident is the first of its kind.
 func (s *incidents) tally(i incident) (t *tally, first bool) {
 	if t := s.counted[i]; t != nil {
 		return t, false
@@ -154,7 +155,7 @@ func (s *incidents) tally(i incident) (t *tally, first bool) {
 	return t, first
 }
 
-// tell records what was counted, or counts it on.
+// tell records an incident. When that fails, the incident is counted again.
 func (s *incidents) tell(ctx context.Context, i incident, counted tally) {
 	if s.record(ctx, i, counted) == nil {
 		return
@@ -165,7 +166,7 @@ func (s *incidents) tell(ctx context.Context, i incident, counted tally) {
 	t.add(counted)
 }
 
-// sweep ends the window.
+// sweep ends the window: it records all counts, and forgets them.
 func (s *incidents) sweep(ctx context.Context) {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
@@ -183,10 +184,10 @@ func (s *incidents) sweep(ctx context.Context) {
 			group.Go(func() error { panics.Logged(ctx, s.soon.log, func() { s.tell(ctx, i, *t) }); return nil })
 		}
 	}
-	_ = group.Wait() // none gives an error
+	_ = group.Wait() // no function returns an error
 }
 
-// left is how many are counted, and not recorded so far.
+// left gives the number of incidents that are counted and not recorded.
 func (s *incidents) left() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +197,7 @@ func (s *incidents) left() (n int) {
 	return n
 }
 
-// recordIncident appends an incident to the log. A workspace that is gone takes none.
+// recordIncident appends an incident to the log, unless the workspace is gone.
 func (c *Commands) recordIncident(ctx context.Context, i incident, t tally) error {
 	stream, subject := domain.SecurityStream, i.actor
 	switch {
@@ -220,9 +221,8 @@ func (c *Commands) recordIncident(ctx context.Context, i incident, t tally) erro
 	return err
 }
 
-// NoteRefused records that a request of a member was refused; noun and thing are what its path names, empty and uuid.Nil for nothing. It
-// is recorded when the member may not, or asks for what is not there for them, or asks too often: any other refusal is about
-// the request.
+// NoteRefused records that a request of a member was refused: for lack of a permission, for a thing that the member does not see, or for a limit. Any
+// other refusal concerns the form of the request, and is not recorded. noun and thing are what the path names; empty and uuid.Nil for nothing.
 func (c *Commands) NoteRefused(by projections.Actor, from Origin, operation string, refused *domain.Error, noun string, thing uuid.UUID) {
 	i := incident{in: by.Workspace, actor: by.Member, token: by.Token, operation: operation, code: refused.Code, noun: noun}
 	switch refused.Kind {
@@ -245,9 +245,9 @@ func (c *Commands) NoteLogExported(by projections.Actor, from Origin, operation 
 	c.incidents.note(incident{in: by.Workspace, kind: logExported, actor: by.Member, token: by.Token, operation: operation}, from, uuid.Nil)
 }
 
-// noteStranger records that a caller who named an account was refused before anything of the account was compared, or showed a wrong code
-// from a mail. The account is looked for behind the answer, which must not tell whether there is one.
-func (c *Commands) noteStranger(ctx context.Context, who named, from Origin, operation, code string) {
+// noteStranger records that a caller who named an account was refused before a password was compared, or sent a wrong code from a mail. The account is
+// looked up in the background, because the answer must not tell whether it exists.
+func (c *Commands) noteStranger(ctx context.Context, who accountName, from Origin, operation, code string) {
 	if c.incidents.window == 0 {
 		return
 	}

@@ -17,15 +17,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/mail"
 )
 
-// PackRequest is who asks for documents about how Kluis is run, and for which: none are all.
+// PackRequest is a request for documents about the operation of Kluis.
 type PackRequest struct {
-	Name, Email, Company string
-	Documents            []string
-	Language             string // empty: English
+	Name, Email, Company string   // of the person who asks
+	Documents            []string // of DocumentNames; empty: all
+	Language             string   // empty: English
 	From                 Origin
 }
 
-// asked is a request as it is kept, sealed.
+// asked is the person who asks, as it is stored, sealed.
 type asked struct {
 	Name    string `json:"name"`
 	Email   string `json:"email"`
@@ -34,8 +34,8 @@ type asked struct {
 
 func packPurpose(id uuid.UUID) string { return "kluis/security-pack/" + id.String() }
 
-// RequestPack mails documents to whoever asks for them, and keeps who did. The mail says nothing that was typed by whoever asks, so that
-// nobody has Kluis send words of theirs to somebody else. An address that was sent too many gets none, and the answer does not tell.
+// RequestPack mails documents to the person who asks for them, and stores the request. The mail has nothing that the person typed, so that nobody can use
+// Kluis to send text to a stranger. An address over its limit gets no mail, and the answer does not tell.
 func (c *Commands) RequestPack(ctx context.Context, r PackRequest) error {
 	normal, err := checkEmail("/email", r.Email)
 	if err == nil {
@@ -80,7 +80,7 @@ func (c *Commands) RequestPack(ctx context.Context, r PackRequest) error {
 	return c.keepPack(ctx, asked{r.Name, r.Email, r.Company}, names, message)
 }
 
-// packsKept is for how long it is known who asked.
+// packsKept is how long a request is stored.
 const packsKept = 365 * 24 * time.Hour
 
 func (c *Commands) keepPack(ctx context.Context, by asked, names []string, message mail.Message) error {
@@ -91,15 +91,15 @@ func (c *Commands) keepPack(ctx context.Context, by asked, names []string, messa
 	}
 	sealed, err := c.Keys.Seal(packPurpose(id), plain)
 	if err != nil {
-		return fmt.Errorf("seal who asks for documents: %w", err)
+		return fmt.Errorf("seal a request for documents: %w", err)
 	}
 	err = c.DB.Control(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `delete from kluis.security_pack where id in (select id from kluis.security_pack
 			where at < now() - make_interval(secs => $1) limit 100 for update skip locked)`, packsKept.Seconds()); err != nil {
-			return fmt.Errorf("forget who asked long ago: %w", err)
+			return fmt.Errorf("delete old requests for documents: %w", err)
 		}
 		if _, err := tx.Exec(ctx, `insert into kluis.security_pack (id, sealed, documents) values ($1, $2, $3)`, id, sealed, names); err != nil {
-			return fmt.Errorf("keep who asks for documents: %w", err)
+			return fmt.Errorf("store a request for documents: %w", err)
 		}
 		return c.Outbox.Enqueue(ctx, tx, message)
 	})
@@ -107,7 +107,7 @@ func (c *Commands) keepPack(ctx context.Context, by asked, names []string, messa
 		return domain.InvalidField("/email", "must be an address to which mail can be sent")
 	}
 	if err == nil {
-		c.Log.InfoContext(ctx, "documents about how Kluis is run were sent", "security_pack", id, "documents", strings.Join(names, " "))
+		c.Log.InfoContext(ctx, "documents about the operation of Kluis were sent", "security_pack", id, "documents", strings.Join(names, " "))
 	}
 	return err
 }
@@ -119,7 +119,7 @@ type Pack struct {
 	Documents            []string
 }
 
-// Packs gives the requests that are kept, the newest first.
+// Packs gives the stored requests, the newest first.
 func (c *Commands) Packs(ctx context.Context) (packs []Pack, err error) {
 	type row struct {
 		ID        uuid.UUID
@@ -142,7 +142,7 @@ func (c *Commands) Packs(ctx context.Context) (packs []Pack, err error) {
 			err = json.Unmarshal(plain, &by)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("open request %s: %w", r.ID, err)
+			return nil, fmt.Errorf("open the request for documents %s: %w", r.ID, err)
 		}
 		packs = append(packs, Pack{r.At, by.Name, by.Email, by.Company, r.Documents})
 	}

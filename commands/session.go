@@ -16,12 +16,12 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// newSession is a session about to be stored. The token is shown once; the database has its digest.
+// newSession is a session about to be stored. The caller gets its token once; the database has the digest.
 type newSession struct {
 	id      uuid.UUID
 	token   string
 	digest  []byte
-	expires time.Time // once it is stored: by the database's clock
+	expires time.Time // by the database's clock; set when the session is stored
 	member  uuid.UUID
 }
 
@@ -30,7 +30,7 @@ func makeSession(w pg.Workspace, member uuid.UUID) *newSession {
 	return &newSession{id: uuid.Must(uuid.NewV7()), token: text, digest: digest[:], member: member}
 }
 
-// sessionEnd is when a session ends that begins now and lives $1 seconds.
+// sessionEnd is the end of a session that begins now and lives $1 seconds.
 const sessionEnd = `date_trunc('second', now() + make_interval(secs => $1))`
 
 // endOld deletes a member's sessions that have expired, because nothing else does.
@@ -44,9 +44,8 @@ func (s *newSession) insert() pg.Statement {
 		projections.SessionLife.Seconds(), s.id, s.member, s.digest).Scan(&s.expires)
 }
 
-// insertFor stores the session, but only while the password that was compared is still the member's, and the second factor is the one that
-// was asked for, or still absent. A change of either locks the credential first, and ends the sessions then. So no session outlives the
-// password that opened it.
+// insertFor stores the session, but only while password and second factor are those of a, which were compared. A change of either locks the credential
+// first, and then ends the sessions. So no session outlives the password that opened it.
 func (s *newSession) insertFor(a projections.Account, stored *[]time.Time) pg.Statement {
 	return pg.Column(stored, `insert into session (id, member_id, digest, expires_at)
 		select $2::uuid, member_id, $4::bytea, `+sessionEnd+` from credential where member_id = $3 and password = $5
@@ -54,32 +53,32 @@ func (s *newSession) insertFor(a projections.Account, stored *[]time.Time) pg.St
 		projections.SessionLife.Seconds(), s.id, s.member, s.digest, a.Password, a.TwoFactor)
 }
 
-// errWrong says that a password was compared and is not the account's, or that there is no such account.
+// errWrong says that the password is wrong, or that there is no such account.
 var errWrong = domain.Refuse(domain.Unauthenticated, "bad_credentials", "workspace, e-mail address or password is wrong")
 
-// The answers to a right password, when the account has two factors.
+// The refusals after a right password, when the account has a second factor.
 var (
 	errNoCode    = domain.Refuse(domain.Unauthenticated, "code_required", "two factors are on: log in with a code from your device, or a recovery code")
 	errWrongCode = domain.Refuse(domain.Unauthenticated, "bad_code", "the code is wrong, or was used before: wait for the next one")
 )
 
-// Credentials are what somebody sends to log in.
+// Credentials are what a caller sends to log in.
 type Credentials struct {
 	Workspace, Email, Password string
-	Code                       string // of the second factor; empty while it is not asked for
-	Device                     string // what an earlier login answered; empty for none
+	Code                       string // of the second factor; empty for none
+	Device                     string // the device token from the answer to an earlier log-in; empty for none
 	From                       Origin
 }
 
 // Login opens a session. For an unknown address it does the same work, and gives the same answer, as for a wrong password.
 //
-// The attempt is reserved before the password is compared (tryLogin). A wrong password stays counted. A right one takes back its own
-// attempt, and all others in the same circle. So of any number of wrong passwords sent at once, only as many are compared as may fail.
+// An attempt is reserved before the password is compared (tryLogin). A wrong password stays counted. A right one gives back its own attempt, and all
+// others in the same circle. So of any number of wrong passwords sent at once, no more are compared than the limit allows.
 //
-// Where two factors are on, a wrong code counts like a wrong password, and for the second factor as well. A right password alone then takes
+// When the account has a second factor, a wrong code counts like a wrong password, and for the second factor as well. A right password alone then gives
 // back its own attempt only. Otherwise somebody with the password could guess codes for ever.
 func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) {
-	who := name(in.Workspace, in.Email)
+	who := newAccountName(in.Workspace, in.Email)
 	admitted, err := c.login(ctx, who, in)
 	if r, refused := domain.Refusal(err); refused && r.Code == "locked" {
 		c.noteStranger(ctx, who, in.From, logIn, r.Code)
@@ -90,7 +89,7 @@ func (c *Commands) Login(ctx context.Context, in Credentials) (Admitted, error) 
 // logIn is the name of the operation, for the log.
 const logIn = "log-in"
 
-func (c *Commands) login(ctx context.Context, who named, in Credentials) (Admitted, error) {
+func (c *Commands) login(ctx context.Context, who accountName, in Credentials) (Admitted, error) {
 	try, err := c.tryLogin(ctx, who, client{in.From, in.Device})
 	if err != nil {
 		return Admitted{}, tooMany(err)
@@ -127,7 +126,7 @@ func (c *Commands) settleLogin(ctx context.Context, w pg.Workspace, a *projectio
 	case errors.Is(ended, errNoCode):
 		c.noteFailed(ctx, w, *a, from, limit.Lock{}, domain.CodeMissing)
 		fallthrough
-	default: // nothing was compared, or not all
+	default: // not everything was compared
 		return errors.Join(ended, try.GiveBack(ctx))
 	}
 	lock, err := try.Failed(ctx)
@@ -142,12 +141,12 @@ func (c *Commands) settleLogin(ctx context.Context, w pg.Workspace, a *projectio
 }
 
 // account finds the account of a name; nil when there is none.
-func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *projections.Account, error) {
+func (c *Commands) account(ctx context.Context, who accountName) (pg.Workspace, *projections.Account, error) {
 	w, hash, err := c.locate(ctx, who)
 	if err != nil {
 		return w, nil, err
 	}
-	if hash == "" { // looked for once more, because looking for the account would take a while
+	if hash == "" { // a second look-up takes the time in which the account would be read
 		_, _, err = c.locate(ctx, who)
 		return w, nil, err
 	}
@@ -155,10 +154,9 @@ func (c *Commands) account(ctx context.Context, who named) (pg.Workspace, *proje
 	return w, account, err
 }
 
-// openSession compares password and code, and stores a session. The error is errWrong when the password is not the account's. When password
-// or factor were replaced meanwhile, openSession compares again, because the log-in may have had the new one, or another log-in may only
-// have renewed the hash.
-func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, who named, in Credentials) (*newSession, error) {
+// openSession compares password and code, and stores a session. The error is errWrong when the password is wrong. When password or second factor were
+// replaced meanwhile, openSession compares again: the caller may have sent the new one, or another log-in may only have renewed the hash.
+func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *projections.Account, who accountName, in Credentials) (*newSession, error) {
 	for range 3 {
 		right, weak, err := c.verify(ctx, in.From, account, in.Password)
 		if err != nil {
@@ -194,11 +192,11 @@ func (c *Commands) openSession(ctx context.Context, w pg.Workspace, account *pro
 			return nil, err
 		}
 	}
-	return nil, domain.Refuse(domain.Unavailable, "contended", "the password changes all the time")
+	return nil, domain.Refuse(domain.Unavailable, "contended", "the password was changed at each of three attempts: try again")
 }
 
-// secondFactor compares the code of a login; nil when the account has no second factor: then none counts.
-func (c *Commands) secondFactor(ctx context.Context, w pg.Workspace, a projections.Account, who named, code string) (*factor, error) {
+// secondFactor compares the code of a log-in. It gives nil, whatever the code, when the account has no second factor.
+func (c *Commands) secondFactor(ctx context.Context, w pg.Workspace, a projections.Account, who accountName, code string) (*factor, error) {
 	if a.TwoFactor == "" {
 		return nil, nil
 	}
@@ -217,7 +215,7 @@ var errMoved = errors.New("what was compared has changed")
 // storeSession uses up the code, stores the session and records the log-in, in one transaction. It tells whether everything that was
 // compared still held.
 func (c *Commands) storeSession(ctx context.Context, n note, s *newSession, a projections.Account, shown *factor, more ...pg.Statement) (bool, error) {
-	record, err := c.noted(ctx, n)
+	record, err := c.noteAppend(ctx, n)
 	if err != nil {
 		return false, err
 	}
@@ -287,7 +285,7 @@ func (c *Commands) EndSession(ctx context.Context, by projections.Actor, from Or
 
 // endSession ends one session of the actor and records that, in one transaction. It tells whether there was such a session.
 func (c *Commands) endSession(ctx context.Context, by projections.Actor, from Origin, id uuid.UUID, event domain.Event) (was bool, err error) {
-	record, err := c.noted(ctx, note{in: by.Workspace, member: by.Member, actor: by.Member, from: from, events: []domain.Event{event}})
+	record, err := c.noteAppend(ctx, note{in: by.Workspace, member: by.Member, actor: by.Member, from: from, events: []domain.Event{event}})
 	if err != nil {
 		return false, err
 	}
@@ -309,8 +307,8 @@ func (c *Commands) endSession(ctx context.Context, by projections.Actor, from Or
 	return true, nil
 }
 
-// Authenticate finds the caller with a token. The refusal is Unauthenticated when the token is nobody's, and TooMany when the member is
-// over the limit.
+// Authenticate finds the caller with a token. The refusal is Unauthenticated when no session and no API token has it, and TooMany when the member is over
+// the limit.
 func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections.Actor, error) {
 	refused := domain.Refuse(domain.Unauthenticated, "unauthenticated", "the token is missing, wrong, or has ended: log in")
 	parsed, err := token.Parse(bearer)
@@ -318,7 +316,7 @@ func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections
 		return projections.Actor{}, refused
 	}
 	actor, err := c.actorOfToken(ctx, parsed)
-	if pg.Is(err, pg.NoSuchRole) { // a workspace that never was, or is no more
+	if pg.Is(err, pg.NoSuchRole) { // the workspace of the token never existed, or was erased
 		return projections.Actor{}, refused
 	}
 	if err != nil {
@@ -333,8 +331,8 @@ func (c *Commands) Authenticate(ctx context.Context, bearer string) (projections
 	return *actor, nil
 }
 
-// Recognise gives the claim of a token that this process has seen lately; the first read of the request proves the claim (see
-// projections.Claim). It gives nil when Authenticate has to look first.
+// Recognise gives the claim of a token that this process has seen lately. The first read of the request proves the claim (see projections.Claim).
+// Recognise gives nil when Authenticate has to read first.
 func (c *Commands) Recognise(bearer string) *projections.Claim {
 	parsed, err := token.Parse(bearer)
 	if err != nil {
@@ -350,5 +348,5 @@ func (c *Commands) Recognise(bearer string) *projections.Claim {
 	return claim
 }
 
-// Forgo takes the count of a claim back when the claim did not hold. Authenticate counts the request then.
+// Forgo gives back the count of a claim that did not hold, because Authenticate counts the request then.
 func (c *Commands) Forgo(claim *projections.Claim) { c.Limits.Return(claim.Member) }

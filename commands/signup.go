@@ -22,7 +22,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/token"
 )
 
-// Signup is what a person asks for who begins a workspace.
+// Signup is a request for a new workspace, with its first admin.
 type Signup struct {
 	Slug, Name      string
 	Email, FullName string
@@ -42,17 +42,15 @@ type pending struct {
 	Password string `json:"password"` // a PHC string
 	Plan     string `json:"plan"`
 	Region   string `json:"region"`
-	Language string `json:"language,omitempty"` // not there in those of before there were languages
+	Language string `json:"language,omitempty"` // empty in a sign-up from before there were languages
 }
 
-// A code is valid for this long, and for so many attempts.
 const (
-	codeLife     = 15 * time.Minute
-	codeAttempts = 5
+	codeLife     = 15 * time.Minute // how long a mailed code is valid
+	codeAttempts = 5                // how often a mailed code may be tried
 )
 
-// SignUp stores the wish for a workspace and mails a code to its first admin. Nothing is made before
-// the code comes back.
+// SignUp stores a request for a workspace, and mails a code to its first admin. VerifySignup makes the workspace when the code comes back.
 func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err error) {
 	s.Region, s.Language = cmp.Or(s.Region, c.Region), cmp.Or(s.Language, domain.English)
 	normal, err := c.checkSignup(s)
@@ -103,7 +101,7 @@ func (c *Commands) SignUp(ctx context.Context, s Signup) (id uuid.UUID, err erro
 	return id, err
 }
 
-// home is the cell that counts sign-ups, for all: or each region would let as many through.
+// home gives the commands of the cell that counts sign-ups for all regions, so that a region more does not raise the limit.
 func (c *Commands) home() (*Commands, error) {
 	if c.Home == nil {
 		return c, nil
@@ -142,17 +140,17 @@ type Admitted struct {
 	Member    domain.Member
 	Token     string
 	ExpiresAt time.Time
-	Device    string // what the device may show at its next login: see client
+	Device    string // the device token for the next log-in: see client
 }
 
-// admit remembers where the member came from, for the limits of later log-ins.
-func (c *Commands) admit(ctx context.Context, w pg.Workspace, ws domain.Workspace, m domain.Member, who named, from Origin, s *newSession) (Admitted, error) {
+// admit remembers the network of the member, for the limits of later log-ins, and makes a device token.
+func (c *Commands) admit(ctx context.Context, w pg.Workspace, ws domain.Workspace, m domain.Member, who accountName, from Origin, s *newSession) (Admitted, error) {
 	device, err := c.Limits.Remember(ctx, who.subject(), from.IP)
 	return Admitted{In: w, Workspace: ws, Member: m, Token: s.token, ExpiresAt: s.expires.UTC(), Device: device}, err
 }
 
-// VerifySignup makes the workspace of a sign-up whose code came back, with its first admin signed in. All
-// of it is one transaction: killed anywhere, the workspace is whole or absent.
+// VerifySignup makes the workspace of a sign-up whose code came back, and logs its first admin in. One transaction does all of it, so a process that is
+// killed leaves the workspace whole or absent.
 func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, code string) (Admitted, error) {
 	if err := newer(c.Tenancy.MayProvision(ctx)); err != nil { // before the attempt counts
 		return Admitted{}, err
@@ -161,14 +159,14 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 	if err != nil {
 		return Admitted{}, err
 	}
-	w := pg.Workspace{ID: id} // the sign-up's: tried again, it is the same workspace that claims the slug
+	w := pg.Workspace{ID: id} // the id of the sign-up, so that a second try claims the slug for the same workspace
 	f, err := c.foundation(w, p, from)
 	if err != nil {
 		return Admitted{}, errors.Join(err, c.uncountAttempt(ctx, id))
 	}
 	var receipt eventstore.Receipt
 	err = c.Tenancy.Provision(ctx, w.ID, p.Slug, p.Region,
-		func(tx pgx.Tx) (err error) { receipt, err = c.lay(ctx, tx, w, f); return err },
+		func(tx pgx.Tx) (err error) { receipt, err = c.storeFoundation(ctx, tx, w, f); return err },
 		func(tx pgx.Tx) error {
 			tag, err := tx.Exec(ctx, `delete from kluis.signup where id = $1`, id)
 			if err == nil && tag.RowsAffected() == 0 {
@@ -180,7 +178,7 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 			return err
 		})
 	if errors.Is(err, tenancy.ErrSlugTaken) {
-		return Admitted{}, c.whoTook(ctx, id)
+		return Admitted{}, c.refuseSlug(ctx, id)
 	}
 	if err != nil {
 		return Admitted{}, errors.Join(newer(err), c.uncountAttempt(ctx, id))
@@ -194,10 +192,10 @@ func (c *Commands) VerifySignup(ctx context.Context, from Origin, id uuid.UUID, 
 	if err != nil {
 		return Admitted{}, err
 	}
-	return c.admit(ctx, w, ws, member, named{p.Slug, p.Normal}, from, f.session)
+	return c.admit(ctx, w, ws, member, accountName{p.Slug, p.Normal}, from, f.session)
 }
 
-// newer refuses in the domain's words what a newer version of the program has to do.
+// newer turns tenancy.ErrNewer into the domain's refusal; any other error stays.
 func newer(err error) error {
 	if errors.Is(err, tenancy.ErrNewer) {
 		return errors.Join(domain.ErrNewer, err)
@@ -205,8 +203,8 @@ func newer(err error) error {
 	return err
 }
 
-// whoTook tells apart another sign-up, which was quicker, and this one, whose code came twice.
-func (c *Commands) whoTook(ctx context.Context, id uuid.UUID) error {
+// refuseSlug tells apart another sign-up, which was quicker, and this one, whose code came twice.
+func (c *Commands) refuseSlug(ctx context.Context, id uuid.UUID) error {
 	waits, err := c.HasSignup(ctx, id)
 	if err == nil && !waits {
 		return badCode()
@@ -235,7 +233,8 @@ func (c *Commands) openSignup(ctx context.Context, id uuid.UUID, code string) (p
 	if err != nil {
 		return p, fmt.Errorf("open sign-up %s: %w", id, err)
 	}
-	return p, json.Unmarshal(payload, &p)
+	err = json.Unmarshal(payload, &p)
+	return p, err
 }
 
 // uncountAttempt takes back the attempt of a request with the right code that failed in an outage, so that the same request may be sent again.
@@ -248,7 +247,7 @@ func (c *Commands) uncountAttempt(ctx context.Context, id uuid.UUID) error {
 	})
 }
 
-// foundation is what a workspace begins with.
+// foundation is the first content of a workspace: keys, credential, session and events.
 type foundation struct {
 	member     uuid.UUID
 	session    *newSession
@@ -293,13 +292,14 @@ func (c *Commands) foundation(w pg.Workspace, p pending, from Origin) (f foundat
 	return f, nil
 }
 
-func (c *Commands) lay(ctx context.Context, tx pgx.Tx, w pg.Workspace, f foundation) (eventstore.Receipt, error) {
+func (c *Commands) storeFoundation(ctx context.Context, tx pgx.Tx, w pg.Workspace, f foundation) (eventstore.Receipt, error) {
 	if err := run(ctx, tx, f.statements...); err != nil {
 		return eventstore.Receipt{}, fmt.Errorf("store keys and credential: %w", err)
 	}
 	return c.Store.AppendIn(ctx, in(tx), w, f.append)
 }
 
+// signupPurpose is the purpose for which the keyring seals a sign-up.
 func signupPurpose(id uuid.UUID) string { return "kluis/signup/" + id.String() }
 
 func slugTaken() error {
@@ -312,7 +312,7 @@ func badCode() error {
 	return domain.Refuse(domain.Invalid, badCodeName, "the code is wrong, was used, or is no longer valid: ask for a new one")
 }
 
-// checkPassword holds the password policy, offline.
+// checkPassword applies the password policy, without asking any service.
 func checkPassword(plain, slug, name, email string) error {
 	local, _, _ := strings.Cut(email, "@")
 	if err := password.Check(plain, slug, name, local); err != nil {

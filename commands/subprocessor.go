@@ -15,9 +15,9 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// ChangeSubprocessors adds a version to the list of subprocessors, for the operator of Kluis, and notes which workspaces' admins are to be told:
-// all of them, unless nothing is put in or it was agreed otherwise. An empty Effective is as early as may be. It gives the change as it was
-// stored, and how many workspaces are told. Of two at once one is refused.
+// ChangeSubprocessors adds a version to the list of subprocessors, for the operator of Kluis, and queues a notice to the admins of every workspace. A
+// removal, and a change that was agreed otherwise, need no notice. An empty Effective means the earliest allowed day. It gives the change as it was stored,
+// and the number of workspaces that get a notice. Of two calls at once, one is refused.
 func ChangeSubprocessors(ctx context.Context, db *pg.DB, c domain.SubprocessorChange) (_ domain.SubprocessorChange, told int64, err error) {
 	if !c.Removed {
 		if c.Country, err = checkCountry(c.Subprocessor); err != nil {
@@ -61,7 +61,7 @@ func ChangeSubprocessors(ctx context.Context, db *pg.DB, c domain.SubprocessorCh
 	return c, told, err
 }
 
-// checkCountry wants to know what protects data that leave the European Economic Area.
+// checkCountry refuses a country outside of the European Economic Area without a safeguard (GDPR, Art. 46), and gives the code of the country.
 func checkCountry(s domain.Subprocessor) (country string, err error) {
 	country, err = place.Country(s.Country)
 	if errors.As(err, new(*place.OutsideError)) {
@@ -76,8 +76,8 @@ func checkCountry(s domain.Subprocessor) (country string, err error) {
 	return country, nil
 }
 
-// TellSubprocessors mails the admins of every workspace that waits for it. What fails for one workspace keeps no other from its mails, and
-// is tried again at the next call: those errors come back, joined.
+// TellSubprocessors sends the queued notices to the admins of workspaces. A failure for one workspace does not stop the others, and the next call tries
+// again. The error joins all failures.
 func (c *Commands) TellSubprocessors(ctx context.Context) error {
 	type notice struct {
 		Version     int
@@ -112,7 +112,7 @@ func (c *Commands) TellSubprocessors(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// tellSubprocessor mails the admins of one workspace once: the notice goes in the transaction that takes the mails in.
+// tellSubprocessor mails the admins of one workspace. The transaction that queues the mails deletes the notice, so nobody is told twice.
 func (c *Commands) tellSubprocessor(ctx context.Context, w pg.Workspace, change domain.SubprocessorChange) error {
 	return c.DB.Control(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `delete from kluis.subprocessor_notice where version = $1 and workspace_id = $2`, change.Version, w.ID)

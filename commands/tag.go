@@ -13,9 +13,9 @@ import (
 // CreateTag makes a tag.
 func (c *Commands) CreateTag(ctx context.Context, r Request, name string, colour *string) (Result[domain.Tag], error) {
 	id, named, taken, version := uuid.Must(uuid.NewV7()), uniqueName(name), false, 0
-	return create(ctx, c, r, projections.Tags, domain.CreateTag, id, func(*attempt) (creation, error) {
+	return create(ctx, c, r, projections.Tags, domain.CreateTag, id, func(*attempt) (decision, error) {
 		events, err := domain.NewTag(id, named, colour, taken)
-		return creation{events: events, version: version}, err
+		return decision{events: events, version: version}, err
 	}, projections.FindTagName(&taken, &version, id, named.NameKey))
 }
 
@@ -34,24 +34,24 @@ func (c *Commands) UpdateTag(ctx context.Context, r Request, id uuid.UUID, name 
 	}), projections.FindTagName(&taken, &version, id, named.NameKey))
 }
 
-// DeleteTag takes a tag away.
+// DeleteTag deletes a tag.
 func (c *Commands) DeleteTag(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Tag], error) {
 	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, stateOnly(domain.Tag.Delete))
 }
 
-// MergeTag takes a tag away and gives the tasks that have it another one.
+// MergeTag deletes a tag, and gives its tasks another tag.
 func (c *Commands) MergeTag(ctx context.Context, r Request, id, into uuid.UUID) (Result[domain.Tag], error) {
 	var earlier []uuid.UUID
-	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, func(a *attempt, tag domain.Tag) (creation, error) {
+	return changeOne(ctx, c, r, projections.Tags, domain.DeleteTag, id, func(a *attempt, tag domain.Tag) (decision, error) {
 		other, err := load(ctx, a, projections.Tags, into)
 		if refusal, is := domain.Refusal(err); is && refusal.Kind == domain.NotFound {
-			return creation{}, domain.NoSuchTag("/into")
+			return decision{}, domain.NoSuchTag("/into")
 		}
 		if err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		events, err := tag.Merge(other.State, earlier)
-		return creation{events: events}, err
+		return decision{events: events}, err
 	}, projections.MergedInto(&earlier, id))
 }
 
@@ -60,7 +60,7 @@ func (c *Commands) TagTask(ctx context.Context, r Request, id, tag uuid.UUID) (R
 	return c.changeTag(ctx, r, id, tag, domain.Task.Tag)
 }
 
-// UntagTask takes a tag off a task.
+// UntagTask removes a tag from a task.
 func (c *Commands) UntagTask(ctx context.Context, r Request, id, tag uuid.UUID) (Result[domain.Task], error) {
 	return c.changeTag(ctx, r, id, tag, domain.Task.Untag)
 }
@@ -70,13 +70,13 @@ func (c *Commands) changeTag(ctx context.Context, r Request, id, tag uuid.UUID,
 ) (Result[domain.Task], error) {
 	var found []projections.TagNow
 	version := 0
-	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(_ *attempt, task domain.Task) (creation, error) {
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(_ *attempt, task domain.Task) (decision, error) {
 		now := tagsNow(found)
 		if !now.There(tag) {
-			return creation{}, domain.Missing("tag")
+			return decision{}, domain.Missing("tag")
 		}
 		events, err := decide(task, tag, now)
-		return creation{events: events, guarding: []eventstore.Guard{{Stream: domain.TagsStream, Version: version}}}, err
+		return decision{events: events, guarding: []eventstore.Guard{{Stream: domain.TagsStream, Version: version}}}, err
 	}, projections.FindTags(&found, &version, r.By, []uuid.UUID{id}, []uuid.UUID{tag})...)
 }
 

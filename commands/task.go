@@ -11,29 +11,29 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// CreateTask begins a task. In a project it gets the next key in the same append.
+// CreateTask creates a task. In a project the task gets the next key in the same append.
 func (c *Commands) CreateTask(ctx context.Context, r Request, wanted domain.TaskCreated) (Result[domain.Task], error) {
 	id := uuid.Must(uuid.NewV7())
-	return create(ctx, c, r, projections.Tasks, domain.CreateTask, id, func(a *attempt) (creation, error) {
-		return grantOne(ctx, a, newTask(id, wanted))
+	return create(ctx, c, r, projections.Tasks, domain.CreateTask, id, func(a *attempt) (decision, error) {
+		return decideOne(ctx, a, newTask(id, wanted))
 	})
 }
 
-// UpdateTask changes fields of a task, and puts it somewhere else in the order by hand. One that moves to another project takes all
-// tasks below it along, and each gets a key there in the same append.
+// UpdateTask changes fields of a task, and its place in the order by hand. A task that moves to another project takes all tasks below it along, and each
+// gets a key there in the same append.
 func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, wanted domain.TaskChange) (Result[domain.Task], error) {
-	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
-		return grantOne(ctx, a, taskEdit{task: task, change: wanted})
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (decision, error) {
+		return decideOne(ctx, a, taskEdit{task: task, change: wanted})
 	})
 }
 
-func grantOne(ctx context.Context, a *attempt, w taskEdit) (creation, error) {
+func decideOne(ctx context.Context, a *attempt, w taskEdit) (decision, error) {
 	f, err := loadDependencies(ctx, a, w)
 	if err != nil {
-		return creation{}, err
+		return decision{}, err
 	}
 	d, err := f.decide(w)
-	return d.made(domain.TaskStream(w.task.ID)), err
+	return d.decision(domain.TaskStream(w.task.ID)), err
 }
 
 // CompleteTask makes a task done.
@@ -48,10 +48,10 @@ func (c *Commands) ReopenTask(ctx context.Context, r Request, id uuid.UUID) (Res
 
 // DeleteTask hides a task and all below it.
 func (c *Commands) DeleteTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, func(a *attempt, task domain.Task) (creation, error) {
+	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, func(a *attempt, task domain.Task) (decision, error) {
 		events, err := task.Delete()
 		if err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		return withSubtasks(ctx, a, task, events, func(t domain.Task) []domain.Event { return t.DeleteWith(id) })
 	})
@@ -59,14 +59,14 @@ func (c *Commands) DeleteTask(ctx context.Context, r Request, id uuid.UUID) (Res
 
 // RestoreTask shows a deleted task again, with those below it that were deleted with it.
 func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Task], error) {
-	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, func(a *attempt, task domain.Task) (creation, error) {
+	return changeGone(ctx, c, r, projections.Tasks, domain.DeleteTask, id, func(a *attempt, task domain.Task) (decision, error) {
 		var above []projections.Ancestor
 		if err := a.read(ctx, projections.Ancestors(&above, a.by, present(task.ParentID))); err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		events, err := task.Restore(slices.ContainsFunc(above, func(t projections.Ancestor) bool { return t.Gone }))
 		if err != nil || events == nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		made, err := withSubtasks(ctx, a, task, events, func(t domain.Task) []domain.Event { return t.RestoreWith(id) })
 		for _, t := range above {
@@ -76,11 +76,11 @@ func (c *Commands) RestoreTask(ctx context.Context, r Request, id uuid.UUID) (Re
 	})
 }
 
-// withSubtasks adds to the events of a task those of all below it that are to go the same way.
-func withSubtasks(ctx context.Context, a *attempt, task domain.Task, events []domain.Event, same func(domain.Task) []domain.Event) (creation, error) {
+// withSubtasks adds to the events of a task those that same gives for the tasks below it.
+func withSubtasks(ctx context.Context, a *attempt, task domain.Task, events []domain.Event, same func(domain.Task) []domain.Event) (decision, error) {
 	f, err := loadSubtasks(ctx, a, task.ID)
 	if err != nil {
-		return creation{}, err
+		return decision{}, err
 	}
 	var d draft
 	d.write(domain.TaskStream(task.ID), task.Version, events...)
@@ -88,20 +88,20 @@ func withSubtasks(ctx context.Context, a *attempt, task domain.Task, events []do
 	for _, t := range along {
 		d.write(domain.TaskStream(t.ID), t.Version, same(t)...)
 	}
-	return d.made(domain.TaskStream(task.ID)), err
+	return d.decision(domain.TaskStream(task.ID)), err
 }
 
-// UnassignTask takes a task off a member.
+// UnassignTask removes a member from the assignees of a task.
 func (c *Commands) UnassignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
 	return removePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, domain.Task.Unassign)
 }
 
-// RemoveTaskViewer takes a member off the viewers of a task.
+// RemoveTaskViewer removes a member from the viewers of a task.
 func (c *Commands) RemoveTaskViewer(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
 	return removePerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, domain.Task.RemoveViewer)
 }
 
-// AssignTask gives a task to a member.
+// AssignTask adds a member to the assignees of a task.
 func (c *Commands) AssignTask(ctx context.Context, r Request, id, member uuid.UUID) (Result[domain.Task], error) {
 	return addPerson(ctx, c, r, projections.Tasks, domain.UpdateTask, id, member, domain.Task.Assign)
 }
@@ -122,13 +122,13 @@ func unique(ids []uuid.UUID) (distinct []uuid.UUID) {
 	return distinct
 }
 
-// newPeople is who of wanted is not among those there are.
-func newPeople(are []uuid.UUID, wanted *[]uuid.UUID) (people []uuid.UUID) {
+// newPeople gives the ids in wanted that are not in current; none when wanted is nil.
+func newPeople(current []uuid.UUID, wanted *[]uuid.UUID) (people []uuid.UUID) {
 	if wanted == nil {
 		return nil
 	}
 	known := map[uuid.UUID]bool{}
-	for _, id := range are {
+	for _, id := range current {
 		known[id] = true
 	}
 	for _, id := range unique(*wanted) {

@@ -12,27 +12,27 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// MaxBulk is how many operations one request has at most.
+// MaxBulk is the largest number of operations in one request.
 const MaxBulk = 1000
 
-// TaskOperation makes a task, or changes one.
+// TaskOperation creates a task, or changes one.
 type TaskOperation struct {
-	Create *domain.TaskCreated // nil: Change changes the task ID
+	Create *domain.TaskCreated // nil: the operation makes Change to the task ID
 	ID     uuid.UUID
 	Change domain.TaskChange
 }
 
-// TaskOutcome is what became of one operation.
+// TaskOutcome is the outcome of one operation.
 type TaskOutcome struct {
-	ID      uuid.UUID // of the task; uuid.Nil when none was made
-	Version int       // that the task has then
+	ID      uuid.UUID // of the task; uuid.Nil when the operation was refused
+	Version int       // of the task after the operation
 	Created bool
-	Refused *domain.Error // nil: it was done
+	Refused *domain.Error // nil: the operation was done
 }
 
-// BulkTasks makes and changes many tasks, each as CreateTask and UpdateTask would, in the order of the operations and in one append.
-// An operation sees what those before it did. With atomic, either all are done or none; else each has an outcome of its own. The
-// decision looks things up in two round trips, whatever the number of operations.
+// BulkTasks creates and changes many tasks, as CreateTask and UpdateTask do, in the order of the operations and in one append. An operation sees the
+// effects of earlier ones. With atomic, all operations are done or none; otherwise each has an outcome of its own. The decision needs two round trips,
+// whatever the number of operations.
 func (c *Commands) BulkTasks(ctx context.Context, r Request, atomic bool, operations []TaskOperation) (Result[[]TaskOutcome], error) {
 	ids := make([]uuid.UUID, len(operations))
 	for i := range ids {
@@ -52,7 +52,7 @@ func (c *Commands) BulkTasks(ctx context.Context, r Request, atomic bool, operat
 			return plan{}, refused
 		}
 		answer, err := json.Marshal(outcomes)
-		made := d.made("")
+		made := d.decision("")
 		p := plan{stream: domain.RosterStream, version: a.by.Roster, guarding: made.guarding, partly: refused != nil, answer: string(answer)}
 		if len(made.with) > 0 {
 			p.stream, p.version, p.events, p.with = made.with[0].stream, made.with[0].version, made.with[0].events, made.with[1:]
@@ -130,7 +130,7 @@ func (o TaskOperation) edit(by projections.Actor, id uuid.UUID, rows map[uuid.UU
 	return taskEdit{task: row.State, change: o.Change}, allowOn(by, domain.UpdateTask, row.Reach)
 }
 
-// refusalIn is the refusal in an error; what is none stays one.
+// refusalIn splits an error into a refusal and any other error.
 func refusalIn(err error) (*domain.Error, error) {
 	if refusal, is := domain.Refusal(err); is {
 		return refusal, nil
@@ -138,7 +138,7 @@ func refusalIn(err error) (*domain.Error, error) {
 	return nil, err
 }
 
-// refusals says of all operations that are refused which they are and why; nil when none is.
+// refusals makes one refusal of all refused operations, with a field for each fault; nil when none is refused.
 func refusals(outcomes []TaskOutcome) error {
 	var fields []domain.Field
 	refused := 0
@@ -158,12 +158,12 @@ func refusals(outcomes []TaskOutcome) error {
 	if refused == 0 {
 		return nil
 	}
-	all := domain.Refuse(domain.Invalid, "operations_refused", "%d of %d operations are refused, so that nothing was done", refused, len(outcomes))
+	all := domain.Refuse(domain.Invalid, "operations_refused", "%d of %d operations are refused, so nothing was done", refused, len(outcomes))
 	all.Fields = fields
 	return all
 }
 
-// apply has later edits of the request see what an earlier one does.
+// apply applies the events of an edit, so that later edits of the request see them.
 func (f *dependencies) apply(w taskEdit, part draft) {
 	for _, write := range part.writes {
 		id, _ := domain.StreamID("task", write.stream)
@@ -184,20 +184,20 @@ func (f *dependencies) apply(w taskEdit, part draft) {
 			}
 		}
 	}
-	is, will := w.external()
-	if equalPtr(is, will) {
+	before, after := w.external()
+	if equalPtr(before, after) {
 		return
 	}
-	if is != nil {
-		f.holds(*is, nil)
+	if before != nil {
+		f.setHolder(*before, nil)
 	}
-	if will != nil {
-		f.holds(*will, &w.task.ID)
+	if after != nil {
+		f.setHolder(*after, &w.task.ID)
 	}
 }
 
-// holds notes who has a pair now. Its version stays the one on which the append is decided.
-func (f *dependencies) holds(pair domain.External, task *uuid.UUID) {
+// setHolder notes the task that has an external source and id now; nil for none. The version stays the one that the append expects.
+func (f *dependencies) setHolder(pair domain.External, task *uuid.UUID) {
 	held := f.externals[pair.Key()]
 	held.TaskID = task
 	f.externals[pair.Key()] = held

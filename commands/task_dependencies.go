@@ -14,9 +14,9 @@ import (
 
 // taskEdit is the creation of a task, or a change of one that is there.
 type taskEdit struct {
-	task   domain.Task // as it is; only its id when it is to be made
-	made   *domain.TaskCreated
-	change domain.TaskChange // what a task that is to be made has, as a change of nothing
+	task   domain.Task         // before the edit; a new task has only its id
+	made   *domain.TaskCreated // nil for a change
+	change domain.TaskChange   // for a new task: its references, as a change of the empty task
 }
 
 // permission is the permission that the edit needs.
@@ -44,14 +44,14 @@ func optionalOf[T any](value *T) domain.Optional[T] {
 }
 
 // valueAfter is the value of an optional field after a change.
-func valueAfter[T any](is *T, o domain.Optional[T]) *T {
+func valueAfter[T any](before *T, o domain.Optional[T]) *T {
 	if o.Set {
 		return o.Value
 	}
-	return is
+	return before
 }
 
-// parent is the task above it that is to be looked up: when it gets one, or when it moves away from the one that it has.
+// parent gives the parent that the edit must check: a new parent, or the present one of a task that moves to another project; nil for none.
 func (w taskEdit) parent() *uuid.UUID {
 	if w.change.ParentID.Set || w.task.Moves(w.change) {
 		return valueAfter(w.task.ParentID, w.change.ParentID)
@@ -59,7 +59,8 @@ func (w taskEdit) parent() *uuid.UUID {
 	return nil
 }
 
-func (w taskEdit) external() (is, will *domain.External) {
+// external gives the external source and id of the task before and after the edit.
+func (w taskEdit) external() (before, after *domain.External) {
 	return domain.ExternalOf(w.task.ExternalSource, w.task.ExternalID),
 		domain.ExternalOf(valueAfter(w.task.ExternalSource, w.change.ExternalSource), valueAfter(w.task.ExternalID, w.change.ExternalID))
 }
@@ -67,10 +68,10 @@ func (w taskEdit) external() (is, will *domain.External) {
 // dependencies are the things that edits refer to besides their tasks, as one read found them.
 type dependencies struct {
 	by   projections.Actor
-	head int64 // of the log, as far as it is in the read models
+	head int64 // the position of the read models
 
-	tasks      map[uuid.UUID]projections.Row[domain.Task] // that change, and all below those that take these along
-	below      int                                        // how many of them came along
+	tasks      map[uuid.UUID]projections.Row[domain.Task] // the tasks of the edits, and all tasks below those that move
+	below      int                                        // how many tasks are below those that move
 	arrivals   map[uuid.UUID]int
 	above      map[uuid.UUID]projections.Ancestor
 	projects   map[uuid.UUID]projections.Row[domain.Project]
@@ -79,16 +80,16 @@ type dependencies struct {
 	tagged     int // the version of the tags
 	externals  map[uuid.UUID]domain.TaskExternal
 	places     places
-	numbered   map[uuid.UUID]bool // those that came into a project by an edit before
+	numbered   map[uuid.UUID]bool // the tasks that an earlier edit brought into a project
 }
 
 // references are the ids that edits name.
 type references struct{ parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID }
 
-// references gathers what edits name, and begins with the tasks as the edits have them.
+// references gathers the ids that edits name, and notes the tasks of the edits.
 func (f *dependencies) references(edits []taskEdit) (n references) {
-	many := len(edits) > 1                // what one needs may depend on those before it: it is looked up in any case
-	called := map[uuid.UUID]domain.Task{} // what tasks are called elsewhere, edit by edit
+	many := len(edits) > 1                // an edit may depend on earlier ones, so its references are looked up in any case
+	called := map[uuid.UUID]domain.Task{} // the external sources and ids of tasks, edit by edit
 	for _, w := range edits {
 		id := w.task.ID
 		if _, known := f.tasks[id]; !known {
@@ -113,8 +114,8 @@ func (f *dependencies) references(edits []taskEdit) (n references) {
 		if before, again := called[id]; again {
 			w.task.ExternalSource, w.task.ExternalID = before.ExternalSource, before.ExternalID
 		}
-		if _, will := w.external(); will != nil && (w.change.ExternalSource.Set || w.change.ExternalID.Set) {
-			n.externals = append(n.externals, will.Key())
+		if _, after := w.external(); after != nil && (w.change.ExternalSource.Set || w.change.ExternalID.Set) {
+			n.externals = append(n.externals, after.Key())
 		}
 		called[id] = domain.Task{ExternalSource: valueAfter(w.task.ExternalSource, w.change.ExternalSource), ExternalID: valueAfter(w.task.ExternalID, w.change.ExternalID)}
 		n.anchors = append(n.anchors, present(w.change.Before, w.change.After)...)
@@ -122,7 +123,7 @@ func (f *dependencies) references(edits []taskEdit) (n references) {
 	return n
 }
 
-// loadDependencies looks up, in one round trip, the projects, parents, people, tags, external ids and places that tasks are to have.
+// loadDependencies looks up everything that edits refer to, in one round trip.
 func loadDependencies(ctx context.Context, a *attempt, edits ...taskEdit) (*dependencies, error) {
 	f := &dependencies{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
 	n := f.references(edits)
@@ -155,7 +156,7 @@ func loadDependencies(ctx context.Context, a *attempt, edits ...taskEdit) (*depe
 	if a.mark != nil {
 		f.head = a.mark.Position
 	}
-	f.found(below)
+	f.addSubtasks(below)
 	f.above = byID(found.above, func(t projections.Ancestor) (uuid.UUID, projections.Ancestor) { return t.ID, t })
 	f.projects = byID(found.projects, func(p projections.Row[domain.Project]) (uuid.UUID, projections.Row[domain.Project]) {
 		return p.State.ID, p
@@ -166,7 +167,7 @@ func loadDependencies(ctx context.Context, a *attempt, edits ...taskEdit) (*depe
 	return f, nil
 }
 
-// subtasks are all tasks below some, as they were looked up.
+// subtasks is what a look-up of all tasks below some tasks finds.
 type subtasks struct {
 	rows     []projections.Row[domain.Task]
 	arrivals []projections.Arrivals
@@ -176,7 +177,7 @@ func (s *subtasks) statements(by projections.Actor, of []uuid.UUID) []pg.Stateme
 	return projections.Subtasks(&s.rows, &s.arrivals, by, of, domain.MaxSubtasks+1)
 }
 
-func (f *dependencies) found(s subtasks) {
+func (f *dependencies) addSubtasks(s subtasks) {
 	f.below = len(s.rows)
 	for _, row := range s.rows {
 		f.tasks[row.State.ID] = row
@@ -184,12 +185,12 @@ func (f *dependencies) found(s subtasks) {
 	f.arrivals = byID(s.arrivals, func(n projections.Arrivals) (uuid.UUID, int) { return n.ID, n.Version })
 }
 
-// loadSubtasks looks up all tasks below one.
+// loadSubtasks looks up all tasks below a task.
 func loadSubtasks(ctx context.Context, a *attempt, task uuid.UUID) (*dependencies, error) {
 	var below subtasks
 	f := &dependencies{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}}
 	err := a.read(ctx, below.statements(a.by, []uuid.UUID{task})...)
-	f.found(below)
+	f.addSubtasks(below)
 	return f, err
 }
 
@@ -202,7 +203,7 @@ func byID[T, V any](rows []T, entry func(T) (uuid.UUID, V)) map[uuid.UUID]V {
 	return m
 }
 
-// decide decides on one edit, and gives all events that the edit takes, those of the task's own stream first.
+// decide decides on one edit, and gives all its events, those of the task's own stream first.
 func (f *dependencies) decide(w taskEdit) (draft, error) {
 	var d draft
 	events, err := f.events(w)
@@ -216,7 +217,7 @@ func (f *dependencies) decide(w taskEdit) (draft, error) {
 	}
 	project := valueAfter(w.task.ProjectID, w.change.ProjectID)
 	if parent := w.parent(); parent != nil {
-		if err := f.under(&d, w, *parent, project); err != nil {
+		if err := f.putUnder(&d, w, *parent, project); err != nil {
 			return d, err
 		}
 	}
@@ -225,7 +226,7 @@ func (f *dependencies) decide(w taskEdit) (draft, error) {
 			return d, err
 		}
 	}
-	if err := f.claim(&d, w); err != nil {
+	if err := f.claimExternal(&d, w); err != nil {
 		return d, err
 	}
 	put, err := f.places.put(&d, w, f.by, f.head)
@@ -233,7 +234,7 @@ func (f *dependencies) decide(w taskEdit) (draft, error) {
 	return d, err
 }
 
-// events are those of the task's own stream, but for its place.
+// events gives the events of the task's own stream, without those of its place in the order.
 func (f *dependencies) events(w taskEdit) ([]domain.Event, error) {
 	for _, id := range newPeople(w.task.AssigneeIDs, w.change.AssigneeIDs) {
 		if !slices.Contains(f.assignable, id) {
@@ -249,12 +250,12 @@ func (f *dependencies) events(w taskEdit) ([]domain.Event, error) {
 	return w.task.Change(w.change, f.tags)
 }
 
-// under puts a task under another one. It guards that one and all above it, so that no race makes a circle, or leaves the task under
-// one that is deleted or elsewhere.
-func (f *dependencies) under(d *draft, w taskEdit, parent uuid.UUID, project *uuid.UUID) error {
+// putUnder puts a task under a parent. It guards the parent and all tasks above it, so that no race makes a cycle, or leaves the task under a parent that is
+// deleted or in another project.
+func (f *dependencies) putUnder(d *draft, w taskEdit, parent uuid.UUID, project *uuid.UUID) error {
 	above, there := f.above[parent]
 	if !there || !above.Visible || above.Gone {
-		if !w.change.ParentID.Set { // it stays where it is, and the other is hidden from the caller: nothing is said of it
+		if !w.change.ParentID.Set { // the caller does not see the parent, so the refusal does not name it
 			return domain.InvalidField("/project_id", "the task is under another one, and stays in the project of that one")
 		}
 		return domain.InvalidField("/parent_id", "there is no such task")
@@ -268,7 +269,7 @@ func (f *dependencies) under(d *draft, w taskEdit, parent uuid.UUID, project *uu
 	depth := 0
 	for at := &parent; at != nil; at = f.above[*at].ParentID {
 		if *at == w.task.ID {
-			return domain.InvalidField("/parent_id", "the task is above that one")
+			return domain.InvalidField("/parent_id", "must not be the task itself, or a task below it")
 		}
 		if depth++; depth >= projections.MaxDepth {
 			return domain.InvalidField("/parent_id", "is nested too deep: %d tasks are above it", depth)
@@ -284,8 +285,8 @@ func (f *dependencies) under(d *draft, w taskEdit, parent uuid.UUID, project *uu
 	return nil
 }
 
-// move brings a task and all below it into another project, or out of projects. In a project each gets the next number in the stream of
-// its key, whatever that is. The project is guarded, so that no race brings a task into one that was archived or deleted.
+// move moves a task and all tasks below it into another project, or out of any project. In a project each gets the next number in the stream of the
+// project's key, whatever the version of that stream. The project is guarded, so that no race brings a task into an archived or deleted project.
 func (f *dependencies) move(d *draft, w taskEdit, project *uuid.UUID) error {
 	along, err := f.takeAlong(d, w.task.ID, domain.UpdateTask)
 	if err != nil {
@@ -306,16 +307,16 @@ func (f *dependencies) move(d *draft, w taskEdit, project *uuid.UUID) error {
 	}
 	d.guard(domain.ProjectStream(*project), found.At)
 	for _, t := range append([]domain.Task{w.task}, along...) {
-		if f.numbered[t.ID] { // the streams of two keys are in no order among themselves
-			return domain.InvalidField("/project_id", "an operation before has brought the task, or one below it, into a project: it moves once a request")
+		if f.numbered[t.ID] { // one append has no order between the streams of two keys
+			return domain.InvalidField("/project_id", "an earlier operation moved the task, or a task below it, into a project: a task moves once in a request")
 		}
 		d.follow(domain.KeyStream(found.State.Key), eventstore.Any, domain.NumberTask(t.ID)...)
 	}
 	return found.State.NewTasks()
 }
 
-// takeAlong gives all tasks below one, in the order in which they were made. The caller must have the permission on each. The list
-// of subtasks of each is guarded, so that none is left behind.
+// takeAlong gives all tasks below a task, in the order in which they were created. The caller must have the permission on each. The list of subtasks of
+// each is guarded, so that no new subtask is left behind.
 func (f *dependencies) takeAlong(d *draft, above uuid.UUID, p domain.Permission) (along []domain.Task, err error) {
 	under := map[uuid.UUID][]projections.Row[domain.Task]{}
 	for _, row := range f.tasks {
@@ -324,7 +325,7 @@ func (f *dependencies) takeAlong(d *draft, above uuid.UUID, p domain.Permission)
 		}
 	}
 	if f.below > domain.MaxSubtasks && len(under[above]) > 0 {
-		return nil, domain.Refuse(domain.Conflict, "too_many_subtasks", "more than %d tasks would go along: do it for some of those below it first", domain.MaxSubtasks)
+		return nil, domain.Refuse(domain.Conflict, "too_many_subtasks", "the task has more than %d tasks below it: begin with some of these", domain.MaxSubtasks)
 	}
 	guard := func(id uuid.UUID) {
 		if version, looked := f.arrivals[id]; looked {
@@ -346,26 +347,26 @@ func (f *dependencies) takeAlong(d *draft, above uuid.UUID, p domain.Permission)
 	return along, nil
 }
 
-// claim takes the external source and id that the task is to have, and gives up those that it had: of several that take one pair at
-// once, one moves the stream of that pair.
-func (f *dependencies) claim(d *draft, w taskEdit) error {
-	is, will := w.external()
-	if equalPtr(is, will) {
+// claimExternal frees the external source and id that the task had, and claims those that it gets. Of several commands that claim the same pair, one moves
+// the stream of the pair.
+func (f *dependencies) claimExternal(d *draft, w taskEdit) error {
+	before, after := w.external()
+	if equalPtr(before, after) {
 		return nil
 	}
-	if is != nil {
-		d.follow(domain.ExternalStream(is.Key()), eventstore.Any, domain.FreeExternal(w.task.ID)...)
+	if before != nil {
+		d.follow(domain.ExternalStream(before.Key()), eventstore.Any, domain.FreeExternal(w.task.ID)...)
 	}
-	if will == nil {
+	if after == nil {
 		return nil
 	}
-	pair := f.externals[will.Key()]
-	taken, err := pair.Take(w.task.ID)
-	d.follow(domain.ExternalStream(will.Key()), pair.Version, taken...)
+	pair := f.externals[after.Key()]
+	claimed, err := pair.Take(w.task.ID)
+	d.follow(domain.ExternalStream(after.Key()), pair.Version, claimed...)
 	return err
 }
 
-// present gives those ids that are not nil.
+// present gives the ids that are not nil.
 func present(ids ...*uuid.UUID) (given []uuid.UUID) {
 	for _, id := range ids {
 		if id != nil {

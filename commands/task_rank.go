@@ -7,18 +7,18 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// places are where tasks can be put: beside those that were looked up, as they are and as they become.
+// places has the tasks beside which tasks are put, as they were looked up and as the edits of the request change them.
 type places struct {
 	at    map[uuid.UUID]projections.Anchor
-	ranks []string // that were given since
+	ranks []string // the ranks that earlier edits of the request gave
 }
 
 func newPlaces(found []projections.Anchor) places {
 	return places{at: byID(found, func(a projections.Anchor) (uuid.UUID, projections.Anchor) { return a.ID, a })}
 }
 
-// put gives a task its place. It guards the task beside, so that both are where the caller saw the one. Two tasks that are put in one
-// place at once may come in any order: their ranks differ, since every rank ends in digits that are the task's own.
+// put gives a task its place in the order. It guards the task beside which the task is put. Two tasks that are put into one place at once may come in any
+// order. Their ranks differ, because every rank ends in digits that are the task's own.
 func (p *places) put(d *draft, w taskEdit, by projections.Actor, head int64) ([]domain.Event, error) {
 	before, behind := w.change.Before, w.change.After
 	if before == nil && behind == nil {
@@ -43,7 +43,7 @@ func (p *places) put(d *draft, w taskEdit, by projections.Actor, head int64) ([]
 	return events, err
 }
 
-// gap is the place directly before, or behind, a task: what was put into it since is left out.
+// gap gives the free place directly before or after a task. Tasks that earlier edits put there limit it.
 func (p *places) gap(beside projections.Anchor, before bool) domain.RankGap {
 	gap := domain.RankGap{Low: beside.Rank, High: beside.Behind}
 	if before {

@@ -11,14 +11,14 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// RelateTask gives a task, and another one that the caller sees, a relation. A kind with a direction makes no circle: all tasks that the
-// other one leads to are guarded, so that none of several relations that come at once closes one.
+// RelateTask adds a relation between a task and another task that the caller sees. A kind with a direction must not make a cycle. All tasks that the
+// other task leads to are guarded, so that relations which are added at once make no cycle either.
 func (c *Commands) RelateTask(ctx context.Context, r Request, id uuid.UUID, kind string, other uuid.UUID) (Result[domain.Task], error) {
-	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (decision, error) {
 		var ahead []projections.Reached
 		beside, err := loadOther(ctx, a, other, &ahead, kind)
 		if err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		circle := false
 		guards := projections.Tasks.Guards(beside, a.by, domain.ReadTask)
@@ -29,26 +29,26 @@ func (c *Commands) RelateTask(ctx context.Context, r Request, id uuid.UUID, kind
 			}
 		}
 		if len(ahead) > projections.MaxReached {
-			return creation{}, domain.Refuse(domain.Conflict, "too_many_relations", "the other task leads to more than %d tasks", projections.MaxReached)
+			return decision{}, domain.Refuse(domain.Conflict, "too_many_relations", "the other task leads to more than %d tasks", projections.MaxReached)
 		}
 		own, others, err := task.Relate(kind, beside.State, circle)
-		return creation{events: own, with: []write{{domain.TaskStream(other), beside.At, others}}, guarding: guards}, err
+		return decision{events: own, with: []write{{domain.TaskStream(other), beside.At, others}}, guarding: guards}, err
 	})
 }
 
-// UnrelateTask takes a relation off a task and the other one.
+// UnrelateTask removes a relation from both its tasks.
 func (c *Commands) UnrelateTask(ctx context.Context, r Request, id uuid.UUID, kind string, other uuid.UUID) (Result[domain.Task], error) {
-	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (creation, error) {
+	return changeOne(ctx, c, r, projections.Tasks, domain.UpdateTask, id, func(a *attempt, task domain.Task) (decision, error) {
 		beside, err := loadOther(ctx, a, other, nil, kind)
 		if err != nil {
-			return creation{}, err
+			return decision{}, err
 		}
 		own, others := task.Unrelate(kind, beside.State)
-		return creation{events: own, with: []write{{domain.TaskStream(other), beside.At, others}}, guarding: projections.Tasks.Guards(beside, a.by, domain.ReadTask)}, nil
+		return decision{events: own, with: []write{{domain.TaskStream(other), beside.At, others}}, guarding: projections.Tasks.Guards(beside, a.by, domain.ReadTask)}, nil
 	})
 }
 
-// loadOther reads the other end of a relation, which must be there and be seen, and all that it leads to when these are asked for.
+// loadOther reads the other task of a relation, which the caller must see. Unless ahead is nil, it also reads all tasks that the other task leads to.
 func loadOther(ctx context.Context, a *attempt, other uuid.UUID, ahead *[]projections.Reached, kind string) (projections.Row[domain.Task], error) {
 	var also []pg.Statement
 	if ahead != nil {

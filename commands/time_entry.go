@@ -10,16 +10,16 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Two who write down time of one member at once:
+// When two commands record time of one member at once:
 //
-//  1. Each looks up the entries of the member, with the version of the stream of that member's time.
+//  1. Each reads the entries of the member, with the version of the stream of that member's time.
 //  2. Each finds the time free, and appends an event to that stream, at that version, along with its entry.
-//  3. One of them is stored. The other one catches up, looks again, and finds the time taken.
+//  3. One append is stored. The other command catches up, reads again, and finds the time taken.
 //
-// A command that makes an entry shorter, stops a timer or deletes an entry takes no time, and appends nothing there. Where entries may
-// overlap the order is the same, so that one timer runs and the rule may change at any moment.
+// A command that makes an entry shorter, stops a timer or deletes an entry occupies no time, and appends nothing there. The order is the same when entries
+// may overlap, because a member has one timer at most, and the rule may change at any moment.
 
-// TimeFields are what a member says of time that is written down; zero values are left out.
+// TimeFields are the fields of a new time entry. Zero values are left out.
 type TimeFields struct {
 	MemberID  *uuid.UUID // nil: the caller
 	TaskID    *uuid.UUID
@@ -28,7 +28,7 @@ type TimeFields struct {
 	End       *string
 	Minutes   *int
 	Activity  string
-	Billable  *bool // nil: yes
+	Billable  *bool // nil: true
 }
 
 func (f TimeFields) work(by projections.Actor) domain.Work {
@@ -42,7 +42,7 @@ func (f TimeFields) work(by projections.Actor) domain.Work {
 	return w
 }
 
-// CreateTimeEntry writes down time that a member worked.
+// CreateTimeEntry records time that a member worked.
 func (c *Commands) CreateTimeEntry(ctx context.Context, r Request, wanted TimeFields) (Result[domain.TimeEntry], error) {
 	span, err := domain.TimeOf(wanted.Start, wanted.End, wanted.Minutes)
 	if err != nil {
@@ -60,14 +60,14 @@ func (c *Commands) StartTimer(ctx context.Context, r Request, wanted TimeFields)
 	})
 }
 
-// writeTime makes an entry of work in a span; nil for one that begins now.
+// writeTime creates an entry of work in a span; nil for a timer that starts now.
 func (c *Commands) writeTime(ctx context.Context, r Request, work domain.Work, span *domain.Span,
 	decide func(domain.Work, domain.TimeFacts, *domain.TimeEntry) ([]domain.Event, error),
 ) (Result[domain.TimeEntry], error) {
 	id := uuid.Must(uuid.NewV7())
 	var basis projections.TimeBasis
 	var running []domain.TimeEntry
-	return create(ctx, c, r, projections.TimeEntries, domain.CreateTimeEntry, id, func(a *attempt) (made creation, err error) {
+	return create(ctx, c, r, projections.TimeEntries, domain.CreateTimeEntry, id, func(a *attempt) (made decision, err error) {
 		if !basis.Member {
 			return made, domain.InvalidField("/member_id", "there is no such member")
 		}
@@ -87,9 +87,9 @@ func (c *Commands) writeTime(ctx context.Context, r Request, work domain.Work, s
 	}, append(projections.LoadTimeBasis(&basis, r.By, work.MemberID), projections.RunningTimer(&running, work.MemberID))...)
 }
 
-// UpdateTimeEntry changes fields of a time entry. One that gets an end is stopped, when it was running.
+// UpdateTimeEntry changes fields of a time entry. A running timer that gets an end is stopped.
 func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID, wanted domain.TimeEntryChange) (Result[domain.TimeEntry], error) {
-	return changeOne(ctx, c, r, projections.TimeEntries, domain.UpdateTimeEntry, id, func(a *attempt, entry domain.TimeEntry) (made creation, err error) {
+	return changeOne(ctx, c, r, projections.TimeEntries, domain.UpdateTimeEntry, id, func(a *attempt, entry domain.TimeEntry) (made decision, err error) {
 		after, more, err := entry.SpanAfter(wanted)
 		if err != nil {
 			return made, err
@@ -98,9 +98,9 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 		if err := a.read(ctx, projections.LoadTimeBasis(&basis, a.by, entry.MemberID)...); err != nil {
 			return made, err
 		}
-		is := entry.Work()
-		work := is.After(wanted)
-		if made.guarding, err = loadWork(ctx, a, domain.UpdateTimeEntry, &work, &is, wanted.ProjectID.Set, basis); err != nil {
+		before := entry.Work()
+		work := before.After(wanted)
+		if made.guarding, err = loadWork(ctx, a, domain.UpdateTimeEntry, &work, &before, wanted.ProjectID.Set, basis); err != nil {
 			return made, err
 		}
 		facts := domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now}
@@ -116,7 +116,7 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 	})
 }
 
-// StopTimer stops the timer of the caller, now or at an instant that is given.
+// StopTimer stops the timer of the caller, at end; nil for now.
 func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Result[domain.TimeEntry], error) {
 	var before domain.TimeEntry
 	done, err := c.change(ctx, r, func(a *attempt) (decided plan, err error) {
@@ -140,46 +140,46 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 	return nounResult(ctx, c, r, projections.TimeEntries, before, done, err)
 }
 
-// DeleteTimeEntry takes a time entry away.
+// DeleteTimeEntry deletes a time entry.
 func (c *Commands) DeleteTimeEntry(ctx context.Context, r Request, id uuid.UUID) (Result[domain.TimeEntry], error) {
 	var basis projections.TimeBasis
 	return changeOne(ctx, c, r, projections.TimeEntries, domain.DeleteTimeEntry, id, decideWithRules(&basis, domain.TimeEntry.Delete),
 		projections.LoadTimeBasis(&basis, r.By, uuid.Nil)...)
 }
 
-// decideWithRules makes a decision on the entry and the workspace's rules of time alone.
-func decideWithRules(basis *projections.TimeBasis, decide func(domain.TimeEntry, domain.TimeFacts) ([]domain.Event, error)) func(*attempt, domain.TimeEntry) (creation, error) {
-	return func(_ *attempt, entry domain.TimeEntry) (creation, error) {
+// decideWithRules makes a decision that rests only on the entry and on the time rules of the workspace.
+func decideWithRules(basis *projections.TimeBasis, decide func(domain.TimeEntry, domain.TimeFacts) ([]domain.Event, error)) func(*attempt, domain.TimeEntry) (decision, error) {
+	return func(_ *attempt, entry domain.TimeEntry) (decision, error) {
 		events, err := decide(entry, domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now})
-		return creation{events: events, guarding: []eventstore.Guard{rulesGuard(*basis)}}, err
+		return decision{events: events, guarding: []eventstore.Guard{rulesGuard(*basis)}}, err
 	}
 }
 
-// rulesGuard is on the rules of the workspace's time.
+// rulesGuard guards the time rules of the workspace.
 func rulesGuard(basis projections.TimeBasis) eventstore.Guard {
 	return eventstore.Guard{Stream: domain.WorkspaceStream(basis.Workspace.ID), Version: basis.Workspace.Version}
 }
 
-// placeTime looks for what overlaps a span of a member's time. It makes the append depend on all that was placed in that time, and what
-// is placed there later on this entry; and on the rules of the workspace.
-func placeTime(ctx context.Context, a *attempt, made *creation, member, entry uuid.UUID, basis projections.TimeBasis, s domain.Span) (domain.TimeFacts, error) {
+// placeTime reads an entry that overlaps a span of a member's time, if there is one. It makes the append depend on all earlier entries of the member, and
+// later entries depend on this one, by an event in the stream of the member's time. The append also depends on the time rules of the workspace.
+func placeTime(ctx context.Context, a *attempt, made *decision, member, entry uuid.UUID, basis projections.TimeBasis, s domain.Span) (domain.TimeFacts, error) {
 	var others []domain.TimeEntry
 	err := a.read(ctx, projections.OverlappingTime(&others, member, entry, s))
 	made.with = []write{{domain.TimeStream(member), basis.Placed, domain.PlaceTime(entry)}}
 	made.guarding = append(made.guarding, rulesGuard(basis))
 	facts := domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now, Other: firstOrNil(others)}
-	if a.was != nil { // what is imported is as it was, whatever the rule is by now
+	if a.original != nil { // imported time may overlap, whatever the rule is now
 		facts.Other = nil
 	}
 	return facts, err
 }
 
-// loadWork looks up the task and the project that time is to be of, when the actor may do p there; is is the work of before, nil for a
-// new entry. It fills in the project of the task, and the rate in another project than that of before. It gives guards on what both were
-// read from. A member's own work is the member's own in every task or project that the member may see.
-func loadWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, is *domain.Work, projectGiven bool, basis projections.TimeBasis,
+// loadWork looks up the task and the project of work, and checks that the actor has the permission there. before is the work before a change; nil for a
+// new entry. It fills in the project of the task, and the hourly rate unless the project stays. It gives guards on task and project. A member's own work
+// counts as the member's own in every task or project that the member may see.
+func loadWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Work, before *domain.Work, projectGiven bool, basis projections.TimeBasis,
 ) (guards []eventstore.Guard, err error) {
-	if is != nil && equalPtr(w.TaskID, is.TaskID) && equalPtr(w.ProjectID, is.ProjectID) {
+	if before != nil && equalPtr(w.TaskID, before.TaskID) && equalPtr(w.ProjectID, before.ProjectID) {
 		return nil, nil
 	}
 	if w.TaskID != nil {
@@ -193,7 +193,7 @@ func loadWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Wo
 		w.ProjectID = task.State.ProjectID
 		guards = append(projections.Tasks.Guards(task, a.by, p), eventstore.Guard{Stream: domain.TaskStream(*w.TaskID), Version: task.At})
 	}
-	if is != nil && equalPtr(w.ProjectID, is.ProjectID) {
+	if before != nil && equalPtr(w.ProjectID, before.ProjectID) {
 		return guards, nil
 	}
 	project, err := loadProject(ctx, a, w)
@@ -210,7 +210,7 @@ func loadWork(ctx context.Context, a *attempt, p domain.Permission, w *domain.Wo
 	return guards, project.State.NewTime()
 }
 
-// loadProject looks up the project of work, if there is one. Of a task that may be seen it need not be.
+// loadProject looks up the project of work, if it has one. The caller must see the project, unless the work is on a task, which the caller sees.
 func loadProject(ctx context.Context, a *attempt, w *domain.Work) (none projections.Row[domain.Project], err error) {
 	if w.ProjectID == nil {
 		return none, nil
@@ -225,7 +225,7 @@ func loadProject(ctx context.Context, a *attempt, w *domain.Work) (none projecti
 	return found[0], nil
 }
 
-// missingIsInvalid turns "not found" into an InvalidField, because the id stood in the body. Any other error stays.
+// missingIsInvalid turns "not found", and no error, into an InvalidField, because the id stood in the body. Any other error stays.
 func missingIsInvalid(err error, pointer, detail string) error {
 	if refusal, ok := domain.Refusal(err); err == nil || ok && refusal.Kind == domain.NotFound {
 		return domain.InvalidField(pointer, "%s", detail)

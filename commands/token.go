@@ -13,9 +13,11 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// CreateToken makes a personal API token of the caller, and gives its text, which is stored nowhere: this is the
-// one time to show it. Its digest is stored first: without the answer nobody has the token, and once it is in the log and can be
-// revoked, nothing is on its way any more.
+// CreateToken creates a personal API token of the caller, and gives its text. The text is stored nowhere, so the caller sees it once.
+//
+//  1. The digest of the token is stored. Nobody has the token yet.
+//  2. The event is appended. From then on the token can be revoked, and nothing of it is still under way.
+//  3. The answer has the text.
 func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.TokenCreated) (Result[domain.Token], string, error) {
 	id := uuid.Must(uuid.NewV7())
 	text, digest := token.New(token.Personal, r.By.Workspace.ID)
@@ -23,10 +25,10 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 		if err := a.read(ctx); err != nil {
 			return plan{}, err
 		}
-		if err := inSession(a.by); err != nil { // or a token could outlive its end, by another
+		if err := inSession(a.by); err != nil { // a token that could make tokens would outlive its own end
 			return plan{}, err
 		}
-		if a.by.TwoFactor.MustEnrol() { // it would be a token without grants
+		if a.by.TwoFactor.MustEnrol() { // the token would have no grants
 			return plan{}, domain.EnrolFirst()
 		}
 		now, err := c.now(ctx)
@@ -47,8 +49,8 @@ func (c *Commands) CreateToken(ctx context.Context, r Request, wanted domain.Tok
 	return created, text, nil
 }
 
-// storeToken stores what a token is compared with, only while the session that asks for it is there. Whoever ends all
-// sessions of a member ends them before the tokens: so no token comes of a session that has ended.
+// storeToken stores the digest of a token, but only while the session that asks for it exists. A command that ends all access of a member ends the sessions
+// before the tokens, so a session that has ended leaves no token.
 func (c *Commands) storeToken(ctx context.Context, by projections.Actor, id uuid.UUID, digest []byte, t domain.TokenCreated) error {
 	var stored []uuid.UUID
 	err := c.DB.Do(ctx, by.Workspace,
@@ -67,7 +69,7 @@ func (c *Commands) storeToken(ctx context.Context, by projections.Actor, id uuid
 
 const dropToken = `delete from token_secret where token_id = $1`
 
-// RevokeToken ends one of the caller's own tokens. It opens nothing any more before its end is in the log.
+// RevokeToken ends one of the caller's own tokens. The token stops working before the event is in the log.
 func (c *Commands) RevokeToken(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Token], error) {
 	before := domain.Token{ID: id}
 	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
@@ -91,12 +93,12 @@ func (c *Commands) RevokeToken(ctx context.Context, r Request, id uuid.UUID) (Re
 	return result(ctx, c, r, projections.Tokens, before, done, err)
 }
 
-// endTokens ends all tokens of a member: what a new password does. The event that tells of the password tells of this.
+// endTokens ends all tokens of a member. The event of the command that does so, such as a new password, is the only record of it.
 func endTokens(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from token_secret where member_id = $1`, member)
 }
 
-// actorOfToken finds the actor with a token, of a session or of an API token; nil when there is none.
+// actorOfToken finds the actor with a session token or an API token; nil when there is none.
 func (c *Commands) actorOfToken(ctx context.Context, t token.Parsed) (*projections.Actor, error) {
 	w := pg.Workspace{ID: t.Workspace}
 	if t.Kind == token.Personal {

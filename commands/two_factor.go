@@ -17,14 +17,14 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Proposal is a secret for the member's device. It is shown this once.
+// Proposal is a secret for the member's device. The member sees it once.
 type Proposal struct {
 	Secret string // base32
-	URL    string // otpauth://: what a QR code holds
+	URL    string // otpauth://, for a QR code
 }
 
-// BeginTwoFactor proposes a secret to the actor, in the place of an earlier one. It counts for nothing until a code shows
-// that a device has it, so an answer that was lost costs nothing: begin again.
+// BeginTwoFactor proposes a secret to the actor, in place of an earlier proposal. The secret has no effect until ConfirmTwoFactor gets a code made with
+// it, so after a lost answer the caller begins again.
 func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, from Origin, plain string) (Proposal, error) {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, fro
 	if err := me.twoFactor(by).Begin(); err != nil {
 		return Proposal{}, err
 	}
-	if err := c.compareLimited(ctx, me, func() error { return c.showPassword(ctx, me, plain, "/password") }); err != nil {
+	if err := c.compareLimited(ctx, me, func() error { return c.comparePassword(ctx, me, plain, "/password") }); err != nil {
 		return Proposal{}, err
 	}
 	var p Proposal
@@ -60,14 +60,13 @@ func (c *Commands) BeginTwoFactor(ctx context.Context, by projections.Actor, fro
 	return p, nil
 }
 
-// twoFactor is the state of the account's second factor now, which may be newer than the one in the actor.
+// twoFactor is the state of the account's second factor as self read it, which may be newer than that in the actor.
 func (s self) twoFactor(by projections.Actor) domain.TwoFactor {
 	return domain.TwoFactor{Enabled: s.TwoFactor != "", Required: by.TwoFactor.Required}
 }
 
-// ConfirmTwoFactor turns two factors on, for a code from the device that has the proposed secret, and gives the recovery
-// codes. It ends the member's other sessions, which were opened without a code, and leaves API tokens as they are: those
-// are for programs, which have no device.
+// ConfirmTwoFactor turns the second factor on, for a code from the device that has the proposed secret, and gives the recovery codes. It ends the member's
+// other sessions, which were opened without a code. API tokens stay, because programs have no device.
 func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, from Origin, code string) ([]string, error) {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
@@ -81,10 +80,10 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 		return nil, err
 	}
 	if len(proposed) == 0 {
-		return nil, domain.Refuse(domain.Conflict, "two_factor_not_begun", "ask for a secret first: POST /api/me/two-factor")
+		return nil, domain.Refuse(domain.Conflict, "two_factor_not_begun", "there is no proposed secret: ask for one first, by POST /api/me/two-factor")
 	}
 	var step int64
-	if err := c.compareLimited(ctx, me, func() (err error) { step, err = c.showStep(ctx, me, proposed[0], code); return err }); err != nil {
+	if err := c.compareLimited(ctx, me, func() (err error) { step, err = c.compareProposedCode(ctx, me, proposed[0], code); return err }); err != nil {
 		return nil, err
 	}
 	codes, renew, err := c.newRecoveryCodes(ctx, me)
@@ -107,8 +106,8 @@ func (c *Commands) ConfirmTwoFactor(ctx context.Context, by projections.Actor, f
 	return codes, nil
 }
 
-// showStep compares a code with a proposed secret, for guess, and gives its step.
-func (c *Commands) showStep(ctx context.Context, me self, sealed, code string) (int64, error) {
+// compareProposedCode compares a code with a proposed secret, for compareLimited, and gives the time step of the code.
+func (c *Commands) compareProposedCode(ctx context.Context, me self, sealed, code string) (int64, error) {
 	c.compared.Add(1)
 	key, err := c.Vault.Key(ctx, me.in, me.ID)
 	if err != nil {
@@ -121,16 +120,16 @@ func (c *Commands) showStep(ctx context.Context, me self, sealed, code string) (
 	return step, err
 }
 
-// claims begins a change of one's own account: with a statement that finds a row only for one of those who want the same
-// at once, while the password is still the one that let the member in.
-func (s self) claims(ctx context.Context, take func(taken *[]uuid.UUID) pg.Statement) func(pgx.Tx) error {
+// claims begins a change of the caller's own account, while session and password are still the same. Of several callers who want the same change at
+// once, the statement of claim finds a row for one.
+func (s self) claims(ctx context.Context, claim func(claimed *[]uuid.UUID) pg.Statement) func(pgx.Tx) error {
 	return func(tx pgx.Tx) error {
 		if err := s.lockSession(ctx, tx); err != nil {
 			return err
 		}
-		var taken []uuid.UUID
-		err := run(ctx, tx, take(&taken))
-		if err == nil && len(taken) == 0 {
+		var claimed []uuid.UUID
+		err := run(ctx, tx, claim(&claimed))
+		if err == nil && len(claimed) == 0 {
 			err = usedCode()
 		}
 		return err
@@ -139,10 +138,10 @@ func (s self) claims(ctx context.Context, take func(taken *[]uuid.UUID) pg.State
 
 func noStep(pgx.Tx) error { return nil }
 
-// recoveryCodes is how many a member gets.
+// recoveryCodes is how many recovery codes a member gets.
 const recoveryCodes = 10
 
-// newRecoveryCodes makes codes, and the statements that put them in the place of those there are.
+// newRecoveryCodes makes recovery codes, and the statements that replace the present codes by them.
 func (c *Commands) newRecoveryCodes(ctx context.Context, me self) (codes []string, renew []pg.Statement, err error) {
 	key, err := c.Vault.Key(ctx, me.in, me.ID)
 	if err != nil {
@@ -161,8 +160,8 @@ func dropRecoveryCodes(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from recovery_code where member_id = $1`, member)
 }
 
-// RenewRecoveryCodes gives the actor ten new recovery codes, for a code; those from before are dead. When the answer is
-// lost nobody knows the new ones: renew again, with the next code from the device.
+// RenewRecoveryCodes gives the actor ten new recovery codes, for a code of the second factor. The former ones end. After a lost answer nobody knows the new
+// ones, and the caller renews them again, with the next code from the device.
 func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor, from Origin, code string) ([]string, error) {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
@@ -172,7 +171,7 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 		return nil, err
 	}
 	var shown *factor
-	if err := c.compareLimited(ctx, me, func() (err error) { shown, err = c.showCode(ctx, me, code); return err }); err != nil {
+	if err := c.compareLimited(ctx, me, func() (err error) { shown, err = c.compareCode(ctx, me, code); return err }); err != nil {
 		return nil, err
 	}
 	codes, renew, err := c.newRecoveryCodes(ctx, me)
@@ -186,8 +185,8 @@ func (c *Commands) RenewRecoveryCodes(ctx context.Context, by projections.Actor,
 	return codes, nil
 }
 
-// DisableTwoFactor turns two factors off, for the password and a code, unless the policy asks them of the actor's role: that
-// is decided on the roster, and again when that has moved.
+// DisableTwoFactor turns the second factor off, for the password and a code, unless the policy requires one of the actor's role. When the roster has moved
+// meanwhile, that is decided again.
 func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, from Origin, plain, code string) error {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
@@ -198,10 +197,10 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	}
 	var shown *factor
 	err = c.compareLimited(ctx, me, func() (err error) {
-		if err := c.showPassword(ctx, me, plain, "/password"); err != nil {
+		if err := c.comparePassword(ctx, me, plain, "/password"); err != nil {
 			return err
 		}
-		shown, err = c.showCode(ctx, me, code)
+		shown, err = c.compareCode(ctx, me, code)
 		return err
 	})
 	if err != nil {
@@ -229,7 +228,7 @@ func (c *Commands) DisableTwoFactor(ctx context.Context, by projections.Actor, f
 	return contended()
 }
 
-// dropProposed forgets a secret that no code has confirmed.
+// dropProposed deletes a secret that no code has confirmed.
 func dropProposed(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from two_factor where member_id = $1 and confirmed_at is null`, member)
 }
@@ -238,11 +237,10 @@ func dropTwoFactor(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from two_factor where member_id = $1`, member)
 }
 
-// ResetTwoFactor turns the two factors of another member off, who has lost the device. It ends that member's sessions and
-// API tokens: whoever has the device may have those too. With the same key it takes off what was on then, and nothing that
-// was turned on since.
+// ResetTwoFactor turns off the second factor of another member, who has lost the device. It ends that member's sessions and API tokens, because the finder of
+// the device may have those too. A repeated request with the same key changes nothing that was turned on since.
 //
-// The mail about it is asked for behind it. Broken off in between there is none, and the log has the event.
+// The mail to the member is queued after the change. When the process is killed in between, there is no mail, and the log has the event.
 func (c *Commands) ResetTwoFactor(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	return c.resetTwoFactor(ctx, r, id, func(by projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
 		if err := inSession(by); err != nil {
@@ -264,7 +262,7 @@ func (c *Commands) resetTwoFactor(ctx context.Context, r Request, id uuid.UUID, 
 		return reset, err
 	}
 	if err := c.tellOfReset(ctx, w, id); err != nil {
-		c.Log.WarnContext(ctx, "a mail about two factors was not sent", "workspace", w.ID, "member", id, "error", err.Error())
+		c.Log.WarnContext(ctx, "a mail about a second factor was not sent", "workspace", w.ID, "member", id, "error", err.Error())
 	}
 	return reset, nil
 }

@@ -12,18 +12,17 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// witnessTries is how often a witness is told of a checkpoint, before that is left to later.
+// witnessTries is how often one call sends a checkpoint to a witness.
 const witnessTries = 3
 
-// Cosign has a witness cosign a signed checkpoint of a workspace, unless it has.
+// Cosign asks a witness to cosign a signed checkpoint of a workspace (C2SP tlog-witness), unless it has done so.
 //
-//  1. The proof that the checkpoint goes on from what the witness has cosigned, as far as that is kept, goes to the witness with it.
-//  2. A witness that knows another size says which. From a smaller one the proof is made once more. Of a larger one another process may have
-//     told it: then there is nothing to do.
+//  1. The witness gets the checkpoint, with a proof that the log continues the last checkpoint that the witness cosigned, as far as that is kept.
+//  2. A witness that knows another size answers with that size. When its size is smaller, the proof is made again, from there. When its size is larger,
+//     another process has sent a later checkpoint, and nothing has to be done.
 //  3. The cosignature is verified, and kept beside the checkpoint.
 //
-// A size that is larger than the log has records behind that answer, or a proof that the witness does not accept, is a
-// *checkpoint.WentBackError.
+// The error is a *checkpoint.WentBackError when the witness knows more records than the log has, or does not accept the proof.
 func (c *Commands) Cosign(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, signed []byte, at checkpoint.Checkpoint) error {
 	kept, err := c.Kept.CosignedBy(ctx, w.ID, by)
 	if err != nil {
@@ -52,12 +51,12 @@ func (c *Commands) Cosign(ctx context.Context, w pg.Workspace, by *checkpoint.Wi
 		}
 		from = other.Size
 	}
-	return domain.Refuse(domain.Unavailable, "busy", "others tell the witness %s of the workspace", by.Name())
+	return domain.Refuse(domain.Unavailable, "busy", "other processes send checkpoints of the workspace to the witness %s: try again", by.Name())
 }
 
-// sendCheckpoint tells a witness of a checkpoint, with the proof from the size that it knows.
+// sendCheckpoint sends a checkpoint to a witness, with the proof from the size that it knows.
 func (c *Commands) sendCheckpoint(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, signed []byte, at checkpoint.Checkpoint, from int64) (checkpoint.Cosigned, error) {
-	var proof tlog.TreeProof // none from nothing
+	var proof tlog.TreeProof // from size 0 there is no proof
 	if from > 0 {
 		var err error
 		if proof, err = c.Store.ProveGrowth(ctx, w, at.Size, from); err != nil {
@@ -67,18 +66,19 @@ func (c *Commands) sendCheckpoint(ctx context.Context, w pg.Workspace, by *check
 	return by.Cosign(ctx, signed, checkpoint.Growth(from, proof, signed))
 }
 
-// witnessRefusal turns the answer of a witness that does not cosign into an error. The proof began at the size that the witness knows.
+// witnessRefusal turns the answer of a witness that does not cosign into an error. The proof began at the size that the witness knows, so a witness that
+// rejects the proof knows another log.
 func witnessRefusal(err error, by *checkpoint.Witness, at checkpoint.Checkpoint) error {
 	var refused *checkpoint.RefusedError
 	unproven := errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity
-	if unproven || errors.As(err, new(*checkpoint.OtherSizeError)) { // of the same size, and of another root
+	if unproven || errors.As(err, new(*checkpoint.OtherSizeError)) { // the same size, with another root
 		return &checkpoint.WentBackError{Witness: by.Name(), Origin: at.Origin, Size: at.Size}
 	}
 	return err
 }
 
-// overtaken finds out why a witness knows more than a checkpoint has. The log of now, which is looked at behind its answer, has all records that
-// were ever signed.
+// overtaken finds out why a witness knows more records than a checkpoint has. The log is read after the answer of the witness, so it has all records that
+// were ever signed, unless it went back.
 func (c *Commands) overtaken(ctx context.Context, w pg.Workspace, by *checkpoint.Witness, at checkpoint.Checkpoint, known int64) error {
 	_, now, err := c.Checkpoint(ctx, w)
 	if err == nil && now.Origin == at.Origin && now.Size < known {
@@ -87,8 +87,8 @@ func (c *Commands) overtaken(ctx context.Context, w pg.Workspace, by *checkpoint
 	return err
 }
 
-// CheckpointToShow gives a checkpoint with the cosignatures that it has: of the log of now, or else the newest that as many witnesses as are
-// wanted have cosigned; where there is none, the newest that any has.
+// CheckpointToShow gives a checkpoint of the present log, with its cosignatures. With cosigned, it gives the newest checkpoint with as many cosignatures as are
+// wanted, or else the newest with any.
 func (c *Commands) CheckpointToShow(ctx context.Context, w pg.Workspace, cosigned bool) (signed []byte, at checkpoint.Checkpoint, err error) {
 	if cosigned {
 		return c.cosigned(ctx, w)
@@ -99,7 +99,7 @@ func (c *Commands) CheckpointToShow(ctx context.Context, w pg.Workspace, cosigne
 	return c.withCosignatures(ctx, w, signed, at), at, nil
 }
 
-// withCosignatures adds the lines that there are of a checkpoint, which is as good without.
+// withCosignatures adds the kept cosignatures to a checkpoint. A checkpoint is valid without them, so an error is only logged.
 func (c *Commands) withCosignatures(ctx context.Context, w pg.Workspace, signed []byte, at checkpoint.Checkpoint) []byte {
 	all, err := c.Kept.CosignedBy(ctx, w.ID, c.Witnesses...)
 	if err != nil {

@@ -12,61 +12,38 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// erasureGrace is how long any admin can cancel the erasure of a workspace, unless a setting says otherwise.
+// erasureGrace is how long any admin can cancel the erasure of a workspace, unless Needs.ErasureGrace says otherwise.
 const erasureGrace = 72 * time.Hour
 
-// EraseWorkspace asks for the workspace to be erased when the grace is over, or confirms that as a second admin. Its reactions put it into the
-// queue, and tell all admins (jobs/workspace.go); RunErasure does it.
+// EraseWorkspace asks for the erasure of the workspace at the end of the grace, or confirms the erasure as a second admin. The reactions to the event
+// put the erasure into the queue, and tell all admins (jobs/workspace.go); RunErasure erases.
 func (c *Commands) EraseWorkspace(ctx context.Context, r Request, confirm string) (Result[domain.Workspace], error) {
-	return c.changeErasure(ctx, r, func(a *attempt, w domain.Workspace, by *domain.Member) ([]domain.Event, error) {
+	var self []projections.MemberRow
+	return c.changeWorkspace(ctx, r, domain.DeleteWorkspace, func(w domain.Workspace) ([]domain.Event, error) {
 		now, err := c.now(ctx)
 		if err != nil {
 			return nil, err
 		}
+		var by *domain.Member // nil for the operator of Kluis
+		if len(self) > 0 {
+			by = &self[0].Member
+		}
 		return w.Erase(confirm, by, now, c.ErasureGrace)
-	})
+	}, projections.LoadMember(&self, r.By, r.By.Member))
 }
 
 // KeepWorkspace cancels the erasure of the workspace.
 func (c *Commands) KeepWorkspace(ctx context.Context, r Request) (Result[domain.Workspace], error) {
-	return c.changeErasure(ctx, r, func(_ *attempt, w domain.Workspace, _ *domain.Member) ([]domain.Event, error) { return w.Keep(), nil })
+	return c.changeWorkspace(ctx, r, domain.DeleteWorkspace, func(w domain.Workspace) ([]domain.Event, error) { return w.Keep(), nil })
 }
 
-func (c *Commands) changeErasure(ctx context.Context, r Request, decide func(a *attempt, w domain.Workspace, by *domain.Member) ([]domain.Event, error)) (Result[domain.Workspace], error) {
-	before := domain.Workspace{ID: r.By.Workspace.ID}
-	done, err := c.change(ctx, r, func(a *attempt) (plan, error) {
-		var rows []domain.Workspace
-		var self []projections.MemberRow
-		if err := a.read(ctx, projections.LoadWorkspace(&rows), projections.LoadMember(&self, a.by, a.by.Member)); err != nil {
-			return plan{}, err
-		}
-		if err := allow(a.by, domain.DeleteWorkspace); err != nil {
-			return plan{}, err
-		}
-		if len(rows) == 0 {
-			return plan{}, domain.Missing("workspace")
-		}
-		before = rows[0]
-		if err := r.match(before.Version); err != nil {
-			return plan{}, err
-		}
-		var by *domain.Member // nil for whoever operates Kluis
-		if len(self) > 0 {
-			by = &self[0].Member
-		}
-		events, err := decide(a, before, by)
-		return plan{stream: domain.WorkspaceStream(before.ID), version: before.Version, events: events}, err
-	})
-	return result(ctx, c, r, projections.Workspaces, before, done, err)
-}
-
-// OperatorErase asks for, or confirms, the erasure of a workspace, as whoever operates Kluis: at the end of the grace, or at once.
+// OperatorErase asks for the erasure of a workspace, or confirms it, as the operator of Kluis: at the end of the grace, or at once.
 func (c *Commands) OperatorErase(ctx context.Context, w pg.Workspace, slug string, atOnce bool) (domain.Workspace, error) {
 	r, err := c.operator(ctx, w)
 	if err != nil {
 		return domain.Workspace{}, err
 	}
-	done, err := c.changeErasure(ctx, r, func(_ *attempt, w domain.Workspace, _ *domain.Member) ([]domain.Event, error) {
+	done, err := c.changeWorkspace(ctx, r, domain.DeleteWorkspace, func(w domain.Workspace) ([]domain.Event, error) {
 		now, err := c.now(ctx)
 		if err != nil {
 			return nil, err
@@ -94,7 +71,7 @@ func (c *Commands) OperatorKeep(ctx context.Context, w pg.Workspace) error {
 	return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.ForgetErasure(ctx, tx, w) })
 }
 
-// PlanErasure puts the erasure of a workspace into the queue that all processes share, in a transaction of the login. One that has begun goes on.
+// PlanErasure puts the erasure of a workspace into the queue that all processes share, in a transaction of the login. An erasure that has begun stays.
 func (c *Commands) PlanErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, due time.Time) error {
 	_, err := tx.Exec(ctx, `insert into kluis.erasure (workspace_id, slug, due_at) select id, slug, $2 from kluis.workspace where id = $1
 		on conflict (workspace_id) do update set due_at = excluded.due_at where erasure.step = ''`, w.ID, due)
@@ -104,7 +81,7 @@ func (c *Commands) PlanErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, d
 	return nil
 }
 
-// ForgetErasure takes the erasure of a workspace out of the queue, unless it has begun.
+// ForgetErasure removes the erasure of a workspace from the queue, unless it has begun.
 func (c *Commands) ForgetErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
 	if _, err := tx.Exec(ctx, `delete from kluis.erasure where workspace_id = $1 and step = ''`, w.ID); err != nil {
 		return fmt.Errorf("take the erasure of workspace %s out of the queue: %w", w.ID, err)
@@ -112,7 +89,7 @@ func (c *Commands) ForgetErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace)
 	return nil
 }
 
-// TellOfErasure asks for a mail to every active admin of a workspace, in a transaction of the login: change is requested, confirmed or cancelled.
+// TellOfErasure queues a mail to every active admin of a workspace, in a transaction of the login. change is "requested", "confirmed" or "cancelled".
 func (c *Commands) TellOfErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, change string, due time.Time) error {
 	values := map[string]string{"Change": change}
 	if !due.IsZero() {

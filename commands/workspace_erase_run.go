@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,27 +19,30 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// erasing is the erasure of one workspace, under way.
+// erasing is the erasure of one workspace that is under way.
 type erasing struct {
 	c     *Commands
 	w     pg.Workspace
 	slug  string
 	due   time.Time
 	step  string
-	facts map[string]string // what the certificate will say, by name
+	facts map[string]string // the facts for the certificate, by name
 }
 
-// erasureSteps are done in this order, and each is noted when it is done. A step that was broken off is done again, and leaves what it would
-// have left: whatever happens at any moment, the next process goes on from the last note.
+// erasureSteps are done in this order, and each is noted when it is done. A step that was broken off is done again, with the same effect, so the next process
+// goes on from the last note.
 //
-//  1. The workspace is closed, while the log is locked: nothing is appended any more, and nobody reads. Until here any admin can cancel.
-//  2. What there is, is counted, and the Merkle tree grows to the end of the log.
-//  3. The ledger outside the database has the erasure: from here on an older backup that is put back is erased, too.
-//  4. What limits have counted is forgotten, as long as addresses can be read.
-//  5. The keys are destroyed: whatever is sealed is noise.
-//  6. Signals, queues, jobs and mails go; then 7. the blobs with all versions and unfinished uploads; 8. the logins of analysts;
-//  9. the tables, some at a time, with their schemas; 10. the role.
-//  11. The directory keeps the id and the slug, so that neither is used again, and the certificate is signed and kept.
+//  1. The workspace is closed, while the log is locked: nothing is appended any more, and nobody reads. Up to this step any admin can cancel.
+//  2. The rows are counted, and the Merkle tree grows to the end of the log.
+//  3. The ledger outside the database gets the erasure. From then on an older backup that is put back is erased, too.
+//  4. The counters of limits are deleted, while addresses can still be read.
+//  5. The keys are destroyed, so nobody can open sealed data any more.
+//  6. Signals, queues, jobs and mails are deleted.
+//  7. The blobs are deleted, with all versions and unfinished uploads.
+//  8. The logins of analysts are dropped.
+//  9. The tables are dropped, a few at a time, and then their schemas.
+//  10. The role is dropped.
+//  11. The directory keeps the id and the slug, so that neither is used again. The certificate is signed and kept.
 var erasureSteps = []struct {
 	name string
 	do   func(*erasing, context.Context) error
@@ -56,16 +60,16 @@ var erasureSteps = []struct {
 	{"done", (*erasing).certify},
 }
 
-// errKept says that the erasure was cancelled, errHeld that the workspace is under a legal hold.
+// errErasureCancelled says that the erasure was cancelled, errLegalHold that the workspace is under a legal hold.
 var (
-	errKept = errors.New("the erasure was cancelled")
-	errHeld = errors.New("the workspace is under a legal hold: its erasure is tried again in an hour")
+	errErasureCancelled = errors.New("the erasure was cancelled")
+	errLegalHold        = errors.New("the workspace is under a legal hold: its erasure is tried again in an hour")
 )
 
-// erasureLease is how long after a process was killed another goes on with its erasure.
+// erasureLease is how long after the death of a process another one goes on with its erasure.
 const erasureLease = 15 * time.Second
 
-// NextErasure leases an erasure that is due and that no process is at, if there is one; with only, none but that workspace's.
+// NextErasure leases an erasure that is due and that no process has leased, if there is one. Unless only is nil, it looks at that workspace alone.
 func (c *Commands) NextErasure(ctx context.Context, only *pg.Workspace) (w pg.Workspace, found bool, err error) {
 	var id *uuid.UUID
 	if only != nil {
@@ -87,7 +91,7 @@ func (c *Commands) NextErasure(ctx context.Context, only *pg.Workspace) (w pg.Wo
 	return w, true, nil
 }
 
-// keepLease leases an erasure again and again until ctx ends.
+// keepLease renews the lease of an erasure until ctx ends.
 func (e *erasing) keepLease(ctx context.Context) {
 	for {
 		select {
@@ -100,13 +104,13 @@ func (e *erasing) keepLease(ctx context.Context) {
 			return err
 		})
 		if err != nil && ctx.Err() == nil {
-			e.c.Log.WarnContext(ctx, "the erasure of a workspace could not be leased again", "workspace", e.w.ID, "error", err.Error())
+			e.c.Log.WarnContext(ctx, "the lease of the erasure of a workspace could not be renewed", "workspace", e.w.ID, "error", err.Error())
 		}
 	}
 }
 
-// RunErasure erases a workspace that NextErasure gave, or goes on with that. told is called after each step. One that was cancelled is taken
-// out of the queue.
+// RunErasure erases a workspace that NextErasure gave, from the first step or from where an earlier run stopped. told is called after each step. An erasure
+// that was cancelled is removed from the queue.
 func (c *Commands) RunErasure(ctx context.Context, w pg.Workspace, told func(step string) error) error {
 	e := &erasing{c: c, w: w}
 	ctx, stop := context.WithCancel(ctx)
@@ -122,11 +126,11 @@ func (c *Commands) RunErasure(ctx context.Context, w pg.Workspace, told func(ste
 			continue
 		}
 		err := s.do(e, ctx)
-		if errors.Is(err, errKept) {
+		if errors.Is(err, errErasureCancelled) {
 			return c.DB.Control(ctx, func(tx pgx.Tx) error { return c.ForgetErasure(ctx, tx, w) })
 		}
-		if errors.Is(err, errHeld) {
-			err = errors.Join(err, e.later(ctx))
+		if errors.Is(err, errLegalHold) {
+			err = errors.Join(err, e.postpone(ctx))
 		}
 		if err != nil {
 			return fmt.Errorf("erase workspace %s, %s: %w", w.ID, s.name, err)
@@ -152,7 +156,7 @@ func (e *erasing) load(ctx context.Context) error {
 	return json.Unmarshal(facts, &e.facts)
 }
 
-// note notes that a step is done, with what is known then.
+// note stores that a step is done, with the facts so far.
 func (e *erasing) note(ctx context.Context, step string) error {
 	facts, err := json.Marshal(e.facts)
 	if err != nil {
@@ -164,30 +168,29 @@ func (e *erasing) note(ctx context.Context, step string) error {
 	})
 }
 
-// later has the erasure wait.
-func (e *erasing) later(ctx context.Context) error {
+// postpone puts the erasure off for an hour.
+func (e *erasing) postpone(ctx context.Context) error {
 	return e.c.DB.Control(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `update kluis.erasure set due_at = now() + interval '1 hour' where workspace_id = $1`, e.w.ID)
 		return err
 	})
 }
 
-// restoredFact is the fact of an erasure that was done before, of a workspace that an older backup brought back.
+// restoredFact is the fact that the workspace was erased before, and that an older backup brought it back.
 const restoredFact = "restored-from-a-backup"
 
-// shut closes the workspace, unless the last that its log says is that the erasure was cancelled, or is for later.
+// shut closes the workspace, unless its log says that the erasure was cancelled, or is not due yet.
 func (e *erasing) shut(ctx context.Context) error {
 	shut, err := e.c.Tenancy.BeginErasure(ctx, e.w, func(tx pgx.Tx) (bool, error) {
 		if e.facts[restoredFact] != "" {
 			return true, nil
 		}
-		var due bool
-		var held bool
+		var due, held bool
 		err := tx.QueryRow(ctx, `select coalesce((data ->> 'erases_at')::timestamptz <= clock_timestamp(), false),
 				coalesce((select type = 'workspace.hold_placed' from event where stream = $1 and type like 'workspace.hold_%' order by version desc limit 1), false)
 			from event where stream = $1 and type like 'workspace.erasure_%' order by version desc limit 1`, domain.WorkspaceStream(e.w.ID)).Scan(&due, &held)
 		if held {
-			return false, errHeld
+			return false, errLegalHold
 		}
 		if errors.Is(err, pgx.ErrNoRows) {
 			return false, nil
@@ -195,7 +198,7 @@ func (e *erasing) shut(ctx context.Context) error {
 		return due, err
 	})
 	if err == nil && !shut {
-		return errKept
+		return errErasureCancelled
 	}
 	now, failed := e.c.now(ctx)
 	e.facts["closed-at"] = now.UTC().Format(time.RFC3339)
@@ -211,8 +214,8 @@ func (e *erasing) count(ctx context.Context) error {
 		e.facts["rows-"+name] = strconv.FormatInt(n, 10)
 	}
 	tree, root, err := e.c.Store.Last(ctx, e.w)
-	if err != nil { // a log that is damaged is erased as any other is
-		e.c.Log.WarnContext(ctx, "the log of a workspace that is being erased has no root", "workspace", e.w.ID, "error", err.Error())
+	if err != nil { // a damaged log is erased all the same
+		e.c.Log.WarnContext(ctx, "the root of the log of a workspace that is being erased is unknown", "workspace", e.w.ID, "error", err.Error())
 		return nil
 	}
 	e.facts["log-epoch"] = strconv.Itoa(tree.Head.Epoch)
@@ -225,17 +228,17 @@ func (e *erasing) enter(ctx context.Context) error {
 	return e.c.enterErasure(ctx, checkpoint.NewErasure(e.c.PublicURL, e.w.ID, uuid.Nil, e.due, e.listed("log-")...))
 }
 
-// listed are the facts whose names begin so, in order.
+// listed gives the facts whose names have a prefix, in the order of their names.
 func (e *erasing) listed(prefix string) (facts []checkpoint.Fact) {
 	for _, name := range slices.Sorted(maps.Keys(e.facts)) {
-		if len(name) >= len(prefix) && name[:len(prefix)] == prefix {
+		if strings.HasPrefix(name, prefix) {
 			facts = append(facts, checkpoint.Fact{Name: name, Value: e.facts[name]})
 		}
 	}
 	return facts
 }
 
-// forget forgets what limits have counted of the accounts, as far as addresses can be read.
+// forget deletes the counters of the limits of all accounts, as far as addresses can be read.
 func (e *erasing) forget(ctx context.Context) error {
 	var members []struct {
 		ID      uuid.UUID
@@ -254,7 +257,7 @@ func (e *erasing) forget(ctx context.Context) error {
 			subjects = append(subjects, m.ID.String())
 			if key, err := e.c.Vault.Unwrap(e.w, m.ID, m.Wrapped); err == nil {
 				if email, err := key.Open(emailField, m.Email); err == nil {
-					subjects = append(subjects, name(e.slug, email).subject())
+					subjects = append(subjects, newAccountName(e.slug, email).subject())
 				}
 			}
 		}
@@ -287,7 +290,7 @@ func (e *erasing) dropControl(ctx context.Context) error {
 	return err
 }
 
-// add adds to a count: a step may be done in parts.
+// add adds to a count, because a step that was broken off counts in parts.
 func (e *erasing) add(name string, n int64) {
 	before, _ := strconv.ParseInt(e.facts[name], 10, 64)
 	if n += before; n > 0 {
@@ -315,7 +318,7 @@ func (e *erasing) dropSchemas(ctx context.Context) error {
 
 func (e *erasing) dropRole(ctx context.Context) error { return e.c.Tenancy.DropRole(ctx, e.w) }
 
-// certify signs what was done. The certificate says nothing of anybody.
+// certify signs and keeps a certificate of the erasure. The certificate names nobody.
 func (e *erasing) certify(ctx context.Context) error {
 	now, err := e.c.now(ctx)
 	if err != nil {

@@ -136,7 +136,7 @@ func TestAnExportOfAPrunedLogIsLoaded(t *testing.T) {
 	}
 
 	here.asSuperuser(t, `update baseline set state = replace(state::text, '"admin"', '"viewer"')::json where model = 'member'`, x.client)
-	if _, err := here.load(t, x.download(t, x.exported(t)), "w"+uuid.NewString()[:8]); err == nil || !strings.Contains(err.Error(), "as the log says it") {
+	if _, err := here.load(t, x.download(t, x.exported(t)), "w"+uuid.NewString()[:8]); err == nil || !strings.Contains(err.Error(), "that the log has") {
 		t.Errorf("with baselines that somebody changed: %v", err)
 	}
 }
