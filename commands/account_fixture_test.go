@@ -35,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// house is a database with some processes on it, as far as commands go: nobody sends the mails.
+// house is a database with the commands of some processes. Nothing sends the mails.
 type house struct {
 	*Commands // the first process
 	url       string
@@ -43,7 +43,7 @@ type house struct {
 	log       *logText
 }
 
-// settings are what a test wants otherwise than usual.
+// settings has what a test wants to be different.
 type settings struct {
 	rules     limit.Rules
 	processes int
@@ -126,7 +126,7 @@ func (h *house) process(i int) *Commands {
 	return all[i%len(all)]
 }
 
-// comparisons is how many passwords and codes were compared in all processes since the last call.
+// comparisons counts the passwords and codes that all processes compared since the last call.
 func (h *house) comparisons() (n int64) {
 	for i := range 1 + len(h.others) {
 		n += h.process(i).compared.Swap(0)
@@ -134,14 +134,14 @@ func (h *house) comparisons() (n int64) {
 	return n
 }
 
-// settle waits for what is done after the answers.
+// settle waits for the background work of all processes.
 func (h *house) settle() {
 	for i := range 1 + len(h.others) {
 		h.process(i).Wait()
 	}
 }
 
-// person is a member, as they know themselves.
+// person is a member, with the secrets that only the member knows.
 type person struct {
 	h        *house
 	in       pg.Workspace
@@ -171,7 +171,7 @@ func (h *house) found(t testing.TB) *person {
 	return p
 }
 
-// invite invites a person, who has a code and has not joined.
+// invite invites a person, who gets a code and has not joined.
 func (p *person) invite(t testing.TB, role string) (invited *person, code string) {
 	t.Helper()
 	m := &person{h: p.h, in: p.in, slug: p.slug, email: uuid.NewString()[:13] + "@people.example", password: "correct horse " + uuid.NewString()}
@@ -210,13 +210,13 @@ func (p *person) actor(t testing.TB) projections.Actor {
 	return a
 }
 
-// logIn is a login at one of the processes, from home.
+// logIn logs in at one of the processes, from home.
 func (p *person) logIn(process int, password string) (string, error) {
 	in, err := p.h.process(process).Login(context.Background(), Credentials{Workspace: p.slug, Email: p.email, Password: password, From: home})
 	return in.Token, err
 }
 
-// resetCode asks for a code and takes it out of the mail.
+// resetCode asks for a code, and reads it from the mail.
 func (p *person) resetCode(t testing.TB) string {
 	t.Helper()
 	before := len(p.h.codes(t, "reset_code", p.email))
@@ -235,7 +235,7 @@ func (p *person) reset(process int, code, password string) error {
 	return p.h.process(process).ResetPassword(context.Background(), NewPassword{Workspace: p.slug, Email: p.email, Code: code, Password: password, From: home})
 }
 
-// later has what the database keeps end sooner, since its clock cannot be set: sql takes $1 seconds off.
+// later makes stored things end sooner, because the clock of the database cannot be set: sql subtracts $1 seconds.
 func (p *person) later(t testing.TB, sql string, by time.Duration) {
 	t.Helper()
 	if err := p.h.DB.Do(t.Context(), p.in, pg.Exec(sql, by.Seconds())); err != nil {
@@ -243,7 +243,7 @@ func (p *person) later(t testing.TB, sql string, by time.Duration) {
 	}
 }
 
-// types are the events of the person's account, and those of the roster about two factors, the oldest first.
+// types gives the types of events of the person's account, and of the roster about second factors, the oldest first.
 func (p *person) types(t testing.TB) (types []string) {
 	t.Helper()
 	p.h.settle()
@@ -266,7 +266,7 @@ func (p *person) wantTypes(t testing.TB, want ...string) {
 	}
 }
 
-// codes are what the mails of a template to an address say, the newest first; "-" for one without a code.
+// codes gives the codes in the mails of a template to an address, the newest first; "-" for a mail without a code.
 func (h *house) codes(t testing.TB, template, address string) (codes []string) {
 	t.Helper()
 	for _, m := range h.mails(t) {
@@ -277,7 +277,7 @@ func (h *house) codes(t testing.TB, template, address string) (codes []string) {
 	return codes
 }
 
-// mails are all that wait, the newest first.
+// mails gives the waiting mails, the newest first.
 func (h *house) mails(t testing.TB) (all []mail.Message) {
 	t.Helper()
 	rows, _ := h.DB.Pool().Query(context.Background(), `select args ->> 'sealed' from kluis_jobs.river_job where kind = 'mail' order by id desc`)
@@ -303,7 +303,7 @@ func refusedAs(err error) string {
 	return r.Code
 }
 
-// race runs n at once and counts how they ended.
+// race runs n calls at once, and counts their outcomes.
 func race(n int, do func(i int) error) map[string]int {
 	var mu sync.Mutex
 	ended := map[string]int{}
@@ -323,7 +323,7 @@ func race(n int, do func(i int) error) map[string]int {
 	return ended
 }
 
-// kept counts those who were to wait for attempts under way with those who came too late: which of the two happens is chance.
+// kept counts calls that found attempts under way together with those that came too late, because chance decides which of the two happens.
 func kept(ended map[string]int, late string) map[string]int {
 	if n := ended["attempts_under_way"]; n > 0 {
 		ended[late] += n
@@ -332,7 +332,7 @@ func kept(ended map[string]int, late string) map[string]int {
 	return ended
 }
 
-// unlimited are the limits in the way of those who fail often on purpose.
+// unlimited turns off the limits that stop callers who fail often on purpose.
 var unlimited = []string{limit.LoginIP, limit.LoginAccount, limit.LoginDay, limit.LoginRun, limit.FactorDay, limit.FactorRun}
 
 func wantEnded(t testing.TB, what string, got, want map[string]int) {
@@ -342,7 +342,7 @@ func wantEnded(t testing.TB, what string, got, want map[string]int) {
 	}
 }
 
-// logText is a log that many write.
+// logText is a log that goroutines write at once.
 type logText struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -23,7 +23,7 @@ import (
 
 const wrong = "a wrong password 1"
 
-// 50 wrong passwords at once, at two processes: 5 are compared, whoever's account it is or is not.
+// Of 50 wrong passwords at once, at two processes, 5 are compared, whether the account exists or not.
 func TestParallelWrongLogins(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: without(limit.LoginIP)})
@@ -71,7 +71,7 @@ func without(names ...string) limit.Rules {
 	return rules
 }
 
-// A right password works beside four wrong ones, and all that was counted on the account is forgotten.
+// A right password works beside four wrong ones, and resets the counter of the account.
 func TestRightLoginAmongWrong(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: without(limit.LoginIP, limit.LoginDay)})
@@ -102,7 +102,7 @@ func TestRightLoginAmongWrong(t *testing.T) {
 	}
 }
 
-// Failures count for the address too, over all accounts; what succeeds does not. At the limit no account is locked.
+// Failures also count for the network, over all accounts; successes do not. At that limit no account is locked.
 func TestLoginsOfOneAddress(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -133,7 +133,7 @@ func TestLoginsOfOneAddress(t *testing.T) {
 	}
 }
 
-// A lock ends when it was to end, whatever is tried meanwhile.
+// A lock ends at its first end, whatever is tried meanwhile.
 func TestLockCannotBeExtended(t *testing.T) {
 	t.Parallel()
 	rules := without(limit.LoginIP)
@@ -164,7 +164,7 @@ func TestLockCannotBeExtended(t *testing.T) {
 	ada.wantTypes(t, "login_failed", "login_failed", "locked", "logged_in")
 }
 
-// What could not be compared, for want of a slot or of patience, does not count.
+// An attempt that was not compared, for lack of a slot or of time, does not count.
 func TestNotComparedDoesNotCount(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -190,7 +190,7 @@ func TestNotComparedDoesNotCount(t *testing.T) {
 	}
 }
 
-// No session is opened that the log does not know of, and no password changed.
+// No session is opened, and no password is changed, without an event in the log.
 func TestNothingWithoutTheLog(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -229,7 +229,7 @@ func (p *person) phc(t testing.TB) (phc string) {
 	return phc
 }
 
-// A password hashed with other parameters is hashed anew on login; many logins at once all work.
+// A password with a hash of other parameters is hashed anew at a log-in; many log-ins at once all work.
 func TestRehash(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -298,7 +298,7 @@ func TestUnlock(t *testing.T) {
 	}
 }
 
-// The actor of an event is who it was by, and a wrong password was by nobody; where it came from is sealed.
+// The actor of an event is the member who caused it. A wrong password has no actor. The origin is sealed.
 func TestActors(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -322,7 +322,7 @@ func TestActors(t *testing.T) {
 	}
 }
 
-// Five wrong codes of whichever kind are compared, and of the right ones one has its effect.
+// Of wrong codes at once, of any kind, five are compared, and of right ones one has an effect.
 func TestParallelCodes(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: without(limit.SignupIP, limit.SignupDomain, limit.LoginIP)})
@@ -378,7 +378,7 @@ func TestParallelCodes(t *testing.T) {
 	}
 }
 
-// other is a code that is not this one.
+// other gives another code.
 func other(code string) string {
 	if code == "000000" {
 		return "000001"
@@ -386,7 +386,7 @@ func other(code string) string {
 	return "000000"
 }
 
-// Nothing that is secret or personal is in the database in clear, nor in the log of the process.
+// No secret and no personal data are in clear in the database, or in the log of the process.
 func TestNothingInClear(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -436,7 +436,7 @@ func TestNothingInClear(t *testing.T) {
 	}
 }
 
-// Logins a second, beside bare hashes with the same hasher in the same run: Argon2 alone is to bound them.
+// Log-ins per second, beside bare hashes with the same hasher in the same run: only Argon2 may bound them.
 func BenchmarkLogin(b *testing.B) {
 	h := newHouse(b, settings{params: password.Default})
 	var people []*person
@@ -444,7 +444,7 @@ func BenchmarkLogin(b *testing.B) {
 	for range 4 {
 		people = append(people, ada.member(b, "member"))
 	}
-	// n of something, by as many at once as there are people; in turns, since a shared machine is not equally fast all the time
+	// n calls, as many at once as there are people; the two take turns, because the speed of a shared machine varies
 	per := func(n int, do func(i int) error) time.Duration {
 		begun := time.Now()
 		var next atomic.Int64

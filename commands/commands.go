@@ -68,7 +68,7 @@ type Needs struct {
 	// ResetCodeLife is how long a code for a new password is valid; 0 is 15 minutes.
 	ResetCodeLife time.Duration
 
-	// Wall is the clock of this process. Pruning compares it with the clock of the database. nil is time.Now.
+	// Wall is the clock of this process. Pruning compares it with the clock of the database. nil is the real clock.
 	Wall func() time.Time
 }
 

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// What ends, ends by one clock, the database's: a machine whose own is a year ahead must not end what is good, nor take what is
-// over.
+// Everything ends by one clock, the database's. A machine whose clock is a year ahead must not end what is valid, or accept what has ended.
 func TestOneClock(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("*.go")
@@ -21,7 +20,7 @@ func TestOneClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// How long something takes is nobody's end, and the retention compares the two clocks.
+		// Durations may use the machine's clock, and pruning compares the two clocks.
 		instants := strings.NewReplacer("begun := time.Now()", "", "n.Wall = time.Now", "").Replace(string(text))
 		if !strings.HasSuffix(file, "_test.go") && strings.Contains(instants, "time.Now") {
 			t.Errorf("%s reads the clock of its process: ask the database, in the statement that compares", file)

@@ -28,7 +28,7 @@ func newToken() domain.TokenCreated {
 	return domain.TokenCreated{Name: "x", ExpiresAt: time.Now().Add(time.Hour)}
 }
 
-// Whoever was let in, and whose session or token ended before the command was decided, changes nothing.
+// A caller whose session or token ended before the command was decided changes nothing.
 func TestNothingAfterTheSession(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -65,7 +65,7 @@ func TestNothingAfterTheSession(t *testing.T) {
 	}
 }
 
-// Whoever was thrown out turns on no second factor of theirs, and changes nothing else about the account.
+// A caller whose session was ended turns on no second factor, and changes nothing else about the account.
 func TestNoSecondFactorOfAThief(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{rules: limit.Rules{}})
@@ -110,7 +110,7 @@ func TestNoSecondFactorOfAThief(t *testing.T) {
 	}
 }
 
-// A token that is asked for while the password is replaced is gone afterwards, or was never there.
+// A token that is created while the password is replaced is gone afterwards, or was never stored.
 func TestNoTokenOutlivesAReset(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{rules: limit.Rules{}, processes: 2})
@@ -145,7 +145,7 @@ func TestNoTokenOutlivesAReset(t *testing.T) {
 	}
 }
 
-// An integration's tokens are destroyed because the log says that it is disconnected, and not before.
+// The tokens of an integration are destroyed after the log says that it is disconnected, and not before.
 func TestDisconnectDecidesFirst(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -175,7 +175,7 @@ func TestDisconnectDecidesFirst(t *testing.T) {
 	}
 }
 
-// However deep tasks are nested, they make no circle.
+// Nested tasks make no cycle, however deep they are.
 func TestDepth(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -208,7 +208,7 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// Each mailbox is one member, however its address is spelled.
+// A mailbox belongs to one member, however its address is spelled.
 func TestOneMailbox(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -222,7 +222,7 @@ func TestOneMailbox(t *testing.T) {
 	}
 }
 
-// What a deactivation ended no reactivation revives: a stolen session or token as little as a code.
+// A reactivation revives nothing that the deactivation ended: no stolen session, no token, no code.
 func TestWhatEndedStaysEnded(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -259,7 +259,7 @@ func TestWhatEndedStaysEnded(t *testing.T) {
 	}
 }
 
-// Whoever logs in, makes tokens or asks for codes just while the member is deactivated has nothing of it afterwards.
+// A log-in, a token or a code that is under way during a deactivation opens nothing afterwards.
 func TestNothingOutlivesADeactivation(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: limit.Rules{}})
@@ -297,8 +297,7 @@ func TestNothingOutlivesADeactivation(t *testing.T) {
 	}
 }
 
-// Who is removed and invited again is somebody new, with nothing of what the old one could reach; and nothing of the
-// address stays where the log is.
+// A member who is removed and invited again is a new member, and reaches nothing that the old one reached. The log has nothing of the address.
 func TestInvitedAgainIsSomebodyNew(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -363,7 +362,7 @@ func hashOf(c *Commands, p *person) (string, error) {
 	return hash, err
 }
 
-// However many invite one address at once, it is one member's; whoever is removed makes room for one more.
+// Many invitations of one address at once make one member. After a removal the address is free again.
 func TestOneAddressInvitedAtOnce(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: limit.Rules{}})
@@ -409,7 +408,7 @@ func TestOneAddressInvitedAtOnce(t *testing.T) {
 	}
 }
 
-// An invitation that is repeated with its key makes no second address, and no second data key.
+// A repeated invitation with the same key stores no second address, and no second data key.
 func TestAnInvitationRepeated(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})

@@ -9,7 +9,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// A spreadsheet shows deleted things beside the others, so that each has a label, whatever its noun.
+// A spreadsheet shows deleted things beside the others, so a deleted thing of every noun has a label.
 func TestLabelsOfDeletedThings(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -76,7 +76,7 @@ func TestParallelWrongSecondFactors(t *testing.T) {
 			t.Errorf("%d mails about the lock", len(mails))
 		}
 	}
-	// The same with a session that somebody found.
+	// The same for somebody who found an open session.
 	ada := h.found(t)
 	d := ada.enrol(t)
 	by, bad := ada.actor(t), d.wrong()
@@ -114,7 +114,7 @@ func TestPasswordAloneClearsNothing(t *testing.T) {
 			guess("bad_code")
 			alone()
 		}
-		if _, err := ada.logInWith(0, ada.password, d.code(t)); err != nil { // a complete login does
+		if _, err := ada.logInWith(0, ada.password, d.code(t)); err != nil { // a complete log-in resets the counter
 			t.Fatal(err)
 		}
 	}
@@ -252,14 +252,14 @@ func TestTwoFactorsBrokenOff(t *testing.T) {
 			continue
 		}
 		cancel()
-		// Out of the database, since this test forgets what it confirmed.
+		// From the database, because the test does not know which answer was lost.
 		account := ok(h.Projections.AccountByID(t.Context(), ada.in, ada.id))
 		d.secret = ok(ok(h.Vault.Key(t.Context(), ada.in, ada.id)).Open(secretField, account.TwoFactor))
 		code := d.code(t)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Duration(12+i%20*2)*time.Millisecond)
 		if _, err := h.Login(ctx, Credentials{Workspace: ada.slug, Email: ada.email, Password: ada.password, Code: code}); err != nil {
 			ended["login broken off"]++
-			time.Sleep(50 * time.Millisecond) // the server may still be at it
+			time.Sleep(50 * time.Millisecond) // the server may still be working
 		}
 		cancel()
 		_, after := state()

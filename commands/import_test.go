@@ -57,8 +57,8 @@ func (p *person) log(t testing.TB) []domain.Record {
 
 func ok2[T, M any](v T, _ M, err error) T { return ok(v, err) }
 
-// What is imported has its original times and authors, who become placeholders; the log has the import's own. Entries that overlap are what
-// they were. What cannot be is rejected by line, with all that hangs on it, and the rest goes on.
+// Imported things have their original times and authors, who become placeholders; the log has the time and the actor of the import. Time entries may
+// overlap as they did. A line that cannot be imported is rejected, with all later lines that depend on it, and the rest is imported.
 func TestImport(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -101,7 +101,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// Once more, the same file changes nothing; more of it goes on from there, and what other members do meanwhile stays.
+// The same file once more changes nothing. A longer file adds its new lines, and changes by members in between stay.
 func TestImportAgain(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -124,8 +124,8 @@ func TestImportAgain(t *testing.T) {
 	}
 }
 
-// A line says who a code is: the member who has the address, however it is written, or a placeholder with the name. It is no action, and comes
-// before those of the person.
+// A line about a person tells who a code is: the member with the address, however it is written, or a placeholder with the name. The line is no action, and
+// must come before the actions of the person.
 func TestImportOfPeople(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -150,7 +150,7 @@ func TestImportOfPeople(t *testing.T) {
 	}
 }
 
-// Actions that differ in anything are several, also at one instant of one person; the same action twice is one.
+// Two actions that differ in any field are two, even at one instant and by one person. The same action twice is one.
 func TestImportOfLookAlikes(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -169,7 +169,7 @@ func TestImportOfLookAlikes(t *testing.T) {
 	}
 }
 
-// Whatever people are called over there, a placeholder has a name that a member can have.
+// A placeholder always has a valid name of a member, whatever the person is called over there.
 func TestPlaceholderNames(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 300)
@@ -183,7 +183,7 @@ func TestPlaceholderNames(t *testing.T) {
 	}
 }
 
-// A placeholder whom somebody invites is the member who did all that.
+// An invited placeholder becomes the member who did everything that was imported.
 func TestPlaceholderIsClaimed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -197,7 +197,7 @@ func TestPlaceholderIsClaimed(t *testing.T) {
 	if done.State.ID != author || done.State.Status != domain.Invited || done.State.Role != "member" {
 		t.Errorf("%+v", done.State)
 	}
-	for _, id := range []uuid.UUID{author, ada.id, uuid.New()} { // no placeholder any more, and never one
+	for _, id := range []uuid.UUID{author, ada.id, uuid.New()} { // a former placeholder, a member who never was one, and nobody
 		if _, err := invite(id, "another@one.example"); err == nil || !strings.Contains(err.Error(), "no such placeholder") {
 			t.Errorf("%s: %v", id, err)
 		}
@@ -207,7 +207,7 @@ func TestPlaceholderIsClaimed(t *testing.T) {
 	}
 }
 
-// TestImportOfAFile plays the file that the environment names, of one org after the other, and says how long it takes.
+// TestImportOfAFile plays the file that the environment names, one org after the other, and logs how long that takes.
 func TestImportOfAFile(t *testing.T) {
 	file := os.Getenv("KLUIS_IMPORT_FILE")
 	if file == "" {

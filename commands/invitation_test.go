@@ -11,8 +11,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// A request with the right code that fails, in an outage or with its answer lost, uses up nothing: the same request may be sent again, at once and
-// as often as it takes.
+// A request with the right code that fails in an outage, or loses its answer, uses up no attempt. The same request may be sent again, at once and any
+// number of times.
 func TestAcceptAgainAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -39,7 +39,7 @@ func TestAcceptAgainAfterAnOutage(t *testing.T) {
 	ok(h.AcceptInvitation(t.Context(), home, invited.slug, invited.email, code, invited.password))
 }
 
-// The same holds of a sign-up: its workspace is made when the database can.
+// The same holds for a sign-up: its workspace is made as soon as the database allows.
 func TestVerifyAgainAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})

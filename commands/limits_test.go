@@ -14,12 +14,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/limit"
 )
 
-// stranger is somebody who knows slug and address, in another network each time.
+// stranger knows slug and address, and comes from another network each time.
 func stranger(i int) Origin {
 	return Origin{IP: netip.AddrFrom4([4]byte{203, 0, byte(i), 1}), UserAgent: "stranger"}
 }
 
-// from is a login from somewhere, with what the device has kept.
+// from is a log-in from an address, with the device token of an earlier one.
 func (p *person) from(at Origin, device, password string) (Admitted, error) {
 	return p.h.Login(context.Background(), Credentials{Workspace: p.slug, Email: p.email, Password: password, Device: device, From: at})
 }
@@ -28,8 +28,8 @@ func (p *person) forget(at Origin, device string) error {
 	return p.h.ForgotPassword(context.Background(), Forgotten{Workspace: p.slug, Email: p.email, Device: device, From: at})
 }
 
-// Strangers from 12 networks do all they can at once. The only admin logs in meanwhile, from the network as ever and with
-// the device from anywhere, and the way out stays open: a code for a new password comes, and works.
+// Strangers from 12 networks do everything they can at once. Meanwhile the only admin logs in, from the usual network and with the device from anywhere. A
+// code for a new password comes, and works.
 func TestStrangersHarmNobody(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -75,7 +75,7 @@ func TestStrangersHarmNobody(t *testing.T) {
 		if len(codes) != before+1 {
 			t.Fatalf("%s: %d mails, before %d", what, len(codes), before)
 		}
-		harm() // burns what strangers may burn of it
+		harm() // uses up the attempts that strangers have
 		fresh := newPassword()
 		err := h.ResetPassword(t.Context(), NewPassword{Workspace: ada.slug, Email: ada.email, Code: codes[0], Password: fresh, Device: by.device, From: by.from})
 		if err != nil {
@@ -90,7 +90,7 @@ func TestStrangersHarmNobody(t *testing.T) {
 
 func errOf[T any](_ T, err error) error { return err }
 
-// 30 colleagues behind one address log in at nine: whoever finds no place is to come back in seconds, and all are in soon.
+// 30 colleagues behind one address log in at nine. Those who find no place are told to come back in seconds, and soon all are in.
 func TestAnOfficeAtNine(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -116,7 +116,7 @@ func TestAnOfficeAtNine(t *testing.T) {
 	wantEnded(t, "right passwords", ended, map[string]int{"": 30})
 }
 
-// A device counts by itself. When it has failed too often it is as any other client, and not the account's loss.
+// A known device has a counter of its own. When it has failed too often it counts as any other client, and the account does not suffer.
 func TestDevice(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -132,7 +132,7 @@ func TestDevice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 5 { // as a stranger
+	for range 5 { // like a stranger
 		if _, err := ada.from(away, in.Device, wrong); refusedAs(err) != "bad_credentials" {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func TestDevice(t *testing.T) {
 	if _, err := ada.from(home, "", ada.password); err != nil {
 		t.Errorf("at home: %v", err)
 	}
-	for range 5 { // another's device is none
+	for range 5 { // the device of another account does not count
 		if _, err := grace.from(away, in.Device, wrong); refusedAs(err) != "bad_credentials" {
 			t.Fatal(err)
 		}
@@ -153,8 +153,8 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// Beside the short counter there is a long one: 20 failures a day, wherever the locks end, and for a second factor 20
-// wrong codes a day over all circles, which no new password makes begin anew.
+// Besides the short counter there is a long one: 20 failures a day, even when locks end in between, and 20 wrong codes of a second factor a day over all
+// circles, which no new password resets.
 func TestLongCounters(t *testing.T) {
 	t.Parallel()
 	rules := without(limit.LoginIP)
@@ -195,7 +195,7 @@ func TestLongCounters(t *testing.T) {
 	}
 }
 
-// What is over the network's limit leaves no row, and is told; made-up accounts do not pile up.
+// A request over the limit of the network stores no row, and is refused. Invented accounts do not fill a table.
 func TestForgottenAccountsDoNotPileUp(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -224,7 +224,7 @@ func TestForgottenAccountsDoNotPileUp(t *testing.T) {
 	}
 }
 
-// An invitation whose code others have used up can be asked for again by whom it concerns.
+// The invited person can ask again for an invitation whose code others have used up.
 func TestBurntInvitation(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -255,7 +255,7 @@ func TestBurntInvitation(t *testing.T) {
 	}
 }
 
-// An inviter mails another code for an invitation that others burnt, and few to any one stranger: by all workspaces.
+// An inviter can send another code for an invitation that others used up. All workspaces together send a stranger few.
 func TestInvitationsAreLimited(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: without(limit.SignupIP)})
@@ -265,7 +265,7 @@ func TestInvitationsAreLimited(t *testing.T) {
 		return err
 	}
 	invitations := kept(race(20, func(i int) error { return invite(i, []*person{ada, eve}[i%2], "ｖictim@people.example", "member") }), "email_taken")
-	for i, by := range []*person{ada, eve} { // whose invitations may all have had to wait
+	for i, by := range []*person{ada, eve} { // all of whose invitations may have had to wait
 		if err := invite(i, by, "ｖictim@people.example", "member"); err == nil {
 			invitations[""]++
 			invitations["email_taken"]--
@@ -308,7 +308,7 @@ func TestInvitationsAreLimited(t *testing.T) {
 	rules[limit.InviteMember], rules[limit.InviteDay] = limit.Rule{Most: 3, Span: time.Hour}, limit.Rule{Most: 4, Span: time.Hour}
 	h = newHouse(t, settings{rules: rules})
 	ada = h.found(t)
-	bob := ada.member(t, "admin") // one
+	bob := ada.member(t, "admin") // counts as one invitation
 	ended := race(12, func(i int) error {
 		_, err := h.InviteMember(context.Background(), Request{By: []*person{ada, bob}[i%2].actor(t)}, Invitation{Email: fmt.Sprintf("p%d@people.example", i), FullName: "P", Role: "member"})
 		return err

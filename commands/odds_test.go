@@ -12,13 +12,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/totp"
 )
 
-// The table of SECURITY.md says what the limits in force make of somebody who guesses at one account, as often as they
-// let strangers, all year round.
+// The table of SECURITY.md has the odds of somebody who guesses at one account all year, as often as the limits allow strangers.
 func TestOdds(t *testing.T) {
 	t.Parallel()
 	const year, codes = 365 * 24 * time.Hour, 1_000_000
 	rules := limit.Defaults()
-	// most is how often something happens in a span, at most: of several limits the strictest counts.
+	// most gives the largest number of guesses in a span; of several limits the strictest counts.
 	most := func(span time.Duration, names ...string) float64 {
 		least := math.Inf(1)
 		for _, name := range names {

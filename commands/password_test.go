@@ -41,7 +41,7 @@ func TestReset(t *testing.T) {
 			t.Errorf("a session from before: %v", err)
 		}
 	}
-	grace.actor(t) // hers stay
+	grace.actor(t) // her sessions stay
 	if _, err := ada.logIn(1, fresh); err != nil {
 		t.Errorf("the new password: %v", err)
 	}
@@ -55,7 +55,7 @@ func TestReset(t *testing.T) {
 	ada.wantTypes(t, strings.Fields(want)...)
 }
 
-// 100 wrong codes at once, at two processes: 5 are compared. The code is dead then, and so is one that has a successor.
+// Of 100 wrong codes at once, at two processes, 5 are compared. Then the code is invalid, and so is a code that has a successor.
 func TestWrongResetCodes(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: without(limit.LoginIP)})
@@ -88,8 +88,8 @@ func TestWrongResetCodes(t *testing.T) {
 	}
 }
 
-// Wrong codes count for the address that they come from, over all accounts, together with wrong passwords; what succeeds,
-// and what is refused for another reason, does not. At the limit nothing is compared.
+// Wrong codes count for the network that they come from, over all accounts, together with wrong passwords. A success, and a refusal for another reason,
+// do not count. At the limit nothing is compared.
 func TestCodesOfOneAddress(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -146,7 +146,7 @@ func TestCodesOfOneAddress(t *testing.T) {
 	}
 }
 
-// Under new, stronger parameters whoever logs in gets a new hash, and what was hashed before is good until then.
+// After a change to stronger parameters each member gets a new hash at the next log-in, and the old hash is valid until then.
 func TestStrongerHashes(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -173,10 +173,10 @@ func TestStrongerHashes(t *testing.T) {
 	}
 	ended := race(4, func(int) error { _, err := grace.logIn(0, grace.password); return err })
 	wantEnded(t, "at once", ended, map[string]int{"": 4})
-	ada.actor(t) // who is in stays in
+	ada.actor(t) // her session goes on
 }
 
-// At most 5 codes an hour, also for who asks 30 times at once, and for an address of nobody. Nobody is told.
+// An address gets at most 5 codes an hour, also after 30 requests at once, whether it is a member's or not. The answers do not tell.
 func TestResetCodesAreLimited(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: without(limit.ForgotIP)})
@@ -199,7 +199,7 @@ func TestResetCodesAreLimited(t *testing.T) {
 	}
 }
 
-// Only active members get codes, and no code lets another in.
+// Only active members get codes, and the code of one member is wrong for another.
 func TestResetIsForActiveMembers(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -252,7 +252,7 @@ func TestResetCodeExpires(t *testing.T) {
 	}
 }
 
-// The new password obeys the policy. What is refused for it does not cost an attempt, unless the code was right.
+// The new password must obey the policy. A refusal for the policy costs no attempt, unless the code was right.
 func TestResetChecksPassword(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -270,7 +270,7 @@ func TestResetChecksPassword(t *testing.T) {
 	}
 }
 
-// A session that a login opens while the password is replaced does not outlive that, whoever is quicker.
+// A session that a log-in opens while the password is replaced ends with the old password, whichever is quicker.
 func TestNoSessionOutlivesItsPassword(t *testing.T) {
 	t.Parallel()
 	rules := without(append(unlimited, limit.ResetAccount, limit.ResetDay)...)
@@ -328,7 +328,7 @@ func TestChangePassword(t *testing.T) {
 	if err := change(ada.password, fresh); err != nil {
 		t.Fatal(err)
 	}
-	ada.actor(t) // the session that it was changed in goes on
+	ada.actor(t) // the session that changed the password goes on
 	if _, err := h.Authenticate(t.Context(), second); refusedAs(err) != "unauthenticated" {
 		t.Errorf("another session: %v", err)
 	}
@@ -352,7 +352,7 @@ func TestChangePassword(t *testing.T) {
 	}
 }
 
-// Two changes at once: one wins, and the other is told.
+// Of two changes at once one wins, and the other is refused.
 func TestChangePasswordTwice(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -369,7 +369,7 @@ func TestChangePasswordTwice(t *testing.T) {
 	}
 }
 
-// A member who was erased is not let in by a code, and a code that was asked for is not mailed.
+// A code does not let an erased member in, and a code that was asked for is not mailed.
 func TestResetWithoutAddress(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})

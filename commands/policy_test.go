@@ -22,7 +22,7 @@ func (p *person) require(t testing.TB, roles ...string) Result[domain.Policy] {
 	return done
 }
 
-// No command is accepted on a policy that is no more: an actor who was read before it is read again.
+// No command is accepted on an old policy: an actor who was read before the change is read again.
 func TestCommandsGuardThePolicy(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -72,7 +72,7 @@ func TestCommandsGuardThePolicy(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// Of 20 who change the policy from one version, one does; members come and go meanwhile.
+// Of 20 changes of the policy from one version, one succeeds. Members come and go meanwhile.
 func TestPolicyFromOneVersion(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})
@@ -90,7 +90,7 @@ func TestPolicyFromOneVersion(t *testing.T) {
 		}
 		roles := [][]string{{"all"}, {"admin"}, {}}[i%3]
 		_, err := h.process(i).UpdatePolicy(context.Background(), Request{By: by, IfMatch: []int{version}}, &roles, ada.password)
-		if refusedAs(err) == "attempts_under_way" { // at the password, before the first of them was stored
+		if refusedAs(err) == "attempts_under_way" { // the password was compared before the first change was stored
 			return domain.Refuse(domain.Stale, "stale", "")
 		}
 		return err
@@ -103,7 +103,7 @@ func TestPolicyFromOneVersion(t *testing.T) {
 	}
 }
 
-// Whoever found an open session changes no policy: it takes the password, and counts wrong ones as failed log-ins.
+// Somebody who found an open session cannot change the policy, because that needs the password. Wrong passwords count as failed log-ins.
 func TestThePolicyTakesThePassword(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -128,7 +128,7 @@ func TestThePolicyTakesThePassword(t *testing.T) {
 	if code := change(&roles, ""); code != "" {
 		t.Errorf("what changes nothing: %s", code)
 	}
-	for range 3 { // two were wrong already
+	for range 3 { // two were wrong before
 		change(&none, "wrong")
 	}
 	if code := change(&none, ada.password); code != "locked" {
@@ -136,7 +136,7 @@ func TestThePolicyTakesThePassword(t *testing.T) {
 	}
 }
 
-// The last admin with two factors, where they are asked of admins, stays one who can act: on every path, under any race.
+// When the policy requires a second factor of admins, one admin who has it always remains, on every path and under any race.
 func TestLastEnrolledAdmin(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: limit.Rules{}})
@@ -190,7 +190,7 @@ func TestLastEnrolledAdmin(t *testing.T) {
 	}
 }
 
-// bringBack makes another an admin who can act again.
+// bringBack makes a member an admin who can act again.
 func (p *person) bringBack(t testing.TB, other *person) {
 	t.Helper()
 	by := Request{By: p.actor(t)}
@@ -201,7 +201,7 @@ func (p *person) bringBack(t testing.TB, other *person) {
 	other.enrol(t)
 }
 
-// The policy and the end of the asker's own two factors at once: never both.
+// A policy that requires a second factor, and the end of the caller's own second factor, never both succeed.
 func TestPolicyAndTheEndOfTwoFactors(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2, rules: limit.Rules{}})
@@ -230,7 +230,7 @@ func TestPolicyAndTheEndOfTwoFactors(t *testing.T) {
 	}
 }
 
-// Whoever operates Kluis helps an only admin: the log has it, without an actor.
+// The operator of Kluis helps an only admin, and the log has that without an actor.
 func TestOperator(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{})
@@ -242,7 +242,7 @@ func TestOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	ada.alive(t, "the session", ada.token, false)
-	ada.token = ok(ada.logIn(0, ada.password)) // which takes no code, and opens no more than turning them on
+	ada.token = ok(ada.logIn(0, ada.password)) // without a code, so the session may only turn a second factor on
 	if now := ada.actor(t); !now.TwoFactor.MustEnrol() {
 		t.Errorf("%+v", now.TwoFactor)
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// toldLog takes what is recorded, and refuses it while away.
+// toldLog counts recorded incidents, and fails while it is away.
 type toldLog struct {
 	mu     sync.Mutex
 	away   bool
 	events int
 	kinds  map[incidentKind]int // how many incidents were counted
-	things int                  // the most that one event named
+	things int                  // the largest number of things in one event
 }
 
 func (l *toldLog) record(_ context.Context, i incident, t tally) error {
@@ -46,8 +46,7 @@ func (l *toldLog) look() (events, denied, more int) {
 	return l.events, l.kinds[accessDenied], l.kinds[truncated]
 }
 
-// Ten thousand incidents that are alike are two events for each window, whoever makes them at once; none is lost, also when the log cannot be
-// written to for some windows.
+// Ten thousand equal incidents at once make two events for each window. None is lost, even when the log cannot be written for some windows.
 func TestIncidentsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &toldLog{kinds: map[incidentKind]int{}}
@@ -91,7 +90,7 @@ func TestIncidentsAreCounted(t *testing.T) {
 	})
 }
 
-// A workspace has so many kinds of incidents in a window, and a process so many of all workspaces; what is beyond is counted together.
+// The number of different incidents in a window is limited for a workspace and for a process. Further ones are counted together.
 func TestIncidentsHaveBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &toldLog{kinds: map[incidentKind]int{}}

@@ -17,14 +17,14 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// device is what shows a person's codes, with the recovery codes beside it.
+// device makes a person's codes, and has the recovery codes.
 type device struct {
 	p        *person
 	secret   string
 	recovery []string
 }
 
-// wait makes it later for all processes, by so many steps: the next code is another.
+// wait moves the clock of all processes on by a number of steps, so that the next code is another.
 
 func (h *house) wait(steps int) {
 	before := h.time()
@@ -34,10 +34,10 @@ func (h *house) wait(steps int) {
 	}
 }
 
-// time is what codes go by.
+// time is the time for codes.
 func (h *house) time() time.Time { return ok(h.Commands.now(context.Background())) }
 
-// code is the next one, which was not used.
+// code gives the next unused code.
 
 func (d *device) code(t testing.TB) string {
 	t.Helper()
@@ -45,7 +45,7 @@ func (d *device) code(t testing.TB) string {
 	return ok(totp.Code(d.secret, totp.StepAt(d.p.h.time())))
 }
 
-// wrong is a code that is none of the device's.
+// wrong gives a code that the device does not make.
 
 func (d *device) wrong() string {
 	now := totp.StepAt(d.p.h.time())
@@ -57,7 +57,7 @@ func (d *device) wrong() string {
 	panic("six codes of five")
 }
 
-// enrol turns on two factors for the person.
+// enrol turns on the second factor of a person.
 
 func (p *person) enrol(t testing.TB) *device {
 	t.Helper()
@@ -73,7 +73,7 @@ func (p *person) enrol(t testing.TB) *device {
 	return d
 }
 
-// logInWith is a login with a code.
+// logInWith logs in with a code.
 
 func (p *person) logInWith(process int, password, code string) (string, error) {
 	in, err := p.h.process(process).Login(context.Background(), Credentials{Workspace: p.slug, Email: p.email, Password: password, Code: code, From: home})
@@ -96,7 +96,7 @@ func (p *person) newToken(t testing.TB) string {
 	return text
 }
 
-// The way of one device, from the secret to the end.
+// The life of one device, from the secret to the end.
 
 func TestTwoFactorsOfOneMember(t *testing.T) {
 	t.Parallel()
@@ -156,7 +156,7 @@ func TestTwoFactorsOfOneMember(t *testing.T) {
 	logIn("a recovery code", ada.password, strings.ToUpper(strings.ReplaceAll(d.recovery[0], "-", " ")), "")
 	logIn("the same", ada.password, d.recovery[0], "bad_code")
 
-	h.settle() // what one process notes behind its answers has no order with what another one does
+	h.settle() // the background notes of two processes have no order
 	fresh, err := h.RenewRecoveryCodes(t.Context(), ada.actor(t), home, d.code(t))
 	if err != nil || len(fresh) != 10 {
 		t.Fatalf("%q, %v", fresh, err)
@@ -191,7 +191,7 @@ func TestTwoFactorsOfOneMember(t *testing.T) {
 	}
 }
 
-// rows is how many a table of the workspace has.
+// rows counts the rows of a table of the workspace.
 
 func (p *person) rows(t testing.TB, table string) (n int) {
 	t.Helper()
@@ -215,7 +215,7 @@ func (h *house) changes(t testing.TB, address, change string) (n int) {
 	return n
 }
 
-// Of 20 who confirm at once one does, and its recovery codes are those that count.
+// Of 20 confirmations at once one succeeds, and its recovery codes are valid.
 
 func TestConfirmedOnce(t *testing.T) {
 	t.Parallel()
@@ -229,7 +229,7 @@ func TestConfirmedOnce(t *testing.T) {
 	code := d.code(t)
 	var mu sync.Mutex
 	ended := race(20, func(i int) error {
-		if i == 7 { // and one who begins anew meanwhile
+		if i == 7 { // and one that begins anew meanwhile
 			_, err := h.BeginTwoFactor(context.Background(), by, home, ada.password)
 			if refusedAs(err) == "two_factor_enabled" || err == nil {
 				return domain.Refuse(domain.Conflict, "began", "")
@@ -351,7 +351,7 @@ func TestResetTwoFactor(t *testing.T) {
 	}
 }
 
-// The same reset once more takes off nothing that was turned on since.
+// The same reset once more turns off nothing that was turned on since.
 func TestResetTwoFactorAgain(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, settings{processes: 2})

@@ -23,7 +23,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Base is a database, in this program's shape or not yet, and what on it needs no keys.
+// Base is a database, migrated or not, with the parts of the program that need no keys.
 type Base struct {
 	Log         *slog.Logger
 	DB          *pg.DB
@@ -33,7 +33,7 @@ type Base struct {
 	Projections *projections.Projections
 }
 
-// On makes what stands on a database. Reads catch up for no longer than bound.
+// On makes the base of a database. bound limits how long a read catches up.
 func On(db *pg.DB, log *slog.Logger, bound time.Duration) (*Base, error) {
 	b := &Base{Log: log, DB: db, Bell: eventstore.NewBell()}
 	var err error
@@ -47,25 +47,24 @@ func On(db *pg.DB, log *slog.Logger, bound time.Duration) (*Base, error) {
 	return b, nil
 }
 
-// wentBack is called when the log of a workspace lacks what this process has committed to it.
+// wentBack is called when the log of a workspace lacks records that this process has committed.
 func (b *Base) wentBack(ctx context.Context, w pg.Workspace, lost *eventstore.WentBackError) error {
 	err := commands.WentBack(ctx, b.DB, b.Store, w, lost)
 	if err == nil {
-		b.Log.ErrorContext(ctx, "the log of a workspace went back, and another epoch of it has begun: docs/operations.md says what to look at after a failover",
+		b.Log.ErrorContext(ctx, "the log of a workspace went back, and another epoch of it has begun: docs/operations.md says what to check after a failover",
 			"workspace", w.ID, "had", lost.Had, "has", lost.Has, "epoch", lost.Epoch)
 	}
 	return err
 }
 
-// Close ends appends first, then the pool.
+// Close ends appends first, and then closes the pool.
 func (b *Base) Close() {
 	b.Store.Close()
 	b.Tenancy.Close()
 	b.DB.Close()
 }
 
-// Commands makes the commands, with what is given: keys, a hasher, where checkpoints are kept, and what the operator has set. No
-// rules are no limits.
+// Commands makes the commands. given has the parts that the base lacks: keys, a hasher, places outside the database, and settings. Nil rules mean no limits.
 func (b *Base) Commands(ctx context.Context, given commands.Needs, rules limit.Rules) (*commands.Commands, error) {
 	given.DB, given.Store, given.Projections, given.Tenancy, given.Log = b.DB, b.Store, b.Projections, b.Tenancy, b.Log
 	given.Vault = vault.New(b.DB, given.Keys)
@@ -92,13 +91,13 @@ type Program struct {
 	sources []telemetry.Source
 }
 
-// Given is what a program is given besides its database.
+// Given has the parts and settings of a program besides its database.
 type Given struct {
 	Commands commands.Needs
 	Rules    limit.Rules
 	Sender   *mail.Sender
 	HTTP     http.Options
-	Cells    *Cells // that the program is one of; nil: it is alone
+	Cells    *Cells // the cells of the process; nil: there is only this one
 }
 
 // Program makes a process that serves.
@@ -131,7 +130,7 @@ func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
 	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, sources: o.MetricSources}, nil
 }
 
-// Run serves until ctx ends, and finishes what is in flight. With background, what happens by itself happens here, too.
+// Run serves until ctx ends, and finishes the requests that are under way. With background it also does the work of the background.
 func (p *Program) Run(ctx context.Context, listener net.Listener, background bool) error {
 	defer p.Commands.Wait()
 	group, ctx := errgroup.WithContext(ctx)
@@ -140,7 +139,7 @@ func (p *Program) Run(ctx context.Context, listener net.Listener, background boo
 	return group.Wait()
 }
 
-// beside is what happens beside serving.
+// beside does the work of a process besides serving: it keeps its database in use, and with background runs the jobs.
 func (p *Program) beside(ctx context.Context, background bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Tenancy.KeepMigrating(ctx) })

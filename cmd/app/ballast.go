@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// ballast is memory that nobody touches, so that the system gives none for it. Go collects garbage whenever there is as much as is in use, and a
-// server that uses 30 MB collected for an eighth of its time under load, for a fifth when it answered lists. With the ballast there are 64 MB
-// more of garbage first, however much is in use. GOGC would let a server that uses much have a multiple of that, and with a limit that is too low
-// for what is in use one collects without end (https://go.dev/doc/gc-guide#Suggested_uses).
-var ballast []byte //nolint:unused // it is there to be there
+// ballast is memory that nobody touches, so the system never provides it. Go collects garbage when there is as much garbage as memory in use. A
+// server that used 30 MB spent an eighth of its time under load on collections, and a fifth when it answered lists. With the ballast, 64 MB more of
+// garbage come first, however much memory is in use. GOGC would allow a server with much memory in use a multiple of that, and a GOMEMLIMIT below the
+// memory in use makes the collector run without end (https://go.dev/doc/gc-guide#Suggested_uses).
+var ballast []byte //nolint:unused // only its size counts
 
 const ballastSize = 64 << 20
 
-// LoadBallast has a process that serves collect garbage less often, unless its operator has said how often.
+// LoadBallast makes a server collect garbage less often, unless its operator has set GOGC or GOMEMLIMIT.
 var LoadBallast = sync.OnceFunc(func() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		ballast = make([]byte, ballastSize)

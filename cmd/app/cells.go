@@ -22,25 +22,24 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Cell is a region of a process: a database with a whole program on it.
+// Cell is a region of the process: a database, with a whole program on it.
 type Cell struct {
 	Region string
-	// Open makes what the program stands on, and the program, which knows the cells. It is called again until it succeeds.
+	// Open opens the database, and makes the program, which knows the other cells. It is called again until it succeeds.
 	Open func(ctx context.Context, cells *Cells) (*Program, error)
 }
 
-// Cells are the regions of one process, the home first. The program of a cell that could not be opened is not there yet. All of them serve the
-// same operations, and every request goes to the cell of its workspace; nothing of a workspace is in another cell but its id, slug and
-// region in the home's list.
+// Cells are the regions of one process, the home first. A cell that could not be opened has no program yet. All cells serve the same operations, and
+// every request goes to the cell of its workspace. Another cell has nothing of a workspace, except that the home's list has its id, slug and region.
 type Cells struct {
 	log     *slog.Logger
-	process telemetry.Source // what the process knows of itself
+	process telemetry.Source // the gauges of the process itself
 	cells   []Cell
-	alone   bool // there is one cell, and no workspace in another: written before Run
+	alone   bool // whether there is one cell, and no workspace in another; written before Run
 
 	mu       sync.RWMutex
-	programs map[string]*Program // by region: those that are open
-	known    sync.Map            // regions, by the id of a workspace
+	programs map[string]*Program // the programs of open cells, by region
+	known    sync.Map            // the regions of workspaces, by id
 }
 
 // NewCells makes cells, none of which is open yet.
@@ -48,7 +47,7 @@ func NewCells(log *slog.Logger, process telemetry.Source, cells ...Cell) *Cells 
 	return &Cells{log: log, process: process, cells: cells, programs: map[string]*Program{}}
 }
 
-// OpenAll opens all cells that can be opened. Its error is why none could, or why one must not be served at all: fatal tells which that is.
+// OpenAll opens all cells that can be opened. It fails when no cell could be opened, or when the error of one is fatal.
 func (c *Cells) OpenAll(ctx context.Context, fatal func(error) bool) error {
 	failed := make([]error, len(c.cells))
 	var opening sync.WaitGroup
@@ -66,14 +65,14 @@ func (c *Cells) OpenAll(ctx context.Context, fatal func(error) bool) error {
 	}
 	for i, err := range failed {
 		if err != nil {
-			c.log.ErrorContext(ctx, "a region cannot be reached: what is there is not available until it can be, and all else is", "region", c.cells[i].Region, "error", err.Error())
+			c.log.ErrorContext(ctx, "a region cannot be reached: only its workspaces are unavailable until it can be", "region", c.cells[i].Region, "error", err.Error())
 		}
 	}
 	c.compare(ctx)
 	return nil
 }
 
-// lookForVanished says which regions with workspaces are not among the settings. A cell is alone when there is no other, and never was.
+// lookForVanished logs the regions that have workspaces and are not among the settings. A cell is alone when there is no other, and never was.
 func (c *Cells) lookForVanished(ctx context.Context, home *tenancy.Tenancy) error {
 	regions, err := home.Regions(ctx)
 	if err != nil {
@@ -83,13 +82,13 @@ func (c *Cells) lookForVanished(ctx context.Context, home *tenancy.Tenancy) erro
 	for region, n := range regions {
 		if !slices.Contains(c.regions(), region) {
 			c.alone = false
-			c.log.ErrorContext(ctx, "KLUIS_REGIONS does not name a region that has workspaces: they are not available until it does", "region", region, "workspaces", n)
+			c.log.ErrorContext(ctx, "KLUIS_REGIONS does not name a region that has workspaces: these are unavailable until it does", "region", region, "workspaces", n)
 		}
 	}
 	return nil
 }
 
-// regions are the names of all cells.
+// regions gives the names of all cells.
 func (c *Cells) regions() []string {
 	names := make([]string, len(c.cells))
 	for i, cell := range c.cells {
@@ -109,7 +108,7 @@ func (c *Cells) open(ctx context.Context, cell Cell) error {
 	return nil
 }
 
-// join has a program that is being made know the other cells.
+// join connects a program that is being made with the other cells.
 func (c *Cells) join(ctx context.Context, b *Base, given *Given) error {
 	if given.Commands.Region == c.cells[0].Region {
 		if err := c.lookForVanished(ctx, b.Tenancy); err != nil {
@@ -140,7 +139,7 @@ func (c *Cells) join(ctx context.Context, b *Base, given *Given) error {
 	return nil
 }
 
-// Run serves until ctx ends, as Program.Run does. Cells that are not open are tried again.
+// Run serves until ctx ends, as Program.Run does. It opens the cells that are not open as soon as it can.
 func (c *Cells) Run(ctx context.Context, listener net.Listener, background bool) error {
 	if c.alone {
 		p, err := c.Home()
@@ -174,7 +173,7 @@ func (c *Cells) Run(ctx context.Context, listener net.Listener, background bool)
 	return err
 }
 
-// longestPause is between two tries to open a cell.
+// longestPause is the longest pause between two tries to open a cell.
 const longestPause = 30 * time.Second
 
 // opened waits until a cell is open; false at the end of ctx.
@@ -196,8 +195,8 @@ func (c *Cells) opened(ctx context.Context, cell Cell) bool {
 	}
 }
 
-// settleEvery is how often the home's list is brought in line with a cell. Where there are several, the first pause is settleSoon, and each further one
-// twice as long: what one cell has to take away it may know only when another one has told the home. It begins anew when the cell's database has become another one.
+// settleEvery is how often the home's list is brought in line with a cell. With several cells, the first pause is settleSoon, and each further one twice as
+// long, because a cell may learn what it has to delete only after another cell has told the home. The pauses begin anew when another database answers.
 const (
 	settleSoon  = 3 * time.Second
 	settleEvery = 10 * time.Minute
@@ -211,12 +210,12 @@ func (c *Cells) settle(ctx context.Context, p *Program) error {
 	for ; ; pause = min(2*pause, settleEvery) {
 		changed := p.DB.Changed()
 		if err := p.Commands.Settle(ctx); err != nil && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "the home's list of workspaces was not compared with a region's", "error", err.Error())
+			c.log.WarnContext(ctx, "the home's list of workspaces could not be compared with a region", "error", err.Error())
 		}
 		c.compare(ctx)
 		select {
 		case <-time.After(pause):
-		case <-changed: // by a failover, as behind a start
+		case <-changed: // by a failover, which is like a start
 			pause = settleSoon / 2
 		case <-ctx.Done():
 			return nil
@@ -224,24 +223,24 @@ func (c *Cells) settle(ctx context.Context, p *Program) error {
 	}
 }
 
-// unavailable says that a cell cannot be reached, or that its region is not among the settings any more.
+// unavailable says that a cell cannot be reached, or that the settings do not name its region any more.
 func unavailable() error {
 	refusal := domain.Refuse(domain.Unavailable, "region_unavailable", "the region of the workspace cannot be reached at the moment")
 	refusal.RetryAfter = 5 * time.Second
 	return refusal
 }
 
-// movedCode is that of the refusal of a workspace that moved.
+// movedCode is the code of Moved.
 const movedCode = "workspace_moved"
 
-// Moved says that a workspace is not here any more, or not yet: asked again, the request goes to where it is.
+// Moved says that a workspace is not here any more, or not yet. The same request, sent again, goes to the right cell.
 func Moved() error {
-	refusal := domain.Refuse(domain.Unavailable, "workspace_moved", "the workspace moves to another region: ask again")
+	refusal := domain.Refuse(domain.Unavailable, movedCode, "the workspace moves to another region: ask again")
 	refusal.RetryAfter = time.Second
 	return refusal
 }
 
-// authenticated forgets where a workspace was that turns out to have moved.
+// authenticated forgets the region of a workspace that turns out to have moved.
 func (c *Cells) authenticated(ask func(context.Context, string) (projections.Actor, error)) func(context.Context, string) (projections.Actor, error) {
 	return func(ctx context.Context, bearer string) (projections.Actor, error) {
 		actor, err := ask(ctx, bearer)
@@ -254,7 +253,7 @@ func (c *Cells) authenticated(ask func(context.Context, string) (projections.Act
 	}
 }
 
-// program is that of a region.
+// program gives the program of a region.
 func (c *Cells) program(region string) (*Program, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -264,10 +263,10 @@ func (c *Cells) program(region string) (*Program, error) {
 	return nil, unavailable()
 }
 
-// Home is the program of the home's cell.
+// Home gives the program of the home's cell.
 func (c *Cells) Home() (*Program, error) { return c.program(c.cells[0].Region) }
 
-// Open is http.Cells'.
+// Open implements http.Cells.
 func (c *Cells) Open() (servers []*http.Server) {
 	for _, cell := range c.cells {
 		if p, err := c.program(cell.Region); err == nil {
@@ -277,7 +276,7 @@ func (c *Cells) Open() (servers []*http.Server) {
 	return servers
 }
 
-// In is http.Cells'.
+// In implements http.Cells.
 func (c *Cells) In(region string) (*http.Server, error) {
 	if region == "" {
 		return c.server(c.Home())
@@ -295,11 +294,11 @@ func (c *Cells) server(p *Program, err error) (*http.Server, error) {
 	return p.Server, nil
 }
 
-// OfToken is http.Cells'.
+// OfToken implements http.Cells.
 func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error) {
 	shown, err := token.Parse(bearer)
 	if err != nil {
-		return c.Open()[0], nil //nolint:nilerr // which says so
+		return c.Open()[0], nil //nolint:nilerr // any server refuses the token
 	}
 	id := shown.Workspace
 	if region, known := c.known.Load(id); known {
@@ -320,7 +319,7 @@ func (c *Cells) OfToken(ctx context.Context, bearer string) (*http.Server, error
 	return p.Server, nil
 }
 
-// OfSlug is http.Cells'.
+// OfSlug implements http.Cells.
 func (c *Cells) OfSlug(ctx context.Context, slug string) (*http.Server, error) {
 	slug = commands.Slug(slug)
 	region, err := c.regionOf(ctx, uuid.Nil, slug)
@@ -338,7 +337,7 @@ func (c *Cells) OfSlug(ctx context.Context, slug string) (*http.Server, error) {
 	case err == nil && !there && region != "":
 		return c.server(p, c.missing(ctx, uuid.Nil, slug))
 	}
-	return p.Server, nil // which says what is wrong with its database
+	return p.Server, nil // when its database is away, the server says so
 }
 
 func (c *Cells) found(region string) (*Program, error) {
@@ -348,7 +347,7 @@ func (c *Cells) found(region string) (*Program, error) {
 	return c.program(region)
 }
 
-// OfSignup is http.Cells'. All cells are asked: where somebody signs up, who that is stays.
+// OfSignup implements http.Cells. It asks all cells, because only the cell of a sign-up knows it.
 func (c *Cells) OfSignup(ctx context.Context, id uuid.UUID) (*http.Server, error) {
 	var failed error
 	for _, cell := range c.cells {
@@ -369,7 +368,7 @@ func (c *Cells) OfSignup(ctx context.Context, id uuid.UUID) (*http.Server, error
 	return c.In("")
 }
 
-// lookPatience is how long a cell may take to say where a workspace is.
+// lookPatience limits how long a cell may take to look up a workspace.
 const lookPatience = 2 * time.Second
 
 func asked[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
@@ -378,8 +377,7 @@ func asked[T any](ctx context.Context, ask func(context.Context) (T, error)) (T,
 	return ask(ctx)
 }
 
-// regionOf finds the region of a workspace: "" when there is none in any. The home's list is asked; while the home cannot be, every other cell is
-// whether it has the workspace.
+// regionOf finds the region of a workspace in the home's list; "" when no region has it. While the home cannot be reached, it looks in every other cell.
 func (c *Cells) regionOf(ctx context.Context, id uuid.UUID, slug string) (region string, err error) {
 	home, err := c.Home()
 	if err == nil {
@@ -403,7 +401,7 @@ func (c *Cells) regionOf(ctx context.Context, id uuid.UUID, slug string) (region
 	return "", unavailable()
 }
 
-// Ready is http.Cells'.
+// Ready implements http.Cells.
 func (c *Cells) Ready(ctx context.Context) []http.Readiness {
 	states := make([]http.Readiness, len(c.cells))
 	var asking sync.WaitGroup
@@ -420,7 +418,7 @@ func (c *Cells) Ready(ctx context.Context) []http.Readiness {
 	return states
 }
 
-// MetricSources is http.Cells'.
+// MetricSources implements http.Cells.
 func (c *Cells) MetricSources() []telemetry.Source {
 	sources := []telemetry.Source{c.process}
 	for _, cell := range c.cells {

@@ -14,9 +14,9 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// What a backup that was put back brought to one cell, while another has it, too: see commands/copy.go.
+// A restore may bring a workspace back in one cell while another cell has it, too: see commands/copy.go.
 
-// installation is what this process can reach of all regions.
+// installation gives all regions, as far as this process reaches them.
 func (c *Cells) installation(ctx context.Context) (all commands.Installation, err error) {
 	home, err := c.Home()
 	if err != nil {
@@ -46,10 +46,10 @@ func (c *Cells) installation(ctx context.Context) (all commands.Installation, er
 	return all, err
 }
 
-// comparePatience is for how long a start waits for the regions to be compared.
+// comparePatience limits how long a start waits for the comparison of the regions.
 const comparePatience = 30 * time.Second
 
-// compare mends what of all workspaces is misplaced, and says it in the log.
+// compare mends all misplaced workspaces, and logs them.
 func (c *Cells) compare(ctx context.Context) {
 	if c.alone {
 		return
@@ -67,11 +67,11 @@ func (c *Cells) compare(ctx context.Context) {
 		c.log.ErrorContext(ctx, wrong, "workspace", m.ID, "do", do)
 	}
 	if err != nil && !errors.Is(err, tenancy.ErrBusy) && ctx.Err() == nil {
-		c.log.WarnContext(ctx, "the regions could not be compared: one of which a backup was put back may have workspaces of another", "error", err.Error())
+		c.log.WarnContext(ctx, "the regions could not be compared: after a restore, one may have workspaces of another", "error", err.Error())
 	}
 }
 
-// onlyIn refuses a workspace of a cell whose database was put back, unless no other region has it, too.
+// onlyIn refuses a workspace after a restore of its cell's database, unless no other region has it, too.
 func (c *Cells) onlyIn(region string) func(context.Context, pg.Workspace) error {
 	return func(ctx context.Context, w pg.Workspace) error {
 		all, err := c.installation(ctx)
@@ -105,15 +105,15 @@ func (c *Cells) onlyIn(region string) func(context.Context, pg.Workspace) error 
 	}
 }
 
-// statusIn asks a cell whether it has a workspace, and whether the workspace is on its way.
+// statusIn tells whether a cell has a workspace, and whether the workspace is moving.
 func (c *Cells) statusIn(ctx context.Context, p *Program, id uuid.UUID, slug string) (there, moving bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	return p.Tenancy.Traces(ctx, id, slug)
 }
 
-// missing refuses what leads to a workspace that has to be in a cell and is not, since an older backup was put back: whoever has a token of it must not
-// believe that it has ended. It is nil for one that was erased, and for a sign-up.
+// missing refuses a request for a workspace that should be in a cell and is not, because an older backup was put back. The owner of a token must not
+// believe that the token has ended. missing is nil for an erased workspace, and for a sign-up.
 func (c *Cells) missing(ctx context.Context, id uuid.UUID, slug string) error {
 	home, err := c.Home()
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *Cells) missing(ctx context.Context, id uuid.UUID, slug string) error {
 	if err != nil || !expected {
 		return err
 	}
-	refusal := domain.Refuse(domain.Unavailable, "workspace_missing", "the workspace is not where it was: the operator of Kluis has put back a backup from before it came there")
+	refusal := domain.Refuse(domain.Unavailable, "workspace_missing", "the workspace is missing from its region: the operator of Kluis has put back a backup from before it moved there")
 	refusal.RetryAfter = time.Minute
 	return refusal
 }

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// action is one line of the file, as far as the demo needs it to know the people, and to count. The import says what is wrong with the rest.
+// action has the fields of a line that the demo needs to know the people, and to count. The import checks the rest.
 type action struct {
 	Line int `json:"-"` // from 1
 
@@ -28,7 +28,7 @@ type action struct {
 	Minutes    int       `json:"minutes"`
 }
 
-// parse reads one line that is not empty. Its errors say what is wrong, not on which line.
+// parse reads one line that is not empty. Its errors do not name the line.
 func parse(line []byte) (a action, err error) {
 	if !utf8.Valid(line) {
 		return a, errors.New("not UTF-8")
@@ -47,7 +47,7 @@ func parse(line []byte) (a action, err error) {
 	return a, nil
 }
 
-// describe says of which field a value is wrong. encoding/json names the struct, which no one knows.
+// describe names the field with a wrong value. encoding/json would name the struct, which the reader does not know.
 func describe(err error) error {
 	var wrong *json.UnmarshalTypeError
 	var when *time.ParseError
@@ -60,7 +60,7 @@ func describe(err error) error {
 	return fmt.Errorf("not a JSON object: %w", err)
 }
 
-const maxName = 100 // characters of an org, a person
+const maxName = 100 // characters of the name of an org or a person
 
 // checkName refuses what cannot become the name of a workspace or a person.
 func checkName(name string) error {

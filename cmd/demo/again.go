@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// longestWait is the longest that the demo waits when the server says "later". A member's limit is by the minute;
-// what is longer, such as the limit of sign-ups, is for a person to decide about.
+// longestWait is the longest Retry-After that the demo obeys. A member's limit ends within a minute. A longer limit, such as that of sign-ups, is for a
+// person to decide about.
 const longestWait = 90 * time.Second
 
-// longestTurns is the longest that one request waits in all for the member's turn.
+// longestTurns limits how long one request waits for limits in total.
 const longestTurns = 10 * time.Minute
 
-// later says why a request is to be sent again, and after how long; "" when it was answered for good.
+// later says why a request must be sent again, and after how long; "" when the answer is final.
 func later(a answer, err error, attempt int) (why string, wait time.Duration) {
 	backoff := jitter(50 * time.Millisecond << min(attempt, 5))
 	switch {
@@ -29,20 +29,20 @@ func later(a answer, err error, attempt int) (why string, wait time.Duration) {
 			return why, jitter(asked)
 		}
 		return why, backoff
-	case a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout: // by a proxy
+	case a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout: // from a proxy
 		return strconv.Itoa(a.status), backoff
-	case a.status == http.StatusConflict && a.problem().Code == "idempotency_key_in_use": // sent before, still running
+	case a.status == http.StatusConflict && a.problem().Code == "idempotency_key_in_use": // an earlier try is still running
 		return "409 idempotency_key_in_use", backoff
 	}
 	return "", 0
 }
 
-// jitter makes d up to a quarter longer, so that those who were refused together do not come back together.
+// jitter makes d up to a quarter longer, so that requests which were refused together do not come back together.
 func jitter(d time.Duration) time.Duration {
 	return d + rand.N(d/4+1) //nolint:gosec // nobody gains by guessing it
 }
 
-// retryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3); 0 when there is none.
+// retryAfter reads the header Retry-After: seconds or a date (RFC 9110, 10.2.3). It is 0 when there is none.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(text); err == nil {

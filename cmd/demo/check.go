@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// listed is what the demo reads of a thing in a list.
+// listed has the fields of a listed thing that the demo reads.
 type listed struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`    // of a tag
@@ -22,7 +22,7 @@ type listed struct {
 	Minutes  int       `json:"minutes"`
 }
 
-// count counts what the lists of a workspace have.
+// count counts the things in the lists of a workspace.
 func (c *client) count(ctx context.Context, w *workspace) (counts, error) {
 	found := counts{}
 	tags, err := c.list(ctx, "/api/tags", w.admin.token)
@@ -63,7 +63,7 @@ func (c *client) count(ctx context.Context, w *workspace) (counts, error) {
 	return found, err
 }
 
-// countComments reads the comments of every task, in turn as each of the members: one alone may be limited.
+// countComments reads the comments of every task, in turn as each member, because a single member would reach the limit.
 func (c *client) countComments(ctx context.Context, w *workspace, tasks []listed) (int, error) {
 	tokens := []string{w.admin.token}
 	for _, p := range w.people {
@@ -105,7 +105,7 @@ func (c *client) list(ctx context.Context, path, token string) (all []listed, er
 	}
 }
 
-// callFresh asks until the answer shows everything: an answer with Kluis-Behind does not.
+// callFresh repeats a request until its answer is complete, that is, without Kluis-Behind.
 func (c *client) callFresh(ctx context.Context, r request, into any) error {
 	for giveUp := time.Now().Add(c.patience); ; {
 		a, err := c.call(ctx, r, into)

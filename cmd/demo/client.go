@@ -16,11 +16,11 @@ import (
 type client struct {
 	base     string
 	http     *http.Client
-	slots    chan struct{} // held while a request is under way, and not while one waits to be sent again
-	patience time.Duration // how long a request is sent again before the demo gives up
+	slots    chan struct{} // held while a request is under way, but not while it waits to be sent again
+	patience time.Duration // how long a request is repeated before the demo gives up
 
 	mu    sync.Mutex
-	again map[string]int // requests that were sent again, by the reason
+	again map[string]int // how many requests were sent again, by reason
 }
 
 func newClient(o Options) *client {
@@ -42,25 +42,25 @@ func (c *client) sentAgain(why string) {
 	c.again[why]++
 }
 
-// request is what is asked of the server.
+// request is a request to the server.
 type request struct {
 	method, path string
-	token        string // of the member who asks; empty for the public
-	key          string // Idempotency-Key; empty for what may be done twice
+	token        string // of the member; empty for a public operation
+	key          string // Idempotency-Key; empty when the request may be repeated without one
 	body         any    // becomes JSON; nil for none
-	once         bool   // not to be sent again when the answer was lost
+	once         bool   // whether the request must not be repeated after a lost answer
 }
 
-// answer is what the server said.
+// answer is an answer of the server.
 type answer struct {
 	status   int
 	header   http.Header
 	body     []byte
-	attempts int // how often it was sent
+	attempts int // how often the request was sent
 }
 
-// send gives the server's answer, good or bad. While there is none, or one that says "later", it sends the request
-// again, with the same key. The error says that there was none in all the client's patience.
+// send gives the final answer of the server, good or bad. Until there is one, it repeats the request with the same key. The error says that there was none
+// within the client's patience.
 func (c *client) send(ctx context.Context, r request) (answer, error) {
 	var body []byte
 	if r.body != nil {
@@ -83,7 +83,7 @@ func (c *client) send(ctx context.Context, r request) (answer, error) {
 		if err == nil {
 			err = a.problem()
 		}
-		if a.status == http.StatusTooManyRequests { // to wait until one's turn is not a fault of the server's
+		if a.status == http.StatusTooManyRequests { // waiting for a limit does not use up the patience
 			turns = min(turns+wait, longestTurns)
 		}
 		if r.once && a.status == 0 || wait > longestWait || time.Since(start)+wait > c.patience+turns {
@@ -99,7 +99,7 @@ func (c *client) send(ctx context.Context, r request) (answer, error) {
 // unansweredError says that a request was given up.
 type unansweredError struct {
 	method, path string
-	wait         time.Duration // what the server wanted
+	wait         time.Duration // until the next try
 	last         error
 }
 
@@ -141,7 +141,7 @@ func (c *client) try(ctx context.Context, r request, body []byte) (answer, error
 	defer response.Body.Close()
 	a := answer{status: response.StatusCode, header: response.Header}
 	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil { // broken off: as good as none
+	if err != nil { // an answer that was broken off counts as none
 		return answer{}, err
 	}
 	return a, nil
@@ -149,7 +149,7 @@ func (c *client) try(ctx context.Context, r request, body []byte) (answer, error
 
 const maxAnswer = 64 << 20 // bytes; a page of the longest tasks has half of that
 
-// call sends r and reads a good answer into into, unless that is nil. A bad answer is a *problem.
+// call sends r, and decodes a good answer into into, unless that is nil. A bad answer is a *problem.
 func (c *client) call(ctx context.Context, r request, into any) (answer, error) {
 	a, err := c.send(ctx, r)
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *client) call(ctx context.Context, r request, into any) (answer, error) 
 	}
 	if into != nil {
 		if err := json.Unmarshal(a.body, into); err != nil {
-			return a, fmt.Errorf("%s %s: the answer is not what was expected: %w", r.method, r.path, err)
+			return a, fmt.Errorf("%s %s: the answer does not have the expected form: %w", r.method, r.path, err)
 		}
 	}
 	return a, nil
@@ -172,14 +172,14 @@ type problem struct {
 	Code      string `json:"code"`
 	Detail    string `json:"detail"`
 	RequestID string `json:"request_id"`
-	Limit     string `json:"limit"` // that was reached
+	Limit     string `json:"limit"` // the limit that was reached
 	Errors    []struct {
 		Pointer string `json:"pointer"`
 		Detail  string `json:"detail"`
 	} `json:"errors"`
 }
 
-// problem reads what the server has against the request.
+// problem decodes the problem in a bad answer.
 func (a answer) problem() *problem {
 	p := &problem{}
 	if json.Unmarshal(a.body, p) != nil || p.Code == "" {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// counts is how much there is of something in a workspace: of tasks by their status, of comments, of minutes by person and month, and of tasks by their tag.
+// counts has the counts of a workspace: tasks by status, comments, minutes by person and month, and tasks by tag.
 type counts map[what]int
 
 type what struct{ kind, which string }
@@ -17,7 +17,7 @@ func (c counts) minutes(person string, start time.Time, n int) {
 	c[what{"minutes", person + " " + start.UTC().Format("2006-01")}] += n
 }
 
-// tags counts each tag of a task once, as people read it: trackers have stray commas in theirs.
+// tags gives the tags of a task, each once, without the stray commas that trackers have in theirs.
 func (c counts) tags(names []string) {
 	seen := map[string]bool{}
 	for _, name := range names {
@@ -28,7 +28,7 @@ func (c counts) tags(names []string) {
 	}
 }
 
-// total is of all of a kind.
+// total is the sum of one kind of counts.
 func (c counts) total(kind string) (n int) {
 	for w, count := range c {
 		if w.kind == kind {
@@ -38,7 +38,7 @@ func (c counts) total(kind string) (n int) {
 	return n
 }
 
-// differences are in words.
+// differences describes the differences in words.
 func (c counts) differences(found counts) (all []string) {
 	every := maps.Clone(c)
 	maps.Copy(every, found)
@@ -51,7 +51,7 @@ func (c counts) differences(found counts) (all []string) {
 	return all
 }
 
-// count counts what an org has after all of its lines but the rejected ones.
+// count counts the things of an org after all its lines, without the rejected ones.
 func (s source) count(org string, rejected map[int]bool) (counts, error) {
 	c, statuses := counts{}, map[string]string{}
 	for a, err := range s.actions() {
@@ -79,7 +79,7 @@ func (s source) count(org string, rejected map[int]bool) (counts, error) {
 	return c, nil
 }
 
-// statusOf says in our words what a tracker says in its own; what is none is open.
+// statusOf translates a status of a tracker into one of ours. An unknown status is open.
 func statusOf(text string) string {
 	switch strings.NewReplacer("_", " ", "-", " ").Replace(strings.ToLower(strings.TrimSpace(text))) {
 	case "in progress", "doing", "started", "in review", "review", "in development", "testing", "blocked":

@@ -16,7 +16,7 @@ import (
 
 const maxWorkers = 1024
 
-// Options is what to play, and where.
+// Options says what to play, and where.
 type Options struct {
 	URL      string        // of the running server, such as http://127.0.0.1:8080
 	File     string        // "" for the built-in sample, "-" for In
@@ -25,17 +25,17 @@ type Options struct {
 	Out      io.Writer     // progress and summary
 	Workers  int           // requests under way at once; 0 for 8, at most 1024
 	Patience time.Duration // how long a request that gets no answer is sent again; 0 for two minutes
-	Rejects  bool          // lines that cannot be imported are no error
+	Rejects  bool          // whether rejected lines are no error
 }
 
-// ErrDiffers says that the server's lists do not have what the file says.
+// ErrDiffers says that the counts of the server and of the file differ.
 var ErrDiffers = errors.New("the server does not have what the file says")
 
 // ErrRejected says that the import rejected lines of the file.
 var ErrRejected = errors.New("lines of the file cannot be imported: the summary lists them")
 
-// Run plays a file. It prints the summary that it gives, also of a run that breaks off in the middle. The file is read first: nothing is sent of one in
-// which a line does not say whose it is.
+// Run plays a file. It prints and returns a summary, even when the run breaks off in the middle. It reads the whole file first, and sends nothing when a
+// line names no org.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := o.complete(); err != nil {
 		return Summary{}, err
@@ -90,7 +90,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// isKluis asks the server what it has. This is the first request, and is not sent again: there may be no server.
+// isKluis checks that the server is a Kluis. This is the first request. It is not repeated, because there may be no server.
 func (c *client) isKluis(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -102,7 +102,7 @@ func (c *client) isKluis(ctx context.Context) error {
 		Paths map[string]any `json:"paths"`
 	}
 	if a.status != http.StatusOK || json.Unmarshal(a.body, &schema) != nil || schema.Paths["/api/import"] == nil {
-		return fmt.Errorf("what answers at %s is no Kluis: GET /api/schema/ gives status %d and no schema with /api/import", c.base, a.status)
+		return fmt.Errorf("the server at %s is no Kluis: GET /api/schema/ gives status %d and no schema with /api/import", c.base, a.status)
 	}
 	return nil
 }
@@ -115,13 +115,13 @@ type run struct {
 	client     *client
 	stage      *stage
 	workspaces []*workspace
-	took       time.Duration // of the imports alone
+	took       time.Duration // of the imports only
 }
 
 func (r *run) perform(ctx context.Context) error {
 	fmt.Fprintf(r.Out, "Playing %s on %s: actions %s, workspaces %s, people %s\n",
 		r.file.name, r.URL, thousands(r.plan.actions), thousands(len(r.plan.orgs)), thousands(r.plan.people()))
-	for _, o := range r.plan.orgs { // all of them first: the server may limit how many there may be
+	for _, o := range r.plan.orgs { // all sign-ups come first, because the server may limit them
 		w, err := r.stage.open(ctx, o)
 		if err != nil {
 			return err
@@ -158,7 +158,7 @@ func (r *run) importAll(ctx context.Context) error {
 	return group.Wait()
 }
 
-// compare counts in the file and in the lists of each workspace.
+// compare compares the counts of the file with those of the lists of each workspace.
 func (r *run) compare(ctx context.Context) (differs error) {
 	for _, w := range r.workspaces {
 		rejected := map[int]bool{}

@@ -13,8 +13,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/upload"
 )
 
-// history is what the import of a workspace reads: a line that says who each person is, then the lines of the file, empty where they are of
-// another org. So line n of the file is line n behind the people.
+// history gives the input for the import of a workspace: a line about each person, and then the lines of the file, empty for those of another org. So
+// line n of the file is the n-th line after the people.
 func (s source) history(w *workspace) io.ReadCloser {
 	read, write := io.Pipe()
 	go func() {
@@ -55,8 +55,8 @@ func writeHistory(to *bufio.Writer, s source, w *workspace) error {
 	return nil
 }
 
-// importHistory sends the history of a workspace, and waits for the end of its import. When the answer was lost it sends it again: nothing of
-// it is played twice.
+// importHistory sends the history of a workspace, and waits for the end of its import. After a lost answer it sends the history again, because an import
+// plays nothing twice.
 func (r *run) importHistory(ctx context.Context, w *workspace, actions *progress) (upload.Import, error) {
 	told := 0
 	progress := func(i upload.Import) {

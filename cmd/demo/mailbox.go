@@ -18,9 +18,8 @@ import (
 	"time"
 )
 
-// mailbox finds codes in the folder in which a server without SMTP leaves its mails as files. It takes only mails
-// that came after it was opened, and leaves every file where it is. The server renames a mail to .eml when all of
-// it is there.
+// mailbox finds codes in the folder into which a server without SMTP writes its mails. It reads only mails that came after it was opened, and leaves every
+// file where it is. The server renames a mail to .eml when it is complete.
 type mailbox struct {
 	dir string
 
@@ -31,8 +30,8 @@ type mailbox struct {
 	err   error             // the folder cannot be read any more
 }
 
-// How long to wait for a mail. While none has come at all, the folder may be the wrong one. Later a mail may be late,
-// when the server was killed while it wrote it: it takes that up again after three minutes.
+// How long to wait for a mail. Until the first mail has come, the folder may be the wrong one. A later mail may take three minutes, when the server was
+// killed while it wrote the mail and tries again.
 const (
 	firstMail = 30 * time.Second
 	nextMail  = 5 * time.Minute
@@ -42,7 +41,7 @@ func openMailbox(dir string) (*mailbox, error) {
 	m := &mailbox{dir: dir, seen: map[string]bool{}, codes: map[string]string{}, news: make(chan struct{})}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no folder %s: --mail must be where the server writes its mails, which is mail/ "+
+		return nil, fmt.Errorf("there is no folder %s: --mail must be the folder into which the server writes its mails, which is mail/ "+
 			"in its KLUIS_DATA; the demo finds no codes when the server sends mails through KLUIS_SMTP_URL", dir)
 	}
 	if err != nil {
@@ -71,7 +70,7 @@ func (m *mailbox) readCodes(entries []os.DirEntry, err error) {
 			continue
 		}
 		m.seen[e.Name()] = true
-		// what cannot be read is no mail of ours; whoever waits for it is told that it did not come
+		// an unreadable file is no mail of ours; code reports a mail that does not come
 		if to, code, err := readMail(filepath.Join(m.dir, e.Name())); err == nil && code != "" {
 			m.codes[to] = code
 			found++
@@ -103,7 +102,7 @@ func (m *mailbox) code(ctx context.Context, address string) (string, error) {
 		select {
 		case <-news:
 		case <-time.After(patience - time.Since(start)):
-			return "", fmt.Errorf("no mail to %s came to %s in %s: is that where the server writes its mails?", address, m.dir, patience)
+			return "", fmt.Errorf("no mail to %s came to %s in %s: does the server write its mails there?", address, m.dir, patience)
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
@@ -131,7 +130,7 @@ func readMail(path string) (to, code string, err error) {
 // A code stands alone on an indented line.
 var codeLine = regexp.MustCompile(`(?m)^ +([0-9]{6})\r?$`)
 
-// findCode looks into the plain text of a mail (RFC 2045), alone or as a part of a multipart.
+// findCode finds the code in the plain text of a mail (RFC 2045), which may be a part of a multipart.
 func findCode(m *mail.Message) (string, error) {
 	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if err != nil || !strings.HasPrefix(kind, "multipart/") {

@@ -17,8 +17,8 @@ func random(n int) string {
 	return base32Lower.EncodeToString(raw)[:n]
 }
 
-// names are what a workspace and its people are called in one run. The tag, such as o2-x7ka, is in all of them, so
-// that a file can be played again and no mail of another run is mistaken for one of this.
+// names has the names of a workspace and its people in one run. All of them have a tag, such as o2-x7ka, so that a file can be played again, and no mail of
+// another run is mistaken for one of this run.
 type names struct{ tag string }
 
 func newNames(org string) names {
@@ -34,19 +34,19 @@ func newNames(org string) names {
 
 func (n names) slug() string { return "demo-" + n.tag }
 
-// email is the address of a person; local is unique in the workspace.
+// email gives the address of a person. local is unique in the workspace.
 func (n names) email(local string) string { return local + "@" + n.tag + ".demo.example" }
 
 var notPlain = regexp.MustCompile(`[^a-z0-9]+`)
 
-// ascii is what of a name can stand in a slug or an address; it may be nothing.
+// ascii gives the part of a name that can be in a slug or an address; it may be empty.
 func ascii(name string) string {
 	return strings.Trim(notPlain.ReplaceAllString(strings.ToLower(name), "-"), "-")
 }
 
 var personCode = regexp.MustCompile(`^p([0-9]+)$`)
 
-// fullName makes p015 Person 015; any other name stays.
+// fullName turns p015 into Person 015. Any other name stays.
 func fullName(person string) string {
 	if code := personCode.FindStringSubmatch(person); code != nil {
 		return "Person " + code[1]
@@ -54,8 +54,7 @@ func fullName(person string) string {
 	return person
 }
 
-// locals gives each person the part of their address before the @: p015, or what can be kept of a name, or person.
-// Nobody is called admin: that is the demo's own.
+// locals gives each person a part before the @ of the address: p015, or the ascii of the name, or person. Nobody gets admin, which is the demo's own.
 func locals(people []string) map[string]string {
 	taken := map[string]bool{"admin": true}
 	chosen := map[string]string{}

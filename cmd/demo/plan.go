@@ -2,19 +2,19 @@ package demo
 
 import "fmt"
 
-// plan is what the first reading of a file found out.
+// plan is the result of the first reading of a file.
 type plan struct {
 	actions int
 	orgs    []*orgPlan // in the order of their first line
 }
 
-// orgPlan is what one org needs before its history.
+// orgPlan is what an org needs before its history is imported.
 type orgPlan struct {
 	name   string
-	people []string // who acts or is assigned, in the order of their first line
+	people []string // the actors and assignees, in the order of their first line
 }
 
-// read reads the whole file: nothing is sent of one in which a line does not say whose it is.
+// read reads the whole file, and fails when a line names no org.
 func (s source) read() (p plan, err error) {
 	orgs, known := map[string]*orgPlan{}, map[[2]string]bool{}
 	for a, err := range s.actions() {
@@ -41,7 +41,7 @@ func (s source) read() (p plan, err error) {
 	return p, nil
 }
 
-// people of all orgs.
+// people counts the people of all orgs.
 func (p plan) people() (n int) {
 	for _, o := range p.orgs {
 		n += len(o.people)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far something is: a bar on a terminal, elsewhere a line for every tenth.
+// progress shows the progress of something: by a bar on a terminal, elsewhere by a line for every tenth.
 type progress struct {
 	out   io.Writer
 	what  string
@@ -53,7 +53,7 @@ func (p *progress) add(n int) {
 	}
 }
 
-// stop leaves the line of a bar that did not come to its end.
+// stop ends the line of a bar that did not reach its end.
 func (p *progress) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

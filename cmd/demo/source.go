@@ -13,19 +13,19 @@ import (
 	"strings"
 )
 
-// sample is played when no file is given. All of it is invented.
+// sample is the file that is played when none is given. All of it is invented.
 //
 //go:embed sample.ndjson
 var sample string
 
-// source is a file that is read several times: to know its people, to import it, and to count in it.
+// source is a file that is read several times: for its people, for the import, and for the counts.
 type source struct {
 	name string
 	file io.ReaderAt
 	end  func() error
 }
 
-// open opens a file; "" is the built-in sample, "-" what comes in, which is put aside in a temporary file.
+// open opens a file; "" is the built-in sample, and "-" is standard input, which is copied into a temporary file.
 func open(name string, in io.Reader) (source, error) {
 	switch name {
 	case "":
@@ -55,10 +55,10 @@ func setAside(in io.Reader) (s source, err error) {
 	return source{"standard input", file, end}, nil
 }
 
-// maxLine is the longest line in bytes that is read; the import rejects shorter ones already.
+// maxLine is the longest line that is read, in bytes. The import already rejects shorter ones.
 const maxLine = 8 << 20
 
-// lines gives the lines of the file, empty ones too. An error is the last thing that it gives.
+// lines gives the lines of the file, including empty ones. An error ends it.
 func (s source) lines() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		lines := bufio.NewScanner(io.NewSectionReader(s.file, 0, math.MaxInt64))
@@ -80,7 +80,7 @@ func (s source) lines() iter.Seq2[[]byte, error] {
 	}
 }
 
-// actions gives what the lines are. An error, which names its line, is the last thing that it gives.
+// actions gives the actions of the lines. An error, which names its line, ends it.
 func (s source) actions() iter.Seq2[action, error] {
 	return func(yield func(action, error) bool) {
 		n := 0

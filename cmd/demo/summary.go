@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Summary is what a run did.
+// Summary is the result of a run.
 type Summary struct {
 	Actions    int            // in the file
-	Played     map[string]int // by what they do
-	Repeated   int            // that were played by a try whose answer was lost
+	Played     map[string]int // actions by their kind
+	Repeated   int            // actions that an earlier try, whose answer was lost, had played
 	Rejected   int
 	Rejects    []Reject      // the first 10,000 of each org
 	Took       time.Duration // of the imports, without sign-up, invitations and the count
@@ -29,17 +29,17 @@ type Reject struct {
 	Reason string
 }
 
-// Workspace is one that was made. Its password is there because it is a demo's, and random.
+// Workspace is a workspace that the run made. The summary shows its password, because that is a random one for a demo.
 type Workspace struct {
 	Org, Slug                string
 	Members                  int
 	Email, Password          string // of the admin
-	Checked                  bool   // what follows is meant
-	Tasks, Comments, Minutes int    // that the server's lists have
+	Checked                  bool   // whether the counts below were read
+	Tasks, Comments, Minutes int    // in the server's lists
 	Differences              []string
 }
 
-// Rate is in actions a second.
+// Rate gives the actions per second.
 func (s Summary) Rate() float64 { return float64(s.played()) / max(s.Took.Seconds(), 1e-3) }
 
 func (s Summary) played() int {

@@ -18,13 +18,13 @@ type workspace struct {
 	names
 	admin    *person
 	password string            // the admin's; the only one that leaves this run
-	locals   map[string]string // what is before the @ of each person's address
+	locals   map[string]string // the part before the @ of each person's address
 	people   map[string]*person
-	inviting sync.Mutex // one at a time: each invitation moves the one stream that all rely on
+	inviting sync.Mutex // one at a time, because each invitation moves the stream on which all rely
 
 	imported    upload.Import
 	found       counts   // in the lists of the server; nil when they were not read
-	differences []string // between the file and them
+	differences []string // between the file and the lists
 }
 
 // rejects are the lines of the file that the import rejected.
@@ -40,7 +40,7 @@ type person struct {
 	id, token string
 }
 
-// admitted is the answer to who signs up, accepts or logs in.
+// admitted is the answer to a sign-up, an acceptance or a log-in.
 type admitted struct {
 	Token  string `json:"token"`
 	Member struct {
@@ -50,14 +50,13 @@ type admitted struct {
 
 func (a admitted) person() *person { return &person{id: a.Member.ID, token: a.Token} }
 
-// stage sets the scene: it makes workspaces and members.
+// stage makes the workspaces and members of a run.
 type stage struct {
 	client  *client
 	mailbox *mailbox
 }
 
-// open signs up for a workspace for an org. When the answer to a sign-up is lost it asks for another one, with other
-// names, so that two codes in one mailbox cannot be confused.
+// open signs up a workspace for an org. After a lost answer it signs up again with other names, so that two codes in one mailbox cannot be confused.
 func (s *stage) open(ctx context.Context, o *orgPlan) (*workspace, error) {
 	giveUp := time.Now().Add(s.client.patience)
 	for attempt := 1; ; attempt++ {
@@ -99,8 +98,8 @@ func (s *stage) signUp(ctx context.Context, o *orgPlan) (*workspace, error) {
 	return w, err
 }
 
-// admit sends a request that opens a first session. It spends its code: when an answer to it was lost, being refused
-// may mean that it was done, and then logging in works.
+// admit sends a request that opens a first session, and uses up its code. After a lost answer, a refusal may mean that the first try succeeded, and then a
+// log-in works.
 func (s *stage) admit(ctx context.Context, r request, slug, email, password string) (in admitted, err error) {
 	a, err := s.client.call(ctx, r, &in)
 	var said *problem
@@ -113,7 +112,7 @@ func (s *stage) admit(ctx context.Context, r request, slug, email, password stri
 	return in, err
 }
 
-// invite makes one of the file's people a member, with a session of their own.
+// invite makes a person of the file a member, with a session.
 func (s *stage) invite(ctx context.Context, w *workspace, name, local string) (*person, error) {
 	email, password := w.email(local), random(20)
 	w.inviting.Lock()
@@ -136,7 +135,7 @@ func (s *stage) invite(ctx context.Context, w *workspace, name, local string) (*
 	return in.person(), nil
 }
 
-// gather invites all people of a workspace, several at once: hashing their passwords takes longest by far.
+// gather invites all people of a workspace, several at once, because hashing their passwords takes by far the longest.
 func (s *stage) gather(ctx context.Context, w *workspace, people *progress) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(cap(s.client.slots))

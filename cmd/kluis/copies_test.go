@@ -223,7 +223,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 		c.killAt(t, "moved", "workspace", "move", "brussels", "de")
 		c.putBack(t, "de", before)
 		c.diagnosed(t, "`kluis workspace keep brussels be` serves what is still in be")
-		if status, _, stderr := c.run("workspace", "move", "brussels", "de"); status != failure || !strings.Contains(stderr, "nothing of workspace \"brussels\" is taken away from be") {
+		if status, _, stderr := c.run("workspace", "move", "brussels", "de"); status != failure || !strings.Contains(stderr, "nothing of workspace \"brussels\" is deleted from be") {
 			t.Errorf("a move to where what arrived is gone: %d, %s", status, stderr)
 		}
 		c.must(t, "workspace", "keep", "brussels", "be")
