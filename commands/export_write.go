@@ -28,10 +28,10 @@ import (
 // ExportCounts is the progress of an export.
 type ExportCounts struct {
 	UpTo   int64 `json:"up_to" doc:"The position of the log at which the workspace is written; 0 before that is known."`
-	Rows   int   `json:"rows" doc:"Rows written so far, of all tables."`
-	Events int64 `json:"events" doc:"Events written so far, of up_to."`
-	Files  int   `json:"files" doc:"Files of tasks written so far."`
-	Bytes  int64 `json:"bytes" doc:"Bytes of the archive written so far."`
+	Rows   int   `json:"rows" doc:"Written so far, of all tables."`
+	Events int64 `json:"events" doc:"Written so far, of up_to."`
+	Files  int   `json:"files" doc:"Files of tasks, written so far."`
+	Bytes  int64 `json:"bytes" doc:"Of the archive, so far."`
 }
 
 // exporting is the writing of one archive.

@@ -50,11 +50,11 @@ type Importing struct {
 
 // ImportCounts is the progress of an import.
 type ImportCounts struct {
-	Actions  int            `json:"actions" doc:"Actions that were read."`
-	Played   map[string]int `json:"played" doc:"Actions that were played now, by what they do."`
-	Repeated int            `json:"repeated" doc:"Actions that an earlier import, or an earlier try of this one, had played."`
-	Rejected int            `json:"rejected" doc:"Actions that cannot be imported: see rejects."`
-	People   int            `json:"people" doc:"Placeholders that were made for people without an account."`
+	Actions  int            `json:"actions" doc:"That were read."`
+	Played   map[string]int `json:"played" doc:"That were played now, by what they do."`
+	Repeated int            `json:"repeated" doc:"That an earlier import, or an earlier try of this one, had played."`
+	Rejected int            `json:"rejected" doc:"That cannot be imported: see rejects."`
+	People   int            `json:"people" doc:"Placeholders that were made of people without an account."`
 }
 
 // importer is one import under way.
