@@ -42,7 +42,7 @@ func TestOdds(t *testing.T) {
 		fmt.Sprintf("| a password that is one of a million | %s | %s |", odds(most(day, limit.LoginDay, limit.LoginRun), 1, codes), odds(most(year, limit.LoginDay, limit.LoginRun), 1, codes)),
 		fmt.Sprintf("| a code for a new password | %s | %s |", odds(resets(day), 1, codes), odds(resets(year), 1, codes)),
 		fmt.Sprintf("| the code of an invitation, which is open for a week | %s | %s |", odds(again(day), 1, codes), odds(again(invitationLife), 1, codes)),
-		fmt.Sprintf("| a code of the second factor, behind the right password | %s | %s |", odds(most(day, limit.FactorDay, limit.FactorRun), totp.Good, codes), odds(most(year, limit.FactorDay, limit.FactorRun), totp.Good, codes)),
+		fmt.Sprintf("| a code of the second factor, with the right password | %s | %s |", odds(most(day, limit.FactorDay, limit.FactorRun), totp.Good, codes), odds(most(year, limit.FactorDay, limit.FactorRun), totp.Good, codes)),
 	} {
 		if !strings.Contains(string(text), row+"\n") {
 			t.Errorf("SECURITY.md lacks\n%s", row)
