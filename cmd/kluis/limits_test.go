@@ -14,7 +14,7 @@ import (
 func TestWrongSettings(t *testing.T) {
 	for _, wrong := range []struct{ variable, value, want string }{
 		{"KLUIS_LIMITS", "signup_ip=5", `KLUIS_LIMITS: "signup_ip=5": expected name=count/duration`},
-		{"KLUIS_LIMITS", "login_ip=1/1m,sign_up=5/1h", `KLUIS_LIMITS: "sign_up=5/1h": there is no limit "sign_up", but api_member, `},
+		{"KLUIS_LIMITS", "login_ip=1/1m,sign_up=5/1h", `KLUIS_LIMITS: "sign_up=5/1h": there is no limit "sign_up": the limits are api_member, `},
 		{"KLUIS_LIMITS", "login_ip=0/1m", `KLUIS_LIMITS: "login_ip=0/1m": the count must be`},
 		{"KLUIS_RESET_CODE_LIFE", "16m", "KLUIS_RESET_CODE_LIFE: 16m0s is not 1m to 15m"},
 		{"KLUIS_RESET_CODE_LIFE", "10", "missing unit in duration"},
@@ -42,7 +42,7 @@ func TestWrongSettings(t *testing.T) {
 		{"KLUIS_ARGON2", "m=65536,t=17,p=1", "KLUIS_ARGON2: argon2id: time must be"},
 		{"KLUIS_ARGON2", "m=65536,t=3,p=257", "KLUIS_ARGON2: threads must be at most 16, not 257"},
 		{"KLUIS_ARGON2", "m=99999999999,t=3,p=1", "KLUIS_ARGON2: parameter 1 is not m= and a number"},
-		{"KLUIS_ARGON2", "t=3,m=65536,p=1", "KLUIS_ARGON2: parameter 1 is not m= and a number: expected such as m=65536,t=3,p=1"},
+		{"KLUIS_ARGON2", "t=3,m=65536,p=1", "KLUIS_ARGON2: parameter 1 is not m= and a number: expected for instance m=65536,t=3,p=1"},
 		{"KLUIS_ARGON2", "m=65536", "KLUIS_ARGON2: 1 parameters instead of 3"},
 		{"KLUIS_ARGON2", "m=65536,t=3,p=-1", "KLUIS_ARGON2: parameter 3"},
 		{"KLUIS_ARGON2", "m=64MiB,t=3,p=1", "KLUIS_ARGON2: parameter 1"},

@@ -1,15 +1,16 @@
-// Package archive is the file of an export: a ZIP with a manifest that has the size and hash of every other file, and a signature of the
-// manifest.
+// Package archive reads and writes the file of an export: a ZIP with a manifest, which has the size and hash of every other file, and with a
+// signature of the manifest.
 //
-//	archive.go  what is in one
-//	write.go    one is written in constant memory, to anything that takes bytes
-//	read.go     one is read that anybody may have made: it is believed in nothing
+//	archive.go  what is in an archive
+//	write.go    writes one in constant memory, to any io.Writer
+//	read.go     reads one that anybody may have made, and trusts nothing in it
 package archive
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Version is of the form of archives. A program reads those of its own and of lower ones.
+// Version is the version of the format. A program reads archives of this version and of lower ones.
 const Version = 1
 
 // The files that every archive has.
@@ -25,11 +26,11 @@ const (
 	ManifestName  = "manifest.json"
 	SignatureName = "manifest.sig"
 	LogName       = "log/events.ndjson"    // the lines that a replay serves
-	OpenedName    = "log/opened.ndjson"    // what is sealed in them, and in baselines, in clear
-	SignedName    = "log/checkpoint"       // of the log at the position of the export
-	KeysName      = "log/verifier-keys"    // what verifies the checkpoint and the signature of the manifest
-	BaselinesName = "log/baselines.ndjson" // of a log that was pruned: what the records before it made, a thing a line
-	EdgeName      = "log/edge"             // of such a one: the hashes from which the Merkle tree over those records goes on, a line each
+	OpenedName    = "log/opened.ndjson"    // what is sealed in those lines, and in baselines, in clear
+	SignedName    = "log/checkpoint"       // the checkpoint of the log at the position of the export
+	KeysName      = "log/verifier-keys"    // the keys that verify the checkpoint and the signature of the manifest
+	BaselinesName = "log/baselines.ndjson" // of a pruned log: what the pruned records have made, a thing a line
+	EdgeName      = "log/edge"             // of a pruned log: the hashes from which the Merkle tree goes on, a line each
 	DataFolder    = "data/"                // <noun>.json and <noun>.csv
 	FilesFolder   = "attachments/"         // <id>/<name>
 )
@@ -40,15 +41,15 @@ type Manifest struct {
 	Version   int       `json:"version"` // see Version
 	Schema    int       `json:"schema"`  // the last migration of the workspace
 	Workspace Workspace `json:"workspace"`
-	Origin    string    `json:"origin"` // of the log, as checkpoints name it
-	UpTo      int64     `json:"up_to"`  // the position of the log at which everything is
-	Pruned    int64     `json:"pruned"` // the events up to here are not in the log any more
+	Origin    string    `json:"origin"` // of the log, as in checkpoints (C2SP tlog-checkpoint)
+	UpTo      int64     `json:"up_to"`  // the position of the log that all files show
+	Pruned    int64     `json:"pruned"` // the events up to this position are not in the log any more
 	At        time.Time `json:"at"`
 	Files     []File    `json:"files"`
 	Missing   []Missing `json:"missing"`
 }
 
-// Workspace is which one it is.
+// Workspace is the workspace that was exported.
 type Workspace struct {
 	ID   uuid.UUID `json:"id"`
 	Slug string    `json:"slug"`
@@ -56,24 +57,24 @@ type Workspace struct {
 	Plan string    `json:"plan"`
 }
 
-// File is one of the files.
+// File is one of the files. SHA256 is in hexadecimal.
 type File struct {
 	Name   string `json:"name"`
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
-	Rows   int    `json:"rows,omitempty"` // of a table or of the log
+	Rows   int    `json:"rows,omitempty"` // of a table, or of the log
 }
 
-// Missing is a file of a task without its bytes.
+// Missing is an attachment whose bytes are not in the archive.
 type Missing struct {
 	ID     uuid.UUID `json:"id"`
 	Reason string    `json:"reason"`
 }
 
-// Format is what a manifest calls itself.
+// Format is the value of Manifest.Format.
 const Format = "kluis-export"
 
-// Sign makes the signature of a manifest: a signed note (C2SP signed-note) over its hash, whose first line no checkpoint has.
+// Sign returns the signature of a manifest: a signed note (C2SP signed-note) over its SHA-256. No checkpoint has the same first line.
 func Sign(origin string, manifest []byte, signers ...note.Signer) ([]byte, error) {
 	signed, err := note.Sign(&note.Note{Text: signedText(origin, manifest)}, signers...)
 	if err != nil {
@@ -89,7 +90,7 @@ func Check(origin string, manifest, signature []byte, verifiers []note.Verifier)
 		return fmt.Errorf("no known key has signed the manifest: %w", err)
 	}
 	if opened.Text != signedText(origin, manifest) {
-		return fmt.Errorf("the signature is of another manifest")
+		return errors.New("the signature is of another manifest")
 	}
 	return nil
 }
@@ -99,7 +100,7 @@ func signedText(origin string, manifest []byte) string {
 	return origin + "/export\n" + hex.EncodeToString(sum[:]) + "\n"
 }
 
-// Encode is the manifest as it is written.
+// Encode returns the manifest as it is written.
 func (m Manifest) Encode() ([]byte, error) {
 	if m.Missing == nil {
 		m.Missing = []Missing{}

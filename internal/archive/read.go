@@ -17,30 +17,30 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// What an archive may have at most. What the directory of a ZIP says of sizes is not believed: what comes is counted.
+// The limits of an archive. The sizes in the directory of the ZIP are not trusted: the bytes that come are counted.
 const (
 	maxEntries  = 2_000_000
-	maxManifest = 16 << 20 // and maxOfEntry for each entry
+	maxManifest = 16 << 20 // and maxOfEntry for each file
 	maxOfEntry  = 1 << 10
 	maxSmall    = 1 << 20  // signature, checkpoint, keys
 	maxSize     = 16 << 40 // of one file
-	maxRatio    = 2000     // of what comes to what is stored: deflate reaches 1032
+	maxRatio    = 2000     // of the bytes of a file to those in the ZIP: deflate reaches 1032
 )
 
 // Reader reads an archive.
 type Reader struct {
 	Manifest Manifest
-	Text     []byte // of the manifest
+	Text     []byte // the manifest as it was written
 	entries  map[string]*zip.File
 	files    map[string]File
 }
 
-// Open looks at an archive: its directory, and its manifest. It reads no other file, and checks no signature. An error says what is wrong
-// with the archive.
+// Open reads the directory and the manifest of an archive. It reads no other file, and checks no signature. An error says what is wrong with
+// the archive.
 func Open(from io.ReaderAt, size int64) (*Reader, error) {
 	z, err := zip.NewReader(from, size)
 	if err != nil {
-		return nil, fmt.Errorf("it is no whole ZIP: %w", err)
+		return nil, fmt.Errorf("it is not a whole ZIP file: %w", err)
 	}
 	if len(z.File) > maxEntries {
 		return nil, fmt.Errorf("it has %d files, and %d are the most", len(z.File), maxEntries)
@@ -52,7 +52,7 @@ func Open(from io.ReaderAt, size int64) (*Reader, error) {
 		if err := checkEntry(f); err != nil {
 			return nil, err
 		}
-		lower := strings.ToLower(f.Name) // two that many a system would unpack to one
+		lower := strings.ToLower(f.Name) // many systems would unpack both to one file
 		if folded[lower] {
 			return nil, fmt.Errorf("it has %q twice, perhaps in capitals and in small letters", f.Name)
 		}
@@ -60,7 +60,7 @@ func Open(from io.ReaderAt, size int64) (*Reader, error) {
 		r.entries[f.Name] = f
 		sum += f.CompressedSize64
 	}
-	if sum > uint64(size) { // entries that share their bytes
+	if sum > uint64(size) { // some share their bytes
 		return nil, errors.New("its files overlap")
 	}
 	if r.Text, err = r.small(ManifestName, maxManifest+maxOfEntry*int64(len(z.File))); err != nil {
@@ -69,7 +69,7 @@ func Open(from io.ReaderAt, size int64) (*Reader, error) {
 	return r, r.readManifest()
 }
 
-// checkEntry refuses what no export has: paths that lead elsewhere, what is no plain file, and what is not as large as it says.
+// checkEntry refuses a file as no export has it: with a path that leads elsewhere, not a plain file, or larger than it can be.
 func checkEntry(f *zip.File) error {
 	switch {
 	case !fs.ValidPath(f.Name) || strings.ContainsAny(f.Name, "\\:\x00"):
@@ -84,7 +84,7 @@ func checkEntry(f *zip.File) error {
 	return nil
 }
 
-// readManifest reads the manifest, and compares it with the directory: each is a file that the other knows.
+// readManifest reads the manifest, and compares it with the directory: they have to have the same files.
 func (r *Reader) readManifest() error {
 	m := &r.Manifest
 	in := json.NewDecoder(bytes.NewReader(r.Text))
@@ -93,7 +93,7 @@ func (r *Reader) readManifest() error {
 		Version int    `json:"version"`
 	}
 	if err := json.Unmarshal(r.Text, &first); err != nil || first.Format != Format {
-		return errors.New("it is no export of Kluis")
+		return errors.New("it is not an export of Kluis")
 	}
 	if first.Version > Version {
 		return fmt.Errorf("it is an export of version %d, and this program reads those up to %d: use a newer kluis", first.Version, Version)
@@ -128,11 +128,14 @@ func (r *Reader) CheckSignature(verifiers []note.Verifier) error {
 	return Check(r.Manifest.Origin, r.Text, signature, verifiers)
 }
 
-// Small reads a file that is small, and compares it with the manifest.
+// Small reads a file of at most 1 MiB, and compares it with the manifest.
 func (r *Reader) Small(name string) ([]byte, error) {
+	if n := r.files[name].Size; n > maxSmall {
+		return nil, fmt.Errorf("%q has %d bytes, and %d are the most", name, n, maxSmall)
+	}
 	var all bytes.Buffer
 	err := r.Read(name, func(from io.Reader) error {
-		_, err := io.Copy(&all, io.LimitReader(from, maxSmall))
+		_, err := io.Copy(&all, from)
 		return err
 	})
 	return all.Bytes(), err
@@ -161,7 +164,7 @@ func (r *Reader) small(name string, most int64) ([]byte, error) {
 // Has tells whether the manifest has a file.
 func (r *Reader) Has(name string) bool { _, has := r.files[name]; return has }
 
-// Under are the files in a folder, sorted by name.
+// Under returns the names of the files in a folder, sorted.
 func (r *Reader) Under(folder string) (names []string) {
 	for name := range r.files {
 		if strings.HasPrefix(name, folder) {
@@ -172,11 +175,11 @@ func (r *Reader) Under(folder string) (names []string) {
 	return names
 }
 
-// File is what the manifest has of one.
+// File returns what the manifest has of a file.
 func (r *Reader) File(name string) File { return r.files[name] }
 
-// Read gives a file to fn, and tells then whether it was what the manifest says: of that size, with that hash. Whoever uses what comes
-// before that must be ready to undo it. fn need not read all of it.
+// Read calls fn with a file, and tells afterwards whether the file has the size and the hash in the manifest. A caller that uses bytes
+// before that must be ready to undo it. fn need not read the whole file.
 func (r *Reader) Read(name string, fn func(from io.Reader) error) error {
 	f, known := r.files[name]
 	if !known {
@@ -200,7 +203,7 @@ func (r *Reader) Read(name string, fn func(from io.Reader) error) error {
 	return nil
 }
 
-// measured is a file as it comes, which may not be longer than it should be.
+// measured counts and hashes a file as it is read. The file must not be longer than the manifest says.
 type measured struct {
 	from io.Reader
 	most int64

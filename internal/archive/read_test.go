@@ -3,10 +3,13 @@ package archive
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 )
 
 // zipOf makes a ZIP of whatever make puts into it.
@@ -33,8 +36,8 @@ func entry(z *zip.Writer, h zip.FileHeader, content []byte) error {
 
 const emptyManifest = `{"format": "kluis-export", "version": 1, "files": []}`
 
-// What nobody signed is refused before any of it is believed: names that lead elsewhere, entries twice, of other kinds, larger than they say, or that share
-// their bytes; a manifest that would fill the memory, is of something else, or of a later version.
+// What nobody signed is refused before any of it is believed: names that lead elsewhere, entries twice, of other kinds, larger than they
+// say, or that share their bytes; a manifest that would fill the memory, is of something else, or of a later version.
 func TestHostileArchives(t *testing.T) {
 	t.Parallel()
 	manifest := func(z *zip.Writer, text string) error {
@@ -68,7 +71,7 @@ func TestHostileArchives(t *testing.T) {
 		"a manifest that is a bomb": {func(z *zip.Writer) error {
 			return manifest(z, `{"format": "kluis-export", "version": 1, "files": [`+strings.Repeat("{},", 6<<20)+`{}]}`)
 		}, "more than"},
-		"of something else": {func(z *zip.Writer) error { return manifest(z, `{"format": "other"}`) }, "no export of Kluis"},
+		"of something else": {func(z *zip.Writer) error { return manifest(z, `{"format": "other"}`) }, "not an export of Kluis"},
 		"of a later version": {func(z *zip.Writer) error {
 			return manifest(z, `{"format": "kluis-export", "version": 2, "more": 1}`)
 		}, "use a newer kluis"},
@@ -123,6 +126,33 @@ func TestFilesAreWhatTheManifestSays(t *testing.T) {
 		}
 		if _, err := r.Small(name); (err == nil) != c.fine {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// Small refuses a file that is larger than small ones are: it never returns a part of one as if it were the whole.
+func TestSmall(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		size  int
+		whole bool
+	}{{0, true}, {maxSmall, true}, {maxSmall + 1, false}} {
+		var file bytes.Buffer
+		w := NewWriter(&file, time.Now())
+		content := strings.Repeat("x", c.size)
+		err := errors.Join(
+			w.Add(EdgeName, func(to io.Writer, _ *int) error { _, err := io.WriteString(to, content); return err }),
+			w.Finish(Manifest{Format: Format, Version: Version}, func([]byte) ([]byte, error) { return nil, nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(bytes.NewReader(file.Bytes()), int64(file.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Small(EdgeName)
+		if (err == nil) != c.whole || c.whole && string(got) != content {
+			t.Errorf("of %d bytes: %d, %v", c.size, len(got), err)
 		}
 	}
 }

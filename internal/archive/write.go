@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Writer writes an archive. What was written before is in the memory of nobody but for its name, size and hash.
+// Writer writes an archive. Of the files that were written, only name, size and hash stay in memory.
 type Writer struct {
 	zip   *zip.Writer
 	at    time.Time
@@ -20,12 +20,12 @@ type Writer struct {
 // NewWriter begins an archive.
 func NewWriter(to io.Writer, at time.Time) *Writer { return &Writer{zip: zip.NewWriter(to), at: at} }
 
-// Add writes a file. rows may be set while it is being written.
+// Add writes a compressed file. write may set rows.
 func (w *Writer) Add(name string, write func(to io.Writer, rows *int) error) error {
 	return w.add(name, zip.Deflate, write)
 }
 
-// AddStored is Add for what does not get smaller.
+// AddStored writes a file that compression would not make smaller.
 func (w *Writer) AddStored(name string, write func(to io.Writer, rows *int) error) error {
 	return w.add(name, zip.Store, write)
 }
@@ -45,7 +45,7 @@ func (w *Writer) add(name string, method uint16, write func(to io.Writer, rows *
 	return nil
 }
 
-// Finish writes the manifest, with the files that there are, and its signature.
+// Finish writes the manifest of the files that were added, and its signature.
 func (w *Writer) Finish(m Manifest, sign func(manifest []byte) ([]byte, error)) error {
 	m.Files = w.files
 	text, err := m.Encode()
@@ -68,7 +68,7 @@ func (w *Writer) Finish(m Manifest, sign func(manifest []byte) ([]byte, error)) 
 	return w.zip.Close()
 }
 
-// counter counts and hashes what goes by.
+// counter counts and hashes what is written through it.
 type counter struct {
 	to   io.Writer
 	hash hash.Hash

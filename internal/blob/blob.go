@@ -1,11 +1,12 @@
 // Package blob keeps bytes that are too many for the database: in a directory, or in S3.
 //
 //	blob.go       what a store is, and the URL that names one
+//	kind.go       what keys there are
 //	directory.go  blobs as files
 //	s3.go         blobs as objects of a bucket
-//	seal.go       what a blob is encrypted with
+//	seal.go       how a blob is encrypted
 //
-// A store knows keys such as "<workspace id>/<attachment id>", and nobody's names.
+// A key is for instance "<workspace id>/<attachment id>". No key has a name that a person gave.
 package blob
 
 import (
@@ -19,34 +20,34 @@ import (
 	"time"
 )
 
-// Store keeps blobs. Its errors, but for ErrMissing and those of the callbacks, say that it cannot be used at the moment.
+// Store keeps blobs. An error other than ErrMissing and those of the callbacks says that the store cannot be used at the moment.
 type Store interface {
-	// Put stores what write writes. Once Put gives nil the blob is there, whole and durable. When write fails, when ctx ends, or when
-	// the process is killed, there is nothing under the key.
+	// Put stores what write writes. When Put returns nil, the blob is whole and durable. When write fails, when ctx ends, or when the
+	// process is killed, there is nothing under the key.
 	Put(ctx context.Context, key string, write func(io.Writer) error) error
-	// Open opens a blob to be read until ctx ends. The error is ErrMissing when there is none.
+	// Open opens a blob, which can be read until ctx ends. The error is ErrMissing when there is none.
 	Open(ctx context.Context, key string) (Blob, error)
-	// Delete takes a blob away. One that is not there is no error.
+	// Delete deletes a blob. When there is none, that is no error.
 	Delete(ctx context.Context, key string) error
-	// List gives the blobs whose keys begin with folder and a slash to each, in constant memory.
+	// List calls each for every blob whose key begins with folder and a slash, in constant memory.
 	List(ctx context.Context, folder string, each func(Item) error) error
-	// Purge takes away everything whose key begins with folder and a slash: blobs, where the store keeps versions all of theirs, and what was
-	// begun and never became a blob. It gives their number.
+	// Purge deletes everything whose key begins with folder and a slash: blobs, all of their versions where the store keeps versions, and
+	// what was begun and never became a blob. It returns their number. When it returns nil, nothing is left that was there when it began.
 	Purge(ctx context.Context, folder string) (int, error)
-	// Sweep takes away what was begun before a moment, and never became a blob. It gives the number.
+	// Sweep deletes what was begun before a moment and never became a blob. It returns the number.
 	Sweep(ctx context.Context, before time.Time) (int, error)
 	// Ping tells whether the store can be used.
 	Ping(ctx context.Context) error
 }
 
-// Blob is the bytes of a key. Reading on from where the last read ended is cheap. One goroutine reads at a time.
+// Blob is the bytes of a key. A read is cheap where the last one ended. One goroutine reads at a time.
 type Blob interface {
 	io.ReaderAt
 	io.Closer
 	Size() int64
 }
 
-// Item is a blob as a list has it.
+// Item is a blob in a list.
 type Item struct {
 	Key      string
 	Size     int64
@@ -60,8 +61,8 @@ var ErrMissing = errors.New("there is no such blob")
 var ErrURL = errors.New("expected a URL such as file:///folder or s3://bucket?endpoint=https://s3.example.org&region=be")
 
 // Open opens the store that a URL names: file:///folder, or s3://bucket with the parameters endpoint and region and those of
-// [gocloud.dev/blob/s3blob.URLOpener]. Credentials for S3 come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), and never from
-// the URL. Nothing is asked of the store yet. The error wraps ErrURL when the URL is at fault.
+// [gocloud.dev/blob/s3blob.URLOpener]. Credentials for S3 come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), and
+// never from the URL. Open asks nothing of the store. The error wraps ErrURL when the URL is wrong.
 func Open(ctx context.Context, address string) (Store, error) {
 	u, err := parse(address)
 	if err != nil {
@@ -85,7 +86,7 @@ func Check(ctx context.Context, address string) error {
 func parse(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.User != nil || u.Fragment != "": // the text may hold a password
+	case err != nil || u.User != nil || u.Fragment != "": // the parser's error could show a password
 		return nil, ErrURL
 	case u.Scheme == "file" && u.Host == "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "",
 		u.Scheme == "s3" && u.Host != "" && (u.Path == "" || u.Path == "/"):
@@ -96,7 +97,7 @@ func parse(address string) (*url.URL, error) {
 
 var keyForm = regexp.MustCompile(`^[0-9a-z-]+/[0-9a-z-]+$`)
 
-// checkKey refuses what is no key of ours, whatever the store would make of it.
+// checkKey refuses a key that no kind can have, whatever the store would make of it.
 func checkKey(key string) error {
 	if !keyForm.MatchString(key) {
 		return fmt.Errorf("blob: %q is no key", key)

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// unfinished is the folder of what is being written. No key has a name that begins with a dot.
+// unfinished is the folder of blobs that are being written. No key begins with a dot.
 const unfinished = ".unfinished"
 
-// directory keeps each blob in a file of its own. A root keeps every path inside, whatever links there are.
+// directory keeps each blob in a file of its own. With an os.Root every path stays inside, whatever symbolic links there are.
 type directory struct{ root *os.Root }
 
 func openDirectory(folder string) (Store, error) {
@@ -34,11 +34,12 @@ func openDirectory(folder string) (Store, error) {
 // Put writes in this order:
 //
 //  1. The bytes go to a file in unfinished, and to the disk (fsync).
-//  2. The folder of the key is made, and is on the disk as well.
-//  3. The file is renamed to its key: from here on the blob is there.
+//  2. The folder of the key is made, and goes to the disk as well.
+//  3. The file is renamed to its key: from now on the blob is there.
 //  4. The folder goes to the disk, so that the blob is still there after a loss of power.
 //
-// Killed before 3, a process leaves a file in unfinished, which Sweep finds. Killed before 4 it leaves the whole blob or such a file.
+// A process that is killed before 3 leaves a file in unfinished, which Sweep finds. One that is killed before 4 leaves the whole blob, or
+// such a file.
 func (d *directory) Put(_ context.Context, key string, write func(io.Writer) error) (err error) {
 	if err := checkNew(key); err != nil {
 		return err
@@ -51,7 +52,7 @@ func (d *directory) Put(_ context.Context, key string, write func(io.Writer) err
 	defer func() {
 		if err != nil {
 			_ = f.Close()
-			_ = d.root.Remove(temporary) // else Sweep finds it
+			_ = d.root.Remove(temporary) // when that fails, Sweep finds it
 		}
 	}()
 	if err := write(f); err != nil {
@@ -92,7 +93,7 @@ func (d *directory) sync(folder string) error {
 	return nil
 }
 
-// sizedFile is an open file with the size that it has for good.
+// sizedFile is an open file with its size, which never changes.
 type sizedFile struct {
 	*os.File
 	size int64
@@ -135,14 +136,14 @@ func (d *directory) Delete(_ context.Context, key string) error {
 func (d *directory) List(ctx context.Context, folder string, each func(Item) error) error {
 	return d.walk(ctx, folder, func(name string, info fs.FileInfo) error {
 		key := path.Join(folder, name)
-		if !keyForm.MatchString(key) || !info.Mode().IsRegular() { // somebody else's
+		if !keyForm.MatchString(key) || !info.Mode().IsRegular() { // not one of this program's
 			return nil
 		}
 		return each(Item{Key: key, Size: info.Size(), Modified: info.ModTime()})
 	})
 }
 
-// walk gives the files of a folder to each, some at a time. A folder that is not there has none.
+// walk calls each for the files of a folder, which it reads some at a time. A folder that does not exist has none.
 func (d *directory) walk(ctx context.Context, folder string, each func(name string, info fs.FileInfo) error) error {
 	f, err := d.root.Open(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -162,7 +163,7 @@ func (d *directory) walk(ctx context.Context, folder string, each func(name stri
 		}
 		for _, entry := range entries {
 			info, err := entry.Info()
-			if errors.Is(err, fs.ErrNotExist) { // gone meanwhile
+			if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
 				continue
 			}
 			if err == nil {
@@ -175,23 +176,30 @@ func (d *directory) walk(ctx context.Context, folder string, each func(name stri
 	}
 }
 
-// Purge also takes the folder away. What is being written to it ends where it is to be named.
+// Purge deletes the folder, too. A Put that is under way fails when it renames its file. Another process may delete the same files meanwhile, so a
+// file that has gone is no error.
 func (d *directory) Purge(ctx context.Context, folder string) (n int, err error) {
 	if err := checkKey(folder + "/x"); err != nil {
 		return 0, err
 	}
+	remove := func(name string) error {
+		err := d.root.Remove(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			n++
+		}
+		return err
+	}
 	err = d.walk(ctx, unfinished, func(name string, _ fs.FileInfo) error {
 		if strings.HasPrefix(name, folder+".") {
-			n++
-			return d.root.Remove(path.Join(unfinished, name))
+			return remove(path.Join(unfinished, name))
 		}
 		return nil
 	})
 	if err == nil {
-		err = d.walk(ctx, folder, func(name string, _ fs.FileInfo) error {
-			n++
-			return d.root.Remove(path.Join(folder, name))
-		})
+		err = d.walk(ctx, folder, func(name string, _ fs.FileInfo) error { return remove(path.Join(folder, name)) })
 	}
 	if err == nil {
 		err = d.root.Remove(folder)
@@ -202,7 +210,7 @@ func (d *directory) Purge(ctx context.Context, folder string) (n int, err error)
 	return n, d.sync(".")
 }
 
-// Sweep goes by when a file was last written to, so that an upload that is slow and still comes is left alone.
+// Sweep goes by when a file was last written to, so that a slow upload that still comes is left alone.
 func (d *directory) Sweep(ctx context.Context, before time.Time) (swept int, err error) {
 	err = d.walk(ctx, unfinished, func(name string, info fs.FileInfo) error {
 		if !info.ModTime().Before(before) {
@@ -217,7 +225,7 @@ func (d *directory) Sweep(ctx context.Context, before time.Time) (swept int, err
 	return swept, err
 }
 
-// Ping makes a file and takes it away.
+// Ping makes a file and deletes it.
 func (d *directory) Ping(context.Context) error {
 	name := path.Join(unfinished, rand.Text())
 	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

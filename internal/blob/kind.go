@@ -8,13 +8,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// Kind is what some blobs are of, by the pattern of their keys: {name} stands for any name, and another word in braces for the id of such a thing.
+// Kind is a kind of blobs, told by the pattern of their keys. In a pattern, {name} stands for any name, and another word in braces for an id.
 //
-// Every kind is made by NewKind when the program begins, and a store takes no key that is of none. So no blob is kept of which the registry of data
-// (domain.Data) does not say what it is and when it goes: a test compares the patterns of both.
+// NewKind makes every kind when the program begins, and a store takes no key that fits none. So every blob is of a kind of which the registry of
+// data (domain.Data) says what it is and when it is deleted: a test compares the patterns of both.
 type Kind struct {
 	Pattern string
-	is      *regexp.Regexp
+	form    *regexp.Regexp
 }
 
 var kinds []*Kind
@@ -24,19 +24,19 @@ var (
 	anyID   = regexp.MustCompile(`\\\{[a-z]+\\\}`)
 )
 
-// NewKind makes a kind. It is called for variables of packages only.
+// NewKind makes a kind. It is called for package variables only.
 func NewKind(pattern string) *Kind {
-	is := anyName.ReplaceAllString(regexp.QuoteMeta(pattern), `[^/]+`)
-	is = anyID.ReplaceAllString(is, `([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})`)
-	k := &Kind{pattern, regexp.MustCompile(`^` + is + `$`)}
+	form := anyName.ReplaceAllString(regexp.QuoteMeta(pattern), `[^/]+`)
+	form = anyID.ReplaceAllString(form, `([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})`)
+	k := &Kind{pattern, regexp.MustCompile(`^` + form + `$`)}
 	kinds = append(kinds, k)
 	return k
 }
 
-// Kinds are all that there are.
+// Kinds returns all kinds.
 func Kinds() []*Kind { return kinds }
 
-// Key is that of one blob, with ids in the place of the words in braces, in order.
+// Key returns the key of a blob, with ids in place of the words in braces, in order.
 func (k *Kind) Key(ids ...uuid.UUID) string {
 	key := k.Pattern
 	for _, id := range ids {
@@ -47,22 +47,22 @@ func (k *Kind) Key(ids ...uuid.UUID) string {
 	return key
 }
 
-// IDs reads the ids in a key; none when it is of another kind.
+// IDs returns the ids in a key; none when the key is of another kind.
 func (k *Kind) IDs(key string) (ids []uuid.UUID) {
-	found := k.is.FindStringSubmatch(key)
+	found := k.form.FindStringSubmatch(key)
 	for _, text := range found[min(1, len(found)):] {
-		ids = append(ids, uuid.MustParse(text)) // it has the form of one
+		ids = append(ids, uuid.MustParse(text)) // the pattern lets only ids through
 	}
 	return ids
 }
 
-// checkNew refuses a key under which nothing may be put: one that is none, or of no kind.
+// checkNew refuses a key under which nothing may be put, because it fits no kind.
 func checkNew(key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
 	for _, k := range kinds {
-		if k.is.MatchString(key) {
+		if k.form.MatchString(key) {
 			return nil
 		}
 	}

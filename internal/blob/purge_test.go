@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -39,6 +40,33 @@ func TestPurge(t *testing.T) {
 			t.Errorf("of a folder that is not there: %v", err)
 		}
 	})
+}
+
+// Two processes may purge one folder at once, and a Delete may be faster for one of its blobs. A purge without an error has left nothing nevertheless.
+func TestPurgeBesideAnother(t *testing.T) {
+	t.Parallel()
+	s, err := openDirectory(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		folder := uuid.NewString()
+		for range 50 {
+			put(t, s, folder+"/"+uuid.NewString(), noise(10))
+		}
+		var purges sync.WaitGroup
+		for range 2 {
+			purges.Go(func() {
+				if _, err := s.Purge(t.Context(), folder); err != nil {
+					t.Error(err)
+				}
+				if left := keys(t, s, folder); left != nil {
+					t.Errorf("a purge has left %d blobs", len(left))
+				}
+			})
+		}
+		purges.Wait()
+	}
 }
 
 // Of an upload under way the bytes that came go with the folder, and the blob does not come to be.

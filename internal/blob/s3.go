@@ -16,7 +16,7 @@ import (
 	"gocloud.dev/gcerrors"
 )
 
-// bucket keeps blobs in a bucket of S3, or of what speaks like it.
+// bucket keeps blobs in a bucket of S3, or of a server with the same interface.
 type bucket struct {
 	name   string
 	bucket *blob.Bucket
@@ -27,10 +27,10 @@ type bucket struct {
 
 func openBucket(ctx context.Context, u *url.URL) (Store, error) {
 	q := u.Query()
-	if q.Has("ssetype") || q.Has("kmskeyid") { // what is stored is encrypted before it leaves
+	if q.Has("ssetype") || q.Has("kmskeyid") { // blobs are encrypted before they get there
 		return nil, fmt.Errorf("%w: set ssetype and kmskeyid as the bucket's default", ErrURL)
 	}
-	if q.Has("endpoint") { // not Amazon's: most know neither a host name for each bucket nor Amazon's newer checksums
+	if q.Has("endpoint") { // a server other than Amazon's: most know neither a host name for each bucket nor Amazon's newer checksums
 		for name, value := range map[string]string{"use_path_style": "true", "request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"} {
 			if !q.Has(name) {
 				q.Set(name, value)
@@ -50,7 +50,7 @@ func openBucket(ctx context.Context, u *url.URL) (Store, error) {
 	return b, nil
 }
 
-// A blob goes to S3 in parts, of which some are in memory: partSize * (partsAtOnce + 2) for each upload. S3 takes 10,000 parts: 48 GiB.
+// A blob goes to S3 in parts. Each upload has partSize * (partsAtOnce + 2) bytes of them in memory. S3 takes 10,000 parts: 48 GiB.
 const (
 	partSize    = 5 << 20
 	partsAtOnce = 1
@@ -58,7 +58,8 @@ const (
 	abortPatience = 10 * time.Second
 )
 
-// uploader is S3's own, since that of gocloud.dev keeps three times as much in memory, and leaves the parts of what was cancelled behind.
+// newUploader makes an uploader of the AWS SDK. That of gocloud.dev keeps three times as much in memory, and leaves the parts of a
+// cancelled upload behind.
 func newUploader(client *s3.Client) *transfermanager.Client {
 	return transfermanager.New(uploads{client}, func(o *transfermanager.Options) {
 		o.PartSizeBytes, o.MultipartUploadThreshold, o.Concurrency, o.FailTimeout = partSize, partSize, partsAtOnce, abortPatience
@@ -66,8 +67,8 @@ func newUploader(client *s3.Client) *transfermanager.Client {
 	})
 }
 
-// uploads is a client that waits for the answer to the beginning of an upload, whatever becomes of the caller: an upload whose name nobody has
-// learned cannot be aborted.
+// uploads is a client that waits for the answer to CreateMultipartUpload even when the caller's context ends: an upload whose id nobody
+// has learned cannot be aborted.
 type uploads struct{ *s3.Client }
 
 func (u uploads) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipartUploadInput, options ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error) {
@@ -79,9 +80,9 @@ func (u uploads) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipa
 // Put writes in this order:
 //
 //  1. The bytes go to the parts of an upload, which is no object yet.
-//  2. The upload is completed: from here on the blob is there.
+//  2. The upload is completed: from now on the blob is there.
 //
-// When write fails, or ctx ends, the upload is aborted. A process that was killed leaves an upload, which Sweep finds.
+// When write fails, or ctx ends, the upload is aborted. A process that is killed leaves an upload, which Sweep finds.
 func (b *bucket) Put(ctx context.Context, key string, write func(io.Writer) error) error {
 	if err := checkNew(key); err != nil {
 		return err
@@ -90,11 +91,11 @@ func (b *bucket) Put(ctx context.Context, key string, write func(io.Writer) erro
 	uploaded := make(chan error, 1)
 	go func() {
 		_, err := b.uploader.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: from, ContentType: aws.String("application/octet-stream")})
-		from.CloseWithError(err) // whoever writes on learns it
+		from.CloseWithError(err) // so that write fails, too
 		uploaded <- err
 	}()
 	wrong := write(to)
-	to.CloseWithError(wrong) // nil is the end
+	to.CloseWithError(wrong) // nil means the end of the bytes
 	err := <-uploaded
 	if wrong != nil {
 		return wrong
@@ -119,15 +120,16 @@ func (b *bucket) Open(ctx context.Context, key string) (Blob, error) {
 	return &object{ctx: ctx, bucket: b.bucket, key: key, size: about.Size}, nil
 }
 
-// object is a blob of a bucket, read as one answer from where the first read begins; a read elsewhere asks anew.
+// object is a blob of a bucket. The first read asks for everything from its offset on, and further reads go on in that answer. A read
+// elsewhere asks anew.
 type object struct {
-	ctx    context.Context //nolint:containedctx // of whoever opened it: an io.ReaderAt takes none
+	ctx    context.Context //nolint:containedctx // of the caller of Open, since ReadAt takes none
 	bucket *blob.Bucket
 	key    string
 	size   int64
 
 	answer *blob.Reader
-	at     int64 // where the answer goes on
+	at     int64 // the offset of the next byte of the answer
 }
 
 func (o *object) Size() int64 { return o.size }
@@ -183,7 +185,7 @@ func (b *bucket) List(ctx context.Context, folder string, each func(Item) error)
 		if err != nil {
 			return fmt.Errorf("list the blobs of %s: %w", folder, err)
 		}
-		if checkKey(item.Key) != nil { // somebody else's
+		if checkKey(item.Key) != nil { // not one of this program's
 			continue
 		}
 		if err := each(Item{Key: item.Key, Size: item.Size, Modified: item.ModTime}); err != nil {
@@ -192,7 +194,7 @@ func (b *bucket) List(ctx context.Context, folder string, each func(Item) error)
 	}
 }
 
-// Purge asks for all versions, of which a bucket without versions has one of each blob, and for the marks of deleted ones.
+// Purge deletes all versions, and the markers of deleted blobs. A bucket without versions has one version of each blob.
 func (b *bucket) Purge(ctx context.Context, folder string) (n int, err error) {
 	prefix := folder + "/"
 	uploads := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: &prefix})
@@ -230,7 +232,7 @@ func (b *bucket) Purge(ctx context.Context, folder string) (n int, err error) {
 }
 
 func (b *bucket) deleteVersion(ctx context.Context, key, version *string) error {
-	if aws.ToString(version) == "null" { // of a bucket that keeps no versions
+	if aws.ToString(version) == "null" { // the bucket keeps no versions
 		version = nil
 	}
 	if _, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: key, VersionId: version}); err != nil {
@@ -239,7 +241,7 @@ func (b *bucket) deleteVersion(ctx context.Context, key, version *string) error 
 	return nil
 }
 
-// Sweep goes by when an upload was begun: S3 does not say when a part last came.
+// Sweep goes by when an upload was begun, because S3 does not say when its last part came.
 func (b *bucket) Sweep(ctx context.Context, before time.Time) (swept int, err error) {
 	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name})
 	for pages.HasMorePages() {
@@ -260,7 +262,7 @@ func (b *bucket) Sweep(ctx context.Context, before time.Time) (swept int, err er
 	return swept, nil
 }
 
-// Ping asks whether the bucket is there and may be used.
+// Ping tells whether the bucket exists and may be used.
 func (b *bucket) Ping(ctx context.Context) error {
 	there, err := b.bucket.IsAccessible(ctx)
 	if err != nil {

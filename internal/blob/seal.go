@@ -8,20 +8,20 @@ import (
 	"filippo.io/age"
 )
 
-// A blob is encrypted in the format of age (https://age-encryption.org/v1): ChaCha20-Poly1305 in chunks of 64 KiB (STREAM), so that any part can be
-// read alone, that no chunk can be moved, and that one cut off shows. The 16 bytes from which the key of a blob is derived (HKDF) are random, and
-// stand in the blob's header as somebody sealed them who knows what the blob is.
+// A blob is encrypted in the format of age (https://age-encryption.org/v1): ChaCha20-Poly1305 in chunks of 64 KiB (STREAM). So any part can be read
+// alone, no chunk can be moved, and a blob that was cut off shows. The key of a blob is derived (HKDF) from 16 random bytes. The header
+// of the blob has them, sealed by a Sealer.
 
-// Sealer seals the key of one blob. The identity of the blob has to be part of the sealed text: then a blob under another's key does not open.
+// Sealer seals the key of one blob. The identity of the blob must be part of what is sealed: then a blob under another's key does not open.
 type Sealer struct {
 	Seal func(key string) (sealed string, err error)
 	Open func(sealed string) (key string, err error)
 }
 
-// stanza is the type of the header's line that holds the sealed key.
+// stanza is the type of the line of the header with the sealed key.
 const stanza = "kluis/blob/v1"
 
-// Wrap is [age.Recipient].
+// Wrap implements [age.Recipient].
 func (s Sealer) Wrap(key []byte) ([]*age.Stanza, error) {
 	sealed, err := s.Seal(string(key))
 	if err != nil {
@@ -30,10 +30,10 @@ func (s Sealer) Wrap(key []byte) ([]*age.Stanza, error) {
 	return []*age.Stanza{{Type: stanza, Body: []byte(sealed)}}, nil
 }
 
-// Unwrap is [age.Identity].
+// Unwrap implements [age.Identity].
 func (s Sealer) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	if len(stanzas) != 1 || stanzas[0].Type != stanza {
-		return nil, errors.New("it is no blob of Kluis")
+		return nil, errors.New("the blob was not made by Kluis")
 	}
 	key, err := s.Open(string(stanzas[0].Body))
 	if err != nil {
@@ -42,11 +42,11 @@ func (s Sealer) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return []byte(key), nil
 }
 
-// Encrypt encrypts what is written to the writer that it gives, in constant memory. The blob is whole once that writer is closed.
+// Encrypt returns a writer that encrypts what is written to it, in constant memory. The blob is whole once that writer is closed.
 func (s Sealer) Encrypt(to io.Writer) (io.WriteCloser, error) { return age.Encrypt(to, s) }
 
-// Decrypt gives the plain bytes of a blob and their number. A blob that was cut off is an error at once; a part that was changed is an error when
-// it is read.
+// Decrypt returns the plain bytes of a blob and their number. A blob that was cut off fails at once; a chunk that was changed fails when it is
+// read.
 func (s Sealer) Decrypt(b Blob) (io.ReaderAt, int64, error) {
 	plain, size, err := age.DecryptReaderAt(b, b.Size(), s)
 	if err != nil {

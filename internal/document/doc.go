@@ -1,3 +1,3 @@
-// Package document writes texts for people, made of sections with paragraphs and lists, as a page of HTML and as a PDF. Both say the same,
-// in the same order, and the same document is always the same bytes.
+// Package document writes texts for people as a page of HTML and as a PDF. A text has sections with paragraphs and lists. Both formats say the
+// same in the same order, and the same document always makes the same bytes.
 package document

@@ -15,7 +15,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{"day": day}
 
 func day(t time.Time) string { return t.Format(time.DateOnly) }
 
-// HTML writes a whole page, without anything from elsewhere: no script, no font, no image.
+// HTML writes a whole page that loads nothing: no script, no font, no image.
 func (d Document) HTML(to io.Writer) error {
 	if err := page.Execute(to, d); err != nil {
 		return fmt.Errorf("write %q as HTML: %w", d.Title, err)

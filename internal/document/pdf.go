@@ -9,20 +9,20 @@ import (
 	"golang.org/x/image/font/gofont/goregular"
 )
 
-// Sizes on a page of A4, in millimetres; of letters, in points.
+// Sizes on a page of A4 in millimetres, and of letters in points.
 const (
 	margin   = 22
 	between  = 2.5 // paragraphs
 	terms    = 45  // the column of terms
-	leading  = 0.5 // a line, for each point of its letters
+	leading  = 0.5 // height of a line in millimetres, for each point of its letters
 	ordinary = 10
 	heading  = 12.5
 	title    = 18
 
-	fewItems = 4 // a list of no more is kept on one page
+	fewItems = 4 // a list of up to so many is kept on one page
 )
 
-// PDF writes the document on pages of A4, with its fonts inside: they have the letters of every language of the European Union.
+// PDF writes the document on pages of A4. Its fonts are inside, and have the letters of every language of the European Union.
 func (d Document) PDF(to io.Writer) error {
 	p := printer{fpdf.New("P", "mm", "A4", "")}
 	p.AddUTF8FontFromBytes("go", "", goregular.TTF)
@@ -57,7 +57,7 @@ type printer struct{ *fpdf.Fpdf }
 func (p printer) section(s Section) {
 	p.Ln(between)
 	height := 3 * heading * leading
-	if len(s.Text) == 0 && len(s.List) <= fewItems { // nobody signs a page that has the one line alone
+	if len(s.Text) == 0 && len(s.List) <= fewItems { // so that no line for a signature is alone on a page
 		height += float64(len(s.List)) * (2*ordinary*leading + between)
 	}
 	p.keepTogether(height)
@@ -76,7 +76,7 @@ func (p printer) paragraph(style string, points float64, text string) {
 	p.Ln(between)
 }
 
-// item puts a term beside what there is to say of it.
+// item puts a term beside what is said of it.
 func (p printer) item(i Item) {
 	p.keepTogether(3 * ordinary * leading)
 	top, on := p.GetY(), p.PageNo()
@@ -94,7 +94,7 @@ func (p printer) item(i Item) {
 	p.Ln(between / 2)
 }
 
-// keepTogether begins a page when less than so much is left of this one.
+// keepTogether begins a new page when this one has less than height left.
 func (p printer) keepTogether(height float64) {
 	if _, page := p.GetPageSize(); p.GetY()+height > page-margin {
 		p.AddPage()

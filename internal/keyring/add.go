@@ -10,16 +10,16 @@ import (
 	"syscall"
 )
 
-// Prepend puts a new random key before the others in a key file: from now on it encrypts. Those who follow the file take
-// it up by themselves.
+// Prepend puts a new random key before the others in a key file: from now on it encrypts. Processes that follow the file take it up
+// by themselves.
 func Prepend(path string) error { return add(path, true) }
 
-// Append puts a new random key behind the others: it only decrypts, until somebody moves its line to the top. That
-// is for several machines that have a file each: nobody may encrypt with a key before all can decrypt with it.
+// Append puts a new random key behind the others: it only decrypts, until its line is moved to the top. It is for several machines with a
+// file each, where every one must be able to decrypt with a key before the first one encrypts with it.
 func Append(path string) error { return add(path, false) }
 
-// add replaces a valid key file, by one rename, with one that has one key more: who reads it meanwhile, or kills this,
-// finds the one or the other, whole. Owner and mode stay.
+// add replaces a valid key file, by one rename, with one that has one key more. A process that reads it meanwhile finds the one or the other,
+// whole; so does one that comes after add was killed. Owner and mode stay.
 func add(path string, first bool) (err error) {
 	path, err = filepath.EvalSymlinks(path) // the file, not the link to it, is replaced
 	if err != nil {
@@ -27,7 +27,7 @@ func add(path string, first bool) (err error) {
 	}
 	unlock, err := lockFile(path)
 	if err != nil {
-		return fmt.Errorf("add a key: wait for another program that does: %w", err)
+		return fmt.Errorf("add a key: wait for another program that adds one: %w", err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	text, err := readFile(path)
@@ -35,7 +35,7 @@ func add(path string, first bool) (err error) {
 		return err
 	}
 	if _, err := parseFile(text); err != nil {
-		return err // a file that nobody can load is not made better by a key
+		return err // a key more makes no file valid
 	}
 	if err := replace(path, withKey(text, NewDataKey().key().Encode(), first)); err != nil {
 		return fmt.Errorf("add a key: %w", err)
@@ -43,7 +43,7 @@ func add(path string, first bool) (err error) {
 	return nil
 }
 
-// withKey is the text of a key file with one key more, below the comments at its top or at its end.
+// withKey is the text of a key file with one key more: below the comments at its top, or at its end.
 func withKey(text, key string, first bool) string {
 	if !first {
 		return strings.TrimRight(text, "\r\n") + "\n" + key + "\n"
@@ -58,8 +58,8 @@ func withKey(text, key string, first bool) string {
 	return text[:top] + key + "\n" + text[top:]
 }
 
-// lockFile keeps others who add keys away until unlock. The lock is on the file itself, which is replaced: whoever
-// waited for the lock of a file that is there no more waits again.
+// lockFile keeps other programs from adding keys until unlock. The lock is on the file itself, which they replace: when the file was replaced
+// during the wait, lockFile waits for the lock of the new one.
 func lockFile(path string) (unlock func() error, err error) {
 	for {
 		file, err := os.Open(path)
@@ -80,7 +80,7 @@ func lockFile(path string) (unlock func() error, err error) {
 	}
 }
 
-// replace writes text under another name and renames that to path. Afterwards the file at path is on disk.
+// replace writes text under another name and renames that to path. When it returns, the file at path is on disk.
 func replace(path, text string) error {
 	before, err := os.Stat(path)
 	if err != nil {
@@ -91,7 +91,7 @@ func replace(path, text string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(draft.Name()) // gone by then, unless something failed
+	defer os.Remove(draft.Name()) // renamed by then, unless something failed
 	if err := keepOwner(draft, before); err != nil {
 		return errors.Join(err, draft.Close())
 	}
@@ -104,7 +104,7 @@ func replace(path, text string) error {
 	return syncDir(dir)
 }
 
-// keepOwner gives a file to the owner of another, so that a key added by root does not lock the program out.
+// keepOwner gives a file to the owner of another, so that the program can still read its keys after root has added one.
 func keepOwner(file *os.File, like fs.FileInfo) error {
 	info, err := file.Stat()
 	if err != nil {

@@ -13,11 +13,11 @@ const header = `# Keys of this Kluis: one a line, the first encrypts, all decryp
 # Keep a copy away from this machine and from the database's backups: without it nothing sealed can be read again.
 `
 
-// Create writes a new key file with one random key, mode 0600, making its folder (0700) when there is none. It never
-// replaces a file: the error is then fs.ErrExist. When it returns nil, file and folder are on disk.
+// Create writes a new key file with one random key, mode 0600, and makes its folder (0700) when that is missing. It never replaces a file: the
+// error is then fs.ErrExist. When it returns nil, file and folder are on disk.
 //
-// The file is written under another name and then linked to its own, so that two programs starting at the same time
-// never read half a file. Where the file system has no links, the file is made in place.
+// The file is written under another name and then linked to its own, so that two programs that start at the same time never read half a file.
+// On a file system without links it is made in place.
 func Create(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -40,7 +40,7 @@ func Create(path string) error {
 		err = errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("create key file: %s is there already and is not replaced: %w", path, fs.ErrExist)
+		return fmt.Errorf("create key file: %s exists, and is not replaced: %w", path, fs.ErrExist)
 	}
 	if err != nil {
 		return fmt.Errorf("create key file: %w", err)
@@ -48,7 +48,7 @@ func Create(path string) error {
 	return nil
 }
 
-// createInPlace leaves no file when it fails, and none touched that was there.
+// createInPlace leaves no file when it fails, and does not touch one that exists.
 func createInPlace(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -60,7 +60,7 @@ func createInPlace(path, text string) error {
 	return nil
 }
 
-// writeSynced writes, flushes to disk and closes.
+// writeSynced writes a text, flushes it to disk and closes the file.
 func writeSynced(file *os.File, text string) error {
 	_, err := strings.NewReader(text).WriteTo(file)
 	if err == nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/fernet/fernet-go"
 )
 
-// DataKey is a key of one workspace or one member: 32 random bytes, used as a Fernet key (16 to sign, 16 to encrypt).
-// It is stored wrapped by a Keyring, and seals fields in the database. The zero DataKey seals and opens nothing.
+// DataKey is a key of one workspace or one member: 32 random bytes, used as a Fernet key (16 to sign, 16 to encrypt). It is
+// stored wrapped by a Keyring, and seals fields in the database. The zero DataKey seals and opens nothing.
 type DataKey struct {
 	key secret
 }
@@ -24,7 +24,7 @@ func NewDataKey() DataKey {
 	return DataKey{hide(key)}
 }
 
-// Wrap seals a data key with the first key of the ring. Rewrap and Current work on what it returns.
+// Wrap seals a data key with the first key of the ring. Rewrap and Current take the token that it returns.
 func (k *Keyring) Wrap(purpose string, d DataKey) (string, error) {
 	if d.key == nil {
 		return "", fmt.Errorf("wrap %q: %w", purpose, errNoDataKey)
@@ -32,7 +32,7 @@ func (k *Keyring) Wrap(purpose string, d DataKey) (string, error) {
 	return k.Seal(purpose, d.key()[:])
 }
 
-// Unwrap opens what Wrap sealed. The error is that of Open, and ErrPurpose too when what was sealed is no data key.
+// Unwrap opens a token of Wrap. The error is that of Open; it is ErrPurpose, too, when the token is genuine and holds no data key.
 func (k *Keyring) Unwrap(purpose, token string) (DataKey, error) {
 	plaintext, err := k.Open(purpose, token)
 	if err != nil {
@@ -61,9 +61,8 @@ func (d DataKey) Open(purpose, token string) ([]byte, error) {
 	return open([]secret{d.key}, purpose, token)
 }
 
-// MAC returns HMAC-SHA-256 (32 bytes) of the message under a key derived from the data key for this purpose. It
-// stays the same when the Keyring rotates. It panics on the zero DataKey, rather than hash with a key that everybody
-// knows.
+// MAC returns HMAC-SHA-256 (32 bytes) of the message under a key that is derived from the data key for this purpose. It stays
+// the same when the Keyring rotates. It panics on the zero DataKey, because everybody could compute its MAC.
 func (d DataKey) MAC(purpose string, message []byte) []byte {
 	if d.key == nil {
 		panic(errNoDataKey)
@@ -71,7 +70,7 @@ func (d DataKey) MAC(purpose string, message []byte) []byte {
 	return mac(d.key, purpose, message)
 }
 
-// CheckMAC says in constant time whether mac is MAC(purpose, message).
+// CheckMAC tells in constant time whether mac is MAC(purpose, message).
 func (d DataKey) CheckMAC(purpose string, message, mac []byte) bool {
 	if d.key == nil {
 		return false

@@ -10,37 +10,39 @@ import (
 	"time"
 )
 
-// A keyring that came out of a file follows it. A caller about to seal reads the file when nobody has for LookEvery, and a caller that
-// meets something that does not open reads it at once. So of several processes with one file, each opens what another
-// sealed with a key that it has not seen yet; and LookEvery after a new first key is there, none seals with an older one.
+// A keyring that came from a file follows it. Before it seals, it reads the file when that was last read LookEvery ago; when something does not
+// open, it reads the file at once. So of several processes with one file, each opens what another has sealed with a key that it
+// has not seen yet. And LookEvery after the file got a new first key, no process seals with an older one.
 //
-// A file that cannot be taken changes nothing, and the keys of before stay: one that is missing, half written, readable by
-// others, or that has none of the keys of before, which no rotation makes.
+// A file that is refused changes nothing, and the keys of before stay in use. It is refused when it is missing, half written or readable by
+// others, and when it has none of the keys in use, since no rotation makes such a file.
 //
-// Where somebody calls Follow, a key that is gone from the file is not let go before it is known that nothing needs it:
-//  1. The keys of the file are in use, and those that are gone stay behind them, where they only decrypt.
+// Where Follow runs, a key that has gone from the file is dropped only when nothing needs it:
+//
+//  1. The keys of the file are in use. Those that have gone stay behind them, where they only decrypt.
 //  2. Follow asks whether anything is sealed with them.
-//  3. If nothing is, they are let go; else that is told, and asked again later, until they are back or everything was rewrapped.
+//  3. When nothing is, they are dropped. Otherwise Follow reports that, and asks again later, until they are back in the file or everything
+//     was rewrapped.
 
-// LookEvery is for how long a process may go on to seal with the keys that it knows, after they changed in the file.
+// LookEvery is how long a process may go on to seal with the old keys after the file has changed.
 const LookEvery = time.Second
 
-// askAgain is how long after the last time it is asked whether keys that are gone are needed still.
+// askAgain is the pause before Follow asks again whether keys that have gone are still needed.
 const askAgain = 10 * time.Minute
 
 // source is the file behind a keyring.
 type source struct {
 	path   string
-	looked atomic.Pointer[time.Time] // when: by the steady clock, since the other one may be set back
+	looked atomic.Pointer[time.Time] // when it was last read, by the monotonic clock, since the other one may be set back
 
 	mu       sync.Mutex
-	read     string // what was in the file last, or why it could not be read
-	changes  int    // how often that was something else
-	refused  error  // why the last change was not taken; nil when it was
-	followed bool   // keys that are gone stay
+	read     string // its text when it was last read, or why it could not be read
+	changes  int    // how often read has changed
+	refused  error  // why the last change was refused; nil when it was not
+	followed bool   // Follow runs: keys that have gone stay in use
 }
 
-// Changed is when the file behind the keys was last changed; the zero time when there is none.
+// Changed returns when the file behind the keys was last changed; the zero time when there is no file.
 func (k *Keyring) Changed() time.Time {
 	if k.source == nil {
 		return time.Time{}
@@ -52,7 +54,7 @@ func (k *Keyring) Changed() time.Time {
 	return info.ModTime()
 }
 
-// try runs do with the keys, and once more with what the file has now, when that is something else.
+// try runs do with the keys. When do returns false and the file has other keys now, it runs do once more, with those.
 func (k *Keyring) try(do func([]secret) bool) {
 	before := k.ring.Load()
 	if do(*before) {
@@ -87,7 +89,7 @@ func (k *Keyring) reload(age time.Duration) {
 	}
 }
 
-// use puts the keys of the file in use. The caller has the source's lock.
+// use puts the keys of the file in use. The caller holds the lock of the source.
 func (k *Keyring) use(text string) error {
 	keys, err := parseFile(text)
 	if err != nil {
@@ -104,8 +106,9 @@ func (k *Keyring) use(text string) error {
 	return nil
 }
 
-// Follow looks at the file until ctx ends. It tells of each change: nil when its keys are in use, else why they are not.
-// needs is asked about keys that are gone from the file: whether what is left opens everything. One at most follows a keyring.
+// Follow reads the file until ctx ends. It calls tell after each change, with nil when the new keys are in use, and otherwise with the
+// reason why they are not. It calls needs when keys have gone from the file: an error says that left does not open everything. Only one
+// Follow runs for a keyring.
 func (k *Keyring) Follow(ctx context.Context, tell func(error), needs func(ctx context.Context, left *Keyring) error) {
 	f := follower{Keyring: k, tell: tell, needs: needs}
 	if k.source != nil {
@@ -129,11 +132,11 @@ type follower struct {
 	*Keyring
 	tell  func(error)
 	needs func(context.Context, *Keyring) error
-	told  int       // changes of the file
-	asked time.Time // about keys that are gone
+	told  int       // the number of the change that was told last
+	asked time.Time // when needs was last called
 }
 
-// step tells what is new, and lets keys go.
+// step tells what has changed, and drops keys that nothing needs.
 func (f *follower) step(ctx context.Context) {
 	if f.source == nil {
 		return
@@ -152,7 +155,7 @@ func (f *follower) step(ctx context.Context) {
 	f.asked = time.Now()
 	gone := fixed(f.keys()[len(left):]).IDs()
 	if err := f.needs(ctx, fixed(left)); err != nil {
-		f.tell(fmt.Errorf("%s: put the keys %v back into the file, which are still needed, and rotate before taking them out: %w", settingFile, gone, err))
+		f.tell(fmt.Errorf("%s: the keys %v have gone from the file, and are still needed: put them back, and rotate before you take them out: %w", settingFile, gone, err))
 		return
 	}
 	f.source.mu.Lock()

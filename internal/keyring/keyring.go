@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// Keyring is the installation's keys, in order: the first encrypts, all decrypt. It has at least one. It follows the
-// file that it was loaded from (see follow.go), so a key that is put there is in use without a restart. It may be
-// used by many goroutines.
+// Keyring has the keys of the installation, in order: the first encrypts, all decrypt. It has at least one. It follows the file that it
+// was loaded from (see follow.go), so a new key in the file is in use without a restart. It is safe for concurrent use.
 type Keyring struct {
 	ring   atomic.Pointer[[]secret]
-	source *source // the file it follows; nil for one that never changes
+	source *source // the file that it follows; nil when it never changes
 }
 
 // fixed is a keyring that never changes.
@@ -23,24 +22,24 @@ func fixed(keys []secret) *Keyring {
 	return k
 }
 
-// keys are those that were last read. The slice is never written to.
+// keys are the keys in use. The slice is never written to.
 func (k *Keyring) keys() []secret { return *k.ring.Load() }
 
-// Now is the ring as it is, and stays so: for who does one thing after another with the same keys.
+// Now returns the ring as it is now, which never changes: for several steps that have to use the same keys.
 func (k *Keyring) Now() *Keyring {
 	k.reload(0)
 	return fixed(k.keys())
 }
 
-// Seal encrypts plaintext with the first key, for one purpose, e.g. "kluis/workspace/<id>/data-key/<subject>". The
-// purpose is any text of 1 to 65535 bytes; it is sealed too.
+// Seal encrypts plaintext with the first key for one purpose, for instance "kluis/workspace/<id>/data-key/<subject>". The purpose
+// is any text of 1 to 65535 bytes, and is sealed as well.
 func (k *Keyring) Seal(purpose string, plaintext []byte) (token string, err error) {
 	k.reload(LookEvery)
 	return seal(k.keys()[0], purpose, plaintext, time.Now())
 }
 
-// Open decrypts a token that was sealed for this purpose. The error is ErrSealed when no key opens it, ErrPurpose
-// when it is genuine but for something else.
+// Open decrypts a token that was sealed for this purpose. The error is ErrSealed when no key opens the token, and ErrPurpose when it was sealed for
+// another purpose.
 func (k *Keyring) Open(purpose, token string) (plaintext []byte, err error) {
 	k.try(func(keys []secret) bool {
 		plaintext, err = open(keys, purpose, token)
@@ -49,14 +48,14 @@ func (k *Keyring) Open(purpose, token string) (plaintext []byte, err error) {
 	return plaintext, err
 }
 
-// Current says whether a token is sealed with the first key. False for anything else, so a rotation that counts
-// what is not current also counts what does not open at all.
+// Current tells whether a token is sealed with the first key. It is false for a token that does not open at all, so a rotation that
+// counts what is not current counts that, too.
 func (k *Keyring) Current(token string) bool {
 	_, _, err := decrypt(k.keys()[:1], token)
 	return err == nil
 }
 
-// KeyOf gives the ID of the key that a token is sealed with; false when it is none of the ring's.
+// KeyOf returns the ID of the key that a token is sealed with. ok is false when it is no key of the ring.
 func (k *Keyring) KeyOf(token string) (id string, ok bool) {
 	keys := k.keys()
 	_, i, err := decrypt(keys, token)
@@ -66,9 +65,9 @@ func (k *Keyring) KeyOf(token string) (id string, ok bool) {
 	return keyID(keys[i]), true
 }
 
-// Rewrap returns the token sealed with the first key, keeping its purpose and its timestamp, as MultiFernet.rotate
-// does. A token that is current comes back as it is, so that a rotation may be repeated. It does not matter what the
-// token is for: one that was moved opens as little afterwards as before. The error is ErrSealed when no key opens it.
+// Rewrap returns the token sealed with the first key. Purpose and timestamp stay, as with MultiFernet.rotate. A current token comes back as it
+// is, so a rotation may be repeated. Rewrap does not check the purpose: a token that was moved to another place still does not open there.
+// The error is ErrSealed when no key opens the token.
 func (k *Keyring) Rewrap(token string) (string, error) {
 	keys := k.keys()
 	framed, key, err := decrypt(keys, token)
@@ -85,8 +84,8 @@ func (k *Keyring) Rewrap(token string) (string, error) {
 	return sealFramed(keys[0], framed, sealedAt(raw))
 }
 
-// IDs returns a public name for each key, in order: 8 hex digits. They are for people ("key 1a2b3c4d is no longer
-// used") and say nothing about the key.
+// IDs returns a public name of each key, in order: 8 hexadecimal digits. It is for people ("key 1a2b3c4d is no longer used"), and says nothing
+// about the key.
 func (k *Keyring) IDs() []string {
 	keys := k.keys()
 	ids := make([]string, len(keys))
@@ -96,7 +95,7 @@ func (k *Keyring) IDs() []string {
 	return ids
 }
 
-// keyID is the start of SHA-256 over a prefix of its own and the key, so that it is no hash of the key used elsewhere.
+// keyID is the beginning of SHA-256 over a prefix and the key. With the prefix it is no hash of the key that is used elsewhere.
 func keyID(key secret) string {
 	sum := sha256.Sum256(append([]byte("kluis/key-id/v1\x00"), key()[:]...))
 	return hex.EncodeToString(sum[:4])

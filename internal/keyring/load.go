@@ -22,16 +22,15 @@ const (
 	settingInline = "KLUIS_KEYS_INLINE"
 )
 
-// maxFile is the size of the largest key file read, in bytes: more than a thousand keys.
+// maxFile is the size of the largest key file, in bytes: more than a thousand keys.
 const maxFile = 64 << 10
 
-// Load reads the keys: from inline (comma separated) when it is not empty, else from the file at path (one key a
-// line; blank lines and lines that start with # do not count). A key is 32 bytes in base64url, as
-// Fernet.generate_key() of Python's cryptography prints it.
+// Load reads keys from inline (separated by commas) or, when inline is empty, from the file at path (a key a line; blank lines and lines
+// that begin with # do not count). A key is 32 bytes in base64url (RFC 4648), as Fernet.generate_key() of Python's cryptography prints it.
 //
-// It refuses what cannot protect anything: no key, a key that is malformed, there twice, published or obviously not
-// random, a file that others than its owner may read. The errors name the setting and what to do, and never show
-// any text that might be a key. A missing file is fs.ErrNotExist.
+// It refuses keys that protect nothing: none at all, or one that is malformed, there twice, published, or obviously not random. It refuses
+// a file that others than its owner may read. The errors name the setting and what to do, and never contain text that might be a
+// key. When the file is missing, the error is fs.ErrNotExist.
 //
 // A keyring from a file follows the file: see follow.go.
 func Load(path, inline string) (*Keyring, error) {
@@ -60,8 +59,8 @@ func parseFile(text string) ([]secret, error) {
 	return parse(settingFile, "line", strings.Split(text, "\n"), true)
 }
 
-// parse reads one key from each entry. Empty entries and comments are allowed in a file only: an empty entry in a
-// variable is most likely a secret that somebody's template did not find.
+// parse reads one key from each entry. Only a file may have empty entries and comments. An empty entry in a variable is most likely a secret
+// that a template did not find.
 func parse(setting, entry string, entries []string, comments bool) (keys []secret, err error) {
 	seen := map[fernet.Key]int{}
 	for i, text := range entries {
@@ -108,14 +107,14 @@ func readFile(path string) (string, error) {
 	case path == "":
 		return "", fmt.Errorf("%s: no key file is named, and %s is empty; set one of them", settingFile, settingInline)
 	case keyLike.MatchString(path):
-		return "", fmt.Errorf("%s: this is the path of a file, and what it holds looks like a key; put keys into %s", settingFile, settingInline)
+		return "", fmt.Errorf("%s: expected the path of a file, and the value looks like a key; put keys into %s", settingFile, settingInline)
 	}
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not make us wait
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // so that a pipe does not make the program wait
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%s: there is no file %s; name the right one, or make one with `kluis keys new`: %w", settingFile, path, fs.ErrNotExist)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s: cannot be opened; let the program's user read it: %w", settingFile, err)
+		return "", fmt.Errorf("%s: the file cannot be opened; let the user of the program read it: %w", settingFile, err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
@@ -125,7 +124,7 @@ func readFile(path string) (string, error) {
 	case !info.Mode().IsRegular():
 		return "", fmt.Errorf("%s: %s is no regular file; name the key file itself", settingFile, path)
 	case info.Mode().Perm()&^allowed(path) != 0:
-		return "", fmt.Errorf("%s: %s has mode %04o, others than its owner may reach it; run `chmod 600` on it", settingFile, path, info.Mode().Perm())
+		return "", fmt.Errorf("%s: %s has mode %04o, with which others than its owner may read it; run `chmod 600` on it", settingFile, path, info.Mode().Perm())
 	case info.Size() > maxFile:
 		return "", fmt.Errorf("%s: %s has %d bytes, a key file at most %d; name the right one", settingFile, path, info.Size(), maxFile)
 	}
@@ -136,8 +135,8 @@ func readFile(path string) (string, error) {
 	return string(text), nil
 }
 
-// allowed is the mode that a key file may have at most. Of the credentials that systemd hands to a service the bits of the group are the mask of an access
-// list, in which there is the service's user alone (systemd.exec, LoadCredential=).
+// allowed is the widest mode that a key file may have. On the credentials that systemd hands to a service, the bits of the group are the mask of an
+// access list, which names only the user of the service (systemd.exec, LoadCredential=).
 func allowed(path string) fs.FileMode {
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
 		return 0o740
@@ -145,6 +144,6 @@ func allowed(path string) fs.FileMode {
 	return 0o700
 }
 
-// keyLike finds what may be a key, whole or not, where a path is expected: a long bare name without a dot, or
-// anything that ends in base64's padding.
+// keyLike finds what may be a key, or a part of one, in place of a path: a long bare name without a dot, or anything that ends in the padding of
+// base64.
 var keyLike = regexp.MustCompile(`(?:^|[,\s])(?:[A-Za-z0-9_+-]{24,}|[^,\s]+=)(?:$|[,\s])`)

@@ -7,16 +7,15 @@ import (
 	"fmt"
 )
 
-// MAC returns HMAC-SHA-256 (32 bytes) of the message, under a key for this purpose that HKDF (RFC 5869) derives from
-// the first key. It changes when the first key does: what must be found again after a rotation (an e-mail look-up)
-// takes the MAC of a DataKey.
+// MAC returns HMAC-SHA-256 (32 bytes) of the message, under a key for this purpose that HKDF (RFC 5869) derives from the first key. It changes
+// with the first key. What must be found again after a rotation, as an e-mail address, takes the MAC of a DataKey.
 func (k *Keyring) MAC(purpose string, message []byte) []byte {
 	k.reload(LookEvery)
 	return mac(k.keys()[0], purpose, message)
 }
 
-// CheckMAC says whether mac was made for this purpose and message under any of the keys. Its time does not depend on
-// the MAC, nor on which key matches.
+// CheckMAC tells whether mac was made for this purpose and message under any of the keys. Its time depends neither on the MAC nor on which key
+// matches.
 func (k *Keyring) CheckMAC(purpose string, message, mac []byte) (matched bool) {
 	k.try(func(keys []secret) bool {
 		matched = checkMAC(keys, purpose, message, mac)

@@ -8,9 +8,9 @@ import (
 	"github.com/fernet/fernet-go"
 )
 
-// secret is a key that cannot be printed. Format and the like below hide keys wherever they are called, but fmt calls
-// no methods on the unexported fields of a struct around a DataKey, and prints even what a pointer there points at
-// when the verb does not fit (%s). Of a function it prints the address.
+// secret is a key that cannot be printed: of a function, fmt prints the address. Format and the methods below hide keys only where fmt calls
+// them. It does not call them on the unexported fields of a struct around a DataKey, and there it prints even what a pointer points to
+// when the verb does not fit (%s).
 type secret func() *fernet.Key
 
 func hide(key *fernet.Key) secret { return func() *fernet.Key { return key } }
@@ -32,7 +32,7 @@ func (k *Keyring) LogValue() slog.Value { return slog.StringValue(k.String()) }
 // MarshalText makes encoders write String.
 func (k *Keyring) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// String says only that it is a data key: unlike the keys of the ring, nobody has to tell two of them apart.
+// String says only that this is a data key. Unlike the keys of the ring, nobody has to tell two of them apart.
 func (d DataKey) String() string { return "datakey[hidden]" }
 
 // Format prints String for every verb, %#v and %x included.

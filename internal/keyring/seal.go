@@ -15,10 +15,10 @@ import (
 )
 
 var (
-	// ErrSealed says that a token does not open: forged, damaged, cut off, or sealed with a key that is not here.
+	// ErrSealed says that a token does not open: it is forged, damaged or cut off, or its key is not in the ring.
 	ErrSealed = errors.New("sealed value does not open")
 
-	// ErrPurpose says that a token is genuine but was sealed for something else: it was moved.
+	// ErrPurpose says that a token is genuine, and was sealed for another purpose: it was moved.
 	ErrPurpose = errors.New("sealed value is for something else")
 )
 
@@ -44,8 +44,8 @@ func frame(purpose string, plaintext []byte) ([]byte, error) {
 	return append(out, plaintext...), nil
 }
 
-// unframe returns the plaintext when the frame is for this purpose. The purpose found never shows in the error: it
-// is part of what was sealed.
+// unframe returns the plaintext when the frame is for this purpose. The error never shows the purpose that was found, because it was
+// sealed.
 func unframe(purpose string, framed []byte) ([]byte, error) {
 	want, err := frame(purpose, nil)
 	if err != nil {
@@ -58,7 +58,7 @@ func unframe(purpose string, framed []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-// seal encrypts under one key. at is the time written into the token, which Fernet leaves readable.
+// seal encrypts with one key. at is the time in the token, which Fernet leaves readable.
 func seal(key secret, purpose string, plaintext []byte, at time.Time) (string, error) {
 	framed, err := frame(purpose, plaintext)
 	if err != nil {
@@ -75,7 +75,7 @@ func sealFramed(key secret, framed []byte, at time.Time) (string, error) {
 	return string(token), nil
 }
 
-// open decrypts a token with whichever of the keys made it, and checks its purpose.
+// open decrypts a token with the key that has made it, and checks its purpose.
 func open(keys []secret, purpose, token string) ([]byte, error) {
 	framed, _, err := decrypt(keys, token)
 	if err != nil {
@@ -84,7 +84,7 @@ func open(keys []secret, purpose, token string) ([]byte, error) {
 	return unframe(purpose, framed)
 }
 
-// decrypt returns what a token holds, and the index of the key that made it.
+// decrypt returns what a token holds, and the index of the key that has made it.
 func decrypt(keys []secret, token string) (framed []byte, key int, err error) {
 	if _, err := decode(token); err != nil {
 		return nil, 0, err
@@ -97,8 +97,8 @@ func decrypt(keys []secret, token string) (framed []byte, key int, err error) {
 	return nil, 0, ErrSealed
 }
 
-// decode returns the bytes of a token whose outer form is right. fernet-go goes on after a base64 error with what it
-// has, skips line breaks and does not look at the length first, so one token would have many spellings: here it has one.
+// decode returns the bytes of a token whose outer form is right. fernet-go accepts more: it goes on after an error of base64 with what it has, skips
+// line breaks, and does not check the length first. So one token would have many spellings; here it has one.
 func decode(token string) ([]byte, error) {
 	raw, err := base64.URLEncoding.Strict().DecodeString(token)
 	switch {
@@ -112,7 +112,7 @@ func decode(token string) ([]byte, error) {
 	return raw, nil
 }
 
-// sealedAt is the time written into a token that decode accepts.
+// sealedAt is the time in a token that decode accepts.
 func sealedAt(raw []byte) time.Time {
 	return time.Unix(int64(binary.BigEndian.Uint64(raw[1:9])), 0)
 }

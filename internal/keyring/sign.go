@@ -14,11 +14,11 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Every key of the ring makes a key that signs (Ed25519), by HKDF (RFC 5869): so what signs lies outside the database as the
-// keys do, is made with them, and is rotated with them. All of them sign, so that whoever knows the verifier key of before
-// goes on to verify while a new one is made known, until the old line leaves the file.
+// Each key of the ring makes a key that signs (Ed25519, RFC 8032), by HKDF (RFC 5869). So the signing keys live outside of the database as the keys
+// do, are made with them, and are rotated with them. All of them sign. So whoever has the verifier key of before can go on to
+// verify while a new one is made known, until the old key leaves the file.
 
-// Signers sign notes (C2SP signed-note) under a name, the first key's first.
+// Signers returns what signs notes (C2SP signed-note) under a name, that of the first key first.
 func (k *Keyring) Signers(name string) ([]note.Signer, error) {
 	k.reload(LookEvery)
 	var signers []note.Signer
@@ -33,7 +33,7 @@ func (k *Keyring) Signers(name string) ([]note.Signer, error) {
 	return signers, nil
 }
 
-// PublicKeys are what verifies what the ring signs, in order.
+// PublicKeys returns the keys that verify what the ring signs, in order.
 func (k *Keyring) PublicKeys() PublicKeys {
 	k.reload(LookEvery)
 	var public PublicKeys
@@ -51,19 +51,19 @@ func signing(key secret) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed)
 }
 
-// signer is note.Signer. It holds the key as secret does: of a function only the address is printed.
+// signer is a note.Signer. It holds the key as secret does: of a function, fmt prints the address.
 type signer struct {
 	note.Verifier
 	sign func(message []byte) []byte
 }
 
-// Sign is note.Signer's.
+// Sign implements note.Signer.
 func (s signer) Sign(message []byte) ([]byte, error) { return s.sign(message), nil }
 
 // PublicKey is an Ed25519 key that verifies.
 type PublicKey ed25519.PublicKey
 
-// ParsePublicKey reads what String prints.
+// ParsePublicKey reads the text of PublicKey.String.
 func ParsePublicKey(text string) (PublicKey, error) {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(raw) != ed25519.PublicKeySize {
@@ -72,7 +72,7 @@ func ParsePublicKey(text string) (PublicKey, error) {
 	return raw, nil
 }
 
-// ParseVerifierKey reads what VerifierKey gives, for whatever name.
+// ParseVerifierKey reads a verifier key (C2SP signed-note, vkey) of any name.
 func ParseVerifierKey(text string) (PublicKey, error) {
 	if _, err := note.NewVerifier(text); err != nil {
 		return nil, fmt.Errorf("%q is no verifier key: %w", text, err)
@@ -89,13 +89,13 @@ func ParseVerifierKey(text string) (PublicKey, error) {
 // String is the key in base64.
 func (p PublicKey) String() string { return base64.StdEncoding.EncodeToString(p) }
 
-// ID names the key: 8 hex digits of its SHA-256.
+// ID names the key for people: 8 hexadecimal digits, the beginning of its SHA-256.
 func (p PublicKey) ID() string {
 	sum := sha256.Sum256(p)
 	return hex.EncodeToString(sum[:4])
 }
 
-// VerifierKey is the key as note tools take it (C2SP signed-note, vkey), for what is signed under a name.
+// VerifierKey returns the key in the format of note tools (C2SP signed-note, vkey), for what is signed under a name.
 func (p PublicKey) VerifierKey(name string) (string, error) {
 	return note.NewEd25519VerifierKey(name, ed25519.PublicKey(p))
 }
@@ -111,7 +111,7 @@ func (p PublicKey) verifier(name string) (note.Verifier, error) {
 // PublicKeys are several keys, any of which verifies.
 type PublicKeys []PublicKey
 
-// With has the keys of others, too.
+// With returns the keys together with those of others, each once.
 func (p PublicKeys) With(others PublicKeys) PublicKeys {
 	for _, key := range others {
 		if !slices.ContainsFunc(p, func(k PublicKey) bool { return bytes.Equal(k, key) }) {
@@ -121,7 +121,7 @@ func (p PublicKeys) With(others PublicKeys) PublicKeys {
 	return p
 }
 
-// Verifiers verify what was signed under a name; none for a name that is none.
+// Verifiers returns what verifies notes that are signed under a name. It is empty for a name that no note can have.
 func (p PublicKeys) Verifiers(name string) []note.Verifier {
 	var all []note.Verifier
 	for _, key := range p {

@@ -6,7 +6,7 @@ import (
 	"github.com/fernet/fernet-go"
 )
 
-// published are keys that stand in documentation and example files, and from there in thousands of repositories.
+// published are keys in documentation and example files, from where they were copied into thousands of repositories.
 var published = []string{
 	"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=", // the Fernet specification, and every library's tests
 	"46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=", // puckel/docker-airflow, README
@@ -19,12 +19,12 @@ var published = []string{
 	"zp8kV516l9tKzqq9pJ2Y6cXbM3bgEWIapGwzQs6jio4=", // Airflow workflow examples
 }
 
-// fewestBytes is how many different bytes a key must have: one more than half a key said twice has. 32 random bytes
-// have 30 on average, and fewer than 17 less than once in 10^14 keys.
+// fewestBytes is how many different bytes a key must have: one more than half a key that stands there twice. 32 random bytes have 30 on average,
+// and fewer than 17 less than once in 10^14 keys.
 const fewestBytes = 17
 
-// weakness says why a key is not a secret, or "". It catches what people type or copy, not what an attacker with
-// the source of randomness could do: published samples, text in base64, one byte or half a key repeated, counting up.
+// weakness returns why a key is no secret, or "". It finds what people type or copy: published samples, text in base64, a byte or half a key
+// repeated, counting up. It does not find a key from a bad source of randomness.
 func weakness(key *fernet.Key) string {
 	switch {
 	case slices.Contains(published, key.Encode()):
@@ -47,7 +47,7 @@ func distinct(b []byte) int {
 	return len(seen)
 }
 
-// steady says whether each byte is the one before plus the same step: 0, 1, 2, ...
+// steady tells whether each byte is the one before plus the same step: 0, 1, 2, ...
 func steady(b []byte) bool {
 	for i := 2; i < len(b); i++ {
 		if b[i]-b[i-1] != b[1]-b[0] {

@@ -27,7 +27,7 @@ type Limits struct {
 	ahead   time.Duration // of the database's clock; for tests
 }
 
-// Open gives the limits of a migrated database, with these rules.
+// Open opens the limits of a migrated database.
 func Open(ctx context.Context, db *pg.DB, ring *keyring.Keyring, rules Rules, log *slog.Logger) (*Limits, error) {
 	key, err := openKey(ctx, db, ring, log)
 	if err != nil {
@@ -38,24 +38,24 @@ func Open(ctx context.Context, db *pg.DB, ring *keyring.Keyring, rules Rules, lo
 	return l, nil
 }
 
-// Counter is one limit for one subject. The subject and the circle may be personal data: they are stored as keyed hashes.
+// Counter is one limit for one subject. Subject and circle may be personal data, so the database has keyed hashes of them.
 type Counter struct {
 	Name    string
 	Subject string
-	Circle  string // of those who have a count of their own for the subject; "" is everybody else
-	Times   int    // room for this many times the rule; 0 is once
+	Circle  string // of callers with a count of their own for the subject; "" is everybody else
+	Times   int    // room for this many times the rule; 0 means once
 }
 
 // ExceededError says which limit was reached, and how long it lasts.
 type ExceededError struct {
 	Name string
 	Wait time.Duration
-	Busy bool // only attempts under way are in the way
+	Busy bool // only attempts under way take the room
 }
 
 func (e *ExceededError) Error() string { return fmt.Sprintf("limit %s: wait %s", e.Name, e.Wait) }
 
-// rows are counters as the database knows them, in the order in which everybody locks them.
+// rows are counters as the database has them, in the order in which every transaction locks them.
 type rows struct {
 	names             []string
 	subjects, circles [][]byte
@@ -92,8 +92,8 @@ func (l *Limits) circle(c Counter) []byte {
 	return l.key.MAC("kluis/limit/circle/"+c.Name, []byte(c.Circle))
 }
 
-// The statements of one take, in this order in one transaction. Each sees what was committed before it began: takeHit
-// sees rows that nobody can change meanwhile.
+// The statements of one take, in this order in one transaction. Each sees what was committed before it began. So takeHit sees rows that no other
+// transaction can change meanwhile.
 const (
 	ensureRows = `insert into kluis.counter (name, subject, circle, keep_until)
 		select name, subject, circle, clock_timestamp() + interval '1 minute' from unnest($1::text[], $2::bytea[], $3::bytea[]) as r (name, subject, circle)
@@ -111,36 +111,34 @@ var takeHit string
 type verdict struct {
 	Name    string
 	At      time.Time
-	Wait    *float64 // seconds; nil when what has failed leaves room
-	Crowded bool     // with the attempts under way
+	Wait    *float64 // seconds; nil when the failures leave room
+	Crowded bool     // the failures and the attempts under way together leave none
 }
 
-// sweepEvery is after how many takes one looks for rows that say nothing any more; it deletes more of them than
-// were made meanwhile.
+// One in sweepEvery takes sweeps rows that say nothing any more. It deletes more of them than are made between two sweeps.
 const (
 	sweepEvery = 100
 	sweepMost  = 1000
 )
 
-// openFor is how long the outcome of an attempt may take, with its wait for a place to be compared: an attempt without
-// an outcome by then, since its process died, counts as failed. busyFor is how long who finds only such attempts in the
-// way is told to wait.
+// An attempt has openFor for its outcome, and that includes its wait for a place to be compared. One without an outcome by then counts as
+// failed, because its process has died. A caller who finds only attempts under way in the way is told to wait for busyFor.
 const (
 	openFor = time.Minute
 	busyFor = 2 * time.Second
 )
 
-// Take counts one hit on each counter or, when any has no room, on none. The error is an ExceededError then. It is one
-// round trip; what it counted is committed when it answers.
+// Take counts one hit on each counter or, when any of them has no room, on none: then the error is an ExceededError. It is one round trip.
+// When it returns, the count is committed.
 func (l *Limits) Take(ctx context.Context, counters ...Counter) error {
 	_, err := l.hit(ctx, false, counters)
 	return err
 }
 
-// hit is what was counted. The zero hit is none.
+// hit is what was counted. The zero hit is nothing.
 type hit struct {
 	rows rows
-	at   time.Time // each hit of a subject has an instant of its own
+	at   time.Time // no two hits of a subject have the same
 }
 
 func (l *Limits) hit(ctx context.Context, open bool, counters []Counter) (hit, error) {
@@ -159,14 +157,14 @@ func (l *Limits) hit(ctx context.Context, open bool, counters []Counter) (hit, e
 		if err != nil {
 			return hit{}, fmt.Errorf("count for the limits %v: %w", rows.names, err)
 		}
-		if len(verdicts) == len(rows.names) { // else a row was deleted between making and locking it
+		if len(verdicts) == len(rows.names) { // otherwise a sweep has deleted a row between making and locking it
 			return hit{rows, verdicts[0].At}, judge(verdicts)
 		}
 	}
-	return hit{}, fmt.Errorf("count for the limits %v: the rows do not stay", rows.names)
+	return hit{}, fmt.Errorf("count for the limits %v: other processes keep deleting the rows", rows.names)
 }
 
-// judge gives the longest wait; nil when there is room everywhere.
+// judge returns the longest wait as an ExceededError; nil when there is room everywhere.
 func judge(verdicts []verdict) error {
 	var exceeded *ExceededError
 	for _, v := range verdicts {
@@ -200,7 +198,7 @@ func (l *Limits) reserve(ctx context.Context, r rows, open bool) (verdicts []ver
 	return verdicts, l.db.Pool().SendBatch(ctx, batch).Close()
 }
 
-// Full tells whether any circle of a subject finds the limit reached by what has failed.
+// Full tells whether the failures alone have reached the limit in any circle of a subject.
 func (l *Limits) Full(ctx context.Context, counters ...Counter) (full bool, err error) {
 	if l == nil {
 		return false, nil
@@ -219,7 +217,7 @@ func (l *Limits) Full(ctx context.Context, counters ...Counter) (full bool, err 
 	return full, nil
 }
 
-// Forget forgets all that was counted of some subjects, in a transaction of the login.
+// Forget deletes all that was counted of some subjects, in a transaction of the login.
 func (l *Limits) Forget(ctx context.Context, tx pgx.Tx, subjects ...string) error {
 	if l == nil {
 		return nil
@@ -240,8 +238,8 @@ func (l *Limits) Forget(ctx context.Context, tx pgx.Tx, subjects ...string) erro
 	return nil
 }
 
-// Clear makes the counters begin anew in all circles, and ends their locks, in a transaction of the login. It leaves those
-// alone that were hit after until; the zero time is never.
+// Clear has counters begin anew in all circles, and ends their locks, in a transaction of the login. It leaves counters alone that were hit after
+// until, unless that is the zero time.
 func (l *Limits) Clear(ctx context.Context, tx pgx.Tx, until time.Time, counters ...Counter) error {
 	if l == nil {
 		return nil

@@ -1,15 +1,14 @@
 // Package limit counts what must not happen too often, and refuses the rest.
 //
-// A limit is "at most so many in any window of so long" (rule.go), for a subject such as a network (subject.go). Hits are
-// counted exactly, whatever the number of requests and processes, in one table of the control schema (counter.go): one round
-// trip that commits by itself, before the request does what is limited, so that no failure of the request takes its
-// count along. A comparison, such as of a password, is a Try (try.go): only a failure stays counted. The limit of logins
-// to an account locks it for a while.
+// A limit is "at most so many in any window of so long" (rule.go), for a subject such as a network (subject.go). Hits are counted
+// exactly, whatever the number of requests and processes, in one table of the control schema (counter.go). A count is one round trip
+// that commits by itself, before the request does what is limited: so no failure of the request undoes it. A comparison, as of
+// a password, is a Try (try.go), of which only a failure stays counted. The limit of logins to an account locks it for a while.
 //
-// Name and workspace of an account are public, so a count for the account alone would let anybody lock its owner out.
-// Each limit of an account is counted by circles (known.go): strangers share one, a device or a network from which the
-// owner logged in lately has its own.
+// Name and workspace of an account are public. A count for the account alone would let anybody lock its owner out. So each limit
+// of an account is counted by circles (known.go): strangers share one circle, and each device and network from which the owner
+// logged in lately has a circle of its own.
 //
-// The one limit that is not in the database is that of API requests (member.go): it must not cost each request a round
-// trip, so each process counts its own.
+// Only the limit of API requests is not in the database (member.go): it must not cost each request a round trip, so each process
+// counts its own.
 package limit

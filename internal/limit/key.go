@@ -12,11 +12,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// keyPurpose is what the key of the counters is wrapped for.
+// keyPurpose is the purpose for which the key of the counters is wrapped.
 const keyPurpose = "kluis/limit"
 
-// openKey opens the key under which the database knows its subjects, or makes it. It is wrapped with the first key of
-// the ring afterwards. One that no longer opens is replaced: that costs what was counted so far, and nothing else.
+// openKey opens the key with which subjects are hashed, or makes it. Afterwards it is wrapped with the first key of the ring. A key that
+// does not open any more is replaced, which loses what was counted so far, and nothing else.
 func openKey(ctx context.Context, db *pg.DB, ring *keyring.Keyring, log *slog.Logger) (key keyring.DataKey, err error) {
 	err = db.Control(ctx, func(tx pgx.Tx) error {
 		fresh, wrapped, err := newKey(ring)
@@ -33,7 +33,7 @@ func openKey(ctx context.Context, db *pg.DB, ring *keyring.Keyring, log *slog.Lo
 		key, err = ring.Unwrap(keyPurpose, stored)
 		switch {
 		case errors.Is(err, keyring.ErrSealed), errors.Is(err, keyring.ErrPurpose):
-			log.WarnContext(ctx, "the key of the limits does not open: they begin anew")
+			log.WarnContext(ctx, "the key of the limits does not open: a new one is made, and the limits begin anew")
 			key = fresh
 		case err != nil:
 			return err

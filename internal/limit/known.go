@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// KnownFor is how long a device, and a network, counts as one from which an account was used.
+// KnownFor is how long a device or a network counts as one from which an account was used.
 const KnownFor = 30 * 24 * time.Hour
 
-// known is the name under which the networks of an account are remembered.
+// known is the name of the counters that remember the networks of an account.
 const known = "known"
 
-// Remember notes the network from which somebody was let into an account, and makes the token by which the account knows
-// the device again: for KnownFor each. Of neither the database says whose it is.
+// Remember notes the network from which somebody was let into an account, and returns a token by which the account knows the device
+// again. Both last for KnownFor. The database does not say whose they are.
 func (l *Limits) Remember(ctx context.Context, account string, from netip.Addr) (device string, err error) {
 	if l == nil {
 		return "", nil
@@ -39,8 +39,9 @@ func (l *Limits) network(account string, from netip.Addr) Counter {
 	return Counter{Name: known, Subject: account, Circle: Networks(from)[0]}
 }
 
-// Circles are those in which somebody may try an account, the one with the best title first: of a device that the account
-// knows, of a network from which it was used lately, or of strangers (""). Attempts of strangers fill no circle but theirs.
+// Circles returns the circles in which a caller may try an account, the narrowest first: that of a device that the account knows, and
+// that of a network from which it was used lately or, without one, that of strangers (""). The attempts of strangers fill no circle but
+// theirs.
 func (l *Limits) Circles(ctx context.Context, account string, from netip.Addr, device string) (circles []string, err error) {
 	if l == nil {
 		return []string{""}, nil
@@ -62,7 +63,7 @@ func (l *Limits) Circles(ctx context.Context, account string, from netip.Addr, d
 	return append(circles, ""), nil
 }
 
-// IsDevice says whether a circle is that of one device.
+// IsDevice tells whether a circle is that of one device.
 func IsDevice(circle string) bool { return len(circle) > 7 && circle[:7] == "device " }
 
 // The parts of a device's token, in bytes: an id, the end in Unix seconds, and the HMAC of both for the account.
@@ -78,7 +79,7 @@ func (l *Limits) newDevice(account string, until time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(append(token, l.deviceMAC(account, token)...))
 }
 
-// openDevice gives the id of a device that the account knows; "" for any other.
+// openDevice returns the id of a device that the account knows; "" for any other.
 func (l *Limits) openDevice(account, device string, now time.Time) string {
 	token, err := base64.RawURLEncoding.DecodeString(device)
 	if err != nil || len(token) < deviceID+deviceEnd {

@@ -7,23 +7,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// members counts the API requests of members, in this process only: with several, a member has the limit in each.
+// members counts the API requests of members in this process. Where several processes serve, a member has the limit in each.
 type members struct {
 	rule Rule
 
 	mu    sync.Mutex
-	of    map[uuid.UUID][]time.Time // the requests in the window, the oldest first
+	of    map[uuid.UUID][]time.Time // by member: the requests in the window, the oldest first
 	swept time.Time
 }
 
-// Quota is what a limit leaves to somebody. The zero value is no limit.
+// Quota is what is left of a limit. The zero value is no limit.
 type Quota struct {
 	Rule
-	Left int           // how many more there may be now
+	Left int           // how many more requests there may be now; below 0 when this one was too many
 	Wait time.Duration // until there is room for one more than Left
 }
 
-// Member counts one request of a member, and says what is left. Without room, where Left is below 0, the request does not count.
+// Member counts one request of a member, and returns what is left. When there is no room, Left is below 0, and the request does not count.
 func (l *Limits) Member(id uuid.UUID) Quota {
 	if l == nil || l.members.rule.Most == 0 {
 		return Quota{}
@@ -31,7 +31,7 @@ func (l *Limits) Member(id uuid.UUID) Quota {
 	return l.members.reserve(id, time.Now())
 }
 
-// Return takes one request of a member back, which was counted and is counted again.
+// Return takes back one request of a member that was counted, and that will be counted again.
 func (l *Limits) Return(id uuid.UUID) {
 	if l != nil && l.members.rule.Most > 0 {
 		l.members.giveBack(id)
@@ -59,7 +59,7 @@ func (m *members) reserve(id uuid.UUID, now time.Time) Quota {
 	for old < len(hits) && !hits[old].After(start) {
 		old++
 	}
-	if old > len(hits)/2 { // moved down now and then, so that the slice does not wander through memory
+	if old > len(hits)/2 { // copy now and then, so that the slice does not wander through memory
 		hits, old = append(hits[:0:0], hits[old:]...), 0
 	}
 	hits = hits[old:]
@@ -72,7 +72,7 @@ func (m *members) reserve(id uuid.UUID, now time.Time) Quota {
 	return Quota{m.rule, m.rule.Most - len(hits), hits[0].Sub(start)}
 }
 
-// sweep forgets, once in a window, those who asked for nothing in the last.
+// sweep forgets, once in a window, the members who made no request in the last one.
 func (m *members) sweep(now time.Time) {
 	if m.of == nil {
 		m.of, m.swept = map[uuid.UUID][]time.Time{}, now

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Networks are the networks of a client's address, the narrow one first: its /24, or for IPv6 the /64 that one household has
-// whole and the /48 that anybody may rent. Clients without an address, of which there should be none, are one network
-// together.
+// Networks returns the networks of a client's address in CIDR notation, the narrow one first. For IPv4 it is the /24. For IPv6 it is the
+// /64, which one household has as a whole, and the /48, which anybody may rent. Clients without an address, of which there should be
+// none, share one network.
 func Networks(a netip.Addr) (networks []string) {
 	a = a.Unmap().WithZone("")
 	sizes := []int{24}
@@ -20,16 +20,16 @@ func Networks(a netip.Addr) (networks []string) {
 		sizes = []int{64, 48}
 	}
 	for _, bits := range sizes {
-		prefix, _ := a.Prefix(bits) // fails only for more bits than there are
+		prefix, _ := a.Prefix(bits) // fails only for more bits than an address has
 		networks = append(networks, prefix.String())
 	}
 	return networks
 }
 
-// wide is how many times as much room a /48 has as a /64: it may be many customers' of one provider.
+// wide is how many times the room of a /64 a /48 has, because it may be many customers of one provider.
 const wide = 3
 
-// Network is a limit for the networks of an address.
+// Network returns the counters of a limit for the networks of an address.
 func Network(name string, a netip.Addr) (counters []Counter) {
 	for i, network := range Networks(a) {
 		counters = append(counters, Counter{Name: name, Subject: network, Times: 1 + i*(wide-1)})
@@ -50,9 +50,9 @@ var freemail = sync.OnceValue(func() map[string]bool {
 	return domains
 })
 
-// Organisation is the subject of an e-mail address: the domain that somebody registered (case, international spelling
-// and subdomains make no difference), so that all of a company's addresses are one. Where everybody may have an
-// address, it is the mailbox (tags behind a plus make no difference).
+// Organisation returns the subject of an e-mail address. It is the registered domain, so that all addresses of a company are one subject:
+// case, the spelling of international names and subdomains make no difference. On a domain where everybody may have an address, it is the
+// mailbox, without a tag behind a plus.
 func Organisation(email string) string {
 	at := strings.LastIndexByte(email, '@')
 	local, domain := email[:max(at, 0)], strings.ToLower(strings.TrimSuffix(email[at+1:], "."))

@@ -12,22 +12,25 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Try is an attempt at something that is compared: it is counted, and committed, before that, and settled once by
-// Failed or GiveBack. Until then it is under way: it takes a place, so that of any number at once no more are compared
-// than may fail, and who finds no place for that alone waits seconds.
+// Try is an attempt at something that is compared:
+//
+//  1. The attempt is counted, and that is committed, before the comparison.
+//  2. Until it is settled, the attempt is under way, and takes room. So of any number of attempts at once, no more are compared than may
+//     fail. A caller who finds no room only because of attempts under way waits for seconds.
+//  3. The outcome settles it once: Failed or GiveBack.
 type Try struct {
 	l    *Limits
 	hits []hit
 }
 
-// Lock is what a failure locked; the zero Lock is none.
+// Lock is what a failure has locked; the zero Lock is nothing.
 type Lock struct {
 	Until time.Time
-	Again bool // it was locked before, within a day
+	Again bool // it had been locked before, within a day
 }
 
-// Try reserves an attempt on groups of counters, one group after the other: where one has no room nothing is stored for
-// those behind it, nor kept for those before. The error is an ExceededError then.
+// Try reserves an attempt on groups of counters, one group after the other. When one of them has no room, nothing is counted on any group, and the
+// error is an ExceededError.
 func (l *Limits) Try(ctx context.Context, groups ...[]Counter) (Try, error) {
 	t := Try{l: l}
 	for _, counters := range groups {
@@ -43,7 +46,7 @@ func (l *Limits) Try(ctx context.Context, groups ...[]Counter) (Try, error) {
 //go:embed fail.sql
 var failHit string
 
-// Failed settles the attempt as one that stays counted.
+// Failed settles the attempt as a failure, which stays counted.
 func (t Try) Failed(ctx context.Context) (lock Lock, err error) {
 	for _, h := range t.hits {
 		if len(h.rows.names) == 0 {
@@ -73,8 +76,7 @@ const (
 		where (name, subject, circle) in (select * from unnest($1::text[], $2::bytea[], $3::bytea[])) and $4::timestamptz = any(hits)`
 )
 
-// GiveBack takes the attempt off its counters, because it turned out well or did not happen. The counters of the names in
-// anew begin again.
+// GiveBack takes the attempt off its counters, because it was right or did not happen. The counters whose names are in anew begin again.
 func (t Try) GiveBack(ctx context.Context, anew ...string) error {
 	for _, h := range t.hits {
 		r := h.rows

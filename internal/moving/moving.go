@@ -1,8 +1,11 @@
-// Package moving copies the rows of a workspace from one database to another, while they are in use.
+// Package moving copies the rows of a workspace from one database to another while they are in use.
 //
-// It knows no table by its meaning, but for those of the log: a table that is added tomorrow is copied, too. First goes everything, of
-// one snapshot; then, as often as is wanted and once more behind a fence, what changed since. What changed is told by the transaction
-// that wrote a row (xmin). Rows that may be deleted are of few tables, by what the workspace's role is granted, and those are copied whole each time.
+//  1. All copies everything, of one snapshot.
+//  2. Catch copies what has changed since, as often as is wanted, and once more behind a fence.
+//
+// The transaction that wrote a row (xmin) tells whether the row has changed. Tables of which the workspace's role may delete rows are few, and
+// are copied whole each time. The package knows the meaning of no table except those of the log: so a table that is added tomorrow is
+// copied, too.
 package moving
 
 import (
@@ -17,24 +20,24 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// Copy is a workspace on its way. Its methods are called one after the other: All, then Changes.
+// Copy is a workspace on its way. The caller calls All first, and then Catch and CatchIn, one after the other.
 type Copy struct {
 	from, to  *pg.DB
 	workspace pg.Workspace
 	tables    []table
-	stage     pg.Shadow // in the target: where changed rows arrive before they replace the old ones
-	since     string    // the transactions before this one are copied
+	stage     pg.Shadow // in the target: changed rows arrive here before they replace the old ones
+	since     string    // every transaction before this one is copied
 }
 
 // table is one table, in both databases.
 type table struct {
 	Name    string   // quoted
-	Columns []string // quoted, those that are generated excepted
+	Columns []string // quoted, without generated ones
 	Key     []string // quoted
-	Deletes bool     // rows may be deleted
+	Deletes bool     // the workspace's role may delete rows
 }
 
-// New prepares to copy. Tables that are not the same in both databases are an error.
+// New prepares to copy. It is an error when the databases do not have the same tables of the workspace.
 func New(ctx context.Context, from, to *pg.DB, w pg.Workspace) (*Copy, error) {
 	c := &Copy{from: from, to: to, workspace: w, stage: pg.NewShadow(w)}
 	var there []table
@@ -65,10 +68,10 @@ func tablesOf(ctx context.Context, tx pgx.Tx, schema string) ([]table, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByName[table])
 }
 
-// unbounded lets a transaction take as long as it takes.
+// unbounded lets a transaction take as long as its work does.
 const unbounded = `set local statement_timeout = 0; set local idle_in_transaction_session_timeout = '10min'`
 
-// All copies every row, of one snapshot, and what arrived before goes. It gives their number.
+// All copies every row, of one snapshot, in place of what has arrived before. It returns the number of rows.
 func (c *Copy) All(ctx context.Context, progress func(table string, rows int64)) (rows int64, err error) {
 	err = c.from.Admin(ctx, func(from pgx.Tx) error {
 		if _, err := from.Exec(ctx, `set transaction isolation level repeatable read, read only; `+unbounded); err != nil {
@@ -106,7 +109,7 @@ func (c *Copy) All(ctx context.Context, progress func(table string, rows int64))
 	return rows, c.makeStage(ctx)
 }
 
-// mark notes where a look at the source begins: what older transactions wrote, it sees.
+// mark notes where a snapshot of the source begins: it sees everything that older transactions have written.
 func (c *Copy) mark(ctx context.Context, from pgx.Tx) error {
 	return from.QueryRow(ctx, `select pg_snapshot_xmin(pg_current_snapshot())::xid::text`).Scan(&c.since)
 }
@@ -134,7 +137,7 @@ func (c *Copy) makeStage(ctx context.Context) error {
 	})
 }
 
-// Close takes away what only the copying needed.
+// Close drops what only the copying needed.
 func (c *Copy) Close(ctx context.Context) error {
 	return c.to.Own(ctx, "", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `drop schema if exists `+c.stage.Schema()+` cascade`) //sqlcheck:allow a name made of the workspace's id
@@ -142,7 +145,7 @@ func (c *Copy) Close(ctx context.Context) error {
 	})
 }
 
-// Catch copies what changed since the last time. It gives the number of rows.
+// Catch copies what has changed since the last time. It returns the number of rows.
 func (c *Copy) Catch(ctx context.Context) (rows int64, err error) {
 	err = c.from.Admin(ctx, func(from pgx.Tx) error {
 		if _, err := from.Exec(ctx, `set transaction isolation level repeatable read, read only; `+unbounded); err != nil {
@@ -157,8 +160,8 @@ func (c *Copy) Catch(ctx context.Context) (rows int64, err error) {
 	return rows, err
 }
 
-// CatchIn is Catch in a transaction of the source's owner, in the workspace's schema, which may have locked the tables. The Merkle tree is
-// not copied again: the target's grows by itself, of the records that arrived, and so proves that they did.
+// CatchIn is Catch in a transaction of the source's owner, in the workspace's schema, which may have locked the tables. It does not copy the Merkle
+// tree again: that of the target grows from the records that have arrived, and so proves that they have.
 func (c *Copy) CatchIn(ctx context.Context, from pgx.Tx) (rows int64, err error) {
 	since := c.since
 	if err := c.mark(ctx, from); err != nil {
@@ -192,20 +195,20 @@ func (c *Copy) CatchIn(ctx context.Context, from pgx.Tx) (rows int64, err error)
 		return c.control(ctx, from, to)
 	})
 	if err != nil {
-		c.since = since // nothing of it arrived
+		c.since = since // the target was rolled back
 	}
 	return rows, err
 }
 
-// part is what of a table is to be copied.
+// part is the part of a table that is to be copied.
 type part struct {
 	table
 	where string
 }
 
-// changed finds the tables that changed, in one look.
+// changed finds the tables that have changed, by one query.
 func (c *Copy) changed(ctx context.Context, from pgx.Tx, since string, last int64) (parts []part, err error) {
-	var looks []string
+	var exists []string
 	for _, t := range c.tables {
 		p := part{t, fmt.Sprintf(` where age(xmin) <= age('%s'::xid)`, since)}
 		switch {
@@ -218,21 +221,21 @@ func (c *Copy) changed(ctx context.Context, from pgx.Tx, since string, last int6
 		}
 		parts = append(parts, p)
 		if t.Deletes {
-			looks = append(looks, `true`)
+			exists = append(exists, `true`)
 		} else {
-			looks = append(looks, `exists (select from `+t.Name+p.where+`)`)
+			exists = append(exists, `exists (select from `+t.Name+p.where+`)`)
 		}
 	}
-	var is []bool
+	var changed []bool
 	//sqlcheck:allow names that Postgres quoted, and numbers
-	if err := from.QueryRow(ctx, `select array[`+strings.Join(looks, ", ")+`]`).Scan(&is); err != nil {
-		return nil, fmt.Errorf("look for what changed: %w", err)
+	if err := from.QueryRow(ctx, `select array[`+strings.Join(exists, ", ")+`]`).Scan(&changed); err != nil {
+		return nil, fmt.Errorf("find what has changed: %w", err)
 	}
 	i := -1
-	return slices.DeleteFunc(parts, func(part) bool { i++; return !is[i] }), nil
+	return slices.DeleteFunc(parts, func(part) bool { i++; return !changed[i] }), nil
 }
 
-// replace brings the changed rows of a table into the target, in place of those of before.
+// replace brings the changed rows of a table into the target, in place of the old ones.
 func (c *Copy) replace(ctx context.Context, from, to pgx.Tx, p part) (int64, error) {
 	if p.Deletes {
 		if _, err := to.Exec(ctx, `delete from `+p.Name); err != nil { //sqlcheck:allow a name that Postgres quoted

@@ -1,6 +1,6 @@
-// Package panics has a panic end the work that it is about, and not the process: in Go, a panic in a goroutine that nobody recovers ends
-// everything that the process does, for every workspace. Requests are recovered by package http; all else that runs in a goroutine of its own and
-// looks at what people sent goes through Caught.
+// Package panics has a panic end the work in which it happens, and not the process. In Go, a panic that no function recovers ends the
+// process, and with it the work for every workspace. Package http recovers requests. Other work in a goroutine of its own that reads what
+// people sent goes through Caught.
 package panics
 
 import (
@@ -15,12 +15,12 @@ import (
 // Error is a panic.
 type Error struct {
 	Value any
-	Stack []byte // of the goroutine, as package debug gives it
+	Stack []byte // of the goroutine, as debug.Stack returns it
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
 
-// Caught gives work whose panic is its error, an *Error.
+// Caught returns work as a function whose panics are errors, of type *Error.
 func Caught(work func() error) func() error {
 	return func() (err error) {
 		defer func() {
@@ -32,14 +32,14 @@ func Caught(work func() error) func() error {
 	}
 }
 
-// Logged runs work that has no error, and logs its panic.
+// Logged runs work that returns no error, and logs a panic.
 func Logged(ctx context.Context, log *slog.Logger, work func()) {
 	if err := Caught(func() error { work(); return nil })(); err != nil {
 		log.ErrorContext(ctx, "work ended in a panic", "error", err.Error())
 	}
 }
 
-// Restarted gives work that begins again after a pause when it panicked, until ctx ends: for what a process does all its life.
+// Restarted returns work that begins again after a pause when it has panicked, until ctx ends. It is for work that lasts as long as the process.
 func Restarted(ctx context.Context, log *slog.Logger, pause time.Duration, work func(context.Context) error) func() error {
 	return func() error {
 		for {

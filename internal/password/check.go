@@ -12,7 +12,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Why a password is refused. The texts are made for the person who chose it.
+// Reasons why a password is refused. The texts are for the person who chose it.
 var (
 	ErrNotText = errors.New("the password is not valid Unicode")
 	ErrShort   = errors.New("the password is too short")
@@ -22,15 +22,15 @@ var (
 )
 
 const (
-	minLength  = 8    // code points after normalisation
-	maxBytes   = 1024 // as typed: 256 code points at least
-	minContext = 4    // letters and digits of a word that counts as context
+	minLength  = 8    // code points, after normalisation
+	maxBytes   = 1024 // as typed: at least 256 code points
+	minContext = 4    // letters and digits that a word of the context must have to count
 )
 
-// Check says whether a password may be chosen: at least 8 code points, at most 1024 bytes, any Unicode, no rules on
-// what it must be composed of (NIST SP 800-63B, section 5.1.1.2). Refused are common and breached passwords, and
-// those built on their context: the workspace's slug and name, the local part of the e-mail address. Case makes no
-// difference, and no one else is asked. The error is one of this package's Err values.
+// Check tells whether a password may be chosen: at least 8 code points and at most 1024 bytes, of any Unicode, without rules on its composition
+// (NIST SP 800-63B, section 5.1.1.2). It refuses common and breached passwords, and those built on their context: the workspace's slug
+// and name, the local part of the e-mail address. Case makes no difference. It asks no other service. The error is one of this package's
+// Err values.
 func Check(password string, context ...string) error {
 	text, err := normalise(password)
 	if err != nil {
@@ -60,14 +60,13 @@ func normalise(password string) (string, error) {
 	return norm.NFC.String(password), nil
 }
 
-// fold makes texts that differ in case equal.
+// fold makes texts equal that differ in case only.
 func fold(text string) string {
 	return norm.NFC.String(cases.Fold().String(norm.NFC.String(text)))
 }
 
-// aboutContext says whether a folded password contains one of the context texts, or consists of their words and
-// little else. A single word out of "Acme Test Team" is refused only for what it leaves over: "acme2024" is, and
-// "a test of patience" is not.
+// aboutContext tells whether a folded password contains one of the context texts, or consists of their words and little else. A single word of
+// "Acme Test Team" is refused only when little is left without it: "acme2024" is refused, and "a test of patience" is not.
 func aboutContext(password string, context []string) bool {
 	rest := password
 	for _, c := range context {
@@ -86,7 +85,7 @@ func aboutContext(password string, context []string) bool {
 	return rest != password && utf8.RuneCountInString(rest) < minLength
 }
 
-// long says whether a context text has enough letters and digits to count.
+// long tells whether a context text has enough letters and digits to count.
 func long(text string) bool {
 	n := 0
 	for _, r := range text {

@@ -33,8 +33,8 @@ var commonSet = sync.OnceValue(func() map[string]struct{} {
 	return set
 })
 
-// common says whether a folded password is on the list, also with punctuation put around it ("Password1!"), or is one
-// character over and over.
+// common tells whether a folded password is on the list, with or without punctuation around it ("Password1!"), or repeats one
+// character.
 func common(password string) bool {
 	_, listed := commonSet()[password]
 	_, bare := commonSet()[strings.TrimFunc(password, func(r rune) bool { return !wordRune(r) })]

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// ErrBusy says that all slots are taken and the queue is full: answer 503 with Retry-After.
+// ErrBusy says that all slots are taken and the queue is full. An HTTP server answers 503 with Retry-After.
 var ErrBusy = errors.New("too many passwords are being hashed")
 
-// Hasher hashes with one set of parameters, a bounded number at a time. It may be used by many goroutines.
+// Hasher hashes with one set of parameters, a limited number at a time. It is safe for concurrent use.
 type Hasher struct {
 	params Params
 	queue  *queue
@@ -23,9 +23,9 @@ type Hasher struct {
 	derive func(password, salt []byte, time, memory uint32, threads uint8, size uint32) []byte
 }
 
-// NewHasher returns a hasher that runs at most slots hashes at once (one per core is right) and lets at most queue
-// more wait, by turns of their networks. So slots x p.Memory is in use at most; with what the collector has not taken back yet, the heap was seen
-// to grow by two and a half times that under a flood. Parameters below Floor or above the ceiling are refused.
+// NewHasher returns a hasher that runs at most slots hashes at once (one per core is right), and lets at most queue more wait, by turns of their
+// networks. So at most slots x p.Memory is in use. With memory that the garbage collector has yet to free, the heap grew by two and a half
+// times that under a flood. Parameters below Floor or above the ceiling are refused.
 func NewHasher(p Params, slots, queue int) (*Hasher, error) {
 	if err := p.check(Floor); err != nil {
 		return nil, err
@@ -42,11 +42,11 @@ func NewHasher(p Params, slots, queue int) (*Hasher, error) {
 	}, nil
 }
 
-// Load is how many hashes run at the moment, and how many wait.
+// Load returns how many hashes run at the moment, and how many wait.
 func (h *Hasher) Load() (running, waiting int) { return h.queue.load() }
 
-// Hash returns the PHC string to store; network is where the request came from, whatever names it. The policy is Check's; Hash itself refuses only what is no text or too long.
-// The error is also ErrBusy, or that of the context when it ended before there was a slot.
+// Hash returns the PHC string to store. network is any name of where the request came from. Hash does not Check: it refuses only a
+// password that is no text or too long. The error may be ErrBusy as well, or that of the context when it ended before there was a slot.
 func (h *Hasher) Hash(ctx context.Context, network, password string) (phc string, err error) {
 	text, err := normalise(password)
 	if err != nil {
@@ -60,9 +60,9 @@ func (h *Hasher) Hash(ctx context.Context, network, password string) (phc string
 	return r.String(), nil
 }
 
-// Verify says whether the password is the one behind a stored PHC string, in a time that depends on the string's
-// parameters only. rehash says that the password is right and its hash was made with other parameters than this
-// hasher's: store a new one. The error is ErrMalformed, ErrBusy, or that of the context.
+// Verify tells whether the password is the one behind a stored PHC string, in a time that depends only on the parameters of the string.
+// rehash tells that it is, and that its hash was made with other parameters than this hasher's: the caller should store a new one. The
+// error is ErrMalformed, ErrBusy, or that of the context.
 func (h *Hasher) Verify(ctx context.Context, network, phc, password string) (ok, rehash bool, err error) {
 	r, err := parse(phc)
 	if err != nil {
@@ -70,7 +70,7 @@ func (h *Hasher) Verify(ctx context.Context, network, phc, password string) (ok,
 	}
 	text, err := normalise(password)
 	if err != nil {
-		return false, false, nil //nolint:nilerr // Hash never takes such a password, so it is nobody's
+		return false, false, nil //nolint:nilerr // Hash refuses such a password, so nobody has it
 	}
 	hash, err := h.run(ctx, network, text, r)
 	if err != nil {
@@ -80,20 +80,20 @@ func (h *Hasher) Verify(ctx context.Context, network, phc, password string) (ok,
 	return ok, ok && !h.made(r), nil
 }
 
-// VerifyNone does the work of Verify for an account that does not exist or has no password, so that the answer takes
-// as long and fails as often with ErrBusy.
+// VerifyNone does the work of Verify for an account that does not exist or has no password, so that the answer takes as long, and fails as
+// often with ErrBusy (OWASP Authentication Cheat Sheet).
 func (h *Hasher) VerifyNone(ctx context.Context, network, password string) error {
 	_, _, err := h.Verify(ctx, network, h.none, password)
 	return err
 }
 
-// made says whether a record has the parameters and sizes that Hash would give it.
+// made tells whether a record has the parameters and sizes that Hash would give it.
 func (h *Hasher) made(r record) bool {
 	return r.params == h.params && len(r.salt) == saltSize && len(r.hash) == hashSize
 }
 
-// run hashes in a slot. Argon2 cannot be interrupted, so a hash that has begun is finished whatever the context
-// says, in the caller's goroutine: that is how a slot always comes free, and how nobody leaves one running.
+// run hashes in a slot. Argon2 cannot be interrupted. So a hash that has begun is finished in the caller's goroutine, whatever the context says:
+// thus every slot becomes free again, and no hash goes on without a caller.
 func (h *Hasher) run(ctx context.Context, network, text string, r record) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

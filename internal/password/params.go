@@ -2,7 +2,7 @@ package password
 
 import "fmt"
 
-// Params is what a hash costs. See RFC 9106, section 4, on choosing.
+// Params is what a hash costs. RFC 9106, section 4, says how to choose.
 type Params struct {
 	Memory  uint32 // KiB
 	Time    uint32 // passes over the memory
@@ -10,30 +10,30 @@ type Params struct {
 }
 
 var (
-	// Default is the memory and the passes of RFC 9106's second recommendation, on one core.
+	// Default has the memory and the passes of the second recommendation of RFC 9106, on one core.
 	Default = Params{Memory: 64 << 10, Time: 3, Threads: 1}
 
 	// Floor is the least that the OWASP Password Storage Cheat Sheet recommends. Each of its numbers is a minimum.
 	Floor = Params{Memory: 19456, Time: 2, Threads: 1}
 
-	// ceiling keeps a stored string that somebody planted from taking the machine's memory, or minutes.
+	// ceiling keeps a stored string that an attacker has planted from taking all of the memory, or minutes.
 	ceiling = Params{Memory: 512 << 10, Time: 16, Threads: 16}
 )
 
-// String writes the parameters as PHC strings and ParseParams have them.
+// String writes the parameters as PHC strings do.
 func (p Params) String() string { return fmt.Sprintf("m=%d,t=%d,p=%d", p.Memory, p.Time, p.Threads) }
 
-// ParseParams reads parameters such as "m=65536,t=3,p=1" (KiB, passes, lanes) for hashes to be made: those below Floor or
-// above the ceiling are refused.
+// ParseParams reads parameters such as "m=65536,t=3,p=1" (KiB, passes, lanes) for new hashes. It refuses those below Floor or above the
+// ceiling.
 func ParseParams(text string) (Params, error) {
 	p, err := parseParams(text)
 	if err != nil {
-		return Params{}, fmt.Errorf("%w: expected such as %s", err, Default)
+		return Params{}, fmt.Errorf("%w: expected for instance %s", err, Default)
 	}
 	return p, p.check(Floor)
 }
 
-// check says which number is below the given minimum or above the ceiling.
+// check tells which number is below the given minimum or above the ceiling.
 func (p Params) check(least Params) error {
 	for _, n := range []struct {
 		name                string

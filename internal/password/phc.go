@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// ErrMalformed says that a stored string is no Argon2id hash, or one whose cost is out of bounds.
+// ErrMalformed says that a stored string is no Argon2id hash, or that its cost is out of bounds.
 var ErrMalformed = errors.New("stored password hash is malformed")
 
 // The sizes of a hash that Hash makes: 128 bits of salt and a 256-bit hash, as RFC 9106 recommends.
@@ -19,13 +19,13 @@ const (
 	hashSize = 32
 )
 
-// The sizes that parse takes from other programs, in bytes.
+// The sizes that parse accepts from other programs, in bytes.
 const (
 	minSalt, maxSalt = 8, 64
 	minHash, maxHash = 16, 64
 )
 
-// record is a PHC string taken apart
+// record is a parsed PHC string
 // (https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md).
 type record struct {
 	params Params
@@ -40,8 +40,8 @@ func (r record) String() string {
 		phcBase64.EncodeToString(r.salt), phcBase64.EncodeToString(r.hash))
 }
 
-// parse takes a PHC string apart. Each record has one spelling only: what does not come out as it went in (leading
-// zeros, signs, line breaks) is refused. The error says what is wrong and shows none of it.
+// parse parses a PHC string. Each record has only one spelling: a string is refused that String would not write (leading zeros, signs, line
+// breaks). The error says what is wrong, and shows none of the string.
 func parse(phc string) (record, error) {
 	parts := strings.Split(phc, "$")
 	if len(parts) != 6 {
@@ -67,7 +67,7 @@ func parse(phc string) (record, error) {
 	return r, nil
 }
 
-// parseParams reads "m=65536,t=3,p=1". Below the floor is fine here: such a hash is verified once and then replaced.
+// parseParams reads "m=65536,t=3,p=1". It accepts costs below the floor, because such a hash is verified once and then replaced.
 func parseParams(text string) (Params, error) {
 	var n [3]uint64
 	fields := strings.Split(text, ",")

@@ -6,17 +6,17 @@ import (
 	"sync"
 )
 
-// queue hands out slots to those who wait, by turns: one for each network in which somebody waits. When all places are
-// taken, the last of the longest line gives theirs up to a newcomer from a network with a shorter one. So whoever sends
-// from one network what fills the queue waits behind themselves, and others wait for about a hash for each network.
+// queue hands out slots by turns, one to each network from which a caller waits. When all places are taken, a newcomer from a network with a
+// shorter line takes the place of the last one in the longest line. So a sender who fills the queue from one network waits behind its own
+// requests, and the others wait for about one hash for each network.
 type queue struct {
 	mu      sync.Mutex
 	slots   int
-	free    int // of them
+	free    int // slots
 	places  int
 	waiting int
-	lines   map[string][]chan error // of each network, the longest waiting first: nil says that a slot is theirs
-	turns   []string                // the networks with a line, the next first
+	lines   map[string][]chan error // of each network, the one that waits longest first; nil means that the slot is the receiver's
+	turns   []string                // the networks with a line, the next one first
 }
 
 func newQueue(slots, places int) *queue {
@@ -29,7 +29,7 @@ func (q *queue) load() (running, waiting int) {
 	return q.slots - q.free, q.waiting
 }
 
-// enter waits for a slot, or gives ErrBusy when there is no place to wait in.
+// enter waits for a slot. The error is ErrBusy when there is no place to wait in.
 func (q *queue) enter(ctx context.Context, network string) error {
 	turn, err := q.join(network)
 	if turn == nil || err != nil {
@@ -43,14 +43,14 @@ func (q *queue) enter(ctx context.Context, network string) error {
 	if q.leave(network, turn) {
 		return ctx.Err()
 	}
-	if err := <-turn; err != nil { // it was decided meanwhile
+	if err := <-turn; err != nil { // another goroutine has decided meanwhile
 		return err
 	}
 	q.exit()
 	return ctx.Err()
 }
 
-// join takes a slot at once, and gives nil, or joins the network's line.
+// join takes a free slot and returns nil, or joins the network's line.
 func (q *queue) join(network string) (chan error, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -70,7 +70,7 @@ func (q *queue) join(network string) (chan error, error) {
 	return turn, nil
 }
 
-// makeRoom sends away the last of the longest line, if that is longer than the network's would become.
+// makeRoom sends away the last one of the longest line, if that line is longer than the network's would become.
 func (q *queue) makeRoom(network string) bool {
 	longest := network
 	for n, line := range q.lines {
@@ -108,7 +108,7 @@ func (q *queue) remove(network string, turn chan error) bool {
 	return true
 }
 
-// exit gives the slot to the next network's first.
+// exit gives the slot to the first one in the next network's line.
 func (q *queue) exit() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -13,14 +13,14 @@ import (
 	"syscall"
 )
 
-// account is who Postgres runs as. Postgres refuses to run as root.
+// account is the user that Postgres runs as. Postgres refuses to run as root.
 type account struct {
 	uid, gid int
-	drop     bool // we are root and become this user in the child
+	drop     bool // this process is root, and its children become this user
 }
 
-// accountFor chooses the account: ourselves, or as root whoever the cluster or else the folder belongs to, or where
-// that is root too the user postgres or nobody.
+// accountFor chooses the account. It is the user of this process, unless that is root. For root it is the owner of the cluster or, when there is no
+// cluster yet, of the folder. When that is root, too, it is the user postgres, or nobody.
 func accountFor(d folder) (account, error) {
 	euid := os.Geteuid()
 	info, err := os.Stat(d.cluster())
@@ -63,9 +63,9 @@ func dropTo(u *user.User) (account, error) {
 	return account{uid: uid, gid: gid, drop: true}, nil
 }
 
-// command prepares a program of Postgres. It gets a session of its own (no ^C from our terminal), none of our
-// environment (our keys may be in it, and PGDATA and its kin would steer it), and the root folder to stand in (ours
-// may be closed to it).
+// command prepares a program of Postgres. The program gets a session of its own, so that ^C in the terminal does not reach it. It gets none of this
+// process' environment, which may have keys, and where PGDATA and its like would steer it. It begins in the root folder, because
+// this process' folder may be closed to it.
 func (a account) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/"
@@ -77,7 +77,7 @@ func (a account) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// give makes the account the owner of a file that we made.
+// give makes the account the owner of a file that this process has made.
 func (a account) give(path string) error {
 	if !a.drop {
 		return nil
@@ -85,7 +85,7 @@ func (a account) give(path string) error {
 	return os.Lchown(path, a.uid, a.gid)
 }
 
-// giveTree does so for a cluster that root copied here, from a backup. Symbolic links are not followed.
+// giveTree makes the account the owner of a whole cluster, as when root has copied it there from a backup. Symbolic links are not followed.
 func (a account) giveTree(root string) error {
 	return filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
@@ -95,8 +95,8 @@ func (a account) giveTree(root string) error {
 	})
 }
 
-// reaches tells whether the account gets into dir, by sending a harmless program there: permission bits alone
-// do not tell (access lists, security modules).
+// reaches tells whether the account gets into dir, by running a harmless program there. Permission bits alone do not tell, because there are
+// access lists and security modules as well.
 func (a account) reaches(ctx context.Context, postgres, dir string) bool {
 	if !a.drop {
 		return true
@@ -117,7 +117,7 @@ func closedFolder(dir string) string {
 	return closed
 }
 
-// run runs a command to its end; when ctx ends first, it and its children are killed.
+// run runs a command to its end. When ctx ends first, the command and its children are killed.
 func run(ctx context.Context, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err

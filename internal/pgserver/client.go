@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Client finds a client program of Postgres, such as pg_dump, of at least a major version: on the PATH, then where distributions put
-// them, the newest first.
+// Client finds a client program of Postgres, such as pg_dump, of a major version or a newer one. It searches the PATH and the folders of
+// distributions, and returns the path of the newest.
 func Client(ctx context.Context, name string, major int) (path string, err error) {
 	var found []string
 	if onPath, err := exec.LookPath(name); err == nil {
 		found = append(found, onPath)
 	}
 	for _, pattern := range distributions {
-		there, _ := filepath.Glob(pattern + "/" + name) // fails on a bad pattern only
+		there, _ := filepath.Glob(pattern + "/" + name) // an error means a bad pattern, and these are constants
 		found = append(found, there...)
 	}
 	var best int
@@ -32,7 +32,7 @@ func Client(ctx context.Context, name string, major int) (path string, err error
 	return path, nil
 }
 
-// clientMajor is the major version that a program says it has, 0 when it does not run.
+// clientMajor is the major version that a program says it has; 0 when it does not run.
 func clientMajor(ctx context.Context, program string) int {
 	out, err := exec.CommandContext(ctx, program, "--version").Output()
 	_, version, found := strings.Cut(string(out), "(PostgreSQL) ")

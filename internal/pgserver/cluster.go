@@ -14,10 +14,10 @@ import (
 	"syscall"
 )
 
-// Nothing but the socket and the passwords (see passwords).
+// hba lets nobody in but over the socket and with a password (see passwords).
 const hba = "local all all scram-sha-256\n"
 
-// settings that an operator may change, with ALTER SYSTEM or in the file; what must hold stands in arguments.
+// settings are defaults that an operator may change, with ALTER SYSTEM or in the file. What must hold is in arguments.
 const settings = `
 # From here on: Kluis
 max_connections = 100
@@ -26,8 +26,8 @@ shared_buffers = 256MB
 jit = off                         # short statements, many times: compiling them only costs
 `
 
-// dataDir is a data directory on its way to a program of Postgres: by path, or as an open file when the account may
-// not walk there. With the open file Postgres needs no permission on any folder above its own.
+// dataDir is a data directory that is handed to a program of Postgres: by its path, or as an open file when the account may not walk there. With
+// the open file Postgres needs no permission on the folders above.
 type dataDir struct {
 	path string
 	f    *os.File
@@ -51,8 +51,8 @@ func (d dataDir) close() {
 	}
 }
 
-// program prepares a program that works on a data directory. It inherits alive as descriptor 3, and so holds the
-// lock until it and all its children are gone.
+// program prepares a program that works on a data directory. The program inherits alive as descriptor 3, and so holds that lock until it
+// and all its children have ended.
 func (s *Server) program(name string, alive lock, data dataDir, args ...string) *exec.Cmd {
 	files, path := []*os.File{alive.f}, data.path
 	if data.f != nil {
@@ -63,16 +63,16 @@ func (s *Server) program(name string, alive lock, data dataDir, args ...string) 
 	return cmd
 }
 
-// createCluster makes a cluster beside its place and moves it there when it is whole.
+// createCluster makes a cluster under another name, and renames it when it is whole.
 func (s *Server) createCluster(ctx context.Context) error {
-	alive, err := s.claim(ctx) // an initdb that outlived a killed kluis ends first
+	alive, err := s.claim(ctx) // waits for the initdb of a kluis that was killed
 	if err != nil {
 		return err
 	}
 	defer alive.close()
-	halves, _ := filepath.Glob(s.folder.file("new-*")) // fails on a bad pattern only
+	halves, _ := filepath.Glob(s.folder.file("new-*")) // an error means a bad pattern, and this is a constant
 	for _, half := range halves {
-		s.log.InfoContext(ctx, "taking away a half made cluster", "folder", half)
+		s.log.InfoContext(ctx, "removing a cluster that was not finished", "folder", half)
 		if err := os.RemoveAll(half); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (s *Server) createCluster(ctx context.Context) error {
 	if err := s.fill(ctx, alive, temp); err != nil {
 		return errors.Join(fmt.Errorf("make a Postgres cluster in %s: %w", s.folder, err), os.RemoveAll(temp))
 	}
-	if err := os.Rename(temp, s.folder.cluster()); err != nil { // which replaces nothing but an empty folder
+	if err := os.Rename(temp, s.folder.cluster()); err != nil { // it can replace only an empty folder
 		return err
 	}
 	return s.folder.sync()
@@ -108,8 +108,8 @@ func (s *Server) fill(ctx context.Context, alive lock, temp string) error {
 	return rewrite(filepath.Join(temp, "postgresql.conf"), os.O_APPEND, settings)
 }
 
-// initdb makes the files. The order of text is that of code points and case is Unicode's, on every machine alike:
-// from the C library's C.UTF-8 up to Postgres 16, Postgres' own from 17 on.
+// initdb makes the files of a cluster. Text is ordered by code points, and case is that of Unicode, on every machine. Up to Postgres 16
+// the C library's C.UTF-8 does so, from 17 on Postgres' own.
 func (s *Server) initdb(ctx context.Context, alive lock, data dataDir) error {
 	args := []string{"--username=" + superuser, "--encoding=UTF8", "--auth=reject", "--data-checksums", "--no-instructions"}
 	if s.settings["fsync"] == "off" {
@@ -120,14 +120,14 @@ func (s *Server) initdb(ctx context.Context, alive lock, data dataDir) error {
 		return err
 	}
 	out, err := s.output(ctx, s.program("initdb", alive, data, append(args, "--locale=C.UTF-8")...))
-	if err != nil && strings.Contains(out, "invalid locale") { // an older macOS, musl: only ASCII has case there
+	if err != nil && strings.Contains(out, "invalid locale") { // as on an older macOS, or with musl: there only ASCII has case
 		_, err = s.output(ctx, s.program("initdb", alive, data, append(args, "--locale=C")...))
 	}
 	return err
 }
 
-// ensurePasswords sets those of a cluster that has none yet, or whose file was lost. The file is written last: as long as
-// it is not there, the next start sets passwords again.
+// ensurePasswords sets the passwords of a cluster that has none yet, or whose file of passwords was lost. The file is written last: as long as it is
+// missing, the next start sets passwords again.
 func (s *Server) ensurePasswords(ctx context.Context, alive lock, data dataDir) error {
 	if s.passwords.stored {
 		return nil
@@ -139,11 +139,11 @@ func (s *Server) ensurePasswords(ctx context.Context, alive lock, data dataDir) 
 	return s.passwords.write(s.folder)
 }
 
-// setPasswords makes the logins and gives all three roles their passwords, in Postgres' single-user mode: it asks for no
-// password and nobody else can be there meanwhile. Each line is a statement.
+// setPasswords makes the logins and sets the passwords of all three roles. It does so in Postgres' single-user mode, which asks for no password,
+// and in which nobody else can connect. Each line is a statement.
 func (s *Server) setPasswords(ctx context.Context, alive lock, data dataDir) error {
 	cmd := s.program("postgres", alive, data, "-c", "log_min_error_statement=panic", superuser)
-	cmd.Args = append([]string{cmd.Args[0], "--single"}, cmd.Args[1:]...) // has to come first
+	cmd.Args = append([]string{cmd.Args[0], "--single"}, cmd.Args[1:]...) // --single has to come first
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(`ALTER ROLE %[1]s PASSWORD '%[4]s'
 DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%[2]s') THEN CREATE ROLE %[2]s; END IF; END$$
 ALTER ROLE %[2]s LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOINHERIT NOREPLICATION NOBYPASSRLS PASSWORD '%[5]s'
@@ -159,7 +159,7 @@ REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC
 	return err
 }
 
-// output runs a program to its end and gives what it said; an error has the last lines of it.
+// output runs a program to its end and returns what it wrote. An error has the last lines of that.
 func (s *Server) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -169,7 +169,7 @@ func (s *Server) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	return out.String(), nil
 }
 
-// rewrite changes a file that initdb made; it stays the account's.
+// rewrite changes a file that initdb has made. The file stays the account's.
 func rewrite(path string, how int, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW|how, 0)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// CreateDatabase makes a database that the superuser owns and that only the two logins may use; one that is there gets
-// the same rights again.
+// CreateDatabase makes a database that the superuser owns and that only the two logins may use. When the database exists, it gets the same
+// rights again.
 func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 	return CreateDatabase(ctx, s.SuperuserURL(superuser), name, Admin)
 }
 
-// CreateDatabase does so on any server, given its superuser's URL and the login that makes schemas. Nobody but the logins
-// may call set_config, with which a SELECT could take another role.
+// CreateDatabase makes a database on any server, given the URL of its superuser and the login that makes schemas. Only the logins may call
+// set_config there, because with it an injected SELECT could take another role.
 func CreateDatabase(ctx context.Context, superuserURL, name, admin string) error {
 	if err := CloneDatabase(ctx, superuserURL, name, "template0", admin); err != nil {
 		return err
@@ -32,7 +32,7 @@ func CreateDatabase(ctx context.Context, superuserURL, name, admin string) error
 	}
 	defer conn.Close(ctx)
 	if _, err := conn.Exec(ctx, `select pg_advisory_lock(hashtextextended('kluis rights', 0))`); err != nil {
-		return fmt.Errorf("wait for others who make database %s: %w", name, err)
+		return fmt.Errorf("wait for other processes that make database %s: %w", name, err)
 	}
 	_, err = conn.Exec(ctx, `revoke all on schema public from public;
 		revoke execute on function pg_catalog.set_config(text, text, boolean) from public;
@@ -44,17 +44,17 @@ func CreateDatabase(ctx context.Context, superuserURL, name, admin string) error
 	return nil
 }
 
-// CloneDatabase makes a database with what is in template, which nobody may be connected to. Rights on the database
-// itself are not cloned: they are set as in CreateDatabase.
+// CloneDatabase makes a database with the contents of template, to which nobody may be connected. The rights on the database itself are not
+// part of the contents: they are set as CreateDatabase sets them.
 func CloneDatabase(ctx context.Context, superuserURL, name, template, admin string) error {
 	conn, err := pgx.Connect(ctx, superuserURL)
 	if err != nil {
 		return fmt.Errorf("connect to make database %s: %w", name, err)
 	}
 	defer conn.Close(ctx)
-	// Two who change the rights of one database at once fail with "tuple concurrently updated".
+	// When two sessions change the rights of one database at once, one fails with "tuple concurrently updated".
 	if _, err := conn.Exec(ctx, `select pg_advisory_lock(hashtextextended('kluis database ' || $1, 0))`, name); err != nil {
-		return fmt.Errorf("wait for others who make database %s: %w", name, err)
+		return fmt.Errorf("wait for other processes that make database %s: %w", name, err)
 	}
 	quoted := pgx.Identifier{name}.Sanitize()
 	_, err = conn.Exec(ctx, `create database `+quoted+` template `+pgx.Identifier{template}.Sanitize())
@@ -72,11 +72,11 @@ func CloneDatabase(ctx context.Context, superuserURL, name, template, admin stri
 	return nil
 }
 
-// WithDatabase is a URL with another database in it.
+// WithDatabase returns a URL with another database in it.
 func WithDatabase(address, name string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", errors.New("a database URL cannot be parsed") // the parser's error would show the password
+		return "", errors.New("a database URL cannot be parsed") // the parser's error could show the password
 	}
 	u.Path = "/" + name
 	return u.String(), nil

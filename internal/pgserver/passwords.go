@@ -13,22 +13,22 @@ import (
 
 const (
 	superuser = "postgres"
-	// Login is the name of the application's login, and Admin that of the login that makes roles and schemas for it.
+	// Login is the name of the application's login. Admin is that of the login that makes roles and schemas.
 	Login = "kluis"
 	Admin = "kluis_admin"
 )
 
 // passwords are those of the three roles that log in.
 //
-// Why passwords and not `trust`, when only root and Postgres' own user reach the socket: as root that user is shared
-// (nobody, or the system's other Postgres), and the file with the passwords stays closed to it. Peer authentication
-// is out, since root's kluis and Postgres are different users.
+// Only root and the account that Postgres runs as reach the socket. There are passwords nevertheless, because for root that account is shared with
+// other programs (nobody, or the system's own Postgres), which cannot read the file of the passwords. Peer authentication will not
+// do, since root's kluis and Postgres are different users.
 type passwords struct {
 	superuser, login, admin string
-	stored                  bool // in the file, and so set in the cluster
+	stored                  bool // in the file, and set in the cluster
 }
 
-// readPasswords reads the file. Where there is none it makes passwords, which the cluster has to be given.
+// readPasswords reads the file. When it is missing, it makes new passwords, which have yet to be set in the cluster.
 func readPasswords(d folder) (p passwords, err error) {
 	content, err := os.ReadFile(d.file("passwords"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,18 +50,18 @@ func readPasswords(d folder) (p passwords, err error) {
 		}
 	}
 	if p.superuser == "" || p.login == "" || p.admin == "" {
-		return p, fmt.Errorf("%s lacks a password of %s, %s or %s: take the file away and start again, new ones are made then", d.file("passwords"), superuser, Login, Admin)
+		return p, fmt.Errorf("%s lacks a password of %s, %s or %s: remove the file and start again, which sets new ones", d.file("passwords"), superuser, Login, Admin)
 	}
 	return p, nil
 }
 
-// write keeps them so that `PGPASSFILE=<folder>/passwords psql -U postgres -h <socket>` works.
+// write stores them in the format of .pgpass, so that `PGPASSFILE=<folder>/passwords psql -U postgres -h <socket>` works.
 func (p passwords) write(d folder) error {
 	return d.replace("passwords", fmt.Appendf(nil, "*:*:*:%s:%s\n*:*:*:%s:%s\n*:*:*:%s:%s\n", superuser, p.superuser, Login, p.login, Admin, p.admin))
 }
 
-// socketName is a name for the socket's folder that stays the same, that others cannot guess, and that a copy of the
-// folder elsewhere does not share.
+// socketName is a name for the folder of the socket. It stays the same, others cannot guess it, and a copy of the folder elsewhere has another
+// one.
 func (p passwords) socketName(d folder) string {
 	sum := sha256.Sum256([]byte("socket " + p.superuser + " " + string(d)))
 	return "kluis-" + hex.EncodeToString(sum[:8])

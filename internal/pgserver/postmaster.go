@@ -15,12 +15,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// patience is how long the processes of a server that is gone may take to end, and one that is there to answer.
+// patience is how long the processes of a stopped server may take to end, and a running server to answer.
 const patience = 30 * time.Second
 
-// ensureRunning returns the socket of a server that accepts connections: the one that others use, or a new one. What an
-// ended process left behind is stopped first, whatever state it is in, so that there is one way to begin. The caller holds
-// the transition. Recovery after a crash takes as long as it takes: ctx is the limit.
+// ensureRunning returns the socket of a server that accepts connections: the one that others use, or a new one. A server that an ended
+// process has left behind is stopped first, in whatever state it is, so that there is only one way to begin. The caller holds the
+// transition. Recovery after a crash has no time limit but ctx.
 func (s *Server) ensureRunning(ctx context.Context) (socket string, err error) {
 	for began := time.Now(); ; {
 		held, err := s.alive.held()
@@ -49,8 +49,9 @@ func (s *Server) ensureRunning(ctx context.Context) (socket string, err error) {
 	}
 }
 
-// shared returns the socket of the server that others use, when it answers. Until then it starts, recovers or stops, or it
-// is what a killed one left behind, which ends by itself; late, only a server that starts or recovers is waited for.
+// shared returns the socket of the server that others use, when it answers, and otherwise an empty one. Until then the server may be starting,
+// recovering or stopping, or it was left behind by a killed process, and ends by itself. When late, only a server that starts or recovers
+// is still waited for; any other is an error.
 func (s *Server) shared(ctx context.Context, late bool) (socket string, err error) {
 	p, err := readPidfile(s.folder.cluster())
 	ready := err == nil && p.ready
@@ -63,14 +64,14 @@ func (s *Server) shared(ctx context.Context, late bool) (socket string, err erro
 	case refused(err):
 		return "", s.wrongPassword(err)
 	case late && (ready || s.postmaster() == 0):
-		return "", fmt.Errorf("the Postgres in %s (process %d), which others use, does not answer after %v: end all that hold the lock of %s: %w",
+		return "", fmt.Errorf("the Postgres in %s (process %d), which others use, does not answer after %v: end all processes that hold the lock of %s: %w",
 			s.folder, p.pid, patience, s.alive.f.Name(), err)
 	}
 	return "", nil
 }
 
 func (s *Server) endLeftBehind(ctx context.Context) error {
-	s.log.InfoContext(ctx, "stopping the Postgres that an ended process left behind", "folder", string(s.folder))
+	s.log.InfoContext(ctx, "stopping the Postgres that an ended process has left behind", "folder", string(s.folder))
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return s.shutdown(ctx)
@@ -86,7 +87,7 @@ func (s *Server) wrongPassword(err error) error {
 	if !s.passwords.stored {
 		return fmt.Errorf("%s is gone and others use the server: stop them first", s.folder.file("passwords"))
 	}
-	return fmt.Errorf("the cluster in %s has other passwords than %s: take that file away and start again, new ones are set then: %w", s.folder, s.folder.file("passwords"), err)
+	return fmt.Errorf("the cluster in %s has other passwords than %s: remove that file and start again, which sets new ones: %w", s.folder, s.folder.file("passwords"), err)
 }
 
 // answers connects to the server behind a socket.
@@ -101,7 +102,7 @@ func (s *Server) answers(ctx context.Context, socket string) error {
 	return conn.Close(ctx)
 }
 
-// claim takes alive, which is to be inherited by programs, as soon as nothing of ours runs.
+// claim takes alive, which programs then inherit, as soon as no program of this folder runs.
 func (s *Server) claim(ctx context.Context) (lock, error) {
 	l, err := s.folder.openLock("alive")
 	if err != nil {
@@ -122,11 +123,11 @@ func (s *Server) launch(ctx context.Context) (socket string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer alive.close() // the postmaster has it
+	defer alive.close() // the postmaster has inherited it
 	if err := s.prepareFiles(); err != nil {
 		return "", err
 	}
-	if socket = s.socket; socket == "" { // a server started again keeps its address, which is in everybody's hands
+	if socket = s.socket; socket == "" { // a server that is started again keeps its address, because connection pools have it
 		if socket, err = s.chooseSocket(ctx); err != nil {
 			return "", err
 		}
@@ -153,12 +154,12 @@ func (s *Server) launch(ctx context.Context) (socket string, err error) {
 		return "", err
 	}
 	s.child = cmd.Process.Pid
-	_ = cmd.Process.Release() // reap does what Wait would, without a goroutine that lasts as long as the server
+	_ = cmd.Process.Release() // reap waits for it, without a goroutine that lasts as long as the server
 	return socket, s.waitReady(ctx, socket, log)
 }
 
-// arguments are the settings that no file may change. Statements stay out of the log, and so does the DETAIL of an
-// error: they hold personal data.
+// arguments are the settings that no file may change. Statements and the DETAIL of errors stay out of the log, because they contain
+// personal data.
 func (s *Server) arguments(socket string) []string {
 	all := map[string]string{
 		"listen_addresses": "", "unix_socket_directories": socket, "unix_socket_permissions": "0700", "port": port,
@@ -174,7 +175,7 @@ func (s *Server) arguments(socket string) []string {
 	return args
 }
 
-// openLog opens the log at its end, and begins a new one when it has grown large.
+// openLog opens the log at its end. When it has grown beyond 16 MB, a new one begins.
 func (s *Server) openLog() (*os.File, error) {
 	if info, err := os.Stat(s.folder.file("log")); err == nil && info.Size() > 16<<20 {
 		if err := os.Rename(s.folder.file("log"), s.folder.file("log.old")); err != nil {
@@ -184,7 +185,7 @@ func (s *Server) openLog() (*os.File, error) {
 	return s.folder.openPrivate("log", os.O_APPEND)
 }
 
-// waitReady returns when the child accepts connections with our passwords, or with what it said when it ended.
+// waitReady waits until the child accepts connections with the passwords. When the child has ended, the error has what it wrote.
 func (s *Server) waitReady(ctx context.Context, socket string, log *os.File) error {
 	before, err := log.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -192,7 +193,7 @@ func (s *Server) waitReady(ctx context.Context, socket string, log *os.File) err
 	}
 	for {
 		if ended, status := s.reap(); ended {
-			said, _ := io.ReadAll(io.NewSectionReader(log, before, 1<<20)) // without it the error is still one
+			said, _ := io.ReadAll(io.NewSectionReader(log, before, 1<<20)) // when that fails, the error says less
 			return fmt.Errorf("the server ended while starting (%s), see %s: %s", status, log.Name(), lastLines(string(said)))
 		}
 		if p, err := readPidfile(s.folder.cluster()); err == nil && p.ready && p.pid == s.child {

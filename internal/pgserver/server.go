@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// Options are what Start may be told; the zero value is right for `kluis serve`.
+// Options are the options of Start. The zero value is right for `kluis serve`.
 type Options struct {
-	Log       *slog.Logger      // nil: says nothing
-	Binaries  string            // folder of Postgres' programs; empty: searched, see find
+	Log       *slog.Logger      // nil: no log
+	Binaries  string            // folder of Postgres' programs; empty: it is searched for
 	Settings  map[string]string // further settings (-c), for tests and benchmarks; a server that others use keeps its own
 	Unwatched bool              // do not start the server again when it ends by itself
 }
 
-// Server is one user's hold on a private Postgres. All fields are set by Start and then only read, except child,
-// which belongs to Start, then to watch, then to Stop, one after the other.
+// Server is one user of a private Postgres. Start sets all fields, which are only read afterwards. The exception is child: it belongs to
+// Start, then to watch, then to Stop, one after the other.
 type Server struct {
 	folder    folder
 	log       *slog.Logger
@@ -40,9 +40,8 @@ type Server struct {
 	stopErr  error
 }
 
-// Start returns when the private Postgres in dir accepts connections. It makes the cluster if there is none, and
-// shares a server that another process runs. Data is never
-// deleted: a cluster of another major version, or half of one, is refused.
+// Start returns when the private Postgres in dir accepts connections. It makes the cluster when there is none, and shares a server that another
+// process runs. It never deletes data: a cluster of another major version, or half a cluster, is refused.
 func Start(ctx context.Context, dir string, opts Options) (*Server, error) {
 	s := &Server{log: opts.Log, settings: opts.Settings, endWatch: func() {}}
 	if s.log == nil {
@@ -55,7 +54,7 @@ func Start(ctx context.Context, dir string, opts Options) (*Server, error) {
 	if err := s.begin(ctx, opts.Binaries); err != nil {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("private Postgres: %w", err), s.leave(after)) // leave nothing running
+		return nil, errors.Join(fmt.Errorf("private Postgres: %w", err), s.leave(after)) // so that nothing is left running
 	}
 	if !opts.Unwatched {
 		s.startWatch()
@@ -85,7 +84,7 @@ func (s *Server) close() {
 	s.transition.close()
 }
 
-// begin brings the server up. It has the transition to itself, so of two at once the second finds a server to share.
+// begin brings the server up. It holds the transition exclusively, so of two processes at once the second one finds a server to share.
 func (s *Server) begin(ctx context.Context, binariesFolder string) error {
 	defer s.transition.release()
 	if err := s.users.wait(ctx, syscall.LOCK_SH); err != nil {
@@ -120,12 +119,12 @@ func (s *Server) alone() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = s.users.try(syscall.LOCK_SH) // back again; succeeds, since to hold it alone takes the transition
+	_, err = s.users.try(syscall.LOCK_SH) // cannot be in anybody's way: only the holder of the transition takes users exclusively
 	return alone, err
 }
 
-// Stop gives the server up. Whoever is the last to do so, in any process, stops it: fast, and after a ctx that ended
-// without a checkpoint, which costs the next Start a recovery and nothing else.
+// Stop ends the use of the server. The last user, in whatever process, stops the server: with a checkpoint, or without one when ctx ends
+// first. Then the next Start takes longer, and nothing is lost.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop.Do(func() {
 		s.endWatch()
@@ -148,14 +147,14 @@ func (s *Server) leave(ctx context.Context) error {
 	return s.shutdown(ctx)
 }
 
-// URL is the address of a database for the application's login, which owns nothing, inherits nothing, is no
-// superuser, and makes nothing.
+// URL is the address of a database for the application's login, which owns nothing, inherits nothing, makes nothing, and is no
+// superuser.
 func (s *Server) URL(database string) string { return s.url(Login, s.passwords.login, database) }
 
 // AdminURL is the address of a database for the login that makes roles and schemas.
 func (s *Server) AdminURL(database string) string { return s.url(Admin, s.passwords.admin, database) }
 
-// SuperuserURL is the address of a database for the superuser, for tests and repair.
+// SuperuserURL is the address of a database for the superuser, for tests and repairs.
 func (s *Server) SuperuserURL(database string) string {
 	return s.url(superuser, s.passwords.superuser, database)
 }
@@ -166,7 +165,7 @@ func (s *Server) url(user, password, database string) string {
 	return u.String()
 }
 
-// prepareFiles makes the cluster ready for a program to work on it.
+// prepareFiles makes the cluster ready for the programs that work on it.
 func (s *Server) prepareFiles() error {
 	if err := s.repairPidfile(); err != nil {
 		return err

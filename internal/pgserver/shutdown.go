@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// shutdown stops the server, if one runs, and returns when all its processes are gone. The caller holds the
-// transition and is alone.
+// shutdown stops the server, if one runs, and returns when all its processes have ended. The caller holds the transition, and is the only user.
 func (s *Server) shutdown(ctx context.Context) error {
-	err := s.signal(ctx, syscall.SIGINT) // "fast": clients are cut off, a checkpoint is written
+	err := s.signal(ctx, syscall.SIGINT) // "fast": clients are disconnected, and a checkpoint is written
 	if ctx.Err() != nil {
 		late, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), 10*time.Second, fmt.Errorf("gave up 10s after %w", context.Cause(ctx)))
 		defer cancel()
 		s.log.WarnContext(ctx, "Postgres takes too long to stop: stopping it without a checkpoint")
-		err = s.signal(late, syscall.SIGQUIT) // "immediate": as after a crash
+		err = s.signal(late, syscall.SIGQUIT) // "immediate": no checkpoint, as after a crash
 	}
 	if err != nil {
 		return err
@@ -25,8 +24,8 @@ func (s *Server) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// signal sends a signal to the postmaster and waits until nothing of the server runs. A postmaster may be so young
-// that its pid file is not there yet, or dead already with backends that follow it.
+// signal sends a signal to the postmaster, and waits until nothing of the server runs. The postmaster may have no pid file yet, or it may
+// have died, and its backends have yet to end.
 func (s *Server) signal(ctx context.Context, sig syscall.Signal) error {
 	for sent := false; ; {
 		s.reap()
@@ -45,8 +44,8 @@ func (s *Server) signal(ctx context.Context, sig syscall.Signal) error {
 	}
 }
 
-// postmaster is the process to signal, 0 for none. That the process of the pid file is a Postgres is enough here:
-// somebody holds alive, so the file is not left over from a server of long ago.
+// postmaster is the process to signal; 0 when there is none. It is enough that the process of the pid file is a Postgres: somebody holds
+// alive, so the file is not left over from a server of long ago.
 func (s *Server) postmaster() int {
 	if s.child != 0 {
 		return s.child
@@ -58,7 +57,7 @@ func (s *Server) postmaster() int {
 	return p.pid
 }
 
-// reap takes the end of our child from the kernel, if it has ended.
+// reap waits for the child if it has ended (waitpid(2)), and tells how it ended.
 func (s *Server) reap() (ended bool, status string) {
 	if s.child == 0 {
 		return false, ""

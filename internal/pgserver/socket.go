@@ -12,11 +12,11 @@ import (
 	"syscall"
 )
 
-// port is a part of the socket's name; nothing listens on TCP.
+// port is a part of the socket's name. Nothing listens on TCP.
 const port = "5432"
 
-// chooseSocket picks the folder for the socket: in ours, when the path is short enough and Postgres gets there, else
-// one in the folder for temporary files.
+// chooseSocket chooses the folder of the socket. It is inside the folder of the server when the path is short enough and Postgres gets
+// there, and otherwise in the folder for temporary files.
 func (s *Server) chooseSocket(ctx context.Context) (string, error) {
 	longest := len(syscall.RawSockaddrUnix{}.Path) - 1 // 107 bytes on Linux, 103 on macOS
 	candidates := []string{s.folder.file("socket")}
@@ -34,9 +34,9 @@ func (s *Server) chooseSocket(ctx context.Context) (string, error) {
 
 func socketFile(dir string) string { return filepath.Join(dir, ".s.PGSQL."+port) }
 
-// makeSocket makes the folder, or checks the one that is there. Nobody but the account (and root) may get in: who
-// may write there could put a server of his own in place of ours. The caller holds alive, so a socket in the folder
-// is a dead one; its lock file names a process id as postmaster.pid does, and misleads Postgres in the same way.
+// makeSocket makes the folder of the socket, or checks the one that exists. Only the account and root may get in: another user who may
+// write there could put a server of his own in place of this one. The caller holds alive, so a socket in the folder is a dead one. Its
+// lock file names a process id as postmaster.pid does, and misleads Postgres in the same way.
 func (s *Server) makeSocket(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if err == nil {
@@ -50,7 +50,7 @@ func (s *Server) makeSocket(dir string) error {
 		return err
 	}
 	if !info.IsDir() || ownerOf(info) != s.account.uid || info.Mode().Perm() != 0o700 {
-		return fmt.Errorf("%s should be a folder of user id %d with mode 0700, and is %s of user id %d: take it away", dir, s.account.uid, info.Mode(), ownerOf(info))
+		return fmt.Errorf("%s should be a folder of user id %d with mode 0700, and is %s of user id %d: remove it", dir, s.account.uid, info.Mode(), ownerOf(info))
 	}
 	for _, stale := range []string{socketFile(dir), socketFile(dir) + ".lock"} {
 		if err := os.Remove(stale); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -60,9 +60,9 @@ func (s *Server) makeSocket(dir string) error {
 	return nil
 }
 
-// dropSocket takes away what a stopped server leaves in the folder for temporary files.
+// dropSocket removes the folder of a stopped server from the folder for temporary files.
 func (s *Server) dropSocket() {
 	if strings.HasPrefix(filepath.Base(s.socket), "kluis-") {
-		_ = os.Remove(s.socket) // only if it is empty; one left behind is used again
+		_ = os.Remove(s.socket) // when it is not empty, it stays, and is used again
 	}
 }

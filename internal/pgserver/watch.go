@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// startWatch starts the goroutine that starts the server again when it ends by itself (killed for memory, stopped by
-// hand) while we use it. Its address stays the same, so pools of connections recover. The goroutine ends with Stop.
+// startWatch starts a goroutine that starts the server again when it ends by itself while this process uses it, as when it is killed for want of
+// memory. The address of the server stays the same, so connection pools recover. The goroutine ends with Stop.
 func (s *Server) startWatch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -33,12 +33,12 @@ func (s *Server) watch(ctx context.Context) {
 		s.log.ErrorContext(ctx, "Postgres has ended by itself; starting it again", "ended", ended, "status", status)
 		if err := s.restart(ctx); err != nil && ctx.Err() == nil {
 			wait = min(2*wait, seldom)
-			s.log.ErrorContext(ctx, "start Postgres again", "error", err, "next_attempt_in", wait.String())
+			s.log.ErrorContext(ctx, "Postgres could not be started again", "error", err, "next_attempt_in", wait.String())
 		}
 	}
 }
 
-// restart is the second half of Start, under the same lock. Of several users one starts the server, the others find it.
+// restart is the second half of Start, under the same lock. Of several users one starts the server, and the others find it.
 func (s *Server) restart(ctx context.Context) error {
 	if err := s.transition.wait(ctx, syscall.LOCK_EX); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (s *Server) restart(ctx context.Context) error {
 	defer s.transition.release()
 	socket, err := s.ensureRunning(ctx)
 	if err == nil && socket != s.socket {
-		err = fmt.Errorf("the server is at %s now and was at %s: what has the old address has to be restarted", socket, s.socket)
+		err = fmt.Errorf("the server is at %s now and was at %s: restart whatever has the old address", socket, s.socket)
 	}
 	return err
 }

@@ -2,8 +2,8 @@ package place
 
 import "strings"
 
-// clouds are the countries of the regions of Amazon Web Services, Google Cloud and Microsoft Azure, by the names in which their programs
-// write them. The sources are the providers' lists, as of 2025:
+// clouds are the countries of the regions of Amazon Web Services, Google Cloud and Microsoft Azure, by the names of the regions in their
+// programs. The sources are the providers' lists, as of 2025:
 // https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html, https://cloud.google.com/about/locations and
 // https://learn.microsoft.com/azure/reliability/regions-list.
 var clouds = regions(`

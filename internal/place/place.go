@@ -19,9 +19,9 @@ var eea = strings.Fields("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU 
 // Union is the country of a place that may be in any country of the Union, as a bucket of several regions is. ISO 3166 reserves it.
 const Union = "EU"
 
-// OutsideError says that data would be outside of the EEA.
+// OutsideError says that a place is outside of the EEA.
 type OutsideError struct {
-	Place   string // as it was named
+	Place   string // as the caller named it
 	Country string
 }
 
@@ -32,7 +32,7 @@ func (e *OutsideError) Error() string {
 	return fmt.Sprintf("%s is in %s, which is outside of the European Economic Area", e.Place, e.Country)
 }
 
-// UnknownError says that it is not known in which country a place is.
+// UnknownError says that the country of a place is not known.
 type UnknownError struct{ Place string }
 
 func (e *UnknownError) Error() string {
@@ -41,15 +41,15 @@ func (e *UnknownError) Error() string {
 
 var country = regexp.MustCompile(`^[A-Z]{2}$`)
 
-// Country is the country (ISO 3166-1 alpha-2) of a place, which is a country itself or a region of a cloud, in capitals or not. The error is an
-// OutsideError when it is outside of the EEA, and an UnknownError when nobody knows.
+// Country returns the country (ISO 3166-1 alpha-2) of a place. A place is a country or a region of a cloud, in capitals or not. The error is an
+// OutsideError when it is outside of the EEA, and an UnknownError when its country is not known.
 func Country(place string) (string, error) {
 	in := clouds[strings.ToLower(place)]
 	if in == "" {
 		in = strings.ToUpper(place)
 	}
 	switch {
-	case in == "EL": // as the Union's own institutions write it
+	case in == "EL": // Greece, as the institutions of the Union write it
 		in = "GR"
 	case !country.MatchString(in):
 		return "", &UnknownError{place}
@@ -60,13 +60,13 @@ func Country(place string) (string, error) {
 	return in, nil
 }
 
-// CheckURL refuses the URL of a database or a bucket that says itself that it is outside of the EEA: by a label of its host's name that
-// is a region of a cloud, as in db.us-east-1.rds.amazonaws.com, or by the region of a bucket of Amazon's. Where a bucket has an endpoint of its own, the
-// region is a word that requests are signed with, and no place.
+// CheckURL refuses the URL of a database or a bucket that shows that it is outside of the EEA: by a label of the host's name that is a region of a
+// cloud, as in db.us-east-1.rds.amazonaws.com, or by the region of a bucket of Amazon's. A bucket with another endpoint is signed for a
+// region that may be any word, and so tells nothing of a place.
 func CheckURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil //nolint:nilerr // whoever opens it says so, and shows less of it
+		return nil //nolint:nilerr // opening it fails, with an error that shows less of it
 	}
 	query := u.Query()
 	endpoint := query.Get("endpoint")

@@ -7,9 +7,9 @@ import (
 	api "go.opentelemetry.io/otel/trace"
 )
 
-// commits are the last appends of this process that were traced. What follows from events finds by their positions the span that stored them: no
-// event and no signal carries a trace, and the form of neither knows of any. Another process has no such link, and its spans the same
-// workspace and positions.
+// commits are the last appends of this process that were traced. Work that follows from events finds, by their positions, the span that stored
+// them. So no event and no signal carries a trace. Work in another process has no such link; its span has the same workspace and
+// positions.
 type commits struct {
 	mu   sync.Mutex
 	last [remembered]commit // a ring

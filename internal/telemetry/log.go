@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// UntilEnd gives a log for a library that takes the end of a process for an error. Once ended says so, its errors and warnings are logged at the
-// level Debug: what is broken off at the end is undone, and another process does it.
+// UntilEnd returns a log for a library that takes the end of a process for an error. Once ended returns true, errors and warnings of the library are
+// logged at the level Debug: what is broken off at the end is rolled back, and another process does it.
 func UntilEnd(log *slog.Logger, ended func() bool) *slog.Logger {
 	return slog.New(untilEnd{log.Handler(), ended})
 }

@@ -12,26 +12,26 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// patience is how long a scrape waits for what the database knows. Without an answer those metrics are absent, and kluis_up is 0.
+// patience is how long a scrape waits for the database. Without an answer its metrics are absent, and kluis_up is 0.
 const patience = time.Second
 
-// MediaType is what Text is in: the text format of Prometheus, version 0.0.4.
+// MediaType is the media type of Text: the text format of Prometheus, version 0.0.4.
 const MediaType = string(expfmt.FmtText)
 
-// Gauge is a number that is looked up when it is asked for.
+// Gauge is a number that is looked up for each scrape.
 type Gauge struct {
 	Name, Help string
 	Labels     prometheus.Labels
 	Value      float64
 }
 
-// Source finds numbers as they are now. After an error they are left out.
+// Source finds numbers as they are now. When it fails, they are left out.
 type Source struct {
-	Region string // of a process that serves several: a label of its numbers
+	Region string // a label of the numbers, when a process serves several regions
 	Gauges func(ctx context.Context) ([]Gauge, error)
 }
 
-// Text is a scrape: the metrics of the process, and what the sources have.
+// Text is a scrape: the metrics of the process, and those of the sources.
 func Text(ctx context.Context, sources ...Source) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -51,7 +51,7 @@ func Text(ctx context.Context, sources ...Source) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// gatherAll asks all sources at once: a region that does not answer keeps no other out of the scrape.
+// gatherAll asks all sources at once, so that a region that does not answer delays no other one.
 func gatherAll(ctx context.Context, sources []Source) (all []Gauge) {
 	found, failed := make([][]Gauge, len(sources)), make([]error, len(sources))
 	var asking sync.WaitGroup
@@ -74,7 +74,7 @@ func gatherAll(ctx context.Context, sources []Source) (all []Gauge) {
 	switch {
 	case len(sources) == 0:
 		up[""] = 1
-	case len(up) > 1: // the process itself is always there
+	case len(up) > 1: // the process itself answers by this scrape
 		delete(up, "")
 	}
 	for region, value := range up {
@@ -83,7 +83,7 @@ func gatherAll(ctx context.Context, sources []Source) (all []Gauge) {
 	return all
 }
 
-// of is the gauge as that of a region.
+// of returns the gauge with the label of a region.
 func (g Gauge) of(region string) Gauge {
 	if region != "" {
 		labels := prometheus.Labels{"region": region}
@@ -93,7 +93,7 @@ func (g Gauge) of(region string) Gauge {
 	return g
 }
 
-// collected makes a prometheus.Collector of what was found. Which metrics there are is not known before, so it is unchecked.
+// collected is a prometheus.Collector of what was found. It is unchecked, since its metrics are not known before.
 type collected []Gauge
 
 func (collected) Describe(chan<- *prometheus.Desc) {}

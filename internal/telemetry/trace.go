@@ -19,7 +19,7 @@ import (
 	api "go.opentelemetry.io/otel/trace"
 )
 
-// tracing is what makes spans; nil while nobody collects them.
+// tracing makes spans; nil while nobody collects them.
 var tracing atomic.Pointer[tracer]
 
 type tracer struct {
@@ -27,13 +27,13 @@ type tracer struct {
 	commits commits
 }
 
-// lastSpans is how long the last spans may take to get out when the process ends.
+// lastSpans is how long sending the last spans may take when the process ends.
 const lastSpans = 5 * time.Second
 
-// Trace sends spans to an OpenTelemetry collector (OTLP over HTTP) until the function that it gives is called. The settings are those of
-// OpenTelemetry (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/): without an endpoint in
-// OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT nothing is sent anywhere, and nothing is traced. Nobody waits for a collector:
-// of spans that it does not take 2,048 are kept, and more than these are dropped.
+// Trace sends spans to an OpenTelemetry collector (OTLP over HTTP) until end is called. The settings are those of OpenTelemetry
+// (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/): without an endpoint in OTEL_EXPORTER_OTLP_ENDPOINT or
+// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT nothing is traced or sent. No request waits for the collector: 2,048 spans that it does not take are kept,
+// and further ones are dropped.
 func Trace(ctx context.Context, version string, log *slog.Logger) (end func(), err error) {
 	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" ||
 		os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
@@ -60,13 +60,13 @@ func Trace(ctx context.Context, version string, log *slog.Logger) (end func(), e
 	}, nil
 }
 
-// failures logs what goes wrong with sending, once a minute.
+// failures logs that spans could not be sent, at most once a minute.
 type failures struct {
 	log  *slog.Logger
 	last atomic.Pointer[time.Time]
 }
 
-// Handle is otel.ErrorHandler's.
+// Handle implements otel.ErrorHandler.
 func (f *failures) Handle(err error) {
 	now := time.Now()
 	if last := f.last.Load(); (last == nil || now.Sub(*last) >= time.Minute) && f.last.CompareAndSwap(last, &now) {
@@ -74,10 +74,10 @@ func (f *failures) Handle(err error) {
 	}
 }
 
-// Span is a piece of work that is traced. It is nil while nobody collects spans: then all of it costs nothing.
+// Span is a piece of work that is traced. It is nil while nobody collects spans, and then its methods cost nothing.
 type Span struct{ span api.Span }
 
-// Begin begins a span, inside that of ctx.
+// Begin begins a span inside that of ctx.
 func Begin(ctx context.Context, name string) (context.Context, *Span) {
 	t := tracing.Load()
 	if t == nil {
@@ -91,7 +91,7 @@ func (t *tracer) begin(ctx context.Context, name string, options ...api.SpanStar
 	return ctx, &Span{span}
 }
 
-// BeginRequest begins the span of a request, which goes on with a trace of the caller when its header says so (W3C Trace Context).
+// BeginRequest begins the span of a request. When the header has a trace of the client (W3C Trace Context), the span is part of it.
 func BeginRequest(ctx context.Context, header http.Header) (context.Context, *Span) {
 	t := tracing.Load()
 	if t == nil {
@@ -101,7 +101,7 @@ func BeginRequest(ctx context.Context, header http.Header) (context.Context, *Sp
 	return t.begin(ctx, "request", api.WithSpanKind(api.SpanKindServer))
 }
 
-// BeginAfter begins a span of what follows from events of a workspace's log, with links to the appends of this process that stored them.
+// BeginAfter begins a span of work that follows from events of a workspace's log, with links to the appends of this process that stored them.
 func BeginAfter(ctx context.Context, name string, workspace uuid.UUID, from, to int64) (context.Context, *Span) {
 	t := tracing.Load()
 	if t == nil {
@@ -112,7 +112,7 @@ func BeginAfter(ctx context.Context, name string, workspace uuid.UUID, from, to 
 	return ctx, s
 }
 
-// Stored says of the span of an append where its events are in the log, so that what follows from them is linked to it.
+// Stored notes on the span of an append where its events are in the log, so that work that follows from them is linked to it.
 func (s *Span) Stored(workspace uuid.UUID, from, to int64) {
 	if s == nil {
 		return
@@ -127,10 +127,10 @@ func (s *Span) in(workspace uuid.UUID, from, to int64) {
 	s.span.SetAttributes(attribute.String("kluis.workspace", workspace.String()), attribute.Int64("kluis.position.from", from), attribute.Int64("kluis.position.to", to))
 }
 
-// On tells whether the work is traced: what is computed for a span alone is computed then.
+// On tells whether the work is traced. Values that only a span needs are computed only then.
 func (s *Span) On() bool { return s != nil }
 
-// TraceID is that of the span's trace, 32 hex digits; empty when it is not traced.
+// TraceID returns the id of the span's trace, 32 hexadecimal digits; empty when the work is not traced.
 func (s *Span) TraceID() string {
 	if s == nil {
 		return ""
@@ -138,7 +138,7 @@ func (s *Span) TraceID() string {
 	return s.span.SpanContext().TraceID().String()
 }
 
-// Rename gives another name, which was not known at the beginning.
+// Rename gives the span another name, when that was not known at the beginning.
 func (s *Span) Rename(name string) {
 	if s != nil {
 		s.span.SetName(name)
@@ -159,14 +159,14 @@ func (s *Span) Seconds(key string, d time.Duration) {
 	}
 }
 
-// Text notes what names no person: what the program is made of, or an id.
+// Text notes a text that names no person: a part of the program, or an id.
 func (s *Span) Text(key, text string) {
 	if s != nil {
 		s.span.SetAttributes(attribute.String(key, text))
 	}
 }
 
-// Failed says that the work failed. Why is in the log: an error's text may hold what no collector is to have.
+// Failed notes that the work failed. The reason is in the log, because the text of an error may be none of a collector's business.
 func (s *Span) Failed() {
 	if s != nil {
 		s.span.SetStatus(codes.Error, "")

@@ -1,3 +1,3 @@
-// Package toolbox has programs of others that tests run: built from the Go proxy into .cache/bin by the first test that needs one; and where
-// they can listen.
+// Package toolbox has programs that tests run. The first test that needs one builds it into .cache/bin, with modules from the Go proxy. It also finds
+// addresses on which they can listen.
 package toolbox

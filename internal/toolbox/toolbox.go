@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// Program gives the path of a program of others, by its package and the version of its module.
+// Program returns the path of another project's program, by its package and the version of its module.
 func Program(t testing.TB, pkg, version string) string {
 	t.Helper()
 	return once(t, path.Base(pkg)+"-"+version, func(ctx context.Context, bin string) *exec.Cmd {
 		install := exec.CommandContext(ctx, "go", "install", pkg+"@"+version)
-		install.Dir, install.Env = os.TempDir(), append(os.Environ(), "GOBIN="+bin) // of no module
+		install.Dir, install.Env = os.TempDir(), append(os.Environ(), "GOBIN="+bin) // outside of any module
 		return install
 	})
 }
 
-// Own gives the path of a program of our own that is a module of its own, by its folder in the repository. Whoever changes it gives it
-// another version.
+// Own returns the path of a program of this repository that is a module of its own, by its folder. A change of the program needs another
+// version, or the old one is used.
 func Own(t testing.TB, folder, version string) string {
 	t.Helper()
 	return once(t, path.Base(folder)+"-"+version, func(ctx context.Context, bin string) *exec.Cmd {
@@ -38,7 +38,7 @@ func Own(t testing.TB, folder, version string) string {
 	})
 }
 
-// FreeAddress gives an address on loopback on which nobody listens, for a program to do so.
+// FreeAddress returns an address on loopback on which nobody listens.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -49,7 +49,7 @@ func FreeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// looked has what this process has looked for, by the name of the file.
+// looked has the programs that this process has looked for, by the name of the file.
 var looked sync.Map
 
 func once(t testing.TB, file string, command func(ctx context.Context, bin string) *exec.Cmd) string {
@@ -62,7 +62,7 @@ func once(t testing.TB, file string, command func(ctx context.Context, bin strin
 	return found
 }
 
-// built builds a program, unless another process has, or is at it.
+// built builds a program, unless another process has built it. It waits for a process that is building it.
 func built(name string, command func(ctx context.Context, bin string) *exec.Cmd) (string, error) {
 	_, self, _, ok := runtime.Caller(0)
 	if !ok {

@@ -1,7 +1,7 @@
-// Package totp is codes from a device (RFC 6238, as all authenticator apps have them: SHA-1, 6 digits, 30 seconds).
+// Package totp makes and checks the codes of authenticator apps: TOTP (RFC 6238) with SHA-1, 6 digits and 30 seconds, as all apps have it.
 //
 // Each code belongs to a step, the number of its 30 seconds since 1970. A caller that stores the step of the last code that was
-// accepted, and accepts only later ones, accepts no code twice (RFC 6238, section 5.2). Count attempts before comparing.
+// accepted, and accepts only later ones, accepts no code twice (RFC 6238, section 5.2). The caller counts attempts before comparing.
 package totp
 
 import (
@@ -16,14 +16,13 @@ import (
 
 const (
 	period = 30 // seconds
-	skew   = 1  // steps to either side: a device whose clock is wrong by half a minute, and a slow typist
+	skew   = 1  // steps to either side, for a clock that is wrong by half a minute, and for slow typing (RFC 6238, section 5.2)
 )
 
 // Good is how many codes are good at any instant.
 const Good = 1 + 2*skew
 
-// New returns a secret of 160 random bits in base32, without padding, and the URL that an app takes it from, mostly as
-// a QR code.
+// New returns a secret of 160 random bits in base32 without padding, and the otpauth URL by which an app learns it, mostly as a QR code.
 func New(issuer, account string) (secret, address string, err error) {
 	key, err := totp.Generate(totp.GenerateOpts{Issuer: issuer, AccountName: account, Period: period, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
 	if err != nil {
@@ -32,7 +31,7 @@ func New(issuer, account string) (secret, address string, err error) {
 	return key.Secret(), key.URL(), nil
 }
 
-// Code is the one that a device shows during a step.
+// Code returns the code that a device shows during a step.
 func Code(secret string, step int64) (string, error) {
 	code, err := hotp.GenerateCodeCustom(secret, uint64(step), hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
 	if err != nil {
@@ -41,11 +40,11 @@ func Code(secret string, step int64) (string, error) {
 	return code, nil
 }
 
-// StepAt is the step of an instant.
+// StepAt returns the step of a moment.
 func StepAt(t time.Time) int64 { return t.Unix() / period }
 
-// Find gives the step that a code is of, around an instant and later than after; 0 when there is none. All are compared,
-// each in constant time.
+// Find returns the step of a code: one around now, and later than after; 0 when there is none. It compares all of them, each in constant
+// time.
 func Find(secret, code string, now time.Time, after int64) (found int64, err error) {
 	for step := StepAt(now) - skew; step <= StepAt(now)+skew; step++ {
 		right, err := Code(secret, step)

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// File is what to import, and where.
+// File is what to import, and into which workspace.
 type File struct {
-	Server string // its URL
-	Token  string // of the member who imports
+	Server string // URL of the server
+	Token  string // of the member who imports, in the workspace
 	Name   string
 	Bytes  io.Reader
 
@@ -26,7 +26,7 @@ type File struct {
 	Mapping             map[string]string
 }
 
-// Import is how far an import is: the answer of GET /api/import/{id}, as far as a client needs it.
+// Import is the state of an import: the part of the answer of GET /api/import/{id} that a client needs.
 type Import struct {
 	ID      string `json:"id"`
 	Status  string `json:"status"` // waiting, done, failed
@@ -41,13 +41,13 @@ type Import struct {
 	Rejects []Reject `json:"rejects"`
 }
 
-// Reject is a line that cannot be imported.
+// Reject is a line that cannot be imported. Line counts from 1.
 type Reject struct {
 	Line   int    `json:"line"`
 	Reason string `json:"reason"`
 }
 
-// Refused is the server's refusal (RFC 9457).
+// Refused is a refusal of the server (RFC 9457).
 type Refused struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
@@ -68,11 +68,11 @@ func (r *Refused) Error() string {
 
 const (
 	pause    = 500 * time.Millisecond
-	patience = 2 * time.Minute // for a server that does not answer
+	patience = 2 * time.Minute // without an answer of the server
 )
 
-// Run sends the file and waits for the end of the import; progress is told how far it is. Whoever breaks it off can run it again: what was
-// played is not played twice.
+// Run sends the file and waits for the end of the import. It calls progress with each state. A Run that was broken off may be repeated:
+// what was imported is not imported twice.
 func Run(ctx context.Context, f File, progress func(Import)) (Import, error) {
 	i, err := f.send(ctx)
 	if err != nil {
@@ -155,7 +155,7 @@ func (f File) do(request *http.Request, want int) (i Import, err error) {
 	}
 	if answer.StatusCode != want {
 		refused := &Refused{Status: answer.StatusCode}
-		_ = json.Unmarshal(text, refused) // a proxy answers otherwise
+		_ = json.Unmarshal(text, refused) // the answer of a proxy is no problem document
 		return i, refused
 	}
 	return i, json.NewDecoder(bytes.NewReader(text)).Decode(&i)

@@ -15,32 +15,31 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Rotation moves everything that is sealed directly under the keyring to its first key: data keys, sign-ups and mails
-// that wait. Values sealed under a data key stay as they are, so no event is ever rewritten.
+// Rotation moves everything that is sealed directly under the keyring to its first key: data keys, and the sign-ups and mails that
+// wait. Values under a data key stay as they are, so no event is rewritten.
 //
-// It needs no memory: a value tells by itself under which key it is, so a rotation that was killed goes on where it
-// stopped. A value is replaced only while it is still the one that was read, so several rotations, and all that the
-// servers do meanwhile, are in nobody's way.
+// It keeps no state, because each value tells under which key it is. So a rotation that was killed goes on where it stopped. A value is
+// replaced only while it is still the one that was read. So several rotations may run at once, and servers may go on meanwhile.
 type Rotation struct {
 	DB         *pg.DB
 	Keys       *keyring.Keyring
-	Workspaces func(context.Context) ([]pg.Workspace, error) // those there are at the moment
+	Workspaces func(context.Context) ([]pg.Workspace, error) // all that exist at the moment
 	Progress   func(Progress)                                // called after each workspace; may be nil
 
-	settle time.Duration // tests make it shorter
+	settle time.Duration // shorter in tests
 }
 
-// Progress is how far one pass over all values is.
+// Progress is how far one pass over all values has come.
 type Progress struct {
 	Workspaces, Of int
 	Rewrapped      int
 }
 
-// Census says under which keys everything is.
+// Census counts the values under each key.
 type Census struct {
 	Keys     []string                  // the IDs of the keyring, in order
-	Values   map[string]map[string]int // how many of each place are under which key
-	Unopened []string                  // what no key opens, or what is for something else: where it is
+	Values   map[string]map[string]int // by place, and by the ID of the key
+	Unopened []string                  // where the values are that no key opens, or that were sealed for another purpose
 }
 
 // Places are the names of what is sealed directly under the keyring.
@@ -58,12 +57,12 @@ func (c Census) Older() (n int) {
 	return n
 }
 
-// settle is more than anybody takes from sealing a value to committing it.
+// settle is longer than any process takes from sealing a value to committing it.
 const settle = 5 * time.Second
 
 func (r Rotation) settles() time.Duration { return cmp.Or(r.settle, settle) }
 
-// maxPasses bounds a rotation that others undo.
+// maxPasses limits a rotation that other processes keep undoing.
 const maxPasses = 10
 
 // StillUsedError says that a server goes on to seal with an older key.
@@ -73,8 +72,8 @@ func (e *StillUsedError) Error() string {
 	return fmt.Sprintf("something still seals with the key %s: give that server the new key file, or restart it, and rotate again", e.Key)
 }
 
-// Run rewraps until a pass over everything finds nothing under an older key. That pass begins late enough to see
-// whatever was sealed before every server had the new key: see keyring.LookEvery.
+// Run rewraps until a pass over everything finds nothing under an older key. That pass begins so late that it sees whatever was sealed
+// before every server had the new key: see keyring.LookEvery.
 func (r Rotation) Run(ctx context.Context) (Census, error) {
 	quiet := r.Keys.Changed()
 	if now := time.Now(); quiet.After(now) {
@@ -90,7 +89,7 @@ func (r Rotation) Run(ctx context.Context) (Census, error) {
 			return census, err
 		}
 		if !slices.Equal(ring.IDs(), r.Keys.Now().IDs()) {
-			continue // a key was added meanwhile: begin again with that
+			continue // a key was added meanwhile: begin again with it
 		}
 		if census.Older() > 0 {
 			quiet = time.Now()
@@ -121,15 +120,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Count looks at everything and changes nothing.
+// Count counts everything and changes nothing.
 func (r Rotation) Count(ctx context.Context) (Census, error) { return r.pass(ctx, r.Keys.Now(), false) }
 
-// place is where sealed values are, in pages by id: $1 is the last id seen, $2 how many.
+// place is where sealed values are. They are read in pages by id: $1 is the last id of the page before, $2 the size of a page.
 type place struct {
 	name   string
 	first  string // an id before all others
 	page   string
-	rewrap string // $1 ids, $2 the values as they were read, $3 the new ones
+	rewrap string // $1: ids, $2: the values as they were read, $3: the new ones
 }
 
 var (
@@ -167,7 +166,7 @@ var (
 // pageRows is how many values one transaction rewraps.
 const pageRows = 500
 
-// pass goes over everything once, and rewraps it if asked to. The census is of what was found before that.
+// pass goes over everything once, and rewraps it if rewrap is true. The census counts what was found before that.
 func (r Rotation) pass(ctx context.Context, ring *keyring.Keyring, rewrap bool) (Census, error) {
 	census := Census{Keys: ring.IDs(), Values: map[string]map[string]int{}}
 	for _, name := range Places {
@@ -176,7 +175,7 @@ func (r Rotation) pass(ctx context.Context, ring *keyring.Keyring, rewrap bool) 
 	p := &passing{ring: ring, rewrap: rewrap, census: &census}
 	for _, place := range control {
 		err := p.over(ctx, place, pg.Workspace{}, r.DB.Control)
-		if err != nil && !pg.Is(err, pg.UndefinedTable) { // a database that was never migrated
+		if err != nil && !pg.Is(err, pg.UndefinedTable) { // the database was never migrated
 			return census, fmt.Errorf("%s: %w", place.name, err)
 		}
 	}
@@ -187,7 +186,7 @@ func (r Rotation) pass(ctx context.Context, ring *keyring.Keyring, rewrap bool) 
 	for i, w := range workspaces {
 		own := func(ctx context.Context, fn func(pgx.Tx) error) error { return r.DB.Own(ctx, w.Schema(), fn) }
 		err := p.over(ctx, dataKeys, w, own)
-		if err != nil && !pg.Is(err, pg.UndefinedTable) { // erased meanwhile
+		if err != nil && !pg.Is(err, pg.UndefinedTable) { // the workspace was erased meanwhile
 			return census, fmt.Errorf("data keys of workspace %s: %w", w.ID, err)
 		}
 		if r.Progress != nil {
@@ -197,7 +196,7 @@ func (r Rotation) pass(ctx context.Context, ring *keyring.Keyring, rewrap bool) 
 	return census, nil
 }
 
-// passing is one pass under way.
+// passing is a pass under way.
 type passing struct {
 	ring      *keyring.Keyring
 	rewrap    bool
@@ -214,7 +213,7 @@ func (p *passing) over(ctx context.Context, place place, w pg.Workspace, in func
 			rows, changed, err = p.page(ctx, tx, place, after)
 			return err
 		})
-		if pg.Is(err, pg.Deadlock) { // with another rotation: read the page again
+		if pg.Is(err, pg.Deadlock) { // another rotation has the same rows: read the page again
 			continue
 		}
 		if err != nil {
@@ -234,7 +233,7 @@ func (p *passing) over(ctx context.Context, place place, w pg.Workspace, in func
 
 type sealedRow struct{ ID, Sealed string }
 
-// page reads one page and rewraps what is not under the first key.
+// page reads one page, and rewraps what is not under the first key.
 func (p *passing) page(ctx context.Context, tx pgx.Tx, place place, after string) (rows []sealedRow, changed [3][]string, err error) {
 	found, err := tx.Query(ctx, place.page, after, pageRows)
 	if err != nil {
@@ -247,7 +246,7 @@ func (p *passing) page(ctx context.Context, tx pgx.Tx, place place, after string
 		if p.ring.Current(row.Sealed) {
 			continue
 		}
-		if sealed, err := p.ring.Rewrap(row.Sealed); err == nil { // else nobody can open it, which the census says
+		if sealed, err := p.ring.Rewrap(row.Sealed); err == nil { // what no key opens is in the census
 			changed[0], changed[1], changed[2] = append(changed[0], row.ID), append(changed[1], row.Sealed), append(changed[2], sealed)
 		}
 	}
@@ -257,7 +256,7 @@ func (p *passing) page(ctx context.Context, tx pgx.Tx, place place, after string
 	return rows, changed, err
 }
 
-// count notes under which key a value is. Of a data key it is known what it must be for.
+// count notes under which key a value is. A data key has to be sealed for the purpose that its row tells, too.
 func (p *passing) count(place place, w pg.Workspace, row sealedRow) {
 	id, opens := p.ring.KeyOf(row.Sealed)
 	if opens && place.name == dataKeys.name {
@@ -275,8 +274,8 @@ func (p *passing) count(place place, w pg.Workspace, row sealedRow) {
 	p.census.Unopened = append(p.census.Unopened, where)
 }
 
-// Check refuses keys that do not open the data keys of a workspace: they are those of another installation, or
-// the right ones are missing. A workspace that is erased meanwhile is no reason.
+// Check refuses keys that do not open the data key of a workspace: they are another installation's, or the right ones are missing. A
+// workspace that is erased meanwhile is no error.
 func (v *Vault) Check(ctx context.Context, w pg.Workspace) error {
 	_, err := v.Key(ctx, w, w.ID)
 	if errors.Is(err, ErrErased) || pg.Is(err, pg.NoSuchRole, pg.UndefinedTable) {

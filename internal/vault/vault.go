@@ -1,6 +1,6 @@
-// Package vault seals personal data and secrets of a workspace under data keys: one per workspace and one
-// per member, wrapped by the keyring, which is outside the database. A sealed value says inside what it is
-// for, so that one moved to another row, field or workspace does not open.
+// Package vault seals personal data and secrets of a workspace under data keys. The workspace has one, and each of its members has one. The
+// keyring, which is outside of the database, wraps them. A sealed value says inside what it is for, so it does not open when it was
+// moved to another row, field or workspace.
 package vault
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// Vault opens data keys and keeps the open ones for a short while.
+// Vault opens data keys, and keeps open ones for a short while.
 type Vault struct {
 	db   *pg.DB
 	keys *keyring.Keyring
@@ -26,7 +26,7 @@ type Vault struct {
 	open map[subject]opened
 }
 
-// subject is whose key it is: a member's, or the workspace's own when both ids are the same.
+// subject is the owner of a data key: a member, or the workspace itself when both ids are the same.
 type subject struct{ workspace, id uuid.UUID }
 
 type opened struct {
@@ -34,13 +34,13 @@ type opened struct {
 	until time.Time
 }
 
-// A destroyed key is forgotten by every process within keep.
+// keep is how long a process may remember a key that was destroyed.
 const (
 	keep    = time.Minute
 	maxOpen = 100_000
 )
 
-// ErrErased says that the data key is gone, and with it all that it sealed.
+// ErrErased says that the data key is gone, and with it everything that it sealed.
 var ErrErased = errors.New("the data key is gone: the person was erased")
 
 // New makes a vault whose data keys are wrapped by keys.
@@ -48,7 +48,7 @@ func New(db *pg.DB, keys *keyring.Keyring) *Vault {
 	return &Vault{db: db, keys: keys, open: map[subject]opened{}}
 }
 
-// NewKey makes the data key of a subject. It counts once the statement has run.
+// NewKey makes a data key for a subject, and the statement that stores it. The key counts once that statement is committed.
 func (v *Vault) NewKey(w pg.Workspace, id uuid.UUID) (Key, pg.Statement, error) {
 	key := keyring.NewDataKey()
 	wrapped, err := v.keys.Wrap(wrapping(w, id), key)
@@ -59,31 +59,31 @@ func (v *Vault) NewKey(w pg.Workspace, id uuid.UUID) (Key, pg.Statement, error) 
 	return Key{workspace: w, subject: id, key: key}, insert, nil
 }
 
-// Destroy destroys the data key of a member, once the statement has run, as the owner. Forget follows.
+// Destroy is the statement of the owner that destroys the data key of a member. The caller calls Forget when it is committed.
 func Destroy(member uuid.UUID) pg.Statement {
 	return pg.Exec(`delete from data_key where subject = $1`, member)
 }
 
-// Forget forgets an open key. Other processes do within a minute.
+// Forget forgets an open key. Other processes forget it within a minute.
 func (v *Vault) Forget(w pg.Workspace, id uuid.UUID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.open, subject{w.ID, id})
 }
 
-// There looks whether a subject has a data key at this moment, whatever is remembered.
+// There tells whether the database has a data key of a subject at this moment, whatever the vault remembers.
 func (v *Vault) There(ctx context.Context, w pg.Workspace, id uuid.UUID) (there bool, err error) {
 	err = v.db.Read(ctx, w, pg.Exec(`select exists (select from data_key where subject = $1)`, id).Scan(&there))
 	return there, err
 }
 
-// Unwrap opens a data key that was read elsewhere, and remembers nothing.
+// Unwrap opens a data key that the caller has read, and remembers nothing.
 func (v *Vault) Unwrap(w pg.Workspace, id uuid.UUID, wrapped string) (Key, error) {
 	key, err := v.keys.Unwrap(wrapping(w, id), wrapped)
 	return Key{workspace: w, subject: id, key: key}, err
 }
 
-// ForgetAll forgets all open keys of a workspace. Other processes do within a minute.
+// ForgetAll forgets all open keys of a workspace. Other processes forget them within a minute.
 func (v *Vault) ForgetAll(w pg.Workspace) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -94,7 +94,7 @@ func (v *Vault) ForgetAll(w pg.Workspace) {
 	}
 }
 
-// Key opens the data key of one subject.
+// Key opens the data key of one subject. The error is ErrErased when it is gone.
 func (v *Vault) Key(ctx context.Context, w pg.Workspace, id uuid.UUID) (Key, error) {
 	keys, err := v.Keys(ctx, w, []uuid.UUID{id})
 	if err != nil {
@@ -107,7 +107,7 @@ func (v *Vault) Key(ctx context.Context, w pg.Workspace, id uuid.UUID) (Key, err
 	return key, nil
 }
 
-// Keys opens the data keys of several subjects; those that are gone are not in the answer.
+// Keys opens the data keys of several subjects. Those that are gone are missing from the map.
 func (v *Vault) Keys(ctx context.Context, w pg.Workspace, ids []uuid.UUID) (map[uuid.UUID]Key, error) {
 	keys := make(map[uuid.UUID]Key, len(ids))
 	missing := v.cached(w, ids, keys)
@@ -159,33 +159,33 @@ func wrapping(w pg.Workspace, id uuid.UUID) string {
 	return "kluis/data-key/" + w.ID.String() + "/" + id.String()
 }
 
-// Key seals what belongs to one subject.
+// Key seals the data of one subject.
 type Key struct {
 	workspace pg.Workspace
 	subject   uuid.UUID
 	key       keyring.DataKey
 }
 
-// Seal makes a token of a value, for one field.
+// Seal returns a token of a value, for one field.
 func (k Key) Seal(field, value string) (string, error) {
 	return k.key.Seal(k.purpose(field), []byte(value))
 }
 
-// Open gives the value back. keyring.ErrPurpose says that the token was made for something else.
+// Open returns the value in a token. The error is keyring.ErrPurpose when the token was made for another field or subject.
 func (k Key) Open(field, token string) (string, error) {
 	value, err := k.key.Open(k.purpose(field), token)
 	return string(value), err
 }
 
-// Hash is a keyed hash of a value, to find it again without storing it.
+// Hash is a keyed hash of a value, by which it is found again without being stored: the MAC in base64url.
 func (k Key) Hash(field, value string) string {
 	return base64.RawURLEncoding.EncodeToString(k.MAC(field, value))
 }
 
-// MAC is Hash as 32 bytes.
+// MAC is HMAC-SHA-256 (32 bytes) of a value under the data key, for one field.
 func (k Key) MAC(field, value string) []byte { return k.key.MAC(k.purpose(field), []byte(value)) }
 
-// CheckMAC says in constant time whether mac is MAC(field, value).
+// CheckMAC tells in constant time whether mac is MAC(field, value).
 func (k Key) CheckMAC(field, value string, mac []byte) bool {
 	return k.key.CheckMAC(k.purpose(field), []byte(value), mac)
 }

@@ -1,5 +1,5 @@
-// Package words finds the words of a text, in the form in which they are searched: without case, accents and the forms of one
-// character that Unicode keeps apart. The same text gives the same words on every database, whatever its locale.
+// Package words finds the words of a text in the form in which they are searched: without case and accents, and with one form for characters
+// that Unicode has in several. The same text gives the same words on every database, whatever its locale.
 package words
 
 import (
@@ -12,16 +12,16 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The limits of what is found: words of one text, characters of one word, bytes of all.
+// Limits of the words of one text: how many, characters of one word, bytes of all.
 const (
 	most    = 10_000
 	longest = 60
 	size    = 256 << 10
 )
 
-// Of gives the words of a text, each once, in the order of their bytes. A word is letters and digits; what stands between them is
-// not found. Where words are written without spaces (Chinese, Japanese, Thai, Khmer, Lao, Burmese) it gives each two characters that stand side by
-// side, and the last one.
+// Of returns the words of a text, each once, in the order of their bytes. A word is letters and digits; nothing between words is found. Where words
+// are written without spaces (Chinese, Japanese, Thai, Khmer, Lao, Burmese), it returns each two neighbouring characters, and the last
+// one.
 func Of(text string) []string {
 	seen := map[string]bool{}
 	var all []string
@@ -40,7 +40,7 @@ func Of(text string) []string {
 	return all
 }
 
-// Vector is the text form of a Postgres tsvector that holds words, as Postgres writes it.
+// Vector returns words as the text of a Postgres tsvector, as Postgres writes it.
 func Vector(words []string) string {
 	if len(words) == 0 {
 		return ""
@@ -48,8 +48,8 @@ func Vector(words []string) string {
 	return "'" + strings.Join(words, "' '") + "'"
 }
 
-// Query is the text form of a Postgres tsquery that finds what has all words of a text, or words that begin with them; one letter or
-// digit stands for itself alone. It is empty when there is no word in the text.
+// Query returns the text of a Postgres tsquery. It finds texts that have all words of text, or words that begin with them; a single letter or digit
+// finds only itself. It is empty when text has no word.
 func Query(text string) string {
 	var terms []string
 	for _, word := range Of(text) {
@@ -62,7 +62,7 @@ func Query(text string) string {
 	return strings.Join(terms, " & ")
 }
 
-// Match tells whether Query of a text finds another one.
+// Match tells whether the Query of one text finds another text.
 func Match(query, text string) bool {
 	there := Of(text)
 	for _, word := range Of(query) {
@@ -74,14 +74,14 @@ func Match(query, text string) bool {
 	return true
 }
 
-// begins tells whether a word that is looked for finds those that begin with it.
+// begins tells whether a word in a query finds the words that begin with it.
 func begins(word string) bool {
 	first, n := utf8.DecodeRuneInString(word)
 	return n < len(word) || unspaced(first)
 }
 
-// fold writes a text without case, accents, compatibility forms and what is drawn as nothing (Unicode Standard Annex 15, NFKC; full case folding). What is a
-// letter of its own and yet looked for by another one, as ø by o, is that one.
+// fold writes a text without case, accents, compatibility forms and invisible characters (Unicode Standard Annex 15, NFKC; full case
+// folding). A letter that people search by another one, as ø by o, becomes that one.
 func fold(text string) string {
 	if ascii(text) {
 		return strings.ToLower(text)
@@ -106,8 +106,8 @@ func ascii(text string) bool {
 	return true
 }
 
-// accent tells of a mark that people leave out: accents, and the vowel signs of Arabic and Hebrew. The vowels of Indian scripts, and the
-// marks that make another sound of a Japanese one, are part of a word.
+// accent tells whether people leave a mark out when they search: accents, and the vowel signs of Arabic and Hebrew. The vowels of Indian
+// scripts, and the marks that change the sound of a Japanese character, are part of a word.
 func accent(r rune) bool {
 	switch r {
 	case '\u3099', '\u309A':
@@ -116,16 +116,16 @@ func accent(r rune) bool {
 	return unicode.Is(unicode.Mn, r) && unicode.In(r, unicode.Inherited, unicode.Arabic, unicode.Hebrew)
 }
 
-// unspaced tells of a character of a script that puts no spaces between words.
+// unspaced tells whether a character belongs to a script that puts no spaces between words.
 func unspaced(r rune) bool {
 	return r >= 0x0E00 && (unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar) || r == 'ー')
 }
 
-// split gives the words of a folded text, in their order.
+// split yields the words of a folded text, in their order.
 func split(text string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
-		begin, count := -1, 0 // of the word that goes on
-		last := ""            // the unspaced character before
+		begin, count := -1, 0 // of the current word
+		last := ""            // the previous character, when it is unspaced
 		end := func(at int) bool {
 			word := ""
 			switch {
@@ -153,7 +153,7 @@ func split(text string) func(yield func(string) bool) {
 				if begin < 0 {
 					begin = i
 				}
-				if count++; count > longest { // what follows is not found
+				if count++; count > longest { // the word is split
 					word := text[begin:i]
 					begin, count = i, 1
 					if !yield(word) {
@@ -170,5 +170,5 @@ func split(text string) func(yield func(string) bool) {
 	}
 }
 
-// part tells of a character that is part of a word.
+// part tells whether a character can be part of a word.
 func part(r rune) bool { return unicode.In(r, unicode.Letter, unicode.Number, unicode.Mark) }
