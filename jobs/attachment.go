@@ -21,7 +21,7 @@ const (
 	sweepPage  = 500            // blobs that are looked up at once
 )
 
-// sweep takes away what nothing needs, until ctx ends. Several processes may be at it: what is gone is gone.
+// sweep deletes blobs that nothing needs, until ctx ends. Several processes may do so at once.
 func (j *Jobs) sweep(ctx context.Context) error {
 	for {
 		select {
@@ -31,16 +31,16 @@ func (j *Jobs) sweep(ctx context.Context) error {
 		}
 		swept, err := j.sweepOld(ctx)
 		if err != nil && ctx.Err() == nil {
-			j.Log.WarnContext(ctx, "what nothing needs could not be swept", "error", err.Error())
+			j.Log.WarnContext(ctx, "blobs that nothing needs could not be swept", "error", err.Error())
 		}
 		if swept > 0 {
-			j.Log.InfoContext(ctx, "swept what nothing needs", "blobs", swept)
+			j.Log.InfoContext(ctx, "swept blobs that nothing needs", "blobs", swept)
 		}
 	}
 }
 
-// sweepOld takes away what nothing needs and is old by the clock of the database and by that of this machine: where one of them is ahead, what
-// is being uploaded looks old.
+// sweepOld sweeps what is old by the clock of the database and by that of this machine. By one clock that is ahead, an upload under way would look
+// old.
 func (j *Jobs) sweepOld(ctx context.Context) (swept int, err error) {
 	now, err := j.DB.Now(ctx)
 	if err != nil {
@@ -52,9 +52,14 @@ func (j *Jobs) sweepOld(ctx context.Context) (swept int, err error) {
 	return j.SweepBlobs(ctx, now.Add(-sweepAge))
 }
 
-// SweepBlobs takes away what nothing needs: uploads that were begun before a moment and never finished, blobs from before it that no event
-// knows, files of imports and exports that have ended, and at once those of attachments that were deleted and of exports that expired. Blobs of workspaces that the directory does not have are left alone. A workspace that
-// fails keeps no other from being swept; the error is that of the first.
+// SweepBlobs deletes what nothing needs, and returns how much that was:
+//
+//   - uploads that were begun before a moment and never finished,
+//   - blobs from before that moment that no event names, and the files of imports and exports that have ended,
+//   - and, whatever their age, the blobs of deleted attachments and of expired exports.
+//
+// It leaves the blobs of workspaces alone that the directory does not have. When one workspace fails, the others are swept nevertheless,
+// and the error is that of the first.
 func (j *Jobs) SweepBlobs(ctx context.Context, before time.Time) (swept int, first error) {
 	blobs := j.Commands.Blobs
 	swept, first = blobs.Sweep(ctx, before)
@@ -87,7 +92,7 @@ func (j *Jobs) sweepWorkspace(ctx context.Context, blobs blob.Store, w pg.Worksp
 		return 0, err
 	}
 	page := map[uuid.UUID]sweepable{}
-	look := func() error {
+	sweep := func() error {
 		n, err := j.sweepPage(ctx, blobs, w, page, before)
 		swept += n
 		clear(page)
@@ -95,27 +100,28 @@ func (j *Jobs) sweepWorkspace(ctx context.Context, blobs blob.Store, w pg.Worksp
 	}
 	err = blobs.List(ctx, w.ID.String(), func(item blob.Item) error {
 		kind, id, known := commands.ParseBlobKey(w, item.Key)
-		if !known { // none of ours: it is left alone
+		if !known { // not one of this program's: it is left alone
 			return nil
 		}
 		if page[id] = (sweepable{item, kind}); len(page) < sweepPage {
 			return nil
 		}
-		return look()
+		return sweep()
 	})
 	if err != nil || len(page) == 0 {
 		return swept, err
 	}
-	return swept, look()
+	return swept, sweep()
 }
 
-// sweepable is a blob, and what it is of.
+// sweepable is a blob with its kind.
 type sweepable struct {
 	blob.Item
 	kind *blob.Kind
 }
 
-// sweepPage takes away those blobs that nothing has. A blob that no event knows is left alone until it is old: its event may be about to come.
+// sweepPage deletes those blobs of a page that nothing needs. A blob that no event names is left alone until it is old, because its event
+// may be about to come.
 func (j *Jobs) sweepPage(ctx context.Context, blobs blob.Store, w pg.Workspace, page map[uuid.UUID]sweepable, before time.Time) (swept int, err error) {
 	var attachments, others []uuid.UUID
 	for id, item := range page {

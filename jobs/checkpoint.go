@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	growEvery = time.Second      // how often trees grow, so that a checkpoint that is asked for need not wait
-	keepEvery = 10 * time.Minute // how often a checkpoint of a workspace is kept outside the database, at most
+	growEvery = time.Second      // how often trees grow, so that a request for a checkpoint need not wait
+	keepEvery = 10 * time.Minute // a checkpoint of a workspace is kept outside of the database once in this time at most
 )
 
-// moved are the workspaces whose log may have more than their tree.
+// moved are the workspaces whose tree may lack events of the log.
 type moved struct {
 	mu sync.Mutex
 	of map[pg.Workspace]bool
@@ -39,8 +39,8 @@ func (m *moved) drain() map[pg.Workspace]bool {
 	return all
 }
 
-// growTrees has the Merkle trees of workspaces that have new events grow, and keeps checkpoints of them, until ctx ends. It goes
-// through all workspaces at first: nobody knows what another process left undone.
+// growTrees grows the Merkle trees of workspaces with new events, and keeps checkpoints of them, until ctx ends. At first it goes through all
+// workspaces, because another process may have left some of it undone.
 func (j *Jobs) growTrees(ctx context.Context) error {
 	if entries, err := j.Commands.Tenancy.List(ctx, 0); err == nil {
 		for _, e := range entries {
@@ -73,7 +73,7 @@ func (j *Jobs) growTrees(ctx context.Context) error {
 	}
 }
 
-// growTree has a tree grow. It is whole when there is nothing to come back for before the workspace moves again.
+// growTree grows a tree. whole tells that there is nothing more to do before the workspace has new events.
 func (j *Jobs) growTree(ctx context.Context, w pg.Workspace) (whole bool, err error) {
 	tree, err := j.Commands.Store.GrowFor(ctx, w, patience)
 	if err == nil {
@@ -86,7 +86,7 @@ func (j *Jobs) growTree(ctx context.Context, w pg.Workspace) (whole bool, err er
 	return true, err
 }
 
-// keepCheckpoint tells whether there is nothing to come back for. A checkpoint that is refused has been told of.
+// keepCheckpoint keeps a checkpoint of a workspace. It returns true when another try would not help. A refusal has been logged by the command.
 func (j *Jobs) keepCheckpoint(ctx context.Context, w pg.Workspace) bool {
 	signed, at, err := j.Commands.KeepCheckpoint(ctx, w)
 	if err == nil {
@@ -104,7 +104,7 @@ func (j *Jobs) keepCheckpoint(ctx context.Context, w pg.Workspace) bool {
 	return true
 }
 
-// isTemporary tells whether an error goes by itself: an outage, or the end of the process.
+// isTemporary tells whether an error passes by itself: an outage, or the end of the process.
 func isTemporary(ctx context.Context, err error) bool {
 	refusal, _ := domain.Refusal(err)
 	_, outage := pg.OutageOf(err)

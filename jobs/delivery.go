@@ -17,26 +17,26 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Delivery to one receiver, under a lease that nobody else has meanwhile:
+// Delivery to one receiver happens under a lease, which only one process has:
 //
-//  1. The cursor in the workspace's schema gets a new holder, so that whoever lost the lease moves it no more.
-//  2. A page of events behind the cursor is read, and sent, in order. Killed here, the process leaves the cursor, and the next one sends the
-//     same events again, under the same ids: each at least once, and none before an earlier one was taken.
+//  1. The cursor in the workspace's schema gets a new holder. From now on a process that has lost the lease cannot move it.
+//  2. A page of events behind the cursor is read, and sent in order. When the process is killed here, the cursor stays, and the next process sends
+//     the same events again, under the same ids. So each event is sent at least once, and none before all earlier ones were taken.
 //  3. The cursor is moved, in the round trip that reads the next page.
-//  4. After a failure the receiver is left alone for a while, which grows. After one that lasted too long, or a 410, it is stopped.
-//  5. When there is nothing more, whoever delivers waits a little for the next event, and then gives the lease back.
+//  4. After a failure the receiver is left alone for a pause, which grows. When it has failed for too long, or answers 410, it is stopped.
+//  5. When there is nothing more, the process waits a little for the next event, and then gives the lease back.
 
 const (
 	pageEvents = 500
 	pageBytes  = 256 << 10
-	renewAfter = 5 * time.Second  // how old a lease becomes before it is renewed
-	lingerFor  = 10 * time.Second // how long the next event is waited for
-	lastBreath = 2 * time.Second  // what is being sent at the end of the process has so long
+	renewAfter = 5 * time.Second  // the age at which a lease is renewed
+	lingerFor  = 10 * time.Second // how long a delivery waits for the next event
+	lastBreath = 2 * time.Second  // how long a request may go on when the process ends
 	backOff    = 5 * time.Second  // after the first failure
 	maxBackOff = time.Hour
 
-	ourBackOff     = 5 * time.Second // when it is not the receiver's fault
-	refusedBackOff = time.Minute     // when the workspace is on hold, or a newer program's
+	ourBackOff     = 5 * time.Second // when the failure is not the receiver's
+	refusedBackOff = time.Minute     // when the workspace is on hold, or needs a newer program
 )
 
 // errLost says that another process has the receiver.
@@ -48,17 +48,17 @@ type delivering struct {
 	due    eventstore.Due
 	cursor projections.Cursor
 
-	receiver domain.Receiver // as the sender was made for
+	receiver domain.Receiver // for which the sender was made
 	types    []string
 	sender   delivery.Sender
-	position int64 // of the cursor, as far as it is known
+	position int64 // of the cursor, as this process knows it
 	failures int
 	renewed  time.Time
 
-	signsUntil *time.Time // until then the sender signs with two secrets; nil: with one
+	signsUntil *time.Time // when the sender no longer signs with two secrets; nil: it signs with one
 }
 
-// deliver delivers what there is to a receiver that is due. At the end of ctx it takes on no more, and at the end of sending it breaks off.
+// deliver delivers to a receiver that is due. When ctx ends, it takes no further page; when sending ends, it breaks off the request.
 func (j *Jobs) deliver(ctx, sending context.Context, due eventstore.Due) {
 	d := &delivering{Jobs: j, due: due, cursor: projections.Cursor{Receiver: due.Receiver, Holder: due.Lease}, failures: due.Failures, renewed: time.Now()}
 	defer d.close()
@@ -86,7 +86,7 @@ func (j *Jobs) deliver(ctx, sending context.Context, due eventstore.Due) {
 	}
 }
 
-// sendError is a failure of the receiver, or on the way to it. taken are the events that it took before.
+// sendError is a failure of the receiver, or on the way to it. taken is how many events it took before.
 type sendError struct {
 	error
 	taken    int
@@ -107,7 +107,7 @@ func (d *delivering) run(ctx, sending context.Context) error {
 		if err := d.renew(ctx); err != nil {
 			return err
 		}
-		rung := d.Bell.Of(d.due.Workspace) // before the look: what it does not see rings
+		rung := d.Bell.Of(d.due.Workspace) // before the read: an event that the read does not see rings
 		next, err := d.Projections.NextToDeliver(ctx, d.due.Workspace, d.cursor, d.position, d.types, d.limit(), pageBytes, before...)
 		if before = nil; err != nil {
 			return err
@@ -139,7 +139,7 @@ func (d *delivering) run(ctx, sending context.Context) error {
 	return errors.Join(ctx.Err(), d.note(ctx, before))
 }
 
-// note stores how far delivery is, at the end of the process.
+// note stores how far the delivery is when the process ends.
 func (d *delivering) note(ctx context.Context, before []pg.Statement) error {
 	if len(before) == 0 {
 		return nil
@@ -147,7 +147,7 @@ func (d *delivering) note(ctx context.Context, before []pg.Statement) error {
 	return d.DB.Do(context.WithoutCancel(ctx), d.due.Workspace, before...)
 }
 
-// limit is how many events are read at once: none while it is not known which, and one to see whether a receiver is well again.
+// limit is how many events are read at once: none while the receiver's settings are not known, and one while the receiver fails.
 func (d *delivering) limit() int {
 	switch {
 	case d.sender == nil:
@@ -158,7 +158,7 @@ func (d *delivering) limit() int {
 	return pageEvents
 }
 
-// renew keeps the lease.
+// renew renews the lease when it is old enough. The error is errLost when another process has it.
 func (d *delivering) renew(ctx context.Context) error {
 	if time.Since(d.renewed) < renewAfter {
 		return nil
@@ -172,17 +172,17 @@ func (d *delivering) renew(ctx context.Context) error {
 	return err
 }
 
-// outdated tells whether what was read was read for other settings, or for another place in the log, than there are.
+// outdated tells whether the page was read for settings, or from a position, that have changed.
 func (d *delivering) outdated(next projections.ToDeliver) bool {
 	return d.sender == nil || next.Receiver.Version != d.receiver.Version || next.Position != d.position || d.expired(next.Now)
 }
 
-// expired tells whether the secret before the last one signs no more.
+// expired tells whether the previous secret no longer signs.
 func (d *delivering) expired(now time.Time) bool {
 	return d.signsUntil != nil && !now.Before(*d.signsUntil)
 }
 
-// prepare makes the sender for the settings as they are.
+// prepare makes the sender for the current settings.
 func (d *delivering) prepare(ctx context.Context, next projections.ToDeliver) (err error) {
 	d.position = next.Position
 	if d.sender != nil && next.Receiver.Version == d.receiver.Version && !d.expired(next.Now) {
@@ -193,7 +193,7 @@ func (d *delivering) prepare(ctx context.Context, next projections.ToDeliver) (e
 	if until := d.receiver.SecretUntil; until != nil && next.Now.Before(*until) {
 		d.signsUntil = until
 	}
-	if d.types, err = d.receiver.EventTypes(); err != nil { // of a newer version of the program
+	if d.types, err = d.receiver.EventTypes(); err != nil { // a newer version of the program has written them
 		return domain.ErrNewer
 	}
 	d.sender, err = d.Commands.OpenReceiver(ctx, d.due.Workspace, d.receiver, next.Now)
@@ -207,7 +207,7 @@ func (d *delivering) close() {
 	}
 }
 
-// send sends what was read, and gives how many events were taken.
+// send sends a page, and returns how many of its events were taken.
 func (d *delivering) send(ctx context.Context, next projections.ToDeliver) (taken int, err error) {
 	if len(next.Records) == 0 {
 		return 0, nil
@@ -238,7 +238,7 @@ func (d *delivering) send(ctx context.Context, next projections.ToDeliver) (take
 	return taken, err
 }
 
-// await waits for a ring, as long as it is worth waiting.
+// await waits for the next event for as long as it is worth waiting. It returns true when there may be one.
 func (d *delivering) await(ctx context.Context, rung <-chan struct{}, idle time.Time) bool {
 	for time.Since(idle) < lingerFor && !d.underWay.crowded() {
 		select {
@@ -249,13 +249,13 @@ func (d *delivering) await(ctx context.Context, rung <-chan struct{}, idle time.
 		case <-time.After(time.Second):
 		}
 		if d.renew(ctx) != nil {
-			return true // the next look says what is wrong
+			return true // run finds out what is wrong
 		}
 	}
 	return false
 }
 
-// fail notes a failure, and stops the receiver or has it left alone for a while.
+// fail notes a failure, and stops the receiver or leaves it alone for a pause.
 func (d *delivering) fail(ctx context.Context, failed *sendError) error {
 	pause := max(backOffAfter(d.failures), min(delivery.RetryAfter(failed.error), maxBackOff))
 	d.failures++
@@ -266,7 +266,7 @@ func (d *delivering) fail(ctx context.Context, failed *sendError) error {
 	var long bool
 	err := d.DB.Do(ctx, d.due.Workspace, append(statements, d.cursor.Failed(&long, delivery.Explain(failed.error), pause, d.receiver.ResumedAt))...)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil // another process is the holder
+		return nil // another process holds the cursor
 	}
 	if err != nil {
 		return err
@@ -286,11 +286,11 @@ func (d *delivering) fail(ctx context.Context, failed *sendError) error {
 	if done, err := d.dues.Done(ctx, d.due); done || err != nil {
 		return err
 	}
-	return d.dues.PutBack(ctx, d.due, 0, 0) // whoever takes it finds that it is stopped, or not any more
+	return d.dues.PutBack(ctx, d.due, 0, 0) // the next lease finds that the receiver is stopped, or was resumed
 }
 
-// backOffAfter is how long a receiver is left alone that failed so often before, give or take a tenth, so that many that failed together
-// do not come back together.
+// backOffAfter is the pause for a receiver that has failed so often before, give or take a tenth, so that many that failed together do not come back
+// together.
 func backOffAfter(failures int) time.Duration {
 	pause := min(backOff<<min(failures, 20), maxBackOff)
 	return pause - pause/10 + rand.N(pause/5) //nolint:gosec // spreads load, guards nothing

@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// Needs is what jobs stand on.
+// Needs is what jobs work with.
 type Needs struct {
 	DB          *pg.DB
 	Bell        *eventstore.Bell
@@ -27,17 +27,17 @@ type Needs struct {
 	Keys        *keyring.Keyring
 	Log         *slog.Logger
 
-	// NoCatchUp leaves the read models to whoever reads them. Reactions and mails go on.
+	// NoCatchUp leaves catching up to reads. Reactions and mails go on.
 	NoCatchUp bool
 }
 
-// Jobs runs what happens by itself.
+// Jobs does the work of the background.
 type Jobs struct {
 	Needs
 	reactions []reaction
 	mails     *mails
 	moved     moved
-	queued    chan struct{} // holds one element when a reaction may have queued work
+	queued    chan struct{} // has an element when a reaction may have queued work
 	dues      *eventstore.Dues
 	underWay  underWay
 	witnesses *witnesses
@@ -54,15 +54,14 @@ func New(n Needs) (*Jobs, error) {
 		underWay:  underWay{of: map[uuid.UUID]int{}, failed: map[uuid.UUID]int{}}}, nil
 }
 
-// patience is how long work may go on when the end comes. Longer work is broken off, and done
-// again by the next process.
+// patience is how long work may go on when the process ends. Longer work is broken off, and the next process does it again.
 const patience = 10 * time.Second
 
-// panicPause is how long work that ended in a panic is left alone.
+// panicPause is the pause before work begins again that has ended in a panic.
 const panicPause = 10 * time.Second
 
-// Run works until ctx ends, and then finishes what it is at. It works once. An error says why it could not begin;
-// what goes wrong later is logged and tried again.
+// Run works until ctx ends, and then finishes what it has begun. It may be called once. The error says why it could not begin; whatever fails
+// later is logged and tried again.
 func (j *Jobs) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	run := func(work func(context.Context) error) { group.Go(panics.Restarted(ctx, j.Log, panicPause, work)) }

@@ -17,12 +17,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// mailPurpose is what mails are sealed for under the keyring.
+// mailPurpose is the purpose for which mails are sealed under the keyring.
 const mailPurpose = "kluis/mail"
 
-// NewOutbox makes an outbox for commands. Its mails are sent by the process, this or another, that runs Jobs.
+// NewOutbox makes an outbox for commands. Its mails are sent by a process that runs Jobs, this one or another.
 func NewOutbox(db *pg.DB, keys *keyring.Keyring) (*mail.Outbox, error) {
-	// Without queues a client works on nothing, and has nothing to log: its errors are those of Enqueue.
+	// A client without queues works on nothing, and has nothing to log: its errors are those of Enqueue.
 	client, err := river.NewClient(riverpgxv5.New(db.Pool()), mail.Config(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, fmt.Errorf("make the outbox: %w", err)
@@ -30,7 +30,7 @@ func NewOutbox(db *pg.DB, keys *keyring.Keyring) (*mail.Outbox, error) {
 	return mail.NewOutbox(client, func(plain []byte) (string, error) { return keys.Seal(mailPurpose, plain) }), nil
 }
 
-// mails sends what the outbox took in.
+// mails sends the mails of an outbox.
 type mails struct {
 	*river.Client[pgx.Tx]
 	worker  *mail.Worker
@@ -43,7 +43,7 @@ func newMails(n Needs) (*mails, error) {
 		ctx := running.Load()
 		return ctx != nil && (*ctx).Err() != nil
 	}))
-	config.FetchPollInterval = 2 * time.Second // River tells of a new job at once: this is for when that was lost
+	config.FetchPollInterval = 2 * time.Second // River hears of a new job at once: this is for when the notification was lost
 	config.SoftStopTimeout = patience
 	config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
 	config.Workers = river.NewWorkers()
@@ -61,8 +61,8 @@ func newMails(n Needs) (*mails, error) {
 	return &mails{client, worker, running}, nil
 }
 
-// clockIsWrong tells whether this machine's clock is far from the database's. River's leader goes by its own: a year ahead, it deletes queues that are in use,
-// and has mails that are under way sent twice. So a process like this sends mails, and leaves the upkeep to others.
+// clockIsWrong tells whether this machine's clock is far from the database's. River's leader goes by the clock of its machine: a year ahead, it would
+// delete queues that are in use, and have mails sent twice that are under way. So such a process sends mails, and never leads.
 func clockIsWrong(n Needs) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -74,8 +74,7 @@ func clockIsWrong(n Needs) bool {
 	return wrong
 }
 
-// sendMails sends mails until ctx ends. River looks once whether there is a database when it begins, and here it begins again until
-// there is one.
+// sendMails sends mails until ctx ends. River fails to start when there is no database: so sendMails starts it again until there is one.
 func (j *Jobs) sendMails(ctx context.Context) error {
 	j.mails.running.Store(&ctx)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
@@ -88,7 +87,7 @@ func (j *Jobs) sendMails(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to end before it had begun
+			return nil //nolint:nilerr // the process ends before River has started
 		}
 		j.Log.WarnContext(ctx, "mails cannot be sent yet", "again_in", pause.String(), "error", err.Error())
 		select {
@@ -99,7 +98,7 @@ func (j *Jobs) sendMails(ctx context.Context) error {
 	}
 }
 
-// firstPause is between the first two beginnings, and lastPause between any two at most.
+// firstPause is the pause after the first failed start. It doubles up to lastPause.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second

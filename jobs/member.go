@@ -13,8 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/vault"
 )
 
-// inviteMember mails the code to a member who was invited. A person who was erased meanwhile gets none, and
-// neither does an address that no mail can be sent to: trying again would not help, and hold up the others.
+// inviteMember mails the code to a member who was invited.
 func (j *Jobs) inviteMember(ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.MemberInvited) error {
 	return j.invitation(ctx, w, event.MemberID, j.Commands.SendInvitation(ctx, tx, w, event))
 }
@@ -23,12 +22,13 @@ func (j *Jobs) inviteMemberAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace,
 	return j.invitation(ctx, w, event.MemberID, j.Commands.SendInvitationAgain(ctx, tx, w, event.MemberID))
 }
 
-// eraseMember does what follows an erasure, unless the command has.
+// eraseMember finishes an erasure, when the command has not.
 func (j *Jobs) eraseMember(ctx context.Context, _ pgx.Tx, w pg.Workspace, event domain.MemberErased) error {
 	return j.Commands.FinishErasure(ctx, w, event.MemberID)
 }
 
-// invitation passes over what trying again would not help.
+// invitation logs, and passes over, a mail that another try would not help: the person was erased meanwhile, or no mail can be sent to
+// the address. An error would hold up the reactions behind it.
 func (j *Jobs) invitation(ctx context.Context, w pg.Workspace, member uuid.UUID, err error) error {
 	if errors.Is(err, vault.ErrErased) || errors.Is(err, mail.ErrRefused) {
 		j.Log.WarnContext(ctx, "invitation not sent", "workspace", w.ID, "member", member, "error", err.Error())

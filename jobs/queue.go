@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// queue is work of one kind that takes long, and that all processes share: see kluis.queue.
+// queue is work of one kind that takes long, and that all processes share: see table kluis.queue.
 type queue struct {
 	kind   string
 	atOnce int // in one process
@@ -27,15 +27,15 @@ type queue struct {
 // queues are all kinds of such work.
 var queues = []queue{
 	{imports, 2, (*commands.Commands).RunImport},
-	{exports, 1, (*commands.Commands).RunExport}, // each is work for a core
+	{exports, 1, (*commands.Commands).RunExport}, // an export takes a core
 }
 
 const (
-	queueEvery = 5 * time.Second  // for what another process queued, or let go of
-	queueLease = 30 * time.Second // so long after a process was killed, another goes on with its work
+	queueEvery = 5 * time.Second  // how often to look for work that another process has queued, or has let go of
+	queueLease = 30 * time.Second // how long after a process was killed another one goes on with its work
 )
 
-// enqueue puts work into a queue.
+// enqueue puts work into a queue, unless it is there.
 func enqueue(ctx context.Context, tx pgx.Tx, kind string, w pg.Workspace, id uuid.UUID) error {
 	_, err := tx.Exec(ctx, `insert into kluis.queue (kind, workspace_id, id) values ($1, $2, $3) on conflict do nothing`, kind, w.ID, id)
 	if err != nil {
@@ -44,14 +44,14 @@ func enqueue(ctx context.Context, tx pgx.Tx, kind string, w pg.Workspace, id uui
 	return nil
 }
 
-// work is one thing to do.
+// work is one piece of work in a queue.
 type work struct {
 	Kind string
 	In   pg.Workspace
 	ID   uuid.UUID
 }
 
-// runQueues does what is in the queues until ctx ends: one look finds work of every kind of which there is room for more.
+// runQueues does the work in the queues until ctx ends. One query finds work of any kind for which there is room.
 func (j *Jobs) runQueues(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -64,7 +64,7 @@ func (j *Jobs) runQueues(ctx context.Context) error {
 		free := slices.DeleteFunc(slices.Sorted(maps.Keys(room)), func(kind string) bool { return room[kind] == 0 })
 		todo, err := j.next(ctx, free)
 		if err != nil && ctx.Err() == nil {
-			j.Log.WarnContext(ctx, "no work can be looked for", "error", err.Error())
+			j.Log.WarnContext(ctx, "the queues could not be read", "error", err.Error())
 		}
 		if todo != nil {
 			room[todo.Kind]--
@@ -82,7 +82,7 @@ func (j *Jobs) runQueues(ctx context.Context) error {
 	}
 }
 
-// do does one thing. What was broken off is left to whoever finds its lease at an end.
+// do does one piece of work. When it is broken off, its lease runs out, and a process takes it up again.
 func (j *Jobs) do(ctx context.Context, todo work) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -100,12 +100,12 @@ func (j *Jobs) do(ctx context.Context, todo work) {
 	}
 }
 
-// next leases work of some kinds that no process is at; nil when there is none. One of a kind at a time of a workspace, since two may be of
-// the same things.
+// next leases work of some kinds that no process has leased; nil when there is none. It leases only one piece of a kind for a workspace at a time,
+// because two may be about the same things.
 func (j *Jobs) next(ctx context.Context, kinds []string) (*work, error) {
 	var found work
 	err := j.DB.Control(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('queue'))`); err != nil { // so that nobody leases another one of the workspace
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtext('kluis'), hashtext('queue'))`); err != nil { // so that no other process leases work of the same workspace
 			return err
 		}
 		return tx.QueryRow(ctx, `update kluis.queue set leased_until = now() + make_interval(secs => $1)
@@ -118,12 +118,12 @@ func (j *Jobs) next(ctx context.Context, kinds []string) (*work, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for work: %w", err)
+		return nil, fmt.Errorf("read the queues: %w", err)
 	}
 	return &found, nil
 }
 
-// keepLease leases work again and again until ctx ends.
+// keepLease renews a lease until ctx ends.
 func (j *Jobs) keepLease(ctx context.Context, id uuid.UUID) {
 	for {
 		select {

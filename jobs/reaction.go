@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// reactions is everything that an event sets off.
+// reactions are all reactions to events.
 var reactions = []reaction{
 	on((*Jobs).inviteMember),
 	on((*Jobs).inviteMemberAgain),
@@ -32,8 +32,8 @@ var reactions = []reaction{
 	on((*Jobs).queueExport),
 }
 
-// reaction is what an event of one type sets off. It runs in the transaction that notes that it ran, which is the
-// login's, as [pg.AsWorkspace] has it. Its effects elsewhere may happen twice.
+// reaction is what an event of one type sets off. It runs in the transaction that notes that it has run. That is the login's, for
+// [pg.AsWorkspace]. What it does outside of that transaction may happen twice.
 type reaction struct {
 	event string
 	run   func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, stream string, event domain.Event) error
@@ -46,7 +46,7 @@ func on[E domain.Event](run func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.W
 	}}
 }
 
-// onThing is on for an event of a thing of some kind, whose id is in the name of its stream.
+// onThing is on for an event of a thing whose id is in the name of the stream, as "<kind>-<id>".
 func onThing[E domain.Event](kind string, run func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, id uuid.UUID, event E) error) reaction {
 	var zero E
 	return reaction{domain.TypeOf(zero), func(j *Jobs, ctx context.Context, tx pgx.Tx, w pg.Workspace, stream string, event domain.Event) error {
@@ -55,8 +55,8 @@ func onThing[E domain.Event](kind string, run func(j *Jobs, ctx context.Context,
 	}}
 }
 
-// react runs the reactions of a workspace to all events up to a signal, or to the head when that comes first, in order. An
-// event whose reaction fails holds up those behind it, in its workspace only.
+// react runs the reactions of a workspace, in order, to all events up to a signal, or up to the head when that comes first. When a reaction
+// fails, the later events of the same workspace wait.
 func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
 	var types []string
 	for _, r := range j.reactions {
@@ -75,14 +75,14 @@ func (j *Jobs) react(ctx context.Context, s eventstore.Signal) error {
 			return fmt.Errorf("react in workspace %s behind position %d: %w", s.Workspace.ID, position, err)
 		}
 		select {
-		case j.queued <- struct{}{}: // perhaps
+		case j.queued <- struct{}{}: // it may have queued work
 		default:
 		}
 	}
 }
 
-// pass moves the reaction row to the head when nothing up to there sets off anything, which is nearly always: one
-// round trip, in which it also asks what it is given. It gives the positions of the row and of the head.
+// pass moves the reaction row to the head when no event up to there sets off anything, which is nearly always the case. It is one round
+// trip, which also runs the statements in also. It returns the positions of the row and of the head.
 func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string, also ...pg.Statement) (position, head int64, err error) {
 	err = j.DB.Do(ctx, w, append(also,
 		pg.Exec(`update reaction set position = head.position from head
@@ -92,8 +92,12 @@ func (j *Jobs) pass(ctx context.Context, w pg.Workspace, types []string, also ..
 	return position, head, err
 }
 
-// reactNext reacts to the next event that sets off something. The lock on the reaction row is taken before
-// the event is looked for, and ends with the commit of both: so each event is reacted to once, whoever else tries.
+// reactNext reacts to the next event that sets off something. So that each event is reacted to once, however many processes try:
+//
+//  1. The reaction row is locked.
+//  2. The next event behind its position is read.
+//  3. The reaction runs, and the row moves to the event.
+//  4. One commit stores both, and ends the lock.
 func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) error {
 	return j.DB.Control(ctx, func(tx pgx.Tx) error {
 		var position int64
@@ -123,7 +127,7 @@ func (j *Jobs) reactNext(ctx context.Context, w pg.Workspace, types []string) er
 	})
 }
 
-// next locks the reaction row and finds the event to react to; nil when somebody else has done so.
+// next locks the reaction row and reads the event to react to; nil when another process has reacted to it.
 func next(ctx context.Context, tx pgx.Tx, types []string) (position int64, stream string, event domain.Event, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(`set local lock_timeout = '10s'`)
@@ -139,7 +143,7 @@ func next(ctx context.Context, tx pgx.Tx, types []string) (position int64, strea
 		return position, "", nil, nil
 	}
 	if err != nil {
-		return 0, "", nil, fmt.Errorf("look for the event behind position %d: %w", position, err)
+		return 0, "", nil, fmt.Errorf("find the event behind position %d: %w", position, err)
 	}
 	event, err = domain.Decode(eventType, data)
 	return position, stream, event, err

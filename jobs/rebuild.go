@@ -16,19 +16,19 @@ import (
 
 const (
 	rebuildsAtOnce = 2               // in one process: each takes a core
-	rebuildEvery   = time.Minute     // how often to look for read models of an older shape: one query
-	rebuildAgain   = 5 * time.Second // and how soon when there were some, which others may be at, or which lack migrations
-	rebuildPause   = time.Hour       // the longest between two tries of what fails
+	rebuildEvery   = time.Minute     // how often to look for read models of an older shape, by one query
+	rebuildAgain   = 5 * time.Second // how soon when there were some, which other processes may be rebuilding, or which lack migrations
+	rebuildPause   = time.Hour       // the longest pause between two tries of what fails
 )
 
-// setback is a workspace whose rebuild failed.
+// setback is the failed rebuild of a workspace.
 type setback struct {
 	failures int
 	again    time.Time
 }
 
-// renew rebuilds read models that have rows of an older shape than this program's folds, until ctx ends. Several processes share the
-// work: each goes through it in an order of its own, and passes by what another one is at.
+// renew rebuilds read models that have rows of an older shape than this program's folds, until ctx ends. Several processes share the work: each
+// goes through it in an order of its own, and passes over what another one is rebuilding.
 func (j *Jobs) renew(ctx context.Context) error {
 	setbacks := map[pg.Workspace]setback{}
 	for {
@@ -55,7 +55,7 @@ func (j *Jobs) renewAll(ctx context.Context, outdated []pg.Workspace, setbacks m
 			group.Go(func() error { failed[i] = panics.Caught(func() error { return j.renewOne(ctx, w) })(); return nil })
 		}
 	}
-	_ = group.Wait() // none gives an error
+	_ = group.Wait() // no function returns an error
 	for i, w := range outdated {
 		if failed[i] == nil || ctx.Err() != nil {
 			continue
@@ -72,7 +72,7 @@ func (j *Jobs) renewOne(ctx context.Context, w pg.Workspace) error {
 	begun := time.Now()
 	events, err := j.Projections.Renew(ctx, w, nil)
 	refusal, _ := domain.Refusal(err)
-	if errors.Is(err, projections.ErrRebuilding) || refusal != nil && refusal.Kind == domain.Unavailable { // another process's, or not yet
+	if errors.Is(err, projections.ErrRebuilding) || refusal != nil && refusal.Kind == domain.Unavailable { // another process rebuilds it, or it cannot be rebuilt yet
 		return nil
 	}
 	if err == nil && events > 0 {

@@ -15,8 +15,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// How many receivers one process delivers to at once, those of one workspace among them. Half of each at most are receivers that failed the
-// last time, so that however many hang, those that answer have room.
+// How many receivers one process delivers to at once, in all and of one workspace. At most half of each number may be receivers that failed the last
+// time: so those that answer have room, however many hang.
 const (
 	deliveriesAtOnce     = 128
 	deliveriesOfOne      = 64
@@ -29,11 +29,11 @@ type underWay struct {
 	all     int
 	failing int
 	of      map[uuid.UUID]int // by workspace
-	failed  map[uuid.UUID]int // those that failed the last time
+	failed  map[uuid.UUID]int // by workspace: receivers that failed the last time
 	running sync.WaitGroup
 }
 
-// room says what more the process takes on.
+// room says which further receivers the process takes on.
 func (u *underWay) room() eventstore.Room {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -51,7 +51,7 @@ func (u *underWay) room() eventstore.Room {
 	return r
 }
 
-// crowded tells whether who has nothing to deliver at the moment makes room for others.
+// crowded tells whether a delivery that waits for its next event should make room for others.
 func (u *underWay) crowded() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -93,7 +93,8 @@ func (j *Jobs) runDeliveries(ctx context.Context) error {
 	return err
 }
 
-// pushReceivers says that the receivers of a workspace may have something to deliver: one statement, and nothing in a workspace without any.
+// pushReceivers notes that the receivers of a workspace may have something to deliver. It is one statement, and none in a workspace without
+// receivers.
 func (j *Jobs) pushReceivers(ctx context.Context, w pg.Workspace, receivers []uuid.UUID) error {
 	if len(receivers) == 0 {
 		return nil
@@ -101,7 +102,7 @@ func (j *Jobs) pushReceivers(ctx context.Context, w pg.Workspace, receivers []uu
 	return j.dues.Push(ctx, w, receivers)
 }
 
-// tryAgain has a receiver that is left alone after failures be tried at once: somebody changed what made it fail, or wants to know.
+// tryAgain ends the pause of a receiver after failures: somebody has changed its settings, or wants to know whether it works.
 func (j *Jobs) tryAgain(ctx context.Context, tx pgx.Tx, receiver uuid.UUID) error {
 	if err := eventstore.DueNow(ctx, tx, receiver); err != nil {
 		return fmt.Errorf("try receiver %s again: %w", receiver, err)
@@ -121,7 +122,7 @@ func (j *Jobs) receiverReplayed(ctx context.Context, tx pgx.Tx, _ pg.Workspace, 
 	return j.tryAgain(ctx, tx, id)
 }
 
-// receiverStopped mails the admins. The mail does not have what the receiver is called: mails hold no text that members wrote.
+// receiverStopped mails the admins. The mail does not have the receiver's name, because mails hold no text that members wrote.
 func (j *Jobs) receiverStopped(ctx context.Context, tx pgx.Tx, w pg.Workspace, id uuid.UUID, event domain.ReceiverStopped) error {
 	return j.Commands.MailAdmins(ctx, tx, w, "receiver_stopped", map[string]string{"Receiver": id.String(), "Reason": event.Reason})
 }

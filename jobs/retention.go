@@ -19,11 +19,11 @@ func (j *Jobs) changePlan(ctx context.Context, tx pgx.Tx, w pg.Workspace, _ doma
 	return j.Commands.TellOfRetention(ctx, tx, w)
 }
 
-// retainEvery is how often a process looks whether the night has come.
+// retainEvery is how often a process looks whether the night has begun, give or take half of it.
 const retainEvery = 10 * time.Minute
 
-// retain deletes from the logs what is older than the plans say, each night, or when a process is next there, until ctx ends. Several
-// processes share the work: each takes the workspace that nobody has looked at tonight. What fails, or is broken off, goes on the next night.
+// retain deletes events that are older than the plans say, each night or as soon as a process runs after it, until ctx ends. Several processes
+// share the work: each takes a workspace that none has taken this night. What fails, or is broken off, goes on the next night.
 func (j *Jobs) retain(ctx context.Context) error {
 	for {
 		select {
@@ -32,15 +32,15 @@ func (j *Jobs) retain(ctx context.Context) error {
 			return nil
 		}
 		if err := j.RetainAll(ctx); err != nil && ctx.Err() == nil {
-			j.Log.WarnContext(ctx, "what is older than the plans say could not be looked for", "error", err.Error())
+			j.Log.WarnContext(ctx, "workspaces with events older than their plans say could not be looked up", "error", err.Error())
 		}
 		if err := j.Commands.Tenancy.DropStates(ctx); err != nil && ctx.Err() == nil {
-			j.Log.WarnContext(ctx, "what a `kluis replay --state` left that was killed was not dropped", "error", err.Error())
+			j.Log.WarnContext(ctx, "states that a killed `kluis replay --state` has left could not be dropped", "error", err.Error())
 		}
 	}
 }
 
-// RetainAll prunes every workspace whose turn it is tonight.
+// RetainAll prunes every workspace that no process has taken this night.
 func (j *Jobs) RetainAll(ctx context.Context) error {
 	for ctx.Err() == nil {
 		w, err := j.nextRetained(ctx)
@@ -48,7 +48,7 @@ func (j *Jobs) RetainAll(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("look for a workspace: %w", err)
+			return fmt.Errorf("find a workspace to prune: %w", err)
 		}
 		begun := time.Now()
 		done, err := j.Commands.Prune(ctx, w, commands.Hearer{})
@@ -63,7 +63,7 @@ func (j *Jobs) RetainAll(ctx context.Context) error {
 	return nil
 }
 
-// nextRetained takes a workspace that nobody has looked at since the night began, at two o'clock in Brussels.
+// nextRetained takes a workspace that no process has taken since the night began, at two o'clock in Brussels.
 func (j *Jobs) nextRetained(ctx context.Context) (w pg.Workspace, err error) {
 	err = j.DB.Control(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `update kluis.workspace set retained_at = now() where id = (select id from kluis.workspace where status = 'active'

@@ -14,10 +14,10 @@ func (j *Jobs) follow(ctx context.Context) error {
 	return eventstore.NewSignals(j.DB, j.Bell, j.Log).Run(ctx, j.handle)
 }
 
-// handle brings one workspace up to a signal, or to the head when the log went back behind the signal. It may run again
-// for the same signal, or twice at once: the checkpoint and the reaction row say what is done. Its error makes it run
-// again later. A workspace that this process must not serve at the moment is left to others: it is being erased or moved, say, it lacks
-// migrations, or a newer process has folded it.
+// handle brings one workspace up to a signal, or up to the head when the log has gone back behind the signal. It may run twice for the
+// same signal, even at once: the checkpoint and the reaction row say what is done. When it fails, it runs again later. A workspace that
+// this process must not serve at the moment is left to others: it is being erased or moved, it lacks migrations, or a newer process has
+// folded it.
 func (j *Jobs) handle(ctx context.Context, s eventstore.Signal) error {
 	err := j.bringUp(ctx, s)
 	refusal, is := domain.Refusal(err)
@@ -30,7 +30,7 @@ func (j *Jobs) handle(ctx context.Context, s eventstore.Signal) error {
 func (j *Jobs) bringUp(ctx context.Context, s eventstore.Signal) error {
 	if !j.NoCatchUp {
 		mark, err := j.Projections.Fold(ctx, s.Workspace)
-		if want := min(s.Position, mark.Head); err == nil && mark.Position < want { // it took too long
+		if want := min(s.Position, mark.Head); err == nil && mark.Position < want { // the catch-up ran out of time
 			err = fmt.Errorf("the read models of workspace %s are at position %d of %d", s.Workspace.ID, mark.Position, want)
 		}
 		if err != nil {

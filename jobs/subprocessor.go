@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// tellEvery is how often notices of subprocessors are looked for: they have thirty days.
+// tellEvery is how often a process looks for notices to send. Notices are due thirty days ahead.
 const tellEvery = 10 * time.Minute
 
 // tellSubprocessors mails admins about new subprocessors, until ctx ends.

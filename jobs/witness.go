@@ -13,12 +13,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// Each witness is told of the checkpoints that are kept, by a loop of its own and one at a time: a witness that hangs holds up nothing but itself.
-// Of a workspace only the newest checkpoint waits.
+// Each witness has a loop of its own, which gives it kept checkpoints one at a time. So a witness that hangs holds up nothing but itself.
+// Only the newest checkpoint of a workspace waits.
 const (
-	witnessBack  = 10 * time.Minute // the longest wait for a witness that does not answer
-	refusalBack  = time.Hour        // ... of a log that a witness refuses
-	firstWitness = time.Second      // the first wait of both; each next one is twice as long
+	witnessBack  = 10 * time.Minute // the longest pause of a witness that does not answer
+	refusalBack  = time.Hour        // the longest pause of a log that a witness refuses
+	firstWitness = time.Second      // the first pause of both; each further one is twice as long
 )
 
 // toCosign is a checkpoint that waits for a witness.
@@ -29,20 +29,20 @@ type toCosign struct {
 	failures int // in a row, of this log
 }
 
-// witnesses are what waits for the witnesses of a process.
+// witnesses are the checkpoints that wait for the witnesses of a process.
 type witnesses struct {
 	mu     sync.Mutex
 	loops  []*witnessLoop
 	wanted int
-	missed map[pg.Workspace]int // by how many witnesses the newest checkpoint is not cosigned yet
+	missed map[pg.Workspace]int // how many witnesses have not cosigned the newest checkpoint yet
 }
 
 type witnessLoop struct {
 	of       *witnesses
 	by       *checkpoint.Witness
-	wake     chan struct{} // holds one element when something was added
+	wake     chan struct{} // has an element when a checkpoint was added
 	waiting  map[pg.Workspace]toCosign
-	wentBack map[pg.Workspace]bool // whose log this witness knows otherwise
+	wentBack map[pg.Workspace]bool // the witness has cosigned another log of the workspace
 	failures int                   // in a row, of the witness
 	pause    time.Time             // until when it is left alone
 }
@@ -56,7 +56,7 @@ func newWitnesses(all []*checkpoint.Witness, wanted int) *witnesses {
 	return w
 }
 
-// add has all witnesses told of a checkpoint. A log that a witness refuses goes on to wait as long as it was to.
+// add gives a checkpoint to all witnesses. A log that a witness has refused keeps its pause.
 func (w *witnesses) add(in pg.Workspace, signed []byte, at checkpoint.Checkpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -66,7 +66,7 @@ func (w *witnesses) add(in pg.Workspace, signed []byte, at checkpoint.Checkpoint
 	}
 }
 
-// put has a checkpoint wait. The lock is held.
+// put has a checkpoint wait. The caller holds the lock.
 func (l *witnessLoop) put(in pg.Workspace, c toCosign) {
 	if _, waits := l.waiting[in]; !waits {
 		l.of.miss(in, 1)
@@ -79,7 +79,7 @@ func (l *witnessLoop) put(in pg.Workspace, c toCosign) {
 	}
 }
 
-// drop has nothing of a workspace wait. The lock is held.
+// drop removes the checkpoint of a workspace. The caller holds the lock.
 func (l *witnessLoop) drop(in pg.Workspace) {
 	if _, waits := l.waiting[in]; waits {
 		delete(l.waiting, in)
@@ -88,7 +88,7 @@ func (l *witnessLoop) drop(in pg.Workspace) {
 	}
 }
 
-// miss counts by how many witnesses a workspace is not cosigned. The lock is held.
+// miss adds n to how many witnesses have not cosigned a workspace. The caller holds the lock.
 func (w *witnesses) miss(in pg.Workspace, n int) {
 	few := func() bool { return len(w.loops)-w.missed[in] < w.wanted }
 	before := few()
@@ -100,7 +100,7 @@ func (w *witnesses) miss(in pg.Workspace, n int) {
 	}
 }
 
-// knowOtherwise keeps whether the witness knows another log than there is. The lock is held.
+// knowOtherwise notes whether the witness has cosigned another log than there is. The caller holds the lock.
 func (l *witnessLoop) knowOtherwise(in pg.Workspace, otherwise bool) {
 	if l.wentBack[in] == otherwise {
 		return
@@ -114,7 +114,7 @@ func (l *witnessLoop) knowOtherwise(in pg.Workspace, otherwise bool) {
 	}
 }
 
-// next is the checkpoint that is due first; without one, and before it is due, how long that is away.
+// next returns the checkpoint that is due first, and how long it has to wait still.
 func (l *witnessLoop) next(now time.Time) (in pg.Workspace, c toCosign, wait time.Duration) {
 	l.of.mu.Lock()
 	defer l.of.mu.Unlock()
@@ -127,7 +127,7 @@ func (l *witnessLoop) next(now time.Time) (in pg.Workspace, c toCosign, wait tim
 	return in, c, max(wait, l.pause.Sub(now))
 }
 
-// runWitnesses tells the witnesses of checkpoints until ctx ends.
+// runWitnesses gives checkpoints to the witnesses until ctx ends.
 func (j *Jobs) runWitnesses(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, l := range j.witnesses.loops {
@@ -152,24 +152,24 @@ func (j *Jobs) runWitnesses(ctx context.Context) error {
 	return nil
 }
 
-// sayOf says why a checkpoint of a workspace is not cosigned.
+// sayOf logs why a checkpoint of a workspace is not cosigned.
 func (j *Jobs) sayOf(ctx context.Context, in pg.Workspace, err error) {
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.As(err, new(*checkpoint.WentBackError)):
-		j.Log.ErrorContext(ctx, "a witness has cosigned another log than there is: a backup was put back, or somebody changed the log; docs/auditing.md says what to do",
+		j.Log.ErrorContext(ctx, "a witness has cosigned another log than there is: a backup was restored, or somebody has changed the log; docs/auditing.md says what to do",
 			"workspace", in.ID, "error", err.Error())
 	default:
 		j.Log.WarnContext(ctx, "a checkpoint is not cosigned", "workspace", in.ID, "error", err.Error())
 	}
 }
 
-// told decides what an answer means: nothing to do any more, this log later, or everything of the witness later. ourselves tells of an error of
-// our own that only time is wanting.
+// told decides by the answer of a witness: the checkpoint is done, this log waits, or all logs wait for this witness. ourselves tells
+// that the error is this program's, and passes with time.
 func (l *witnessLoop) told(in pg.Workspace, c toCosign, err error, ourselves bool) {
 	l.of.mu.Lock()
 	defer l.of.mu.Unlock()
-	newest := l.waiting[in] // perhaps of meanwhile
+	newest := l.waiting[in] // another one may have come meanwhile
 	wentBack := errors.As(err, new(*checkpoint.WentBackError))
 	silent, refused := answerOf(err)
 	if err == nil {
@@ -180,7 +180,7 @@ func (l *witnessLoop) told(in pg.Workspace, c toCosign, err error, ourselves boo
 	if silent {
 		l.failures++
 		l.pause = time.Now().Add(doubled(l.failures, witnessBack))
-		newest.due = time.Now() // behind those that were not tried yet, since it may be this log at which the witness fails
+		newest.due = time.Now() // behind those that were not tried yet, because the witness may fail at this very log
 		l.put(in, newest)
 		return
 	}
@@ -193,12 +193,12 @@ func (l *witnessLoop) told(in pg.Workspace, c toCosign, err error, ourselves boo
 		newest.failures++
 		newest.due = time.Now().Add(doubled(newest.failures, refusalBack))
 		l.put(in, newest)
-	default: // it is done, or cannot be until the log goes on
+	default: // it is done, or nothing can be done until the log goes on
 		l.drop(in)
 	}
 }
 
-// answerOf tells of an error whether the witness did not answer, or has too much to do, and whether it refuses this log.
+// answerOf tells of an error whether the witness is silent, which includes that it has too much to do, and whether it refuses this log.
 func answerOf(err error) (silent, refused bool) {
 	var is *checkpoint.RefusedError
 	switch {

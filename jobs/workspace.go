@@ -10,7 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// planErasure queues the erasure of a workspace that somebody asked for, and tells all admins.
+// planErasure queues the erasure of a workspace that a member has asked for, and tells all admins.
 func (j *Jobs) planErasure(ctx context.Context, tx pgx.Tx, w pg.Workspace, event domain.WorkspaceErasureRequested) error {
 	if err := j.Commands.PlanErasure(ctx, tx, w, event.ErasesAt); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (j *Jobs) runErasures(ctx context.Context) error {
 	return nil
 }
 
-// nextErasure goes on with an erasure that is due and that no process is at, if there is one.
+// nextErasure goes on with an erasure that is due and that no other process has taken.
 func (j *Jobs) nextErasure(ctx context.Context) (found bool, err error) {
 	w, found, err := j.Commands.NextErasure(ctx, nil)
 	if err != nil || !found {
