@@ -86,7 +86,7 @@ func (j *Jobs) growTree(ctx context.Context, w pg.Workspace) (whole bool, err er
 	return true, err
 }
 
-// keepCheckpoint keeps a checkpoint of a workspace. It returns true when another try would not help. A refusal has been logged by the command.
+// keepCheckpoint keeps a checkpoint of a workspace. It returns true when there is nothing to try again. A refusal is not logged here.
 func (j *Jobs) keepCheckpoint(ctx context.Context, w pg.Workspace) bool {
 	signed, at, err := j.Commands.KeepCheckpoint(ctx, w)
 	if err == nil {
