@@ -327,13 +327,14 @@ func TestFailoverThatLosesAMove(t *testing.T) {
 	}
 }
 
-// While the synchronous standby is away nothing is acknowledged, not even when whoever runs the database cancels what waits for it; when it is back,
-// what waits is.
+// While the synchronous standby is away nothing is acknowledged, not even when whoever runs the database cancels what waits for it, and has the login told
+// nothing but errors; when it is back, what waits is.
 func TestCancelledWaitForTheStandby(t *testing.T) {
 	t.Parallel()
 	p := newServers(t, true)
 	h := p.home(t)
 	h.super = p.primary.SuperuserURL("kluis")
+	query(t, p.primary, `alter role kluis set client_min_messages = error`)
 	s := h.serve(t)
 	ann := s.signUp(t, "acme")
 	primary := query(t, p.standby, `show primary_conninfo`)

@@ -47,7 +47,7 @@ func Lost(err error) bool {
 	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		return pgErr.SeverityUnlocalized == "FATAL" // it ends the connection
+		return ends(pgErr)
 	}
 	return !errors.Is(err, pgx.ErrNoRows)
 }
@@ -79,7 +79,7 @@ func OutageOf(err error) (o Outage, is bool) {
 	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		if o, is = outageOf(pgErr.Code); !is && (pgErr.SeverityUnlocalized == "FATAL" || unconnected(err)) {
+		if o, is = outageOf(pgErr); !is && (ends(pgErr) || unconnected(err)) {
 			return Unreachable, true
 		}
 		return o, is
@@ -94,6 +94,12 @@ func OutageOf(err error) (o Outage, is bool) {
 		return Unreachable, true
 	}
 	return "", false
+}
+
+// ends tells whether err ends its connection. A PANIC ends all of Postgres. It may follow the record of a commit, for instance when the record
+// cannot be flushed to the disk.
+func ends(err *pgconn.PgError) bool {
+	return err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
 }
 
 // unconnected tells whether err says that no connection could be made.
@@ -116,20 +122,28 @@ func Unsent(err error) bool {
 const deadConns = 10
 
 // outageOf knows the codes of appendix A of the manual of Postgres 18.
-func outageOf(code string) (Outage, bool) {
-	switch code {
+func outageOf(err *pgconn.PgError) (Outage, bool) {
+	switch err.Code {
 	case ReadOnly:
 		return ReadOnlyNow, true
-	case "53300", "53400", LockNotAvailable, Deadlock, "40001", "57014", "25P03", "25P04", "57P05": // too many; locks; timeouts
+	case "53300", "53400", LockNotAvailable, Deadlock, "40001", "57014", "72000", "25P03", "25P04", "57P05": // too many; locks; timeouts
 		return Busy, true
 	case "57P01", "57P02", "57P03", "57P04": // stopping, starting, dropped
 		return Unreachable, true
 	}
 	switch {
-	case strings.HasPrefix(code, "53"):
+	case strings.HasPrefix(err.Code, "53"):
 		return Full, true
-	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "58"):
+	case strings.HasPrefix(err.Code, "08"), strings.HasPrefix(err.Code, "58"):
 		return Unreachable, true
+	}
+	switch err.Routine { // what says so, where the code is also that of a defect
+	case "GetNewTransactionId", "GetNewMultiXactId": // 54000: no numbers are left until the old ones are vacuumed away
+		return ReadOnlyNow, true
+	case "mdextend", "mdzeroextend": // XX000: a file of a table may not grow, as with a quota of the disk
+		return Full, true
+	case checksPlan: // 0A000: another connection does it
+		return Busy, true
 	}
 	return "", false
 }

@@ -21,6 +21,7 @@ func TestLost(t *testing.T) {
 	}{
 		{errors.New("unexpected EOF"), true},
 		{&pgconn.PgError{Severity: "FATALE", SeverityUnlocalized: "FATAL"}, true},
+		{&pgconn.PgError{Severity: "PANIK", SeverityUnlocalized: "PANIC", Code: "58030"}, true}, // of the flush behind the record of a commit
 		{&pgconn.PgError{Severity: "FEHLER", SeverityUnlocalized: "ERROR"}, false},
 	} {
 		if pg.Lost(c.err) != c.lost {
@@ -32,6 +33,9 @@ func TestLost(t *testing.T) {
 // What is right and cannot be done now is an outage. What is wrong is none: it would be asked again for ever.
 func TestOutageOf(t *testing.T) {
 	said := func(code string) error { return &pgconn.PgError{Code: code, SeverityUnlocalized: "ERROR"} }
+	by := func(routine, code string) error {
+		return &pgconn.PgError{Code: code, Routine: routine, SeverityUnlocalized: "ERROR"}
+	}
 	_, unreachable := pgx.Connect(t.Context(), "postgres://nobody@127.0.0.1:1/none?sslmode=disable")
 	for name, c := range map[string]struct {
 		err  error
@@ -55,6 +59,15 @@ func TestOutageOf(t *testing.T) {
 		"told to be read-only":   {pg.ErrReadOnly, pg.ReadOnlyNow},
 		"a full disk":            {said("53100"), pg.Full},
 		"no memory":              {said("53200"), pg.Full},
+
+		"any end of the server": {&pgconn.PgError{Code: "XX000", SeverityUnlocalized: "PANIC"}, pg.Unreachable},
+		"a snapshot too old":    {said("72000"), pg.Busy},
+		"no transaction ids":    {by("GetNewTransactionId", "54000"), pg.ReadOnlyNow},
+		"no multixact ids":      {by("GetNewMultiXactId", "54000"), pg.ReadOnlyNow},
+		"over a quota":          {by("mdextend", "XX000"), pg.Full},
+
+		"a long index row": {by("_bt_check_third_page", "54000"), ""},
+		"a bug":            {by("relation_open", "XX000"), ""},
 
 		"no row":          {pgx.ErrNoRows, ""},
 		"a unique value":  {said(pg.UniqueViolation), ""},

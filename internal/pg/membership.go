@@ -26,8 +26,16 @@ const refusesRole = "call_string_check_hook"
 // newRefusals limits how many connections are closed for a refusal: fewer at once than a transaction has tries.
 func newRefusals() *rate.Limiter { return rate.NewLimiter(rate.Every(5*time.Second), laneConns) }
 
-// elsewhere tells whether err is a refusal that closed its connection: another connection may take the role.
+// elsewhere tells whether err closed its connection and changed nothing: another connection may do.
 func elsewhere(err error) bool {
 	var refused closedError
-	return errors.As(err, &refused) && refused.gone
+	var said *pgconn.PgError
+	return errors.As(err, &refused) && refused.gone || errors.As(err, &said) && outdated(said)
 }
+
+// outdated tells whether err refuses a prepared statement because the type of a column has changed since. Postgres refuses the statement as long as
+// the connection lives, so the connection is closed.
+func outdated(err *pgconn.PgError) bool { return err.Routine == checksPlan }
+
+// checksPlan is the function of Postgres that refuses such a statement: "cached plan must not change result type".
+const checksPlan = "RevalidateCachedQuery"

@@ -29,6 +29,8 @@ var pins = map[string]string{
 	// what a transaction is
 	"default_transaction_isolation": "read committed", "default_transaction_deferrable": "off",
 	"exit_on_error": "off", "role": "none",
+	// whether it is told that a commit did not wait for its standby: see localError
+	"client_min_messages": "notice",
 	// where tables are made
 	"default_tablespace": "", "temp_tablespaces": "", "default_table_access_method": "heap", "check_function_bodies": "on",
 	// nothing waits or holds a lock for ever; long work sets its own limits
