@@ -103,6 +103,7 @@ const deleteKeys = `delete from dedupe where at < now() - make_interval(secs => 
 //     process has appended meanwhile, or the log went back. The writer looks again.
 //  2. When the head row is as remembered, it stays locked until the commit, and later appends wait. The row gives the time of the
 //     events: the database's time, but never less than that of the last event.
+//  3. When the table does not take every event, as with a trigger that somebody has put there, the statement fails, and nothing is stored.
 //
 // The head row is always the first lock of an append, in look and in these statements. So an append that waits for the head row holds
 // nothing that the holder needs. Most batches have one event, for which the statement is much cheaper to plan.
@@ -113,18 +114,21 @@ const (
 	signal    = `insert into kluis.signal (position) select position from h`
 	moveOne   = `with h as (update head set position = $1, last = $2, ` + moveHead
 	insertOne = moveOne + storeOne
-	storeOne  = moving + `, s as (` + signal + `)
-		insert into event (position, id, stream, version, type, at, actor, meta, data, size)
-		select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json, octet_length($8) from h returning at`
+	storeOne  = moving + `, s as (` + signal + `),
+		e as (insert into event (position, id, stream, version, type, at, actor, meta, data, size)
+		select $1::bigint, $2::uuid, $3::text, $4::int, $5::text, h.at, $6::uuid, $7::text::json, $8::text::json, octet_length($8) from h returning 1)
+		select h.at from h where (select case when count(*) = (select count(*) from h)` + tookAll
 	moveMany   = `with h as (update head set position = $11, last = $12, ` + moveHead
 	insertMany = moveMany + storeMany
 	storeMany  = moving + `, s as (` + signal + `),
 		k as (insert into dedupe (key, fingerprint, first, last, answer, at) select k.key, k.fingerprint, k.first, k.last, nullif(k.answer, '')::json, case when k.kept then 'infinity' else now() end
-			from h, unnest($13::bytea[], $14::bytea[], $15::bigint[], $16::bigint[], $17::text[], $18::bool[]) as k (key, fingerprint, first, last, answer, kept))
-		insert into event (position, id, stream, version, type, at, actor, meta, data, size)
+			from h, unnest($13::bytea[], $14::bytea[], $15::bigint[], $16::bigint[], $17::text[], $18::bool[]) as k (key, fingerprint, first, last, answer, kept)),
+		e as (insert into event (position, id, stream, version, type, at, actor, meta, data, size)
 		select e.position, e.id, e.stream, e.version, e.type, h.at, e.actor, e.meta::json, e.data::json, octet_length(e.data)
 		from h, unnest($1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[])
-			as e (position, id, stream, version, type, actor, meta, data) returning at`
+			as e (position, id, stream, version, type, actor, meta, data) returning 1)
+		select h.at from h where (select case when count(*) = cardinality($1::bigint[]) * (select count(*) from h)` + tookAll
+	tookAll    = ` then 'true' else 'the table event has not taken every event: look for triggers on it' end from e)::boolean` // a text that is no boolean is an error
 	insertKeys = `insert into dedupe (key, fingerprint, first, last, answer, at) select k.key, k.fingerprint, k.first, k.last, nullif(k.answer, '')::json, case when k.kept then 'infinity' else now() end
 		from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bool[]) as k (key, fingerprint, first, last, answer, kept)`
 )

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -142,6 +143,38 @@ func TestAppendStoresExactlyWhatWasWritten(t *testing.T) {
 	var line map[string]any
 	if err := json.Unmarshal(receipt.Records[0].AppendLine(nil), &line); err != nil || line["actor"] != actor.String() {
 		t.Errorf("line %v, %v", line, err)
+	}
+}
+
+// A trigger that somebody has put on the table of events keeps some of them out. No part of such an append is stored, and the log goes on without a gap.
+func TestAppendStoresAllOrNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	w := f.workspace(t)
+	admin := superuser(t, f.url)
+	if _, err := f.store.Append(t.Context(), w, write("thing-1", 0, "before")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.Exec(t.Context(), strings.ReplaceAll(`create function %.leave_out() returns trigger language plpgsql as $$ begin if new.data->>'text' = 'left out' then return null; end if; return new; end $$;
+		create trigger leave_out before insert on %.event for each row execute function %.leave_out()`, "%", w.Schema())); err != nil {
+		t.Fatal(err)
+	}
+	keyed := write("thing-4", 0, "left out")
+	keyed.Key = &eventstore.Key{Key: [32]byte{1}}
+	for name, a := range map[string]eventstore.Append{
+		"one event":            write("thing-2", 0, "left out"),
+		"one of several":       write("thing-3", 0, "a", "left out", "b"),
+		"one event with a key": keyed,
+	} {
+		if receipt, err := f.store.Append(t.Context(), w, a); err == nil || !strings.Contains(err.Error(), "look for triggers") {
+			t.Errorf("%s: %+v, %v", name, receipt, err)
+		}
+	}
+	if _, err := f.store.Append(t.Context(), w, write("thing-1", 1, "behind")); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(f.log(t, w)); n != 2 {
+		t.Errorf("%d events, want 2", n)
 	}
 }
 

@@ -159,8 +159,8 @@ func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
 		if err := b.Tenancy.MovedFrom(ctx, w); errors.As(err, new(*tenancy.MovedError)) {
 			return errors.Join(app.Moved(), err)
 		}
-		if pg.Is(lacks, pg.AccessDenied, pg.NoSuchRole) {
-			return nil // closed, or gone
+		if outage, _ := pg.OutageOf(lacks); outage == pg.Closed {
+			return nil
 		}
 	}
 	err := b.Tenancy.Admit(ctx, w, lacks)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
 // restored is `kluis restored`: what is done once after a backup was put back, before Kluis serves from it. Whatever the
@@ -16,10 +18,14 @@ import (
 type restored struct {
 	settings
 	outside
+	Slug string `arg:"" optional:"" name:"workspace" help:"The workspace, when its schema alone was put back, while the others are in use."`
 }
 
 func (r restored) Run(ctx context.Context, out outputs) error {
 	c, err := r.singleCell(r.outside)
+	if r.Slug != "" {
+		c, err = r.of(ctx, out, r.outside, r.Slug)
+	}
 	if err != nil {
 		return err
 	}
@@ -32,6 +38,9 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
+	if r.Slug != "" {
+		return r.one(ctx, c, b, keys, out)
+	}
 	if err := b.migrate(ctx); err != nil {
 		return err
 	}
@@ -43,6 +52,42 @@ func (r restored) Run(ctx context.Context, out outputs) error {
 	}
 	return c.heedLedger(ctx, b, keys, out)
 }
+
+// one is for one workspace whose schema was put back: the rest of the database was not.
+func (r restored) one(ctx context.Context, c cell, b *base, keys *keyring.Keyring, out outputs) error {
+	e, err := b.Tenancy.BySlug(ctx, r.Slug)
+	if err != nil {
+		return err
+	}
+	if err := b.Tenancy.PutBack(ctx, e); err != nil {
+		return err
+	}
+	if err := b.migrate(ctx); err != nil {
+		return err
+	}
+	ended, err := b.endEach(ctx, []tenancy.Entry{e}, out)
+	if err != nil {
+		return err
+	}
+	eraser, err := c.eraser(ctx, b, keys, "", 0)
+	if err != nil {
+		return err
+	}
+	if _, err := eraser.HeedLedger(ctx, []tenancy.Entry{e}); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "%s: ended %s\n%s\n", e.Slug, ended, lookAtRights)
+	return err
+}
+
+// ended counts what a backup brought back alive.
+type ended domain.WorkspaceRestored
+
+func (e ended) String() string {
+	return fmt.Sprintf("%d sessions, %d API tokens, %d codes, %d recovery codes", e.Sessions, e.Tokens, e.Codes, e.RecoveryCodes)
+}
+
+const lookAtRights = "passwords, roles and members are those of the backup: look at what was changed since"
 
 func (b *base) restored(ctx context.Context, out outputs) error {
 	if err := b.Tenancy.Heal(ctx); err != nil {
@@ -56,25 +101,28 @@ func (b *base) restored(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
+	ended, err := b.endEach(ctx, entries, out)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "%d workspaces: ended %s, %d sign-ups, %d mails that waited\n%s\n", len(entries), ended, signups, mails, lookAtRights)
+	return err
+}
+
+// endEach begins an epoch of each log, and ends what the backup brought back alive of each workspace.
+func (b *base) endEach(ctx context.Context, entries []tenancy.Entry, out outputs) (sum ended, err error) {
 	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "WORKSPACE\tEPOCH\tSESSIONS\tAPI TOKENS\tCODES\tRECOVERY CODES")
-	var sum domain.WorkspaceRestored
 	for _, e := range entries {
 		done, err := commands.Restored(ctx, b.DB, b.Store, e.Workspace())
 		if err != nil {
-			return fmt.Errorf("workspace %q (run it again: those before it begin one more epoch): %w", e.Slug, err)
+			return sum, fmt.Errorf("workspace %q (run it again: those before it begin one more epoch): %w", e.Slug, err)
 		}
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\n", e.Slug, done.Epoch, done.Sessions, done.Tokens, done.Codes, done.RecoveryCodes)
 		sum.Sessions, sum.Tokens = sum.Sessions+done.Sessions, sum.Tokens+done.Tokens
 		sum.Codes, sum.RecoveryCodes = sum.Codes+done.Codes, sum.RecoveryCodes+done.RecoveryCodes
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out.stdout, "%d workspaces: ended %d sessions, %d API tokens, %d codes, %d recovery codes, %d sign-ups, %d mails that waited\n"+
-		"passwords, roles and members are those of the backup: look at what was changed since\n",
-		len(entries), sum.Sessions, sum.Tokens, sum.Codes, sum.RecoveryCodes, signups, mails)
-	return err
+	return sum, table.Flush()
 }
 
 // endWaiting ends what waits in the control schema: sign-ups, mails, and signals, which whoever reads finds again by themselves.

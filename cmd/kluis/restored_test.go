@@ -135,30 +135,51 @@ func TestDumpRestoreAlive(t *testing.T) {
 	}
 }
 
-// What a backup has of one workspace is put back alone: its neighbours do not notice.
+// What a backup has of one workspace is put back alone, while its neighbours are in use: what ended since does not live again there, and who was erased
+// since is erased again.
 func TestRestoreOneWorkspace(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
 	s := h.serve(t)
 	ann, bob := s.signUp(t, "acme"), s.signUp(t, "other")
 	kept := ann.task(t, "kept")
+	var cas struct{ ID string }
+	decode(t, ann.answers(t, "POST", "/api/members", `{"email": "cas@example.org", "full_name": "Cas", "role": "member"}`), &cas)
 	name := schema(t, h.superuser(t), "acme")
 	backup := dump(t, h.superuserURL(t), "--schema="+name)
 	lost := ann.task(t, "lost")
-	s.stop(t)
+	ann.want(t, http.StatusOK, "POST", "/api/members/"+cas.ID+"/erase", "")
+	ann.want(t, http.StatusNoContent, "POST", "/api/logout", "")
+
+	h.must(t, "workspace", "close", "acme")
 	if _, err := h.superuser(t).Exec(t.Context(), `drop schema `+name+` cascade`); err != nil {
 		t.Fatal(err)
 	}
 	psql(t, h.superuserURL(t), backup)
-	h.must(t, "migrate")
-	s = h.serve(t)
-	ann, bob = ann.at(s), bob.at(s)
+	if out := h.must(t, "restored", "acme"); !strings.Contains(out, "acme: ended 1 sessions, 0 API tokens, 1 codes") {
+		t.Errorf("%s", out)
+	}
 	bob.task(t, "undisturbed")
+	h.must(t, "workspace", "open", "acme")
+	ann.want(t, http.StatusUnauthorized, "GET", "/api/me", "")
+	var in struct{ Token string }
+	decode(t, ann.answers(t, "POST", "/api/login", login), &in)
+	ann.token = in.Token
 	ann.want(t, http.StatusOK, "GET", "/api/tasks/"+kept, "")
 	ann.want(t, http.StatusNotFound, "GET", "/api/tasks/"+lost, "")
 	ann.task(t, "new")
+	if members := string(ann.answers(t, "GET", "/api/members", "")); strings.Contains(members, "cas@example.org") {
+		t.Errorf("who was erased is back: %s", members)
+	}
+	if r := ann.want(t, http.StatusConflict, "GET", "/api/audit/replay?epoch=1&from=3", ""); !strings.Contains(string(r.body), "log_restored") {
+		t.Errorf("%s", r.body)
+	}
 	if titles := h.titles(t, "acme"); titles["kept"] != 1 || titles["new"] != 1 || titles["lost"] != 0 {
 		t.Errorf("%v", titles)
+	}
+	bob.task(t, "undisturbed again")
+	if status, _, stderr := h.run("restored", "nobody"); status != failure || !strings.Contains(stderr, "no such workspace") {
+		t.Errorf("%d %s", status, stderr)
 	}
 }
 

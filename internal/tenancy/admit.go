@@ -49,6 +49,7 @@ func (newerError) Lost() bool    { return false }
 // fleet is what a process knows of the workspaces: which it may serve, and which it is migrating.
 type fleet struct {
 	current sync.Map // by id: workspaces that had all migrations when the process looked
+	granted sync.Map // by id: when this process gave their grants again to workspaces that lacked something else
 
 	slots   chan struct{} // has an element for each migration under way
 	mu      sync.Mutex
@@ -66,7 +67,9 @@ type effort struct {
 const (
 	touchPatience = 2 * time.Second // how long a request waits for the migration that it has caused
 	atOnce        = 4               // migrations in one process
+	grantPause    = time.Minute     // between two times that a workspace gets its grants again, which may not be what it lacks
 	longestPause  = 5 * time.Minute // between two tries of what fails
+	outagePause   = 5 * time.Second // and of what the database cannot do at the moment
 )
 
 // Admit lets a workspace be opened that has the migrations of this program, and gives them to one that lacks some. It is a pg.Gate.
@@ -76,6 +79,8 @@ const (
 //  3. The caller waits for that for touchPatience. A migration that fails, or takes longer, is a LackingError: this one workspace is not
 //     available.
 //  4. After a failure the next try begins after a pause, which doubles with each.
+//  5. A workspace that has all migrations and lacks something all the same gets its grants again, as at a start, because somebody may have revoked
+//     one.
 func (t *Tenancy) Admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	s, err := t.touch(ctx, w, lacks)
 	if err != nil || s == nil {
@@ -130,9 +135,23 @@ func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*migr
 		return s, nil
 	case lacks != nil && s.Version > len(t.workspaceMigrations): // the newer program has removed what this one needs
 		return nil, ErrNewer
+	case lacks != nil && s.Status == active && t.mayGrant(w):
+		t.fleet.current.Delete(w.ID)
+		return s, nil
 	}
 	t.fleet.current.Store(w.ID, true)
 	return nil, nil
+}
+
+// mayGrant tells whether to give a workspace its grants again: all requests of a moment wait for the same try, and the next try comes after a pause.
+func (t *Tenancy) mayGrant(w pg.Workspace) bool {
+	now := time.Now()
+	last, known := t.fleet.granted.LoadOrStore(w.ID, now)
+	since := now.Sub(last.(time.Time))
+	if since > grantPause {
+		t.fleet.granted.Store(w.ID, now)
+	}
+	return !known || since < touchPatience || since > grantPause
 }
 
 func (t *Tenancy) lack(s migrated, why error, wait time.Duration) *LackingError {
@@ -189,8 +208,18 @@ func (t *Tenancy) work(w pg.Workspace, e *effort) {
 	case e.err == nil || e.err.Error() != err.Error():
 		t.Log.Error("a workspace could not be migrated, is not available until it is, and is tried again", "workspace", w.ID, "error", err.Error())
 	}
-	e.err, e.again = err, time.Now().Add(min(time.Second<<min(e.failures, 10), longestPause))
+	e.err, e.again = err, time.Now().Add(pause(err, e.failures))
 	e.failures++
+}
+
+// pause returns how long to wait after so many failures. A lock that somebody holds is tried less and less often, because the readers of older processes
+// wait behind each try. Any other outage ends for all workspaces at once.
+func pause(err error, failures int) time.Duration {
+	longest := longestPause
+	if outage, is := pg.OutageOf(err); is && outage != pg.Busy {
+		longest = outagePause
+	}
+	return min(time.Second<<min(failures, 10), longest)
 }
 
 // outcome returns why the last try failed, and how long to wait for the next; nil when it did not fail.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/tenancy"
@@ -251,5 +253,70 @@ func TestContracted(t *testing.T) {
 	}
 	if _, err := count(minute(t), db, w, "comment"); !errors.Is(err, tenancy.ErrNewer) {
 		t.Errorf("%v, want that it was migrated by a newer kluis", err)
+	}
+}
+
+// What somebody took from a workspace, or from all of them, is granted again at the first request that lacks it, and asked again that is answered. What
+// no grant mends is its own error soon.
+func TestGrantedAgain(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	provisioned := directory(t, open(t, url, 4))
+	admin := superuser(t, url)
+	group := ask[string](t, admin, `select 'kluis_workspace' || substr(nspowner::regrole::text, 12) from pg_namespace where nspname = 'kluis'`)
+	for _, sql := range []string{
+		"revoke select on WS.data_key from WS",
+		"revoke usage on schema WS from WS",
+		"revoke usage on schema kluis from GROUP",
+		"revoke insert (position) on kluis.signal from GROUP",
+	} {
+		w := provision(t, provisioned)
+		_, db, _ := serving(t, url, "select")
+		use := func() error {
+			var n int
+			return db.Do(minute(t), w, pg.Exec(`select count(*) from data_key`).Scan(&n), pg.Exec(`insert into kluis.signal (position) values (1)`))
+		}
+		if err := use(); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, admin, strings.NewReplacer("WS", w.Schema(), "GROUP", group).Replace(sql))
+		if err := use(); !errors.As(err, new(*tenancy.LackingError)) {
+			t.Errorf("%s: %v", sql, err)
+		}
+		if err := use(); err != nil {
+			t.Errorf("%s, asked again: %v", sql, err)
+		}
+		denied := pg.Exec(`select from kluis.workspace`)
+		err := db.Do(minute(t), w, denied)
+		for end := time.Now().Add(20 * time.Second); errors.As(err, new(*tenancy.LackingError)) && time.Now().Before(end); {
+			time.Sleep(100 * time.Millisecond)
+			err = db.Do(minute(t), w, denied)
+		}
+		if !pg.Is(err, pg.AccessDenied) {
+			t.Errorf("what nobody granted: %v", err)
+		}
+	}
+}
+
+// A migration that fails for what it does is tried less and less often. One that the database cannot do at the moment is tried soon after it can.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	said := func(code string) error {
+		return fmt.Errorf("migrate: %w", &pgconn.PgError{Code: code, SeverityUnlocalized: "ERROR"})
+	}
+	for _, c := range []struct {
+		err     error
+		longest time.Duration
+	}{
+		{errors.New("the file is wrong"), tenancy.LongestPause},
+		{said(pg.UniqueViolation), tenancy.LongestPause},
+		{said(pg.LockNotAvailable), tenancy.LongestPause},
+		{said(pg.ReadOnly), tenancy.OutagePause},
+		{said("53100"), tenancy.OutagePause},
+		{said("57P03"), tenancy.OutagePause},
+	} {
+		if first, later := tenancy.Pause(c.err, 0), tenancy.Pause(c.err, 40); first != time.Second || later != c.longest {
+			t.Errorf("%v: %s, and later %s, want %s", c.err, first, later, c.longest)
+		}
 	}
 }

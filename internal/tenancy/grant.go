@@ -63,6 +63,24 @@ func (t *Tenancy) healControl(ctx context.Context) error {
 	})
 }
 
+// grantAgain gives a workspace its grants again, and the group of workspaces those in the control schema. The transaction is the owner's.
+func (t *Tenancy) grantAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace) error {
+	if err := lock(ctx, tx); err != nil {
+		return err
+	}
+	owner, err := pg.Owner(ctx, tx)
+	if err != nil {
+		return err
+	}
+	//sqlcheck:allow names that we made or quoted, and lines of migrations
+	_, err = tx.Exec(ctx, `grant usage on schema `+w.Schema()+` to `+w.Schema()+`;`+access(t.workspaceMigrations, t.login(), w.Schema())+
+		`set local search_path = kluis, pg_temp;`+beforeControl(t.login())+access(t.controlMigrations, t.login(), pgx.Identifier{groupOf(owner)}.Sanitize()))
+	if err != nil {
+		return fmt.Errorf("grant again what it lacks: %w", err)
+	}
+	return nil
+}
+
 // selectLacking finds the workspaces whose role, membership in the group $1, or grants are missing, or whose role the login $2 may not take. With
 // $3 it finds all of them. It reads each catalogue once, because none has an index by schema. A workspace's role may read every table.
 const selectLacking = `with bare as (select distinct c.relnamespace as schema from pg_class c

@@ -247,8 +247,8 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 		if !appliedFrom(t.workspaceMigrations, version, applied) {
 			return ErrForeign
 		}
-		if version >= newest { // another process has done it meanwhile
-			return nil
+		if version >= newest { // another process has done it meanwhile, or the workspace lacks something else
+			return t.grantAgain(ctx, tx, w)
 		}
 		if _, err := tx.Exec(ctx, `update kluis.workspace set version = $1, hashes = $2, failure = null where id = $3`, newest, hashes(t.workspaceMigrations), w.ID); err != nil {
 			return err
@@ -260,11 +260,49 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 		if err := dropViews(ctx, tx, w.Schema()); err != nil { // a column that a view uses cannot be changed
 			return err
 		}
-		if err := apply(ctx, tx, t.workspaceMigrations, version, t.login(), w.Schema()); err != nil || !analysts {
+		if err := t.applyTo(ctx, tx, w, version); err != nil || !analysts {
 			return err
 		}
 		return t.makeViews(ctx, tx, w.Schema())
 	})
+}
+
+// applyTo runs the files after version in a workspace. The comment on its schema then has the hash of the last file, and a dump of the schema has the
+// comment.
+func (t *Tenancy) applyTo(ctx context.Context, tx pgx.Tx, w pg.Workspace, version int) error {
+	err := apply(ctx, tx, t.workspaceMigrations, version, t.login(), w.Schema())
+	if err != nil || len(t.workspaceMigrations) == 0 {
+		return err
+	}
+	//sqlcheck:allow a name made of the workspace's id, and hexadecimal digits
+	_, err = tx.Exec(ctx, `comment on schema `+w.Schema()+` is 'migrations `+t.workspaceMigrations[len(t.workspaceMigrations)-1].hash+`'`)
+	return err
+}
+
+// PutBack notes which migrations a schema has that was restored alone: fewer than before, when the backup is older than a migration. Its read models
+// may have an older shape, and what happened outside the schema since is to be heeded.
+func (t *Tenancy) PutBack(ctx context.Context, e Entry) error {
+	err := t.db.Own(ctx, "", func(tx pgx.Tx) error {
+		var comment string
+		err := tx.QueryRow(ctx, `select coalesce(obj_description(oid, 'pg_namespace'), '') from pg_namespace where nspname = $1`, e.Workspace().Schema()).Scan(&comment)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return errors.New("its schema is not there")
+		}
+		if err != nil {
+			return err
+		}
+		known := slices.IndexFunc(t.workspaceMigrations, func(m migration) bool { return comment == "migrations "+m.hash })
+		if known < 0 {
+			return ErrNewer
+		}
+		_, err = tx.Exec(ctx, `update kluis.workspace set version = $2, hashes = $3, failure = null, shape = 0, heeded = null where id = $1`,
+			e.ID, known+1, hashes(t.workspaceMigrations[:known+1]))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look which migrations workspace %q has: %w", e.Slug, err)
+	}
+	return nil
 }
 
 // login is the application's login, quoted as an identifier.

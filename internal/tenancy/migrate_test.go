@@ -194,6 +194,57 @@ func TestMigrateFails(t *testing.T) {
 	}
 }
 
+// A schema that was put back alone says which migrations it has, whatever the directory says of it, and gets the others.
+func TestPutBack(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	db, admin := open(t, url, 4), superuser(t, url)
+	old := directory(t, db)
+	w := provision(t, old)
+	named := func() tenancy.Entry {
+		entries, err := old.Every(minute(t), w.ID)
+		if err != nil || len(entries) != 1 {
+			t.Fatal(entries, err)
+		}
+		return entries[0]
+	}
+	comment := func() string {
+		return ask[string](t, admin, `select obj_description($1::regnamespace, 'pg_namespace')`, w.Schema())
+	}
+	before := comment()
+	d := directory(t, db, further("create table further (x int); grant select on further to :role"))
+	if err := d.Migrate(minute(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.PutBack(minute(t), named()); !errors.Is(err, tenancy.ErrNewer) {
+		t.Errorf("a schema of a newer program: %v", err)
+	}
+	exec(t, admin, `drop table `+w.Schema()+`.further; comment on schema `+w.Schema()+` is '`+before+`'`) // as a dump of before has it
+	if err := d.PutBack(minute(t), named()); err != nil {
+		t.Fatal(err)
+	}
+	if e := named(); e.Version != old.Newest() {
+		t.Errorf("version %d, want %d", e.Version, old.Newest())
+	}
+	if err := d.Migrate(minute(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := db.Read(minute(t), w, pg.Exec(`select count(*) from further`).Scan(&n)); err != nil {
+		t.Error(err)
+	}
+	if comment() == before {
+		t.Error("the schema does not say that it was migrated")
+	}
+	if err := d.PutBack(minute(t), named()); err != nil || named().Version != d.Newest() {
+		t.Errorf("a schema that lacks nothing: %v, version %d", err, named().Version)
+	}
+	exec(t, admin, `drop schema `+w.Schema()+` cascade`)
+	if err := d.PutBack(minute(t), named()); err == nil {
+		t.Error("a schema that is not there was taken for one")
+	}
+}
+
 // Broken off, each workspace has all of a migration or nothing, and the next run does the rest.
 func TestMigrateBrokenOff(t *testing.T) {
 	t.Parallel()

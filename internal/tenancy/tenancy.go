@@ -233,5 +233,5 @@ func (t *Tenancy) build(ctx context.Context, tx pgx.Tx, e Entry) error {
 	if _, err := tx.Exec(ctx, `grant usage on schema `+name+` to `+name); err != nil {
 		return err
 	}
-	return apply(ctx, tx, t.workspaceMigrations, 0, t.login(), name)
+	return t.applyTo(ctx, tx, e.Workspace(), 0)
 }
