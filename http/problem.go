@@ -97,15 +97,24 @@ func codedProblem(status int, code, detail string) *problem {
 }
 
 // problemOf turns any error into a problem for the caller. An error that is neither a refusal nor a problem is an outage of the database or
-// a bug: the log gets the error, and the caller gets the request id.
+// a bug: the log gets the error, and the caller gets the request id. What is not available at the moment is told without a proof of the caller. The proof
+// would wait for the same database, and its own outage would hide that a command may have been stored.
 func problemOf(ctx context.Context, err error) *problem {
 	x := exchangeOf(ctx)
-	if refused := x.known(); refused != nil {
-		err = refused
+	if !unavailable(err) {
+		if refused := x.known(); refused != nil {
+			err = refused
+		}
 	}
 	p := translate(ctx, x, err)
 	p.RequestID = x.id
 	return p
+}
+
+func unavailable(err error) bool {
+	refusal, refused := domain.Refusal(err)
+	_, outage := pg.OutageOf(err)
+	return outage || refused && refusal.Kind == domain.Unavailable
 }
 
 func translate(ctx context.Context, x *exchange, err error) *problem {

@@ -2,10 +2,17 @@ package http
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 func TestErrorsOfHandlers(t *testing.T) {
@@ -45,6 +52,26 @@ func TestErrorsOfHandlers(t *testing.T) {
 	}
 	if a := s.ask("GET", "/api/fail/not", ""); a.StatusCode != http.StatusOK {
 		t.Errorf("after the panics: %d", a.StatusCode)
+	}
+}
+
+// The database goes away in the middle of a command, so its outcome is unknown and nobody can be proven to have asked. The caller learns that the
+// command may be stored. What is wrong with a request is told only to a proven caller.
+func TestOutcomeIsToldWithoutProof(t *testing.T) {
+	t.Parallel()
+	gone := fmt.Errorf("authenticate: %w", pg.ErrNoConnection)
+	for _, test := range []struct {
+		err  error
+		code string
+	}{
+		{errors.Join(domain.Refuse(domain.Unavailable, "outcome_unknown", "look"), context.DeadlineExceeded), "outcome_unknown"},
+		{pg.ErrReadOnly, "database_read_only"},
+		{domain.Refuse(domain.Conflict, "last_admin", "no"), "database_busy"},
+	} {
+		x := &exchange{log: slog.New(slog.DiscardHandler), claim: &projections.Claim{}, prove: func() error { return gone }}
+		if p := problemOf(context.WithValue(t.Context(), exchangeKey{}, x), test.err); p.Status != http.StatusServiceUnavailable || p.Code != test.code {
+			t.Errorf("%v: %d %s, want %s", test.err, p.Status, p.Code, test.code)
+		}
 	}
 }
 
