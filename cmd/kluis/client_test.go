@@ -96,13 +96,13 @@ func (c *client) at(s *server) *client {
 const plain = "correct horse 77 battery"
 
 // signUp makes a workspace, by way of the mail that the server writes, and gives its admin.
-func (s *server) signUp(t *testing.T, slug string) *client {
+func (s *server) signUp(t testing.TB, slug string) *client {
 	t.Helper()
 	return s.signUpIn(t, slug, "")
 }
 
 // signUpIn is signUp in a region; "" leaves it to the server.
-func (s *server) signUpIn(t *testing.T, slug, region string) *client {
+func (s *server) signUpIn(t testing.TB, slug, region string) *client {
 	t.Helper()
 	r := s.verify(t, slug, region)
 	if r.status != http.StatusCreated {
@@ -122,7 +122,7 @@ func (s *server) signUpIn(t *testing.T, slug, region string) *client {
 }
 
 // verify signs up, and gives the answer to the code.
-func (s *server) verify(t *testing.T, slug, region string) reply {
+func (s *server) verify(t testing.TB, slug, region string) reply {
 	t.Helper()
 	c := (&client{}).at(s)
 	address, in := "ann@"+slug+".example", ""
@@ -142,7 +142,7 @@ func (s *server) verify(t *testing.T, slug, region string) reply {
 }
 
 // mailed waits for a mail and gives the code in it.
-func (s *server) mailed(t *testing.T, address string) (code string) {
+func (s *server) mailed(t testing.TB, address string) (code string) {
 	t.Helper()
 	until(t, "a mail to "+address, func() bool {
 		files, err := filepath.Glob(filepath.Join(s.data, "mail", "*.eml"))

@@ -81,7 +81,7 @@ func privateHome(t *testing.T) *home {
 }
 
 // sharedHome uses a database of the tests' server. Several of one database share their keys.
-func sharedHome(t *testing.T, url string) *home {
+func sharedHome(t testing.TB, url string) *home {
 	t.Helper()
 	h := &home{data: filepath.Join(t.TempDir(), "data")}
 	if err := os.MkdirAll(h.data, 0o700); err != nil {
@@ -165,7 +165,7 @@ func (h *home) killAt(t *testing.T, step string, args ...string) {
 	}
 }
 
-func until(t *testing.T, what string, done func() bool) {
+func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -22,19 +22,19 @@ type server struct {
 }
 
 // serve starts a server and waits until it is ready.
-func (h *home) serve(t *testing.T, flags ...string) *server {
+func (h *home) serve(t testing.TB, flags ...string) *server {
 	t.Helper()
 	s := h.start(t, flags...)
 	s.ready(t)
 	return s
 }
 
-func (h *home) start(t *testing.T, flags ...string) *server {
+func (h *home) start(t testing.TB, flags ...string) *server {
 	t.Helper()
 	return h.startAt(t, toolbox.FreeAddress(t), flags...)
 }
 
-func (h *home) startAt(t *testing.T, listen string, flags ...string) *server {
+func (h *home) startAt(t testing.TB, listen string, flags ...string) *server {
 	t.Helper()
 	s := &server{home: h, url: "http://" + listen, log: &safeBuffer{}, ended: make(chan struct{})}
 	s.cmd = h.command(context.Background(), append([]string{"serve", "--listen", listen}, flags...)...)
@@ -51,14 +51,14 @@ func (h *home) startAt(t *testing.T, listen string, flags ...string) *server {
 }
 
 // saysFailed shows the log of a server whose test failed.
-func (s *server) saysFailed(t *testing.T) {
+func (s *server) saysFailed(t testing.TB) {
 	if t.Failed() {
 		lines := strings.Split(s.log.String(), "\n")
 		t.Logf("the log of %s ends with:\n%s", s.url, strings.Join(lines[max(0, len(lines)-15):], "\n"))
 	}
 }
 
-func (s *server) ready(t *testing.T) {
+func (s *server) ready(t testing.TB) {
 	t.Helper()
 	until(t, "the server is ready", func() bool {
 		select {
@@ -84,7 +84,7 @@ func (s *server) kill() {
 }
 
 // stop is SIGTERM; it gives the exit status.
-func (s *server) stop(t *testing.T) int {
+func (s *server) stop(t testing.TB) int {
 	t.Helper()
 	s.signal(syscall.SIGTERM)
 	select {
