@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
-	"golang.org/x/time/rate"
 )
 
 // DB holds the connections of a process to its database. The login that serves owns nothing and inherits nothing: outside of the control
@@ -19,6 +18,7 @@ import (
 type DB struct {
 	pool      *pgxpool.Pool             // for the control schema
 	lanes     []*lane                   // for workspaces
+	plans     plans                     // what their connections have prepared
 	owner     *pgxpool.Pool             // of the login that may take the owner role: it is pool, unless SeparateOwner was called
 	pooler    bool                      // a pooler in transaction mode stands between the process and Postgres
 	gate      Gate                      // nil: every workspace may be opened
@@ -26,8 +26,7 @@ type DB struct {
 	abandoned atomic.Pointer[time.Time] // when all connections were given up last: see abandon
 	made      sync.Map                  // *connection: those that are not closed
 
-	incarnation incarnation   // which database this is
-	refusals    *rate.Limiter // see closesOn
+	incarnation incarnation // which database this is
 }
 
 // AsOwner returns the same database, in which every workspace is entered as the owner. It is for a workspace that no login may enter, because
@@ -54,7 +53,7 @@ var ErrURL = errors.New("KLUIS_DATABASE_URL cannot be parsed: expected postgres:
 // conns is the most connections that there will be: two fifths serve the control schema, the rest are lanes. There is one lane at least, so
 // fewer than 5 become 5. 0 takes the number from the URL (pool_max_conns).
 func Open(ctx context.Context, url string, conns int32) (*DB, error) {
-	db := &DB{refusals: newRefusals()}
+	db := &DB{}
 	config, pooler, err := db.configure(ctx, url)
 	if err != nil {
 		return nil, err

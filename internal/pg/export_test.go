@@ -1,7 +1,5 @@
 package pg
 
-import "context"
-
 // Lead takes the lead of a workspace's lane, as the first caller of Together does: those that come meanwhile wait until it is let
 // go, and go together then.
 func (db *DB) Lead(w Workspace) (waiting func() int, release func()) {
@@ -12,22 +10,11 @@ func (db *DB) Lead(w Workspace) (waiting func() int, release func()) {
 	return func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.waiting) }, func() { l.next(nil) }
 }
 
-// Fill has the connections of a workspace believe that they have so many statements prepared, and had so many made.
-func (db *DB) Fill(w Workspace, count, made int) {
-	for _, pool := range db.Lane(w) {
-		for _, conn := range pool.AcquireAllIdle(context.Background()) {
-			n := namesOf(conn.Conn())
-			n.count, n.made = count, made
-			conn.Release()
-		}
-	}
-}
+// LimitPlans is how many bytes the lanes' connections may have prepared, all and each.
+func (db *DB) LimitPlans(all, each int64) { db.plans.most, db.plans.share = all, each }
 
-// How much a connection may have prepared.
-const (
-	MostNames = mostNames
-	MostMade  = mostMade
-)
+// Plans is how many bytes they have, about.
+func (db *DB) Plans() int64 { return db.plans.used.Load() }
 
 // ForWrites is the connection of a lane, as Lane gives them, on which Do stores.
 const ForWrites = int(forWrites)

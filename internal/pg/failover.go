@@ -38,7 +38,7 @@ func (db *DB) followPrimary(config *pgx.ConnConfig) {
 			db.abandon()
 			return false
 		}
-		return keeps(conn, err) && !db.closesOn(err) && !outdated(err)
+		return keeps(conn, err) && !planChanged(err)
 	}
 	config.OnNotice = func(conn *pgconn.PgConn, notice *pgconn.Notice) {
 		if notice.Routine == waitsForStandby {

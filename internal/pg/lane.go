@@ -4,13 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -44,6 +41,7 @@ func split(conns int32) (pool int32, lanes int) {
 
 // newLanes makes n lanes. Their connections are made when they are first wanted.
 func (db *DB) newLanes(ctx context.Context, config *pgxpool.Config, n int) (lanes []*lane, err error) {
+	db.plans.limit(mostPlans, int64(n*laneConns))
 	for range n {
 		c := config.Copy()
 		c.MaxConns, c.MinConns, c.MinIdleConns = 1, 0, 0
@@ -51,6 +49,7 @@ func (db *DB) newLanes(ctx context.Context, config *pgxpool.Config, n int) (lane
 			if err := config.AfterConnect(ctx, conn); err != nil {
 				return err
 			}
+			namesOf(conn).plans = &db.plans
 			return db.notStandby(conn)
 		}
 		if !db.pooler {
@@ -61,6 +60,7 @@ func (db *DB) newLanes(ctx context.Context, config *pgxpool.Config, n int) (lane
 			c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 			c.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
 		}
+		c.BeforeClose = func(conn *pgx.Conn) { db.plans.forget(namesOf(conn)) }
 		l := &lane{}
 		for i := range l.all {
 			pool, err := pgxpool.NewWithConfig(ctx, c)
@@ -105,93 +105,4 @@ func (l *lane) acquire(ctx context.Context, w Workspace, u use) (conn *pgxpool.C
 		return nil, nil, err
 	}
 	return conn, func() { stand(); <-share }, nil
-}
-
-// release gives a connection back. When too much is prepared on it, some of that goes. When it has prepared too much in its life, it is closed.
-func release(conn *pgxpool.Conn) {
-	if n := namesOf(conn.Conn()); n.made > mostMade || n.count > mostNames && n.evict(conn.Conn()) != nil {
-		_ = conn.Conn().Close(context.Background()) // the error of a close changes nothing
-	}
-	conn.Release()
-}
-
-// names are those under which statements are prepared on a connection, by workspace and text. Statements of no workspace are under uuid.Nil:
-// those of the owner, which Postgres plans anew for each search_path, and those that name no table.
-type names struct {
-	of    map[uuid.UUID]map[string]string
-	count int
-	made  int // in the life of the connection
-}
-
-const (
-	// mostNames is how many statements a connection may have prepared: some 200 MB of plans.
-	mostNames = 8000
-	// mostMade is how many it may prepare in its life. What its process remembers of the tables of workspaces is freed only when the
-	// connection ends.
-	mostMade = 2 * mostNames
-)
-
-// namesOf are the names on a connection. They live as long as it does.
-func namesOf(conn *pgx.Conn) *names {
-	kept := conn.PgConn().CustomData()
-	n, ok := kept["names"].(*names)
-	if !ok {
-		n = &names{of: map[uuid.UUID]map[string]string{}}
-		kept["names"] = n
-	}
-	return n
-}
-
-// add notes that a text is prepared for a workspace under a name.
-func (n *names) add(w uuid.UUID, text, name string) {
-	if n.of[w] == nil {
-		n.of[w] = map[string]string{}
-	}
-	n.of[w][text] = name
-	n.count++
-	n.made++
-}
-
-// evict deallocates what is prepared for some workspaces, until no more than mostNames are left. Chance chooses them, by the order of a map.
-// Evicting those that were unused for longest is worse: when too many workspaces take turns, each would be evicted just before its turn.
-func (n *names) evict(conn *pgx.Conn) error {
-	for w, texts := range n.of {
-		if n.count <= mostNames || conn.PgConn().TxStatus() != 'I' {
-			break
-		}
-		if w == uuid.Nil {
-			continue
-		}
-		for _, name := range texts {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			err := conn.Deallocate(ctx, name)
-			cancel()
-			if err != nil {
-				return err
-			}
-		}
-		n.count -= len(texts)
-		delete(n.of, w)
-	}
-	return nil
-}
-
-// descriptions are those of the statements of the program, by text. They differ between workspaces only in the ids of tables, which nobody
-// reads: so all connections share them.
-var descriptions sync.Map
-
-// share has a description use the columns and parameters of the first description of the same text. Its own would be some kB.
-func share(text string, d *pgconn.StatementDescription) {
-	found, ok := descriptions.Load(text)
-	if !ok {
-		descriptions.Store(text, d)
-		return
-	}
-	first := found.(*pgconn.StatementDescription)
-	sameType := func(a, b pgconn.FieldDescription) bool {
-		return a.Name == b.Name && a.DataTypeOID == b.DataTypeOID && a.TypeModifier == b.TypeModifier
-	}
-	if slices.Equal(first.ParamOIDs, d.ParamOIDs) && slices.EqualFunc(first.Fields, d.Fields, sameType) {
-		d.ParamOIDs, d.Fields = first.ParamOIDs, first.Fields
-	}
 }

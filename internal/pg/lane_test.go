@@ -81,23 +81,34 @@ func TestPreparedIsBounded(t *testing.T) {
 	}
 	use()
 	before, first := stored(), backends(t, db, w)
-	db.Fill(w, pg.MostNames+1, 0)
+	most := db.Plans() * 3 / 4
+	db.LimitPlans(most, 1)
 	use()
-	if n := stored(); n >= before {
-		t.Errorf("%d statements were prepared, and %d are", before, n)
+	if n := stored(); n >= before || db.Plans() > most {
+		t.Errorf("%d statements were prepared, and %d are, in %d bytes where %d are allowed", before, n, db.Plans(), most)
 	}
 	use()
 	if now := backends(t, db, w); !slices.Equal(now, first) {
 		t.Errorf("the connections were %d, and are %d", first, now)
 	}
-	db.Fill(w, 0, pg.MostMade+1)
+	db.LimitPlans(1, 1)
 	use()
 	after := backends(t, db, w)
 	if slices.Equal(after, first) {
-		t.Error("the connection that has had too many statements is still there")
+		t.Error("the connection that remembers too much is still there")
 	}
+	db.LimitPlans(1<<30, 1<<20)
+	use()
+	after = backends(t, db, w)
 	if use(); !slices.Equal(backends(t, db, w), after) {
 		t.Error("the new connection is not kept")
+	}
+	if stored() == 0 || db.Plans() <= 0 || db.Plans() > 2*most {
+		t.Errorf("%d statements are prepared, in %d bytes", stored(), db.Plans())
+	}
+	db.Close()
+	if n := db.Plans(); n != 0 {
+		t.Errorf("with all connections closed, %d bytes are counted", n)
 	}
 }
 

@@ -1,11 +1,12 @@
 package pg
 
 import (
+	"context"
 	"errors"
-	"time"
+	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/time/rate"
 )
 
 // A process of Postgres may refuse a workspace that every other one accepts (roles_is_member_of in acl.c, seen on Postgres 15):
@@ -14,28 +15,40 @@ import (
 //  2. Another sign-up is committed meanwhile. Postgres drops the old list, and then keeps the one that it was making.
 //  3. That list lacks the new workspace, until a membership changes once more.
 //
-// So a connection that refuses a role is closed, and a transaction of which nothing has begun takes another connection. Most refusals
-// are right, because the workspace is closed. So only a few connections are closed in a time, and then the refusal stands.
-func (db *DB) closesOn(err *pgconn.PgError) bool {
-	return err.Code == AccessDenied && err.Routine == refusesRole && !db.pooler && db.refusals.Allow()
+// The table of memberships says whether a refusal is right, because the workspace is closed, or whether the process is out of date. A connection
+// to a process that is out of date is closed, and the transaction, of which nothing has begun, takes another connection.
+
+// isMember asks the table of memberships, which no list stands before.
+const isMember = `select exists (select from pg_catalog.pg_auth_members m join pg_catalog.pg_roles r on r.oid = m.roleid join pg_catalog.pg_roles l on l.oid = m.member
+	where r.rolname = $1 and l.rolname = session_user)`
+
+// refused makes a closedError of Postgres' refusal to take a workspace's role: no login may take it, it has been dropped, or the process is out of
+// date. It ends the transaction.
+func refused(ctx context.Context, conn *pgx.Conn, role string, err error) error {
+	if !Is(err, AccessDenied, NoSuchRole) {
+		return err
+	}
+	refusal := closedError{error: fmt.Errorf("the workspace is closed: %w", err)}
+	rollback(ctx, conn)
+	var member bool
+	if err := conn.QueryRow(ctx, isMember, role).Scan(&member); err == nil && member {
+		_ = conn.Close(context.WithoutCancel(ctx)) // the error of a close changes nothing
+		refusal.outdated = true
+	}
+	return refusal
 }
 
-// refusesRole is the function of Postgres that refuses a role, for SET ROLE and for set_config.
-const refusesRole = "call_string_check_hook"
-
-// newRefusals limits how many connections are closed for a refusal: fewer at once than a transaction has tries.
-func newRefusals() *rate.Limiter { return rate.NewLimiter(rate.Every(5*time.Second), laneConns) }
-
-// elsewhere tells whether err closed its connection and changed nothing: another connection may do.
-func elsewhere(err error) bool {
-	var refused closedError
+// elsewhere tells whether err closed its connection and changed nothing: another connection may do. Work of several round trips goes on elsewhere
+// only when nothing of it has been sent.
+func elsewhere(err error, u use) bool {
+	var refusal closedError
 	var said *pgconn.PgError
-	return errors.As(err, &refused) && refused.gone || errors.As(err, &said) && outdated(said)
+	return errors.As(err, &refusal) && refusal.outdated || u != forWork && errors.As(err, &said) && planChanged(said)
 }
 
-// outdated tells whether err refuses a prepared statement because the type of a column has changed since. Postgres refuses the statement as long as
+// planChanged tells whether err refuses a prepared statement because the type of a column has changed since. Postgres refuses the statement as long as
 // the connection lives, so the connection is closed.
-func outdated(err *pgconn.PgError) bool { return err.Routine == checksPlan }
+func planChanged(err *pgconn.PgError) bool { return err.Routine == checksPlan }
 
 // checksPlan is the function of Postgres that refuses such a statement: "cached plan must not change result type".
 const checksPlan = "RevalidateCachedQuery"

@@ -17,19 +17,11 @@ const enterAsOwner = `select set_config('search_path', $1, true),
 // in every process.
 type closedError struct {
 	error
-	gone bool // the connection that was refused has been closed: see closesOn
+	outdated bool // the process of Postgres was, and the connection has been closed
 }
 
 func (closedError) Outage() Outage  { return Closed }
 func (e closedError) Unwrap() error { return e.error }
-
-// closed makes a closedError of Postgres' refusal to take a role: no login may take it, or it has been dropped.
-func closed(conn *pgx.Conn, err error) error {
-	if Is(err, AccessDenied, NoSuchRole) {
-		return closedError{fmt.Errorf("the workspace is closed: %w", err), conn.IsClosed()}
-	}
-	return err
-}
 
 // NewClosedError returns the error of a closed workspace. err is what else is known of it, or nil.
 func NewClosedError(err error) error {
@@ -56,7 +48,7 @@ func LockStatus(ctx context.Context, tx pgx.Tx, w Workspace) error {
 // Read and In.
 func AsWorkspace(ctx context.Context, tx pgx.Tx, w Workspace, fn func() error) error {
 	if _, err := tx.Exec(ctx, enter, w.Schema(), onlyIn(w.Schema())); err != nil {
-		return fmt.Errorf("become workspace %s: %w", w.ID, closed(tx.Conn(), err))
+		return fmt.Errorf("become workspace %s: %w", w.ID, refused(ctx, tx.Conn(), w.Schema(), err))
 	}
 	if err := fn(); err != nil {
 		return err

@@ -46,14 +46,8 @@ type Tx struct {
 
 // Do runs statements in one transaction of the workspace, in one round trip. After an error for which Lost is true, the transaction may or may
 // not have been committed.
-func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) (err error) {
-	for range 1 + deadConns {
-		err = db.within(ctx, w, forWrites, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
-		if !elsewhere(err) {
-			return err
-		}
-	}
-	return err
+func (db *DB) Do(ctx context.Context, w Workspace, statements ...Statement) error {
+	return db.within(ctx, w, forWrites, pgx.TxOptions{}, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
 }
 
 // Read runs statements on one snapshot of the workspace, in one round trip. It does so again when the connection turns out to be dead, as
@@ -65,7 +59,7 @@ func (db *DB) Read(ctx context.Context, w Workspace, statements ...Statement) (e
 	}
 	for range 1 + deadConns {
 		err = db.within(ctx, w, forReads, snapshot, func(tx *Tx) error { return tx.Commit(ctx, statements...) })
-		if err == nil || !deadConnection(err) && !elsewhere(err) || ctx.Err() != nil {
+		if err == nil || !deadConnection(err) || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -124,15 +118,22 @@ func (db *DB) within(ctx context.Context, w Workspace, u use, options pgx.TxOpti
 		return db.withinOwner(ctx, options, w.Schema(), fn)
 	}
 	return db.gated(ctx, w, func(incarnation int64) error {
-		conn, giveBack, err := db.lane(w).acquire(ctx, w, u)
-		if err != nil {
-			return err
+		once := func() error {
+			conn, giveBack, err := db.lane(w).acquire(ctx, w, u)
+			if err != nil {
+				return err
+			}
+			defer giveBack()
+			if db.Incarnation() != incarnation {
+				return errChanged
+			}
+			return db.tx(conn, w, options).run(ctx, fn)
 		}
-		defer giveBack()
-		if db.Incarnation() != incarnation {
-			return errChanged
+		err := once()
+		for try := 1; try < laneConns && elsewhere(err, u); try++ {
+			err = once()
 		}
-		return db.tx(conn, w, options).run(ctx, fn)
+		return err
 	})
 }
 
@@ -243,7 +244,7 @@ func (tx *Tx) roundTrip(ctx context.Context, statements []Statement, last bool) 
 		err = acknowledged(ctx, tx.conn.Conn())
 	}
 	if !entered {
-		return closed(tx.conn.Conn(), err)
+		return refused(ctx, tx.conn.Conn(), tx.role, err)
 	}
 	return err
 }
@@ -261,19 +262,26 @@ func (tx *Tx) queueEnter(batch *pgx.Batch, entered *bool) {
 }
 
 func (tx *Tx) rollback(ctx context.Context) {
-	if tx.open && !tx.conn.Conn().IsClosed() && tx.conn.Conn().PgConn().TxStatus() != 'I' {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_, _ = tx.conn.Exec(ctx, "rollback") // when it fails, Release closes the connection
+	if tx.open {
+		rollback(ctx, tx.conn.Conn())
 	}
 	tx.open, tx.ended = false, true
+}
+
+// rollback ends the transaction of a connection, if there is one. A connection on which that fails is closed when it is given back.
+func rollback(ctx context.Context, conn *pgx.Conn) {
+	if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_, _ = conn.Exec(ctx, "rollback") // the connection is closed when it is given back in a transaction
+	}
 }
 
 // queue queues statements by the names under which the connection has them, or by their texts.
 func (tx *Tx) queue(batch *pgx.Batch, statements []Statement) {
 	known := namesOf(tx.conn.Conn())
 	for _, s := range statements {
-		if name := known.of[tx.preparedFor(s.sql)][s.sql]; name != "" {
+		if name := known.get(tx.preparedFor(s.sql), s.sql); name != "" {
 			s.queue(batch, name)
 		} else {
 			s.queue(batch, s.sql)
@@ -285,7 +293,7 @@ func (tx *Tx) queue(batch *pgx.Batch, statements []Statement) {
 func (tx *Tx) prepared(statements []Statement) bool {
 	known := namesOf(tx.conn.Conn())
 	for _, s := range statements {
-		if known.of[tx.preparedFor(s.sql)][s.sql] == "" {
+		if known.get(tx.preparedFor(s.sql), s.sql) == "" {
 			return false
 		}
 	}
@@ -301,7 +309,7 @@ func (tx *Tx) prepare(ctx context.Context, statements []Statement) error {
 	}
 	names := namesOf(conn)
 	for _, s := range statements {
-		if names.of[tx.preparedFor(s.sql)][s.sql] != "" {
+		if names.get(tx.preparedFor(s.sql), s.sql) != "" {
 			continue
 		}
 		name := tx.nameOf(s.sql)
