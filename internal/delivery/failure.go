@@ -51,6 +51,8 @@ var known = []struct {
 	{nats.ErrAuthorization, "it refused the credentials"},
 	{nats.ErrMaxPayload, "the event is larger than the server takes"},
 	{nats.ErrSecureConnWanted, "it does not speak TLS"},
+	{nats.ErrSecureConnRequired, "it takes TLS alone: the URL must begin with tls://"},
+	{errNoNATS, errNoNATS.Error()},
 	{nats.ErrNoServers, "it cannot be reached"},
 	{syscall.ECONNREFUSED, "it refused the connection"},
 	{syscall.ECONNRESET, "it broke the connection off"},

@@ -47,7 +47,7 @@ func (n *jetStream) publish(ctx context.Context, events []Event) (taken int, err
 }
 
 func (n *jetStream) connect() error {
-	options := []nats.Option{nats.Name("Kluis"), nats.SetCustomDialer(n.dialer), nats.SkipHostLookup(), nats.IgnoreDiscoveredServers(),
+	options := []nats.Option{nats.Name("Kluis"), nats.SetCustomDialer(natsDialer{n.dialer, n.config}), nats.SkipHostLookup(), nats.IgnoreDiscoveredServers(),
 		nats.NoReconnect(), nats.Timeout(n.dialer.patience), nats.NoCallbacksAfterClientClose()}
 	scheme := "nats://"
 	if n.dialer.encrypted {

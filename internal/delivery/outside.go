@@ -119,13 +119,6 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	return nil, first
 }
 
-// Dial is nats.CustomDialer.
-func (d dialer) Dial(network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), d.patience)
-	defer cancel()
-	return d.DialContext(ctx, network, address)
-}
-
 // maxAddresses of a name are tried.
 const maxAddresses = 4
 

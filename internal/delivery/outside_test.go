@@ -209,3 +209,33 @@ func TestCertificates(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Loopback is refused in every form that a resolver may read as an address.
+func TestOddForms(t *testing.T) {
+	t.Parallel()
+	inside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	go func() {
+		if conn, err := inside.Accept(); err == nil {
+			t.Errorf("a connection came from %s", conn.RemoteAddr())
+			conn.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(inside.Addr().String())
+	for _, host := range strings.Fields("127.0.0.1 127.0.0.1. 127.1 127.0.1 2130706433 0x7f000001 0x7f.0.0.1 0177.0.0.1 017700000001 0 0.0.0.0 [::] [::1] [::ffff:127.0.0.1] [::ffff:7f00:1] [::127.0.0.1] [64:ff9b::127.0.0.1] localhost localhost. ip6-localhost") {
+		t.Run(host, func(t *testing.T) {
+			t.Parallel()
+			sender, err := NewOutside().Within(3 * time.Second).Open(Target{Kind: "webhook", URL: "https://" + host + ":" + port, Secrets: [][]byte{{1}}, Now: time.Now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sender.Close()
+			if n, err := sender.Send(t.Context(), []Event{{ID: "1", Line: []byte("{}")}}); n != 0 || err == nil {
+				t.Errorf("%d events were taken, %v", n, err)
+			}
+		})
+	}
+}

@@ -83,7 +83,9 @@ func post(ctx context.Context, client *http.Client, t Target, media string, body
 		return err
 	}
 	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer))
+	if answer.StatusCode != http.StatusSwitchingProtocols { // that has no body, but the bare connection, which no timeout ends
+		_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer))
+	}
 	if answer.StatusCode/100 == 2 {
 		return err
 	}
