@@ -72,6 +72,9 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 	if err != nil {
 		return verdict, err
 	}
+	if f := tree.impossible(); f != nil {
+		return Verdict{Findings: []Finding{*f}}, nil
+	}
 	stored := s.hashes(ctx, w, s.db.Read)
 	begin, err := frontierAt(min(tree.Head.Pruned, tree.Size), stored)
 	if errors.Is(err, ErrTreeBroken) {
@@ -121,6 +124,17 @@ func (s *Store) verify(ctx context.Context, w pg.Workspace, e Expected, progress
 		}
 	}
 	return verdict, err
+}
+
+// impossible finds numbers that Kluis writes for no log.
+func (t Tree) impossible() *Finding {
+	switch h := t.Head; {
+	case h.Position < 0 || h.Pruned < 0 || h.Pruned > h.Position || h.Epoch < 1:
+		return &Finding{0, Changed, fmt.Sprintf("the head row has the log from behind %d to %d, in epoch %d", h.Pruned, h.Position, h.Epoch)}
+	case t.Size < 0:
+		return &Finding{0, TreeLost, fmt.Sprintf("its size is %d", t.Size)}
+	}
+	return nil
 }
 
 // eachHashed gives the pages of a log behind a position, with their hashes, to check. The next page is read and hashed meanwhile.
@@ -197,9 +211,18 @@ func (s *Store) whole(ctx context.Context, w pg.Workspace, v *verifier, tree Tre
 	return nil, err
 }
 
-// left compares the baselines of pruned records with the hash that the log gives.
+// left compares the baselines of pruned records with the hash that the log gives. That hash is over the last baseline of each thing. One that was
+// replaced counts for the version of its stream as long as it is there.
 func (s *Store) left(ctx context.Context, w pg.Workspace, v *verifier) (*Finding, error) {
-	if v.Pruned == nil || v.began == 0 || v.pruned < v.began {
+	var forged int64
+	err := s.db.Read(ctx, w, pg.Exec(`select count(*) from (select position, version > lead(version) over later or stream <> lead(stream) over later as odd from baseline
+		where position <= $1 window later as (partition by model, id order by position)) as b where position < 1 or odd`, v.began).Scan(&forged))
+	switch {
+	case err != nil:
+		return nil, err
+	case forged > 0:
+		return &Finding{v.began, Inserted, fmt.Sprintf("%d baselines are of records that the log never had", forged)}, nil
+	case v.Pruned == nil || v.began == 0 || v.pruned < v.began:
 		return nil, nil // end has a finding for this
 	}
 	hash, err := HashBaselines(ctx, Reading(s.db, w), v.began)

@@ -3,6 +3,8 @@ package projections
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -62,9 +64,49 @@ func (p *Projections) Verify(ctx context.Context, w pg.Workspace, e eventstore.E
 	if err != nil || len(verdict.Findings) > 0 || !readModels {
 		return verdict, err
 	}
+	bad, err := p.reached(ctx, w)
+	if bad != nil {
+		verdict.Findings = append(verdict.Findings, *bad)
+	}
+	if err != nil || bad != nil {
+		return verdict, err
+	}
 	drifts, err := p.Check(ctx, w, progress)
 	for _, d := range drifts {
 		verdict.Findings = append(verdict.Findings, d.finding())
 	}
 	return verdict, err
+}
+
+// reached compares how far the log and the read models go, before a catch-up changes that. Rows and checkpoint are stored together, behind the
+// events: so no row comes from behind the checkpoint, and no checkpoint is behind the head. Read models that know more than a log that is whole are
+// what is left of records that were cut off, when head and tree were made to fit.
+func (p *Projections) reached(ctx context.Context, w pg.Workspace) (*eventstore.Finding, error) {
+	var last []string
+	for _, m := range models {
+		last = append(last, fmt.Sprintf("select '%[1]s' as name, max(position) as position from %[1]s", m.table()))
+	}
+	var head, checkpoint, row int64
+	var name string
+	err := p.db.InAsOwner(ctx, w, func(tx *pg.Tx) error {
+		return tx.Run(ctx, pg.Exec(`set local statement_timeout = 0`), //sqlcheck:allow names of our own tables
+			pg.Exec(`select head.position, coalesce((select position from checkpoint), -1), name, coalesce(last.position, 0) from head,
+				(`+strings.Join(last, " union all ")+`) as last order by last.position desc nulls last limit 1`).Scan(&head, &checkpoint, &name, &row))
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look how far the read models are: %w", err)
+	case checkpoint > head:
+		return &eventstore.Finding{Position: head + 1, Kind: eventstore.CutTail,
+			Detail: fmt.Sprintf("the log ends at %d, and the read models have it up to %d: its end was cut off, or it was put back to %[1]d", head, checkpoint)}, nil
+	case row > head:
+		return &eventstore.Finding{Position: head + 1, Kind: eventstore.CutTail,
+			Detail: fmt.Sprintf("the log ends at %d, and a row of %s comes from %d: its end was cut off, or it was put back to %[1]d", head, name, row)}, nil
+	case checkpoint < 0:
+		return &eventstore.Finding{Kind: eventstore.ReadModel, Detail: "the row that says how far they have the log is gone, or says less than nothing"}, nil
+	case row > checkpoint:
+		return &eventstore.Finding{Position: checkpoint + 1, Kind: eventstore.ReadModel,
+			Detail: fmt.Sprintf("they say that they have the log up to %d, and a row of %s comes from %d: their checkpoint was set back; `kluis rebuild` mends that", checkpoint, name, row)}, nil
+	}
+	return nil, nil
 }

@@ -78,6 +78,7 @@ type outputs struct {
 
 // run is the program without the process: it gives the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	stdout, stderr = shown(stdout), shown(stderr)
 	status := -1 // until kong asks to end, after --help
 	var p program
 	parser, err := kong.New(&p,

@@ -3,17 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
 // progress says how far something is: a bar on a terminal, elsewhere a line about once a second.
 func progress(out io.Writer, what string) func(position, of int64) {
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return progressBar(out, what)
+	if screen, ok := out.(*terminal); ok {
+		return progressBar(screen.file, what)
 	}
 	last := time.Now()
 	return func(position, of int64) {
