@@ -87,7 +87,7 @@ func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byt
 		signed, at, err = c.sign(ctx, w, tree.Size, tree.Head.Epoch)
 	}
 	if err != nil || at == log.last {
-		return signed, at, c.damaged(ctx, w, err)
+		return signed, at, c.Damaged(ctx, w, err)
 	}
 	if err := c.Kept.KeepKeys(ctx, c.Keys.PublicKeys()); err != nil {
 		return nil, at, c.notKept(ctx, w, err)
@@ -99,13 +99,17 @@ func (c *Commands) Checkpoint(ctx context.Context, w pg.Workspace) (signed []byt
 	return signed, at, nil
 }
 
-// damaged turns the error of a log that lacks records, or their hashes, into a refusal. Any other error stays.
-func (c *Commands) damaged(ctx context.Context, w pg.Workspace, err error) error {
+// Damaged turns the error of a log that lacks records, or their hashes, into a refusal. Any other error stays.
+func (c *Commands) Damaged(ctx context.Context, w pg.Workspace, err error) error {
 	if !errors.As(err, new(*eventstore.AheadError)) && !errors.As(err, new(*eventstore.GapError)) && !errors.Is(err, eventstore.ErrTreeBroken) && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
-	c.Log.ErrorContext(ctx, "nothing is signed or proven: the log lacks records, or their hashes; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
-	return domain.Refuse(domain.Conflict, "log_damaged", "the log lacks records that it had, or their hashes; the operator of Kluis finds out more with `kluis verify`")
+	c.Log.ErrorContext(ctx, "nothing is signed, proven or replayed from there: the log lacks records, or their hashes; `kluis verify` says which", "workspace", w.ID, "error", err.Error())
+	lacks := "records that it had, or their hashes"
+	if gap, is := errors.AsType[*eventstore.GapError](err); is {
+		lacks = fmt.Sprintf("the record at position %d", gap.Want)
+	}
+	return domain.Refuse(domain.Conflict, "log_damaged", "the log lacks %s; the operator of Kluis finds out more with `kluis verify`", lacks)
 }
 
 // notKept refuses to sign while the place for checkpoints outside the database fails.
@@ -208,7 +212,7 @@ func (c *Commands) provenElsewhere(ctx context.Context, w pg.Workspace, position
 	if position <= head.Pruned && head.PrunedAt != nil {
 		return domain.Pruned(head.Pruned, *head.PrunedAt)
 	}
-	return c.damaged(ctx, w, err)
+	return c.Damaged(ctx, w, err)
 }
 
 // ConsistencyProof proves that the first to records of the log begin with its first from records. The proof has a checkpoint at to; 0 is the head.

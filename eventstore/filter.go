@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,12 @@ type Filter struct {
 	Before   int64  // only positions below this one; 0 = from the newest
 	After    int64  // only positions above this one
 	UpTo     int64  // no positions above this one; 0 = to the head
+}
+
+// Every tells whether the filter chooses every record behind After, up to UpTo.
+func (f Filter) Every() bool {
+	f.After, f.UpTo = 0, 0
+	return reflect.ValueOf(f).IsZero()
 }
 
 // About chooses the records of one thing.

@@ -193,6 +193,25 @@ func (s *Store) reading(ctx context.Context, w pg.Workspace, position int64) fun
 	return func() page { <-done; return read }
 }
 
+// NextTo is the query for the next record behind a position. There is no row when there is no such record.
+func NextTo(into *[]Stop, position int64) pg.Statement {
+	return pg.Rows(into, `select position, at from event where position > greatest($1, `+horizon+`) order by position limit 1`, position)
+}
+
+// GoesOn is a GapError when the log has further records behind a position, and next, of NextTo, is not the very next one.
+func (h Head) GoesOn(position int64, next []Stop) error {
+	position = max(position, h.Pruned)
+	switch {
+	case position >= h.Position:
+		return nil
+	case len(next) == 0:
+		return &GapError{Want: position + 1}
+	case next[0].Position != position+1:
+		return &GapError{Want: position + 1, Got: next[0].Position}
+	}
+	return nil
+}
+
 // Found says where the effects of a key are.
 type Found struct {
 	First, Last int64

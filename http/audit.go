@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
 	"time"
@@ -103,7 +104,9 @@ func audit(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/audit/replay", ID: "replay-audit-log", Tag: "audit", Status: http.StatusOK,
 		Summary: "Replay the log, one record a line, the oldest first", Access: needs(domain.ReadAudit),
 		Description: "With `follow=true` the headers come at once, with `X-Accel-Buffering: no`, and a blank line after 15 s without a record: " +
-			"no proxy between takes the answer for a dead one or holds it back. Pass over blank lines. Whoever is cut off goes on from the position after the last record.",
+			"no proxy between takes the answer for a dead one or holds it back. Pass over blank lines.\n\n" +
+			"An answer that is not finished ends the connection, behind a whole line. The caller goes on with `from`, the position after the last line. " +
+			"When the log lacks that record, the answer is 409 `log_damaged`, which names its position.",
 		Produces: "application/x-ndjson", Lines: reflect.TypeFor[recordBody]()}, a.replay)
 }
 
@@ -212,7 +215,7 @@ func orNull(properties map[string]*huma.Schema, required ...string) *huma.Schema
 func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay) (*replayed, error) {
 	epoch, err := a.Projections.Begin(ctx, by.Workspace, in.From)
 	if err != nil {
-		return nil, err
+		return nil, a.Commands.Damaged(ctx, by.Workspace, err)
 	}
 	if in.Epoch != 0 && in.Epoch != epoch {
 		return nil, domain.Refuse(domain.Conflict, "log_restored", "the log was restored from a backup, and is in epoch %d: what you have of epoch %d may not be in it, so read it from the first position", epoch, in.Epoch)
@@ -242,6 +245,6 @@ func (a *api) replay(ctx context.Context, by projections.Actor, in *auditReplay)
 			}
 			return w.Flush()
 		}
-		return a.Projections.Replay(ctx, by, epoch, in.From, in.Follow, write, flush)
+		return errors.Join(a.Projections.Replay(ctx, by, epoch, in.From, in.Follow, write, flush), flush()) // what comes before a record that is missing is the caller's as well
 	})}, nil
 }

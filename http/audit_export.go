@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -47,7 +48,7 @@ var exportMedia = map[string]string{"csv": "text/csv; charset=utf-8", "json": "a
 func auditExport(a *api) {
 	register(a, operation{Method: "GET", Path: "/api/audit/export", ID: "export-audit-log", Tag: "audit", Status: http.StatusOK,
 		Summary: "Export the log as CSV, JSON or NDJSON, the oldest first", Access: needs(domain.ReadAudit),
-		Description: "The answer comes as it is made, of any length; one that is broken off ends the connection, and `after` goes on. It reaches to the checkpoint beside it. " +
+		Description: "The answer comes as it is made, of any length; one that is broken off ends the connection, and `after` goes on. When an export without filters goes on at a record that the log lacks, the answer is 409 `log_damaged`, which names its position. It reaches to the checkpoint beside it. " +
 			"With a spreadsheet in mind, a cell of CSV that would be a formula has an apostrophe before it. For workspaces on the plans business and enterprise; else 403 `plan_required`: `GET /api/audit/replay` has the records on every plan.",
 		Produces: exportMedia["ndjson"], Lines: reflect.TypeFor[recordBody](),
 		OrProduces: []produces{{exportMedia["json"], reflect.TypeFor[exportBody]()}, {exportMedia["csv"], nil}}}, a.exportLog)
@@ -67,7 +68,7 @@ func (a *api) exportLog(ctx context.Context, by projections.Actor, in *exportAsk
 	}
 	f.After = in.After
 	if err := a.Projections.Within(ctx, by.Workspace, f); err != nil {
-		return nil, err
+		return nil, a.Commands.Damaged(ctx, by.Workspace, err)
 	}
 	signed, at, err := a.Commands.Checkpoint(ctx, by.Workspace)
 	if err != nil {
@@ -95,10 +96,7 @@ func (a *api) exportLog(ctx context.Context, by projections.Actor, in *exportAsk
 			if err == nil {
 				err = write.end()
 			}
-			if err != nil {
-				return err
-			}
-			return out.Flush()
+			return errors.Join(err, out.Flush(), w.Flush()) // what comes before a record that is missing is the caller's as well
 		})}, nil
 }
 
@@ -194,7 +192,7 @@ func (t tableWriter) page(_ []projections.Record, entries []entryBody) error {
 			return err
 		}
 	}
-	return nil
+	return t.end()
 }
 
 func (t tableWriter) end() error {

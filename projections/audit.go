@@ -40,8 +40,9 @@ func (p *Projections) ListRecords(ctx context.Context, by Actor, f Filter, limit
 }
 
 // Chosen gives fn the records that a filter chooses, a page at a time, the oldest first, in constant memory. Chosen ends with an error when the
-// actor may no longer read the log.
+// actor may no longer read the log, and with a GapError when the filter chooses every record up to f.UpTo and the log lacks one.
 func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]Record) error) error {
+	every, last := f.Every(), int64(-1)
 	for {
 		var chosen eventstore.Chosen
 		var records []Record
@@ -52,6 +53,9 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 		if f.After > 0 && head.Pruned > f.After { // the log was pruned meanwhile
 			return head.Wants(f.After + 1)
 		}
+		if last < 0 {
+			last = max(f.After, head.Pruned)
+		}
 		if len(chosen.Positions) > 0 {
 			if err := p.db.Read(ctx, by.Workspace, eventstore.LightestAt(&records, chosen.Positions)); err != nil {
 				return err
@@ -59,36 +63,53 @@ func (p *Projections) Chosen(ctx context.Context, by Actor, f Filter, fn func([]
 		}
 		again, err := p.Again(ctx, by)
 		if err == nil && (again == nil || !again.Role.Grants.Allow(domain.ReadAudit)) {
-			err = errors.New("the caller may no longer read the log")
+			err = errNoReader
 		}
 		if err != nil {
 			return err
 		}
-		if len(records) > 0 {
-			if err := fn(records); err != nil {
+		n := len(records)
+		whole := n
+		if every {
+			for whole = 0; whole < n && records[whole].Position == last+1; whole++ {
+				last++
+			}
+		}
+		if whole > 0 {
+			if err := fn(records[:whole]); err != nil {
 				return err
 			}
 		}
-		n := len(records)
 		switch {
+		case whole < n:
+			return &eventstore.GapError{Want: last + 1, Got: records[whole].Position}
 		case n > 0 && (n < len(chosen.Positions) || n == eventstore.PageEvents):
 			f.After = records[n-1].Position
 		case chosen.LookedTo > 0:
 			f.After = chosen.LookedTo
+		case every && last < f.UpTo:
+			return &eventstore.GapError{Want: last + 1}
 		default:
 			return nil
 		}
 	}
 }
 
-// Within refuses a filter for records before the horizon.
+// Within refuses a filter for records before the horizon. When the filter chooses every record behind a position, and the log lacks the next
+// one, the error is a GapError.
 func (p *Projections) Within(ctx context.Context, w pg.Workspace, f Filter) error {
 	var head eventstore.Head
-	if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
+	var first []eventstore.Stop
+	if err := p.db.Read(ctx, w, eventstore.LookHead(&head), eventstore.NextTo(&first, f.After)); err != nil {
 		return err
 	}
 	if f.After > 0 && f.After < head.Pruned {
 		if err := pruned(head.Wants(f.After + 1)); err != nil {
+			return err
+		}
+	}
+	if f.Every() {
+		if err := head.GoesOn(f.After, first); err != nil {
 			return err
 		}
 	}
@@ -130,7 +151,7 @@ const heartbeat = 5 * time.Second
 // further record for the moment. With follow, Replay goes on with new records until one of these ends it:
 //
 //   - ctx ends.
-//   - The actor may no longer read the log. After each record of the roster that was committed since the call, Replay checks the actor
+//   - The actor may no longer read the log, which without follow is an error. After each record of the roster that was committed since the call, Replay checks the actor
 //     before it shows the next record.
 //   - Another epoch of the log begins.
 func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int64, follow bool, fn func(Record) error, flush func() error) error {
@@ -138,8 +159,19 @@ func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int6
 	if err != nil {
 		return err
 	}
-	if again, err := p.Again(ctx, by); err != nil || again == nil || !again.Role.Grants.Allow(domain.ReadAudit) {
-		return err // an event that took the role away before this read counts as committed before the call
+	// ended is the result once the actor may read no more: a follower's stream is at its end, and any other is broken off
+	ended := func() error {
+		if follow {
+			return flush()
+		}
+		return errNoReader
+	}
+	again, err := p.Again(ctx, by)
+	if err != nil {
+		return err
+	}
+	if again == nil || !again.Role.Grants.Allow(domain.ReadAudit) {
+		return ended() // an event that took the role away before this read counts as committed before the call
 	}
 	show := func(r Record) error {
 		if err := fn(r); err != nil {
@@ -176,7 +208,7 @@ func (p *Projections) Replay(ctx context.Context, by Actor, epoch int, from int6
 			return err
 		}
 		if again == nil || !again.Role.Grants.Allow(domain.ReadAudit) {
-			return flush()
+			return ended()
 		}
 	}
 }
@@ -187,20 +219,26 @@ func (p *Projections) Epoch(ctx context.Context, w pg.Workspace) (int, error) {
 }
 
 // Begin gives the epoch for reading the log from a position on; 0 means from the first record that is kept. A position before the horizon is
-// refused.
+// refused. When the log lacks the record at the position, the error is a GapError: so a reader whose replay broke off there learns why.
 func (p *Projections) Begin(ctx context.Context, w pg.Workspace, from int64) (epoch int, err error) {
 	var head eventstore.Head
-	if err := p.db.Read(ctx, w, eventstore.LookHead(&head)); err != nil {
+	var first []eventstore.Stop
+	if err := p.db.Read(ctx, w, eventstore.LookHead(&head), eventstore.NextTo(&first, from-1)); err != nil {
 		return 0, err
 	}
 	if from > 0 {
 		err = pruned(head.Wants(from))
 	}
+	if err == nil {
+		err = head.GoesOn(from-1, first)
+	}
 	return head.Epoch, err
 }
 
-// errRoster interrupts a replay after a record of the roster.
-var errRoster = errors.New("the roster moved")
+var (
+	errRoster   = errors.New("the roster moved") // interrupts a replay after a record of the roster
+	errNoReader = errors.New("the caller may no longer read the log")
+)
 
 func awaitRing(ctx context.Context, rung <-chan struct{}) error {
 	timer := time.NewTimer(heartbeat)
