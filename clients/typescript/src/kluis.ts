@@ -13424,7 +13424,7 @@ export const getExportAuditLogUrl = (params: ExportAuditLogParams,) => {
 }
 
 /**
- * The answer comes as it is made, of any length; one that is broken off ends the connection, and `after` goes on. It reaches to the checkpoint beside it. With a spreadsheet in mind, a cell of CSV that would be a formula has an apostrophe before it. For workspaces on the plans business and enterprise; else 403 `plan_required`: `GET /api/audit/replay` has the records on every plan.
+ * The answer comes as it is made, of any length; one that is broken off ends the connection, and `after` goes on. When an export without filters goes on at a record that the log lacks, the answer is 409 `log_damaged`, which names its position. It reaches to the checkpoint beside it. With a spreadsheet in mind, a cell of CSV that would be a formula has an apostrophe before it. For workspaces on the plans business and enterprise; else 403 `plan_required`: `GET /api/audit/replay` has the records on every plan.
  *
  * Needs the permission `audit:read`.
  * @summary Export the log as CSV, JSON or NDJSON, the oldest first
@@ -13538,7 +13538,9 @@ export const getReplayAuditLogUrl = (params?: ReplayAuditLogParams,) => {
 }
 
 /**
- * With `follow=true` the headers come at once, with `X-Accel-Buffering: no`, and a blank line after 15 s without a record: no proxy between takes the answer for a dead one or holds it back. Pass over blank lines. Whoever is cut off goes on from the position after the last record.
+ * With `follow=true` the headers come at once, with `X-Accel-Buffering: no`, and a blank line after 15 s without a record: no proxy between takes the answer for a dead one or holds it back. Pass over blank lines.
+ *
+ * An answer that is not finished ends the connection, behind a whole line. The caller goes on with `from`, the position after the last line. When the log lacks that record, the answer is 409 `log_damaged`, which names its position.
  *
  * Needs the permission `audit:read`.
  * @summary Replay the log, one record a line, the oldest first
