@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// line is one with everything that all have, and more.
+// line gives a line with the fields that every line has, and more.
 func line(do, more string) string {
 	if more != "" {
 		more = "," + more

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A server that misbehaves on purpose: the real one is in run_test.go.
+// The server here misbehaves on purpose. run_test.go has the real one.
 func misbehaving(t *testing.T, patience time.Duration, answers ...func(http.ResponseWriter)) (*client, func() []*http.Request) {
 	t.Helper()
 	var mu sync.Mutex

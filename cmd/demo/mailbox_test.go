@@ -13,8 +13,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/mail"
 )
 
-// post sends a mail the way the server does.
-func post(t *testing.T, dir, template, language, to, code string) {
+// writeMail writes a mail into the folder as the server does.
+func writeMail(t *testing.T, dir, template, language, to, code string) {
 	t.Helper()
 	sender, err := mail.NewSender("", dir, "kluis@example.org", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -29,7 +29,7 @@ func post(t *testing.T, dir, template, language, to, code string) {
 
 func TestCodesOfRealMails(t *testing.T) {
 	dir := t.TempDir()
-	post(t, dir, "signup_code", "en", "old@x.demo.example", "111111")
+	writeMail(t, dir, "signup_code", "en", "old@x.demo.example", "111111")
 	m, err := openMailbox(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -40,13 +40,13 @@ func TestCodesOfRealMails(t *testing.T) {
 	for _, template := range []string{"signup_code", "invitation_code"} {
 		for _, language := range []string{"en", "fr", "nl"} {
 			to := language + "." + template + "@x.demo.example"
-			post(t, dir, template, language, to, "048213")
+			writeMail(t, dir, template, language, to, "048213")
 			if code, err := m.code(ctx, to); code != "048213" || err != nil {
 				t.Errorf("%s in %s: %q, %v", template, language, code, err)
 			}
 		}
 	}
-	// neither a mail that is not whole yet, nor one of something else, nor one of before is taken
+	// an incomplete mail, a mail of another kind and an earlier mail do not count
 	for name, text := range map[string]string{".unfinished-1": "To: <half@x.demo.example>\r\n\r\n    111111\r\n", "notes.eml": "hello", "plain.eml": "To: <plain@x.demo.example>\r\n\r\nyours:\r\n\r\n    222222\r\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

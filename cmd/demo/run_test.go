@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// kluis is the real program, serving a database of its own.
+// kluis is the real program, with a database of its own.
 type kluis struct {
 	t       *testing.T
 	program string
@@ -82,7 +82,7 @@ func (k *kluis) kill() {
 	_ = k.process.Wait()
 }
 
-// moments calls at for each line that the demo prints which has one of the texts in it, once each.
+// moments calls at once for each text, at the first line of the demo that has it.
 type moments struct {
 	mu   sync.Mutex
 	out  bytes.Buffer
@@ -100,7 +100,7 @@ func (m *moments) Write(p []byte) (int, error) {
 	return m.out.Write(p)
 }
 
-// events counts the log of a workspace by type, read as its admin, and looks whether positions have gaps.
+// events counts the events of a workspace by type, as its admin, and checks that positions have no gaps.
 func events(t *testing.T, url string, w Workspace) map[string]int {
 	t.Helper()
 	login, err := http.Post(url+"/api/login", "application/json",
@@ -158,8 +158,8 @@ func TestSampleOnTheRealServer(t *testing.T) {
 	}
 }
 
-// Killed and started again while people accept and while an import runs, the server loses nothing and does nothing twice: when the lease of the
-// killed process is over, the import begins again, and repeats what it had played.
+// A server that is killed and started again while people accept, and while an import runs, loses nothing and does nothing twice. When the lease of the killed
+// process ends, the import begins again, and repeats the actions that it had played.
 func TestKilledServer(t *testing.T) {
 	t.Parallel()
 	k := serve(t)
@@ -198,7 +198,7 @@ func TestKilledServer(t *testing.T) {
 	}
 }
 
-// busy is a file in which each task is created, commented, the comment edited, and completed, by several people.
+// busy gives a file in which several people create, comment and complete each task, and edit the comment.
 func busy(tasks, people int) string {
 	var b strings.Builder
 	for i := range tasks {

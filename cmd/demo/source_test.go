@@ -19,7 +19,7 @@ const (
 	comment = "comment.add"
 )
 
-// What an import reads are the lines of its org, each behind the people where it is in the file.
+// An import reads the lines of its org, after the lines about people, at their places in the file.
 func TestHistory(t *testing.T) {
 	other := strings.ReplaceAll(line(task, `"title":"y"`), `"org":"o"`, `"org":"other"`)
 	first, last := line(task, `"title":"x","assignee":"p2"`), line(comment, `"comment":"C"`)
@@ -74,7 +74,7 @@ func TestStandardInputIsPutAside(t *testing.T) {
 	}
 }
 
-// The sample shows at once what a real file has.
+// The sample has everything that a real file has.
 func TestSample(t *testing.T) {
 	s, err := open("", nil)
 	if err != nil {
@@ -98,7 +98,7 @@ func TestSample(t *testing.T) {
 	}
 }
 
-// What a file asks for is counted by what the lines say, without those that were rejected.
+// The counts of a file come from its lines, without the rejected ones.
 func TestCount(t *testing.T) {
 	found, err := played(strings.Join([]string{
 		line(task, `"title":"x","kind":"Bug","tags":["bug",",android ,"],"status":"closed"`),

@@ -22,10 +22,10 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// namespace is a network in which there is nothing but loopback. Whatever somebody in it sends elsewhere has no route, and Linux counts that.
+// namespace is a network with nothing but loopback. A packet to any other address has no route, and Linux counts that.
 type namespace struct{ work chan func() }
 
-// newNamespace skips the test for whoever may not make one.
+// newNamespace skips the test when the user may not make a namespace.
 func newNamespace(t *testing.T) *namespace {
 	t.Helper()
 	n := &namespace{make(chan func())}
@@ -64,7 +64,7 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
-// in does something in the namespace: sockets that are made, and processes that are started, are of it.
+// in runs a function in the namespace, which its sockets and its processes share.
 func (n *namespace) in(f func()) {
 	done := make(chan struct{})
 	n.work <- func() { defer close(done); f() }
@@ -76,7 +76,7 @@ func (n *namespace) dial(ctx context.Context, network, address string) (conn net
 	return conn, err
 }
 
-// nowhere is how often somebody in the namespace wanted to go elsewhere.
+// nowhere counts the packets that had no route.
 func (n *namespace) nowhere(t *testing.T) (sum int) {
 	t.Helper()
 	var v4, v6 []byte
@@ -116,8 +116,7 @@ func (n *namespace) nowhere(t *testing.T) (sum int) {
 	return sum
 }
 
-// Kluis calls nobody but the database, S3 and SMTP: with a network in which there is nothing else it does all that it does, and does not even try to go
-// elsewhere.
+// Kluis calls only the database, S3 and SMTP. In a network with nothing else it does everything, and does not even try to reach another address.
 func TestNobodyElseIsCalled(t *testing.T) {
 	t.Parallel()
 	blobtest.Program(t) // is fetched from elsewhere

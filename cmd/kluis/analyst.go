@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"text/tabwriter"
 	"time"
@@ -14,15 +13,15 @@ import (
 
 // analyst is `kluis analyst grant|list|revoke`: logins of Postgres for people and tools that query one workspace in SQL.
 type analyst struct {
-	Grant  analystGrant  `cmd:"" help:"Make a database login that reads the views of one workspace and nothing else, and print its URL, which has the password, once."`
+	Grant  analystGrant  `cmd:"" help:"Make a database login that reads the views of one workspace and nothing else. Its URL, which has the password, is printed once."`
 	List   analystList   `cmd:"" help:"List the analysts' logins."`
-	Revoke analystRevoke `cmd:"" help:"Take a login away. Open sessions read nothing more."`
+	Revoke analystRevoke `cmd:"" help:"Drop a login. Its open sessions cannot read any more."`
 }
 
 type analystGrant struct {
 	settings
-	Name      string `default:"analyst" help:"What the login is for, such as a team or a tool: 1 to 16 of a to z and 0 to 9."`
-	Days      int    `default:"365" help:"After so many days the password ends."`
+	Name      string `default:"analyst" help:"The purpose of the login, such as a team or a tool: 1 to 16 characters of a to z and 0 to 9."`
+	Days      int    `default:"365" help:"How many days the password is valid."`
 	Workspace string `arg:"" help:"The workspace."`
 }
 
@@ -57,7 +56,7 @@ func (g analystGrant) Run(ctx context.Context, out outputs) error {
 	return err
 }
 
-// addressOf is where the database is for a login, as psql takes it.
+// addressOf gives the URL of the database for a login, in the form that psql accepts.
 func (b *base) addressOf(login, password string) (*url.URL, error) {
 	address, err := url.Parse(b.url)
 	if err != nil {
@@ -73,28 +72,18 @@ type analystList struct{ settings }
 func (l analystList) Run(ctx context.Context, out outputs) error {
 	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "WORKSPACE\tLOGIN\tUNTIL\tSTATUS")
-	err := l.each(ctx, outside{}, func(c cell) error { return c.listAnalysts(ctx, out, table) })
-	return errors.Join(err, table.Flush())
-}
-
-func (c cell) listAnalysts(ctx context.Context, out outputs, table io.Writer) error {
-	b, err := c.openMigrated(ctx, out.stderr)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	analysts, err := b.Tenancy.Analysts(ctx)
-	if err != nil {
-		return err
-	}
-	for _, a := range analysts {
-		status := "open"
-		if !a.Open {
-			status = "closed" // with its workspace, or half revoked
+	err := l.eachBase(ctx, out, func(_ cell, b *base) error {
+		analysts, err := b.Tenancy.Analysts(ctx)
+		for _, a := range analysts {
+			status := "open"
+			if !a.Open {
+				status = "closed" // with its workspace, or half revoked
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", a.Workspace, a.Login, a.Until.UTC().Format(time.DateOnly), status)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", a.Workspace, a.Login, a.Until.UTC().Format(time.DateOnly), status)
-	}
-	return nil
+		return err
+	})
+	return errors.Join(err, table.Flush())
 }
 
 type analystRevoke struct {
@@ -104,17 +93,12 @@ type analystRevoke struct {
 
 func (r analystRevoke) Run(ctx context.Context, out outputs) error {
 	revoked := false
-	err := r.each(ctx, outside{}, func(c cell) error {
-		b, err := c.openMigrated(ctx, out.stderr)
-		if err != nil {
-			return err
-		}
-		defer b.close()
-		err = b.Tenancy.RevokeAnalyst(ctx, r.Login)
+	err := r.eachBase(ctx, out, func(_ cell, b *base) error {
+		err := b.Tenancy.RevokeAnalyst(ctx, r.Login)
 		revoked = revoked || err == nil
 		return err
 	})
-	if err != nil && !revoked { // of several cells one has it
+	if err != nil && !revoked { // one cell has the login, and the others do not know it
 		return err
 	}
 	_, err = fmt.Fprintf(out.stdout, "%s is revoked\n", r.Login)

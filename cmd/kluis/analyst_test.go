@@ -25,7 +25,7 @@ func analystOf(t *testing.T, h *home, args ...string) (*pgx.Conn, string) {
 	return conn, conn.Config().User
 }
 
-// denied is a statement that Postgres must refuse, and for want of a right.
+// denied checks that Postgres refuses a statement for lack of a right.
 func denied(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), sql); !pg.Is(err, pg.AccessDenied, "25006") {
@@ -102,7 +102,7 @@ func TestAnalyst(t *testing.T) {
 	analystOf(t, h, "acme", "--name", "bi") // the name is free again
 }
 
-// What analysts read survives a rebuild and the migrations of a newer program, and no view has what seals a person.
+// The views of analysts survive a rebuild and the migrations of a newer program, and no view has sealed fields.
 func TestAnalystViewsStay(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

@@ -19,22 +19,21 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// base is what every command that opens the database has: the database, in this program's shape or not
-// yet, and the rooms that need no keys.
+// base is a database that a command has opened, migrated or not, with the parts of the program that need no keys.
 type base struct {
 	*app.Base
 	log           *slog.Logger
 	url, ownerURL string           // of the database, with the logins' passwords: see settings
-	private       *pgserver.Server // nil when the database is somebody else's
+	private       *pgserver.Server // nil when KLUIS_DATABASE_URL names the database
 
-	setConfig    string // what to do when everybody may call it
-	region, home string // which one the database is, and which one lists the slugs of all
+	setConfig    string // KLUIS_SET_CONFIG
+	region, home string // the region of the database, and the region that lists the slugs of all workspaces
 }
 
-// maxConns is how many connections one process uses at most. More do not make two cores faster.
+// maxConns limits the connections of one process. On two cores more connections are not faster.
 const maxConns = 20
 
-// open is for what makes a database where there is none: serve and migrate.
+// open opens the database, and makes a private one when there is none. serve, migrate and restore use it; other commands use openThere.
 func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err error) {
 	log := s.logger(stderr)
 	b = &base{log: log, setConfig: s.SetConfig, region: s.Region, home: s.home}
@@ -76,7 +75,7 @@ func (s settings) open(ctx context.Context, stderr io.Writer) (b *base, err erro
 	return b, err
 }
 
-// openThere is open for everything else, which makes nothing: in a wrong folder it says so.
+// openThere is open for a database that must exist, so that a command in a wrong folder fails.
 func (s settings) openThere(ctx context.Context, stderr io.Writer) (*base, error) {
 	if s.DatabaseURL == "" && !pgserver.Made(s.postgresFolder()) {
 		at, err := filepath.Abs(s.Data)
@@ -88,7 +87,7 @@ func (s settings) openThere(ctx context.Context, stderr io.Writer) (*base, error
 	return s.open(ctx, stderr)
 }
 
-// openMigrated is openThere for what looks into workspaces and migrates none.
+// openMigrated is openThere for commands that use workspaces and migrate none. Each workspace must be migrated already.
 func (s settings) openMigrated(ctx context.Context, stderr io.Writer) (*base, error) {
 	b, err := s.openThere(ctx, stderr)
 	if err != nil {
@@ -102,7 +101,7 @@ func (s settings) openMigrated(ctx context.Context, stderr io.Writer) (*base, er
 	return b, nil
 }
 
-// prepare brings what all workspaces share to this program's shape, and proves that workspaces are kept apart.
+// prepare migrates the control schema, and checks that workspaces are isolated from each other.
 func (b *base) prepare(ctx context.Context) error {
 	if err := b.Tenancy.Prepare(ctx); err != nil {
 		return err
@@ -119,8 +118,8 @@ func (b *base) prepare(ctx context.Context) error {
 	return b.checkSetConfig(ctx)
 }
 
-// checkSetConfig looks whether everybody may call set_config, with which an SQL injection into one workspace's transaction
-// would take the role of another.
+// checkSetConfig checks that only the logins may call set_config. By that function an SQL injection into the transaction of one workspace could take the role
+// of another.
 func (b *base) checkSetConfig(ctx context.Context) error {
 	open, run, err := b.Tenancy.SetConfigOpen(ctx)
 	if err != nil || !open || b.setConfig == "public" {
@@ -130,10 +129,10 @@ func (b *base) checkSetConfig(ctx context.Context) error {
 		b.Log.Warn("everybody may call set_config in this database, so isolation rests on there being no SQL injection", "run as a superuser", run, "or set", "KLUIS_SET_CONFIG=public")
 		return nil
 	}
-	return fmt.Errorf("everybody may call set_config in this database: as a superuser, run there %s; or set KLUIS_SET_CONFIG=public", run)
+	return fmt.Errorf("everybody may call set_config in this database: run there as a superuser: %s; or set KLUIS_SET_CONFIG=public", run)
 }
 
-// migrate is prepare, and every workspace. One that fails keeps no other from its migrations.
+// migrate migrates the control schema and all workspaces. A workspace that fails does not stop the others.
 func (b *base) migrate(ctx context.Context) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
@@ -141,7 +140,7 @@ func (b *base) migrate(ctx context.Context) error {
 	return b.Tenancy.Migrate(ctx, func(done, all int) { b.Log.Info("workspace migrated", "done", done, "of", all) })
 }
 
-// begin is prepare for a server, which migrates workspaces beside serving: it is refused where there is none that it could serve.
+// begin prepares a server, which migrates workspaces while it serves. It fails when the server could serve no workspace at all.
 func (b *base) begin(ctx context.Context) error {
 	if err := b.DB.CheckPooler(ctx); err != nil {
 		return err
@@ -153,14 +152,14 @@ func (b *base) begin(ctx context.Context) error {
 	return b.Tenancy.OursAtAll(ctx)
 }
 
-// admit is the gate of workspaces in a server: one that lacks migrations gets them, and is not available until it has them.
+// admit is the gate of workspaces in a server. A workspace that lacks migrations gets them, and is unavailable until then.
 func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	if lacks != nil {
 		if err := b.Tenancy.MovedFrom(ctx, w); errors.As(err, new(*tenancy.MovedError)) {
 			return errors.Join(app.Moved(), err)
 		}
 		if outage, _ := pg.OutageOf(lacks); outage == pg.Closed {
-			return nil
+			return nil // the workspace is closed, or gone
 		}
 	}
 	err := b.Tenancy.Admit(ctx, w, lacks)
@@ -175,7 +174,7 @@ func (b *base) admit(ctx context.Context, w pg.Workspace, lacks error) error {
 	return err
 }
 
-// close ends what open began: what stands on the database, then the server under it.
+// close closes the database, and then stops the private server.
 func (b *base) close() {
 	if b.Base != nil {
 		b.Close()
@@ -189,8 +188,8 @@ func (b *base) close() {
 	}
 }
 
-// ready tells whether requests can be served: the database answers, takes changes, and what all workspaces share has this program's
-// shape, or a newer one. A single workspace that lacks something is unavailable alone.
+// ready tells whether requests can be served: the database answers, accepts changes, and has the control schema of this program or a newer one. A workspace
+// that lacks migrations is unavailable alone.
 func (b *base) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

@@ -27,30 +27,30 @@ import (
 
 // backup is `kluis backup`. A backup is a folder:
 //
-//	database.dump      what pg_dump makes of the database, in its own format
-//	blobs/<key>        the bytes of attachments, as they are stored: encrypted
-//	manifest.json      what the backup is of, where each log ended, and the SHA-256 of every file
+//	database.dump      the dump of the database, in the custom format of pg_dump
+//	blobs/<key>        the files, encrypted as they are stored
+//	manifest.json      the version of Kluis, the end of each log, and the SHA-256 of every file
 //
-// The dump and the ends of the logs are of one snapshot. Blobs are copied after it: none is ever changed, so all that the dump names
-// are there, unless they were deleted meanwhile.
+// The dump and the ends of the logs are of one snapshot. Blobs are copied after it. A blob never changes, so every blob that the dump names is there,
+// unless it was deleted meanwhile.
 type backup struct {
 	settings
 	outside
-	NoBlobs bool   `name:"no-blobs" help:"Leave the bytes of attachments out, as when the bucket keeps versions of its own."`
-	Folder  string `arg:"" help:"Where to write it: a folder that is not there, or empty."`
+	NoBlobs bool   `name:"no-blobs" help:"Leave out the files, for instance because their bucket keeps versions."`
+	Folder  string `arg:"" help:"Where to write the backup: a new or empty folder."`
 }
 
-// manifest is what a backup says of itself.
+// manifest describes a backup.
 type manifest struct {
 	Format     int              `json:"format"`   // 1
 	Kluis      string           `json:"kluis"`    // the version of the program
-	Postgres   int              `json:"postgres"` // the major version of the server, and at least that of pg_restore
+	Postgres   int              `json:"postgres"` // the major version of the server; pg_restore must have this version or a later one
 	At         time.Time        `json:"at"`
 	Workspaces []manifestLog    `json:"workspaces"`
 	Files      map[string]entry `json:"files"` // by path within the folder
 }
 
-// manifestLog is where the log of a workspace ended.
+// manifestLog is the end of a workspace's log.
 type manifestLog struct {
 	ID       uuid.UUID `json:"id"`
 	Slug     string    `json:"slug"`
@@ -84,7 +84,7 @@ func (k backup) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	if there, err := os.ReadDir(k.Folder); err != nil || len(there) > 0 {
-		return errors.Join(err, fmt.Errorf("%s is not empty: name a folder that is not there", k.Folder))
+		return errors.Join(err, fmt.Errorf("%s is not empty: name a new folder", k.Folder))
 	}
 	m := manifest{Format: 1, Kluis: version, At: time.Now().UTC(), Files: map[string]entry{}}
 	if err := k.dump(ctx, b, out, &m); err != nil {
@@ -103,11 +103,11 @@ func (k backup) Run(ctx context.Context, out outputs) error {
 	if err := os.WriteFile(filepath.Join(k.Folder, manifestFile), append(text, '\n'), 0o600); err != nil { // last: without it there is no backup
 		return err
 	}
-	_, err = fmt.Fprintf(out.stdout, "%s: %d workspaces, %d blobs\nthe keys are not in it: keep a copy of them elsewhere, without them nothing sealed can be read\n", k.Folder, len(m.Workspaces), blobs)
+	_, err = fmt.Fprintf(out.stdout, "%s: %d workspaces, %d blobs\nthe backup has no keys: keep a copy of them elsewhere, because without them nothing that is encrypted can be read\n", k.Folder, len(m.Workspaces), blobs)
 	return err
 }
 
-// dump runs pg_dump on a snapshot of which the ends of the logs are, too.
+// dump runs pg_dump on a snapshot, and reads the ends of the logs in the same snapshot.
 func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) error {
 	major, err := b.major(ctx)
 	if err != nil {
@@ -156,7 +156,7 @@ func (k backup) dump(ctx context.Context, b *base, out outputs, m *manifest) err
 	})
 }
 
-// copyBlobs copies the bytes of attachments.
+// copyBlobs copies the blobs of all workspaces into the backup.
 func (k backup) copyBlobs(ctx context.Context, out outputs, m *manifest) (n int, err error) {
 	store, err := k.blobStore(ctx, k.Data)
 	if err != nil {
@@ -200,7 +200,7 @@ func copyBlob(ctx context.Context, store blob.Store, key, path string) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// add notes a file that was written.
+// add adds a file of the backup to the manifest.
 func (m *manifest) add(folder, name string) error {
 	e, err := sum(filepath.Join(folder, filepath.FromSlash(name)))
 	m.Files[name] = e
@@ -223,18 +223,18 @@ func sum(path string) (e entry, err error) {
 type restore struct {
 	settings
 	outside
-	Folder string `arg:"" help:"What kluis backup wrote."`
+	Folder string `arg:"" help:"The folder that kluis backup wrote."`
 }
 
 // Run puts a backup back:
 //
-//  1. Every file is compared with the manifest: of a backup that is damaged nothing is put back.
-//  2. The dump goes into an empty database, the blobs into the store.
-//  3. The logs end where the manifest says.
-//  4. The steps of `kluis restored`: roles and grants, a look at what other regions have, a new epoch of every log, an end to what the backup brought
-//     back alive. The keys open what is sealed.
+//  1. Every file is compared with the manifest. Nothing of a damaged backup is put back.
+//  2. The dump goes into an empty database, and the blobs go into the store.
+//  3. The end of each log is compared with the manifest.
+//  4. The steps of `kluis restored` follow: roles and grants are made, the other regions are compared, every log begins a new epoch, and the sessions,
+//     tokens, codes and mails of the backup end. The keys are checked.
 //
-// Broken off before the end it is begun anew, in another empty database.
+// When Run is broken off before the end, the operator begins again, in another empty database.
 func (r restore) Run(ctx context.Context, out outputs) error {
 	c, err := r.singleCell(r.outside)
 	if err != nil {
@@ -282,17 +282,17 @@ func (r restore) Run(ctx context.Context, out outputs) error {
 	return err
 }
 
-// readManifest reads a backup's manifest, and compares every file with it.
+// readManifest reads the manifest of a backup, and compares every file with it.
 func readManifest(folder string) (m manifest, err error) {
 	text, err := os.ReadFile(filepath.Join(folder, manifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, fmt.Errorf("there is no whole backup in %s: it has no %s", folder, manifestFile)
+		return m, fmt.Errorf("there is no complete backup in %s: it has no %s", folder, manifestFile)
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &m)
 	}
 	if err != nil || m.Format != 1 || m.Files[dumpFile] == (entry{}) {
-		return m, errors.Join(fmt.Errorf("%s in %s is not one that this program reads", manifestFile, folder), err)
+		return m, errors.Join(fmt.Errorf("this program cannot read %s in %s", manifestFile, folder), err)
 	}
 	for name, want := range m.Files {
 		if !filepath.IsLocal(name) {
@@ -300,13 +300,13 @@ func readManifest(folder string) (m manifest, err error) {
 		}
 		got, err := sum(filepath.Join(folder, filepath.FromSlash(name)))
 		if err != nil || got != want {
-			return m, errors.Join(fmt.Errorf("%s is not what was backed up: nothing was put back", name), err)
+			return m, errors.Join(fmt.Errorf("%s was changed since the backup: nothing was put back", name), err)
 		}
 	}
 	return m, nil
 }
 
-// putBack runs pg_restore in a database that has nothing of Kluis. A complaint about a missing role is no error: the roles are made afterwards.
+// putBack runs pg_restore in a database without Kluis. Errors about missing roles do not count, because the roles are made afterwards.
 func (r restore) putBack(ctx context.Context, b *base, m manifest, out outputs) error {
 	var there bool
 	err := b.DB.Admin(ctx, func(tx pgx.Tx) error {
@@ -364,7 +364,7 @@ func (r restore) putBlobsBack(ctx context.Context, m manifest) error {
 	return nil
 }
 
-// compare looks whether every log ends where the manifest says, with the events that lead there.
+// compare checks that every log ends where the manifest says, and has all its events.
 func (b *base) compare(ctx context.Context, m manifest) error {
 	return b.DB.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		for _, w := range m.Workspaces {
@@ -377,14 +377,14 @@ func (b *base) compare(ctx context.Context, m manifest) error {
 				return fmt.Errorf("workspace %q: %w", w.Slug, err)
 			}
 			if position != w.Position || last != w.Last || events != position {
-				return fmt.Errorf("the log of %q ends at %d (event %s, %d events) and not at %d (event %s), as the manifest says", w.Slug, position, last, events, w.Position, w.Last)
+				return fmt.Errorf("the log of %q ends at %d (event %s, %d events), but the manifest says at %d (event %s)", w.Slug, position, last, events, w.Position, w.Last)
 			}
 		}
 		return nil
 	})
 }
 
-// major is Postgres' major version.
+// major is the major version of Postgres.
 func (b *base) major(ctx context.Context) (major int, err error) {
 	err = b.DB.Admin(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `select current_setting('server_version_num')::int / 10000`).Scan(&major)
@@ -392,7 +392,7 @@ func (b *base) major(ctx context.Context) (major int, err error) {
 	return major, err
 }
 
-// ownerMayDump lets the owner's role call set_config, which pg_dump does as that role, and gives its name.
+// ownerMayDump gives the name of the owner's role, and lets that role call set_config, because pg_dump does so.
 func (b *base) ownerMayDump(ctx context.Context) (owner string, err error) {
 	err = b.DB.Admin(ctx, func(tx pgx.Tx) error {
 		if owner, err = pg.Owner(ctx, tx); err != nil {
@@ -413,7 +413,7 @@ func (b *base) ownerMayDump(ctx context.Context) (owner string, err error) {
 	return owner, err
 }
 
-// clientError is what a client program of Postgres said when it failed.
+// clientError is the error output of a client program of Postgres.
 type clientError struct {
 	program string
 	said    string
@@ -423,7 +423,7 @@ func (e *clientError) Error() string {
 	return fmt.Sprintf("%s: %s", filepath.Base(e.program), strings.TrimSpace(e.said))
 }
 
-// runClient runs a client program on a database. The password goes through the environment: arguments are seen by everybody on the machine.
+// runClient runs a client program of Postgres on a database. The password goes through the environment, because everybody on the machine sees arguments.
 func runClient(ctx context.Context, program, address string, args ...string) error {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -442,7 +442,7 @@ func runClient(ctx context.Context, program, address string, args ...string) err
 	return nil
 }
 
-// forLibpq leaves out what only our driver knows of a URL's parameters, and what libpq refuses.
+// forLibpq removes the parameters of a URL that only our driver knows, because libpq refuses them.
 func forLibpq(query url.Values) url.Values {
 	for name := range query {
 		if strings.HasPrefix(name, "pool_") || strings.HasSuffix(name, "_cache_capacity") || name == "default_query_exec_mode" {

@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// there is an installation with nothing in it but the keys of another.
+// there is an installation that has only the keys of another one.
 func (h *home) there(t *testing.T, server *pgserver.Server) *home {
 	t.Helper()
 	data := t.TempDir()
@@ -27,8 +27,7 @@ func (h *home) there(t *testing.T, server *pgserver.Server) *home {
 		"KLUIS_KEYS=" + filepath.Join(data, "keys"), "KLUIS_SET_CONFIG=closed"}}
 }
 
-// A backup that was written while people work is whole, and put back on another server everything is as it was at one moment: the log,
-// the people, and what they read.
+// A backup that is written while people work is complete. Put back on another server, it shows one moment: the log, the people, and the read models.
 func TestBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -87,13 +86,13 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("a damaged one: %d %s", status, stderr)
 	}
 	flip()
-	if status, _, stderr := there.run("restore", t.TempDir()); status != failure || !strings.Contains(stderr, "no whole backup") {
+	if status, _, stderr := there.run("restore", t.TempDir()); status != failure || !strings.Contains(stderr, "no complete backup") {
 		t.Errorf("none: %d %s", status, stderr)
 	}
 	if out := there.must(t, "restore", folder); !strings.Contains(out, "2 workspaces: ended ") || !strings.Contains(out, "is in place") {
 		t.Error(out)
 	}
-	if out := there.must(t, "rebuild", "--check"); !strings.Contains(out, "2 workspaces: every read model is what the log makes of it") {
+	if out := there.must(t, "rebuild", "--check"); !strings.Contains(out, "2 workspaces: every read model follows from the log") {
 		t.Error(out)
 	}
 	s = there.serve(t)
@@ -109,8 +108,8 @@ func TestBackupAndRestore(t *testing.T) {
 	s.signUp(t, "third")
 }
 
-// A private Postgres is backed up and restored as any other, with the bytes of attachments. The logins of analysts are not in a backup, and
-// do not hinder it.
+// A private Postgres is backed up and restored like any other, with the bytes of attachments. The logins of analysts are not in a backup, and do not
+// prevent one.
 func TestBackupOfAPrivatePostgres(t *testing.T) {
 	t.Parallel()
 	h := privateHome(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/blob"
 )
 
-// blobURL checks where the bytes of attachments are to be. The error shows no URL, which may hold a password.
+// blobURL gives the checked URL of the store of blobs. The error does not show the URL, because it may have a password.
 func (o outside) blobURL(data string) (string, error) {
 	if o.BlobURL == "" {
 		folder, err := filepath.Abs(filepath.Join(data, "blobs"))
@@ -23,7 +23,7 @@ func (o outside) blobURL(data string) (string, error) {
 	return o.BlobURL, nil
 }
 
-// blobStore opens the store for a command that is over soon.
+// blobStore opens the store of blobs, without a check that it can be reached.
 func (o outside) blobStore(ctx context.Context, data string) (blob.Store, error) {
 	address, err := o.blobURL(data)
 	if err != nil {
@@ -32,7 +32,7 @@ func (o outside) blobStore(ctx context.Context, data string) (blob.Store, error)
 	return blob.Open(ctx, address)
 }
 
-// openBlobs opens the store of blobs. One that cannot be reached keeps nobody from serving: attachments alone are not available until it can be.
+// openBlobs opens the store of blobs for a server. The server starts even when the store cannot be reached; then only attachments are unavailable.
 func (c cell) openBlobs(ctx context.Context, log *slog.Logger) (blob.Store, error) {
 	store, err := c.blobStore(ctx, c.Data)
 	if err != nil {
@@ -41,7 +41,7 @@ func (c cell) openBlobs(ctx context.Context, log *slog.Logger) (blob.Store, erro
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := store.Ping(ctx); err != nil {
-		log.ErrorContext(ctx, "KLUIS_BLOB_URL cannot be reached: attachments are not available until it can be, and all else is", "error", err.Error())
+		log.ErrorContext(ctx, "KLUIS_BLOB_URL cannot be reached: only attachments are unavailable until it can be", "error", err.Error())
 	}
 	return store, nil
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-// A place of files that cannot be reached is told at the start, and keeps nobody from all else; but the ledger of erasures is there as well, so in
-// a database that may be an older one that was put back, no workspace is served.
+// A start reports a store of files that cannot be reached, and everything else works. But that store has the ledger of erasures, too, so no workspace of a
+// database that may have been put back is served.
 func TestBlobsCannotBeReached(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -40,7 +40,7 @@ func TestBlobsCannotBeReached(t *testing.T) {
 	}
 }
 
-// Without a setting files are in the data folder, where nobody else reads them.
+// Without a setting, files are in the data folder, where no other user can read them.
 func TestBlobsInTheDataFolder(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

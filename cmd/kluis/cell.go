@@ -10,18 +10,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// cell is what the settings say of one region: its database and its place for blobs, as if there were no other.
+// cell has the settings of one region: its database and its place for blobs, as if it were the only one.
 type cell struct {
 	region
 	settings
 	outside
 }
 
-// cells are those of the settings, the home first; the one alone that --region names. They are read before anything is touched.
+// cells gives the cells of the settings, the home first, or only the one that --region names. It opens nothing.
 func (s settings) cells(o outside) (all []cell, err error) {
 	regions, err := s.regions()
 	if err != nil {
@@ -51,7 +52,7 @@ func (s settings) cells(o outside) (all []cell, err error) {
 	return all[i : i+1], nil
 }
 
-// at are the settings as they are for one region.
+// at gives the settings for one region.
 func (s settings) at(r region) settings {
 	s.Region = r.name
 	if !r.first || r.database != "" {
@@ -60,8 +61,8 @@ func (s settings) at(r region) settings {
 	return s
 }
 
-// at is where a region keeps what is not in its database. Without a word about it, blobs of a region besides the home are in a folder of its
-// own beside the home's; where the home's are in a bucket, the region must name its own: nothing of it is in another one's bucket.
+// at gives the places outside the database for one region. The default for the blobs of a region other than the home is a folder beside the home's. When the
+// home's blobs are in a bucket, the region must name a place of its own, because regions do not share a bucket.
 func (o outside) at(r region, data string) (outside, error) {
 	if r.first {
 		return outside{cmp.Or(r.blobs, o.BlobURL), cmp.Or(r.checkpoints, o.Checkpoints)}, nil
@@ -79,7 +80,7 @@ func (o outside) at(r region, data string) (outside, error) {
 	return outside{r.blobs, r.checkpoints}, nil
 }
 
-// each does something for each cell, or for the one that --region names. A cell that fails keeps no other from it.
+// each calls do for each cell, or for the one that --region names. A cell that fails does not stop the others.
 func (s settings) each(ctx context.Context, o outside, do func(c cell) error) error {
 	all, err := s.cells(o)
 	if err != nil {
@@ -98,7 +99,7 @@ func (s settings) each(ctx context.Context, o outside, do func(c cell) error) er
 	return errors.Join(failed...)
 }
 
-// eachOr is each, or the cell of a workspace alone when one is named.
+// eachOr is each, but only for the cell of a workspace when slug names one.
 func (s settings) eachOr(ctx context.Context, out outputs, o outside, slug string, do func(c cell) error) error {
 	if slug == "" {
 		return s.each(ctx, o, do)
@@ -110,19 +111,19 @@ func (s settings) eachOr(ctx context.Context, out outputs, o outside, slug strin
 	return do(c)
 }
 
-// singleCell is the one cell that a command is about: there is no other, or --region names it.
+// singleCell gives the cell for a command that works on one: the only one, or the one that --region names.
 func (s settings) singleCell(o outside) (cell, error) {
 	all, err := s.cells(o)
 	if err != nil {
 		return cell{}, err
 	}
 	if len(all) > 1 {
-		return cell{}, usageError{fmt.Errorf("there are %d regions: say with --region which one", len(all))}
+		return cell{}, usageError{fmt.Errorf("there are %d regions: name one with --region", len(all))}
 	}
 	return all[0], nil
 }
 
-// of is the cell of a workspace. Of several, those are asked that can be reached.
+// of gives the cell of a workspace. When there are several cells, it looks in all that can be reached.
 func (s settings) of(ctx context.Context, out outputs, o outside, slug string) (cell, error) {
 	all, err := s.cells(o)
 	if err != nil {
@@ -152,18 +153,51 @@ func (s settings) of(ctx context.Context, out outputs, o outside, slug string) (
 	return cell{}, fmt.Errorf("workspace %q: %w, in any region", slug, tenancy.ErrUnknown)
 }
 
-// has is nil for a cell with the workspace.
+// has is nil when the cell has the workspace.
 func (c cell) has(ctx context.Context, out outputs, slug string) error {
+	return c.withBase(ctx, out, func(b *base) error {
+		_, err := b.Tenancy.BySlug(ctx, slug)
+		return err
+	})
+}
+
+// withBase runs do on the migrated database of the cell, and closes it afterwards.
+func (c cell) withBase(ctx context.Context, out outputs, do func(b *base) error) error {
 	b, err := c.openMigrated(ctx, out.stderr)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	_, err = b.Tenancy.BySlug(ctx, slug)
-	return err
+	return do(b)
 }
 
-// openKeyed opens the database of the cell, and the keys that it is sealed with.
+// eachBase is each, on the migrated database of each cell.
+func (s settings) eachBase(ctx context.Context, out outputs, do func(c cell, b *base) error) error {
+	return s.each(ctx, outside{}, func(c cell) error {
+		return c.withBase(ctx, out, func(b *base) error { return do(c, b) })
+	})
+}
+
+// workspaces gives the workspace with a slug, or all workspaces of the database for an empty slug.
+func (b *base) workspaces(ctx context.Context, slug string) ([]tenancy.Entry, error) {
+	if slug == "" {
+		return b.Tenancy.List(ctx, 0)
+	}
+	one, err := b.Tenancy.BySlug(ctx, slug)
+	return []tenancy.Entry{one}, err
+}
+
+// end gives the cell as an end of a move or a comparison.
+func (c cell) end(ctx context.Context, b *base) (end commands.End, err error) {
+	end = commands.End{Region: c.name, DB: b.DB, Tenancy: b.Tenancy, Store: b.Store}
+	if end.Blobs, err = c.blobStore(ctx, c.Data); err != nil {
+		return end, err
+	}
+	end.Kept, err = c.kept(ctx, end.Blobs)
+	return end, err
+}
+
+// openKeyed opens the database of the cell, and loads its keys.
 func (c cell) openKeyed(ctx context.Context, out outputs) (*base, *keyring.Keyring, error) {
 	keys, err := keyring.Load(c.keysFile(), c.KeysInline)
 	if err != nil {

@@ -123,7 +123,7 @@ func newNetwork(t *testing.T, server string) *network {
 	return n
 }
 
-// url is a server's by way of the network.
+// url gives the URL of a server through the network.
 func (n *network) url(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -174,7 +174,7 @@ func (n *network) cut() {
 	n.listen, n.conns = nil, nil
 }
 
-// admin is in a region's database as the superuser, whatever becomes of the network.
+// admin connects to the database of a region as the superuser, without the network.
 func (c *cells) admin(t *testing.T, region string) *pgx.Conn {
 	t.Helper()
 	in := c.region[region]
@@ -190,7 +190,7 @@ func (c *cells) admin(t *testing.T, region string) *pgx.Conn {
 	return conn
 }
 
-// rowCount is the number that a query gives.
+// rowCount gives the number that a query returns.
 func rowCount(t *testing.T, conn *pgx.Conn, sql string, args ...any) (n int) {
 	t.Helper()
 	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
@@ -203,7 +203,7 @@ func loginAs(slug string) string {
 	return fmt.Sprintf(`{"workspace": %q, "email": "ann@%[1]s.example", "password": %q}`, slug, plain)
 }
 
-// readyz is what a server says of its regions.
+// readyz gives what a server says about its regions.
 func (s *server) readyz(t *testing.T) (status int, regions map[string]string) {
 	t.Helper()
 	r, err := (&client{}).at(s).do("GET", "/readyz", "")
@@ -225,8 +225,8 @@ func (c *client) refusedAs(t *testing.T, code, method, path, body string) {
 	}
 }
 
-// A workspace is in the region of its sign-up, all of it, and of another cell only the home knows its id, slug and region. With the network of one region cut
-// off the others go on, also behind a start.
+// All of a workspace is in the region of its sign-up; of the other cells only the home knows its id, slug and region. While the network of one region is cut
+// off the others go on, also after a restart.
 func TestCells(t *testing.T) {
 	t.Parallel()
 	c := newCells(t)
@@ -402,7 +402,7 @@ func TestCells(t *testing.T) {
 	})
 }
 
-// dumped is the text of all rows of a database that a person could read.
+// dumped gives the text of all rows of a database.
 func dumped(t *testing.T, s *cellServer) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.SuperuserURL("kluis"))

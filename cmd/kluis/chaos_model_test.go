@@ -11,8 +11,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// history is what clients asked for and what they were answered, for a judge that is not ours: porcupine, which looks for an order
-// in which the answers are those of a single copy that does one thing at a time (linearizability).
+// history has the requests of clients and their answers, for a judge that is not ours: porcupine, which looks for an order in which a single copy that does
+// one thing at a time would give these answers (linearizability).
 type history struct {
 	begun time.Time
 
@@ -23,7 +23,7 @@ type history struct {
 // lost is the end of an operation whose answer was lost: it may have taken effect at any time since, or never.
 const lost = int64(1) << 60
 
-// record runs one operation. known false: the answer was lost; none: the answer says that nothing was done, so there is nothing to judge.
+// record runs one operation. known is false when the answer was lost; none is true when the answer says that nothing was done.
 func (h *history) record(client int, input any, do func() (output any, known, none bool)) (known bool) {
 	call := time.Since(h.begun).Nanoseconds()
 	output, known, none := do()
@@ -59,7 +59,7 @@ func (h *history) judge(t *testing.T, what string, model porcupine.Model) {
 	}
 }
 
-// show prints the first part of the history that has no such order, in the order of the calls.
+// show prints the first part of the history without such an order, in the order of the calls.
 func (h *history) show(t *testing.T, model porcupine.Model) {
 	t.Helper()
 	parts := [][]porcupine.Operation{h.ops}
@@ -82,7 +82,7 @@ func (h *history) show(t *testing.T, model porcupine.Model) {
 	}
 }
 
-// A task in the judge's eyes: a title, and how often it was changed.
+// The model of a task: a title, and how often it was changed.
 type (
 	taskOp struct {
 		task    string
@@ -132,7 +132,7 @@ var taskModel = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 }
 
-// The roster in the judge's eyes: which of three members are admins, of whom one always is.
+// The model of the roster: which of three members are admins; one always is.
 type (
 	roleOp struct {
 		actor, target int
@@ -167,7 +167,7 @@ var rosterModel = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 }
 
-// The judge is judged: what must not pass does not.
+// The judge itself is tested: it rejects wrong histories.
 func TestChaosJudge(t *testing.T) {
 	t.Parallel()
 	at := func(op taskOp, call, end int64, status, version int, title string) porcupine.Operation {

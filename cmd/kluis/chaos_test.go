@@ -68,8 +68,8 @@ type (
 )
 
 // Two processes, 32 clients, and every few seconds one of them, or Postgres, is killed, stopped, restarted, cut off, or read-only.
-// Whatever happens: nothing acknowledged is missing, positions have no hole, the history of requests and answers is that of one
-// copy that does one thing at a time, and no process is unready for longer than the trouble and 5 seconds.
+// At the end nothing acknowledged is missing, positions have no gap, the history of requests and answers is that of one copy that does one thing at a
+// time, and no process was unready for longer than the trouble and 5 seconds.
 func TestChaos(t *testing.T) {
 	c := &chaos{t: t, begun: time.Now(), codes: map[string]int{}}
 	c.home = privateHome(t)
@@ -134,7 +134,7 @@ func (c *chaos) invite() {
 	}
 }
 
-// ask asks one of the servers. known: there is an answer that says what became of it; none: it says that nothing was done.
+// ask sends a request to one of the servers. known tells whether an answer says what became of it, and none whether it says that nothing was done.
 func (c *chaos) ask(m *client, method, path, body string, ifMatch int) (r reply, known, none bool) {
 	s := c.servers[rand.IntN(2)]
 	own := &client{url: "http://" + s.listen, token: m.token, http: patientClient}
@@ -306,7 +306,7 @@ func (c *chaos) watch(ctx context.Context, s *seat) {
 	}
 }
 
-// makeTrouble makes each kind of trouble once, and again for so long, in an order of its own each time.
+// makeTrouble makes each kind of trouble once, and again until the time is over, in a new order each time.
 func (c *chaos) makeTrouble(atLeast time.Duration) {
 	kinds := []struct {
 		name string
@@ -437,7 +437,7 @@ func (c *chaos) judge() {
 		}
 	}
 	c.created.check(t, c.home.titles(t, "acme"))
-	if out := c.home.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model is what the log makes of it") {
+	if out := c.home.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model follows from the log") {
 		t.Error(out)
 	}
 	c.tasks.judge(t, "tasks", taskModel)
@@ -449,10 +449,10 @@ func (c *chaos) judge() {
 	}
 }
 
-// late is how long a process may be unready after the trouble.
+// late is how long a process may stay unready after a fault.
 const late = 5 * time.Second
 
-// explained tells whether a server was unready in the time of faults, or late after one.
+// explained tells whether a server was unready during faults, or shortly after one.
 func (c *chaos) explained(u span) bool {
 	for _, f := range c.faults { // they are in order, so each goes on where those before leave off
 		if f.from <= u.from+100*time.Millisecond && u.from < f.to+late {

@@ -19,8 +19,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/password"
 )
 
-// checked is what settings of serve say that are more than a text. They are read before anything is touched, and what
-// makes no sense is a wrong use.
+// checked has the parsed settings of serve. They are parsed before anything is opened, and an invalid one is a wrong use.
 type checked struct {
 	trusted   []netip.Prefix
 	receivers []netip.Prefix
@@ -65,7 +64,7 @@ func (s serve) check() (c checked, err error) {
 	return c, err
 }
 
-// regions are where data are, for the records.
+// regions gives the regions, for the records that the law requires.
 func (c checked) regions() (all []commands.Region) {
 	for _, in := range c.cells {
 		all = append(all, commands.Region{Name: in.name, Country: in.country})
@@ -73,14 +72,14 @@ func (c checked) regions() (all []commands.Region) {
 	return all
 }
 
-// checkReach checks where to listen, and how to send mails.
+// checkReach checks the address to listen on, and the settings for mails.
 func (s serve) checkReach() error {
 	_, port, err := net.SplitHostPort(s.Listen)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
-		return usageError{fmt.Errorf("KLUIS_LISTEN: %q is no host:port such as 127.0.0.1:8080", s.Listen)}
+		return usageError{fmt.Errorf("KLUIS_LISTEN: %q is not a host:port such as 127.0.0.1:8080", s.Listen)}
 	}
 	if err := mail.Check(s.SMTPURL, s.MailFrom); err != nil {
 		return usageError{err}
@@ -88,7 +87,7 @@ func (s serve) checkReach() error {
 	return nil
 }
 
-// rules checks what the settings say about limits.
+// rules parses the settings of limits.
 func (s serve) rules() (limit.Rules, error) {
 	if s.ResetCodeLife < time.Minute || s.ResetCodeLife > 15*time.Minute {
 		return nil, usageError{fmt.Errorf("KLUIS_RESET_CODE_LIFE: %s is not 1m to 15m", s.ResetCodeLife)}
@@ -100,7 +99,7 @@ func (s serve) rules() (limit.Rules, error) {
 	return rules, nil
 }
 
-// hasher makes what hashes passwords, a hash for each core at once.
+// hasher makes the hasher of passwords, which runs one hash on each core at once.
 func (s serve) hasher() (*password.Hasher, error) {
 	params, err := password.ParseParams(s.Argon2)
 	if err != nil {
@@ -109,8 +108,8 @@ func (s serve) hasher() (*password.Hasher, error) {
 	return password.NewHasher(params, runtime.GOMAXPROCS(0), 64)
 }
 
-// publicURL checks where people reach Kluis, and gives it without a slash at its end; "" when nobody says. An error does
-// not show the URL, which may hold a password.
+// publicURL checks the URL where people reach Kluis, and gives it without a slash at its end; empty when no setting tells it. The error does not show the URL,
+// because it may have a password.
 func (s serve) publicURL() (string, error) {
 	if s.PublicURL == "" {
 		return s.listenURL(), nil
@@ -129,11 +128,11 @@ func (s serve) publicURL() (string, error) {
 	return strings.TrimRight(s.PublicURL, "/"), nil
 }
 
-// listenURL is where Kluis listens, when a link can say so: "" for any address, any port, and a port that has a name.
+// listenURL is the URL where Kluis listens; empty when a link cannot have it: for any address, any port, or the name of a port.
 func (s serve) listenURL() string {
 	host, port, _ := net.SplitHostPort(s.Listen)
 	number, _ := strconv.ParseUint(port, 10, 16)
-	address, _ := netip.ParseAddr(host) // a name is none
+	address, _ := netip.ParseAddr(host) // the zero address for a name
 	if host == "" || number == 0 || address.Unmap().IsUnspecified() || address.Zone() != "" {
 		return ""
 	}

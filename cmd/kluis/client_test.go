@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/mail/mailtest"
 )
 
-// client is somebody who talks to a server.
+// client is a person who talks to a server.
 type client struct {
 	url     string
 	token   string
@@ -64,7 +64,7 @@ func (c *client) do(method, path, body string) (reply, error) {
 	return reply{response.StatusCode, response.Header, content}, err
 }
 
-// want does what has to succeed with a status.
+// want sends a request that must be answered with a status.
 func (c *client) want(t testing.TB, status int, method, path, body string) reply {
 	t.Helper()
 	r, err := c.do(method, path, body)
@@ -88,14 +88,14 @@ func decode(t testing.TB, body []byte, into any) {
 	}
 }
 
-// at is the same person at another server, on connections of their own.
+// at gives the same person at another server, with connections of its own.
 func (c *client) at(s *server) *client {
 	return &client{url: s.url, token: c.token, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 }
 
 const plain = "correct horse 77 battery"
 
-// signUp makes a workspace, by way of the mail that the server writes, and gives its admin.
+// signUp makes a workspace, with the code from the mail that the server writes, and gives its admin.
 func (s *server) signUp(t testing.TB, slug string) *client {
 	t.Helper()
 	return s.signUpIn(t, slug, "")
@@ -141,7 +141,7 @@ func (s *server) verify(t testing.TB, slug, region string) reply {
 	return r
 }
 
-// mailed waits for a mail and gives the code in it.
+// mailed waits for a mail, and gives its code.
 func (s *server) mailed(t testing.TB, address string) (code string) {
 	t.Helper()
 	until(t, "a mail to "+address, func() bool {

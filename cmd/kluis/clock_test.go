@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// On a machine whose clock is a year ahead nothing ends early: sessions, exports and files are there, a mail goes out, an erasure whose time has come is done and
-// one whose time has not is not, and nothing is pruned. It takes a program that is compiled with another standard library: see make chaos.
+// On a machine whose clock is a year ahead nothing ends early: sessions, exports and files stay, a mail goes out, an erasure that is due is done and one that
+// is not due is not, and nothing is pruned. This needs a program that is compiled with another standard library: see make chaos.
 func TestAYearAhead(t *testing.T) {
 	if chaosTime(t) < 5*time.Minute {
 		t.Skip("only with KLUIS_CHAOS=5m or more")

@@ -13,7 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-// Help goes to standard output with status 0; a wrong use is said on standard error, with status 2.
+// Help goes to standard output with status 0. A wrong use is reported on standard error, with status 2.
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	h := &home{data: filepath.Join(t.TempDir(), "data")}
@@ -63,7 +63,7 @@ func TestSettingsHelp(t *testing.T) {
 	}
 }
 
-// What is set wrongly ends with status 2, and what cannot be used with 1, with a line that names the setting and shows no secret.
+// An invalid setting ends with status 2, and one that cannot be used with 1, with a line that names the setting and shows no secret.
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -126,7 +126,7 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
-// What does not serve or migrate makes nothing in a wrong folder, and says what is wrong: no cluster, no keys, no data folder.
+// A command that neither serves nor migrates makes nothing in a wrong folder, no cluster, no keys, no data folder, and says what is wrong.
 func TestCommandsMakeNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -148,7 +148,7 @@ func TestCommandsMakeNothing(t *testing.T) {
 	}
 }
 
-// Commands on a database that was never migrated, and on a workspace that is not there, say so.
+// A command on a database that was never migrated, or on a workspace that does not exist, says so.
 func TestCommandsOnNothing(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -178,7 +178,7 @@ func TestCommandsOnNothing(t *testing.T) {
 	}
 }
 
-// A database of an older kluis: what looks into workspaces says what to do, and what only looks at the directory goes on.
+// On a database of an older kluis, a command that reads workspaces says what to do, and one that only reads the directory works.
 func TestCommandsOnOldDatabase(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -205,8 +205,7 @@ func TestCommandsOnOldDatabase(t *testing.T) {
 	}
 }
 
-// Data of a pre-release whose migrations were others is refused by all that would use it, with what to do, and by the
-// numbers alone nothing is said to be well.
+// Every command refuses the data of a pre-release with other migrations, and says what to do. Equal numbers of migrations are not enough.
 func TestDataOfAnotherPreRelease(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -231,7 +230,7 @@ func TestDataOfAnotherPreRelease(t *testing.T) {
 	}
 }
 
-// What an operator sees of workspaces, beside a server that runs.
+// An operator lists and shows workspaces beside a running server.
 func TestWorkspaceCommands(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -259,7 +258,7 @@ func TestWorkspaceCommands(t *testing.T) {
 	}
 }
 
-// Whoever operates Kluis helps the only admin of a workspace, beside a server that runs, and is told of what is not there.
+// The operator of Kluis helps the only admin of a workspace beside a running server, and an unknown member or workspace is reported.
 func TestMemberCommands(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -278,7 +277,7 @@ func TestMemberCommands(t *testing.T) {
 	}
 }
 
-// What `kluis replay` prints is what auditors are served, who besides may see that they read it.
+// `kluis replay` prints the same lines that the API serves to auditors.
 func TestReplayIsWhatIsServed(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

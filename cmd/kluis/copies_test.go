@@ -18,7 +18,7 @@ func (c *cells) backUp(t *testing.T) map[string][]byte {
 	return dumps
 }
 
-// putBack replaces the database of a region by what it was.
+// putBack replaces the database of a region by its dump.
 func (c *cells) putBack(t *testing.T, region string, backup map[string][]byte) {
 	t.Helper()
 	in := c.region[region]
@@ -38,13 +38,13 @@ func (c *cells) putBack(t *testing.T, region string, backup map[string][]byte) {
 	psql(t, in.SuperuserURL("kluis"), backup[region])
 }
 
-// erasedIn tells whether a workspace was erased in a region, and nothing is left of it but that.
+// erasedIn tells whether a workspace was erased in a region, and nothing else is left of it.
 func (c *cells) erasedIn(t *testing.T, region, id string) bool {
 	t.Helper()
 	return rowCount(t, c.admin(t, region), `select count(*)::int from kluis.workspace where id = $1::uuid and status = 'erased' and to_regnamespace('ws_' || replace(id::text, '-', '')) is null`, id) == 1
 }
 
-// diagnosed wants that the doctor says something of the regions, and gives all that it says.
+// diagnosed checks that the doctor says something about the regions, and gives its whole output.
 func (c *cells) diagnosed(t *testing.T, wants ...string) (said string) {
 	t.Helper()
 	_, said, stderr := c.run("doctor")
@@ -56,7 +56,7 @@ func (c *cells) diagnosed(t *testing.T, wants ...string) (said string) {
 	return said
 }
 
-// logsIn logs in and wants the workspace in a region.
+// logsIn logs in, and checks that the workspace is in a region.
 func (s *server) logsIn(t *testing.T, slug, region string) *client {
 	t.Helper()
 	c := (&client{}).at(s)
@@ -72,7 +72,7 @@ func (s *server) logsIn(t *testing.T, slug, region string) *client {
 	return c
 }
 
-// answers waits until a request is answered, which is not at once where a workspace is compared first, or brought up to date.
+// answers waits until a request is answered. That may take a while when the workspace is compared or migrated first.
 func (c *client) answers(t *testing.T, method, path, body string) []byte {
 	t.Helper()
 	var r reply
@@ -93,7 +93,7 @@ func (c *client) refuses(t *testing.T, code, method, path, body string) {
 	})
 }
 
-// staysAway wants that a workspace which a backup brought back is never served, until nothing of it is left.
+// staysAway checks that a workspace which a backup brought back is never served, until nothing of it is left.
 func (c *client) staysAway(t *testing.T, in *cells, region, id string) {
 	t.Helper()
 	until(t, "what was erased in another region goes from "+region, func() bool {
@@ -105,8 +105,8 @@ func (c *client) staysAway(t *testing.T, in *cells, region, id string) {
 	})
 }
 
-// Backups from before a move, of the home, of another region, or of both, never have two regions serve a workspace: what the newer log has is served, what no region has
-// any more is named, what was erased in another region stays erased, and where each of two logs has something of its own neither is served until somebody decides.
+// After a restore of the home, of another region, or of both from before a move, two regions never serve one workspace. The copy with the longer log is served, a
+// workspace that is in no region is named, an erased one stays erased, and when each of two logs has records of its own neither is served until the operator decides.
 func TestRestoredBehindAMove(t *testing.T) {
 	t.Parallel()
 	c := newCells(t)
@@ -168,7 +168,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 		for _, says := range []string{"workspace brussels is in more than one region", "workspace berlin is in no region"} {
 			until(t, "the log says "+says, func() bool { return strings.Contains(s.log.String(), says) })
 		}
-		if said := c.must(t, "workspace", "keep", "--discard", "brussels", "de"); !strings.Contains(said, "taken away: be") {
+		if said := c.must(t, "workspace", "keep", "--discard", "brussels", "de"); !strings.Contains(said, "deleted: be") {
 			t.Error(said)
 		}
 		c.isNowhere(t, "be", brussels)
@@ -213,7 +213,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 			t.Errorf("keep what was erased: %d, %s", status, stderr)
 		}
 		for region, n := range map[string]string{"be": "2", "de": "1"} {
-			if said := c.must(t, "restored", "--region", region); !strings.Contains(said, n+" workspaces that were erased since the backup are erased again") {
+			if said := c.must(t, "restored", "--region", region); !strings.Contains(said, n+" workspaces that were erased after the backup are erased again") {
 				t.Errorf("restored in %s: %s", region, said)
 			}
 			if !c.erasedIn(t, region, ids[region]) {

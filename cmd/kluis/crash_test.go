@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// load is clients that create tasks, each one after the other, and note what was acknowledged.
+// load has clients that create tasks, one after the other, and note the acknowledged ones.
 type load struct {
 	stop    chan struct{}
 	clients sync.WaitGroup
@@ -24,7 +24,7 @@ type load struct {
 	sent  atomic.Int64
 }
 
-// press starts n clients. Each task has a title of its own, also when the answer to it was lost.
+// press starts n clients. Each task has a title of its own, even when its answer was lost.
 func press(c *client, s *server, n int, name string) *load {
 	l := &load{stop: make(chan struct{}), seen: map[string]int{}}
 	for i := range n {
@@ -75,7 +75,7 @@ func (l *load) end() {
 	l.clients.Wait()
 }
 
-// check finds every acknowledged task in the log, once; those that were not are there once, or not at all.
+// check finds every acknowledged task once in the log, and every other task at most once.
 func (l *load) check(t *testing.T, titles map[string]int) {
 	t.Helper()
 	l.mu.Lock()
@@ -118,7 +118,7 @@ func TestKilledUnderLoad(t *testing.T) {
 			t.Errorf("the list is at %s with %d tasks in the log: %v", r.header.Get("Kluis-Position"), len(titles), r.header)
 		}
 	}
-	if out := h.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model is what the log makes of it") {
+	if out := h.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model follows from the log") {
 		t.Error(out)
 	}
 	if status := s.stop(t); status != success {
@@ -161,7 +161,7 @@ func TestPostgresKilledUnderLoad(t *testing.T) {
 			t.Logf("while Postgres was away there were answers other than 503: %s, %d times", answer, l.seen[answer])
 		}
 	}
-	if out := h.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model is what the log makes of it") {
+	if out := h.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model follows from the log") {
 		t.Error(out)
 	}
 	if status := s.stop(t); status != success {

@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// provisionMany makes workspaces with nothing in them, and leaves no connection behind.
+// provisionMany makes empty workspaces, and leaves no connection open.
 func provisionMany(t *testing.T, url string, n int) {
 	t.Helper()
 	db, err := pg.Open(t.Context(), url, 4)

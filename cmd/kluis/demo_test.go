@@ -11,7 +11,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// playDemo plays actions on a server of its own whose limits are as said, and gives what comes of it.
+// playDemo plays actions on a server of its own with the given limits, and gives the result.
 func playDemo(t *testing.T, limits, actions string, flags ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	h := sharedHome(t, pgtest.Database(t))
@@ -59,7 +59,7 @@ func TestReadmeBigDemo(t *testing.T) {
 	}
 }
 
-// A demo that a limit stops says which, and what to do about it.
+// A demo that a limit stops names the limit, and says what to do.
 func TestDemoNamesTheLimit(t *testing.T) {
 	t.Parallel()
 	var actions strings.Builder
@@ -74,8 +74,7 @@ func TestDemoNamesTheLimit(t *testing.T) {
 	}
 }
 
-// Lines that cannot be imported are listed, each with its number and the reason, and the exit status is 1, unless that is allowed. What is
-// there is counted without them.
+// Rejected lines are listed, each with its number and the reason, and the exit status is 1, unless that is allowed. The count leaves them out.
 func TestDemoWithRejects(t *testing.T) {
 	t.Parallel()
 	var actions strings.Builder

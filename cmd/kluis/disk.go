@@ -15,10 +15,10 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// disk is a folder on this machine that Kluis writes to, and what of it is there: a database or a bucket of one's own is watched where it is.
+// disk is a folder on this machine that Kluis writes to. An external database or bucket is monitored where it runs.
 type disk struct{ of, folder string }
 
-// disks are those of a cell.
+// disks gives the folders on this machine that a cell writes to.
 func (c cell) disks() (all []disk) {
 	if c.DatabaseURL == "" {
 		all = append(all, disk{"database", c.postgresFolder()})
@@ -32,23 +32,23 @@ func (c cell) disks() (all []disk) {
 	return all
 }
 
-// room is how many bytes the file system of a folder has, and how many of them are free for whoever is not root.
+// room gives the size of the file system of a folder, and how much of it is free for users other than root, in bytes.
 func (d disk) room() (free, size uint64, err error) {
 	var s syscall.Statfs_t
 	folder := d.folder
 	for err = syscall.Statfs(folder, &s); errors.Is(err, fs.ErrNotExist) && filepath.Dir(folder) != folder; err = syscall.Statfs(folder, &s) {
-		folder = filepath.Dir(folder) // it is made with what is first in it
+		folder = filepath.Dir(folder) // the folder is made with its first file
 	}
 	return s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), err
 }
 
-// ofDisks is what a scrape of the metrics shows of them.
+// ofDisks gives the disks of a cell to a scrape of the metrics.
 func (c cell) ofDisks() telemetry.Source {
 	return telemetry.Source{Gauges: func(context.Context) (found []telemetry.Gauge, err error) {
 		for _, d := range c.disks() {
 			free, size, err := d.room()
 			if err != nil {
-				continue // what is written there fails, and says so
+				continue // a write there fails, and is logged
 			}
 			labels := prometheus.Labels{"place": d.of}
 			found = append(found,
@@ -60,13 +60,13 @@ func (c cell) ofDisks() telemetry.Source {
 }
 
 const (
-	tooFull    = 1 << 30 // bytes that are left
-	nearlyFull = 10      // per cent that are left
+	tooFull    = 1 << 30 // bytes that are free, or fewer
+	nearlyFull = 10      // per cent that are free, or fewer
 )
 
-// disk looks at all of them. That a disk is getting full is worth a note, and that it nearly is, has to be mended.
+// disk checks all disks of the cell. A disk that is getting full is worth a note. A disk that is nearly full is bad.
 func (p patient) disk(context.Context) finding {
-	found := fine("none of this machine's is written to")
+	found := fine("Kluis writes to no disk of this machine")
 	var says []string
 	for _, d := range p.cell.disks() {
 		free, size, err := d.room()
@@ -76,9 +76,9 @@ func (p patient) disk(context.Context) finding {
 		says = append(says, fmt.Sprintf("%s: %d of %d MiB are free", d.of, free>>20, size>>20))
 		switch {
 		case free < tooFull:
-			found.grade, found.do = bad, "make room: on a full disk nothing can be written, and answers to commands are 503"
+			found.grade, found.do = bad, "make room: on a full disk nothing can be written, and commands are answered with 503"
 		case free*100 < size*nearlyFull && found.grade == good:
-			found.grade, found.do = note, "less than a tenth is free: see to it before it is full"
+			found.grade, found.do = note, "less than a tenth is free: make room before the disk is full"
 		}
 	}
 	if len(says) > 0 {

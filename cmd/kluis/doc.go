@@ -1,6 +1,4 @@
-// Kluis is a work-management backend in which every change is an event and the event log is the audit
-// history. This is its one program: see README.md.
+// Kluis is a work-management backend in which every change is an event, and the event log is the audit history. This is its one program: see README.md.
 //
-// main.go says which commands there are, settings.go what they can be told, app.go what they stand on;
-// each command has a file.
+// main.go has the list of commands, settings.go the settings that they share, and app.go the database that they open. Each command has a file.
 package main

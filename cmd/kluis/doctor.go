@@ -17,22 +17,22 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgserver"
 )
 
-// doctor is `kluis doctor`. It takes the settings of serve, looks at everything that serve would use, and changes nothing.
+// doctor is `kluis doctor`. It has the settings of serve, checks everything that serve would use, and changes nothing.
 type doctor struct{ serve }
 
-// finding is what a check found: nothing wrong, something to know, or something to mend.
+// finding is the result of a check.
 type finding struct {
 	grade grade
 	says  string
-	do    string // what to do about it; empty when nothing is
+	do    string // what the operator has to do; empty: nothing
 }
 
 type grade int
 
 const (
 	good grade = iota
-	note
-	bad
+	note       // something to know
+	bad        // something to mend
 )
 
 func (g grade) String() string { return [...]string{"ok", "note", "BAD"}[g] }
@@ -47,7 +47,7 @@ func (f finding) print(out io.Writer, of string) {
 	}
 }
 
-// patient has what checks look at.
+// patient is the cell that the checks look at.
 type patient struct {
 	serve
 	b    *base
@@ -144,7 +144,7 @@ func (p patient) durability(ctx context.Context) finding {
 		return broken(err, "")
 	}
 	if fsync != "on" || pages != "on" {
-		return finding{bad, "fsync is " + fsync + " and full_page_writes is " + pages, "turn both on: a crash of the machine loses what was acknowledged, or destroys the database"}
+		return finding{bad, "fsync is " + fsync + " and full_page_writes is " + pages, "turn both on: otherwise a crash of the machine loses acknowledged changes, or destroys the database"}
 	}
 	return fine("fsync and full_page_writes are on; an append is on disk before it is answered")
 }
@@ -157,16 +157,16 @@ func (p patient) clock(ctx context.Context) finding {
 	}
 	apart := there.Sub(asked.Add(time.Since(asked) / 2)).Round(time.Millisecond)
 	if apart.Abs() > 5*time.Second {
-		return finding{bad, fmt.Sprintf("the clocks of this machine and of the database are %s apart", apart), "set both by NTP: limits and the ends of sessions are told by them"}
+		return finding{bad, fmt.Sprintf("the clocks of this machine and of the database are %s apart", apart), "set both by NTP, because limits and the ends of sessions depend on them"}
 	}
 	return fine(fmt.Sprintf("%s from the database's", apart))
 }
 
 func (p patient) schema(ctx context.Context) finding {
 	if err := p.b.Tenancy.Serves(ctx); err != nil {
-		return broken(err, "kluis migrate, or a start, brings it to this program's shape")
+		return broken(err, "kluis migrate, or a start of kluis serve, migrates it")
 	}
-	return fine("the control schema has this program's shape, or a newer one")
+	return fine("the control schema is that of this program, or a newer one")
 }
 
 func (p patient) workspaces(ctx context.Context) finding {
@@ -205,12 +205,12 @@ func (p patient) setConfigRight(ctx context.Context) finding {
 func (p patient) keysOpen(ctx context.Context) finding {
 	keys, err := keyring.Load(p.keysFile(), p.KeysInline)
 	if err != nil {
-		return broken(err, "put the copy of the keys back: without them nothing sealed can be read")
+		return broken(err, "put the copy of the keys back: without them nothing that is encrypted can be read")
 	}
 	if err := p.b.checkKeys(ctx, keys); err != nil {
 		return broken(err, "these are not the keys of this database")
 	}
-	return fine(fmt.Sprintf("%d, and what is sealed opens", len(keys.IDs())))
+	return fine(fmt.Sprintf("%d, and they open what is encrypted", len(keys.IDs())))
 }
 
 func (p patient) keyFile(context.Context) finding {
@@ -219,10 +219,10 @@ func (p patient) keyFile(context.Context) finding {
 	}
 	info, err := os.Stat(p.keysFile())
 	if err != nil {
-		return finding{note, err.Error(), ""} // the keys are looked at by themselves
+		return finding{note, err.Error(), ""} // keysOpen says what to do
 	}
 	if info.Mode()&fs.ModePerm&0o077 != 0 {
-		return finding{bad, fmt.Sprintf("%s has the mode %04o", p.keysFile(), info.Mode().Perm()), "chmod 600: others on this machine may read it"}
+		return finding{bad, fmt.Sprintf("%s has the mode %04o", p.keysFile(), info.Mode().Perm()), "chmod 600, because other users of this machine may read it"}
 	}
 	return finding{note, p.keysFile(), "is there a copy elsewhere? No backup has the keys"}
 }
@@ -233,19 +233,19 @@ func (p patient) blobs(ctx context.Context) finding {
 		err = store.Ping(ctx)
 	}
 	if err != nil {
-		return broken(err, "attachments are not available until KLUIS_BLOB_URL can be used")
+		return broken(err, "attachments are unavailable until KLUIS_BLOB_URL can be used")
 	}
-	return fine("the store of attachments can be used")
+	return fine("the store of files can be used")
 }
 
 func (p patient) mails(ctx context.Context) finding {
 	if p.SMTPURL == "" {
-		return finding{note, "mails are written to files, because no SMTP server is set", "set KLUIS_SMTP_URL for anybody but yourself to get a code"}
+		return finding{note, "mails are written to files, because no SMTP server is set", "set KLUIS_SMTP_URL, or nobody else gets a code"}
 	}
 	if err := mail.Ping(ctx, p.SMTPURL); err != nil {
-		return broken(err, "look at KLUIS_SMTP_URL")
+		return broken(err, "check KLUIS_SMTP_URL")
 	}
-	return fine("the SMTP server takes the login")
+	return fine("the SMTP server accepts the login")
 }
 
 func (p patient) address(context.Context) finding {
@@ -254,7 +254,7 @@ func (p patient) address(context.Context) finding {
 	case err != nil:
 		return broken(err, "")
 	case url == "":
-		return finding{note, "mails do not say where Kluis is", "set KLUIS_PUBLIC_URL"}
+		return finding{note, "mails have no links", "set KLUIS_PUBLIC_URL"}
 	}
 	return fine(url)
 }

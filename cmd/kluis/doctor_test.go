@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// The doctor finds nothing to mend where nothing is wrong, and names what is, with what to do. It changes nothing.
+// The doctor finds nothing to mend when nothing is wrong. Otherwise it names the fault, and says what to do. It changes nothing.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -45,14 +45,14 @@ func TestDoctor(t *testing.T) {
 		return err == nil && len(kept) == 1
 	})
 	for _, c := range []struct{ setting, finds, does string }{
-		{"KLUIS_WITNESSES=http://" + refused + " " + witnessKey(t), "BAD   witnesses", "checkpoints wait until it answers"},
+		{"KLUIS_WITNESSES=http://" + refused + " " + witnessKey(t), "BAD   witnesses", "checkpoints get no cosignature until it answers"},
 		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusConflict, "1000000\n"), "BAD   witnesses", "it went back"},
 		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusNotFound, "unknown log"), "note  witnesses", "kluis log-list"},
 		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusConflict, "0\n"), "note  witnesses", "fewer than 1 cosign checkpoints of 1 of 1 workspaces"},
 		{"KLUIS_WITNESSES=" + witnessSaying(t, http.StatusConflict, "2\n"), "ok    witnesses", "1 know the logs of 1 workspaces"},
 		{"KLUIS_KEYS=" + others, "BAD   keys", "not the keys of this database"},
 		{"KLUIS_KEYS=" + filepath.Join(h.data, "none"), "BAD   keys", "put the copy of the keys back"},
-		{"KLUIS_SMTP_URL=smtp://" + refused, "BAD   mail", "look at KLUIS_SMTP_URL"},
+		{"KLUIS_SMTP_URL=smtp://" + refused, "BAD   mail", "check KLUIS_SMTP_URL"},
 		{"KLUIS_BLOB_URL=s3://nowhere?endpoint=http://" + refused + "&region=eu-west-1", "BAD   blobs", "KLUIS_BLOB_URL"},
 		{"KLUIS_LISTEN=0.0.0.0:8080", "note  public URL", "set KLUIS_PUBLIC_URL"},
 	} {
@@ -75,7 +75,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// A witness is told of every log, by its name of now and the key that signs for it; a setting that makes no sense is refused.
+// The list for witnesses has every log, with its present name and the key that signs for it. An invalid setting is refused.
 func TestLogList(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -103,7 +103,7 @@ func witnessKey(t *testing.T) string {
 	return witnesstest.Key("witness.example", public)
 }
 
-// witnessSaying is the setting of a witness that always answers the same.
+// witnessSaying gives the setting for a witness that always gives the same answer.
 func witnessSaying(t *testing.T, status int, says string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

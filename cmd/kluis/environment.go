@@ -10,9 +10,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// checkEnvironment looks for what begins as a setting and is none. One letter off a setting that there is, it is a slip
-// that would leave the setting at its default in silence, perhaps one of security: a wrong use. Anything else is named on
-// stderr and no more, since a name may be of a newer kluis, and Kubernetes sets some (KLUIS_PORT) beside a service of our name.
+// checkEnvironment looks for variables that begin with KLUIS_ and are no settings. A variable that is a few letters off a setting is a wrong use: the
+// slip would leave that setting, perhaps one of security, at its default. Any other variable is only named on stderr, because it may be a setting of a newer
+// kluis, and Kubernetes sets some (KLUIS_PORT) beside a service named kluis.
 func checkEnvironment(app *kong.Application, environ []string, stderr io.Writer) error {
 	known := settingsOf(app)
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
@@ -22,15 +22,15 @@ func checkEnvironment(app *kong.Application, environ []string, stderr io.Writer)
 		}
 		for _, meant := range slices.Sorted(maps.Keys(known)) {
 			if distance(name, meant) <= slips(meant) {
-				return usageError{fmt.Errorf("%s: there is no such setting; is %s meant? (see kluis serve --help)", name, meant)}
+				return usageError{fmt.Errorf("%s: there is no such setting; did you mean %s? (see kluis serve --help)", name, meant)}
 			}
 		}
-		fmt.Fprintf(stderr, "kluis: %s is no setting, and is passed over (see kluis serve --help)\n", name)
+		fmt.Fprintf(stderr, "kluis: %s is no setting, and is ignored (see kluis serve --help)\n", name)
 	}
 	return nil
 }
 
-// settingsOf gives the names of all settings, of whatever command.
+// settingsOf gives the names of all settings, of all commands.
 func settingsOf(app *kong.Application) map[string]bool {
 	known := map[string]bool{}
 	_ = kong.Visit(app, func(node kong.Visitable, next kong.Next) error { // the function gives no error
@@ -44,12 +44,12 @@ func settingsOf(app *kong.Application) map[string]bool {
 	return known
 }
 
-// slips is how many letters may differ from a setting so that it was meant: one of a short name, three of a long one.
+// slips is how many letters a name may differ from a setting to be taken for a slip: one for a short setting, three for a long one.
 func slips(setting string) int { return min(1+(len(setting)-len("KLUIS_"))/5, 3) }
 
-// distance is how many letters have to be put in, taken out or exchanged to make b of a (Levenshtein 1966).
+// distance is how many letters must be inserted, deleted or replaced to turn a into b (Levenshtein 1966).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1) // from what of a was seen to each beginning of b
+	row := make([]int, len(b)+1) // the distances from the read part of a to each prefix of b
 	for j := range row {
 		row[j] = j
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// The pages have every setting, and what they and the files for containers and systemd have are settings.
+// The documentation has every setting, and every name in it, and in the files for containers and systemd, is a setting.
 func TestSettingsAreDescribed(t *testing.T) {
 	t.Parallel()
 	parser, err := kong.New(&program{})
@@ -59,8 +59,8 @@ func TestDistance(t *testing.T) {
 	}
 }
 
-// A slip in the name of a setting is a wrong use, for every command: the setting would stay at its default in silence.
-// What is no setting at all is named, and no more; what is one, of whatever command, is not.
+// A slip in the name of a setting is a wrong use for every command, because the setting would silently stay at its default. Any other unknown name is
+// only reported. A setting of another command is not.
 func TestUnknownSettings(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
@@ -72,8 +72,8 @@ func TestUnknownSettings(t *testing.T) {
 		h := &home{data: data, env: []string{name + "=secret"}}
 		for _, command := range []string{"serve --listen=nonsense", "workspace list"} {
 			status, stdout, stderr := h.run(strings.Fields(command)...)
-			if !strings.Contains(stderr, "kluis: "+name+": there is no such setting; is "+meant+" meant?") == (meant != "") ||
-				strings.Contains(stderr, "kluis: "+name+" is no setting, and is passed over") == (meant != "") ||
+			if !strings.Contains(stderr, "kluis: "+name+": there is no such setting; did you mean "+meant+"?") == (meant != "") ||
+				strings.Contains(stderr, "kluis: "+name+" is no setting, and is ignored") == (meant != "") ||
 				meant != "" && status != misuse || stdout != "" || strings.Contains(stderr, "secret") {
 				t.Errorf("%s, %s: status %d, %q, %q", name, command, status, stdout, stderr)
 			}

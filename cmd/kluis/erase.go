@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// erasureGrace is the setting of how long the erasure of a workspace can be cancelled.
+// erasureGrace is the setting for the time in which the erasure of a workspace can be cancelled.
 type erasureGrace struct {
 	ErasureGrace time.Duration `name:"erasure-grace" env:"KLUIS_ERASURE_GRACE" default:"72h" help:"Time between the request to erase a workspace and the erasure, in which any admin may cancel."`
 }
@@ -33,9 +33,9 @@ type workspaceErase struct {
 	settings
 	outside
 	erasureGrace
-	PublicURL string `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as the certificate says."`
-	Confirm   string `placeholder:"SLUG" help:"The workspace once more: it and all that is in it are to be erased."`
-	Now       bool   `help:"Erase at once, and see it through. Else it is done by a server at the end of KLUIS_ERASURE_GRACE."`
+	PublicURL string `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis. The certificate has it."`
+	Confirm   string `placeholder:"SLUG" help:"The workspace once more, to confirm that it and everything in it is to be erased."`
+	Now       bool   `help:"Erase at once, and wait until that is done. Otherwise a server erases the workspace at the end of KLUIS_ERASURE_GRACE."`
 	Cancel    bool   `help:"Cancel an erasure that has not begun."`
 	Slug      string `arg:"" help:"The workspace."`
 }
@@ -45,7 +45,7 @@ func (e workspaceErase) Run(ctx context.Context, out outputs) error {
 		return err
 	}
 	if !e.Cancel && e.Confirm != e.Slug {
-		return usageError{fmt.Errorf("everything of the workspace goes, and no backup brings it back: confirm with --confirm %s", e.Slug)}
+		return usageError{fmt.Errorf("everything in the workspace is erased, and no backup brings it back: confirm with --confirm %s", e.Slug)}
 	}
 	cell, err := e.of(ctx, out, e.outside, e.Slug)
 	if err != nil {
@@ -76,7 +76,7 @@ func (e workspaceErase) Run(ctx context.Context, out outputs) error {
 
 func (e workspaceErase) erase(ctx context.Context, out outputs, c *commands.Commands, entry tenancy.Entry) error {
 	w := entry.Workspace()
-	if entry.Status != "erasing" { // else it goes on
+	if entry.Status != "erasing" { // an erasure that has begun goes on
 		wanted, err := c.OperatorErase(ctx, w, e.Slug, e.Now)
 		if pg.Is(err, pg.AccessDenied) {
 			return fmt.Errorf("%s is closed: kluis workspace open %s", e.Slug, e.Slug)
@@ -96,7 +96,7 @@ func (e workspaceErase) erase(ctx context.Context, out outputs, c *commands.Comm
 	return err
 }
 
-// eraseNow sees an erasure through that is due. While another process is at it, it waits for that one to end, or to be gone.
+// eraseNow runs an erasure that is due to its end. While another process runs it, eraseNow waits until that process has finished or died.
 func eraseNow(ctx context.Context, out outputs, c *commands.Commands, w pg.Workspace, slug string) error {
 	for {
 		_, found, err := c.NextErasure(ctx, &w)
@@ -120,7 +120,7 @@ func eraseNow(ctx context.Context, out outputs, c *commands.Commands, w pg.Works
 	}
 }
 
-// eraser makes what erases.
+// eraser makes the commands that erase.
 func (c cell) eraser(ctx context.Context, b *base, keys *keyring.Keyring, publicURL string, grace time.Duration) (*commands.Commands, error) {
 	blobs, err := c.blobStore(ctx, c.Data)
 	if err != nil {
@@ -133,7 +133,7 @@ func (c cell) eraser(ctx context.Context, b *base, keys *keyring.Keyring, public
 	return b.Commands(ctx, commands.Needs{Keys: keys, Blobs: blobs, Kept: kept, PublicURL: publicURL, ErasureGrace: grace}, limit.Defaults())
 }
 
-// heedLedger erases again what a backup brought back, before anybody is served.
+// heedLedger erases again the workspaces and members that a backup brought back, before anybody is served.
 func (c cell) heedLedger(ctx context.Context, b *base, keys *keyring.Keyring, out outputs) error {
 	eraser, err := c.eraser(ctx, b, keys, "", 0)
 	if err != nil {
@@ -150,7 +150,7 @@ func (c cell) heedLedger(ctx context.Context, b *base, keys *keyring.Keyring, ou
 		}
 	}
 	if err == nil && len(whole) > 0 {
-		_, err = fmt.Fprintf(out.stdout, "%d workspaces that were erased since the backup are erased again\n", len(whole))
+		_, err = fmt.Fprintf(out.stdout, "%d workspaces that were erased after the backup are erased again\n", len(whole))
 	}
 	return err
 }
@@ -163,12 +163,7 @@ type workspaceCertificate struct {
 
 func (w workspaceCertificate) Run(ctx context.Context, out outputs) error {
 	found := false
-	err := w.each(ctx, outside{}, func(c cell) error {
-		b, err := c.openMigrated(ctx, out.stderr)
-		if err != nil {
-			return err
-		}
-		defer b.close()
+	err := w.eachBase(ctx, out, func(c cell, b *base) error {
 		signed, err := certificateOf(ctx, b.DB, w.Slug)
 		if err != nil || signed == "" {
 			return err
@@ -179,7 +174,7 @@ func (w workspaceCertificate) Run(ctx context.Context, out outputs) error {
 			return err
 		}
 		if _, err := checkpoint.OpenErasure([]byte(signed), keys.PublicKeys()); err != nil {
-			fmt.Fprintf(out.stderr, "the keys that are here now did not sign it: %v\n", err)
+			fmt.Fprintf(out.stderr, "none of the keys that are here now signed the certificate: %v\n", err)
 		}
 		_, err = fmt.Fprint(out.stdout, signed)
 		return err
@@ -190,7 +185,7 @@ func (w workspaceCertificate) Run(ctx context.Context, out outputs) error {
 	return err
 }
 
-// certificateOf is empty where there is none.
+// certificateOf gives the signed certificate of an erasure, by the slug or the id of the workspace; empty when there is none.
 func certificateOf(ctx context.Context, db *pg.DB, slug string) (signed string, err error) {
 	err = db.Control(ctx, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `select coalesce(certificate, '') from kluis.erasure where slug = $1 or workspace_id::text = $1`, slug).Scan(&signed)

@@ -15,8 +15,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// killedBehindAStep erases a workspace, and is killed when it has said what it has done. It tells whether the erasure came to its end. A process
-// that meets a transaction of the one before, which Postgres may still be at, fails without a step.
+// killedBehindAStep erases a workspace, and kills the process after its first step. It tells whether the erasure came to its end. A process that meets a
+// transaction of the one before, which Postgres may still run, fails without a step.
 func (h *home) killedBehindAStep(t *testing.T, slug string) (step, said string, done bool) {
 	t.Helper()
 	said, _ = h.hear(t, []string{"workspace", "erase", "--now", "--confirm", slug, slug}, func(p *os.Process, line string) { // it is killed, or not
@@ -32,8 +32,8 @@ func (h *home) killedBehindAStep(t *testing.T, slug string) (step, said string, 
 	return step, said, step == "done"
 }
 
-// A process that erases a workspace is killed behind each step, and the next one goes on from there. The certificate says what there was; the
-// slug is not given again, and whoever had an account is as unknown as anybody.
+// A process that erases a workspace is killed after each step, and the next one goes on from there. The certificate has the counts, the slug is not given
+// again, and a former member is as unknown as any stranger.
 func TestEraseKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -106,7 +106,7 @@ func TestEraseKilledAtEachStep(t *testing.T) {
 	other.at(s).want(t, http.StatusConflict, "POST", "/api/signup", taken)
 }
 
-// What was erased since a backup is erased again when that is put back: the ledger is where the files are, and not in the database.
+// A workspace that was erased after a backup is erased again when the backup is put back, because the ledger is with the files, not in the database.
 func TestRestoredIsErasedAgain(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -123,7 +123,7 @@ func TestRestoredIsErasedAgain(t *testing.T) {
 
 	there := h.there(t, elsewhere(t))
 	there.env = append(there.env, "KLUIS_BLOB_URL=file://"+filepath.Join(h.data, "blobs"))
-	if out := there.must(t, "restore", folder); !strings.Contains(out, "1 workspaces that were erased since the backup are erased again") {
+	if out := there.must(t, "restore", folder); !strings.Contains(out, "1 workspaces that were erased after the backup are erased again") {
 		t.Error(out)
 	}
 	if out := there.must(t, "workspace", "list"); strings.Contains(out, "other") {
@@ -142,7 +142,7 @@ func TestRestoredIsErasedAgain(t *testing.T) {
 	there.must(t, "rebuild", "--check")
 }
 
-// An erasure that nobody sees through at once is done by a server at the end of the grace, unless it is cancelled.
+// A server does an erasure at the end of the grace, unless it is cancelled.
 func TestEraseLater(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -166,7 +166,7 @@ func TestEraseLater(t *testing.T) {
 	}
 }
 
-// checkCertificate has those who kept the verifier keys check a certificate: as it is, changed in one row, and without keys.
+// checkCertificate checks a certificate with kept verifier keys: unchanged, with one changed line, and without keys.
 func (h *home) checkCertificate(t *testing.T, certificate, keys string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "certificate")

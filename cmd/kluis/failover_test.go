@@ -21,7 +21,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgserver"
 )
 
-// servers are a primary and its standby, as the packages of a distribution have them.
+// servers are a primary and its standby, from the packages of a distribution.
 type servers struct {
 	primary, standby *pgserver.Server
 	folder           string // of the primary
@@ -166,7 +166,7 @@ func (p *servers) fence(t *testing.T) {
 	query(t, p.primary, `select pg_reload_conf()`)
 }
 
-// cutOff ends what the standby gets of the primary, when it has all.
+// cutOff ends the replication to the standby, once it has everything.
 func (p *servers) cutOff(t *testing.T) {
 	t.Helper()
 	until(t, "the standby has all", func() bool {
@@ -214,8 +214,8 @@ func parsed(t *testing.T, address string) *url.URL {
 	return u
 }
 
-// A primary fails over to its synchronous standby while 16 clients write: Kluis goes on by itself, and nothing acknowledged is lost. The
-// old primary is dead, or lives on and takes no changes: then no connection stays with it.
+// A primary fails over to its synchronous standby while 16 clients write. Kluis goes on by itself, and nothing acknowledged is lost. The old primary is dead,
+// or lives on and refuses changes; then no connection stays with it.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*servers, *testing.T){"the primary is killed": (*servers).kill, "the primary is fenced": (*servers).fence} {
@@ -240,7 +240,7 @@ func TestFailover(t *testing.T) {
 					t.Errorf("%d answers were %s", l.seen[answer], answer)
 				}
 			}
-			if out := h.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model is what the log makes of it") {
+			if out := h.must(t, "rebuild", "--check", "acme"); !strings.Contains(out, "every read model follows from the log") {
 				t.Error(out)
 			}
 			s.signUp(t, "other") // mails and roles, by the second login, go on as well
@@ -253,8 +253,8 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// An asynchronous standby that lacks what was committed last becomes the primary: the next command notices, whatever it is, and
-// another epoch of the log begins. Who follows the log is told, and what is appended afterwards goes on from what there is.
+// An asynchronous standby that lacks the last commits becomes the primary. The next command, of any kind, notices, and another epoch of the log begins.
+// Followers of the log are told, and later appends continue the present log.
 func TestFailoverThatLosesTheEnd(t *testing.T) {
 	t.Parallel()
 	p := newServers(t, false)
@@ -291,8 +291,8 @@ func TestFailoverThatLosesTheEnd(t *testing.T) {
 	}
 }
 
-// An asynchronous standby that becomes the primary lacks the fence of a move, and an erasure. Servers that go on serve the workspace from where it moved, and
-// never from where it was, also a server that knew it there; and who was erased stays erased.
+// An asynchronous standby that becomes the primary lacks the fence of a move, and an erasure. Servers that go on serve the workspace from its
+// new region, and never from the old one, even a server that knew it there; an erased member stays erased.
 func TestFailoverThatLosesAMove(t *testing.T) {
 	t.Parallel()
 	p, de := newServers(t, false), newCellServer(t)
@@ -327,8 +327,8 @@ func TestFailoverThatLosesAMove(t *testing.T) {
 	}
 }
 
-// While the synchronous standby is away nothing is acknowledged, not even when whoever runs the database cancels what waits for it, and has the login told
-// nothing but errors; when it is back, what waits is.
+// While the synchronous standby is away nothing is acknowledged, not even when the operator cancels a waiting commit, and has the login told nothing but
+// errors. When it is back, waiting changes are acknowledged.
 func TestCancelledWaitForTheStandby(t *testing.T) {
 	t.Parallel()
 	p := newServers(t, true)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallHome is a home with a Postgres of its own on a disk of so many bytes. It skips the test for whoever may not make one.
+// smallHome makes a home with a Postgres of its own on a disk of the given size. It skips the test when the user may not make such a disk.
 func smallHome(t *testing.T, size int) *home {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ func smallHome(t *testing.T, size int) *home {
 	return h
 }
 
-// fill leaves no room on the disk of a home; the function that it gives takes away what fills it.
+// fill fills the disk of a home. The function that it gives frees the disk again.
 func (h *home) fill(t *testing.T) (empty func()) {
 	t.Helper()
 	name := filepath.Join(h.data, "full")
@@ -61,8 +61,8 @@ func (h *home) fill(t *testing.T) (empty func()) {
 	}
 }
 
-// While the disk of the database and of the files is full, changes are refused as 503 and nothing is half done; when there is room again, all works by itself, and
-// what was acknowledged is there.
+// While the disk of the database and of the files is full, changes are refused with 503, and nothing is done by half. With room again everything works by itself,
+// and every acknowledged change is there.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	h := smallHome(t, 192<<20)

@@ -20,26 +20,26 @@ import (
 type importFile struct {
 	settings
 	outside
-	File    string            `arg:"" help:"What another tracker exported, - for standard input; or the ZIP of an export of Kluis, of which a workspace is made."`
-	As      string            `name:"as" placeholder:"SLUG" help:"Of an export of Kluis: the name of the workspace that is made; default: the one that it had."`
-	Trusted []string          `name:"key" placeholder:"FILE" sep:"none" help:"Of an export of Kluis: verifier keys of where it is from that you know, by one of which it must be signed. Without, it is checked with those in it: that it is whole, and not whose it is. May be repeated."`
-	Verify  bool              `name:"verify-only" help:"Of an export of Kluis: check it, and load nothing."`
+	File    string            `arg:"" help:"The export of another tracker (- for standard input), or the ZIP of an export of Kluis, from which a workspace is made."`
+	As      string            `name:"as" placeholder:"SLUG" help:"For an export of Kluis: the name of the new workspace; default: its former name."`
+	Trusted []string          `name:"key" placeholder:"FILE" sep:"none" help:"For an export of Kluis: verifier keys that you know, one of which must have signed it. Without this flag it is checked with the keys in it, which proves that it is complete, but not who made it. May be repeated."`
+	Verify  bool              `name:"verify-only" help:"For an export of Kluis: check it, and load nothing."`
 	URL     string            `default:"http://127.0.0.1:8080" env:"KLUIS_PUBLIC_URL" help:"The running server."`
-	Token   string            `env:"KLUIS_TOKEN" help:"Of what another tracker exported: a session or API token of an admin of the workspace: the import goes there, as done by that admin. Better in the environment than as a flag, which others on the machine see."`
-	Format  string            `help:"tracker (NDJSON, an action a line), jira, github or csv; left out, told by the file's name and its first bytes."`
-	Source  string            `help:"Names where the file comes from, so that nothing is imported twice; default: the format."`
-	Org     string            `help:"Of a tracker with several organisations, the one to import."`
-	Mapping map[string]string `name:"column" placeholder:"NAME=FIELD" help:"Of a CSV: the field of a column; may be given for each. Fields: id, title, description, status, priority, project, parent, assignees, tags, start_on, due_on, estimate_minutes, created_at, created_by, completed_at."`
-	Rejects string            `placeholder:"FILE" help:"Where to write the lines that cannot be imported, and why; default: FILE.rejects, beside it; import.rejects for standard input."`
+	Token   string            `env:"KLUIS_TOKEN" help:"For the export of another tracker: a session or API token of an admin of the workspace, who is the author of the import. Set it in the environment, because other users of the machine see flags."`
+	Format  string            `help:"tracker (NDJSON, one action on a line), jira, github or csv; default: told by the name and the first bytes of the file."`
+	Source  string            `help:"A name for the origin of the file, so that nothing is imported twice; default: the format."`
+	Org     string            `help:"The organisation to import, when the file has several."`
+	Mapping map[string]string `name:"column" placeholder:"NAME=FIELD" help:"For a CSV: the field of a column. May be repeated. Fields: id, title, description, status, priority, project, parent, assignees, tags, start_on, due_on, estimate_minutes, created_at, created_by, completed_at."`
+	Rejects string            `placeholder:"FILE" help:"Where to write the lines that cannot be imported, with the reasons; default: FILE.rejects, or import.rejects for standard input."`
 }
 
-// Run ends with 1 when a line was rejected.
+// Run fails when a line was rejected.
 func (f importFile) Run(ctx context.Context, out outputs) error {
 	if zipped(f.File) {
 		return f.load(ctx, out)
 	}
 	if f.Token == "" {
-		return usageError{errors.New("say in KLUIS_TOKEN as whom: a session or API token of an admin of the workspace")}
+		return usageError{errors.New("set KLUIS_TOKEN to a session or API token of an admin of the workspace")}
 	}
 	from, name := io.Reader(os.Stdin), "standard input"
 	if f.File != "-" {
@@ -63,7 +63,7 @@ func (f importFile) Run(ctx context.Context, out outputs) error {
 		}
 	})
 	if ctx.Err() != nil {
-		return errors.New("stopped: the server goes on with a file that it has in whole; run the same command again, and what is there already is not imported twice")
+		return errors.New("stopped: a server that has the whole file goes on with it; run the same command again to wait for it, and nothing is imported twice")
 	}
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (f importFile) Run(ctx context.Context, out outputs) error {
 	}
 	fmt.Fprintf(out.stdout, "%-14s %d\n%-14s %d\n%-14s %d\n", "placeholders", done.Counts.People, "there already", done.Counts.Repeated, "rejected", done.Counts.Rejected)
 	if done.Status == "failed" {
-		return fmt.Errorf("the import failed: %s; run it again when that is mended, and it goes on", done.Failure)
+		return fmt.Errorf("the import failed: %s; run the same command again when that is mended, and it goes on", done.Failure)
 	}
 	if done.Counts.Rejected == 0 {
 		return nil
@@ -108,12 +108,12 @@ func writeRejects(path string, rejects []upload.Reject) (err error) {
 	return nil
 }
 
-// formatOf guesses what a file is.
+// formatOf guesses the format of a file.
 func formatOf(name string, start *bufio.Reader) string {
 	if strings.EqualFold(filepath.Ext(name), ".csv") {
 		return "csv"
 	}
-	head, _ := start.Peek(16 << 10) // what there is
+	head, _ := start.Peek(16 << 10) // a shorter file gives all of it
 	text := string(head)
 	switch {
 	case strings.Contains(text, `"do":`) || strings.Contains(text, `"do" :`):

@@ -10,13 +10,13 @@ import (
 	"github.com/kluis-eu/kluis/internal/checkpoint"
 )
 
-// outside is where Kluis keeps what is not in the database: bytes of attachments, and signed checkpoints.
+// outside has the places outside the database: those of files, and of signed checkpoints.
 type outside struct {
-	BlobURL     string `name:"blob-url" env:"KLUIS_BLOB_URL" placeholder:"URL" help:"Where the bytes of attachments, and signed checkpoints of the logs, are: file:///folder, default that of KLUIS_DATA/blobs, or s3://bucket?endpoint=https://...&region=... with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or wherever else Amazon's programs look for them."`
-	Checkpoints string `name:"checkpoints" env:"KLUIS_CHECKPOINTS" placeholder:"URL" help:"A second place, besides KLUIS_BLOB_URL, where signed checkpoints are kept: file:///folder or s3://bucket?..., such as a bucket with object lock, that whoever owns the database cannot rewrite."`
+	BlobURL     string `name:"blob-url" env:"KLUIS_BLOB_URL" placeholder:"URL" help:"Where files and signed checkpoints of the logs are kept: file:///folder (default: KLUIS_DATA/blobs), or s3://bucket?endpoint=https://...&region=... with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in any other place where Amazon's programs find them."`
+	Checkpoints string `name:"checkpoints" env:"KLUIS_CHECKPOINTS" placeholder:"URL" help:"A second place for signed checkpoints, besides KLUIS_BLOB_URL, which the owner of the database cannot rewrite, such as a bucket with object lock: file:///folder or s3://bucket?..."`
 }
 
-// kept is the places of checkpoints: a store of blobs that is open, and the second place.
+// kept gives the places of checkpoints: an open store of blobs, and the second place.
 func (o outside) kept(ctx context.Context, first ...blob.Store) (*checkpoint.Kept, error) {
 	kept := &checkpoint.Kept{Stores: first}
 	if o.Checkpoints == "" {
@@ -30,7 +30,7 @@ func (o outside) kept(ctx context.Context, first ...blob.Store) (*checkpoint.Kep
 	return kept, nil
 }
 
-// keptThere is kept for what makes nothing: a folder of data that is not there is none.
+// keptThere is kept for a command that must not make folders: a folder of blobs that does not exist is left out.
 func (o outside) keptThere(ctx context.Context, data string) (*checkpoint.Kept, error) {
 	if _, err := os.Stat(filepath.Join(data, "blobs")); err != nil && o.BlobURL == "" {
 		return o.kept(ctx)

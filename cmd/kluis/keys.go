@@ -20,20 +20,20 @@ import (
 
 // keys is `kluis keys new|rotate|status`.
 type keys struct {
-	New    keysNew    `cmd:"" help:"Put a fresh key first into the key file, or make the file. Running servers take it up by themselves."`
-	Rotate keysRotate `cmd:"" help:"Move everything to the first key, while servers run. It may be killed, and run again."`
-	Status keysStatus `cmd:"" help:"Say which keys there are, and how much is sealed with each."`
+	New    keysNew    `cmd:"" help:"Add a new first key to the key file, or make the file. Running servers read the change by themselves."`
+	Rotate keysRotate `cmd:"" help:"Encrypt everything with the first key, while servers run. After an interruption, run it again."`
+	Status keysStatus `cmd:"" help:"List the keys, and how much is encrypted with each."`
 }
 
 // keysNew needs no database.
 type keysNew struct {
 	settings
-	Last bool `help:"Put it last: it only decrypts until you move its line to the top. For servers that do not share one file: give all of them the file, then move the line."`
+	Last bool `help:"Add the key at the end: it only decrypts until you move its line to the top. For servers that do not share one file: give the file to all of them first, then move the line."`
 }
 
 func (k keysNew) Run(out outputs) error {
 	if k.KeysInline != "" {
-		return usageError{errors.New("KLUIS_KEYS_INLINE is set: add the key there, behind the others until every server has it, then first; or use a file")}
+		return usageError{errors.New("KLUIS_KEYS_INLINE is set: add the key there, last until every server has it, and then first; or use a file")}
 	}
 	path := k.keysFile()
 	add := keyring.Prepend
@@ -54,7 +54,7 @@ func (k keysNew) Run(out outputs) error {
 	ids := ring.IDs()
 	switch {
 	case len(ids) == 1:
-		fmt.Fprintf(out.stdout, "%s: made, with the key %s\nkeep a copy of it elsewhere: without it nothing sealed can be read\n", path, ids[0])
+		fmt.Fprintf(out.stdout, "%s: made, with the key %s\nkeep a copy of it elsewhere: without it nothing that is encrypted can be read\n", path, ids[0])
 	case k.Last:
 		fmt.Fprintf(out.stdout, "%s: the last key is %s; %s still encrypts\n", path, ids[len(ids)-1], ids[0])
 	default:
@@ -66,15 +66,14 @@ func (k keysNew) Run(out outputs) error {
 
 type keysRotate struct{ settings }
 
-// codeLife is for how long a code in a mail is good that the keyring itself made a MAC of: that of a sign-up or of a
-// forgotten password.
+// codeLife is how long the code in a mail is valid whose MAC the keyring itself makes: the code of a sign-up, or for a new password.
 const codeLife = 15 * time.Minute
 
 func (k keysRotate) Run(ctx context.Context, out outputs) error {
 	return k.withoutMoves(ctx, out, func(ctx context.Context) error { return k.rotate(ctx, out) })
 }
 
-// withoutMoves has no workspace move meanwhile: see tenancy.LockMove. The home has the lock.
+// withoutMoves runs do while no workspace moves: see tenancy.LockMove. The home has the lock.
 func (k keysRotate) withoutMoves(ctx context.Context, out outputs, do func(context.Context) error) error {
 	everywhere := k.settings
 	everywhere.Region = ""
@@ -100,7 +99,7 @@ func (k keysRotate) withoutMoves(ctx context.Context, out outputs, do func(conte
 
 func (k keysRotate) rotate(ctx context.Context, out outputs) error {
 	return k.withRotation(ctx, out, func(r vault.Rotation) error {
-		fmt.Fprintf(out.stdout, "everything goes to the key %s\n", r.Keys.IDs()[0])
+		fmt.Fprintf(out.stdout, "encrypting everything with the key %s\n", r.Keys.IDs()[0])
 		census, err := r.Run(ctx)
 		if err != nil {
 			return err
@@ -112,7 +111,7 @@ func (k keysRotate) rotate(ctx context.Context, out outputs) error {
 		case len(census.Keys) == 1:
 			fmt.Fprintf(out.stdout, "key %s is the only one\n", census.Keys[0])
 		case good.After(time.Now()):
-			fmt.Fprintf(out.stdout, "remove it after %s: codes in mails that were sent before the new key are good until then\n", good.Format(time.TimeOnly))
+			fmt.Fprintf(out.stdout, "remove it after %s: codes in mails from before the new key are valid until then\n", good.Format(time.TimeOnly))
 		}
 		return unopened(census)
 	})
@@ -144,17 +143,17 @@ func (k keysStatus) Run(ctx context.Context, out outputs) error {
 	})
 }
 
-// unopened reports what does not open, without showing any of it.
+// unopened makes an error of the values that do not open. It names their places, and shows none of them.
 func unopened(c vault.Census) error {
 	if len(c.Unopened) == 0 {
 		return nil
 	}
 	const most = 20
 	shown := c.Unopened[:min(len(c.Unopened), most)]
-	return fmt.Errorf("%d sealed values do not open: damaged, moved, or under a key that is not here:\n  %s", len(c.Unopened), strings.Join(shown, "\n  "))
+	return fmt.Errorf("%d encrypted values do not open, because they are damaged, were moved, or need a key that is not here:\n  %s", len(c.Unopened), strings.Join(shown, "\n  "))
 }
 
-// withRotation opens the database of each cell and the keys, which must be there.
+// withRotation calls do with a rotation of the keys in each cell.
 func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.Rotation) error) error {
 	return s.each(ctx, outside{}, func(c cell) error {
 		b, err := c.openThere(ctx, out.stderr)
@@ -175,7 +174,7 @@ func (s settings) withRotation(ctx context.Context, out outputs, do func(vault.R
 	})
 }
 
-// rotation is one of all there is.
+// rotation makes a rotation of the keys of all workspaces in the database.
 func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
 	return vault.Rotation{DB: b.DB, Keys: ring, Workspaces: func(ctx context.Context) ([]pg.Workspace, error) {
 		entries, err := b.Tenancy.Keyed(ctx)
@@ -190,12 +189,12 @@ func (b *base) rotation(ring *keyring.Keyring) vault.Rotation {
 	}}
 }
 
-// followKeys takes up what changes in the key file until ctx ends. A key that is taken out while something is sealed with
-// it stays in use, and the log says so at once: at the next start it would be too late.
+// followKeys reads the changes of the key file until ctx ends. A key that is removed while something is sealed with it stays in use, and the log says so at
+// once, because the next start would fail.
 func (o *bases) followKeys(ctx context.Context, ring *keyring.Keyring) {
 	ring.Follow(ctx, func(err error) {
 		if err != nil {
-			o.log.ErrorContext(ctx, "the key file has changed and is not as it must be: going on with the keys of before", "keys", ring, "error", err.Error())
+			o.log.ErrorContext(ctx, "the key file has changed and is not valid: the former keys stay in use", "keys", ring, "error", err.Error())
 			return
 		}
 		o.log.InfoContext(ctx, "the key file has changed", "keys", ring)
@@ -213,8 +212,8 @@ func (o *bases) followKeys(ctx context.Context, ring *keyring.Keyring) {
 	})
 }
 
-// checkKeys refuses to serve with keys that do not open what is in the database: those of another installation, or
-// ones made anew because the right file was not there.
+// checkKeys refuses keys that do not open the data of the database: those of another installation, or new ones that were made because the right file was
+// missing.
 func (b *base) checkKeys(ctx context.Context, ring *keyring.Keyring) error {
 	oldest, err := b.Tenancy.List(ctx, 1)
 	if err != nil || len(oldest) == 0 {
@@ -223,7 +222,7 @@ func (b *base) checkKeys(ctx context.Context, ring *keyring.Keyring) error {
 	return vault.New(b.DB, ring).Check(ctx, oldest[0].Workspace())
 }
 
-// rotationProgress says on stderr how far it is, about once a second, and at the end of each pass.
+// rotationProgress reports the progress of a rotation on stderr, about once a second, and at the end of each pass.
 func rotationProgress(stderr io.Writer) func(vault.Progress) {
 	last := time.Now()
 	return func(p vault.Progress) {

@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-// kluis runs one command and gives its exit status and what it printed.
+// kluis runs one command, and gives its exit status and output.
 func kluis(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, problems bytes.Buffer
@@ -25,7 +25,7 @@ func kluis(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), problems.String()
 }
 
-// An operator rotates the keys of a server that runs, in the order of the README, and removes the old key.
+// An operator rotates the keys of a running server, as docs/operations.md says, and removes the old key.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	data, listen := filepath.Join(t.TempDir(), "data"), toolbox.FreeAddress(t)
@@ -81,7 +81,7 @@ func TestKeys(t *testing.T) {
 	if err := os.WriteFile(file, []byte(lines[len(lines)-1]+"\n"), 0o600); err != nil { // the wrong one stays
 		t.Fatal(err)
 	}
-	if code, _, stderr := kluis(t, "keys", "status", "--data", data); code != failure || !strings.Contains(stderr, "sealed values do not open") {
+	if code, _, stderr := kluis(t, "keys", "status", "--data", data); code != failure || !strings.Contains(stderr, "encrypted values do not open") {
 		t.Errorf("with the wrong key: status %d, %s", code, stderr)
 	}
 	if code, _, stderr := kluis(t, "serve", "--data", data, "--listen", toolbox.FreeAddress(t)); code != failure || !strings.Contains(stderr, "KLUIS_KEYS: none of the keys ["+first+"]") {
@@ -147,8 +147,8 @@ func TestKeysRefuse(t *testing.T) {
 	}
 }
 
-// A key that is taken out of the file too early is noticed while the server runs: the log says what to put back, and the
-// server goes on. After a rotation the same is no error.
+// A running server notices a key that is removed from the file too early: the log says what to put back, and the server goes on. After a rotation the same
+// removal is no error.
 func TestKeyIsTakenOutTooEarly(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

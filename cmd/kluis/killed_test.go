@@ -13,7 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// killedWhen kills a server as soon as something is so, or after a while, and starts another one, which does not wait for the leases of the first.
+// killedWhen kills a server as soon as a condition holds, or after a while, and starts another one, which does not wait for the leases of the first.
 func (h *home) killedWhen(t *testing.T, s *server, admin *pgx.Conn, is func() bool) *server {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Second); !is() && time.Now().Before(end); {
@@ -26,7 +26,7 @@ func (h *home) killedWhen(t *testing.T, s *server, admin *pgx.Conn, is func() bo
 	return h.serve(t)
 }
 
-// A server that is killed at any moment of an export makes it all the same, when it is started again: once, whole, and with nothing left over.
+// A server that is killed at any moment of an export finishes the export after its next start: once, complete, and with nothing left over.
 func TestKilledWhileItExports(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -76,7 +76,7 @@ func TestKilledWhileItExports(t *testing.T) {
 	h.titles(t, "acme")
 }
 
-// A server that is killed while somebody signs up has made the whole workspace, or none: then the same code still makes it.
+// A server that is killed during a sign-up has made the whole workspace, or nothing; then the same code still makes it.
 func TestKilledWhileSomebodySignsUp(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

@@ -10,7 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/password"
 )
 
-// Settings that make no sense end the program before it touches anything, as a wrong use, and are named.
+// An invalid setting ends the program before it opens anything, as a wrong use, and the message names it.
 func TestWrongSettings(t *testing.T) {
 	for _, wrong := range []struct{ variable, value, want string }{
 		{"KLUIS_LIMITS", "signup_ip=5", `KLUIS_LIMITS: "signup_ip=5": expected name=count/duration`},
@@ -65,7 +65,7 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
-// Without a KLUIS_PUBLIC_URL mails say the address served, where it can be one that people reach.
+// Without KLUIS_PUBLIC_URL the links in mails have the address that is served, when people can reach it.
 func TestPublicURL(t *testing.T) {
 	for listen, want := range map[string]string{
 		"127.0.0.1:8080": "http://127.0.0.1:8080", "kluis.example.org:80": "http://kluis.example.org:80", "[::1]:8080": "http://[::1]:8080",

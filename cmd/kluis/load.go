@@ -44,7 +44,7 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 	}
 	whole, err := commands.VerifyArchive(r, known, nil)
 	if err != nil {
-		return fmt.Errorf("%s: %w; nothing of it was loaded", f.File, err)
+		return fmt.Errorf("%s: %w; nothing was loaded", f.File, err)
 	}
 	m := r.Manifest
 	fmt.Fprintf(out.stdout, "%s: whole: workspace %s of %s, %d records, root %s, %d files\n", f.File, m.Workspace.Slug, m.Origin, m.UpTo, whole.Root, len(m.Files))
@@ -73,11 +73,11 @@ func (f importFile) load(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	same := "and their read models are those of the export"
+	same := "and the read models are those of the export"
 	if !done.Compared {
-		same = "which others have changed since the log was loaded"
+		same = "not compared with the export, because somebody has changed the workspace meanwhile"
 	}
-	_, err = fmt.Fprintf(out.stdout, "workspace %s (%s): %d records, %s; %d files are missing\nmembers choose a new password by the mail for a forgotten one\n",
+	_, err = fmt.Fprintf(out.stdout, "workspace %s (%s): %d records, %s; %d files are missing\nmembers have no passwords: each asks for a new one by mail, as for a forgotten password\n",
 		slug, done.Workspace.ID, m.UpTo, same, len(m.Missing))
 	return err
 }

@@ -22,8 +22,8 @@ func (c *client) exported(t *testing.T) []byte {
 	return c.want(t, http.StatusOK, "GET", "/api/export/"+x.ID+"/content", "").body
 }
 
-// kluis import is killed behind each of its steps, and once it finds no room for the files. The same command goes on then, and makes one workspace, with all
-// of the files. Nothing is left over.
+// kluis import is killed after each of its steps, and once it finds no room for the files. The same command then goes on, and makes one workspace with all
+// files. Nothing is left over.
 func TestImportKilled(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

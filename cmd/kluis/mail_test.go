@@ -15,7 +15,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// behindForger makes every request say that it was sent to somebody else's host.
+// behindForger makes every request claim that it was sent to another host.
 type behindForger struct{ http.RoundTripper }
 
 func (f behindForger) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -28,8 +28,8 @@ func (f behindForger) RoundTrip(r *http.Request) (*http.Response, error) {
 	return f.RoundTripper.RoundTrip(r)
 }
 
-// Every mail to a member is in the member's language, says where Kluis is as the setting has it, whatever the headers of
-// the request say, and goes through a real SMTP server. Passwords cost what the setting says.
+// Every mail to a member is in the member's language, has the link of the setting, whatever the headers of the request say, and goes through a real SMTP
+// server. Password hashes have the cost of the setting.
 func TestMails(t *testing.T) {
 	t.Parallel()
 	smtp := mailtest.New(t)
@@ -105,7 +105,7 @@ func TestMails(t *testing.T) {
 	}
 }
 
-// door is before a mail server. While it hangs, whoever comes in gets no answer.
+// door is a proxy before a mail server. While it hangs, no connection gets an answer.
 type door struct {
 	address string
 	server  string
@@ -163,7 +163,7 @@ func (d *door) waiting() int {
 	return len(d.held)
 }
 
-// opens lets those who wait try again.
+// opens lets waiting connections try again.
 func (d *door) opens() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -174,8 +174,7 @@ func (d *door) opens() {
 	d.held = nil
 }
 
-// While the mail server hangs everything goes on that needs no mail, and more is sent than the mails that can wait at once; when it answers again each mail
-// comes, once.
+// While the mail server hangs, everything without mails goes on, although more mails wait than are sent at once. When it answers again each mail comes once.
 func TestMailServerThatHangs(t *testing.T) {
 	t.Parallel()
 	smtp := mailtest.New(t)

@@ -22,8 +22,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// endOn ends ctx with the first signal: what is in flight finishes, and the program ends by itself. A second signal does
-// not wait for that, whatever the program hangs in, but stops the private Postgres all the same.
+// endOn ends ctx at the first signal: requests that are under way finish, and the program ends by itself. A second signal ends the program at once, after
+// it has stopped the private Postgres.
 func endOn(cancel context.CancelFunc) {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
@@ -47,27 +47,27 @@ const (
 	misuse  = 2
 )
 
-// program is every command with its flags. Settings are flags and environment variables alike.
+// program has every command with its flags. A setting is a flag or an environment variable.
 type program struct {
-	Serve        serve        `cmd:"" help:"Serve the HTTP API, with everything that goes on in the background."`
-	Doctor       doctor       `cmd:"" help:"Look at everything that serve would use, with the settings of serve, and say what is wrong and what to do. Nothing is changed."`
-	Migrate      migrate      `cmd:"" help:"Bring the database to this program's shape (serve does so too)."`
-	Workspace    workspace    `cmd:"" help:"List the workspaces, and look at one."`
-	Member       member       `cmd:"" help:"Help a workspace whose only admin is locked out, has lost the device, or is gone."`
-	Replay       replay       `cmd:"" help:"Print the log of a workspace, one record a line, the oldest first."`
-	Verify       verify       `cmd:"" help:"Check a log: that nothing is changed, missing, put in or moved, and that the read models are what it makes."`
-	LogList      logList      `cmd:"" name:"log-list" help:"Print the logs of all workspaces with their verifier keys, as witnesses take them, with the settings of serve."`
-	Analyst      analyst      `cmd:"" help:"Give and take database logins with which analysts query one workspace in SQL."`
-	Retention    retention    `cmd:"" help:"Delete from the logs what is older than the plans of the workspaces say, as serve does each night."`
-	Rebuild      rebuild      `cmd:"" help:"Derive the read models of a workspace anew from its log, while it is in use."`
+	Serve        serve        `cmd:"" help:"Serve the HTTP API, and do the work of the background."`
+	Doctor       doctor       `cmd:"" help:"Check everything that serve would use, with the settings of serve, and say what is wrong and what to do. Changes nothing."`
+	Migrate      migrate      `cmd:"" help:"Migrate the database to the schema of this program (serve does so too)."`
+	Workspace    workspace    `cmd:"" help:"List, show, move, close or erase workspaces, and set their plans."`
+	Member       member       `cmd:"" help:"Help a workspace whose only admin is locked out, has lost the device, or has left."`
+	Replay       replay       `cmd:"" help:"Print the log of a workspace, one record on a line, the oldest first."`
+	Verify       verify       `cmd:"" help:"Check that no record of a log was changed, removed, added or moved, and that the read models follow from the log."`
+	LogList      logList      `cmd:"" name:"log-list" help:"Print the logs of all workspaces with their verifier keys, for witnesses, with the settings of serve."`
+	Analyst      analyst      `cmd:"" help:"Manage the database logins with which analysts query one workspace in SQL."`
+	Retention    retention    `cmd:"" help:"Prune the logs: delete the records that are older than the plans of the workspaces say, as serve does each night."`
+	Rebuild      rebuild      `cmd:"" help:"Derive the read models of a workspace again from its log, while it is in use."`
 	Backup       backup       `cmd:"" help:"Write a backup of everything but the keys into a folder, while Kluis serves."`
 	Restore      restore      `cmd:"" help:"Put a backup back into an empty database, and do what restored does."`
-	Subprocessor subprocessor `cmd:"" help:"The companies that process data for the operator of Kluis: put in, taken out, listed. Admins of workspaces are told thirty days before."`
-	SecurityPack securityPack `cmd:"" name:"security-pack" help:"List who asked for documents about how personal data are protected."`
-	Restored     restored     `cmd:"" help:"Run once after a backup was put back, before serve: a new epoch of every log begins, and sessions, API tokens, codes and mails of the backup end."`
-	Keys         keys         `cmd:"" help:"Make, rotate and look at the keys that seal what is in the database."`
-	Import       importFile   `cmd:"" help:"Import what another tracker exported, through a running server. It can be run again: nothing is imported twice."`
-	Demo         demo         `cmd:"" help:"Import a file of actions into a running server, as the workspaces and people in it, and count what is there."`
+	Subprocessor subprocessor `cmd:"" help:"Manage the list of companies that process data for the operator of Kluis. Admins of workspaces are told thirty days before a change."`
+	SecurityPack securityPack `cmd:"" name:"security-pack" help:"List the people who asked for documents about the protection of personal data."`
+	Restored     restored     `cmd:"" help:"Run this once after a backup was put back by other means, before serve: a new epoch of every log begins, and the sessions, API tokens, codes and mails of the backup end."`
+	Keys         keys         `cmd:"" help:"Make, rotate and count the keys that encrypt data in the database."`
+	Import       importFile   `cmd:"" help:"Import the export of another tracker, through a running server, or an export of Kluis. Run again, it imports nothing twice."`
+	Demo         demo         `cmd:"" help:"Import a file of actions into a running server, as the workspaces and people in the file, and count the result."`
 	Version      printer      `cmd:"" help:"Print the version."`
 }
 
@@ -76,7 +76,7 @@ type outputs struct {
 	stdout, stderr io.Writer
 }
 
-// run is the program without the process: it gives the exit status.
+// run is the program without its process, and gives the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	stdout, stderr = shown(stdout), shown(stderr)
 	status := -1 // until kong asks to end, after --help
@@ -120,7 +120,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// usedWrongly is the command that a wrong use names, as far as it names one.
+// usedWrongly gives the command whose use was wrong, as far as the error names one.
 func usedWrongly(err error) string {
 	var wrong *kong.ParseError
 	name := "kluis"
@@ -134,7 +134,7 @@ func usedWrongly(err error) string {
 	return name
 }
 
-// usageError is a wrong use that only running could find out.
+// usageError is a wrong use that the parser did not find.
 type usageError struct{ error }
 
 type printer struct{}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What takes minutes says so before it begins: a first build, tests, lint, benchmarks.
+// A target that takes minutes says so before it begins: a first build, tests, lint, benchmarks.
 func TestMakeSaysWhatTakesLong(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("make")

@@ -9,11 +9,11 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// member is `kluis member unlock|reset-two-factor|make-admin`: for a workspace whose only admin cannot help themselves.
-// Whoever may run it has the database and the keys. The log has what it did, as done by Kluis itself.
+// member is `kluis member unlock|reset-two-factor|make-admin`, for a workspace whose only admin cannot act. The operator needs the database and the keys.
+// The log records the command as done by Kluis itself.
 type member struct {
 	Unlock         memberUnlock    `cmd:"" help:"End the lock of a member's account."`
-	ResetTwoFactor memberReset     `cmd:"" name:"reset-two-factor" help:"Turn off the two factors of a member who has lost the device. Sessions and API tokens end, and a mail says so."`
+	ResetTwoFactor memberReset     `cmd:"" name:"reset-two-factor" help:"Turn off the second factor of a member who has lost the device. Sessions and API tokens end, and the member gets a mail."`
 	MakeAdmin      memberMakeAdmin `cmd:"" name:"make-admin" help:"Make an active member an admin."`
 }
 
@@ -28,7 +28,7 @@ func (m memberUnlock) Run(ctx context.Context, out outputs) error {
 }
 
 func (m memberReset) Run(ctx context.Context, out outputs) error {
-	return m.run(ctx, out, "two factors are off", (*commands.Commands).OperatorResetTwoFactor)
+	return m.run(ctx, out, "the second factor is off", (*commands.Commands).OperatorResetTwoFactor)
 }
 
 func (m memberMakeAdmin) Run(ctx context.Context, out outputs) error {
@@ -37,7 +37,7 @@ func (m memberMakeAdmin) Run(ctx context.Context, out outputs) error {
 
 type memberArgs struct {
 	settings
-	PublicURL string   `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say."`
+	PublicURL string   `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, for the links in mails."`
 	Limits    []string `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"As for serve."`
 	Workspace string   `arg:"" help:"The workspace."`
 	Email     string   `arg:"" help:"The member's address."`

@@ -11,12 +11,12 @@ import (
 	"github.com/kluis-eu/kluis/internal/telemetry"
 )
 
-// metricSources are what a scrape of the metrics shows besides the counters of the rooms.
+// metricSources gives the gauges of a database, for a scrape of the metrics.
 func (b *base) metricSources() []telemetry.Source {
 	return []telemetry.Source{{Gauges: b.own}, {Gauges: b.shared}}
 }
 
-// ofProcess is what the process knows of itself.
+// ofProcess gives the gauges of the process itself.
 func ofProcess(hasher *password.Hasher) telemetry.Source {
 	return telemetry.Source{Gauges: func(context.Context) ([]telemetry.Gauge, error) {
 		running, waiting := hasher.Load()
@@ -28,19 +28,19 @@ func ofProcess(hasher *password.Hasher) telemetry.Source {
 	}}
 }
 
-// own is what this process knows of the database without asking.
+// own gives the gauges of this process' connections.
 func (b *base) own(context.Context) ([]telemetry.Gauge, error) {
 	pool := b.DB.Stat()
 	return []telemetry.Gauge{
 		{Name: "kluis_pool_connections", Help: "Connections to the database.", Labels: prometheus.Labels{"state": "used"}, Value: float64(pool.Used)},
 		{Name: "kluis_pool_connections", Help: "Connections to the database.", Labels: prometheus.Labels{"state": "idle"}, Value: float64(pool.Idle)},
-		{Name: "kluis_pool_connections_max", Help: "Connections that there may be.", Value: float64(pool.Max)},
+		{Name: "kluis_pool_connections_max", Help: "The largest number of connections.", Value: float64(pool.Max)},
 		{Name: "kluis_pool_waits", Help: "Transactions that waited for a connection since the start.", Value: float64(pool.Waits)},
-		{Name: "kluis_pool_wait_seconds", Help: "How long they waited, all together.", Value: pool.Waited.Seconds()},
+		{Name: "kluis_pool_wait_seconds", Help: "How long these transactions waited in total.", Value: pool.Waited.Seconds()},
 	}, nil
 }
 
-// shared is what all processes of the installation share, from the control schema.
+// shared gives the gauges of the control schema, which all processes share.
 func (b *base) shared(ctx context.Context) (found []telemetry.Gauge, err error) {
 	err = b.DB.Control(ctx, func(tx pgx.Tx) error {
 		for _, look := range []struct{ name, help, label, sql string }{

@@ -13,7 +13,7 @@ import (
 
 var metricName = regexp.MustCompile(`\bkluis_[a-z_]+[a-z]\b`)
 
-// scrape is what /metrics says.
+// scrape is an answer of /metrics.
 func (s *server) scrape(t *testing.T) string {
 	t.Helper()
 	answer := (&client{}).at(s).want(t, http.StatusOK, "GET", "/metrics", "")
@@ -23,7 +23,7 @@ func (s *server) scrape(t *testing.T) string {
 	return string(answer.body)
 }
 
-// value is a metric of a scrape, 0 when it is not there.
+// value gives a metric of a scrape; 0 when it is missing.
 func value(scrape, series string) float64 {
 	_, rest, _ := strings.Cut("\n"+scrape, "\n"+series+" ")
 	line, _, _ := strings.Cut(rest, "\n")
@@ -31,7 +31,7 @@ func value(scrape, series string) float64 {
 	return v
 }
 
-// What is counted is what happened, and nothing of it names a workspace or a person.
+// The metrics count what happened, and no metric names a workspace or a person.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -68,7 +68,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// Whoever is not near learns nothing, not even that there are metrics.
+// A client in a distant network learns nothing, not even that there are metrics.
 func TestMetricsAreForNeighbours(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

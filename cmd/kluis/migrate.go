@@ -10,8 +10,8 @@ import (
 
 // migrate is `kluis migrate [status]`.
 type migrate struct {
-	Up     migrateUp     `cmd:"" default:"1" help:"Apply what is missing (the default)."`
-	Status migrateStatus `cmd:"" help:"Say what is missing, and change nothing."`
+	Up     migrateUp     `cmd:"" default:"1" help:"Apply the missing migrations (the default)."`
+	Status migrateStatus `cmd:"" help:"Say which migrations are missing, and change nothing."`
 }
 
 type migrateUp struct{ settings }
@@ -51,13 +51,13 @@ func (b *base) printStatus(ctx context.Context, out outputs) error {
 	fmt.Fprintf(out.stdout, "control schema: %d of %d migrations\nworkspaces: %d, of which %d lack migrations (this program has %d)\n",
 		status.Control, status.ControlAll, status.Workspaces, status.Behind, status.WorkspaceAll)
 	if status.Newer > 0 || status.Control > status.ControlAll {
-		fmt.Fprintf(out.stdout, "a newer kluis has migrated the control schema, or workspaces (%d): this program leaves that as it is, and makes no new ones\n", status.Newer)
+		fmt.Fprintf(out.stdout, "a newer kluis has migrated the control schema, or workspaces (%d): this program leaves them as they are, and makes no new workspaces\n", status.Newer)
 	}
 	if status.OlderShape > 0 {
-		fmt.Fprintf(out.stdout, "read models: those of %d workspaces are of an older shape than %d; kluis serve rebuilds them in the background\n", status.OlderShape, projections.Shape)
+		fmt.Fprintf(out.stdout, "read models: %d workspaces have an older shape than %d; kluis serve rebuilds these in the background\n", status.OlderShape, projections.Shape)
 	}
 	if status.NewerShape > 0 {
-		fmt.Fprintf(out.stdout, "read models: those of %d workspaces are of a newer shape than %d: this program reads them and does not go on with them; behind a roll back, kluis rebuild makes them its own\n", status.NewerShape, projections.Shape)
+		fmt.Fprintf(out.stdout, "read models: %d workspaces have a newer shape than %d: this program reads these, but does not update them; to stay on this program after a roll-back, run kluis rebuild\n", status.NewerShape, projections.Shape)
 	}
 	for _, why := range status.Failed {
 		fmt.Fprintln(out.stdout, why)

@@ -45,18 +45,15 @@ func (m workspaceMove) Run(ctx context.Context, out outputs) error {
 	}
 	move := commands.Move{Entry: entry, Home: bases[all[0].name].DB, Say: func(step string) { fmt.Fprintln(out.stderr, step) }}
 	for _, c := range all {
-		end, into := commands.End{}, &move.From
+		into := &move.From
 		if c.name == m.To {
 			into = &move.To
 		} else if c.name != from {
 			continue
 		}
-		b := bases[c.name]
-		end.Region, end.DB, end.Tenancy, end.Store = c.name, b.DB, b.Tenancy, b.Store
-		if end.Blobs, err = c.blobStore(ctx, c.Data); err != nil {
+		if *into, err = c.end(ctx, bases[c.name]); err != nil {
 			return err
 		}
-		*into = end
 	}
 	done, err := move.Run(ctx)
 	if err != nil {
@@ -93,10 +90,10 @@ func openCells(ctx context.Context, out outputs, all []cell) (map[string]*base, 
 
 // twiceError refuses to choose between two copies of a workspace.
 func twiceError(slug, one, other string) error {
-	return fmt.Errorf("workspace %[1]q is in region %[2]s and in region %[3]s, since a backup from before a move was put back: `kluis doctor` says which log has all, and `kluis workspace keep %[1]s REGION` serves one", slug, one, other)
+	return fmt.Errorf("workspace %[1]q is in region %[2]s and in region %[3]s, because a backup from before a move was put back: `kluis doctor` says which log has all records, and `kluis workspace keep %[1]s REGION` serves one", slug, one, other)
 }
 
-// find finds where the workspace moves from: where it is, or where an earlier move left something of it.
+// find finds the region that the workspace moves from: where it is, or where an earlier move left something of it.
 func (m workspaceMove) find(ctx context.Context, bases map[string]*base) (from string, entry tenancy.Entry, err error) {
 	for name, b := range bases {
 		e, err := b.Tenancy.Named(ctx, m.Slug)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What moves that were killed have left goes when the workspace is erased where it is: also from a region that nothing else of it was ever in.
+// The rests of killed moves are deleted when the workspace is erased, also in a region that had nothing else of it.
 func TestErasedBehindABrokenMove(t *testing.T) {
 	t.Parallel()
 	c := newCells(t)
@@ -36,8 +36,8 @@ func TestErasedBehindABrokenMove(t *testing.T) {
 	}
 }
 
-// A rotation of keys and a move are not under way at once. What a move that was killed behind its fence has in the new region is rotated, too: with the new key
-// alone the next move goes on, and the workspace is as good as ever.
+// A rotation of keys and a move never run at once. The data of a move that was killed after its fence are rotated in the new region, too: with only the new key
+// the next move goes on, and the workspace works as before.
 func TestKeysRotateBehindABrokenMove(t *testing.T) {
 	t.Parallel()
 	c := newCells(t)

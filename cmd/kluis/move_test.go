@@ -19,7 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// writing is somebody who makes tasks without a pause, by way of several servers, and counts what was acknowledged.
+// writing creates tasks without a pause, through several servers, and counts the acknowledged ones.
 type writing struct {
 	mu      sync.Mutex
 	titles  map[string]bool
@@ -62,7 +62,7 @@ func write(t *testing.T, clients ...*client) *writing {
 	return w
 }
 
-// check compares what was acknowledged with the log.
+// check compares the acknowledged tasks with the log.
 func (w *writing) check(t *testing.T, log string) {
 	t.Helper()
 	w.mu.Lock()
@@ -105,7 +105,7 @@ func form(t *testing.T, content string) (body *bytes.Buffer, kind string) {
 	return body, form.FormDataContentType()
 }
 
-// attach puts a file on a new task, and gives where it is.
+// attach puts a file on a new task, and gives its path.
 func (c *client) attach(t *testing.T, content string) (path string) {
 	t.Helper()
 	body, kind := form(t, content)
@@ -129,7 +129,7 @@ func (c *client) attach(t *testing.T, content string) (path string) {
 	return "/api/attachments/" + added.ID + "/content"
 }
 
-// isNowhere wants that nothing of a workspace is in a region but what the home's list, and the ledger of erasures, say of it.
+// isNowhere checks that a region has nothing of a workspace, apart from the home's list and the ledger of erasures.
 func (c *cells) isNowhere(t *testing.T, region, id string) {
 	t.Helper()
 	for _, what := range c.left(t, region, id) {
@@ -137,7 +137,7 @@ func (c *cells) isNowhere(t *testing.T, region, id string) {
 	}
 }
 
-// left is what of a workspace is in a region.
+// left lists what a region has of a workspace.
 func (c *cells) left(t *testing.T, region, id string) (left []string) {
 	t.Helper()
 	conn := c.admin(t, region)
@@ -168,13 +168,13 @@ func (c *cells) left(t *testing.T, region, id string) (left []string) {
 	return left
 }
 
-// whole wants a workspace that is in a region, as good as ever.
+// whole checks that a workspace in a region is complete and works.
 func (c *cells) whole(t *testing.T, slug, region string) {
 	t.Helper()
 	if said := c.must(t, "verify", slug); !strings.Contains(said, "whole and in order") {
 		t.Errorf("verify: %s", said)
 	}
-	if said := c.must(t, "rebuild", "--check", slug); !strings.Contains(said, "every read model is what the log makes of it") {
+	if said := c.must(t, "rebuild", "--check", slug); !strings.Contains(said, "every read model follows from the log") {
 		t.Errorf("rebuild --check: %s", said)
 	}
 	if list := c.must(t, "workspace", "list", "--region", region); !strings.Contains(list, slug) {
@@ -189,8 +189,8 @@ func (c *client) me(t *testing.T) (id, region string) {
 	return w.ID, w.Region
 }
 
-// A workspace moves while it is in use, by way of two servers that both know where it was: people stay logged in, what was acknowledged is in the log once, files open, and
-// nothing is left behind. There and back.
+// A workspace moves there and back while it is in use, through two servers that both knew its old place. People stay logged in, every acknowledged change is once in the
+// log, files open, and nothing is left behind.
 func TestMove(t *testing.T) {
 	t.Parallel()
 	c := newCells(t)
@@ -263,7 +263,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// fails tries moves to where there is no room, and two at once: the workspace stays where it is, and nothing is left elsewhere.
+// fails tries moves to a place without room, and two moves at once. The workspace stays where it is, and nothing is left elsewhere.
 func (c *cells) fails(t *testing.T, ann *client, id string) {
 	t.Helper()
 	folder := filepath.Join(c.region["de"].blobs, id)

@@ -14,11 +14,11 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// edit is a change of a file of the next version: old, which is there once, becomes new.
+// edit is a change of a file for the next version: old, which occurs once, becomes new.
 type edit struct{ file, old, new string }
 
-// edits make the next version of Kluis: completing a task is told by one event more, of a type that this version does not know, and by a
-// field more of a task; titles are folded with a mark behind them.
+// edits make the next version of Kluis. Completing a task makes one more event, of a type that this version does not know, and a task has one more field.
+// Titles are folded with a mark at their end.
 var edits = []edit{
 	{"domain/task.go", `return []Event{TaskCompleted{}}, nil`, `return []Event{TaskCompleted{}, TaskTinted{Tint: "red"}}, nil`},
 	{"domain/task.go", "\tPosition        int64          `json:\"position\"`\n", "\tPosition        int64          `json:\"position\"`\n\tTint string `json:\"tint\"`\n"},
@@ -31,8 +31,8 @@ var edits = []edit{
 	{"projections/shape.go", fmt.Sprintf("const Shape = %d\n", projections.Shape), fmt.Sprintf("const Shape = %d\n", projections.Shape+1)},
 }
 
-// buildNext builds the next version, with a migration more in both lines, from an overlay of this one's files: what is not changed
-// comes from the cache. The large packages are not optimised, which compiles them in half the time.
+// buildNext builds the next version, with one more migration in both lines, from an overlay of the files of this one. Unchanged packages
+// come from the cache. The large packages are not optimised, which compiles them in half the time.
 var buildNext = sync.OnceValues(func() (program string, err error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -92,7 +92,7 @@ func countFiles(line string) (int, error) {
 	return len(entries), err
 }
 
-// edited gives the files of the next version that are others, by their paths.
+// edited gives the changed files of the next version, by path.
 func edited(root string) (map[string]string, error) {
 	texts := map[string]string{}
 	for _, e := range edits {
@@ -112,7 +112,7 @@ func edited(root string) (map[string]string, error) {
 	return texts, nil
 }
 
-// next is the same home for the next version.
+// next gives the same home for the next version.
 func (h *home) next(t *testing.T) *home {
 	t.Helper()
 	program, err := buildNext()

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// home is where a kluis keeps its things, and its settings.
+// home is the data folder of a kluis, and its settings.
 type home struct {
 	data    string
 	env     []string
@@ -45,17 +45,16 @@ type home struct {
 	super   string // the URL of the superuser, where that is not the tests' own server's
 }
 
-// with is the same home for another build.
+// with gives the same home for another build.
 func (h *home) with(program string) *home { return &home{data: h.data, env: h.env, program: program} }
 
-// unlimited lets tests do as much as they like, and cheap lets them make many accounts: by default a password costs a sixth of a second.
+// unlimited turns all limits off. cheap makes passwords cheap for tests with many accounts: by default a hash takes a sixth of a second.
 const (
 	unlimited = "KLUIS_LIMITS=signup_ip=off,signup_domain=off,login_ip=off,login_account=off,api_member=off"
 	cheap     = "KLUIS_ARGON2=m=19456,t=2,p=1"
 )
 
-// patience is how long a test waits for what must come: on a machine with much else to do that takes as long as it takes, so whoever waits as
-// long hangs.
+// patience is how long a test waits for something that must come. A busy machine may be slow, so a longer wait is a hang.
 const patience = 3 * time.Minute
 
 // privateHome has its own Postgres, which is stopped when the test ends.
@@ -130,7 +129,7 @@ func (h *home) must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// hear runs a command to its end and passes on each line that it says, on either output, as it says it. It gives all of them, and how it ended.
+// hear runs a command to its end, and calls a function with each line of its output as it comes. It gives all lines, and the exit status.
 func (h *home) hear(t *testing.T, args []string, each func(p *os.Process, line string)) (said string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -152,7 +151,7 @@ func (h *home) hear(t *testing.T, args []string, each func(p *os.Process, line s
 	return all.String(), cmd.Wait()
 }
 
-// killAt runs a command and kills it when it says something.
+// killAt runs a command, and kills it when it prints a text.
 func (h *home) killAt(t *testing.T, step string, args ...string) {
 	t.Helper()
 	said, _ := h.hear(t, args, func(p *os.Process, line string) { // it is killed, or ends at the same moment
@@ -174,7 +173,7 @@ func until(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// safeBuffer is a log that many write and read.
+// safeBuffer is a buffer that goroutines write and read at once.
 type safeBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -201,8 +200,8 @@ type record struct {
 	Data     struct{ Title string }
 }
 
-// log reads a workspace's log with `kluis replay` and checks what always holds: count = max(position) = head, positions
-// and versions without gaps. It gives how often each title was created.
+// log reads the log of a workspace with `kluis replay`, and checks that count = max(position) = head, and that positions and versions have no gaps. It
+// gives how often each title was created.
 func (h *home) titles(t *testing.T, slug string) map[string]int {
 	t.Helper()
 	titles, versions := map[string]int{}, map[string]int{}

@@ -8,7 +8,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress says how far something is: a bar on a terminal, elsewhere a line about once a second.
+// progress reports the progress of something: by a bar on a terminal, elsewhere by a line about once a second.
 func progress(out io.Writer, what string) func(position, of int64) {
 	if screen, ok := out.(*terminal); ok {
 		return progressBar(screen.file, what)
@@ -27,7 +27,7 @@ func progressBar(out io.Writer, what string) func(position, of int64) {
 	var bar *progressbar.ProgressBar
 	before := int64(-1)
 	return func(position, of int64) {
-		if bar == nil || position < before { // what is done next begins
+		if bar == nil || position < before { // the next pass begins
 			bar = progressbar.NewOptions64(of, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what), progressbar.OptionSetWidth(30),
 				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionThrottle(100*time.Millisecond),
 				progressbar.OptionOnCompletion(func() { fmt.Fprintln(out) }))

@@ -14,8 +14,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-// The lines of the README's quick start are run as they stand, in a folder in which `kluis serve` has just
-// been started for the first time; only the port is another.
+// The lines of the README's quick start run as they are, in a folder in which `kluis serve` has just been started for the first time. Only the port
+// differs.
 func TestReadmeQuickStart(t *testing.T) {
 	t.Parallel()
 	for _, needed := range []string{"bash", "curl"} {

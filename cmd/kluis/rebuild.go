@@ -4,15 +4,13 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
 // rebuild is `kluis rebuild`.
 type rebuild struct {
 	settings
-	Slug  string `arg:"" optional:"" help:"The workspace; all of them when left out."`
-	Check bool   `help:"Only compare the read models with what the log makes of them; the exit status is 1 when they differ."`
+	Slug  string `arg:"" optional:"" help:"The workspace; default: all."`
+	Check bool   `help:"Only compare the read models with the log. The exit status is 1 when they differ."`
 }
 
 func (r rebuild) Run(ctx context.Context, out outputs) error {
@@ -25,12 +23,7 @@ func (r rebuild) run(ctx context.Context, c cell, out outputs) error {
 		return err
 	}
 	defer b.close()
-	entries, err := b.Tenancy.List(ctx, 0)
-	if err == nil && r.Slug != "" {
-		var one tenancy.Entry
-		one, err = b.Tenancy.BySlug(ctx, r.Slug)
-		entries = []tenancy.Entry{one}
-	}
+	entries, err := b.workspaces(ctx, r.Slug)
 	if err != nil {
 		return err
 	}
@@ -60,7 +53,7 @@ func (r rebuild) run(ctx context.Context, c cell, out outputs) error {
 		return fmt.Errorf("%d read models differ: kluis rebuild mends them", differ)
 	}
 	if r.Check {
-		fmt.Fprintf(out.stdout, "%d workspaces: every read model is what the log makes of it\n", len(entries))
+		fmt.Fprintf(out.stdout, "%d workspaces: every read model follows from the log\n", len(entries))
 	}
 	return nil
 }

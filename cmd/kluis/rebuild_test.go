@@ -14,8 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// `kluis rebuild` beside a server: no read fails, for no client do positions go back, and afterwards every read model
-// is what the log makes of it.
+// During `kluis rebuild` beside a server no read fails, and no client sees positions go back. Afterwards every read model follows from the log.
 func TestRebuildWhileServing(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -76,7 +75,7 @@ func TestRebuildWhileServing(t *testing.T) {
 			t.Errorf("rebuild: %s", out)
 		}
 	}
-	if out := h.must(t, "rebuild", "--check"); !strings.Contains(out, "1 workspaces: every read model is what the log makes of it") {
+	if out := h.must(t, "rebuild", "--check"); !strings.Contains(out, "1 workspaces: every read model follows from the log") {
 		t.Errorf("check: %s", out)
 	}
 	close(stop)
@@ -85,7 +84,7 @@ func TestRebuildWhileServing(t *testing.T) {
 	h.titles(t, "acme")
 }
 
-// A row that was tampered with: the check ends with 1 and names the table; a rebuild mends it.
+// After a change of a row the check ends with 1 and names the table, and a rebuild mends the row.
 func TestRebuildMends(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -121,7 +120,7 @@ func TestRebuildMends(t *testing.T) {
 	}
 }
 
-// kill -9 of a rebuild leaves the read models as they were; the next one begins afresh, and leaves nothing over.
+// kill -9 of a rebuild leaves the read models as they were. The next one begins anew, and leaves nothing over.
 func TestRebuildIsKilled(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

@@ -14,8 +14,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// kill -9 of whichever of two processes delivers, again and again under load: the receiver gets every event, and none before an earlier one.
-// What was sent and not noted comes twice.
+// Of two processes the one that delivers is killed (-9), again and again under load. The receiver gets every event, and none before an earlier one. An event
+// that was sent and not noted comes twice.
 func TestDelivererKilled(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

@@ -16,8 +16,8 @@ import (
 // region is one of KLUIS_REGIONS: a database and a place for blobs, with the country that both are in.
 type region struct {
 	name        string
-	first       bool   // it is the home
-	alone       bool   // there is no other
+	first       bool   // whether it is the home
+	alone       bool   // whether there is no other
 	country     string // ISO 3166-1 alpha-2
 	database    string // empty: KLUIS_DATABASE_URL, or the private Postgres
 	owner       string
@@ -25,7 +25,7 @@ type region struct {
 	checkpoints string
 }
 
-// regionEntry is how an entry begins: what comes before the next one is its value. A URL may hold commas, between several hosts.
+// regionEntry matches the beginning of an entry. The text up to the next entry is its value, because a URL may have commas, between several hosts.
 var regionEntry = regexp.MustCompile(`(?:^|[,\n])[ \t]*([A-Za-z][A-Za-z0-9-]{0,31})(?:\.([a-z]+))?[ \t]*=`)
 
 // regions are those of KLUIS_REGIONS, the home first. What is wrong with them is a wrong use, and the error shows no URL.
@@ -85,14 +85,14 @@ func parseRegions(text string) (all []region, err error) {
 	return all, nil
 }
 
-// completeRegions finds the countries, and refuses what is outside of the European Economic Area.
+// completeRegions finds the country of each region, and refuses a region outside of the European Economic Area.
 func completeRegions(all []region) error {
 	for i := range all {
 		r := &all[i]
 		r.alone = len(all) == 1
 		in, err := place.Country(r.name)
 		if unknown := new(place.UnknownError); errors.As(err, &unknown) && r.country != "" {
-			err = nil // it is only a name
+			err = nil // the name is no place, and r.country gives the place
 		}
 		if err == nil && r.country != "" {
 			in, err = place.Country(r.country)
@@ -111,7 +111,7 @@ func completeRegions(all []region) error {
 	return nil
 }
 
-// checkPlaces refuses URLs that say themselves that they are outside of the European Economic Area.
+// checkPlaces refuses URLs whose host or region is outside of the European Economic Area.
 func (c cell) checkPlaces() error {
 	for name, address := range map[string]string{"the database": c.DatabaseURL, "the owner's database": c.OwnerURL, "the blobs": c.BlobURL, "the checkpoints": c.Checkpoints} {
 		u, err := url.Parse(address)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The text of KLUIS_REGIONS, also from a file; a URL may hold commas.
+// KLUIS_REGIONS is read as a text or from a file. A URL may have commas.
 func TestRegions(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "regions")
@@ -42,7 +42,7 @@ func TestRegions(t *testing.T) {
 	}
 }
 
-// A place outside of the European Economic Area refuses to start, whatever the way in which it is named, and the message says which.
+// Kluis does not start with a place outside of the European Economic Area, however it is named, and the message names the place.
 func TestRegionsOutside(t *testing.T) {
 	t.Parallel()
 	const secret = "verysecret"

@@ -17,11 +17,11 @@ import (
 // replay is `kluis replay`.
 type replay struct {
 	settings
-	From    int64    `help:"The first position; left out, the first that there is."`
-	Until   string   `placeholder:"MOMENT" help:"The last position, or an instant such as 2026-03-01T12:00:00Z; left out, the end of the log."`
-	State   bool     `help:"Instead of printing records, rebuild the read models as they were at --until in a schema of their own, say how to query them with psql, and drop them when the command ends: with Enter, or a signal."`
+	From    int64    `help:"The first position; default: the first in the log."`
+	Until   string   `placeholder:"MOMENT" help:"The last position, or an instant such as 2026-03-01T12:00:00Z; default: the end of the log."`
+	State   bool     `help:"Instead of printing records, rebuild the read models of --until in a schema of their own, print how to query them with psql, and drop them when the command ends, with Enter or a signal."`
 	Slug    string   `arg:"" help:"The workspace."`
-	Command []string `arg:"" optional:"" help:"With --state: a program, behind --, that is run with PGHOST, PGUSER and the like set, such as psql; the state is dropped when it ends."`
+	Command []string `arg:"" optional:"" help:"With --state: a program to run after --, such as psql, with PGHOST, PGUSER and so on set. The state is dropped when the program ends."`
 }
 
 func (r replay) Run(ctx context.Context, out outputs) error {
@@ -44,24 +44,24 @@ func (r replay) Run(ctx context.Context, out outputs) error {
 		return r.state(ctx, b, out, entry, moment)
 	}
 	store := b.Store
-	if entry.Status != "active" { // no login may enter it
+	if entry.Status != "active" { // no login may enter the workspace
 		store = eventstore.New(b.DB.AsOwner(), b.Bell)
 	}
 	return r.print(ctx, store, out, entry.Workspace(), moment.Position)
 }
 
-// moments find a moment in the log of a workspace.
+// moments finds a moment in the log of a workspace.
 type moments func(context.Context, *projections.Projections, pg.Workspace) (projections.Moment, error)
 
-// until reads what was asked for, together; nil is the end of the log.
+// until checks --until, --from and --state together. It gives nil for the end of the log.
 func (r replay) until() (moments, error) {
 	position, notPosition := strconv.ParseInt(r.Until, 10, 64)
 	at, notInstant := time.Parse(time.RFC3339Nano, r.Until)
 	switch {
 	case !r.State && r.Command != nil:
-		return nil, errors.New("a program is run with --state alone")
+		return nil, errors.New("a program runs only with --state")
 	case r.State && (r.Until == "" || r.From != 0):
-		return nil, errors.New("--state is of the moment that --until says, and --from is not for it")
+		return nil, errors.New("--state needs --until, which says the moment, and does not go with --from")
 	case r.Until == "":
 		return nil, nil
 	case notPosition == nil && position > 0 && position >= r.From:
@@ -77,7 +77,7 @@ func (r replay) until() (moments, error) {
 }
 
 // errPrinted ends a replay before the log does.
-var errPrinted = errors.New("all is printed")
+var errPrinted = errors.New("all records are printed")
 
 // print prints the records up to a position.
 func (r replay) print(ctx context.Context, store *eventstore.Store, out outputs, w pg.Workspace, upTo int64) error {

@@ -16,7 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/projections"
 )
 
-// state is `kluis replay --state`: it has the read models of a moment looked at, and drops them.
+// state is `kluis replay --state`: it rebuilds the read models of a moment, waits while somebody looks at them, and drops them.
 func (r replay) state(ctx context.Context, b *base, out outputs, e tenancy.Entry, m projections.Moment) error {
 	return b.Tenancy.InState(ctx, e.Workspace(), func(ctx context.Context, s pg.Shadow) error {
 		begun := time.Now()
@@ -36,9 +36,9 @@ func (r replay) state(ctx context.Context, b *base, out outputs, e tenancy.Entry
 schema       %s
 look at it   psql '%s'
 tables       %s
-views        those of docs/analytics.md, but for event_view
+views        those of docs/analytics.md, without event_view
 
-It is dropped when this command ends: with Enter, or a signal.
+The schema is dropped when this command ends, with Enter or a signal.
 `, e.Slug, m.Position, m.At.UTC().Format(time.RFC3339Nano), took.Round(time.Millisecond), s.Schema(), address, strings.Join(projections.Tables(), " "))
 		if err == nil {
 			untilEntered(ctx)
@@ -47,7 +47,7 @@ It is dropped when this command ends: with Enter, or a signal.
 	})
 }
 
-// readerOf makes a login that reads a state, and gives the address with its password.
+// readerOf makes a login that reads a state, and gives the URL with its password.
 func (b *base) readerOf(ctx context.Context, s pg.Shadow) (*url.URL, error) {
 	login, password, err := b.Tenancy.OpenState(ctx, s)
 	if err != nil {
@@ -83,7 +83,7 @@ func (r replay) runViewer(ctx context.Context, out outputs, address *url.URL) er
 	return nil
 }
 
-// libpqEnv says where a database is as psql, and whatever else stands on libpq, reads it from the environment.
+// libpqEnv gives the URL of a database as environment variables, as psql and other programs on libpq read them.
 func libpqEnv(address *url.URL) []string {
 	password, _ := address.User.Password()
 	env := []string{"PGUSER=" + address.User.Username(), "PGPASSWORD=" + password, "PGDATABASE=" + strings.TrimPrefix(address.Path, "/")}

@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// looking is a `kluis replay --state` that waits.
+// looking is a waiting `kluis replay --state`.
 type looking struct {
 	cmd    *exec.Cmd
 	enter  io.WriteCloser
@@ -27,7 +27,7 @@ type looking struct {
 
 var psqlLine = regexp.MustCompile(`psql '(postgres://[^']+)'`)
 
-// lookAt starts one, and waits until it has said how to look.
+// lookAt starts one, and waits until it has printed how to query the state.
 func (h *home) lookAt(t *testing.T, slug, until string) *looking {
 	t.Helper()
 	l := &looking{cmd: h.command(t.Context(), "replay", slug, "--until", until, "--state")}
@@ -50,7 +50,7 @@ func (h *home) lookAt(t *testing.T, slug, until string) *looking {
 		if found := psqlLine.FindStringSubmatch(lines.Text()); found != nil {
 			l.url = found[1]
 		}
-		if strings.HasPrefix(lines.Text(), "It is dropped") {
+		if strings.HasPrefix(lines.Text(), "The schema is dropped") {
 			return l
 		}
 	}
@@ -58,7 +58,7 @@ func (h *home) lookAt(t *testing.T, slug, until string) *looking {
 	return nil
 }
 
-// statesIn are the names of the schemas and logins of states.
+// statesIn gives the names of the schemas and logins of states.
 func statesIn(t *testing.T, admin *pgx.Conn, workspace string) []string {
 	t.Helper()
 	rows, _ := admin.Query(t.Context(), `select nspname::text from pg_namespace where starts_with(nspname, $1) union select rolname::text from pg_roles where starts_with(rolname, $1)`, workspace+"_state_")
@@ -150,7 +150,7 @@ func TestReplayState(t *testing.T) {
 	})
 }
 
-// A replay ends where it is told to; what is wrong is said before anything is made.
+// A replay ends at --until. A wrong use is reported before anything is made.
 func TestReplayUntil(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

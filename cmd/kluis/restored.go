@@ -13,8 +13,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// restored is `kluis restored`: what is done once after a backup was put back, before Kluis serves from it. Whatever the
-// database may have been used for between the backup and its restore, nobody knows here.
+// restored is `kluis restored`, which the operator runs once after a backup was put back, before Kluis serves from it.
 type restored struct {
 	settings
 	outside
@@ -76,7 +75,7 @@ func (r restored) one(ctx context.Context, c cell, b *base, keys *keyring.Keyrin
 	if _, err := eraser.HeedLedger(ctx, []tenancy.Entry{e}); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out.stdout, "%s: ended %s\n%s\n", e.Slug, ended, lookAtRights)
+	_, err = fmt.Fprintf(out.stdout, "%s: ended %s\n%s\n", e.Slug, ended, checkRights)
 	return err
 }
 
@@ -87,7 +86,7 @@ func (e ended) String() string {
 	return fmt.Sprintf("%d sessions, %d API tokens, %d codes, %d recovery codes", e.Sessions, e.Tokens, e.Codes, e.RecoveryCodes)
 }
 
-const lookAtRights = "passwords, roles and members are those of the backup: look at what was changed since"
+const checkRights = "passwords, roles and members are those of the backup: check what was changed since"
 
 func (b *base) restored(ctx context.Context, out outputs) error {
 	if err := b.Tenancy.Heal(ctx); err != nil {
@@ -105,7 +104,7 @@ func (b *base) restored(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out.stdout, "%d workspaces: ended %s, %d sign-ups, %d mails that waited\n%s\n", len(entries), ended, signups, mails, lookAtRights)
+	_, err = fmt.Fprintf(out.stdout, "%d workspaces: ended %s, %d sign-ups, %d mails that waited\n%s\n", len(entries), ended, signups, mails, checkRights)
 	return err
 }
 
@@ -116,7 +115,7 @@ func (b *base) endEach(ctx context.Context, entries []tenancy.Entry, out outputs
 	for _, e := range entries {
 		done, err := commands.Restored(ctx, b.DB, b.Store, e.Workspace())
 		if err != nil {
-			return sum, fmt.Errorf("workspace %q (run it again: those before it begin one more epoch): %w", e.Slug, err)
+			return sum, fmt.Errorf("workspace %q (run the command again: the workspaces before this one then begin one more epoch): %w", e.Slug, err)
 		}
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\n", e.Slug, done.Epoch, done.Sessions, done.Tokens, done.Codes, done.RecoveryCodes)
 		sum.Sessions, sum.Tokens = sum.Sessions+done.Sessions, sum.Tokens+done.Tokens
@@ -125,7 +124,7 @@ func (b *base) endEach(ctx context.Context, entries []tenancy.Entry, out outputs
 	return sum, table.Flush()
 }
 
-// endWaiting ends what waits in the control schema: sign-ups, mails, and signals, which whoever reads finds again by themselves.
+// endWaiting deletes waiting sign-ups and mails from the control schema, and the signals. The reads of a workspace catch up without signals.
 func (b *base) endWaiting(ctx context.Context) (signups, mails int64, err error) {
 	err = b.DB.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `delete from kluis.signal`); err != nil {
@@ -141,7 +140,7 @@ func (b *base) endWaiting(ctx context.Context) (signups, mails int64, err error)
 		return err
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("end what waits: %w", err)
+		return 0, 0, fmt.Errorf("end waiting sign-ups and mails: %w", err)
 	}
 	return signups, mails, nil
 }

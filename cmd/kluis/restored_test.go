@@ -29,7 +29,7 @@ func tool(t *testing.T, name string) string {
 	return found[len(found)-1]
 }
 
-// dump is what pg_dump makes of a database.
+// dump runs pg_dump on a database.
 func dump(t *testing.T, url string, flags ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool(t, "pg_dump"), append(flags, url)...)
@@ -42,7 +42,7 @@ func dump(t *testing.T, url string, flags ...string) []byte {
 	return out
 }
 
-// psql runs a dump as psql does by default: past what a server without our roles refuses.
+// psql runs a dump as psql does by default: it goes on after the errors of a server without our roles.
 func psql(t *testing.T, url string, dump []byte) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool(t, "psql"), "-qX", url)
@@ -87,9 +87,8 @@ func elsewhere(t *testing.T) *pgserver.Server {
 
 const login = `{"workspace": "acme", "email": "ann@acme.example", "password": "` + plain + `"}`
 
-// A dump in a fresh server, of another version and without any role of ours, lives again: kluis restored makes the roles,
-// gives everything to the owner, and ends what the backup brought back. The log is whole, and a follower of the past learns
-// that it is another one. Two logins serve it.
+// A dump works in a new server, of another version and without any role of ours: kluis restored makes the roles, gives everything to the owner, and ends the
+// sessions and tokens of the backup. The log is complete, and an old follower learns that it is another one. Two logins serve it.
 func TestDumpRestoreAlive(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -113,7 +112,7 @@ func TestDumpRestoreAlive(t *testing.T) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}
 	}
-	if out := there.must(t, "rebuild", "--check"); !strings.Contains(out, "2 workspaces: every read model is what the log makes of it") {
+	if out := there.must(t, "rebuild", "--check"); !strings.Contains(out, "2 workspaces: every read model follows from the log") {
 		t.Error(out)
 	}
 	s = there.serve(t)
@@ -135,7 +134,7 @@ func TestDumpRestoreAlive(t *testing.T) {
 	}
 }
 
-// What a backup has of one workspace is put back alone, while its neighbours are in use: what ended since does not live again there, and who was erased
+// One workspace of a backup is put back alone, while its neighbours are in use: what ended since does not live again there, and a member who was erased
 // since is erased again.
 func TestRestoreOneWorkspace(t *testing.T) {
 	t.Parallel()
@@ -183,8 +182,8 @@ func TestRestoreOneWorkspace(t *testing.T) {
 	}
 }
 
-// A workspace that was closed is served by nobody from the next request on, whatever connection has served it before; its
-// neighbours go on, and it does when it is opened.
+// A closed workspace is served by no process from the next request on, whatever connection has served it before. Its neighbours go on, and so does the
+// workspace when it is opened again.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

@@ -12,14 +12,14 @@ import (
 
 // retention is `kluis retention run`.
 type retention struct {
-	Run retentionRun `cmd:"" help:"Delete now what is due. What remains of the log is verified and compared with the read models first: when anything differs nothing is deleted."`
+	Run retentionRun `cmd:"" help:"Prune now. The log is verified and compared with the read models first; when anything differs, nothing is deleted."`
 }
 
 type retentionRun struct {
 	settings
 	outside
 	Listen    string `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"As for serve."`
-	PublicURL string `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"As for serve: it is part of a log's name in checkpoints."`
+	PublicURL string `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"As for serve; the names of logs in checkpoints have it."`
 	DryRun    bool   `help:"Say what would be deleted, and delete nothing."`
 	Slug      string `arg:"" optional:"" help:"The workspace; all of them when left out."`
 }
@@ -46,12 +46,7 @@ func (r retentionRun) run(ctx context.Context, c cell, out outputs) error {
 	if err != nil {
 		return err
 	}
-	entries, err := b.Tenancy.List(ctx, 0)
-	if err == nil && r.Slug != "" {
-		var one tenancy.Entry
-		one, err = b.Tenancy.BySlug(ctx, r.Slug)
-		entries = []tenancy.Entry{one}
-	}
+	entries, err := b.workspaces(ctx, r.Slug)
 	if err != nil {
 		return err
 	}
@@ -67,7 +62,7 @@ func (r retentionRun) run(ctx context.Context, c cell, out outputs) error {
 	return errors.Join(failed...)
 }
 
-// one prunes one workspace, or says what would be.
+// one prunes one workspace, or with --dry-run says what would be deleted.
 func (r retentionRun) one(ctx context.Context, out outputs, made *commands.Commands, e tenancy.Entry) (err error) {
 	var p commands.Pruning
 	if r.DryRun {
@@ -88,7 +83,7 @@ func (r retentionRun) one(ctx context.Context, out outputs, made *commands.Comma
 	case p.Deleted > 0:
 		fmt.Fprintf(out.stdout, "; %d records are deleted, up to position %d", p.Deleted, p.UpTo)
 	default:
-		fmt.Fprint(out.stdout, "; nothing is older")
+		fmt.Fprint(out.stdout, "; no record is older")
 	}
 	_, err = fmt.Fprintln(out.stdout)
 	return err

@@ -10,8 +10,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// A process that prunes is killed on its way: the workspace verifies, the next run comes to the end, and what auditors kept holds: a replay of
-// before, a replay of now, and a checkpoint of either, without any database.
+// A process that prunes is killed on its way. The workspace still verifies, and the next run comes to the end. Everything that an auditor kept still verifies
+// without a database: a replay and a checkpoint from before, and from now.
 func TestPruningKilled(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

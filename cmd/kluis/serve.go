@@ -29,24 +29,24 @@ type serve struct {
 	erasureGrace
 	witnessed
 
-	Listen           string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address served."`
-	PublicURL        string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, as mails say; headers of requests never count. Default http://$$KLUIS_LISTEN, or nothing when that is any address or port."`
-	SMTPURL          string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail and their path is logged."`
+	Listen           string        `env:"KLUIS_LISTEN" default:"127.0.0.1:8080" help:"Address to serve."`
+	PublicURL        string        `name:"public-url" env:"KLUIS_PUBLIC_URL" placeholder:"URL" help:"Where people reach Kluis, for the links in mails. Default: http://$$KLUIS_LISTEN, or no links when that is any address or any port."`
+	SMTPURL          string        `name:"smtp-url" env:"KLUIS_SMTP_URL" placeholder:"URL" help:"smtp://[user:pass@]host:port; empty: mails are written to KLUIS_DATA/mail, and the log names the files."`
 	MailFrom         string        `name:"mail-from" env:"KLUIS_MAIL_FROM" default:"Kluis <kluis@localhost>" help:"Sender of mails."`
-	TrustedProxies   networks      `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks whose X-Forwarded-For counts."`
-	ReceiverNetworks networks      `name:"receiver-networks" env:"KLUIS_RECEIVER_NETWORKS" placeholder:"CIDR,..." help:"Networks that receivers may be in besides the public internet: loopback and private addresses are refused without. To these, and to no other, also goes what is not encrypted."`
-	Limits           []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits other than the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, login_day=20/24h, login_run=100/720h, factor_day=20/24h, factor_run=100/720h, code_run=100/720h, forgot_ip=60/1h, reset_account=5/1h, reset_account_day=10/24h, invite_email=5/24h, invite_member=200/1h, invite_workspace=500/24h, language=10/1h, security_pack=6/1h, api_member=600/1m."`
-	Operator         string        `env:"KLUIS_OPERATOR" placeholder:"TEXT" help:"Who runs Kluis, for the records that the law asks for: name, address, whom to ask about personal data."`
-	ResetCodeLife    time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is good: 1m to 15m; strict is 10m."`
-	Argon2           string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"The cost of a password hash (Argon2id), memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. As many run at once as there are cores. Who logs in gets a new hash when it changes."`
-	Background       bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also run what happens by itself: projections, mail. Without it reads are as right, only slower."`
+	TrustedProxies   networks      `name:"trusted-proxies" env:"KLUIS_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of proxies whose X-Forwarded-For is believed."`
+	ReceiverNetworks networks      `name:"receiver-networks" env:"KLUIS_RECEIVER_NETWORKS" placeholder:"CIDR,..." help:"Networks in which receivers may be, besides the public internet; without this, loopback and private addresses are refused. Only receivers in these networks may have unencrypted URLs."`
+	Limits           []string      `env:"KLUIS_LIMITS" placeholder:"NAME=COUNT/DURATION,..." help:"Limits in place of the defaults, or NAME=off: signup_ip=5/1h, signup_domain=10/24h, login_ip=20/15m, login_account=5/15m, login_day=20/24h, login_run=100/720h, factor_day=20/24h, factor_run=100/720h, code_run=100/720h, forgot_ip=60/1h, reset_account=5/1h, reset_account_day=10/24h, invite_email=5/24h, invite_member=200/1h, invite_workspace=500/24h, language=10/1h, security_pack=6/1h, api_member=600/1m."`
+	Operator         string        `env:"KLUIS_OPERATOR" placeholder:"TEXT" help:"The organisation that runs Kluis, for the records that the law requires: name, address, contact for personal data."`
+	ResetCodeLife    time.Duration `name:"reset-code-life" env:"KLUIS_RESET_CODE_LIFE" default:"15m" help:"How long a code for a new password is valid: 1m to 15m; strict is 10m."`
+	Argon2           string        `name:"argon2" env:"KLUIS_ARGON2" default:"m=65536,t=3,p=1" help:"The cost of a password hash (Argon2id), with the memory in KiB: m=19456,t=2,p=1 at least, m=524288,t=16,p=16 at most. One hash runs on each core at once. After a change, each member gets a new hash at the next log-in."`
+	Background       bool          `env:"KLUIS_BACKGROUND" default:"true" negatable:"" help:"Also do the work of the background: projections, mails, jobs. Without it reads are correct, but slower."`
 }
 
 func (s serve) Run(ctx context.Context, out outputs) error {
 	begun := false
 	err := s.run(ctx, out, func() { begun = true })
 	if ctx.Err() != nil && !begun {
-		return nil // told to end before it served: there is nothing to finish
+		return nil // a signal came before it served, so there is nothing to finish
 	}
 	return err
 }
@@ -59,7 +59,7 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	app.LoadBallast()
 	log := s.logger(out.stderr)
 	if set.publicURL == "" {
-		log.Warn("mails do not say where Kluis is, as the address served does not: set KLUIS_PUBLIC_URL", "listen", s.Listen)
+		log.Warn("mails have no links, because KLUIS_LISTEN does not say where people reach Kluis: set KLUIS_PUBLIC_URL", "listen", s.Listen)
 	}
 	keys, err := set.cells[0].loadKeys(log)
 	if err != nil {
@@ -107,13 +107,13 @@ func (s serve) run(ctx context.Context, out outputs, begin func()) error {
 	return group.Wait()
 }
 
-// settled tells of an error that no waiting mends, so that it refuses a start whatever the other regions are.
+// settled tells whether an error stays however long one waits. Such an error stops the start, even when the other regions are well.
 func settled(err error) bool {
 	_, outage := pg.OutageOf(err)
 	return !outage
 }
 
-// bases are the databases of a server's regions, as they are opened.
+// bases has the open databases of a server's regions.
 type bases struct {
 	log    *slog.Logger
 	stderr io.Writer
@@ -122,7 +122,7 @@ type bases struct {
 	all []*base
 }
 
-// program opens a cell and makes what serves it.
+// program opens the database of a cell, and makes the program that serves it.
 func (o *bases) program(ctx context.Context, c cell, given app.Given) (p *app.Program, err error) {
 	b, err := c.open(ctx, o.stderr)
 	if err != nil {

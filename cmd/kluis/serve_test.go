@@ -23,8 +23,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-// The first start, with nothing but a folder: keys, Postgres, mails as files. SIGTERM ends it with 0, and all that it
-// started with it. The second start goes on.
+// The first start in an empty folder makes keys and a Postgres, and writes mails as files. SIGTERM ends it with 0, with everything that it started. The
+// second start goes on.
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
 	h := privateHome(t)
@@ -78,7 +78,7 @@ func TestFirstStart(t *testing.T) {
 	}
 }
 
-// Without the keys with which its data is sealed, kluis does not begin to serve, and makes nothing worse.
+// Without the keys of its data kluis does not start, and changes nothing.
 func TestKeysAreLost(t *testing.T) {
 	t.Parallel()
 	h := privateHome(t)
@@ -106,7 +106,7 @@ func TestKeysAreLost(t *testing.T) {
 	(&client{}).at(s).want(t, http.StatusOK, "POST", "/api/login", fmt.Sprintf(`{"workspace": "acme", "email": "ann@acme.example", "password": %q}`, plain))
 }
 
-// holdHead keeps everybody from appending to a workspace until the transaction ends.
+// holdHead stops all appends to a workspace until the transaction ends.
 func (h *home) holdHead(t *testing.T, slug string) pgx.Tx {
 	t.Helper()
 	admin := h.superuser(t)
@@ -129,7 +129,7 @@ func (h *home) held(t *testing.T) {
 	})
 }
 
-// follow begins to read the log as it goes on.
+// follow begins to follow the log.
 func (c *client) follow(t *testing.T, path string) *bufio.Reader {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+path, nil)
@@ -148,7 +148,7 @@ func (c *client) follow(t *testing.T, path string) *bufio.Reader {
 	return bufio.NewReader(response.Body)
 }
 
-// SIGTERM lets what is in flight finish, ends what streams, takes nothing new, and ends with 0.
+// After SIGTERM, requests that are under way finish, streams end, no new request is accepted, and the exit status is 0.
 func TestSigterm(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -209,7 +209,7 @@ func TestSigterm(t *testing.T) {
 	}
 }
 
-// A second signal does not wait for what is in flight.
+// A second signal does not wait for requests that are under way.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -241,8 +241,8 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// Whatever signals come, and whenever, also a second one while it starts, serves or stops, no Postgres is left running; one
-// signal, if only of a terminal that is closed, ends it well.
+// No signal leaves a Postgres running, whichever it is and whenever it comes, also a second one during a start, while serving, or at the end. One signal, even
+// of a terminal that is closed, ends the program well.
 func TestSignalsLeaveNoPostgres(t *testing.T) {
 	t.Parallel()
 	h := privateHome(t)
@@ -289,7 +289,7 @@ func TestSignalsLeaveNoPostgres(t *testing.T) {
 	}
 }
 
-// noPostgres fails when a process of the private Postgres lives: all of them hold a lock on one file.
+// noPostgres checks that no process of the private Postgres lives: all of them would hold a lock on one file.
 func (h *home) noPostgres(t *testing.T, when string) {
 	t.Helper()
 	alive, err := os.Open(filepath.Join(h.data, "postgres", "alive"))
@@ -305,8 +305,7 @@ func (h *home) noPostgres(t *testing.T, when string) {
 	}
 }
 
-// Two processes serve one database: what is done at one is seen at the other at once. They may begin at the same
-// moment, on a database that is empty.
+// Two processes serve one database, and a change through one is seen at the other at once. They may start at the same moment, on an empty database.
 func TestTwoServers(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -350,7 +349,7 @@ func TestTwoServers(t *testing.T) {
 	atB.task(t, "alone")
 }
 
-// Who follows a log at one server hears soon what was done at another, each record once and in order.
+// A follower of a log at one server soon gets the changes of another, each record once and in order.
 func TestFollowAcrossServers(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -397,7 +396,7 @@ func TestFollowAcrossServers(t *testing.T) {
 	}
 }
 
-// What an idle process asks the database does not grow with the number of workspaces.
+// The queries of an idle process do not grow with the number of workspaces.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -418,8 +417,8 @@ func TestIdle(t *testing.T) {
 
 const idleWindow = 4 * time.Second
 
-// idleTransactions is the least of some windows, and of some more while that is above most: what goes on all the time is in each, but the work of a start
-// is in the first only, autovacuum looks at new tables for a while, and Postgres counts what a connection did when that connection is used again.
+// idleTransactions gives the smallest count of some windows, and of some more while that is above most. Every window has the steady work. Only the first has the work
+// of a start, autovacuum visits new tables for a while, and Postgres counts the work of a connection at its next use.
 func idleTransactions(t *testing.T, h *home, most int64) int64 {
 	t.Helper()
 	least := transactionsIn(t, h, idleWindow)

@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
-// server is a `kluis serve` that runs.
+// server is a running `kluis serve`.
 type server struct {
 	*home
 	cmd   *exec.Cmd
@@ -50,7 +50,7 @@ func (h *home) startAt(t testing.TB, listen string, flags ...string) *server {
 	return s
 }
 
-// saysFailed shows the log of a server whose test failed.
+// saysFailed logs the log of a server when its test has failed.
 func (s *server) saysFailed(t testing.TB) {
 	if t.Failed() {
 		lines := strings.Split(s.log.String(), "\n")
@@ -83,7 +83,7 @@ func (s *server) kill() {
 	<-s.ended
 }
 
-// stop is SIGTERM; it gives the exit status.
+// stop sends SIGTERM, and gives the exit status.
 func (s *server) stop(t testing.TB) int {
 	t.Helper()
 	s.signal(syscall.SIGTERM)

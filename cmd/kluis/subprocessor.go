@@ -17,20 +17,20 @@ import (
 
 // subprocessor is `kluis subprocessor add|remove|list`. Every region has the same list.
 type subprocessor struct {
-	Add    subprocessorAdd    `cmd:"" help:"Put a company in the list, or other words in the place of what it says of one. Admins of all workspaces get a mail."`
-	Remove subprocessorRemove `cmd:"" help:"Take a company out of the list."`
-	List   subprocessorList   `cmd:"" help:"Show the list of now, and every version of it."`
+	Add    subprocessorAdd    `cmd:"" help:"Add a company to the list, or change its entry. The admins of all workspaces get a mail."`
+	Remove subprocessorRemove `cmd:"" help:"Remove a company from the list."`
+	List   subprocessorList   `cmd:"" help:"Show the current list, and every version of it."`
 }
 
 type subprocessorAdd struct {
 	settings
-	Name      string `arg:"" help:"Of the company."`
-	Purpose   string `required:"" help:"What it does, such as: servers."`
-	Country   string `required:"" help:"Where it does so (ISO 3166-1 alpha-2), such as BE."`
-	What      string `name:"gets" required:"" help:"Which data it gets, such as: all, encrypted at rest."`
+	Name      string `arg:"" help:"The name of the company."`
+	Purpose   string `required:"" help:"What the company does, such as: servers."`
+	Country   string `required:"" help:"The country where it does so (ISO 3166-1 alpha-2), such as BE."`
+	What      string `name:"gets" required:"" help:"Which data the company gets, such as: all, encrypted at rest."`
 	Safeguard string `help:"What protects data outside of the European Economic Area, such as: standard contractual clauses of 2021."`
-	Effective string `name:"from" placeholder:"DATE" help:"From which day on; empty: in thirty days, or now where there is no workspace."`
-	Agreed    bool   `help:"The workspaces agreed otherwise, so that nobody is told: of companies that they know from their contracts."`
+	Effective string `name:"from" placeholder:"DATE" help:"The first day; default: in thirty days, or today when there is no workspace."`
+	Agreed    bool   `help:"The workspaces know the company from their contracts, so nobody gets a mail."`
 }
 
 func (s subprocessorAdd) Run(ctx context.Context, out outputs) error {
@@ -40,8 +40,8 @@ func (s subprocessorAdd) Run(ctx context.Context, out outputs) error {
 
 type subprocessorRemove struct {
 	settings
-	Name      string `arg:"" help:"Of the company, as it is in the list."`
-	Effective string `name:"from" placeholder:"DATE" help:"From which day on; empty: today."`
+	Name      string `arg:"" help:"The name of the company, as in the list."`
+	Effective string `name:"from" placeholder:"DATE" help:"The first day without the company; default: today."`
 }
 
 func (s subprocessorRemove) Run(ctx context.Context, out outputs) error {
@@ -74,7 +74,7 @@ func (s settings) change(ctx context.Context, out outputs, c domain.Subprocessor
 	})
 }
 
-// flagOf is the flag of a field that was refused.
+// flagOf gives the flag for a field of the refusal.
 func flagOf(pointer string) string {
 	switch pointer {
 	case "/effective":
@@ -88,12 +88,7 @@ func flagOf(pointer string) string {
 type subprocessorList struct{ settings }
 
 func (s subprocessorList) Run(ctx context.Context, out outputs) error {
-	return s.each(ctx, outside{}, func(in cell) error {
-		b, err := in.openMigrated(ctx, out.stderr)
-		if err != nil {
-			return err
-		}
-		defer b.close()
+	return s.eachBase(ctx, out, func(_ cell, b *base) error {
 		var changes []domain.SubprocessorChange
 		today, err := b.DB.Now(ctx)
 		if err != nil {
@@ -112,7 +107,7 @@ func (s subprocessorList) Run(ctx context.Context, out outputs) error {
 		for _, c := range changes {
 			name := c.Name
 			if c.Removed {
-				name += " (taken out)"
+				name += " (removed)"
 			}
 			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Version, c.Effective, domain.Day(c.At), name, c.Country, c.Purpose, c.Data, c.Safeguard)
 		}
@@ -132,12 +127,7 @@ func (s securityPack) Run(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
-	return s.each(ctx, outside{}, func(in cell) error {
-		b, err := in.openMigrated(ctx, out.stderr)
-		if err != nil {
-			return err
-		}
-		defer b.close()
+	return s.eachBase(ctx, out, func(_ cell, b *base) error {
 		made, err := b.Commands(ctx, commands.Needs{Keys: keys}, nil)
 		if err != nil {
 			return err

@@ -10,8 +10,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// A company that is put in the list is announced by a mail to the admin; documents that somebody asks for come by mail; the operator of Kluis
-// sees both.
+// A company that is added to the list is announced to the admin by mail. Documents that somebody asks for come by mail. The operator of Kluis sees both.
 func TestSubprocessorsAndPacks(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))

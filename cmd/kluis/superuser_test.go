@@ -14,7 +14,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// superuserURL is how the test gets into a home's database as the superuser.
+// superuserURL gives the URL by which the test opens a home's database as the superuser.
 func (h *home) superuserURL(t *testing.T) string {
 	t.Helper()
 	if h.super != "" {
@@ -40,7 +40,7 @@ func (h *home) superuserURL(t *testing.T) string {
 	return url
 }
 
-// postmaster is what Postgres says of itself: line 1 is its process id, line 5 the folder of its socket.
+// postmaster reads the postmaster.pid of Postgres: line 1 is its process id, line 5 the folder of its socket.
 func (h *home) postmaster(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(h.data, "postgres", "cluster", "postmaster.pid"))
@@ -50,7 +50,7 @@ func (h *home) postmaster(t *testing.T) []string {
 	return strings.Split(string(text), "\n")
 }
 
-// superuser connects as such.
+// superuser connects as the superuser.
 func (h *home) superuser(t *testing.T) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), h.superuserURL(t))
@@ -61,7 +61,7 @@ func (h *home) superuser(t *testing.T) *pgx.Conn {
 	return conn
 }
 
-// schema is the one of a workspace.
+// schema gives the schema of a workspace.
 func schema(t *testing.T, admin *pgx.Conn, slug string) string {
 	t.Helper()
 	var id uuid.UUID
@@ -71,7 +71,7 @@ func schema(t *testing.T, admin *pgx.Conn, slug string) string {
 	return "ws_" + strings.ReplaceAll(id.String(), "-", "")
 }
 
-// owner is the role that owns everything in the database: no other database of the cluster has the same.
+// owner gives the role that owns everything in the database. Each database of the cluster has another.
 func owner(t *testing.T, admin *pgx.Conn) (role string) {
 	t.Helper()
 	if err := admin.QueryRow(t.Context(), `select pg_get_userbyid(relowner) from pg_class where oid = 'kluis.workspace'::regclass`).Scan(&role); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// spans are what a collector got.
+// spans are the spans that a collector got.
 type spans struct {
 	mu   sync.Mutex
 	all  []*trace.Span
@@ -54,7 +54,7 @@ func collect(t *testing.T) (s *spans, setting string) {
 	return s, "OTEL_EXPORTER_OTLP_ENDPOINT=" + server.URL
 }
 
-// find gives the spans for which is holds.
+// find gives the spans that match.
 func (s *spans) find(is func(*trace.Span) bool) (found []*trace.Span) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *spans) find(is func(*trace.Span) bool) (found []*trace.Span) {
 	return found
 }
 
-// attribute is one of a span, as text.
+// attribute gives an attribute of a span, as text.
 func attribute(s *trace.Span, key string) string {
 	for _, a := range s.Attributes {
 		if a.Key == key {
@@ -76,8 +76,8 @@ func attribute(s *trace.Span, key string) string {
 	return ""
 }
 
-// A collector sees the request in the caller's trace, inside it the append, and linked to that the fold into the read models; and nothing of a
-// person, or of what was written.
+// A collector gets the request in the caller's trace, the append inside it, and the fold into the read models linked to that. It gets nothing about a person,
+// and no written text.
 func TestTraces(t *testing.T) {
 	t.Parallel()
 	got, setting := collect(t)
@@ -131,7 +131,7 @@ func TestTraces(t *testing.T) {
 	}
 }
 
-// A collector that takes nothing holds up nobody: the server serves, and ends.
+// A collector that accepts nothing delays nobody: the server serves, and ends.
 func TestTracesGoNowhere(t *testing.T) {
 	t.Parallel()
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

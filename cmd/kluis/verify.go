@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/kluis-eu/kluis/eventstore"
@@ -23,11 +22,11 @@ type verify struct {
 	settings
 	outside
 	Slug        string   `arg:"" optional:"" help:"The workspace; all of them when left out."`
-	File        string   `placeholder:"REPLAY" help:"Check what a replay served (- is the standard input), without any database."`
-	Certificate string   `placeholder:"FILE" help:"Check the certificate of an erasure against verifier keys that you kept (--key), without any database."`
-	Checkpoint  []string `placeholder:"FILE" sep:"none" help:"A checkpoint that the log must have, besides those that Kluis keeps outside the database. May be repeated."`
+	File        string   `placeholder:"REPLAY" help:"Check the lines of a replay (- is standard input), without a database."`
+	Certificate string   `placeholder:"FILE" help:"Check the certificate of an erasure against verifier keys that you kept (--key), without a database."`
+	Checkpoint  []string `placeholder:"FILE" sep:"none" help:"A checkpoint that the log must continue, besides those that Kluis keeps outside the database. May be repeated."`
 	VerifierKey []string `name:"key" placeholder:"FILE" sep:"none" help:"Verifier keys that you kept, as GET /api/audit/verifier-keys shows them, besides those of the key file. May be repeated."`
-	Epoch       int      `default:"1" help:"The last epoch of the log that you know to have begun with a restore: what checkpoints of earlier ones have behind it may be gone."`
+	Epoch       int      `default:"1" help:"The last epoch of the log that you know to have begun with a restore. Records after that restore, which checkpoints of earlier epochs have, may be gone."`
 	LogOnly     bool     `help:"Do not compare the read models with the log."`
 }
 
@@ -72,12 +71,7 @@ func (v verify) check(ctx context.Context, out outputs) error {
 		return err
 	}
 	defer b.close()
-	entries, err := b.Tenancy.List(ctx, 0)
-	if err == nil && v.Slug != "" {
-		var one tenancy.Entry
-		one, err = b.Tenancy.BySlug(ctx, v.Slug)
-		entries = []tenancy.Entry{one}
-	}
+	entries, err := b.workspaces(ctx, v.Slug)
 	if err != nil {
 		return err
 	}
@@ -92,14 +86,14 @@ func (v verify) check(ctx context.Context, out outputs) error {
 	return failed(found)
 }
 
-// certificate checks that a certificate of an erasure was signed by one of the verifier keys that somebody kept, and says of what it is.
+// certificate checks that one of the verifier keys of --key signed the certificate of an erasure, and prints what was erased.
 func (v verify) certificate(out outputs) error {
 	known, err := trusted(v.VerifierKey)
 	if err != nil {
 		return err
 	}
 	if len(known) == 0 {
-		return usageError{errors.New("a certificate proves something to those who kept verifier keys: name their file with --key")}
+		return usageError{errors.New("a certificate is checked with verifier keys that you kept: name their file with --key")}
 	}
 	signed, err := os.ReadFile(v.Certificate)
 	if err != nil {
@@ -146,7 +140,7 @@ func foreign(mark eventstore.Mark) eventstore.Finding {
 	return eventstore.Finding{Position: 1, Kind: eventstore.Foreign, Detail: fmt.Sprintf("%s is a checkpoint of workspace %s", mark.Name, mark.Origin.Workspace)}
 }
 
-// file verifies what a replay served.
+// file verifies the lines of a replay.
 func (v verify) file(out outputs, given []eventstore.Mark) error {
 	in, err := v.replayed()
 	if err != nil {
@@ -181,29 +175,16 @@ func report(out io.Writer, what string, verdict eventstore.Verdict) int {
 	}
 	fmt.Fprintf(out, "%s: %d records", what, verdict.Records)
 	if verdict.Pruned > 0 {
-		fmt.Fprintf(out, " behind %d that were pruned", verdict.Pruned)
+		fmt.Fprintf(out, " after %d that were pruned", verdict.Pruned)
 	}
 	fmt.Fprintf(out, " are whole and in order; root %s, epoch %d; checkpoints that hold: %d\n", verdict.Root, verdict.Epoch, verdict.Marks)
 	return 0
 }
 
-// knownKeys are the keys that verify: those of --key, of the key file, and those that were kept.
+// knownKeys gives the keys that verify checkpoints: those of --key, those of the key file, and those that were kept.
 func (v verify) knownKeys(ctx context.Context, places *checkpoint.Kept) (known keyring.PublicKeys, err error) {
-	for _, name := range v.VerifierKey {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		for _, line := range strings.Fields(string(text)) {
-			key, err := keyring.ParseVerifierKey(line)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-			known = append(known, key)
-		}
-	}
-	if v.File != "" {
-		return known, nil
+	if known, err = trusted(v.VerifierKey); err != nil || v.File != "" {
+		return known, err
 	}
 	ring, err := keyring.Load(v.keysFile(), v.KeysInline)
 	if err == nil {
@@ -215,10 +196,10 @@ func (v verify) knownKeys(ctx context.Context, places *checkpoint.Kept) (known k
 	return known.With(kept), err
 }
 
-// checkpointFiles are the checkpoints of --checkpoint.
+// checkpointFiles reads the checkpoints of --checkpoint.
 func (v verify) checkpointFiles(known keyring.PublicKeys) (marks []eventstore.Mark, err error) {
 	if len(v.Checkpoint) > 0 && len(known) == 0 {
-		return nil, usageError{errors.New("say with --key by which keys checkpoints must be signed")}
+		return nil, usageError{errors.New("name with --key the verifier keys that sign the checkpoints")}
 	}
 	for _, name := range v.Checkpoint {
 		text, err := os.ReadFile(name)
@@ -234,7 +215,7 @@ func (v verify) checkpointFiles(known keyring.PublicKeys) (marks []eventstore.Ma
 	return marks, nil
 }
 
-// places are where Kluis keeps checkpoints: they are not looked at for a file.
+// places gives the places where Kluis keeps checkpoints; none when a file is verified.
 func (v verify) places(ctx context.Context) (*checkpoint.Kept, error) {
 	if v.File != "" {
 		return &checkpoint.Kept{}, nil
@@ -242,7 +223,7 @@ func (v verify) places(ctx context.Context) (*checkpoint.Kept, error) {
 	return v.keptThere(ctx, v.Data)
 }
 
-// keptOf are the checkpoints of a workspace that Kluis keeps outside the database. One that no known key has signed is a finding.
+// keptOf gives the checkpoints of a workspace that Kluis keeps outside the database. A checkpoint that no known key has signed is a finding.
 func keptOf(ctx context.Context, places *checkpoint.Kept, w pg.Workspace, known keyring.PublicKeys) (marks []eventstore.Mark, findings []eventstore.Finding, err error) {
 	all, err := places.All(ctx, w.ID)
 	for _, text := range all {

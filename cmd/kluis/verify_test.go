@@ -11,8 +11,8 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// `kluis verify` of a live workspace and of what was downloaded from it: right as they are; and with whatever whoever owns the
-// database does, even to the tree as well, the checkpoints outside of it name what is wrong.
+// `kluis verify` accepts a live workspace and a download of it. After any change by the owner of the database, even one of the tree as well, the checkpoints
+// outside of it reveal what is wrong.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	h := sharedHome(t, pgtest.Database(t))
@@ -95,7 +95,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// names checks that verifying says what is wrong with acme, as a pattern has it, and nothing of beta.
+// names checks that verify reports a fault of acme that matches a pattern, and none of beta.
 func (h *home) names(t *testing.T, says string) {
 	t.Helper()
 	status, stdout, stderr := h.run("verify")

@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
-// pair is somebody who works through two servers at once: what one took is read at the other.
+// pair works through two servers at once: it reads at one what the other has accepted.
 type pair struct {
 	stop    chan struct{}
 	workers sync.WaitGroup
@@ -60,7 +60,7 @@ func (p *pair) once(a, b *client, title string) {
 	}
 }
 
-// do asks for something that succeeds, or may be asked again later.
+// do sends a request that succeeds, or that may be sent again later.
 func (p *pair) do(c *client, want int, method, path, title string) (reply, bool) {
 	body := ""
 	if title != "" {
@@ -78,7 +78,7 @@ func (p *pair) do(c *client, want int, method, path, title string) (reply, bool)
 	return r, err == nil && r.status == want
 }
 
-// read reads a task: as either version folds it, and nothing between.
+// read reads a task as either version folds it, and never as a mixture.
 func (p *pair) read(c *client, path, title string) {
 	r, ok := p.do(c, http.StatusOK, "GET", path, "")
 	if !ok || r.header.Get("Kluis-Behind") != "" {
@@ -99,7 +99,7 @@ func problemCode(r reply) string {
 	return problem.Code
 }
 
-// end lets everybody finish, and tells what was wrong.
+// end lets all workers finish, and reports the faults.
 func (p *pair) end(t *testing.T) {
 	t.Helper()
 	close(p.stop)
@@ -131,8 +131,8 @@ func (p *pair) logged(t *testing.T, titles map[string]int) {
 	}
 }
 
-// A deploy, forwards: an older version serves; the next one starts beside it under load, migrates and rebuilds; the older one stays
-// ready, and neither shows anything wrong. Backwards: the next one goes, and the older one goes on with what it can.
+// In a deploy an older version serves, and the next one starts beside it under load, migrates and rebuilds. The older one stays ready, and neither shows
+// anything wrong. In a roll-back the next one ends, and the older one goes on with what it knows.
 func TestDeploy(t *testing.T) {
 	t.Parallel()
 	older := sharedHome(t, pgtest.Database(t))
@@ -162,7 +162,7 @@ func TestDeploy(t *testing.T) {
 	was.stillReady(t)
 	now.stillReady(t)
 
-	// One workspace is not available, alone, at the next version: the older one serves it.
+	// Only one workspace is unavailable at the next version. The older one serves it.
 	if r, err := eve.at(now).do("GET", "/api/me", ""); err != nil || r.status != http.StatusServiceUnavailable || problemCode(r) != "workspace_migrating" || r.header.Get("Retry-After") == "" {
 		t.Errorf("the workspace that cannot be migrated: %d %s %v", r.status, r.body, err)
 	}
@@ -184,7 +184,7 @@ func TestDeploy(t *testing.T) {
 		return err == nil && r.status == http.StatusOK
 	})
 
-	// An event that the older version does not know: what needs it is refused there, everything else goes on.
+	// The older version does not know an event. It refuses everything that needs the event, and the rest goes on.
 	done, other := ann.task(t, "Done"), ann.task(t, "Other")
 	ann.at(now).want(t, http.StatusOK, "POST", "/api/tasks/"+done+"/complete", "")
 	if r, err := ann.do("GET", "/api/tasks/"+done+"/history", ""); err != nil || r.status != http.StatusServiceUnavailable || problemCode(r) != "newer_version" || r.header.Get("Retry-After") == "" {
@@ -196,7 +196,7 @@ func TestDeploy(t *testing.T) {
 	ann.want(t, http.StatusOK, "GET", "/api/tasks/"+other+"/history", "")
 	ann.want(t, http.StatusOK, "POST", "/api/tasks/"+other+"/complete", "")
 
-	// No workspace is made older than the newest there are.
+	// The older version makes no new workspaces.
 	if r := was.verify(t, "late", ""); r.status != http.StatusServiceUnavailable || problemCode(r) != "newer_version" {
 		t.Errorf("a sign-up at the older version: %d %s", r.status, r.body)
 	}
@@ -207,7 +207,7 @@ func TestDeploy(t *testing.T) {
 	until(t, "nothing is left to rebuild", func() bool { return !strings.Contains(next.must(t, "migrate", "status"), "older shape") })
 	next.must(t, "rebuild", "--check")
 
-	// Back: the next version goes.
+	// Back: the next version ends.
 	now.stop(t)
 	was.stillReady(t)
 	for _, c := range []*client{ann, bob} { // what nobody folds is missing, and the answer says so

@@ -12,15 +12,15 @@ import (
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
-// witnessed says who cosigns checkpoints.
+// witnessed has the settings of the witnesses that cosign checkpoints.
 type witnessed struct {
-	Witnesses          []string `env:"KLUIS_WITNESSES" placeholder:"URL KEY,..." help:"Witnesses that cosign checkpoints of the logs (C2SP tlog-witness), each a URL, a space, and the verifier key of its cosignatures: https://witness.example.org witness.example.org+1a2b3c4d+BAAA... They get the name, the size and the root hash of each log. None: nobody is asked."`
-	CosignaturesWanted int      `name:"cosignatures-wanted" env:"KLUIS_COSIGNATURES_WANTED" placeholder:"N" help:"By how many of KLUIS_WITNESSES a checkpoint is to be cosigned; left out, by all. Fewer are reported, and hold up nothing."`
+	Witnesses          []string `env:"KLUIS_WITNESSES" placeholder:"URL KEY,..." help:"Witnesses that cosign checkpoints of the logs (C2SP tlog-witness), each a URL, a space, and the verifier key of its cosignatures: https://witness.example.org witness.example.org+1a2b3c4d+BAAA... They get the name, the size and the root hash of each log. Empty: there are no witnesses."`
+	CosignaturesWanted int      `name:"cosignatures-wanted" env:"KLUIS_COSIGNATURES_WANTED" placeholder:"N" help:"How many of KLUIS_WITNESSES must cosign a checkpoint; default: all. A checkpoint with fewer is reported, and delays nothing."`
 }
 
 func (w witnessed) check() (all []*checkpoint.Witness, err error) {
 	for _, text := range w.Witnesses {
-		if text == "" { // of a variable that is set to nothing
+		if text == "" { // the variable is set to nothing
 			continue
 		}
 		one, err := checkpoint.ParseWitness(text)
@@ -33,7 +33,7 @@ func (w witnessed) check() (all []*checkpoint.Witness, err error) {
 		all = append(all, one)
 	}
 	if w.CosignaturesWanted < 0 || w.CosignaturesWanted > len(all) {
-		return nil, usageError{fmt.Errorf("KLUIS_COSIGNATURES_WANTED: %d is not 1 to %d, as many as there are witnesses", w.CosignaturesWanted, len(all))}
+		return nil, usageError{fmt.Errorf("KLUIS_COSIGNATURES_WANTED: %d is not 1 to %d, the number of witnesses", w.CosignaturesWanted, len(all))}
 	}
 	return all, nil
 }
@@ -41,7 +41,7 @@ func (w witnessed) check() (all []*checkpoint.Witness, err error) {
 // logList is `kluis log-list`.
 type logList struct{ serve }
 
-// Run prints the logs of all workspaces as witnesses take them: https://github.com/transparency-dev/witness-network has the format.
+// Run prints the logs of all workspaces in the format for witnesses: see https://github.com/transparency-dev/witness-network.
 func (l logList) Run(ctx context.Context, out outputs) error {
 	set, err := l.serve.check()
 	if err != nil {
@@ -77,7 +77,7 @@ func (l logList) Run(ctx context.Context, out outputs) error {
 	})
 }
 
-// wanted is by how many of so many a checkpoint is to be cosigned.
+// wanted is how many of the given number of witnesses must cosign a checkpoint.
 func (w witnessed) wanted(of int) int {
 	if w.CosignaturesWanted > 0 {
 		return w.CosignaturesWanted
@@ -85,11 +85,11 @@ func (w witnessed) wanted(of int) int {
 	return of
 }
 
-// witnessesKnow looks whether the witnesses know the logs, and no more of them than there is. It changes nothing at the witnesses.
+// witnessesKnow checks that the witnesses know the logs, and know no more records than there are. It changes nothing at the witnesses.
 func (p patient) witnessesKnow(ctx context.Context) finding {
 	all, err := p.witnessed.check()
 	if err != nil || len(all) == 0 {
-		return fine("none is set, so nobody else keeps which checkpoints there were")
+		return fine("none is set, so nobody else knows the checkpoints")
 	}
 	kept, err := p.keptThere(ctx, p.Data)
 	if err != nil {
@@ -111,23 +111,24 @@ func (p patient) witnessesKnow(ctx context.Context) finding {
 		}
 		switch {
 		case errors.As(err, new(*checkpoint.WentBackError)):
-			return broken(err, "kluis verify says what is wrong with the log; behind a backup that was put back, kluis restored begins another one")
+			return broken(err, "kluis verify says what is wrong with the log; after a backup was put back, kluis restored begins a new epoch")
 		case errors.As(err, new(*checkpoint.RefusedError)):
 			why = ": " + err.Error()
 		case err != nil:
-			return broken(err, "checkpoints wait until it answers")
+			return broken(err, "checkpoints get no cosignature until it answers")
 		}
 		if know < p.wanted(len(all)) {
 			few++
 		}
 	}
 	if few > 0 {
-		return finding{note, fmt.Sprintf("fewer than %d cosign checkpoints of %d of %d workspaces%s", p.wanted(len(all)), few, len(entries), why), "give each witness what kluis log-list prints"}
+		return finding{note, fmt.Sprintf("fewer than %d cosign checkpoints of %d of %d workspaces%s", p.wanted(len(all)), few, len(entries), why), "give each witness the output of kluis log-list"}
 	}
-	return fine(fmt.Sprintf("%d know the logs of %d workspaces, and no more of them than there is", len(all), len(entries)))
+	return fine(fmt.Sprintf("%d know the logs of %d workspaces, and no more records than there are", len(all), len(entries)))
 }
 
-// know counts the witnesses that know the log of a workspace. The log is looked at behind the answer of each, so it has what that one can know.
+// know counts the witnesses that know the log of a workspace. The log is read after the answer of each witness, so it has all records that the witness can
+// know.
 func (p patient) know(ctx context.Context, w pg.Workspace, signed []byte, all []*checkpoint.Witness) (know int, refused error) {
 	at, err := checkpoint.Parse(signed)
 	if err != nil {

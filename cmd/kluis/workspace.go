@@ -16,14 +16,14 @@ import (
 type workspace struct {
 	List   workspaceList   `cmd:"" help:"List the workspaces, the oldest first."`
 	Show   workspaceShow   `cmd:"" help:"Show one workspace."`
-	Plan   workspacePlan   `cmd:"" help:"Put a workspace on a plan: free, pro, business or enterprise. The plan says for how long events are kept; when it goes down, what was in force holds for 30 more days, and the admins get a mail."`
-	Hold   workspaceHold   `cmd:"" help:"Place a legal hold: nothing of the workspace's log is pruned, whatever its plan says, until the hold is lifted."`
+	Plan   workspacePlan   `cmd:"" help:"Put a workspace on a plan: free, pro, business or enterprise. The plan says how long events are kept. After a change to a lower plan, the former time holds for 30 more days, and the admins get a mail."`
+	Hold   workspaceHold   `cmd:"" help:"Place a legal hold: no record of the log is pruned, whatever the plan says, until the hold is lifted."`
 	Unhold workspaceUnhold `cmd:"" help:"Lift a legal hold."`
-	Close  workspaceClose  `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is opened again. Nothing of it is changed."`
+	Close  workspaceClose  `cmd:"" help:"Close a workspace to everybody, at once and in every process, until it is opened again. Nothing in it changes."`
 	Open   workspaceOpen   `cmd:"" help:"Open a workspace that was closed."`
-	Move   workspaceMove   `cmd:"" help:"Move a workspace to another region, while it is in use. Run it again when it was broken off."`
-	Keep   workspaceKeep   `cmd:"" help:"Serve a workspace from one region, when backups that were put back have it in several, or a move was broken off; others are closed."`
-	Erase  workspaceErase  `cmd:"" help:"Erase a workspace, at the end of a time in which that can be cancelled, or at once."`
+	Move   workspaceMove   `cmd:"" help:"Move a workspace to another region, while it is in use. After an interruption, run the same command again."`
+	Keep   workspaceKeep   `cmd:"" help:"Serve a workspace from one region, and close the others, when a restore has brought it back in several, or a move was broken off."`
+	Erase  workspaceErase  `cmd:"" help:"Erase a workspace, at once or after a time in which any admin can cancel."`
 
 	Certificate workspaceCertificate `cmd:"" help:"Print the signed certificate of a workspace that was erased."`
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/kluis-eu/kluis/internal/tenancy"
 )
 
-// openKeyed opens the database of a workspace, and the keys that it is sealed with.
+// openKeyed opens the database of a workspace, and loads its keys.
 func (s settings) openKeyed(ctx context.Context, out outputs, slug string) (*base, tenancy.Entry, *keyring.Keyring, error) {
 	c, err := s.of(ctx, out, outside{}, slug)
 	if err != nil {
@@ -30,7 +30,7 @@ func (s settings) openKeyed(ctx context.Context, out outputs, slug string) (*bas
 	return b, entry, keys, nil
 }
 
-// operate runs a command of whoever operates Kluis on one workspace.
+// operate runs a command of the operator of Kluis on one workspace.
 func (s settings) operate(ctx context.Context, out outputs, slug string, do func(*commands.Commands, tenancy.Entry) error) error {
 	b, entry, keys, err := s.openKeyed(ctx, out, slug)
 	if err != nil {
@@ -46,7 +46,7 @@ func (s settings) operate(ctx context.Context, out outputs, slug string, do func
 
 type workspacePlan struct {
 	settings
-	Retention string `placeholder:"DURATION" help:"For enterprise: for how long events are kept, as agreed, such as 400d, 5y or 36h. It holds at once. Left out: for ever."`
+	Retention string `placeholder:"DURATION" help:"For enterprise: the agreed time for which events are kept, such as 400d, 5y or 36h. It holds at once. Default: for ever."`
 	Slug      string `arg:"" help:"The workspace."`
 	Plan      string `arg:"" help:"free (events are kept for 90 days), pro (1 year), business (3 years) or enterprise (as agreed)."`
 }
@@ -73,7 +73,7 @@ func (p workspacePlan) Run(ctx context.Context, out outputs) error {
 	})
 }
 
-// keeps says for how long the events of a workspace are kept.
+// keeps says how long the events of a workspace are kept.
 func keeps(w domain.Workspace, now time.Time) string {
 	text := "events are kept " + w.Retention(now).String()
 	if after := w.Retention(now.Add(2 * domain.RetentionGrace)); after != w.Retention(now) {
@@ -87,7 +87,7 @@ func keeps(w domain.Workspace, now time.Time) string {
 
 type workspaceHold struct {
 	settings
-	Reason string `placeholder:"TEXT" help:"Why; it stands in the log."`
+	Reason string `placeholder:"TEXT" help:"The reason, which the log records."`
 	Slug   string `arg:"" help:"The workspace."`
 }
 
