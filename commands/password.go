@@ -16,6 +16,7 @@ import (
 	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/limit"
 	"github.com/kluis-eu/kluis/internal/mail"
+	"github.com/kluis-eu/kluis/internal/password"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/internal/token"
 	"github.com/kluis-eu/kluis/internal/vault"
@@ -215,8 +216,8 @@ func (c *Commands) tryResetCode(ctx context.Context, w pg.Workspace, hash string
 	return nil, errors.Join(badCode(), err)
 }
 
-// ChangePassword replaces the actor's password, for the current one. It ends the actor's other sessions, and all API tokens. A wrong current password
-// counts as a failed log-in: see compareLimited.
+// ChangePassword replaces the actor's password, for the current one, which the new one must not be. It ends the actor's other sessions, and all API
+// tokens. A wrong current password counts as a failed log-in: see compareLimited.
 func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, from Origin, current, plain string) error {
 	me, err := c.self(ctx, by, from)
 	if err != nil {
@@ -231,6 +232,9 @@ func (c *Commands) ChangePassword(ctx context.Context, by projections.Actor, fro
 	}
 	if err := c.compareLimited(ctx, me, func() error { return c.comparePassword(ctx, me, current, "/current") }); err != nil {
 		return err
+	}
+	if password.Same(current, plain) {
+		return domain.InvalidField("/password", "is your password already: choose another one")
 	}
 	phc, err := c.hash(ctx, from, plain)
 	if err != nil {

@@ -324,6 +324,12 @@ func TestChangePassword(t *testing.T) {
 	if err := change(wrong, newPassword()); refusedAs(err) != "invalid" {
 		t.Errorf("a wrong one: %v", err)
 	}
+	if err := change(ada.password, ada.password); refusedAs(err) != "invalid" || !strings.Contains(err.Error(), "already") {
+		t.Errorf("the same one: %v", err)
+	}
+	if _, err := h.Authenticate(t.Context(), second); err != nil {
+		t.Errorf("another session, after nothing was changed: %v", err)
+	}
 	fresh := newPassword()
 	if err := change(ada.password, fresh); err != nil {
 		t.Fatal(err)

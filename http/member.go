@@ -211,7 +211,10 @@ func (a *api) me(ctx context.Context, by projections.Actor, _ *struct{}) (*meSho
 		return nil, err
 	}
 	out := &meShown{Shown: queryHeaders(mark, m.Version)}
-	out.Body.Role, out.Body.Workspace = by.Role, showWorkspace(w)
+	out.Body.Role = by.Role
+	if out.Body.Workspace, err = a.showWorkspace(ctx, w); err != nil {
+		return nil, err
+	}
 	out.Body.Role.Grants = by.Granted
 	out.Body.Grants, out.Body.Withheld = domain.ExplainGrants(by.Granted, by.Role.Grants, limitOf(by))
 	out.Body.TwoFactor = twoFactorBody{by.TwoFactor.Enabled, by.TwoFactor.Required}

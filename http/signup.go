@@ -101,6 +101,10 @@ func (a *api) admit(ctx context.Context) func(commands.Admitted, error) (*admitt
 			return nil, err
 		}
 		m, err := a.showMember(ctx, projections.Actor{Workspace: in.In, Member: in.Member.ID}, in.Member)
-		return &admittedOutput{admittedBody{showWorkspace(in.Workspace), m, in.Token, in.ExpiresAt, in.Device}}, err
+		if err != nil {
+			return nil, err
+		}
+		w, err := a.showWorkspace(ctx, in.Workspace)
+		return &admittedOutput{admittedBody{w, m, in.Token, in.ExpiresAt, in.Device}}, err
 	}
 }

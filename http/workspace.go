@@ -76,7 +76,11 @@ func workspace(a *api) {
 				return &workspaceShown{queryHeaders(mark, w.Version), showWorkspaceAt(w, *at)}, err
 			}
 			w, mark, err := a.Projections.GetWorkspace(ctx, by.Workspace)
-			return &workspaceShown{queryHeaders(mark, w.Version), showWorkspace(w)}, err
+			if err != nil {
+				return nil, err
+			}
+			body, err := a.showWorkspace(ctx, w)
+			return &workspaceShown{queryHeaders(mark, w.Version), body}, err
 		})
 	command(a, operation{Method: "PATCH", Path: "/api/workspace", ID: "update-workspace", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Rename the workspace, change its plan or the rules of its time", Access: needs(domain.UpdateWorkspace),
@@ -85,7 +89,7 @@ func workspace(a *api) {
 			b := in.Body
 			done, err := a.Commands.UpdateWorkspace(ctx, r, domain.WorkspaceChange{Name: b.Name.Value, Plan: b.Plan.Value,
 				HourlyRateCents: b.HourlyRateCents.Optional, TimeOverlap: b.TimeOverlap.Value, TimeLockedBefore: b.TimeLockedBefore.Optional})
-			return &workspaceWritten{commandHeaders(done.Position, done.State.Version), showWorkspace(done.State)}, err
+			return a.workspaceAnswer(ctx, done, err)
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/workspace", ID: "erase-workspace", Tag: "workspace", Status: http.StatusAccepted,
 		Summary: "Ask for the workspace to be erased, or confirm that as a second admin", Access: needs(domain.DeleteWorkspace).inSession(),
@@ -95,17 +99,34 @@ func workspace(a *api) {
 			"A backup that is put back later is erased, too, by a ledger outside of the database."},
 		func(ctx context.Context, r commands.Request, in *workspaceErase) (*workspaceWritten, error) {
 			done, err := a.Commands.EraseWorkspace(ctx, r, in.Body.Confirm)
-			return &workspaceWritten{commandHeaders(done.Position, done.State.Version), showWorkspace(done.State)}, err
+			return a.workspaceAnswer(ctx, done, err)
 		})
 	command(a, operation{Method: "DELETE", Path: "/api/workspace/erasure", ID: "keep-workspace", Tag: "workspace", Status: http.StatusOK,
 		Summary: "Cancel the erasure of the workspace", Access: needs(domain.DeleteWorkspace).inSession()},
 		func(ctx context.Context, r commands.Request, _ *workspaceKeep) (*workspaceWritten, error) {
 			done, err := a.Commands.KeepWorkspace(ctx, r)
-			return &workspaceWritten{commandHeaders(done.Position, done.State.Version), showWorkspace(done.State)}, err
+			return a.workspaceAnswer(ctx, done, err)
 		})
 }
 
-func showWorkspace(w domain.Workspace) workspaceBody { return showWorkspaceAt(w, time.Now()) }
+func (a *api) workspaceAnswer(ctx context.Context, done commands.Result[domain.Workspace], err error) (*workspaceWritten, error) {
+	if err != nil {
+		return nil, err
+	}
+	body, err := a.showWorkspace(ctx, done.State)
+	return &workspaceWritten{commandHeaders(done.Position, done.State.Version), body}, err
+}
+
+// showWorkspace shows the workspace as it is now. Only a retention that ends at an instant takes the time, which is the database's.
+func (a *api) showWorkspace(ctx context.Context, w domain.Workspace) (body workspaceBody, err error) {
+	var now time.Time
+	if w.EarlierUntil != nil {
+		if now, err = a.Commands.DB.Now(ctx); err != nil {
+			return body, err
+		}
+	}
+	return showWorkspaceAt(w, now), nil
+}
 
 func showWorkspaceAt(w domain.Workspace, now time.Time) workspaceBody {
 	body := workspaceBody{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Region: w.Region, HourlyRateCents: w.HourlyRateCents, TimeOverlap: w.TimeOverlap,

@@ -8,8 +8,8 @@ var _ = bring(noun{
 		"reset-password": func(x *tenant) object {
 			return object{"workspace": x.slug, "email": x.email, "code": "000000", "password": newPassword()}
 		},
-		"change-password": func(x *tenant) object { // to the same, so that other samples go on
-			return object{"current": x.password, "password": x.password}
+		"change-password": func(x *tenant) object {
+			return object{"current": x.password, "password": newPassword()}
 		},
 	},
 })

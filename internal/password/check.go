@@ -49,6 +49,13 @@ func Check(password string, context ...string) error {
 	return nil
 }
 
+// Same tells whether two passwords are one, as Hasher compares them.
+func Same(a, b string) bool {
+	first, errFirst := normalise(a)
+	second, errSecond := normalise(b)
+	return errFirst == nil && errSecond == nil && first == second
+}
+
 // normalise gives equal texts equal bytes, and refuses what cannot be a password at all.
 func normalise(password string) (string, error) {
 	if len(password) > maxBytes {

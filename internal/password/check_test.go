@@ -108,3 +108,21 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+func TestSame(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"twelve blue bicycles", "twelve blue bicycles", true},
+		{"caf\u00e9 au lait", "cafe\u0301 au lait", true}, // one text, typed on two keyboards
+		{"twelve blue bicycles", "Twelve blue bicycles", false},
+		{"twelve blue bicycles", "twelve blue bicycles ", false},
+		{"\xff", "\xff", false}, // which are no passwords
+	} {
+		if got := Same(c.a, c.b); got != c.same {
+			t.Errorf("%q and %q: %t", c.a, c.b, got)
+		}
+	}
+}
