@@ -55,7 +55,8 @@ type (
 func task(a *api) {
 	lists(a, operation{Method: "GET", Path: "/api/tasks", ID: "list-tasks", Tag: "task", Status: http.StatusOK,
 		Summary: "List tasks", Access: needs(domain.ReadTask),
-		Description: "Filters narrow each other: a task is listed when it passes all that are given. A filter that takes several values, comma separated, lets pass what has any of them; none stands for having no value."},
+		Description: "Filters narrow each other: a task is listed when it passes all that are given. A filter that takes several values, comma separated, lets pass what has any of them; none stands for having no value. " +
+			"With q, a task also has the words of its comments, and is found by each key that it has or had, such as WEB-12."},
 		projections.Tasks, a.listTasks)
 	command(a, operation{Method: "POST", Path: "/api/tasks", ID: "create-task", Tag: "task", ReadsFirst: true, Status: http.StatusCreated,
 		Summary: "Create a task", Access: needs(domain.CreateTask)}, a.createTask)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/projections"
 )
 
 type (
@@ -32,9 +34,9 @@ type (
 		After           optional[uuid.UUID]   `json:"after,omitzero" doc:"To change a task only: as in a single request."`
 	}
 	bulkOperation struct {
-		Op   string     `json:"op" enum:"create,update" doc:"create makes a task, update changes one."`
-		ID   *uuid.UUID `json:"id,omitempty" doc:"The task to update; none to create one."`
-		Task bulkTask   `json:"task"`
+		Op   string   `json:"op" enum:"create,update" doc:"create makes a task, update changes one."`
+		ID   *string  `json:"id,omitempty" pattern:"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[A-Za-z]{2,10}-[1-9][0-9]{0,8})$" patternDescription:"a UUID or a key such as WEB-12" example:"WEB-12" doc:"The id of the task to update, or a key of it, such as WEB-12; none to create one."`
+		Task bulkTask `json:"task"`
 	}
 	bulkTasks struct {
 		Atomic     bool            `json:"atomic" doc:"true: all operations are done, or none."`
@@ -70,6 +72,10 @@ func taskBulk(a *api) {
 }
 
 func (a *api) bulkTasks(ctx context.Context, r commands.Request, in *creating[bulkTasks]) (*wrote[bulkResults], error) {
+	ids, err := a.tasksNamed(ctx, r.By, in.Body.Operations)
+	if err != nil {
+		return nil, err
+	}
 	operations := make([]commands.TaskOperation, len(in.Body.Operations))
 	for i, o := range in.Body.Operations {
 		at := "/operations/" + strconv.Itoa(i)
@@ -86,7 +92,7 @@ func (a *api) bulkTasks(ctx context.Context, r commands.Request, in *creating[bu
 			created := o.Task.created()
 			operations[i].Create = &created
 		default:
-			operations[i] = commands.TaskOperation{ID: *o.ID, Change: o.Task.change()}
+			operations[i] = commands.TaskOperation{ID: ids[i], Change: o.Task.change()}
 		}
 	}
 	done, err := a.Commands.BulkTasks(ctx, r, in.Body.Atomic, operations)
@@ -98,6 +104,34 @@ func (a *api) bulkTasks(ctx context.Context, r commands.Request, in *creating[bu
 		body.Results[i] = exchangeOf(ctx).resultOf(i, outcome)
 	}
 	return &wrote[bulkResults]{commandHeaders(done.Position, 0), body}, nil
+}
+
+// tasksNamed gives the id of the task that each operation names, by its id or by a key. uuid.Nil is of no task.
+func (a *api) tasksNamed(ctx context.Context, by projections.Actor, operations []bulkOperation) ([]uuid.UUID, error) {
+	ids := make([]uuid.UUID, len(operations))
+	var keys []string
+	for i, o := range operations {
+		if o.ID == nil {
+			continue
+		}
+		var err error
+		if ids[i], err = uuid.Parse(*o.ID); err != nil { // then it is a key, by the pattern
+			keys = append(keys, strings.ToUpper(*o.ID))
+		}
+	}
+	if keys == nil {
+		return ids, nil
+	}
+	named, err := a.Projections.TasksOfKeys(ctx, by, keys)
+	if err != nil {
+		return nil, err
+	}
+	for i, o := range operations {
+		if o.ID != nil && ids[i] == uuid.Nil {
+			ids[i] = named[strings.ToUpper(*o.ID)]
+		}
+	}
+	return ids, nil
 }
 
 func (x *exchange) resultOf(i int, o commands.TaskOutcome) bulkResult {

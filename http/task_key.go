@@ -15,12 +15,21 @@ const taskPath = "/api/tasks/{id}"
 
 var taskKey = regexp.MustCompile(`^[A-Za-z]{2,10}-[1-9][0-9]{0,8}$`)
 
+// taskParams are the parameters of such paths that are a task.
+var taskParams = []string{"id", "other_id"}
+
 // taskKeys lets a key such as WEB-12, in capitals or not, stand in a path where the id of a task does. The meaning of a key never changes, so the key is looked up
 // before anything is decided. A key of a task that the caller may not see goes on as the task's id, and ends where that one does.
 func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	c, x := humaecho.UnwrapV4(ctx), exchangeOf(ctx.Context())
-	key := c.Param("id")
-	if x.actor == nil || !strings.HasPrefix(ctx.Operation().Path, taskPath) || !taskKey.MatchString(key) {
+	values := slices.Clone(c.ParamValues())
+	var keyed []int // the places of the keys among them
+	for i, name := range c.ParamNames() {
+		if slices.Contains(taskParams, name) && taskKey.MatchString(values[i]) {
+			keyed = append(keyed, i)
+		}
+	}
+	if x.actor == nil || !strings.HasPrefix(ctx.Operation().Path, taskPath) || keyed == nil {
 		next(ctx)
 		return
 	}
@@ -30,13 +39,14 @@ func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	}
 	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 	defer cancel()
-	id, err := a.Projections.TaskOfKey(within, *x.actor, strings.ToUpper(key))
-	if err != nil {
-		refuse(ctx, err)
-		return
+	for _, i := range keyed {
+		id, err := a.Projections.TaskOfKey(within, *x.actor, strings.ToUpper(values[i]))
+		if err != nil {
+			refuse(ctx, err)
+			return
+		}
+		values[i] = id.String()
 	}
-	values := slices.Clone(c.ParamValues())
-	values[slices.Index(c.ParamNames(), "id")] = id.String()
 	c.SetParamValues(values...)
 	next(ctx)
 }
@@ -44,7 +54,7 @@ func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 // orKeys says to whoever sent no id of a task that a key would do.
 func (x *exchange) orKeys(found []fault) []fault {
 	for i, f := range found {
-		if x.op != nil && strings.HasPrefix(x.op.Path, taskPath) && f.In == "path" && f.Pointer == "/id" {
+		if x.op != nil && strings.HasPrefix(x.op.Path, taskPath) && f.In == "path" && slices.Contains(taskParams, strings.TrimPrefix(f.Pointer, "/")) {
 			found[i].Detail = "expected a UUID or a key such as WEB-12"
 		}
 	}
@@ -57,8 +67,8 @@ func allowTaskKey(path string, parameters []*huma.Param) {
 		return
 	}
 	for _, p := range parameters {
-		if p.In == "path" && p.Name == "id" {
-			p.Description = "The id of the task, or a key of it, such as WEB-12."
+		if p.In == "path" && slices.Contains(taskParams, p.Name) {
+			p.Description = map[string]string{"id": "The id of the task, or a key of it, such as WEB-12.", "other_id": "The id of the other task, or a key of it."}[p.Name]
 			p.Schema = &huma.Schema{Type: huma.TypeString, Pattern: `^([0-9a-fA-F-]{36}|[A-Za-z]{2,10}-[1-9][0-9]{0,8})$`, Examples: []any{"WEB-12"}}
 		}
 	}

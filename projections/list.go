@@ -19,7 +19,7 @@ import (
 type Lists struct {
 	Filter any       // a struct as filter.go reads it; nil for none
 	Sorts  []Sorting // the fields to sort by, besides the newest first
-	Search string    // the condition that a thing has words: {words} is a tsquery, {scope} the scope of Beside; empty when there is no search
+	Search string    // the condition that a thing has words: {words} is a tsquery, {key} the id that a key of a task of this text has, {scope} the scope of Beside; empty when there is no search
 	Beside domain.Permission
 }
 
@@ -215,6 +215,10 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args
 	}
 	search := strings.ReplaceAll(n.lists.Search, "{words}", fmt.Sprintf("$%d::tsquery", len(args)+1))
 	args = append(args, query)
+	if strings.Contains(search, "{key}") {
+		search = strings.ReplaceAll(search, "{key}", fmt.Sprintf("$%d::uuid", len(args)+1))
+		args = append(args, domain.TaskKeyID(strings.ToUpper(strings.TrimSpace(page.Text))))
+	}
 	if strings.Contains(search, "{scope}") {
 		search = strings.ReplaceAll(search, "{scope}", fmt.Sprintf("$%d::text", len(args)+1))
 		args = append(args, by.Scope(n.lists.Beside))

@@ -43,11 +43,11 @@ func matchesWords(noun string) string {
 	return noun + `.id in (select search.of_id from search where (search.title || search.body) @@ {words})`
 }
 
-// taskMatchesWords is the condition for tasks: the words may also be in a comment that the caller may see. The subquery does not refer to the
-// listed task, so Postgres can begin with the words.
+// taskMatchesWords is the condition for tasks: the words may also be in a comment that the caller may see, and the text may be a key of the task. The
+// subquery does not refer to the listed task, so Postgres can begin with the words.
 var taskMatchesWords = `task.id in (select search.of_id from search where (search.title || search.body) @@ {words} and (search.id = search.of_id or {scope} = 'all' or
 	exists (select from comment join task on task.id = comment.task_id where comment.id = search.id and ` +
-	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)))`
+	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)) union all select task_key.task_id from task_key where task_key.id = {key})`
 
 func noWords() error { return domain.InvalidField("/q", "must have a letter or a digit") }
 

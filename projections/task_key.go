@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/pg"
 )
 
 // TaskKeys is the read model of the keys of tasks: a row for each key that was ever given.
@@ -27,4 +28,31 @@ const keyPositions = `select position from task_key where task_id = any($1)`
 func (p *Projections) TaskOfKey(ctx context.Context, by Actor, key string) (uuid.UUID, error) {
 	found, _, err := get[struct{ TaskID uuid.UUID }](ctx, p, by.Workspace, "task", `select task_id from task_key where id = $1`, domain.TaskKeyID(key))
 	return found.TaskID, err
+}
+
+// TasksOfKeys finds the tasks with any of some keys, as TaskOfKey does; a key of no task is left out.
+func (p *Projections) TasksOfKeys(ctx context.Context, by Actor, keys []string) (map[string]uuid.UUID, error) {
+	ids := make([]uuid.UUID, len(keys))
+	for i, key := range keys {
+		ids[i] = domain.TaskKeyID(key)
+	}
+	var found []struct{ ID, TaskID uuid.UUID }
+	mark, err := p.Fresh(ctx, by.Workspace, pg.Rows(&found, `select id, task_id from task_key where id = any($1)`, ids))
+	if err != nil {
+		return nil, err
+	}
+	tasks := map[uuid.UUID]uuid.UUID{}
+	for _, row := range found {
+		tasks[row.ID] = row.TaskID
+	}
+	named := map[string]uuid.UUID{}
+	for i, key := range keys {
+		task, there := tasks[ids[i]]
+		if there {
+			named[key] = task
+		} else if mark.Behind() > 0 { // the missing events may give the key
+			return nil, catchingUp(mark)
+		}
+	}
+	return named, nil
 }

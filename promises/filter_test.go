@@ -116,6 +116,7 @@ func TestTasksAreFound(t *testing.T) {
 		"sort=priority": {tea, door, cafe}, "sort=-priority&status=open,done": {door, tea}, "project_id=WEB": {door}, "project_id=WEB,none": {tea, cafe, door}, "tag_id=" + now: {door}, "tag_id=none": {tea, cafe},
 		"priority=high,urgent": {cafe, door}, "assignee_id=none": {tea, door}, "due_before=2026-03-30": {door}, "due_before=2026-03-29": {}, "due=none": {tea, cafe}, "due=overdue": {door},
 		"q=coat": {tea}, "q=uberall+LACK": {tea}, "q=cafe": {cafe}, "q=%E4%BA%AC%E9%83%BD": {tea}, "q=pai+doo": {door}, "q=a": {}, "q=door&project_id=none": {}, "sort=key": {door, cafe, tea},
+		"q=WEB-1": {door}, "q=+web-1%0A": {door}, "q=WEB-1&status=done": {}, "q=WEB-2": {}, "q=WEB": {},
 	} {
 		answer := decode[struct {
 			Items []domain.Task

@@ -174,6 +174,42 @@ func TestOperationsSeeEachOther(t *testing.T) {
 	ada.noDrift(t)
 }
 
+// An operation names its task by id or by a key, in capitals or not, as a path does. A key of no task, or of a hidden one, is not found.
+func TestOperationsTakeKeys(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 2, false)
+	ada := p[0].signUp(t)
+	in := object{"project_id": ada.newProject(t, object{"key": "WEB"}).ID}
+	first, second := ada.newTask(t, in), ada.newTask(t, in)
+	operations := []object{
+		{"op": "update", "id": "WEB-1", "task": object{"title": "a"}},
+		{"op": "update", "id": "web-2", "task": object{"title": "b"}},
+		{"op": "update", "id": "WEB-3", "task": object{"title": "c"}},
+		{"op": "update", "id": first.ID, "task": object{"priority": "high"}},
+	}
+	a := ada.bulk(t, false, operations, "Idempotency-Key: k").want(t, 200)
+	results := decode[outcomes](t, a).Results
+	if *results[0].ID != first.ID || *results[1].ID != second.ID || results[2].Status != 404 || results[2].Problem.Code != "task_not_found" || *results[3].ETag != `"3"` {
+		t.Errorf("%s", a.body)
+	}
+	if again := ada.on(p[1]).bulk(t, false, operations, "Idempotency-Key: k"); again.essence() != a.essence() {
+		t.Errorf("again %s, first %s", again.essence(), a.essence())
+	}
+	if got := decode[domain.Task](t, ada.call(t, "GET", "/api/tasks/WEB-1", nil).want(t, 200)); got.Title != "a" || got.Priority != "high" {
+		t.Errorf("%+v", got)
+	}
+	eve, _ := ada.member(t, "member").newToken(t, domain.Grant{Resource: "task", Action: "update", Scope: domain.Own}, domain.Grant{Resource: "task", Action: "read", Scope: domain.Own})
+	hidden, unknown := eve.bulk(t, false, operations[:1]).want(t, 200), eve.bulk(t, false, operations[2:3]).want(t, 200)
+	if hidden.sameBytes(t) != unknown.sameBytes(t) {
+		t.Errorf("a hidden task is %s, and none is %s", hidden.body, unknown.body)
+	}
+	for _, bad := range []any{"WEB-0", "WEB", "", "WEB-1 ", 1, "00000000000000000000000000000000", "------------------------------------"} {
+		ada.bulk(t, false, []object{{"op": "update", "id": bad, "task": object{"title": "x"}}}).refusedAs(t, fmt.Sprint(bad), 422, "/operations/0/id")
+	}
+	ada.judge(t)
+	ada.noDrift(t)
+}
+
 // Many who change the same tasks in bulk at once, in two processes: all are done, one after the other.
 func TestOperationsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -74,6 +74,9 @@ func TestTasksMoveBetweenProjects(t *testing.T) {
 		if got.ID != first.ID || key(got) != "WEB-2" {
 			t.Errorf("%s is %+v", k, got)
 		}
+		if found := ids(t, ada.call(t, "GET", "/api/tasks?q="+k, nil).want(t, 200)); len(found) != 1 || found[0] != first.ID.String() {
+			t.Errorf("%s finds %v", k, found)
+		}
 	}
 	for _, k := range []string{"WEB-3", "APP-2", "none-1"} {
 		ada.call(t, "GET", "/api/tasks/"+k, nil).problem(t, 404, "task_not_found")
@@ -99,6 +102,14 @@ func TestTasksMoveBetweenProjects(t *testing.T) {
 	// every path of a task takes a key, and a key shows no more than an id does
 	ada.call(t, "POST", "/api/tasks/WEB-1/comments", object{"body": "x"}).want(t, 201)
 	ada.call(t, "POST", "/api/tasks/APP-1/complete", nil).want(t, 200)
+	second := ada.newTask(t, object{"project_id": web.ID})
+	ada.call(t, "PUT", "/api/tasks/web-1/relations/blocks/WEB-3", nil).want(t, 204)
+	if related := decode[domain.Task](t, ada.call(t, "GET", "/api/tasks/WEB-1", nil).want(t, 200)).Relations; len(related) != 1 || related[0].TaskID != second.ID {
+		t.Errorf("related by key: %+v", related)
+	}
+	ada.call(t, "PUT", taskPath(first, "relations/blocks/WEB-9"), nil).problem(t, 404, "task_not_found")
+	ada.call(t, "DELETE", taskPath(first, "relations/blocks/WEB-3"), nil).want(t, 204)
+	ada.call(t, "PATCH", taskPath(second), object{"project_id": nil}).want(t, 200)
 	again := ada.call(t, "POST", "/api/tasks/APP-1/reopen", nil, "Idempotency-Key: k").want(t, 200)
 	if b := ada.call(t, "POST", "/api/tasks/APP-1/reopen", nil, "Idempotency-Key: k"); b.essence() != again.essence() {
 		t.Errorf("again: %s, not %s", b.essence(), again.essence())
@@ -106,6 +117,9 @@ func TestTasksMoveBetweenProjects(t *testing.T) {
 	eve := ada.member(t, "viewer")
 	if hidden, unknown := eve.call(t, "GET", "/api/tasks/WEB-2", nil), eve.call(t, "GET", "/api/tasks/NONE-1", nil); hidden.sameBytes(t) != unknown.sameBytes(t) {
 		t.Errorf("a viewer sees %s instead of %s", hidden.body, unknown.body)
+	}
+	if found := ids(t, eve.call(t, "GET", "/api/tasks?q=WEB-2", nil).want(t, 200)); len(found) != 0 {
+		t.Errorf("a viewer finds %v", found)
 	}
 	ada.call(t, "DELETE", "/api/tasks/WEB-2", nil).want(t, 204)
 	ada.call(t, "GET", "/api/tasks/WEB-2", nil).problem(t, 404, "task_not_found")
