@@ -191,7 +191,7 @@ func (c *Commands) ChangeLanguage(ctx context.Context, r Request, language strin
 	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }
 
-// DeactivateMember locks a member out, at once and on every path. Sessions, tokens and codes end for good; the password stays.
+// DeactivateMember locks a member out, at once and on every path. Sessions, tokens and codes end for good, and the timer stops; the password stays.
 func (c *Commands) DeactivateMember(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Member], error) {
 	return c.changeMember(ctx, r, id, domain.UpdateMember, endAccess(id), func(_ projections.Actor, m projections.MemberRow) ([]domain.Event, error) {
 		return m.Deactivate(m.OtherAdmins)
@@ -239,7 +239,10 @@ func (c *Commands) changeMember(ctx context.Context, r Request, id uuid.UUID, pe
 		if p.events, err = decide(a.by, rows[0]); len(p.events) > 0 {
 			p.also = also
 		}
-		return p, err
+		if err != nil {
+			return p, err
+		}
+		return stopTimerOf(ctx, a, p, id)
 	})
 	return result(ctx, c, r, projections.Members.Model, before, done, err)
 }

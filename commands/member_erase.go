@@ -44,8 +44,11 @@ func (c *Commands) EraseMember(ctx context.Context, r Request, id uuid.UUID) (Re
 		if err == nil && events != nil {
 			err = c.forgetCounts(ctx, r.By.Workspace, before)
 		}
-		return plan{stream: domain.RosterStream, version: a.by.Roster, events: events,
-			also: append(dropAccess(id), vault.Destroy(id)), asOwner: true}, err
+		if err != nil {
+			return plan{}, err
+		}
+		return stopTimerOf(ctx, a, plan{stream: domain.RosterStream, version: a.by.Roster, events: events,
+			also: append(dropAccess(id), vault.Destroy(id)), asOwner: true}, id)
 	})
 	if err == nil {
 		c.Vault.Forget(r.By.Workspace, id)
@@ -108,6 +111,7 @@ func dropTraces(member uuid.UUID) []pg.Statement {
 		pg.Exec(`delete from dedupe using event e where e.position = dedupe.first and dedupe.first <= dedupe.last and e.actor = $1 and dedupe.at < 'infinity'`, member),
 		pg.Exec(`delete from dedupe using event e where e.position = dedupe.first and e.stream = $1 and e.type = 'member.placed' and e.data ->> 'member_id' = $2`,
 			domain.RosterStream, member.String()),
+		pg.Exec(`delete from dedupe where first > last and at = 'infinity' and answer::text = '"' || $1 || '"'`, member.String()),
 		pg.Exec(`delete from import_run using import where import.id = import_run.import_id and import.finished_at is not null`),
 	}
 }
@@ -134,11 +138,14 @@ func (c *Commands) MailIsFutile(ctx context.Context, job int64, to mail.Recipien
 	})
 }
 
-// dropExports deletes the files of exports, because they have the names of members. A member who needs one asks for it again. The file of an export that
-// is under way is deleted when its link expires.
+// dropExports deletes the files of exports, because they have the names of members. A member who needs one asks for it again. An export under way
+// begins again: see makeExport.
 func (c *Commands) dropExports(ctx context.Context, w pg.Workspace) error {
 	var ids []uuid.UUID
-	err := c.DB.Do(ctx, w, pg.Column(&ids, `select id from export where finished_at is not null`))
+	mark, err := c.Projections.Fresh(ctx, w, pg.Column(&ids, `select id from export where finished_at is not null`))
+	if err == nil && mark.Behind() > 0 {
+		err = fmt.Errorf("%d events may have ended further exports", mark.Behind())
+	}
 	for _, id := range ids {
 		err = errors.Join(err, c.Blobs.Delete(ctx, exportKey(w, id)))
 	}

@@ -39,13 +39,15 @@ func (c *Commands) UpdateProject(ctx context.Context, r Request, id uuid.UUID, w
 	}, projections.CountAssignable(&able, r.By, present(wanted.LeadID.Value)))
 }
 
-// DeleteProject deletes a project without tasks. It guards the stream of the project's key, which moves with every task that comes into the project.
+// DeleteProject takes a project away that has neither tasks nor time entries. It guards the stream of the key, which every task that comes in moves,
+// and the streams of all members' time, of which every time entry that comes in moves one.
 func (c *Commands) DeleteProject(ctx context.Context, r Request, id uuid.UUID) (Result[domain.Project], error) {
-	some, keys := false, 0
+	var has projections.InProject
+	var placed []eventstore.Guard
 	return changeOne(ctx, c, r, projections.Projects, domain.DeleteProject, id, func(_ *attempt, project domain.Project) (decision, error) {
-		events, err := project.Delete(some)
-		return decision{events: events, guarding: []eventstore.Guard{{Stream: domain.KeyStream(project.Key), Version: keys}}}, err
-	}, projections.TasksOfProject(&some, &keys, id))
+		events, err := project.Delete(has.Tasks, has.Time)
+		return decision{events: events, guarding: append(placed, eventstore.Guard{Stream: domain.KeyStream(project.Key), Version: has.Keys})}, err
+	}, projections.LoadInProject(&has, id), projections.PlacedTime(&placed))
 }
 
 // AddProjectMember makes a member of the workspace a member of a project.

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -17,7 +18,8 @@ import (
 //  3. One append is stored. The other command catches up, reads again, and finds the time taken.
 //
 // A command that makes an entry shorter, stops a timer or deletes an entry occupies no time, and appends nothing there. The order is the same when entries
-// may overlap, because a member has one timer at most, and the rule may change at any moment.
+// may overlap, because a member has one timer at most, and the rule may change at any moment. A command that brings an entry into a project appends an
+// event there as well, because the deletion of a project depends on the streams of all members' time.
 
 // TimeFields are the fields of a new time entry. Zero values are left out.
 type TimeFields struct {
@@ -104,8 +106,11 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 			return made, err
 		}
 		facts := domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now}
-		if more {
+		switch {
+		case more:
 			facts, err = placeTime(ctx, a, &made, entry.MemberID, id, basis, after)
+		case work.ProjectID != nil && !equalPtr(work.ProjectID, is.ProjectID):
+			made.with = []write{{domain.TimeStream(entry.MemberID), basis.Placed, domain.PlaceTime(id)}}
 		}
 		if err != nil {
 			return made, err
@@ -138,6 +143,26 @@ func (c *Commands) StopTimer(ctx context.Context, r Request, end *string) (Resul
 		return decided, err
 	})
 	return nounResult(ctx, c, r, projections.TimeEntries, before, done, err)
+}
+
+// stopTimerOf has a plan by which a member is active no longer stop the member's timer as well. The plan depends on the stream of the member's time, in
+// which each start of a timer has an event.
+func stopTimerOf(ctx context.Context, a *attempt, p plan, member uuid.UUID) (plan, error) {
+	if !slices.ContainsFunc(p.events, domain.Leaves) {
+		return p, nil
+	}
+	var basis projections.TimeBasis
+	var running []domain.TimeEntry
+	if err := a.read(ctx, append(projections.LoadTimeBasis(&basis, a.by, member), projections.RunningTimer(&running, member))...); err != nil {
+		return p, err
+	}
+	p.guarding = append(p.guarding, eventstore.Guard{Stream: domain.TimeStream(member), Version: basis.Placed}, rulesGuard(basis))
+	for _, timer := range running {
+		if events := timer.Leave(domain.TimeFacts{Workspace: basis.Workspace, Now: basis.Now}); events != nil {
+			p.with = append(p.with, write{domain.TimeEntryStream(timer.ID), timer.Version, events})
+		}
+	}
+	return p, nil
 }
 
 // DeleteTimeEntry deletes a time entry.

@@ -175,6 +175,15 @@ func (m *Member) Apply(r Record) {
 	m.UpdatedAt, m.Version, m.Position = r.At, r.Version, r.Position
 }
 
+// Leaves tells whether the member of an event is active no longer. A timer runs only while its member is active.
+func Leaves(e Event) bool {
+	switch e.(type) {
+	case MemberDeactivated, MemberRemoved, MemberErased:
+		return true
+	}
+	return false
+}
+
 // Gone tells whether the membership has ended.
 func (m Member) Gone() bool { return m.Status == Removed }
 

@@ -133,11 +133,14 @@ func (p Project) RemoveMember(member uuid.UUID) ([]Event, error) {
 }
 
 // Delete deletes the project. The key stays taken. A project with tasks is not deleted, even when all its tasks are deleted, because a
-// deleted task can be restored.
-func (p Project) Delete(hasTasks bool) ([]Event, error) {
+// deleted task can be restored. Nor is a project with time entries, which may be on a bill.
+func (p Project) Delete(hasTasks, hasTime bool) ([]Event, error) {
 	if hasTasks {
 		return nil, Refuse(Conflict, "project_has_tasks",
 			"there are tasks in the project, of which some may be deleted: move them to another project, or archive this one")
+	}
+	if hasTime {
+		return nil, Refuse(Conflict, "project_has_time", "there are time entries of the project: move them to another project, or archive this one")
 	}
 	return []Event{ProjectDeleted{}}, nil
 }

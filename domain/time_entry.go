@@ -183,6 +183,19 @@ func (t TimeEntry) Stop(end *string, a TimeFacts) ([]Event, error) {
 	return []Event{TimeEntryStopped{End: *span.End}}, a.Workspace.TimeOpen(t.Start)
 }
 
+// Leave ends the timer of a member who is active no longer: now, or when the entry has the most time that it may. A timer in time that is locked stays
+// as it is.
+func (t TimeEntry) Leave(a TimeFacts) []Event {
+	if t.End != nil || a.Workspace.TimeOpen(t.Start) != nil {
+		return nil
+	}
+	end := latest(a.Now, t.Start)
+	if longest := t.Start.Add(MaxEntry); end.After(longest) {
+		end = longest
+	}
+	return []Event{TimeEntryStopped{End: end}}
+}
+
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

@@ -54,11 +54,17 @@ func (p *Projections) ProjectsOfKeys(ctx context.Context, by Actor, keys []strin
 	return ids, err
 }
 
-// TasksOfProject is the query for whether a project has tasks, deleted ones too, and for the version of its key's stream, in which every task
-// that comes into the project has an event.
-func TasksOfProject(some *bool, version *int, id uuid.UUID) pg.Statement {
-	return pg.Exec(`select exists (select from task where project_id = $1),
-		1 + coalesce((select max(number) from task_key where project_key = (select key from project where id = $1)), 0)`, id).Scan(some, version)
+// InProject is what a project has.
+type InProject struct {
+	Tasks bool // deleted ones count
+	Time  bool // entries that are not deleted
+	Keys  int  // the version of the stream of the project's key, in which every task that comes into the project has an event
+}
+
+// LoadInProject is the query for InProject.
+func LoadInProject(into *InProject, id uuid.UUID) pg.Statement {
+	return pg.Exec(`select exists (select from task where project_id = $1), exists (select from time_entry where project_id = $1 and deleted_at is null),
+		1 + coalesce((select max(number) from task_key where project_key = (select key from project where id = $1)), 0)`, id).Scan(&into.Tasks, &into.Time, &into.Keys)
 }
 
 // KeyTaken is the query for whether a project has or had a key.

@@ -2,11 +2,13 @@ package projections
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/pg"
 )
 
@@ -69,9 +71,19 @@ type TimeBasis struct {
 	Placed    int       // the version of the stream of the member's time
 }
 
+// versionAtCheckpoint is the version at the checkpoint of a stream that makes no rows; @ is its name.
+const versionAtCheckpoint = `coalesce((select version from event where stream = @ and position <= (select position from checkpoint) order by version desc limit 1),
+		(select max(version) from baseline where stream = @), 0)`
+
 var workerOf = `select exists (select from member where id = $3 and status <> 'removed' and ` + nameable + `), (select hourly_rate_cents from member where id = $3),
-	coalesce((select version from event where stream = $4 and position <= (select position from checkpoint) order by version desc limit 1),
-		(select max(version) from baseline where stream = $4), 0)`
+	` + strings.ReplaceAll(versionAtCheckpoint, "@", "$4")
+
+var placedTime = `select stream, ` + strings.ReplaceAll(versionAtCheckpoint, "@", "each.stream") + ` as version from (select 'time-' || id as stream from member) as each`
+
+// PlacedTime is the query for the streams of all members' time.
+func PlacedTime(into *[]eventstore.Guard) pg.Statement {
+	return pg.Rows(into, placedTime) //sqlcheck:allow made once, of constants
+}
 
 // LoadTimeBasis gives the queries for the TimeBasis of a member. The stream of the member's time makes no rows, so its version is read at the
 // checkpoint, like the entries that the decision reads.

@@ -45,6 +45,14 @@ var _ = bring(noun{
 			p := x.newProject(t)
 			return request{"PATCH", p.path(), object{"status": "archived"}}, request{"POST", "/api/tasks", object{"title": "late", "project_id": p.ID}}
 		},
+		"time of a project that is deleted": func(t tester, x *tenant) (one, other request) {
+			p := x.newProject(t)
+			return request{"DELETE", p.path(), nil}, request{"POST", "/api/time-entries", object{"project_id": p.ID, "start": someHour(), "minutes": 1}}
+		},
+		"time that goes to a project that is deleted": func(t tester, x *tenant) (one, other request) {
+			p := x.newProject(t)
+			return request{"DELETE", p.path(), nil}, request{"PATCH", timePath(x.newTime(t)), object{"project_id": p.ID}}
+		},
 		"a task in a project that is deleted": func(t tester, x *tenant) (one, other request) {
 			p := x.newProject(t)
 			return request{"DELETE", p.path(), nil}, request{"POST", "/api/tasks", object{"title": "late", "project_id": p.ID}}
@@ -133,6 +141,11 @@ func judgeProject(o *oracle, f fact) error {
 		for _, k := range the[uuid.UUID, judgedTask](o) {
 			if k.project != nil && *k.project == id {
 				return fmt.Errorf("there are tasks in it")
+			}
+		}
+		for _, k := range the[uuid.UUID, judgedTime](o) {
+			if k.project != nil && *k.project == id && !k.deleted {
+				return fmt.Errorf("there is time of it")
 			}
 		}
 		return o.may(actor, domain.DeleteProject, own, &id)

@@ -33,8 +33,11 @@ var _ = bring(noun{
 	rule: judgeTime,
 	end: func(o *oracle) error {
 		for id, k := range the[uuid.UUID, judgedTime](o) {
-			if k.unplaced {
-				return fmt.Errorf("time entry %s takes time, and nothing says so in the stream of the member's time", id)
+			if k.unplaced || k.moved {
+				return fmt.Errorf("time entry %s takes time or came into a project, and nothing says so in the stream of the member's time", id)
+			}
+			if m := o.people[k.member]; k.running && !k.deleted && m.status != "active" && !k.from.Before(o.timeRules().lockedBefore) {
+				return fmt.Errorf("the timer of %s is running, who is %s", k.member, m.status)
 			}
 		}
 		return nil
@@ -102,6 +105,8 @@ type judgedTime struct {
 	from, to time.Time // to is far away while the timer runs
 	running  bool
 	unplaced bool // it takes time of the member, and nothing says so there yet
+	moved    bool // it came into a project, and nothing says so there yet
+	project  *uuid.UUID
 	deleted  bool
 }
 
@@ -111,7 +116,7 @@ func judgeTime(o *oracle, e fact) error {
 	times := the[uuid.UUID, judgedTime](o)
 	k := times[e.id]
 	begin := func(w domain.Work, from, to time.Time, running bool) error {
-		times[e.id] = &judgedTime{member: w.MemberID, from: from, to: to, running: running, unplaced: true}
+		times[e.id] = &judgedTime{member: w.MemberID, from: from, to: to, running: running, unplaced: true, project: w.ProjectID}
 		return firstError(o.may(e.actor, domain.CreateTimeEntry, w.MemberID == e.actor), when(k != nil, "it is there"), o.worked(e.id), o.workOn(w.TaskID, w.ProjectID),
 			when(o.people[w.MemberID] == nil || o.people[w.MemberID].status == "removed", "there is no such member"))
 	}
@@ -122,10 +127,10 @@ func judgeTime(o *oracle, e fact) error {
 		return begin(event.Work, event.Start, farAway, true)
 	case domain.TimeEntryPlaced:
 		placed := times[event.EntryID]
-		if placed == nil || domain.TimeStream(placed.member) != e.Stream || !placed.unplaced {
+		if placed == nil || domain.TimeStream(placed.member) != e.Stream || !placed.unplaced && !placed.moved {
 			return fmt.Errorf("no entry of the member takes time")
 		}
-		placed.unplaced = false
+		placed.unplaced, placed.moved = false, false
 		return nil
 	}
 	if k == nil || k.deleted {
@@ -137,6 +142,9 @@ func judgeTime(o *oracle, e fact) error {
 	case domain.TimeEntryStopped:
 		was := k.running
 		k.to, k.running = event.End, false
+		if o.people[k.member].status != "active" { // it stops with the member, whoever made an end to that
+			update = locked
+		}
 		return firstError(update, when(!was, "no timer was running"), o.worked(e.id))
 	case domain.TimeEntryUpdated:
 		if event.Start != nil {
@@ -146,6 +154,9 @@ func judgeTime(o *oracle, e fact) error {
 		if event.End != nil {
 			k.unplaced = k.unplaced || event.End.After(k.to)
 			k.to = *event.End
+		}
+		if event.ProjectID.Set {
+			k.project, k.moved = event.ProjectID.Value, event.ProjectID.Value != nil
 		}
 		return firstError(update, o.worked(e.id), o.workOn(event.TaskID.Value, event.ProjectID.Value))
 	case domain.TimeEntryDeleted:

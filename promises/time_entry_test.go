@@ -48,8 +48,8 @@ func TestLifeOfATimeEntry(t *testing.T) {
 	is("not billable", patch(object{"billable": false, "activity": "talk"}, 1), 30, 0, 5)
 	ada.call(t, "PATCH", timePath(entry), object{"project_id": other.ID}).problem(t, 422, "invalid")
 	ada.call(t, "PATCH", timePath(entry), object{"project_id": nil}).problem(t, 422, "invalid")
-	is("without a rate", patch(object{"task_id": nil, "project_id": other.ID, "billable": true}, 1), 30, 0, 6)
-	is("back", patch(object{"task_id": task.ID}, 1), 30, 4_501, 7)
+	is("without a rate", patch(object{"task_id": nil, "project_id": other.ID, "billable": true}, 2), 30, 0, 6)
+	is("back", patch(object{"task_id": task.ID}, 2), 30, 4_501, 7)
 	w.last = ada.head(t)
 
 	ada.call(t, "PATCH", taskPath(task), object{"project_id": other.ID}).want(t, 200) // moved: the time stays with the project
@@ -73,6 +73,86 @@ func TestLifeOfATimeEntry(t *testing.T) {
 	if !cmp.Equal(was, entry) {
 		t.Errorf("as it was: %s", cmp.Diff(was, entry))
 	}
+	ada.judge(t)
+	ada.noDrift(t)
+}
+
+// A timer runs only while its member is active: it stops with a deactivation, a removal and an erasure, at that moment, and at most a day after it
+// began. A timer in locked time stays as it is, and so does time that was stopped before.
+func TestTimersStopWithTheirMember(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 2, false)
+	ada := p[0].signUp(t)
+	project := ada.newProject(t, object{"hourly_rate_cents": 6_000})
+	running := func(c *client, ago time.Duration) domain.TimeEntry {
+		entry := decode[domain.TimeEntry](t, c.call(t, "POST", "/api/timer/start", object{"project_id": project.ID}).want(t, 201))
+		return decode[domain.TimeEntry](t, c.call(t, "PATCH", timePath(entry), object{"start": entry.Start.Add(-ago).Format(time.RFC3339)}).want(t, 200))
+	}
+	now := func(entry domain.TimeEntry) domain.TimeEntry {
+		return decode[domain.TimeEntry](t, ada.on(p[1]).call(t, "GET", timePath(entry), nil).want(t, 200))
+	}
+	for name, end := range map[string]func(c *client) request{
+		"deactivated": func(c *client) request { return request{"POST", "/api/members/" + c.id.String() + "/deactivate", nil} },
+		"removed":     func(c *client) request { return request{"DELETE", "/api/members/" + c.id.String(), nil} },
+		"erased":      func(c *client) request { return request{"POST", "/api/members/" + c.id.String() + "/erase", nil} },
+	} {
+		bob := ada.member(t, "member")
+		before := bob.newTime(t)
+		timer := running(bob, 90*time.Minute)
+		done := end(bob).send(t, ada)
+		if done.status/100 != 2 || done.position(t) != ada.head(t) {
+			t.Fatalf("%s: %d %s", name, done.status, done.body)
+		}
+		got := now(timer)
+		if got.End == nil || *got.Minutes != 90 && *got.Minutes != 91 || got.AmountCents != *got.Minutes*100 {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if again := now(before); !cmp.Equal(again, before) {
+			t.Errorf("%s, the entry of before: %s", name, cmp.Diff(before, again))
+		}
+		long := ada.member(t, "member")
+		timer = running(long, 30*time.Hour)
+		end(long).send(t, ada)
+		if got := now(timer); got.End == nil || got.End.Sub(got.Start) != 24*time.Hour {
+			t.Errorf("%s after 30 hours: %+v", name, got)
+		}
+	}
+	eve := ada.member(t, "member")
+	locked := running(eve, 60*time.Hour)
+	ada.call(t, "PATCH", "/api/workspace", object{"time_locked_before": time.Now().Add(-30 * time.Hour).Format(time.DateOnly)}).want(t, 200)
+	ada.call(t, "POST", "/api/members/"+eve.id.String()+"/deactivate", nil).want(t, 200)
+	if got := now(locked); got.End != nil {
+		t.Errorf("in locked time: %+v", got)
+	}
+	for range 10 { // a timer that starts at the same moment
+		zoe := ada.member(t, "member")
+		parallel(2, func(i int) {
+			if i == 0 {
+				ada.call(t, "POST", "/api/members/"+zoe.id.String()+"/deactivate", nil).want(t, 200)
+			} else {
+				zoe.on(p[1]).call(t, "POST", "/api/timer/start", object{})
+			}
+		})
+	}
+	ada.judge(t)
+	ada.noDrift(t)
+}
+
+// A project with time entries is not deleted, since they may be on a bill.
+func TestProjectsWithTimeStay(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	project, other := ada.newProject(t), ada.newProject(t)
+	entry := ada.newTime(t, object{"project_id": project.ID})
+	ada.call(t, "DELETE", project.path(), nil).problem(t, 409, "project_has_time")
+	ada.call(t, "PATCH", timePath(entry), object{"project_id": other.ID}).want(t, 200)
+	ada.call(t, "DELETE", other.path(), nil).problem(t, 409, "project_has_time")
+	ada.call(t, "DELETE", project.path(), nil).want(t, 204)
+	ada.call(t, "DELETE", timePath(entry), nil).want(t, 204)
+	ada.call(t, "DELETE", other.path(), nil).want(t, 204)
+	timed := ada.newProject(t)
+	ada.call(t, "POST", "/api/timer/start", object{"project_id": timed.ID}).want(t, 201)
+	ada.call(t, "DELETE", timed.path(), nil).problem(t, 409, "project_has_time")
 	ada.judge(t)
 	ada.noDrift(t)
 }
