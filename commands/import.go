@@ -55,6 +55,8 @@ type ImportCounts struct {
 	Repeated int            `json:"repeated" doc:"That an earlier import, or an earlier try of this one, had played."`
 	Rejected int            `json:"rejected" doc:"That cannot be imported: see rejects."`
 	People   int            `json:"people" doc:"Placeholders that were made of people without an account."`
+
+	Dates map[string]string `json:"dates,omitempty" example:"{\"due_on\": \"day/month/year\"}" doc:"Of a CSV: in which order the dates with slashes of a column were read; left out when there are none."`
 }
 
 // importer is one import under way.

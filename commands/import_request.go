@@ -163,7 +163,7 @@ func (c *Commands) play(ctx context.Context, w pg.Workspace, i domain.Import) (I
 		by.Token = *i.TokenID
 	}
 	told := &importTold{c: c, w: w, id: i.ID}
-	actions := imports.Read(io.NewSectionReader(plain, 0, size), imports.Options{Format: i.Format, Org: i.Org, Mapping: i.Mapping, Asked: i.CreatedAt})
+	actions := imports.Read(io.NewSectionReader(plain, 0, size), imports.Options{Format: i.Format, Org: i.Org, Mapping: i.Mapping, Dates: told.readDates, Asked: i.CreatedAt})
 	return c.Import(ctx, by, Origin{}, Importing{Source: i.Source, Actions: markReadErrors(actions),
 		Progress: func(counts ImportCounts) { told.progress(ctx, counts) }, Rejected: told.reject})
 }
@@ -190,6 +190,13 @@ type importTold struct {
 
 	mu      sync.Mutex
 	rejects []imports.Reject
+	dates   map[string]string
+}
+
+func (t *importTold) readDates(in map[string]string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dates = in
 }
 
 func (t *importTold) reject(r imports.Reject) {
@@ -203,6 +210,7 @@ func (t *importTold) reject(r imports.Reject) {
 func (t *importTold) progress(ctx context.Context, counts ImportCounts) {
 	t.mu.Lock()
 	rejects := slices.Clone(t.rejects)
+	counts.Dates = t.dates
 	t.mu.Unlock()
 	slices.SortStableFunc(rejects, func(a, b imports.Reject) int { return a.Line - b.Line })
 	text, err := json.Marshal(counts)

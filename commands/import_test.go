@@ -12,6 +12,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/imports"
+	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -147,6 +148,57 @@ func TestImportOfPeople(t *testing.T) {
 	people := ok(h.OpenMembers(t.Context(), ada.in, []domain.Member{author}))
 	if author.Status != domain.Placeholder || people[author.ID].FullName != "Zoë" {
 		t.Errorf("%+v, %+v", author, people)
+	}
+}
+
+// Who a person is, is decided once: a later file of the source that does not say it, or an address that a member has got since, makes no second
+// person of them, and nothing is done again. After the person has left it is decided anew, and after an erasure nothing remembers them.
+func TestImportKnowsPeopleAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, settings{})
+	ada := h.found(t)
+	bob := ada.member(t, "member")
+	people := func(code, email string) string {
+		return fmt.Sprintf(`{"do":"person","actor":%q,"name":"Somebody","email":%q}`+"\n", code, email)
+	}
+	if counts, _ := ada.imports(t, people("p1", bob.email)+history); counts.People != 1 {
+		t.Fatalf("%+v", counts)
+	}
+	first := ada.tasks(t)
+	if first["Parent"].CreatedBy != bob.id {
+		t.Fatalf("%+v", first["Parent"])
+	}
+	zoe := ada.member(t, "member") // whom the first import did not know by the address
+	for name, file := range map[string]string{"without its people": history, "with other addresses": people("p1", "another@one.example") + people("p2", zoe.email) + history} {
+		counts, _ := ada.imports(t, file)
+		if counts.People != 0 || len(counts.Played) != 0 || counts.Repeated != 8 {
+			t.Errorf("%s: %+v", name, counts)
+		}
+	}
+	if _, err := h.RemoveMember(t.Context(), Request{By: ada.actor(t)}, bob.id); err != nil {
+		t.Fatal(err)
+	}
+	again := strings.ReplaceAll(history, `"C-1"`, `"C-9"`) + `{"at":"2011-08-20T08:00:00Z","actor":"p1","do":"task.create","task":"T-7","title":"Later"}` + "\n"
+	for range 2 {
+		ada.imports(t, again)
+	}
+	if later := ada.tasks(t)["Later"]; later.CreatedBy == bob.id || later.CreatedBy == uuid.Nil {
+		t.Errorf("by somebody who left: %+v", later)
+	}
+	kept := func() (n int) {
+		if err := h.DB.Read(t.Context(), ada.in, pg.Exec(`select count(*) from dedupe where answer::text = '"' || $1 || '"'`, bob.id.String()).Scan(&n)); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if kept() != 1 {
+		t.Errorf("%d keys of somebody who left", kept())
+	}
+	if _, err := h.EraseMember(t.Context(), Request{By: ada.actor(t)}, bob.id); err != nil {
+		t.Fatal(err)
+	}
+	if kept() != 0 {
+		t.Errorf("%d keys of somebody who was erased", kept())
 	}
 }
 

@@ -3,12 +3,15 @@ package commands
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"unicode"
 
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/eventstore"
 	"github.com/kluis-eu/kluis/internal/imports"
 	"github.com/kluis-eu/kluis/internal/pg"
 	"github.com/kluis-eu/kluis/projections"
@@ -38,14 +41,24 @@ func (i *importer) once(kind, name string, a imports.Action, by uuid.UUID) Reque
 	return r
 }
 
-// person gives the member for a person over there: the member with the same e-mail address, or else a placeholder.
+// person gives the member for a person over there: whom an earlier import found, or else the member with the e-mail address, or else a placeholder. It is
+// decided once, because the keys of what a person did are made of the member: found anew, another member would do all of it again.
 func (i *importer) person(ctx context.Context, p imports.Person, a imports.Action) (uuid.UUID, error) {
 	if id, known := i.people[p.Code]; known {
 		return id, nil
 	}
-	id, err := i.memberWith(ctx, p.Email)
+	name := []string{p.Code}
+	id, gone, err := i.remembered(ctx, name)
+	if err == nil && gone { // who left does nothing here any more
+		name, id = append(name, id.String()), uuid.Nil
+	}
 	if err == nil && id == uuid.Nil {
-		if id, err = i.placeholder(ctx, p, a); err == nil {
+		if id, err = i.memberWith(ctx, p.Email); err == nil && id != uuid.Nil {
+			err = i.remember(ctx, name, id, a)
+		}
+	}
+	if err == nil && id == uuid.Nil {
+		if id, err = i.placeholder(ctx, name, p, a); err == nil {
 			err = i.refresh(ctx)
 		}
 	}
@@ -53,6 +66,34 @@ func (i *importer) person(ctx context.Context, p imports.Person, a imports.Actio
 		i.people[p.Code] = id
 	}
 	return id, err
+}
+
+// remembered gives the member whom an earlier import of the source found for a person, and whether that member is gone; uuid.Nil for none.
+func (i *importer) remembered(ctx context.Context, name []string) (id uuid.UUID, gone bool, err error) {
+	var found []eventstore.Found
+	if err := i.read(ctx, eventstore.FindKey(&found, *i.key("person", name...))); err != nil || len(found) == 0 {
+		return uuid.Nil, false, err
+	}
+	if err := json.Unmarshal([]byte(found[0].Answer), &id); err != nil {
+		return uuid.Nil, false, fmt.Errorf("read whom an import found: %w", err)
+	}
+	m, err := i.c.Projections.AnyMember(ctx, i.in, id)
+	return id, m.Gone(), err
+}
+
+// remember keeps the member whom the import has found for a person, which makes no event.
+func (i *importer) remember(ctx context.Context, name []string, member uuid.UUID, a imports.Action) error {
+	r := i.request(a, member)
+	r.Original, r.Once = nil, i.key("person", name...)
+	return retryOutage(ctx, func() error {
+		_, err := i.c.change(ctx, r, func(a *attempt) (plan, error) {
+			if err := a.read(ctx); err != nil {
+				return plan{}, err
+			}
+			return plan{stream: domain.RosterStream, version: a.by.Roster, answer: `"` + member.String() + `"`}, allow(a.by, domain.CreateImport)
+		})
+		return err
+	})
 }
 
 func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, error) {
@@ -72,9 +113,10 @@ func (i *importer) memberWith(ctx context.Context, email string) (uuid.UUID, err
 	return account.ID, nil
 }
 
-func (i *importer) placeholder(ctx context.Context, p imports.Person, a imports.Action) (id uuid.UUID, err error) {
-	r := i.once("person", p.Code, a, i.base.By.Member)
-	r.Original = nil // the import makes the placeholder, not a person over there
+func (i *importer) placeholder(ctx context.Context, name []string, p imports.Person, a imports.Action) (id uuid.UUID, err error) {
+	r := i.request(a, i.base.By.Member)
+	r.Once = i.key("person", name...)
+	r.Original = nil // the import makes the placeholder, and not a person over there
 	err = retryOutage(ctx, func() error {
 		done, err := i.c.PlaceMember(ctx, r, placeholderName(p))
 		if id = done.State.ID; err == nil && !done.Repeated {

@@ -76,10 +76,11 @@ func rejected(line int, format string, args ...any) *Reject {
 
 // Options say how to read a file.
 type Options struct {
-	Format  string            // one of Formats
-	Org     string            // of a tracker with several organisations, the one to read; empty for all
-	Mapping map[string]string // of a CSV: the field of each column
-	Asked   time.Time         // when the import was asked for, by the database's clock: a row of a CSV without a time is of then, and nothing is of more than a year later
+	Format  string                  // one of Formats
+	Org     string                  // of a tracker with several organisations, the one to read; empty for all
+	Mapping map[string]string       // of a CSV: the field of each column
+	Dates   func(map[string]string) // is told, before the first row of a CSV, in which order the dates with slashes of its columns are read
+	Asked   time.Time               // when the import was asked for, by the database's clock: a row of a CSV without a time is of then, and nothing is of more than a year later
 }
 
 // Formats are those that Read knows.
@@ -87,7 +88,7 @@ var Formats = []string{"tracker", "jira", "github", "csv"}
 
 // Read gives the actions of a file, the oldest first as far as the file has them so. A *Reject is about one action, of which Line is known, and Task when the
 // file says so; reading goes on behind it. Any other error ends the reading.
-func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
+func Read(from io.ReadSeeker, o Options) iter.Seq2[Action, error] {
 	return func(yield func(Action, error) bool) {
 		for a, err := range o.read(from) {
 			if err == nil && a.At.After(o.Asked.AddDate(1, 0, 0)) { // a slip, as of a time entry
@@ -100,15 +101,19 @@ func Read(from io.Reader, o Options) iter.Seq2[Action, error] {
 	}
 }
 
-func (o Options) read(from io.Reader) iter.Seq2[Action, error] {
-	from = transform.NewReader(from, unicode.BOMOverride(transform.Nop)) // as Windows marks a text, in UTF-8 or UTF-16
+// unmarked reads a text in UTF-8, or one that is marked as Windows does, in UTF-8 or UTF-16.
+func unmarked(from io.Reader) io.Reader {
+	return transform.NewReader(from, unicode.BOMOverride(transform.Nop))
+}
+
+func (o Options) read(from io.ReadSeeker) iter.Seq2[Action, error] {
 	switch o.Format {
 	case "tracker":
-		return tracker(from, o.Org)
+		return tracker(unmarked(from), o.Org)
 	case "jira":
-		return jira(from)
+		return jira(unmarked(from))
 	case "github":
-		return github(from)
+		return github(unmarked(from))
 	case "csv":
 		return table(from, o)
 	default:

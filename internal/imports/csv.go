@@ -26,27 +26,28 @@ var csvLists = []string{"assignees", "tags"}
 // table reads a CSV (RFC 4180) with a first row of names, a task a row. Its columns are separated by commas or, as where a comma is in numbers, by
 // semicolons or tabs. The mapping gives the field of each column by its name; a column that it does not name is the field that is called as it
 // is, or nothing. Lists are separated by semicolons.
-func table(from io.Reader, o Options) iter.Seq2[Action, error] {
+func table(file io.ReadSeeker, o Options) iter.Seq2[Action, error] {
 	return func(yield func(Action, error) bool) {
-		file := bufio.NewReaderSize(from, 64<<10)
-		pieces := &bounded{from: file}
-		rows := csv.NewReader(pieces)
-		rows.Comma = separatorOf(file)
-		rows.ReuseRecord = true
-		rows.FieldsPerRecord = -1
-		header, err := rows.Read()
-		if err != nil {
-			yield(Action{}, fmt.Errorf("read the names of the columns: %w", err))
-			return
-		}
-		columns, err := columnsOf(header, o.Mapping)
+		t, err := openTable(file, o.Mapping)
 		if err != nil {
 			yield(Action{}, err)
 			return
 		}
+		orders := map[string]string{}
+		if slices.ContainsFunc(t.columns, func(field string) bool { return slices.Contains(csvDates, field) }) {
+			if orders, err = dateOrders(file, t); err == nil {
+				t, err = openTable(file, o.Mapping)
+			}
+			if err != nil {
+				yield(Action{}, err)
+				return
+			}
+		}
+		if o.Dates != nil && len(orders) > 0 {
+			o.Dates(orders)
+		}
 		for {
-			pieces.next()
-			row, err := rows.Read()
+			row, err := t.next()
 			if errors.Is(err, io.EOF) {
 				return
 			}
@@ -60,8 +61,8 @@ func table(from io.Reader, o Options) iter.Seq2[Action, error] {
 				yield(Action{}, fmt.Errorf("read a row: %w", err))
 				return
 			}
-			line, _ := rows.FieldPos(0)
-			actions, wrong := csvActions(line, columns, row, o.Asked)
+			line, _ := t.rows.FieldPos(0)
+			actions, wrong := csvActions(line, t.columns, row, orders, o.Asked)
 			if wrong != nil {
 				if !yield(Action{Line: line}, wrong) {
 					return
@@ -75,6 +76,34 @@ func table(from io.Reader, o Options) iter.Seq2[Action, error] {
 			}
 		}
 	}
+}
+
+// csvTable is a table behind its first row.
+type csvTable struct {
+	rows    *csv.Reader
+	pieces  *bounded
+	columns []string // the field of each
+}
+
+func openTable(from io.Reader, mapping map[string]string) (*csvTable, error) {
+	file := bufio.NewReaderSize(unmarked(from), 64<<10)
+	t := &csvTable{pieces: &bounded{from: file}}
+	t.rows = csv.NewReader(t.pieces)
+	t.rows.Comma = separatorOf(file)
+	t.rows.ReuseRecord = true
+	t.rows.FieldsPerRecord = -1
+	header, err := t.rows.Read()
+	if err != nil {
+		return nil, fmt.Errorf("read the names of the columns: %w", err)
+	}
+	t.columns, err = columnsOf(header, mapping)
+	return t, err
+}
+
+// next reads a row, which is good until the next one.
+func (t *csvTable) next() ([]string, error) {
+	t.pieces.next()
+	return t.rows.Read()
 }
 
 // separatorOf is what separates the columns: what is most often in the first line, outside quotes.
@@ -122,7 +151,7 @@ func columnsOf(header []string, mapping map[string]string) ([]string, error) {
 	return columns, nil
 }
 
-func csvActions(line int, columns, row []string, asked time.Time) ([]Action, *Reject) {
+func csvActions(line int, columns, row []string, orders map[string]string, asked time.Time) ([]Action, *Reject) {
 	values := map[string]string{}
 	for i, field := range columns {
 		switch {
@@ -136,7 +165,7 @@ func csvActions(line int, columns, row []string, asked time.Time) ([]Action, *Re
 		}
 	}
 	a := Action{Line: line, Do: CreateTask, Task: values["id"], Title: values["title"], Status: values["status"], Priority: values["priority"],
-		Project: values["project"], Parent: values["parent"], StartOn: values["start_on"], DueOn: values["due_on"], Tags: tags(split(values["tags"])...),
+		Project: values["project"], Parent: values["parent"], Tags: tags(split(values["tags"])...),
 		By: Person{Code: cmp.Or(values["created_by"], "csv"), Name: cmp.Or(values["created_by"], "CSV"), Email: values["created_by"]}}
 	if a.Task == "" {
 		a.Task = "row " + strconv.Itoa(line)
@@ -155,10 +184,16 @@ func csvActions(line int, columns, row []string, asked time.Time) ([]Action, *Re
 		a.Estimate = &minutes
 	}
 	var wrong *Reject
-	if a.At, wrong = csvTime(line, "created_at", values["created_at"], asked); wrong != nil {
+	if a.StartOn, wrong = csvDay(line, "start_on", values["start_on"], orders["start_on"]); wrong != nil {
 		return nil, wrong
 	}
-	completed, wrong := csvTime(line, "completed_at", values["completed_at"], time.Time{})
+	if a.DueOn, wrong = csvDay(line, "due_on", values["due_on"], orders["due_on"]); wrong != nil {
+		return nil, wrong
+	}
+	if a.At, wrong = csvTime(line, "created_at", values["created_at"], orders["created_at"], asked); wrong != nil {
+		return nil, wrong
+	}
+	completed, wrong := csvTime(line, "completed_at", values["completed_at"], orders["completed_at"], time.Time{})
 	if wrong != nil {
 		return nil, wrong
 	}
@@ -177,17 +212,4 @@ func split(text string) (parts []string) {
 		}
 	}
 	return parts
-}
-
-// csvTime reads an instant, or a day, which begins in UTC.
-func csvTime(line int, field, text string, otherwise time.Time) (time.Time, *Reject) {
-	if text == "" {
-		return otherwise, nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at, nil
-		}
-	}
-	return otherwise, rejected(line, "%s is %q, and neither such as 2006-01-02T15:04:05Z nor such as 2006-01-02", field, text)
 }

@@ -7,4 +7,5 @@
 //	github.go   the JSON of GitHub's issues
 //	json.go     what Jira and GitHub have in common: documents of issues
 //	csv.go      a table, with a mapping of its columns
+//	csv_date.go the dates of a table
 package imports

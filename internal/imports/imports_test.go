@@ -169,7 +169,7 @@ func TestCSV(t *testing.T) {
 	same(t, append(got[:2:2], got[3:]...),
 		`2 2020-01-02T00:00:00Z task.create row 2 by csv title=One status=open assignee=ann@x.example tags=a|b estimate=30`,
 		`2 2020-01-03T10:00:00Z task.status row 2 by csv id=completed status=done`,
-		`5 rejected: created_at is "tomorrow", and neither such as 2006-01-02T15:04:05Z nor such as 2006-01-02`,
+		`5 rejected: created_at is "tomorrow", and neither such as 2006-01-02T15:04:05Z nor such as 2006-01-02 or 02.01.2006`,
 		`6 rejected: estimate_minutes is "half an hour", and not a whole number`,
 		`7 rejected: the row is no CSV: extraneous or missing " in quoted-field`)
 	same(t, told(t, "a,b\n", Options{Format: "csv"}), `ended: no column is the title: say which, as {"Name of the column": "title"}`)
@@ -178,6 +178,45 @@ func TestCSV(t *testing.T) {
 	same(t, told(t, "title\n", Options{Format: "csv", Mapping: map[string]string{"c": "title"}}), `ended: there is no column "c", but ["title"]`)
 	same(t, told(t, "title,Titel\n", Options{Format: "csv", Mapping: map[string]string{"Titel": "title"}}), `ended: two columns are "title": say which one, and of the other {"Titel": ""}`)
 	same(t, told(t, "", Options{Format: "xls"}), `ended: the format is one of tracker, jira, github, csv, not "xls"`)
+}
+
+// Dates of numbers are read when they can be read in one way only: with dots the day comes first, with slashes as some date of the column says.
+func TestDatesOfTables(t *testing.T) {
+	t.Parallel()
+	asked := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		column string
+		dates  []string
+		want   []string // of each; empty: it is rejected
+		order  string
+	}{
+		{"due_on", []string{"31.12.2026", "1.2.2026", "03.04.2026", "31.11.2026", "12.31.2026"}, []string{"2026-12-31", "2026-02-01", "2026-04-03", "", ""}, ""},
+		{"due_on", []string{"03/04/2026", "31/12/2026", "1/2/2026"}, []string{"2026-04-03", "2026-12-31", "2026-02-01"}, "day/month/year"},
+		{"due_on", []string{"03/04/2026", "12/31/2026", "5/5/2026"}, []string{"2026-03-04", "2026-12-31", "2026-05-05"}, "month/day/year"},
+		{"due_on", []string{"03/04/2026", "5/5/2026", "2026-01-02", ""}, []string{"", "2026-05-05", "2026-01-02", "none"}, ""},
+		{"due_on", []string{"31/12/2026", "12/31/2026", "03/04/2026"}, []string{"", "", ""}, ""},
+		{"due_on", []string{"3/4/26", "2026/04/03", "31/13/2026", "0/0/2026", "31-12-2026"}, []string{"", "", "", "", ""}, ""},
+		{"created_at", []string{"31.12.2026 14:30", "31.12.2026 14:30:05", "31.12.2026"}, []string{"2026-12-31T14:30:00Z", "2026-12-31T14:30:05Z", "2026-12-31T00:00:00Z"}, ""},
+		{"created_at", []string{"12/31/2026 2:30 PM", "1/2/2026 02:30"}, []string{"2026-12-31T14:30:00Z", "2026-01-02T02:30:00Z"}, "month/day/year"},
+		{"created_at", []string{"28/Nov/26 10:39 AM", "Wed Feb 08 2023 08:14:15 GMT+0100 (Central European Standard Time)"}, []string{"2026-11-28T10:39:00Z", "2023-02-08T07:14:15Z"}, ""},
+	} {
+		var orders map[string]string
+		o := Options{Format: "csv", Asked: asked, Dates: func(in map[string]string) { orders = in }}
+		lines := told(t, "title,"+c.column+"\nx,"+strings.Join(c.dates, "\nx,")+"\n", o)
+		for i, line := range lines {
+			switch want := c.want[i]; {
+			case want == "" && !strings.Contains(line, fmt.Sprintf("rejected: %s is %q, ", c.column, c.dates[i])),
+				want == "none" && strings.Contains(line, "due="),
+				want != "" && want != "none" && !strings.Contains(line, want):
+				t.Errorf("%q is read as %s, want %q", c.dates[i], line, want)
+			}
+		}
+		if len(lines) != len(c.dates) || orders[c.column] != c.order {
+			t.Errorf("%q: %d lines, in the order %q", c.dates, len(lines), orders[c.column])
+		}
+	}
+	same(t, told(t, "title,due_on\nx,03/04/2026\n", Options{Format: "csv"}),
+		`2 rejected: due_on is "03/04/2026", which may be of day/month/year or of month/day/year, and the other rows of the column do not say which: write it as 2006-01-02`)
 }
 
 // A row that is broken, wherever, is rejected, and the file is read on or ends.
@@ -238,6 +277,11 @@ func TestAnyFile(t *testing.T) {
 	})
 }
 
+// forward is a file that is read once, from its beginning.
+type forward struct{ io.Reader }
+
+func (forward) Seek(int64, int) (int64, error) { return 0, errors.New("it is read once") }
+
 // endless is a file that never ends.
 type endless string
 
@@ -248,7 +292,7 @@ func TestPieceWithoutEnd(t *testing.T) {
 	t.Parallel()
 	for format, begin := range map[string]string{"csv": "title\n\"", "jira": `{"issues":[{"key":"`, "github": `[{"title":"`} {
 		last := ""
-		for _, err := range Read(io.MultiReader(strings.NewReader(begin), endless(strings.Repeat("x", 32<<10))), Options{Format: format, Asked: time.Now()}) {
+		for _, err := range Read(forward{io.MultiReader(strings.NewReader(begin), endless(strings.Repeat("x", 32<<10)))}, Options{Format: format, Asked: time.Now()}) {
 			last = fmt.Sprint(err)
 		}
 		if !strings.Contains(last, "one piece of the file is longer than 64 MiB") {
