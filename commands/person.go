@@ -17,6 +17,7 @@ type PersonData struct {
 	Member    domain.Member
 	Person
 	Places []PersonPlace
+	Things map[uuid.UUID]projections.Thing // that the rows name, and that the caller may see
 
 	Position int64 // of the event that records the request
 }
@@ -73,7 +74,23 @@ func (c *Commands) RequestPersonData(ctx context.Context, r Request, id uuid.UUI
 			}
 		}
 	}
-	return data, nil
+	data.Things, err = c.nameThings(ctx, r.By, data.Places)
+	return data, err
+}
+
+// nameThings gives the tasks and projects that rows name, as far as the caller may see them.
+func (c *Commands) nameThings(ctx context.Context, by projections.Actor, places []PersonPlace) (map[uuid.UUID]projections.Thing, error) {
+	ids := map[string][]uuid.UUID{}
+	for _, place := range places {
+		for _, row := range place.Rows {
+			for column, value := range row {
+				if noun := projections.Refers(column); noun == "task" || noun == "project" {
+					ids[noun] = append(ids[noun], projections.IDsIn(value)...)
+				}
+			}
+		}
+	}
+	return c.Projections.Titles(ctx, by, ids)
 }
 
 // openRows replaces the sealed columns of rows about a person by their texts, and leaves out rows that say nothing but whose they are.
@@ -121,6 +138,9 @@ func (c *Commands) PersonEvents(ctx context.Context, by projections.Actor, id uu
 				return nil
 			}
 			audit, err := c.ReadAudit(ctx, by, kept)
+			if err == nil {
+				err = c.hideTitles(ctx, by, &audit)
+			}
 			if err != nil {
 				return err
 			}
@@ -140,6 +160,39 @@ func (c *Commands) PersonEvents(ctx context.Context, by projections.Actor, id uu
 		}
 	}
 	return nil
+}
+
+// hideTitles takes away what the things are called by now that the actor may not see.
+func (c *Commands) hideTitles(ctx context.Context, by projections.Actor, audit *Audit) error {
+	ids := map[string][]uuid.UUID{}
+	for id, thing := range audit.Things {
+		ids[thing.Noun] = append(ids[thing.Noun], id)
+		if thing.On != nil {
+			ids[thing.On.Noun] = append(ids[thing.On.Noun], thing.On.ID)
+		}
+	}
+	seen, err := c.Projections.Seen(ctx, by, ids)
+	hide := func(thing projections.Thing) projections.Thing {
+		if projections.Hides(thing.Noun) && !seen[thing.ID] {
+			thing.Title, thing.Key = "", ""
+		}
+		return thing
+	}
+	hideBoth := func(thing projections.Thing) projections.Thing {
+		thing = hide(thing)
+		if thing.On != nil {
+			on := hide(*thing.On)
+			thing.On = &on
+		}
+		return thing
+	}
+	for id, thing := range audit.Things {
+		audit.Things[id] = hideBoth(thing)
+	}
+	for i, e := range audit.Entries {
+		audit.Entries[i].About = hideBoth(e.About)
+	}
+	return err
 }
 
 // withoutSealed gives the data of a record without its sealed fields.

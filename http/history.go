@@ -17,7 +17,7 @@ type (
 	historyLine struct {
 		At        time.Time       `json:"at" doc:"When it changed."`
 		Actor     *uuid.UUID      `json:"actor" doc:"The member who did it; null for Kluis itself."`
-		ActorName *string         `json:"actor_name" example:"Ann Peeters" doc:"The name of that member, who may have left since; in words, in the language of Content-Language, for a person who was erased; null for Kluis itself."`
+		ActorName *string         `json:"actor_name" example:"Ann Peeters" doc:"The name of that member, who may have left since; in words, in the language of Content-Language, for a person who was erased; null for Kluis itself, and for a member whom the caller may not see."`
 		Noun      string          `json:"noun" example:"task" doc:"What changed: the thing itself, or something that belongs to it, such as a comment of a task."`
 		ID        uuid.UUID       `json:"id" doc:"The id of what changed."`
 		Version   int             `json:"version" doc:"The version that it has since."`

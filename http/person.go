@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -32,6 +33,7 @@ type (
 	personBody struct {
 		Member     memberBody       `json:"member"`
 		Categories []personCategory `json:"categories" doc:"What is kept about the member, why, and for how long."`
+		Things     []aboutBody      `json:"things" doc:"The tasks and projects that the data name by their ids, as far as the caller may see them."`
 		Events     []entryBody      `json:"events" doc:"What the member did, the oldest first; then what others did to the member."`
 	}
 	personCategory struct {
@@ -65,7 +67,7 @@ func (a *api) personData(ctx context.Context, by projections.Actor, in *personAs
 		return nil, err
 	}
 	language, told := wordsFor(data.Member.Language)
-	body := personBody{Categories: personCategories(data, told)}
+	body := personBody{Categories: personCategories(data, told), Things: personThings(data)}
 	if body.Member, err = a.showMember(ctx, r.By, data.Member); err != nil {
 		return nil, err
 	}
@@ -111,6 +113,18 @@ func (a *api) personNotice(told *words, workspace string) (notice []string) {
 		notice = append(notice, fill.Replace(text))
 	}
 	return notice
+}
+
+// personThings are what the data name by id, in the order of their nouns and keys.
+func personThings(data commands.PersonData) []aboutBody {
+	all := []aboutBody{}
+	for _, thing := range data.Things {
+		all = append(all, showAbout(thing))
+	}
+	slices.SortFunc(all, func(a, b aboutBody) int {
+		return cmp.Or(cmp.Compare(a.Noun, b.Noun), cmp.Compare(a.Key, b.Key), cmp.Compare(a.ID.String(), b.ID.String()))
+	})
+	return all
 }
 
 // personCategories are the categories of what is about people, each with what there is.

@@ -34,8 +34,12 @@ var personPage = template.Must(template.New("person").Parse(`{{define "begin"}}<
 
 // personHTML writes a page for people. The texts of members are shown as they are, and never run.
 func personHTML(body personBody, told *words, language string, day time.Time, notice []string) (begin func(io.Writer) error, each func(io.Writer, entryBody) error, end func(io.Writer) error) {
+	called := map[string]string{}
+	for _, thing := range body.Things {
+		called[thing.ID.String()] = strings.TrimSpace(thing.Key + " " + thing.Title)
+	}
 	begin = func(w io.Writer) error {
-		return personPage.ExecuteTemplate(w, "begin", pageOfPerson{body, told, language, day.UTC().Format(time.DateOnly), notice})
+		return personPage.ExecuteTemplate(w, "begin", pageOfPerson{body, told, language, day.UTC().Format(time.DateOnly), notice, called})
 	}
 	each = func(w io.Writer, e entryBody) error {
 		e.At = e.At.Truncate(time.Second)
@@ -49,6 +53,7 @@ type pageOfPerson struct {
 	Words          *words
 	Language, Made string
 	Notice         []string
+	Called         map[string]string // the keys and titles of Body.Things, by id
 }
 
 // tableOfPerson is a table for people: named columns, without those in which no row has anything.
@@ -128,6 +133,9 @@ func (p pageOfPerson) text(column, text string) string {
 	}
 	if id, err := uuid.Parse(text); err == nil && id == p.Body.Member.ID && column != "id" && p.Body.Member.FullName != nil {
 		return *p.Body.Member.FullName
+	}
+	if called := p.Called[text]; called != "" && column != "id" {
+		return called
 	}
 	return text
 }

@@ -235,12 +235,12 @@ var names = `select task.id, coalesce(task.key, task.title) as name from task wh
 	union all select token.id, token.name from token where token.id = any($4) and token.member_id = $2`
 
 // Names answers with the names of the tasks, projects, tags, roles and tokens among ids that the actor may see, deleted ones too, with the first
-// words of such comments, and with the members among ids, former ones too, whose names are sealed.
+// words of such comments, and with the members among ids whom the actor may see, former ones too, whose names are sealed.
 func (p *Projections) Names(ctx context.Context, by Actor, ids []uuid.UUID) (named []Named, members []domain.Member, err error) {
 	err = p.db.Read(ctx, by.Workspace,
 		//sqlcheck:allow made once, of constants
 		pg.Rows(&named, names, by.Scope(domain.ReadComment), by.Member, by.Scope(domain.ReadTask), ids, by.Scope(domain.ReadProject), by.Scope(domain.ReadTag),
 			by.Scope(domain.ReadRole)),
-		pg.Rows(&members, `select `+memberColumns+` from member where id = any($1)`, ids))
+		pg.Rows(&members, `select `+memberColumns+` from member where id = any($3) and `+nameable, by.Scope(domain.ReadMember), by.Member, ids)) //sqlcheck:allow made of constants
 	return named, members, err
 }

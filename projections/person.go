@@ -92,3 +92,59 @@ func (p *Projections) EventsOf(ctx context.Context, w pg.Workspace, f Filter, fn
 		}
 	}
 }
+
+// seeing is the query for the things of a noun, among some ids, that a member may see.
+type seeing struct {
+	sql    string
+	scopes func(Actor) []any
+}
+
+func seeingOf[T any](n *Noun[T]) seeing {
+	return seeing{"select " + n.name + ".id" + n.from + " where " + n.name + ".id = any($4::uuid[]) and " + n.sight.showed("$1") +
+		" and $2::uuid is not null and $3::text is not null", n.sight.scopes}
+}
+
+// seen has the queries of the nouns whose titles not every member may read.
+var seen = map[string]seeing{"project": seeingOf(Projects), "task": seeingOf(Tasks), "comment": seeingOf(Comments), "attachment": seeingOf(Attachments)}
+
+// Hides tells whether the things of a noun have titles that not every member may read.
+func Hides(noun string) bool { return seen[noun].sql != "" }
+
+// Seen tells which things the actor may see, deleted ones too, of the nouns that hide some. ids are by noun.
+func (p *Projections) Seen(ctx context.Context, by Actor, ids map[string][]uuid.UUID) (map[uuid.UUID]bool, error) {
+	all, err := p.Titles(ctx, by, ids)
+	sees := map[uuid.UUID]bool{}
+	for id := range all {
+		sees[id] = true
+	}
+	return sees, err
+}
+
+// Titles gives the things that Seen tells of, with their titles and keys.
+func (p *Projections) Titles(ctx context.Context, by Actor, ids map[string][]uuid.UUID) (map[uuid.UUID]Thing, error) {
+	var query []pg.Statement
+	visible, called := map[string]*[]uuid.UUID{}, map[string]*[]calledRow{}
+	for noun, see := range seen {
+		if len(ids[noun]) == 0 {
+			continue
+		}
+		visible[noun], called[noun] = new([]uuid.UUID), new([]calledRow)
+		query = append(query, pg.Column(visible[noun], see.sql, append(see.scopes(by), ids[noun])...), pg.Rows(called[noun], titled[noun], ids[noun])) //sqlcheck:allow made once, of constants
+	}
+	things := map[uuid.UUID]Thing{}
+	if query == nil {
+		return things, nil
+	}
+	mark, err := p.Fresh(ctx, by.Workspace, query...)
+	if err == nil && mark.Behind() > 0 { // the missing events may change what the actor sees
+		err = catchingUp(mark)
+	}
+	for noun, rows := range called {
+		for _, row := range *rows {
+			if slices.Contains(*visible[noun], row.ID) {
+				things[row.ID] = Thing{Noun: noun, ID: row.ID, Title: row.Title, Key: row.Key}
+			}
+		}
+	}
+	return things, err
+}

@@ -47,7 +47,7 @@ func ThingOf(r Record) Thing {
 func AskedFor(data map[string]json.RawMessage) (things []Thing) {
 	var noun string
 	_ = json.Unmarshal(data["noun"], &noun)
-	for _, id := range idsIn(data["thing_ids"]) {
+	for _, id := range IDsIn(data["thing_ids"]) {
 		things = append(things, Thing{Noun: noun, ID: id})
 	}
 	return things
@@ -224,7 +224,7 @@ func named(records []Record) (ids map[string][]uuid.UUID, updated updatedFields)
 		}
 		for field, value := range data {
 			if noun := refers[field]; noun != "" {
-				ids[noun] = append(ids[noun], idsIn(value)...)
+				ids[noun] = append(ids[noun], IDsIn(value)...)
 			}
 			if replaces(r.Type) {
 				updated.add(r, thing, field)
@@ -255,8 +255,8 @@ const selectBefore = `select a.position, a.field, coalesce((select e.data -> a.f
 		order by b.position desc limit 1))::text as old
 	from unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[]) as a (position, stream, version, field, key, id)`
 
-// idsIn gives the ids in a value: one, several, or none.
-func idsIn(value json.RawMessage) (ids []uuid.UUID) {
+// IDsIn gives the ids in a value: one, several, or none.
+func IDsIn(value json.RawMessage) (ids []uuid.UUID) {
 	var one uuid.UUID
 	if json.Unmarshal(value, &one) == nil && one != uuid.Nil {
 		return []uuid.UUID{one}

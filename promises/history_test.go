@@ -220,6 +220,10 @@ func TestStoriesShowNoMoreThanTheirReadersMaySee(t *testing.T) {
 	if !slices.Contains(types(story), "comment.created") {
 		t.Error("the comment is not in the story")
 	}
+	script, _ := ada.member(t, "admin").newToken(t, domain.Grant{Resource: "task", Action: "read", Scope: domain.All}) // and no member
+	if answer := script.call(t, "GET", taskPath(task, "history"), nil).want(t, 200); strings.Contains(string(answer.body), ada.name) || strings.Contains(string(answer.body), vic.name) {
+		t.Errorf("a token that may read no member reads names: %s", answer.body)
+	}
 
 	// Of several relations a story tells of those to tasks that its reader may see, also once they are deleted.
 	open := ada.newTask(t, object{"title": "open title"})

@@ -119,3 +119,59 @@ func TestEverythingAboutAPerson(t *testing.T) {
 		t.Errorf("the log tells of %d", asked)
 	}
 }
+
+// The data about a member name tasks and projects by key and title, as far as the caller sees them now: not what a task came to be called, or came to
+// say, after the member lost sight of it.
+func TestDataAboutAPersonNameThings(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	all := func(resource string, actions ...string) (grants []domain.Grant) {
+		for _, action := range actions {
+			grants = append(grants, domain.Grant{Resource: resource, Action: action, Scope: domain.InProject})
+		}
+		return grants
+	}
+	grants := append(all("task", "read", "create", "update"), all("comment", "read", "create")...)
+	grants = append(append(grants, all("project", "read")...), all("time_entry", "read", "create")...)
+	bob := ada.member(t, ada.newRole(t, grants...).ID)
+	seen, lost := ada.newProject(t, object{"key": "SEEN", "name": "Garden"}), ada.newProject(t, object{"key": "LOST", "name": "Cellar"})
+	for _, project := range []apiProject{seen, lost} {
+		ada.call(t, "PUT", project.path("members", bob.id), nil).want(t, 204)
+		task := ada.newTask(t, object{"project_id": project.ID, "title": "door of " + project.Name})
+		bob.newTime(t, object{"task_id": task.ID})
+		bob.call(t, "PATCH", taskPath(task), object{"priority": "high"}).want(t, 200)
+		bob.call(t, "POST", taskPath(task, "comments"), object{"body": "my words"}).want(t, 201)
+		made := bob.newTask(t, object{"project_id": project.ID, "title": "window of " + project.Name})
+		ada.call(t, "PUT", taskPath(made, "tags", ada.newTag(t, "tag of "+project.Name).ID), nil).want(t, 204)
+	}
+	ada.call(t, "DELETE", lost.path("members", bob.id), nil).want(t, 204)
+	ada.call(t, "PATCH", "/api/tasks/LOST-1", object{"title": "later secret"}).want(t, 200)
+	ada.call(t, "PATCH", lost.path(), object{"name": "later secret"}).want(t, 200)
+	at := "/api/members/" + bob.id.String() + "/data"
+	type named struct {
+		Things []struct{ Noun, Key, Title string }
+	}
+	for who, c := range map[string]struct {
+		client *client
+		things int
+		secret bool
+	}{"himself": {bob, 2, false}, "an admin": {ada, 4, true}} {
+		answer := c.client.call(t, "POST", at, nil).want(t, 200)
+		page := c.client.call(t, "POST", at+"?format=html", nil).want(t, 200)
+		things := decode[named](t, answer).Things
+		if len(things) != c.things {
+			t.Errorf("%s: %+v", who, things)
+		}
+		for _, text := range []string{string(answer.body), string(page.body)} {
+			if strings.Contains(text, "later secret") != c.secret {
+				t.Errorf("%s gets what the task was called later: %t", who, !c.secret)
+			}
+			if !strings.Contains(text, "my words") {
+				t.Errorf("%s does not get what he wrote", who)
+			}
+		}
+		if html := string(page.body); !strings.Contains(html, "<td>SEEN-1 door of Garden</td>") || !strings.Contains(html, "<td>SEEN Garden</td>") {
+			t.Errorf("the page for %s: %.3000s", who, html)
+		}
+	}
+}
