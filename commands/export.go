@@ -99,8 +99,23 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 	if err != nil || x.Status != domain.ExportWaiting {
 		return err
 	}
-	var end domain.Event
-	end, err = c.writeExport(ctx, w, x)
+	err = errErasedSince
+	for errors.Is(err, errErasedSince) {
+		err = c.makeExport(ctx, w, x)
+	}
+	return err
+}
+
+// errErasedSince says that somebody was erased after the moment of the log that an export is of: its file may say what that person was called.
+var errErasedSince = errors.New("somebody was erased since the export was begun")
+
+// makeExport writes an export and ends it:
+//
+//  1. The file is written, of a moment of the log. Names that were opened before an erasure may be in it.
+//  2. The end is appended, unless somebody was erased after that moment. It depends on the roster, which every erasure moves.
+//  3. Whoever is erased later takes the file away with dropExports.
+func (c *Commands) makeExport(ctx context.Context, w pg.Workspace, x domain.Export) error {
+	end, err := c.writeExport(ctx, w, x)
 	if errors.Is(err, errExportEnded) {
 		return nil
 	}
@@ -108,10 +123,21 @@ func (c *Commands) RunExport(ctx context.Context, w pg.Workspace, id uuid.UUID) 
 		if ctx.Err() != nil || temporary(err) {
 			return err // the queue tries again when the outage is over
 		}
-		c.Log.WarnContext(ctx, "an export failed", "workspace", w.ID, "export", id, "error", err.Error())
-		end = domain.ExportBroken{ExportID: id, Reason: reasonOf(err)}
+		c.Log.WarnContext(ctx, "an export failed", "workspace", w.ID, "export", x.ID, "error", err.Error())
+		end = domain.ExportBroken{ExportID: x.ID, Reason: reasonOf(err)}
 	}
-	return c.endExport(ctx, w, id, func(x domain.Export) []domain.Event { return x.Finish(end) })
+	return c.endExport(ctx, w, x.ID, func(a *attempt, x domain.Export) ([]domain.Event, error) {
+		if finished, is := end.(domain.ExportFinished); is {
+			erased := false
+			if err := a.read(ctx, projections.ErasedSince(&erased, finished.UpTo)); err != nil {
+				return nil, err
+			}
+			if erased {
+				return nil, errErasedSince
+			}
+		}
+		return x.Finish(end), nil
+	})
 }
 
 // errExportEnded says that another process has made the export, because the lease of this process ran out.
@@ -141,7 +167,7 @@ func (c *Commands) ExpireExports(ctx context.Context, w pg.Workspace) error {
 		if err == nil {
 			var now time.Time
 			if now, err = c.now(ctx); err == nil {
-				err = c.endExport(ctx, w, id, func(x domain.Export) []domain.Event { return x.Expire(now) })
+				err = c.endExport(ctx, w, id, func(_ *attempt, x domain.Export) ([]domain.Event, error) { return x.Expire(now), nil })
 			}
 		}
 		if err != nil {
@@ -152,12 +178,14 @@ func (c *Commands) ExpireExports(ctx context.Context, w pg.Workspace) error {
 }
 
 // endExport appends a decision on an export, by Kluis itself.
-func (c *Commands) endExport(ctx context.Context, w pg.Workspace, id uuid.UUID, decide func(domain.Export) []domain.Event) error {
+func (c *Commands) endExport(ctx context.Context, w pg.Workspace, id uuid.UUID, decide func(*attempt, domain.Export) ([]domain.Event, error)) error {
 	r, err := c.operator(ctx, w)
 	if err != nil {
 		return err
 	}
-	_, err = changeOne(ctx, c, r, projections.Exports, domain.CreateExport, id,
-		stateOnly(func(x domain.Export) ([]domain.Event, error) { return decide(x), nil }))
+	_, err = changeOne(ctx, c, r, projections.Exports, domain.CreateExport, id, func(a *attempt, x domain.Export) (decision, error) {
+		events, err := decide(a, x)
+		return decision{events: events}, err
+	})
 	return err
 }

@@ -53,3 +53,8 @@ func (p *Projections) GetExportRun(ctx context.Context, w pg.Workspace, id uuid.
 func StoreExportRun(id uuid.UUID, counts string) pg.Statement {
 	return pg.Exec(`insert into export_run (export_id, counts) values ($1, $2::text::json) on conflict (export_id) do update set counts = excluded.counts`, id, counts)
 }
+
+// ErasedSince is the query for whether somebody was erased behind a position of the log.
+func ErasedSince(into *bool, position int64) pg.Statement {
+	return pg.Exec(`select exists (select from event where stream = $1 and type = 'member.erased' and position > $2)`, domain.RosterStream, position).Scan(into)
+}

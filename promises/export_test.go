@@ -343,6 +343,36 @@ func TestExportsAreSwept(t *testing.T) {
 	}
 }
 
+// Somebody who is erased while an export is written is not in its file.
+func TestAnExportOfWhoIsErasedMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t, 2, false)
+	ada := p[0].signUp(t)
+	for round := range 12 {
+		bob := ada.member(t, "member")
+		x := ada.export(t)
+		parallel(2, func(i int) {
+			if i == 0 {
+				if err := p[0].commands.RunExport(t.Context(), ada.workspace, x.ID); err != nil {
+					t.Error(err)
+				}
+			} else {
+				time.Sleep(time.Duration(round) * 10 * time.Millisecond)
+				ada.on(p[round%2]).call(t, "POST", "/api/members/"+bob.id.String()+"/erase", nil).want(t, 200)
+			}
+		})
+		a := ada.call(t, "GET", "/api/export/"+x.ID.String()+"/content", nil)
+		if a.status != 200 {
+			continue
+		}
+		for _, f := range must(zip.NewReader(bytes.NewReader(a.body), int64(len(a.body)))).File {
+			if text := must(io.ReadAll(must(f.Open()))); bytes.Contains(text, []byte(bob.email)) || bytes.Contains(text, []byte(bob.name)) {
+				t.Errorf("round %d: %s has who was erased", round, f.Name)
+			}
+		}
+	}
+}
+
 // A file of a task that does not open ends the export, and says so; the next one may succeed.
 func TestAnExportThatFails(t *testing.T) {
 	t.Parallel()
