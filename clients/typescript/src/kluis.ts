@@ -649,9 +649,9 @@ export interface BulkTask {
 
 export interface BulkOperation {
   /**
-     * The task to update; none to create one.
+     * The id of the task to update, or a key of it, such as WEB-12; none to create one.
      * @nullable
-     * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
+     * @pattern ^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[A-Za-z]{2,10}-[1-9][0-9]{0,8})$
      */
   id?: string | null;
   /** create makes a task, update changes one. */
@@ -1687,7 +1687,7 @@ export interface HistoryLine {
      */
   actor: string | null;
   /**
-     * The name of that member, who may have left since; in words, in the language of Content-Language, for a person who was erased; null for Kluis itself.
+     * The name of that member, who may have left since; in words, in the language of Content-Language, for a person who was erased; null for Kluis itself, and for a member whom the caller may not see.
      * @nullable
      */
   actor_name: string | null;
@@ -1779,6 +1779,11 @@ export interface Import {
 export type ImportBodyMapping = {[key: string]: string};
 
 /**
+ * Of a CSV: in which order the dates with slashes of a column were read; left out when there are none.
+ */
+export type ImportCountsDates = {[key: string]: string};
+
+/**
  * That were played now, by what they do.
  */
 export type ImportCountsPlayed = {[key: string]: number};
@@ -1786,6 +1791,8 @@ export type ImportCountsPlayed = {[key: string]: number};
 export interface ImportCounts {
   /** That were read. */
   actions: number;
+  /** Of a CSV: in which order the dates with slashes of a column were read; left out when there are none. */
+  dates?: ImportCountsDates;
   /** Placeholders that were made of people without an account. */
   people: number;
   /** That were played now, by what they do. */
@@ -5080,6 +5087,8 @@ export interface PersonBody {
   /** What the member did, the oldest first; then what others did to the member. */
   events: EntryBody[];
   member: MemberBody;
+  /** The tasks and projects that the data name by their ids, as far as the caller may see them. */
+  things: AboutBody[];
 }
 
 export interface PolicyBody {
@@ -18585,7 +18594,7 @@ export const getListTasksUrl = (params?: ListTasksParams,) => {
 }
 
 /**
- * Filters narrow each other: a task is listed when it passes all that are given. A filter that takes several values, comma separated, lets pass what has any of them; none stands for having no value.
+ * Filters narrow each other: a task is listed when it passes all that are given. A filter that takes several values, comma separated, lets pass what has any of them; none stands for having no value. With q, a task also has the words of its comments, and is found by each key that it has or had, such as WEB-12.
  *
  * Needs the permission `task:read`.
  * @summary List tasks
