@@ -111,6 +111,7 @@ func (c *Commands) writeExport(ctx context.Context, w pg.Workspace, x domain.Exp
 func (e *exporting) write(ctx context.Context, asked int64) error {
 	err := e.c.Projections.Snapshot(ctx, e.w, asked, func(s *projections.Snapshot) error {
 		e.manifest.UpTo, e.manifest.Pruned, e.epoch, e.counts.UpTo = s.UpTo, s.Head.Pruned, s.Head.Epoch, s.UpTo
+		e.c.Vault.ForgetAll(e.w) // else a key that is open here opens the names of somebody whom another process erased before the snapshot
 		for _, name := range projections.Tables() {
 			if err := e.table(ctx, s, name); err != nil {
 				return err
