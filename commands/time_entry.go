@@ -109,7 +109,7 @@ func (c *Commands) UpdateTimeEntry(ctx context.Context, r Request, id uuid.UUID,
 		switch {
 		case more:
 			facts, err = placeTime(ctx, a, &made, entry.MemberID, id, basis, after)
-		case work.ProjectID != nil && !equalPtr(work.ProjectID, is.ProjectID):
+		case work.ProjectID != nil && !equalPtr(work.ProjectID, before.ProjectID):
 			made.with = []write{{domain.TimeStream(entry.MemberID), basis.Placed, domain.PlaceTime(id)}}
 		}
 		if err != nil {
