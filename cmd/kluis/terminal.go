@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -29,7 +30,7 @@ func shown(out io.Writer) io.Writer {
 
 // Write is io.Writer.
 func (t *terminal) Write(p []byte) (int, error) {
-	text := append(t.rest, p...)
+	text := slices.Concat(t.rest, p)
 	end := len(text)
 	for back := 1; back < utf8.UTFMax && back <= len(text); back++ {
 		if last := text[len(text)-back:]; utf8.RuneStart(last[0]) {
