@@ -150,7 +150,7 @@ func (t *describer) who() string {
 	case who == nil:
 		return t.Kluis
 	case who.Name != "":
-		return who.Name
+		return t.name(who.Name)
 	case who.Status == commands.Erased:
 		return t.Erased
 	}
@@ -163,7 +163,7 @@ func (t *describer) thing(thing projections.Thing) string {
 	case thing.Key != "":
 		return thing.Key
 	case thing.Title != "" && thing.Noun == "member":
-		return thing.Title
+		return t.name(thing.Title)
 	case thing.Title != "":
 		return t.quote(thing.Title)
 	case thing.Noun == "member" && t.audit.People[thing.ID].Status == commands.Erased:
@@ -186,7 +186,32 @@ func (t *describer) things() string {
 	return strings.Join(slices.Compact(all), ", ")
 }
 
-func (t *describer) quote(text string) string { return t.Quotes[0] + text + t.Quotes[1] }
+// quote puts a text between quotation marks. Those in the text become single ones, so that none of it reads as another act.
+func (t *describer) quote(text string) string {
+	single := strings.NewReplacer(strings.TrimSpace(t.Quotes[0]), "'", strings.TrimSpace(t.Quotes[1]), "'")
+	return t.Quotes[0] + single.Replace(oneLine(text)) + t.Quotes[1]
+}
+
+// name is the name of a member. One who is called like the program is put between quotation marks.
+func (t *describer) name(text string) string {
+	if text = oneLine(text); strings.EqualFold(strings.TrimSpace(text), t.Kluis) {
+		return t.quote(text)
+	}
+	return text
+}
+
+// oneLine is a text on one line whose characters stand in their order: it has no control characters, and none that turn the direction (UAX 9).
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		case unicode.IsControl(r), r == '\u2028', r == '\u2029':
+			return ' '
+		}
+		return r
+	}, text)
+}
 
 // tooLong are fields whose texts are not told: that they changed is.
 var tooLong = []string{"description", "body", "ca"}

@@ -235,7 +235,7 @@ const movedCode = "workspace_moved"
 
 // Moved says that a workspace is not here any more, or not yet. The same request, sent again, goes to the right cell.
 func Moved() error {
-	refusal := domain.Refuse(domain.Unavailable, movedCode, "the workspace moves to another region: ask again")
+	refusal := domain.Refuse(domain.Unavailable, "workspace_moved", "the workspace moves to another region: ask again")
 	refusal.RetryAfter = time.Second
 	return refusal
 }

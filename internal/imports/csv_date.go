@@ -64,7 +64,7 @@ func dateOrders(file io.ReadSeeker, t *csvTable) (map[string]string, error) {
 // orderOf is the one order in which a date with slashes can be read; empty for any other text.
 func orderOf(text string) string {
 	parts := numeric.FindStringSubmatch(text)
-	if parts == nil || parts[2] != "/" {
+	if len(parts) == 0 || parts[2] != "/" {
 		return ""
 	}
 	first, _ := strconv.Atoi(parts[1]) // two digits at most
