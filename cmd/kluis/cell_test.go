@@ -396,7 +396,7 @@ func TestCells(t *testing.T) {
 	t.Run("regions that were exchanged", func(t *testing.T) {
 		swapped := strings.NewReplacer("be=", "de=", "be.", "de.", "de=", "be=", "de.", "be.").Replace(c.regions("be", "de"))
 		status, _, stderr := (&home{data: c.data, env: []string{"KLUIS_REGIONS=" + swapped, "KLUIS_LISTEN=" + toolbox.FreeAddress(t)}}).run("serve")
-		if status != failure || !strings.Contains(stderr, "no region changes its name") {
+		if status != failure || !strings.Contains(stderr, "change the name of no region") {
 			t.Errorf("status %d, %s", status, stderr)
 		}
 	})

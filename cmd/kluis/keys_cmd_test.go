@@ -170,7 +170,7 @@ func TestKeyIsTakenOutTooEarly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tooEarly := "put the keys [" + old + "] back into the file"
+	tooEarly := "the keys [" + old + "] have gone from the file, and are still needed: put them back"
 	write(newer)
 	until(t, "the log says that the key is needed", func() bool { return strings.Contains(s.log.String(), tooEarly) })
 	(&client{}).at(s).want(t, http.StatusOK, "POST", "/api/login", fmt.Sprintf(`{"workspace": "acme", "email": "ann@acme.example", "password": %q}`, plain))

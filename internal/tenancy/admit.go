@@ -135,7 +135,7 @@ func (t *Tenancy) touch(ctx context.Context, w pg.Workspace, lacks error) (*migr
 		return s, nil
 	case lacks != nil && s.Version > len(t.workspaceMigrations): // the newer program has removed what this one needs
 		return nil, ErrNewer
-	case lacks != nil && s.Status == active && t.mayGrant(w):
+	case pg.Is(lacks, pg.UndefinedTable, pg.AccessDenied, pg.NoSuchSchema) && s.Status == active && t.mayGrant(w):
 		t.fleet.current.Delete(w.ID)
 		return s, nil
 	}
