@@ -215,9 +215,11 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args
 	}
 	search := strings.ReplaceAll(n.lists.Search, "{words}", fmt.Sprintf("$%d::tsquery", len(args)+1))
 	args = append(args, query)
-	if strings.Contains(search, "{key}") {
+	if key := strings.ToUpper(strings.TrimSpace(page.Text)); !formOfKey.MatchString(key) {
+		search = strings.Replace(search, orHasKey, "", 1)
+	} else if strings.Contains(search, orHasKey) {
 		search = strings.ReplaceAll(search, "{key}", fmt.Sprintf("$%d::uuid", len(args)+1))
-		args = append(args, domain.TaskKeyID(strings.ToUpper(strings.TrimSpace(page.Text))))
+		args = append(args, domain.TaskKeyID(key))
 	}
 	if strings.Contains(search, "{scope}") {
 		search = strings.ReplaceAll(search, "{scope}", fmt.Sprintf("$%d::text", len(args)+1))
