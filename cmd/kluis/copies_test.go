@@ -142,7 +142,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 
 	t.Run("the home", func(t *testing.T) {
 		c.putBack(t, "be", before)
-		said := c.diagnosed(t, "BAD   regions     workspace brussels is in more than one region", "the log in de has all that the others have", "workspace berlin is in no region, and the home's list says de",
+		said := c.diagnosed(t, "BAD   regions     workspace brussels is in more than one region", "the log in de has all records of the others", "workspace berlin is in no region, and the home's list says de",
 			"workspace erased-in-de was erased in region de, and a backup brought it back in be",
 			"workspace erased-in-be was erased, as the ledger of erasures in region be says, and a backup from before that was put back: the home's list says that it is in de", "servers note the erasure in the list",
 			"workspace erased-at-home was erased, as the ledger of erasures in region be says, and a backup brought it back in be", "servers erase it again")
@@ -222,7 +222,7 @@ func TestRestoredBehindAMove(t *testing.T) {
 		}
 		c.killAt(t, "moved", "workspace", "move", "brussels", "de")
 		c.putBack(t, "de", before)
-		c.diagnosed(t, "`kluis workspace keep brussels be` serves what is still in be")
+		c.diagnosed(t, "`kluis workspace keep brussels be` serves the copy that is still in be")
 		if status, _, stderr := c.run("workspace", "move", "brussels", "de"); status != failure || !strings.Contains(stderr, "nothing of workspace \"brussels\" is deleted from be") {
 			t.Errorf("a move to where what arrived is gone: %d, %s", status, stderr)
 		}
