@@ -12,7 +12,7 @@ import (
 
 	"github.com/kluis-eu/kluis/domain"
 	"github.com/kluis-eu/kluis/internal/pg"
-	"github.com/kluis-eu/kluis/internal/sheet"
+	"github.com/kluis-eu/kluis/internal/shown"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -117,7 +117,7 @@ func (r row) cells(columns []string) []string {
 		switch value := r[column]; {
 		case bytes.Equal(value, []byte("null")):
 		case json.Unmarshal(value, &text) == nil:
-			cells[i] = sheet.Cell(text)
+			cells[i] = shown.Cell(text)
 		default:
 			cells[i] = string(value)
 		}

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,19 @@ func NumberTask(task uuid.UUID) []Event { return []Event{TaskNumbered{TaskID: ta
 func KeyOf(r Record) (key string, given bool) {
 	project, number, given := numbered(r)
 	return project + "-" + strconv.Itoa(number), given
+}
+
+// TaskKeyForm is the form of a key as people write it, in capitals or not, as a regular expression.
+const TaskKeyForm = `[A-Za-z]{2,10}-[1-9][0-9]{0,8}`
+
+var taskKeyForm = regexp.MustCompile(`^` + TaskKeyForm + `$`)
+
+// ReadTaskKey gives the key that a text is, in capitals.
+func ReadTaskKey(text string) (key string, is bool) {
+	if !taskKeyForm.MatchString(text) {
+		return "", false
+	}
+	return strings.ToUpper(text), true
 }
 
 // TaskKeyID is the id of a key.

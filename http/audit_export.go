@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kluis-eu/kluis/domain"
-	"github.com/kluis-eu/kluis/internal/sheet"
+	"github.com/kluis-eu/kluis/internal/shown"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -224,7 +224,7 @@ func (e entryBody) row() []string {
 	row := []string{strconv.FormatInt(e.Position, 10), e.At.Format(time.RFC3339Nano), e.Type, e.Text, actor, who.Name, who.Status, e.About.Noun, about, e.About.Key, e.About.Title,
 		meta.IP, meta.UserAgent, token, e.Stream, strconv.Itoa(e.Version), e.ID.String(), string(bytes.TrimSpace(e.Data))}
 	for i, cell := range row {
-		row[i] = sheet.Cell(cell)
+		row[i] = shown.Cell(cell)
 	}
 	return row
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/domain"
+	"github.com/kluis-eu/kluis/internal/shown"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -189,28 +190,15 @@ func (t *describer) things() string {
 // quote puts a text between quotation marks. Those in the text become single ones, so that none of it reads as another act.
 func (t *describer) quote(text string) string {
 	single := strings.NewReplacer(strings.TrimSpace(t.Quotes[0]), "'", strings.TrimSpace(t.Quotes[1]), "'")
-	return t.Quotes[0] + single.Replace(oneLine(text)) + t.Quotes[1]
+	return t.Quotes[0] + single.Replace(shown.Line(text)) + t.Quotes[1]
 }
 
 // name is the name of a member. One who is called like the program is put between quotation marks.
 func (t *describer) name(text string) string {
-	if text = oneLine(text); strings.EqualFold(strings.TrimSpace(text), t.Kluis) {
+	if text = shown.Line(text); strings.EqualFold(text, t.Kluis) {
 		return t.quote(text)
 	}
 	return text
-}
-
-// oneLine is a text on one line whose characters stand in their order: it has no control characters, and none that turn the direction (UAX 9).
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		case unicode.IsControl(r), r == '\u2028', r == '\u2029':
-			return ' '
-		}
-		return r
-	}, text)
 }
 
 // tooLong are fields whose texts are not told: that they changed is.

@@ -17,7 +17,7 @@ func TestNamesTellNothing(t *testing.T) {
 		{"nl", "deur’, en Bob heeft verwijderd: ‘huis", "Bob", "‘deur', en Bob heeft verwijderd: 'huis’", "Bob"},
 		{"en", "\u202etxt.\u2066exe", "Bob\u202e", "“txt.exe”", "Bob"},
 		{"en", "one\ntwo\u2028three\x1b[1A", "Bob\nAnn", "“one two three [1A”", "Bob Ann"},
-		{"en", "plain", "kluis\u200f ", "“plain”", "“kluis ”"},
+		{"en", "plain", "kluis\u200f ", "“plain”", "“kluis”"},
 		{"fr", "simple", "Kluis", "«\u00a0simple\u00a0»", "«\u00a0Kluis\u00a0»"},
 	} {
 		_, w := wordsFor(c.language)

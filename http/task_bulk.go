@@ -2,9 +2,10 @@ package http
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -109,29 +110,25 @@ func (a *api) bulkTasks(ctx context.Context, r commands.Request, in *creating[bu
 // tasksNamed gives the id of the task that each operation names, by its id or by a key. uuid.Nil is of no task.
 func (a *api) tasksNamed(ctx context.Context, by projections.Actor, operations []bulkOperation) ([]uuid.UUID, error) {
 	ids := make([]uuid.UUID, len(operations))
-	var keys []string
+	keys := map[int]string{} // by operation
 	for i, o := range operations {
 		if o.ID == nil {
 			continue
 		}
-		var err error
-		if ids[i], err = uuid.Parse(*o.ID); err != nil { // then it is a key, by the pattern
-			keys = append(keys, strings.ToUpper(*o.ID))
+		if key, is := domain.ReadTaskKey(*o.ID); is {
+			keys[i] = key
+		} else {
+			ids[i], _ = uuid.Parse(*o.ID) // the schema has refused everything else
 		}
 	}
-	if keys == nil {
+	if len(keys) == 0 {
 		return ids, nil
 	}
-	named, err := a.Projections.TasksOfKeys(ctx, by, keys)
-	if err != nil {
-		return nil, err
+	found, err := a.Projections.TasksOfKeys(ctx, by, slices.Collect(maps.Values(keys)))
+	for i, key := range keys {
+		ids[i] = found[key]
 	}
-	for i, o := range operations {
-		if o.ID != nil && ids[i] == uuid.Nil {
-			ids[i] = named[strings.ToUpper(*o.ID)]
-		}
-	}
-	return ids, nil
+	return ids, err
 }
 
 func (x *exchange) resultOf(i int, o commands.TaskOutcome) bulkResult {

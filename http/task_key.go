@@ -2,18 +2,18 @@ package http
 
 import (
 	"context"
-	"regexp"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+
+	"github.com/kluis-eu/kluis/domain"
 )
 
 // taskPath is what the paths of a task, and of what belongs to it, begin with.
 const taskPath = "/api/tasks/{id}"
-
-var taskKey = regexp.MustCompile(`^[A-Za-z]{2,10}-[1-9][0-9]{0,8}$`)
 
 // taskParams are the parameters of such paths that are a task.
 var taskParams = []string{"id", "other_id"}
@@ -23,13 +23,13 @@ var taskParams = []string{"id", "other_id"}
 func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	c, x := humaecho.UnwrapV4(ctx), exchangeOf(ctx.Context())
 	values := slices.Clone(c.ParamValues())
-	var keyed []int // the places of the keys among them
+	keys := map[int]string{} // by their places among the values
 	for i, name := range c.ParamNames() {
-		if slices.Contains(taskParams, name) && taskKey.MatchString(values[i]) {
-			keyed = append(keyed, i)
+		if key, is := domain.ReadTaskKey(values[i]); is && slices.Contains(taskParams, name) {
+			keys[i] = key
 		}
 	}
-	if x.actor == nil || !strings.HasPrefix(ctx.Operation().Path, taskPath) || keyed == nil {
+	if x.actor == nil || !strings.HasPrefix(ctx.Operation().Path, taskPath) || len(keys) == 0 {
 		next(ctx)
 		return
 	}
@@ -39,13 +39,17 @@ func (a *api) taskKeys(ctx huma.Context, next func(huma.Context)) {
 	}
 	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout)
 	defer cancel()
-	for _, i := range keyed {
-		id, err := a.Projections.TaskOfKey(within, *x.actor, strings.ToUpper(values[i]))
-		if err != nil {
-			refuse(ctx, err)
-			return
+	found, err := a.Projections.TasksOfKeys(within, *x.actor, slices.Collect(maps.Values(keys)))
+	for i, key := range keys {
+		id, there := found[key]
+		if err == nil && !there {
+			err = domain.Missing("task")
 		}
 		values[i] = id.String()
+	}
+	if err != nil {
+		refuse(ctx, err)
+		return
 	}
 	c.SetParamValues(values...)
 	next(ctx)
@@ -69,7 +73,7 @@ func allowTaskKey(path string, parameters []*huma.Param) {
 	for _, p := range parameters {
 		if p.In == "path" && slices.Contains(taskParams, p.Name) {
 			p.Description = map[string]string{"id": "The id of the task, or a key of it, such as WEB-12.", "other_id": "The id of the other task, or a key of it."}[p.Name]
-			p.Schema = &huma.Schema{Type: huma.TypeString, Pattern: `^([0-9a-fA-F-]{36}|[A-Za-z]{2,10}-[1-9][0-9]{0,8})$`, Examples: []any{"WEB-12"}}
+			p.Schema = &huma.Schema{Type: huma.TypeString, Pattern: `^([0-9a-fA-F-]{36}|` + domain.TaskKeyForm + `)$`, Examples: []any{"WEB-12"}}
 		}
 	}
 }

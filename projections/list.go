@@ -19,7 +19,8 @@ import (
 type Lists struct {
 	Filter any       // a struct as filter.go reads it; nil for none
 	Sorts  []Sorting // the fields to sort by, besides the newest first
-	Search string    // the condition that a thing has words: {words} is a tsquery, {key} the id that a key of a task of this text has, {scope} the scope of Beside; empty when there is no search
+	Search string    // the condition that a thing has words: {words} is a tsquery, {keyed} stands for Keyed, {scope} is the scope of Beside; empty when there is no search
+	Keyed  string    // what the search also chooses when the text is a key of a task: %d is the parameter with the id of the key
 	Beside domain.Permission
 }
 
@@ -215,11 +216,11 @@ func (n *Noun[T]) matching(by Actor, page Page, filter any) (chosen string, args
 	}
 	search := strings.ReplaceAll(n.lists.Search, "{words}", fmt.Sprintf("$%d::tsquery", len(args)+1))
 	args = append(args, query)
-	if key := strings.ToUpper(strings.TrimSpace(page.Text)); !formOfKey.MatchString(key) {
-		search = strings.Replace(search, orHasKey, "", 1)
-	} else if strings.Contains(search, orHasKey) {
-		search = strings.ReplaceAll(search, "{key}", fmt.Sprintf("$%d::uuid", len(args)+1))
+	if key, is := domain.ReadTaskKey(strings.TrimSpace(page.Text)); is && n.lists.Keyed != "" {
+		search = strings.ReplaceAll(search, "{keyed}", fmt.Sprintf(" "+n.lists.Keyed, len(args)+1))
 		args = append(args, domain.TaskKeyID(key))
+	} else {
+		search = strings.ReplaceAll(search, "{keyed}", "")
 	}
 	if strings.Contains(search, "{scope}") {
 		search = strings.ReplaceAll(search, "{scope}", fmt.Sprintf("$%d::text", len(args)+1))

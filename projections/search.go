@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
@@ -48,12 +47,10 @@ func matchesWords(noun string) string {
 // subquery does not refer to the listed task, so Postgres can begin with the words.
 var taskMatchesWords = `task.id in (select search.of_id from search where (search.title || search.body) @@ {words} and (search.id = search.of_id or {scope} = 'all' or
 	exists (select from comment join task on task.id = comment.task_id where comment.id = search.id and ` +
-	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `))` + orHasKey + `)`
+	Sight{Own: ownComment + " or " + ownTask, Project: `task.project_id`}.visible("{scope}") + `)){keyed})`
 
-// orHasKey is only in searches for a text that has the form of a key: Postgres begins with the whole of a union.
-const orHasKey = ` union all select task_key.task_id from task_key where task_key.id = {key}`
-
-var formOfKey = regexp.MustCompile(`^[A-Z]{2,10}-[0-9]{1,9}$`)
+// orTaskOfKey is apart, because Postgres begins with the whole of a union.
+const orTaskOfKey = `union all select task_key.task_id from task_key where task_key.id = $%d::uuid`
 
 func noWords() error { return domain.InvalidField("/q", "must have a letter or a digit") }
 

@@ -16,7 +16,7 @@ var Tasks = newNoun(
 	taskSight,
 	Lists{Filter: TaskFilter{}, Sorts: []Sorting{{Field: "created_at"}, {Field: "updated_at"}, {Field: "due_on", By: noDay}, {Field: "start_on", By: noDay},
 		{Field: "priority", Values: domain.TaskPriorities}, {Field: "status", Values: domain.TaskStatuses}, {Field: "rank"}, {Field: "key", By: keyOrder}},
-		Search: taskMatchesWords, Beside: domain.ReadComment})
+		Search: taskMatchesWords, Keyed: orTaskOfKey, Beside: domain.ReadComment})
 
 var taskSight = shownWithRelations(Sight{Read: domain.ReadTask, Own: ownTask, Project: `task.project_id`, Gone: `task.deleted_at`, As: map[string]string{"tag_ids": taskTags}})
 

@@ -24,20 +24,14 @@ var TaskKeys = newModel("task_key", func(uuid.UUID) string { return "" },
 // keyPositions are the records that gave tasks their keys.
 const keyPositions = `select position from task_key where task_id = any($1)`
 
-// TaskOfKey finds the task with a key, without a check of access: the query or command that follows checks it.
-func (p *Projections) TaskOfKey(ctx context.Context, by Actor, key string) (uuid.UUID, error) {
-	found, _, err := get[struct{ TaskID uuid.UUID }](ctx, p, by.Workspace, "task", `select task_id from task_key where id = $1`, domain.TaskKeyID(key))
-	return found.TaskID, err
-}
-
-// TasksOfKeys finds the tasks with any of some keys, as TaskOfKey does; a key of no task is left out.
+// TasksOfKeys finds the tasks with keys, without a check of access: the query or command that follows checks it. A key of no task is left out.
 func (p *Projections) TasksOfKeys(ctx context.Context, by Actor, keys []string) (map[string]uuid.UUID, error) {
 	ids := make([]uuid.UUID, len(keys))
 	for i, key := range keys {
 		ids[i] = domain.TaskKeyID(key)
 	}
 	var found []struct{ ID, TaskID uuid.UUID }
-	mark, err := p.Fresh(ctx, by.Workspace, pg.Rows(&found, `select id, task_id from task_key where id = any($1)`, ids))
+	mark, err := p.Fresh(ctx, by.Workspace, pg.Rows(&found, `select id, task_id from task_key where id = any($1)`, ids).Light())
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/net/idna"
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/kluis-eu/kluis/internal/shown"
 )
 
 // ErrRefused is in the chain of every error about a message that can never be sent as it is: its address is wrong, its template or one of its values
@@ -176,7 +178,7 @@ func (m Message) values() (map[string]string, error) {
 		if !slices.Contains(k.needs, name) && !slices.Contains(k.takes, name) {
 			return nil, fmt.Errorf("%w: %s takes no value %q", ErrRefused, m.Template, name)
 		}
-		clean[name] = oneLine(value)
+		clean[name] = shorten(value)
 	}
 	for name, value := range k.preset {
 		if clean[name] == "" {
@@ -193,18 +195,9 @@ func (m Message) values() (map[string]string, error) {
 
 const maxValue = 200 // characters
 
-// oneLine makes a value harmless in a header and in a text: see Message.Values.
-func oneLine(value string) string {
-	value = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		case unicode.IsControl(r), r == '\u2028', r == '\u2029':
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(value, "\uFFFD"))
-	value = strings.Join(strings.Fields(value), " ")
+// shorten makes a value harmless in a header and in a text: see Message.Values.
+func shorten(value string) string {
+	value = shown.Line(value)
 	if runes := []rune(value); len(runes) > maxValue {
 		value = string(runes[:maxValue-1]) + "…"
 	}

@@ -165,7 +165,7 @@ func TestValuesAreOneHonestLine(t *testing.T) {
 		strings.Repeat("é", 201):       strings.Repeat("é", 199) + "…",
 		strings.Repeat("é", 200):       strings.Repeat("é", 200),
 	} {
-		if got := oneLine(value); got != want {
+		if got := shorten(value); got != want {
 			t.Errorf("%q: %q, want %q", value, got, want)
 		}
 	}
