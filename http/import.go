@@ -79,5 +79,6 @@ func (a *api) getImport(ctx context.Context, by projections.Actor, id uuid.UUID)
 	if err := json.Unmarshal(run.Counts, body.Counts); err != nil {
 		return body, mark, err
 	}
-	return body, mark, json.Unmarshal(run.Rejects, &body.Rejects)
+	err = json.Unmarshal(run.Rejects, &body.Rejects)
+	return body, mark, err
 }

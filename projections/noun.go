@@ -302,8 +302,9 @@ func scanRow[T any](found pgx.CollectableRow) (row Row[T], err error) {
 	for i := range state.NumField() {
 		into = append(into, state.Field(i).Addr().Interface())
 	}
-	return row, found.Scan(append(into, &row.Visible, &row.Reach.Own, &row.Reach.InProject, &row.Gone, &row.At,
+	err = found.Scan(append(into, &row.Visible, &row.Reach.Own, &row.Reach.InProject, &row.Gone, &row.At,
 		&row.WithinID, &row.WithinVersion, &row.ProjectID, &row.ProjectVersion)...)
+	return row, err
 }
 
 // Name is the name of the noun and of its table.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/pgserver"
+	"github.com/kluis-eu/kluis/internal/pgtest"
 	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
@@ -48,8 +49,9 @@ func newCells(t *testing.T) *cells {
 	var starting sync.WaitGroup
 	var mu sync.Mutex
 	for _, name := range []string{"be", "de"} {
+		dir := pgtest.TempDir(t)
 		starting.Go(func() {
-			s := newCellServer(t)
+			s := newCellServer(t, dir)
 			mu.Lock()
 			defer mu.Unlock()
 			c.region[name] = s
@@ -73,15 +75,7 @@ func (c *cells) regions(names ...string) string {
 	return strings.Join(all, "\n")
 }
 
-func newCellServer(t *testing.T) *cellServer {
-	dir, err := os.MkdirTemp("", "kluis-cell-")
-	if err == nil {
-		err = os.Chmod(dir, 0o755) // root's Postgres is another user
-	}
-	if err != nil {
-		t.Error(err)
-		return nil
-	}
+func newCellServer(t *testing.T, dir string) *cellServer {
 	server, err := pgserver.Start(context.Background(), filepath.Join(dir, "postgres"), pgserver.Options{Settings: map[string]string{"fsync": "off"}, Unwatched: true})
 	if err != nil {
 		t.Error(err)
@@ -91,7 +85,6 @@ func newCellServer(t *testing.T) *cellServer {
 		if err := server.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
-		os.RemoveAll(dir)
 	})
 	if err := server.CreateDatabase(context.Background(), "kluis"); err != nil {
 		t.Error(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,8 +18,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/pgserver"
+	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
 // servers are a primary and its standby, from the packages of a distribution.
@@ -31,14 +32,7 @@ type servers struct {
 // when the standby has it.
 func newServers(t *testing.T, synchronous bool) *servers {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kluis-pair-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // root's Postgres is another user
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := pgtest.TempDir(t)
 	p := &servers{folder: filepath.Join(dir, "a")}
 	p.primary = startServer(t, p.folder)
 	if err := p.primary.CreateDatabase(t.Context(), "kluis"); err != nil {
@@ -46,7 +40,7 @@ func newServers(t *testing.T, synchronous bool) *servers {
 	}
 	p.allowReplication(t)
 	there := filepath.Join(dir, "b")
-	p.copyTo(t, there)
+	p.copyTo(t, there, "--write-recovery-conf")
 	p.standby = startServer(t, there)
 	if synchronous {
 		query(t, p.primary, `alter system set synchronous_standby_names = '*'`)
@@ -59,9 +53,14 @@ func newServers(t *testing.T, synchronous bool) *servers {
 	return p
 }
 
-func startServer(t *testing.T, folder string) *pgserver.Server {
+// startServer starts the Postgres of a folder, with settings besides its own: names and values.
+func startServer(t *testing.T, folder string, settings ...string) *pgserver.Server {
 	t.Helper()
-	s, err := pgserver.Start(t.Context(), folder, pgserver.Options{Unwatched: true, Settings: map[string]string{"shared_buffers": "32MB"}})
+	options := pgserver.Options{Unwatched: true, Settings: map[string]string{"shared_buffers": "32MB", "fsync": "off"}}
+	for setting := range slices.Chunk(settings, 2) {
+		options.Settings[setting[0]] = setting[1]
+	}
+	s, err := pgserver.Start(t.Context(), folder, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +88,8 @@ func (p *servers) allowReplication(t *testing.T) {
 	query(t, p.primary, `select pg_reload_conf()`)
 }
 
-// copyTo makes a folder of a standby.
-func (p *servers) copyTo(t *testing.T, folder string) {
+// copyTo makes a base backup of the primary, in a folder for another server.
+func (p *servers) copyTo(t *testing.T, folder string, flags ...string) {
 	t.Helper()
 	program, err := pgserver.Client(t.Context(), "pg_basebackup", 15)
 	if err != nil {
@@ -106,8 +105,8 @@ func (p *servers) copyTo(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "--pgdata="+filepath.Join(folder, "cluster"), "--write-recovery-conf", "--checkpoint=fast",
-		"--dbname="+p.primary.SuperuserURL("postgres"))
+	cmd := exec.CommandContext(t.Context(), program, append(flags, "--pgdata="+filepath.Join(folder, "cluster"), "--checkpoint=fast",
+		"--dbname="+p.primary.SuperuserURL("postgres"))...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -193,13 +192,8 @@ func (p *servers) home(t *testing.T) *home {
 			"target_session_attrs": {"read-write"}}.Encode()
 		return u.String()
 	}
-	h := &home{data: filepath.Join(t.TempDir(), "data"), super: p.standby.SuperuserURL("kluis")}
-	if err := os.MkdirAll(h.data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := keyring.Create(filepath.Join(h.data, "keys")); err != nil {
-		t.Fatal(err)
-	}
+	h := keysAlone(t)
+	h.super = p.standby.SuperuserURL("kluis")
 	h.env = []string{unlimited, cheap, "KLUIS_KEYS=" + filepath.Join(h.data, "keys"), "KLUIS_DATABASE_URL=" + both(p.primary.URL("kluis"), p.standby.URL("kluis")),
 		"KLUIS_OWNER_URL=" + both(p.primary.AdminURL("kluis"), p.standby.AdminURL("kluis"))}
 	return h
@@ -295,7 +289,7 @@ func TestFailoverThatLosesTheEnd(t *testing.T) {
 // new region, and never from the old one, even a server that knew it there; an erased member stays erased.
 func TestFailoverThatLosesAMove(t *testing.T) {
 	t.Parallel()
-	p, de := newServers(t, false), newCellServer(t)
+	p, de := newServers(t, false), newCellServer(t, pgtest.TempDir(t))
 	h := p.home(t)
 	h.env = append(h.env, fmt.Sprintf("KLUIS_REGIONS=be=\nde=%s\nde.owner=%s\nde.blobs=file://%s", de.network.url(de.URL("kluis")), de.network.url(de.AdminURL("kluis")), de.blobs))
 	s := h.serve(t)

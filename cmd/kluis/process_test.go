@@ -60,27 +60,27 @@ const patience = 3 * time.Minute
 // privateHome has its own Postgres, which is stopped when the test ends.
 func privateHome(t *testing.T) *home {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kluis-home-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // root's Postgres is another user
-		t.Fatal(err)
-	}
-	h := &home{data: filepath.Join(dir, "data"), env: []string{unlimited, cheap}}
+	h := &home{data: filepath.Join(pgtest.TempDir(t), "data"), env: []string{unlimited, cheap}}
 	t.Cleanup(func() { // its last user stops it
 		if _, err := os.Stat(filepath.Join(h.data, "postgres", "cluster")); err == nil {
 			if status, _, stderr := h.run("migrate", "status"); status != success {
 				t.Errorf("stop the private Postgres: %d, %s", status, stderr)
 			}
 		}
-		os.RemoveAll(dir)
 	})
 	return h
 }
 
 // sharedHome uses a database of the tests' server. Several of one database share their keys.
 func sharedHome(t testing.TB, url string) *home {
+	t.Helper()
+	h := keysAlone(t)
+	h.env = []string{unlimited, cheap, "KLUIS_DATABASE_URL=" + url}
+	return h
+}
+
+// keysAlone is a home that has keys, and no database yet.
+func keysAlone(t testing.TB) *home {
 	t.Helper()
 	h := &home{data: filepath.Join(t.TempDir(), "data")}
 	if err := os.MkdirAll(h.data, 0o700); err != nil {
@@ -89,7 +89,6 @@ func sharedHome(t testing.TB, url string) *home {
 	if err := keyring.Create(filepath.Join(h.data, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	h.env = []string{unlimited, cheap, "KLUIS_DATABASE_URL=" + url}
 	return h
 }
 

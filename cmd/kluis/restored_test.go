@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -55,19 +54,11 @@ func psql(t *testing.T, url string, dump []byte) {
 // elsewhere is a fresh server, of the version that npm has where that can be had, and an empty database on it with the two logins.
 func elsewhere(t *testing.T) *pgserver.Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kluis-elsewhere-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // root's Postgres is another user
-		t.Fatal(err)
-	}
 	programs, err := pgserver.Fetch(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Logf("restored into a server of the same version, since there is no other: %v", err)
 	}
-	server, err := pgserver.Start(t.Context(), filepath.Join(dir, "pg"), pgserver.Options{Binaries: programs, Unwatched: true,
+	server, err := pgserver.Start(t.Context(), filepath.Join(pgtest.TempDir(t), "pg"), pgserver.Options{Binaries: programs, Unwatched: true,
 		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}})
 	if err != nil {
 		t.Fatal(err)

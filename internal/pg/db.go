@@ -193,7 +193,8 @@ func (db *DB) Control(ctx context.Context, fn func(tx pgx.Tx) error) error {
 
 // Now returns the time by the database's clock. Whatever is stored with an end, ends by this clock: that of the machine may be wrong.
 func (db *DB) Now(ctx context.Context) (now time.Time, err error) {
-	return now, db.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&now) })
+	err = db.Control(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&now) })
+	return now, err
 }
 
 // Admin runs fn in a transaction of the login that makes roles and schemas.

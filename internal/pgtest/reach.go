@@ -33,6 +33,8 @@ func (h *claim) reach(ctx context.Context) error {
 	settings := map[string]string{
 		"max_connections": "300", // several test programs, each with tests in parallel
 		"log_checkpoints": "off", // each dropped database makes one
+		"max_wal_size":    "256MB",
+		"min_wal_size":    "32MB",
 	}
 	if !fsync() {
 		settings["fsync"] = "off"
@@ -67,7 +69,7 @@ func folder() (string, error) {
 	if os.Geteuid() == 0 {
 		mode = 0o711 // root's Postgres is another user
 	}
-	all := filepath.Join(os.TempDir(), "kluis-test-"+strconv.Itoa(os.Geteuid()))
+	all := filepath.Join(scratch(), "kluis-test-"+strconv.Itoa(os.Geteuid()))
 	if err := os.Mkdir(all, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}

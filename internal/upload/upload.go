@@ -158,5 +158,6 @@ func (f File) do(request *http.Request, want int) (i Import, err error) {
 		_ = json.Unmarshal(text, refused) // the answer of a proxy is no problem document
 		return i, refused
 	}
-	return i, json.NewDecoder(bytes.NewReader(text)).Decode(&i)
+	err = json.NewDecoder(bytes.NewReader(text)).Decode(&i)
+	return i, err
 }
