@@ -72,7 +72,7 @@ func decideBulk(ctx context.Context, a *attempt, ids []uuid.UUID, operations []T
 	}
 	outcomes = make([]TaskOutcome, len(operations))
 	edits := make([]taskEdit, len(operations))
-	var wanted []taskEdit
+	var wanted []*taskEdit
 	for i, o := range operations {
 		if edits[i], err = o.edit(a.by, ids[i], rows); err != nil {
 			if outcomes[i].Refused, err = refusalIn(err); err != nil {
@@ -80,7 +80,7 @@ func decideBulk(ctx context.Context, a *attempt, ids []uuid.UUID, operations []T
 			}
 			continue
 		}
-		wanted = append(wanted, edits[i])
+		wanted = append(wanted, &edits[i])
 	}
 	f, err := loadDependencies(ctx, a, wanted...)
 	if err != nil {

@@ -87,10 +87,11 @@ type dependencies struct {
 type references struct{ parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID }
 
 // references gathers the ids that edits name, and notes the tasks of the edits.
-func (f *dependencies) references(edits []taskEdit) (n references) {
+func (f *dependencies) references(edits []*taskEdit) (n references) {
 	many := len(edits) > 1                // an edit may depend on earlier ones, so its references are looked up in any case
 	called := map[uuid.UUID]domain.Task{} // the external sources and ids of tasks, edit by edit
-	for _, w := range edits {
+	for _, edit := range edits {
+		w := *edit
 		id := w.task.ID
 		if _, known := f.tasks[id]; !known {
 			f.tasks[id] = projections.Row[domain.Task]{State: w.task, At: w.task.Version, Reach: domain.Reach{Own: true}}
@@ -123,8 +124,26 @@ func (f *dependencies) references(edits []taskEdit) (n references) {
 	return n
 }
 
-// loadDependencies looks up everything that edits refer to, in one round trip.
-func loadDependencies(ctx context.Context, a *attempt, edits ...taskEdit) (*dependencies, error) {
+// inherits tells whether the edit creates a task that gets its project from its parent.
+func (w taskEdit) inherits() bool {
+	return w.made != nil && w.made.ParentID != nil && w.made.ProjectID == nil
+}
+
+// inherit gives new tasks that name a parent and no project the project of the parent, as long as the caller sees the parent.
+func inherit(edits []*taskEdit, above []projections.Ancestor) {
+	for _, w := range edits {
+		if !w.inherits() {
+			continue
+		}
+		at := slices.IndexFunc(above, func(t projections.Ancestor) bool { return t.ID == *w.made.ParentID && t.Visible })
+		if at >= 0 {
+			w.made.ProjectID, w.change.ProjectID = above[at].ProjectID, optionalOf(above[at].ProjectID)
+		}
+	}
+}
+
+// loadDependencies looks up everything that edits refer to, in one round trip; in two where new tasks inherit their project.
+func loadDependencies(ctx context.Context, a *attempt, edits ...*taskEdit) (*dependencies, error) {
 	f := &dependencies{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
 	n := f.references(edits)
 	var below subtasks
@@ -134,6 +153,14 @@ func loadDependencies(ctx context.Context, a *attempt, edits ...taskEdit) (*depe
 		tags      []projections.TagNow
 		externals []domain.TaskExternal
 		anchors   []projections.Anchor
+	}
+	if slices.ContainsFunc(edits, func(w *taskEdit) bool { return w.inherits() }) {
+		if err := a.read(ctx, projections.Ancestors(&found.above, a.by, n.parents)); err != nil {
+			return nil, err
+		}
+		inherit(edits, found.above)
+		n = f.references(edits)
+		n.parents = nil // they are found, and guarded as they were
 	}
 	var asked []pg.Statement
 	ask := func(ids []uuid.UUID, statements ...pg.Statement) {

@@ -20,7 +20,7 @@ type (
 		StartOn         *domain.Date `json:"start_on,omitempty" format:"date"`
 		DueOn           *domain.Date `json:"due_on,omitempty" format:"date"`
 		ProjectID       *uuid.UUID   `json:"project_id,omitempty" doc:"The task gets the next key there, such as WEB-12."`
-		ParentID        *uuid.UUID   `json:"parent_id,omitempty" doc:"A task of the same project, or of none."`
+		ParentID        *uuid.UUID   `json:"parent_id,omitempty" doc:"The task above it. A task without project_id is in the project of that one; with it, that one must be there."`
 		AssigneeIDs     []uuid.UUID  `json:"assignee_ids,omitempty" maxItems:"100"`
 		TagIDs          []uuid.UUID  `json:"tag_ids,omitempty" maxItems:"100"`
 		EstimateMinutes *int         `json:"estimate_minutes,omitempty" minimum:"0" maximum:"1000000"`
@@ -35,7 +35,7 @@ type (
 		StartOn         nullable[domain.Date] `json:"start_on,omitzero" format:"date"`
 		DueOn           nullable[domain.Date] `json:"due_on,omitzero" format:"date"`
 		ProjectID       nullable[uuid.UUID]   `json:"project_id,omitzero" doc:"A task that moves takes all tasks below it along. Each gets a new key, and answers to the old one as well."`
-		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero" doc:"A task of the same project, or of none."`
+		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero" doc:"The task above it, of the same project."`
 		AssigneeIDs     optional[[]uuid.UUID] `json:"assignee_ids,omitzero" maxItems:"100"`
 		TagIDs          optional[[]uuid.UUID] `json:"tag_ids,omitzero" maxItems:"100"`
 		EstimateMinutes nullable[int]         `json:"estimate_minutes,omitzero" minimum:"0" maximum:"1000000"`

@@ -57,7 +57,7 @@ func TestSubtasksMoveAlong(t *testing.T) {
 	top, middle, leaf := ada.tree(t, object{"project_id": web.ID})
 	other := ada.newTask(t)
 	w := &walk{ada, t, ada.head(t)}
-	w.call(t, "POST", "/api/tasks", object{"title": "x", "parent_id": top.ID}).refusedAs(t, "in no project", 422, "/parent_id")
+	w.call(t, "POST", "/api/tasks", object{"title": "x", "parent_id": top.ID, "project_id": app.ID}).refusedAs(t, "in another project", 422, "/parent_id")
 	w.call(t, "PATCH", taskPath(other), object{"parent_id": top.ID}).refusedAs(t, "in no project", 422, "/parent_id")
 	w.call(t, "PATCH", taskPath(middle), object{"project_id": app.ID}).refusedAs(t, "without the one above", 422, "/project_id")
 	w.step("DELETE", taskPath(leaf), nil, 204, 1)
@@ -72,6 +72,32 @@ func TestSubtasksMoveAlong(t *testing.T) {
 	w.step("PATCH", taskPath(middle), object{"project_id": nil, "parent_id": nil}, 200, 2)
 	w.step("PATCH", taskPath(middle), object{"parent_id": other.ID}, 200, 2)
 	w.call(t, "PATCH", taskPath(other), object{"parent_id": leaf.ID}).refusedAs(t, "a circle", 422, "/parent_id")
+	ada.judge(t)
+	ada.noDrift(t)
+}
+
+// A new task that names a parent and no project is in the project of the parent, where the caller may create tasks.
+func TestSubtasksInheritTheirProject(t *testing.T) {
+	t.Parallel()
+	ada := newProcesses(t, 1, false)[0].signUp(t)
+	web := ada.newProject(t, object{"key": "WEB"})
+	top, free := ada.newTask(t, object{"project_id": web.ID}), ada.newTask(t)
+	child := ada.newTask(t, object{"parent_id": top.ID})
+	if child.ProjectID == nil || *child.ProjectID != web.ID || child.Key == nil || *child.Key != "WEB-2" {
+		t.Errorf("%+v", child)
+	}
+	if child := ada.newTask(t, object{"parent_id": free.ID}); child.ProjectID != nil {
+		t.Errorf("%+v", child)
+	}
+	ada.bulk(t, true, []object{creates(object{"title": "one", "parent_id": top.ID}), creates(object{"title": "two", "parent_id": child.ID})}).want(t, 200)
+	ada.call(t, "PATCH", taskPath(free), object{"project_id": web.ID}).want(t, 200)
+	for key, title := range map[string]string{"WEB-3": "one", "WEB-4": "two", "WEB-5": free.Title} {
+		if got := decode[domain.Task](t, ada.call(t, "GET", "/api/tasks/"+key, nil).want(t, 200)); got.Title != title {
+			t.Errorf("%s is %q, want %q", key, got.Title, title)
+		}
+	}
+	ada.call(t, "PATCH", web.path(), object{"status": "archived"}).want(t, 200)
+	ada.call(t, "POST", "/api/tasks", object{"title": "late", "parent_id": top.ID}).want(t, 409)
 	ada.judge(t)
 	ada.noDrift(t)
 }
