@@ -330,6 +330,7 @@ func TestChangePassword(t *testing.T) {
 	if _, err := h.Authenticate(t.Context(), second); err != nil {
 		t.Errorf("another session, after nothing was changed: %v", err)
 	}
+	h.settle()
 	fresh := newPassword()
 	if err := change(ada.password, fresh); err != nil {
 		t.Fatal(err)

@@ -2,8 +2,10 @@ package eventstore
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/kluis-eu/kluis/internal/pg"
 )
@@ -31,19 +32,43 @@ type Record struct {
 	Data json.RawMessage // exactly as written
 }
 
-// ScanRow is pgx.RowScanner for recordColumns. It avoids the driver's slower ways to scan.
+// ScanRow is pgx.RowScanner for recordColumns.
 func (r *Record) ScanRow(row pgx.Rows) error { return r.scan(row) }
 
-// scan reads recordColumns, followed by the query's further columns.
+// scan reads recordColumns, followed by the query's further columns. A replay has millions of rows, so the binary values are read here: the driver looks up
+// for each how it is scanned.
 func (r *Record) scan(row pgx.CollectableRow, more ...any) error {
-	var id, actor pgtype.UUID // the driver would go through text for a uuid.UUID
-	if err := row.Scan(append([]any{&r.Position, &id, &r.Stream, &r.Version, &r.Type, &r.At, &actor, (*[]byte)(&r.Meta), (*[]byte)(&r.Data)}, more...)...); err != nil {
-		return err
+	raw := row.RawValues()
+	if row.FieldDescriptions()[0].Format != pgx.BinaryFormatCode {
+		return r.scanText(row, more...)
 	}
-	if r.ID = id.Bytes; actor.Valid {
-		r.Actor = (*uuid.UUID)(&actor.Bytes)
+	if len(raw[0]) != 8 || len(raw[1]) != 16 || len(raw[3]) != 4 || len(raw[5]) != 8 || raw[6] != nil && len(raw[6]) != 16 {
+		return errors.New("a row of the log has values of other types than the program reads")
 	}
-	return nil
+	r.Position, r.Version = int64(binary.BigEndian.Uint64(raw[0])), int(int32(binary.BigEndian.Uint32(raw[3]))) //nolint:gosec // the same bits, signed
+	r.ID, r.Stream, r.Type = uuid.UUID(raw[1]), string(raw[2]), string(raw[4])
+	r.At = time.UnixMicro(int64(binary.BigEndian.Uint64(raw[5])) + wireEpoch).UTC() //nolint:gosec // the same bits, signed
+	if raw[6] != nil {
+		actor := uuid.UUID(raw[6])
+		r.Actor = &actor
+	}
+	text := append(append(make([]byte, 0, len(raw[7])+len(raw[8])), raw[7]...), raw[8]...) // the driver uses its memory again
+	if raw[7] != nil {
+		r.Meta = text[:len(raw[7]):len(raw[7])]
+	}
+	r.Data = text[len(raw[7]):]
+	if len(more) == 0 {
+		return nil
+	}
+	return row.Scan(append(make([]any, len(raw)-len(more)), more...)...)
+}
+
+// wireEpoch is what times on the wire count from, 2000-01-01, in microseconds since 1970.
+const wireEpoch = 946_684_800_000_000
+
+// scanText is scan where values come as text: with the simple protocol.
+func (r *Record) scanText(row pgx.CollectableRow, more ...any) error {
+	return row.Scan(append([]any{&r.Position, &r.ID, &r.Stream, &r.Version, &r.Type, &r.At, &r.Actor, (*[]byte)(&r.Meta), (*[]byte)(&r.Data)}, more...)...)
 }
 
 // AppendLine appends the record as one line of JSON, without the newline. Replay serves this line, and the Merkle leaf is its hash. The

@@ -61,3 +61,6 @@ func (s *Store) AppendWithin(ctx context.Context, w pg.Workspace, a Append) erro
 	<-r.turn
 	return r.err
 }
+
+// RecordColumns are the columns of a record.
+const RecordColumns = recordColumns

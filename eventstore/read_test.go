@@ -1,11 +1,17 @@
 package eventstore_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/kluis-eu/kluis/eventstore"
+	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
 // Reading a log that lacks an event is a GapError, wherever the gap is.
@@ -68,5 +74,42 @@ func TestPagesAreWeighed(t *testing.T) {
 	}
 	if len(pages) != 6 || pages[0] != eventstore.PageEvents || pages[5] != 1 {
 		t.Errorf("pages of %v events", pages)
+	}
+}
+
+// A record is read alike from binary values and from text, which the driver asks for with the simple protocol.
+func TestRecordsInEitherFormat(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	w := f.workspace(t)
+	a := write("thing-1", 0, "some \\u2028 text")
+	a.Actor, a.Meta = uuid.New(), json.RawMessage(`{"ip":"x"}`)
+	f.must(t, w, a)
+	f.must(t, w, write("thing-1", 1, ""))
+	conn, err := pgx.Connect(t.Context(), pgtest.Superuser(t, f.url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), `set search_path = `+w.Schema()+`; set timezone = 'Europe/Brussels'`); err != nil {
+		t.Fatal(err)
+	}
+	formats := map[string][]eventstore.Record{}
+	for name, mode := range map[string]pgx.QueryExecMode{"binary": pgx.QueryExecModeDescribeExec, "text": pgx.QueryExecModeSimpleProtocol} {
+		rows, err := conn.Query(t.Context(), `select `+eventstore.RecordColumns+` from event order by position`, mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records, err := pgx.CollectRows(rows, pgx.RowTo[eventstore.Record])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range records {
+			records[i].At = records[i].At.UTC()
+		}
+		formats[name] = records
+	}
+	if log := f.log(t, w); len(log) != 2 || !reflect.DeepEqual(formats["binary"], log) || !reflect.DeepEqual(formats["text"], log) {
+		t.Errorf("%+v\n%+v", log, formats)
 	}
 }
