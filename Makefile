@@ -12,7 +12,8 @@ export GOFLAGS := -buildvcs=false $(shell HOME='$(HOME)' go env GOFLAGS 2>/dev/n
 VERSION = $(shell test -e .git && git describe --tags --always --dirty 2>/dev/null || echo dev)
 FILE    =
 BENCH   = .
-PKG     = ./...
+# the two that take longest begin first
+PKG     = ./cmd/kluis ./promises ./...
 TESTS   =
 FOR     = 10m
 
@@ -41,12 +42,12 @@ demo: build ## play the built-in sample, or FILE=actions.ndjson, through a serve
 # -short: races and walks take a third of their rounds, generated tests a fifth; TESTS=-short=false takes all, as `make race` does.
 # -vet=off: `make lint` vets everything, tests included.
 test: needs-go ## run all tests; PKG=./eventstore/... TESTS='-run Append -v' for some
-	@echo 'testing $(PKG): all of it takes some minutes on two cores, the first time a few more to compile, and to fetch a Postgres where the machine has none; each package says when it is done, and those that take longer that they are at it' >&2
+	@echo 'testing: all of it takes some minutes on two cores, the first time a few more to compile, and to fetch a Postgres where the machine has none; each package says when it is done, and those that take longer that they are at it' >&2
 	@while sleep 50 >/dev/null 2>&1; do ps -e -o etime= -o args= 2>/dev/null | sed -n 's|^ *\([0-9:]*\) /[^ ]*/\([a-z]*\)\.test .*|testing \2 for \1|p' >&2; done & beside=$$!; \
 	go test -short -count=1 -vet=off -timeout 30m $(TESTS) $(PKG); status=$$?; kill $$beside; exit $$status
 
 race: needs-go ## run all tests under the race detector (needs a C compiler, takes several times as long)
-	@echo 'testing $(PKG) under the race detector: all of it takes a quarter of an hour and more' >&2
+	@echo 'testing under the race detector: all of it takes a quarter of an hour and more' >&2
 	go test -race -count=1 -timeout 45m $(TESTS) $(PKG)
 
 lint: needs-go $(LINT) ## check format, vet, .golangci.yml, that no SQL is put together from strings, and that the API breaks no client

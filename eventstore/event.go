@@ -45,9 +45,9 @@ func (r *Record) scan(row pgx.CollectableRow, more ...any) error {
 	if len(raw[0]) != 8 || len(raw[1]) != 16 || len(raw[3]) != 4 || len(raw[5]) != 8 || raw[6] != nil && len(raw[6]) != 16 {
 		return errors.New("a row of the log has values of other types than the program reads")
 	}
-	r.Position, r.Version = int64(binary.BigEndian.Uint64(raw[0])), int(int32(binary.BigEndian.Uint32(raw[3]))) //nolint:gosec // the same bits, signed
+	r.Position, r.Version = int64(binary.BigEndian.Uint64(raw[0])), int(int32(binary.BigEndian.Uint32(raw[3])))
 	r.ID, r.Stream, r.Type = uuid.UUID(raw[1]), string(raw[2]), string(raw[4])
-	r.At = time.UnixMicro(int64(binary.BigEndian.Uint64(raw[5])) + wireEpoch).UTC() //nolint:gosec // the same bits, signed
+	r.At = time.UnixMicro(int64(binary.BigEndian.Uint64(raw[5])) + wireEpoch).UTC()
 	if raw[6] != nil {
 		actor := uuid.UUID(raw[6])
 		r.Actor = &actor

@@ -20,7 +20,7 @@ type (
 		StartOn         *domain.Date `json:"start_on,omitempty" format:"date"`
 		DueOn           *domain.Date `json:"due_on,omitempty" format:"date"`
 		ProjectID       *uuid.UUID   `json:"project_id,omitempty" doc:"The task gets the next key there, such as WEB-12."`
-		ParentID        *uuid.UUID   `json:"parent_id,omitempty" doc:"The task above it. A task without project_id is in the project of that one; with it, that one must be there."`
+		ParentID        *uuid.UUID   `json:"parent_id,omitempty" doc:"The task above it. Both are in one project: without project_id, in that of the task above."`
 		AssigneeIDs     []uuid.UUID  `json:"assignee_ids,omitempty" maxItems:"100"`
 		TagIDs          []uuid.UUID  `json:"tag_ids,omitempty" maxItems:"100"`
 		EstimateMinutes *int         `json:"estimate_minutes,omitempty" minimum:"0" maximum:"1000000"`

@@ -25,7 +25,7 @@ type (
 		StartOn         nullable[string]      `json:"start_on,omitzero" doc:"A date, not behind due_on." example:"2026-12-01"`
 		DueOn           nullable[string]      `json:"due_on,omitzero" doc:"A date." example:"2026-12-31"`
 		ProjectID       nullable[uuid.UUID]   `json:"project_id,omitzero" doc:"As in a single request."`
-		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero" doc:"The task above it, of the same project, and there already. A new task without project_id is in the project of that one."`
+		ParentID        nullable[uuid.UUID]   `json:"parent_id,omitzero" doc:"The task above it, which is there already. Both are in one project: without project_id, a new task is in that of the task above."`
 		AssigneeIDs     optional[[]uuid.UUID] `json:"assignee_ids,omitzero" doc:"Up to 100 members."`
 		TagIDs          optional[[]uuid.UUID] `json:"tag_ids,omitzero" doc:"Up to 100 tags."`
 		EstimateMinutes nullable[int]         `json:"estimate_minutes,omitzero" doc:"0 to 1,000,000." example:"90"`

@@ -19,8 +19,8 @@ func scratch() string {
 		return os.TempDir()
 	}
 	var disk syscall.Statfs_t
-	const room = 6 << 30                                                                                                 // bytes: `make test` takes less than two of these at any time
-	if err := syscall.Statfs(memory, &disk); err != nil || disk.Bavail*uint64(disk.Bsize) < room || available() < room { //nolint:gosec // sizes of blocks are positive
+	const room = 6 << 30 // bytes: `make test` takes less than two of these at any time
+	if err := syscall.Statfs(memory, &disk); err != nil || disk.Bavail*uint64(disk.Bsize) < room || available() < room {
 		return os.TempDir()
 	}
 	return memory
@@ -50,7 +50,7 @@ func TempDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // for root's Postgres
 		t.Fatal(err)
 	}
 	return filepath.Clean(dir)

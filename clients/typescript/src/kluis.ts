@@ -618,7 +618,7 @@ export interface BulkTask {
      */
   external_source?: string | null;
   /**
-     * A task of the same project that is there already.
+     * The task above it, which is there already. Both are in one project: without project_id, a new task is in that of the task above.
      * @nullable
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
@@ -11014,7 +11014,7 @@ export interface TaskFields {
      */
   external_source?: string | null;
   /**
-     * A task of the same project, or of none.
+     * The task above it. Both are in one project: without project_id, in that of the task above.
      * @nullable
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
@@ -11126,7 +11126,7 @@ export interface TaskPatch {
      */
   external_source?: string | null;
   /**
-     * A task of the same project, or of none.
+     * The task above it, of the same project.
      * @nullable
      * @pattern ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$
      */
