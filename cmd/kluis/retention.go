@@ -76,7 +76,11 @@ func (r retentionRun) one(ctx context.Context, out outputs, made *commands.Comma
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.stdout, "%s: plan %s, %s", e.Slug, p.Workspace.Plan, keeps(p.Workspace, time.Now()))
+	now, err := made.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.stdout, "%s: plan %s, %s", e.Slug, p.Workspace.Plan, keeps(p.Workspace, now))
 	switch {
 	case r.DryRun && p.Events > 0:
 		fmt.Fprintf(out.stdout, "; %d records would be deleted, up to position %d of %s", p.Events, p.UpTo, p.At.UTC().Format(time.RFC3339))

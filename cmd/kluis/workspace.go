@@ -73,9 +73,13 @@ func (s workspaceShow) Run(ctx context.Context, out outputs) error {
 	if err != nil {
 		return err
 	}
+	now, err := b.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
 	table := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "slug\t%s\nname\t%s\nid\t%s\nplan\t%s\nretention\t%s\nregion\t%s\ncreated\t%s\nmigrations\t%d\nhead\t%d\nread models\t%d (%d behind)\n",
-		w.Slug, w.Name, w.ID, w.Plan, keeps(w, time.Now()), w.Region, w.CreatedAt.UTC().Format(time.RFC3339), entry.Version, mark.Head, mark.Position, mark.Behind())
+		w.Slug, w.Name, w.ID, w.Plan, keeps(w, now), w.Region, w.CreatedAt.UTC().Format(time.RFC3339), entry.Version, mark.Head, mark.Position, mark.Behind())
 	return table.Flush()
 }
 

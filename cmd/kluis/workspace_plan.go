@@ -68,7 +68,11 @@ func (p workspacePlan) Run(ctx context.Context, out outputs) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(out.stdout, "%s is on the plan %s: %s\n", e.Slug, w.Plan, keeps(w, time.Now()))
+		now, err := c.DB.Now(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out.stdout, "%s is on the plan %s: %s\n", e.Slug, w.Plan, keeps(w, now))
 		return err
 	})
 }
