@@ -40,8 +40,8 @@ demo: build ## play the built-in sample, or FILE=actions.ndjson, through a serve
 # -count=1: a result out of Go's cache knows nothing of the database that the tests run against.
 # -short: races and walks take a third of their rounds, generated tests a fifth; TESTS=-short=false takes all, as `make race` does.
 # -vet=off: `make lint` vets everything, tests included.
-# -p 1: one package after the other, three of its tests at once. Two packages at once, each with servers of its own, take a fifth longer on two cores, and
-# are compiled before, as many at once as there are cores.
+# -p 1: one package after the other, three of its tests at once. Two packages at once, each with servers of its own, take as long on two cores, and their
+# tests of restarts and time-outs meet twice the load. go list compiles all packages before, as many at once as there are cores.
 test: needs-go ## run all tests; PKG=./eventstore/... TESTS='-run Append -v' for some
 	@echo 'testing: all of it takes some minutes on two cores, the first time a few more to compile, and to fetch a Postgres where the machine has none; each package says when it is done, and those that take longer that they are at it' >&2
 	@while sleep 50 >/dev/null 2>&1; do ps -e -o etime= -o args= 2>/dev/null | sed -n 's|^ *\([0-9:]*\) /[^ ]*/\([a-z]*\)\.test .*|testing \2 for \1|p' >&2; done & beside=$$!; \
