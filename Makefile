@@ -43,12 +43,12 @@ demo: build ## play the built-in sample, or FILE=actions.ndjson, through a serve
 # -p 1: one package after the other, three of its tests at once. Two packages at once, each with servers of its own, take as long on two cores, and their
 # tests of restarts and time-outs meet twice the load. go list compiles all packages before, as many at once as there are cores.
 test: needs-go ## run all tests; PKG=./eventstore/... TESTS='-run Append -v' for some
-	@echo 'testing: all of it takes some minutes on two cores, the first time a few more to compile, and to fetch a Postgres where the machine has none; each package says when it is done, and those that take longer that they are at it' >&2
+	@echo 'testing $(PKG): all of it takes some minutes on two cores, the first time a few more to compile, and to fetch a Postgres where the machine has none; each package says when it is done, and those that take longer that they are at it' >&2
 	@while sleep 50 >/dev/null 2>&1; do ps -e -o etime= -o args= 2>/dev/null | sed -n 's|^ *\([0-9:]*\) /[^ ]*/\([a-z]*\)\.test .*|testing \2 for \1|p' >&2; done & beside=$$!; \
 	go list -export -test -deps $(PKG) >/dev/null; go test -p 1 -parallel 3 -short -count=1 -vet=off -timeout 30m $(TESTS) $(PKG); status=$$?; kill $$beside; exit $$status
 
 race: needs-go ## run all tests under the race detector (needs a C compiler, takes several times as long)
-	@echo 'testing under the race detector: all of it takes a quarter of an hour and more' >&2
+	@echo 'testing $(PKG) under the race detector: all of it takes a quarter of an hour and more' >&2
 	go test -race -count=1 -timeout 45m $(TESTS) $(PKG)
 
 lint: needs-go $(LINT) ## check format, vet, .golangci.yml, that no SQL is put together from strings, and that the API breaks no client

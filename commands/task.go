@@ -28,7 +28,7 @@ func (c *Commands) UpdateTask(ctx context.Context, r Request, id uuid.UUID, want
 }
 
 func decideOne(ctx context.Context, a *attempt, w taskEdit) (decision, error) {
-	f, err := loadDependencies(ctx, a, &w)
+	f, err := loadDependencies(ctx, a, w)
 	if err != nil {
 		return decision{}, err
 	}

@@ -72,7 +72,7 @@ func decideBulk(ctx context.Context, a *attempt, ids []uuid.UUID, operations []T
 	}
 	outcomes = make([]TaskOutcome, len(operations))
 	edits := make([]taskEdit, len(operations))
-	var wanted []*taskEdit
+	var wanted []taskEdit
 	for i, o := range operations {
 		if edits[i], err = o.edit(a.by, ids[i], rows); err != nil {
 			if outcomes[i].Refused, err = refusalIn(err); err != nil {
@@ -80,7 +80,7 @@ func decideBulk(ctx context.Context, a *attempt, ids []uuid.UUID, operations []T
 			}
 			continue
 		}
-		wanted = append(wanted, &edits[i])
+		wanted = append(wanted, edits[i])
 	}
 	f, err := loadDependencies(ctx, a, wanted...)
 	if err != nil {
@@ -174,6 +174,9 @@ func (f *dependencies) apply(w taskEdit, part draft) {
 		f.tasks[id] = row
 		if above, looked := f.above[id]; looked {
 			above.ParentID, above.ProjectID = row.State.ParentID, row.State.ProjectID
+			if in := row.State.ProjectID; in != nil && f.projects[*in].At > 0 {
+				above.ProjectVersion = f.projects[*in].At
+			}
 			f.above[id] = above
 		}
 	}

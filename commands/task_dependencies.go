@@ -87,11 +87,10 @@ type dependencies struct {
 type references struct{ parents, movers, projects, people, tagged, tags, externals, anchors []uuid.UUID }
 
 // references gathers the ids that edits name, and notes the tasks of the edits.
-func (f *dependencies) references(edits []*taskEdit) (n references) {
+func (f *dependencies) references(edits []taskEdit) (n references) {
 	many := len(edits) > 1                // an edit may depend on earlier ones, so its references are looked up in any case
 	called := map[uuid.UUID]domain.Task{} // the external sources and ids of tasks, edit by edit
-	for _, edit := range edits {
-		w := *edit
+	for _, w := range edits {
 		id := w.task.ID
 		if _, known := f.tasks[id]; !known {
 			f.tasks[id] = projections.Row[domain.Task]{State: w.task, At: w.task.Version, Reach: domain.Reach{Own: true}}
@@ -129,21 +128,19 @@ func (w taskEdit) inherits() bool {
 	return w.made != nil && w.made.ParentID != nil && w.made.ProjectID == nil
 }
 
-// inherit gives new tasks that name a parent and no project the project of the parent, as long as the caller sees the parent.
-func inherit(edits []*taskEdit, above []projections.Ancestor) {
-	for _, w := range edits {
-		if !w.inherits() {
-			continue
-		}
-		at := slices.IndexFunc(above, func(t projections.Ancestor) bool { return t.ID == *w.made.ParentID && t.Visible })
-		if at >= 0 {
-			w.made.ProjectID, w.change.ProjectID = above[at].ProjectID, optionalOf(above[at].ProjectID)
-		}
+// inherit gives the edit the project of its parent, as earlier edits left it, when the caller sees the parent.
+func (f *dependencies) inherit(w taskEdit) taskEdit {
+	if !w.inherits() || !f.above[*w.made.ParentID].Visible {
+		return w
 	}
+	made := *w.made
+	made.ProjectID = f.above[*w.made.ParentID].ProjectID
+	w.made, w.change.ProjectID = &made, optionalOf(made.ProjectID)
+	return w
 }
 
 // loadDependencies looks up everything that edits refer to, in one round trip; in two where new tasks inherit their project.
-func loadDependencies(ctx context.Context, a *attempt, edits ...*taskEdit) (*dependencies, error) {
+func loadDependencies(ctx context.Context, a *attempt, edits ...taskEdit) (*dependencies, error) {
 	f := &dependencies{by: a.by, tasks: map[uuid.UUID]projections.Row[domain.Task]{}, numbered: map[uuid.UUID]bool{}}
 	n := f.references(edits)
 	var below subtasks
@@ -154,13 +151,14 @@ func loadDependencies(ctx context.Context, a *attempt, edits ...*taskEdit) (*dep
 		externals []domain.TaskExternal
 		anchors   []projections.Anchor
 	}
-	if slices.ContainsFunc(edits, func(w *taskEdit) bool { return w.inherits() }) {
+	if slices.ContainsFunc(edits, taskEdit.inherits) {
 		if err := a.read(ctx, projections.Ancestors(&found.above, a.by, n.parents)); err != nil {
 			return nil, err
 		}
-		inherit(edits, found.above)
-		n = f.references(edits)
-		n.parents = nil // they are found, and guarded as they were
+		n.parents = nil // they are found
+		for _, t := range found.above {
+			n.projects = append(n.projects, present(t.ProjectID)...)
+		}
 	}
 	var asked []pg.Statement
 	ask := func(ids []uuid.UUID, statements ...pg.Statement) {
@@ -233,6 +231,7 @@ func byID[T, V any](rows []T, entry func(T) (uuid.UUID, V)) map[uuid.UUID]V {
 // decide decides on one edit, and gives all its events, those of the task's own stream first.
 func (f *dependencies) decide(w taskEdit) (draft, error) {
 	var d draft
+	w = f.inherit(w)
 	events, err := f.events(w)
 	if err != nil {
 		return d, err

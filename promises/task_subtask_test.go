@@ -90,8 +90,9 @@ func TestSubtasksInheritTheirProject(t *testing.T) {
 		t.Errorf("%+v", child)
 	}
 	ada.bulk(t, true, []object{creates(object{"title": "one", "parent_id": top.ID}), creates(object{"title": "two", "parent_id": child.ID})}).want(t, 200)
-	ada.call(t, "PATCH", taskPath(free), object{"project_id": web.ID}).want(t, 200)
-	for key, title := range map[string]string{"WEB-3": "one", "WEB-4": "two", "WEB-5": free.Title} {
+	free = ada.newTask(t)
+	ada.bulk(t, true, []object{updates(free, object{"project_id": web.ID}), creates(object{"title": "three", "parent_id": free.ID})}).want(t, 200)
+	for key, title := range map[string]string{"WEB-3": "one", "WEB-4": "two", "WEB-5": free.Title, "WEB-6": "three"} {
 		if got := decode[domain.Task](t, ada.call(t, "GET", "/api/tasks/"+key, nil).want(t, 200)); got.Title != title {
 			t.Errorf("%s is %q, want %q", key, got.Title, title)
 		}

@@ -23,8 +23,7 @@ func (h *home) there(t *testing.T, server *pgserver.Server) *home {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &home{data: data, env: []string{unlimited, cheap, "KLUIS_DATABASE_URL=" + server.URL("kluis"), "KLUIS_OWNER_URL=" + server.AdminURL("kluis"),
-		"KLUIS_KEYS=" + filepath.Join(data, "keys"), "KLUIS_SET_CONFIG=closed"}}
+	return (&home{data: data}).on(server)
 }
 
 // A backup that is written while people work is complete. Put back on another server, it shows one moment: the log, the people, and the read models.

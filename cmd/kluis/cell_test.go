@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/kluis-eu/kluis/internal/keyring"
 	"github.com/kluis-eu/kluis/internal/pgserver"
 	"github.com/kluis-eu/kluis/internal/pgtest"
 	"github.com/kluis-eu/kluis/internal/toolbox"
@@ -39,13 +37,7 @@ type cellServer struct {
 // newCells makes be, the home, and de.
 func newCells(t *testing.T) *cells {
 	t.Helper()
-	c := &cells{home: &home{data: filepath.Join(t.TempDir(), "data")}, region: map[string]*cellServer{}}
-	if err := os.MkdirAll(c.data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := keyring.Create(filepath.Join(c.data, "keys")); err != nil {
-		t.Fatal(err)
-	}
+	c := &cells{home: keysAlone(t), region: map[string]*cellServer{}}
 	var starting sync.WaitGroup
 	var mu sync.Mutex
 	for _, name := range []string{"be", "de"} {

@@ -33,12 +33,7 @@ type servers struct {
 func newServers(t *testing.T, synchronous bool) *servers {
 	t.Helper()
 	dir := pgtest.TempDir(t)
-	p := &servers{folder: filepath.Join(dir, "a")}
-	p.primary = startServer(t, p.folder)
-	if err := p.primary.CreateDatabase(t.Context(), "kluis"); err != nil {
-		t.Fatal(err)
-	}
-	p.allowReplication(t)
+	p := newPrimary(t, filepath.Join(dir, "a"))
 	there := filepath.Join(dir, "b")
 	p.copyTo(t, there, "--write-recovery-conf")
 	p.standby = startServer(t, there)
@@ -50,6 +45,17 @@ func newServers(t *testing.T, synchronous bool) *servers {
 	until(t, "the standby follows", func() bool {
 		return query(t, p.primary, `select coalesce(max(sync_state), '') from pg_stat_replication where state = 'streaming'`) == want
 	})
+	return p
+}
+
+// newPrimary makes a primary that may be copied, with a database for Kluis.
+func newPrimary(t *testing.T, folder string, settings ...string) *servers {
+	t.Helper()
+	p := &servers{folder: folder, primary: startServer(t, folder, settings...)}
+	if err := p.primary.CreateDatabase(t.Context(), "kluis"); err != nil {
+		t.Fatal(err)
+	}
+	p.allowReplication(t)
 	return p
 }
 

@@ -309,11 +309,7 @@ func TestMoveKilled(t *testing.T) {
 	file := ann.attach(t, "a plan")
 	w := write(t, ann.at(s))
 	at, to := "be", "de"
-	steps := []string{"copied event", "copied tile", "caught up", "verified", "fence", "switch", "moved", "open", "erase"}
-	if testing.Short() {
-		steps = []string{"copied tile", "fence", "moved"}
-	}
-	for _, step := range steps {
+	for _, step := range []string{"copied event", "copied tile", "caught up", "verified", "fence", "switch", "moved", "open", "erase"} {
 		c.killAt(t, step, "workspace", "move", "acme", to)
 		r, err := ann.do("GET", "/api/workspace", "")
 		if err != nil || r.status != http.StatusOK && r.status != http.StatusServiceUnavailable {

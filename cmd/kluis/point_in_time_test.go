@@ -4,11 +4,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/kluis-eu/kluis/internal/pgserver"
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
@@ -24,13 +22,7 @@ func TestRecoveryToAPointInTime(t *testing.T) {
 	if err := os.Chmod(archive, 0o777); err != nil { // root's Postgres is another user
 		t.Fatal(err)
 	}
-	p := &servers{folder: filepath.Join(dir, "a")}
-	p.primary = startServer(t, p.folder, "archive_mode", "on", "archive_command", "cp %p "+archive+"/%f")
-	if err := p.primary.CreateDatabase(t.Context(), "kluis"); err != nil {
-		t.Fatal(err)
-	}
-	p.allowReplication(t)
-
+	p := newPrimary(t, filepath.Join(dir, "a"), "archive_mode", "on", "archive_command", "cp %p "+archive+"/%f")
 	h := keysAlone(t).on(p.primary)
 	s := h.serve(t)
 	ann := s.signUp(t, "acme")
@@ -95,10 +87,4 @@ func TestRecoveryToAPointInTime(t *testing.T) {
 	if titles := h.titles(t, "acme"); titles["kept"] != 1 || titles["new"] != 1 || titles["lost"] != 0 {
 		t.Errorf("%v", titles)
 	}
-}
-
-// on is the same installation with the database of another server.
-func (h *home) on(server *pgserver.Server) *home {
-	env := []string{unlimited, cheap, "KLUIS_KEYS=" + filepath.Join(h.data, "keys"), "KLUIS_DATABASE_URL=" + server.URL("kluis"), "KLUIS_OWNER_URL=" + server.AdminURL("kluis")}
-	return &home{data: h.data, env: slices.Clip(env), super: server.SuperuserURL("kluis")}
 }

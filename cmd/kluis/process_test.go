@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kluis-eu/kluis/internal/keyring"
+	"github.com/kluis-eu/kluis/internal/pgserver"
 	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
@@ -77,6 +78,12 @@ func sharedHome(t testing.TB, url string) *home {
 	h := keysAlone(t)
 	h.env = []string{unlimited, cheap, "KLUIS_DATABASE_URL=" + url}
 	return h
+}
+
+// on is the same installation with the database of another server, and both its logins.
+func (h *home) on(server *pgserver.Server) *home {
+	return &home{data: h.data, super: server.SuperuserURL("kluis"), env: []string{unlimited, cheap, "KLUIS_KEYS=" + filepath.Join(h.data, "keys"),
+		"KLUIS_DATABASE_URL=" + server.URL("kluis"), "KLUIS_OWNER_URL=" + server.AdminURL("kluis"), "KLUIS_SET_CONFIG=closed"}}
 }
 
 // keysAlone is a home that has keys, and no database yet.

@@ -95,8 +95,7 @@ func TestDumpRestoreAlive(t *testing.T) {
 
 	server := elsewhere(t)
 	psql(t, server.SuperuserURL("kluis"), dump(t, h.superuserURL(t)))
-	there := &home{data: h.data, env: []string{unlimited, cheap, "KLUIS_DATABASE_URL=" + server.URL("kluis"), "KLUIS_OWNER_URL=" + server.AdminURL("kluis"),
-		"KLUIS_KEYS=" + filepath.Join(h.data, "keys"), "KLUIS_SET_CONFIG=closed"}}
+	there := h.on(server)
 	out := there.must(t, "restored")
 	for _, want := range []string{"acme ", "other ", "2 workspaces: ended 2 sessions, 1 API tokens"} {
 		if !strings.Contains(out, want) {

@@ -66,13 +66,19 @@ func (s *server) ready(t testing.TB) {
 			t.Fatalf("it ended with %d:\n%s", s.cmd.ProcessState.ExitCode(), s.log)
 		default:
 		}
-		response, err := http.Get(s.url + "/readyz")
-		if err != nil {
-			return false
-		}
-		response.Body.Close()
-		return response.StatusCode == http.StatusOK
+		return isReady(s.url)
 	})
+}
+
+// isReady tells whether the server at a URL says that it is ready.
+func isReady(url string) bool {
+	quick := &http.Client{Timeout: 2500 * time.Millisecond}
+	response, err := quick.Get(url + "/readyz")
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 func (s *server) signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/kluis-eu/kluis/internal/pgtest"
 )
 
 // wire stands between a pool and Postgres: it counts round trips, and can be cut.
@@ -37,11 +37,7 @@ func newWire(t testing.TB, address string) *wire {
 	if filepath.IsAbs(config.Host) {
 		network, target = "unix", filepath.Join(config.Host, ".s.PGSQL."+strconv.Itoa(int(config.Port)))
 	}
-	dir, err := os.MkdirTemp("", "kluis-wire-") // t.TempDir is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := pgtest.TempDir(t)
 	listener, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
 	if err != nil {
 		t.Fatal(err)

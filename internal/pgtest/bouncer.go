@@ -29,11 +29,7 @@ func Bouncer(t testing.TB, address string, conns int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "kluis-pgbouncer-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := TempDir(t)
 	cmd := exec.Command(program, filepath.Join(dir, "ini"))
 	uid := os.Geteuid()
 	if info, err := os.Stat(config.Host); err == nil && uid == 0 { // it refuses root; who may reach the socket is its owner

@@ -9,9 +9,10 @@
 //	}
 //
 // One server serves all test programs of a `go test ./...`, and of others that this user runs meanwhile. It lives in
-// kluis-test-<uid>/<boot> under TMPDIR, or in memory where TMPDIR names nothing (scratch.go); see internal/pgserver for its files and locks. The first program that asks for a
-// database starts it, the last one that ends stops it. A run that is killed, interrupted or timed out leaves it running;
-// the next run finds it, uses it, drops the databases that have no owner any more, and stops it. The folder of
+// kluis-test-<uid>/<boot>, in memory where there is room, or in TMPDIR when that is set (scratch.go); see internal/pgserver
+// for its files and locks. The first program that asks for a database starts it, the last one that ends stops it. A run
+// that is killed, interrupted or timed out leaves it running; the next run finds it, uses it, drops the databases that
+// have no owner any more, and stops it. The folder of
 // an earlier boot is deleted, since what fsync=off wrote before a power cut is worth nothing.
 //
 // Who owns a database is said by an advisory lock and not by a process id: names are kluis_test_<holder>_<n>, and

@@ -31,9 +31,9 @@ func (h *claim) reach(ctx context.Context) error {
 		return err
 	}
 	settings := map[string]string{
-		"max_connections": "300", // several test programs, each with tests in parallel
-		"log_checkpoints": "off", // each dropped database makes one
-		"max_wal_size":    "256MB",
+		"max_connections": "300",   // several test programs, each with tests in parallel
+		"log_checkpoints": "off",   // each dropped database makes one
+		"max_wal_size":    "256MB", // what was written stays in memory until the next checkpoint: see scratch
 		"min_wal_size":    "32MB",
 	}
 	if !fsync() {

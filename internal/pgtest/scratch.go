@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,5 +52,5 @@ func TempDir(t testing.TB) string {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // for root's Postgres
 		t.Fatal(err)
 	}
-	return filepath.Clean(dir)
+	return dir
 }
