@@ -174,9 +174,6 @@ func (f *dependencies) apply(w taskEdit, part draft) {
 		f.tasks[id] = row
 		if above, looked := f.above[id]; looked {
 			above.ParentID, above.ProjectID = row.State.ParentID, row.State.ProjectID
-			if in := row.State.ProjectID; in != nil && f.projects[*in].At > 0 {
-				above.ProjectVersion = f.projects[*in].At
-			}
 			f.above[id] = above
 		}
 	}

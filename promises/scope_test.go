@@ -48,7 +48,7 @@ func TestScopeProject(t *testing.T) {
 	blind.call(t, "PATCH", taskPath(made), object{"project_id": app.ID}).problem(t, 403, "forbidden")
 	blind.call(t, "PATCH", taskPath(free), object{"project_id": web.ID}).want(t, 200)
 	above := script.newTask(t)
-	script.bulk(t, true, []object{updates(above, object{"project_id": web.ID}), creates(object{"title": "below", "parent_id": above.ID})}).want(t, 200)
+	script.bulk(t, true, []object{updates(above, object{"project_id": web.ID}), creates(object{"title": "below", "parent_id": above.ID}), updates(made, object{"parent_id": above.ID})}).want(t, 200)
 	only, _ := bob.newToken(t, domain.Grant{Resource: "task", Action: "create", Scope: domain.Own}, domain.Grant{Resource: "project", Action: "read", Scope: domain.All})
 	only.call(t, "POST", "/api/tasks", object{"title": "x", "project_id": app.ID}).problem(t, 403, "forbidden") // no further than scope project
 
