@@ -109,7 +109,7 @@ func (e *expected) UnmarshalText(text []byte) error {
 
 // TransformSchema is huma.SchemaTransformer.
 func (expected) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	s.Pattern = tagList
+	s.Extensions = shownPattern(tagList)
 	s.Examples = []any{`"3"`}
 	return s
 }

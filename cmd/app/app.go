@@ -87,8 +87,9 @@ type Program struct {
 	Jobs     *jobs.Jobs
 	Server   *http.Server
 
-	ready   func(context.Context) error
-	sources []telemetry.Source
+	ready    func(context.Context) error
+	sources  []telemetry.Source
+	selfTest func(context.Context) error
 }
 
 // Given has the parts and settings of a program besides its database.
@@ -97,7 +98,8 @@ type Given struct {
 	Rules    limit.Rules
 	Sender   *mail.Sender
 	HTTP     http.Options
-	Cells    *Cells // the cells of the process; nil: there is only this one
+	Cells    *Cells                      // the cells of the process; nil: there is only this one
+	SelfTest func(context.Context) error // is called once when the program begins to serve, and ends it with an error; nil: nothing
 }
 
 // Program makes a process that serves.
@@ -127,7 +129,7 @@ func (b *Base) Program(ctx context.Context, given Given) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, sources: o.MetricSources}, nil
+	return &Program{Base: b, Commands: made, Jobs: background, Server: server, ready: o.Ready, sources: o.MetricSources, selfTest: given.SelfTest}, nil
 }
 
 // Run serves until ctx ends, and finishes the requests that are under way. With background it also does the work of the background.
@@ -144,6 +146,9 @@ func (p *Program) beside(ctx context.Context, background bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.Tenancy.KeepMigrating(ctx) })
 	group.Go(func() error { p.DB.Watch(ctx); return nil })
+	if p.selfTest != nil {
+		group.Go(func() error { return p.selfTest(ctx) })
+	}
 	if background {
 		group.Go(func() error { return p.Jobs.Run(ctx) })
 	}

@@ -146,6 +146,7 @@ func (o *bases) program(ctx context.Context, c cell, given app.Given) (p *app.Pr
 		return nil, err
 	}
 	given.HTTP.Ready, given.HTTP.MetricSources = b.ready, append(b.metricSources(), c.ofDisks())
+	given.SelfTest = b.selfTest
 	if p, err = b.Program(ctx, given); err != nil {
 		return nil, err
 	}

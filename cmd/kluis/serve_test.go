@@ -427,3 +427,35 @@ func idleTransactions(t *testing.T, h *home, most int64) int64 {
 	}
 	return least
 }
+
+// A server ends when the self-test, which goes on beside serving, finds that isolation does not hold, and does not start where a schema is open.
+func TestServesOnlyInIsolation(t *testing.T) {
+	t.Parallel()
+	h := sharedHome(t, pgtest.Database(t))
+	s := h.serve(t)
+	s.signUp(t, "acme")
+	admin := h.superuser(t)
+	acme := schema(t, admin, "acme")
+	exec := func(sql string) {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`grant select on ` + acme + `.task to public`)
+	s.stop(t)
+	for _, opened := range []bool{false, true} {
+		s = h.start(t)
+		select {
+		case <-s.ended:
+		case <-time.After(patience):
+			t.Fatalf("it goes on, with a table of everybody's:\n%s", s.log)
+		}
+		if status := s.cmd.ProcessState.ExitCode(); status != failure || !strings.Contains(s.log.String(), "isolation does not hold: everybody has ") {
+			t.Errorf("status %d:\n%s", status, s.log)
+		}
+		if served := strings.Contains(s.log.String(), `"msg":"serving"`); served == opened {
+			t.Errorf("with the schema open %t, it served %t", opened, served)
+		}
+		exec(`grant usage on schema ` + acme + ` to public`)
+	}
+}

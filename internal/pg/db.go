@@ -86,7 +86,7 @@ func (db *DB) SeparateOwner(ctx context.Context, url string) error {
 		return fmt.Errorf("the owner's login: %w", err)
 	}
 	config.MaxConns = ownerConns
-	pool, err := connect(ctx, config)
+	pool, err := pgxpool.NewWithConfig(ctx, config) // configure has seen that the login may connect, and many commands need no owner
 	if err != nil {
 		return fmt.Errorf("the owner's login: %w", err)
 	}
@@ -118,6 +118,7 @@ func (db *DB) configure(ctx context.Context, url string) (config *pgxpool.Config
 	return config, pooler, nil
 }
 
+// connect makes a pool, and its first connection, which says which database it is.
 func connect(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // mostPlans is how many bytes Postgres keeps for the statements that the lanes of a process have prepared, about.
-const mostPlans = 1 << 30
+const mostPlans = 700 << 20
 
 // plans limits what Postgres keeps for the statements that lanes have prepared, in all their connections together: of the workspaces' lanes some are busy
 // and others are not, and folds have ten times the statements of reads.

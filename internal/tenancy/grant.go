@@ -81,8 +81,9 @@ func (t *Tenancy) grantAgain(ctx context.Context, tx pgx.Tx, w pg.Workspace) err
 	return nil
 }
 
-// selectLacking finds the workspaces whose role, membership in the group $1, or grants are missing, or whose role the login $2 may not take. With
-// $3 it finds all of them. It reads each catalogue once, because none has an index by schema. A workspace's role may read every table.
+// selectLacking finds the workspaces whose role, membership in the group $1, or schema's grant is missing, or whose role the login $2 may not take. With
+// $3 it finds all of them. With $4 it also finds those whose role may not read one of its tables: it reads pg_class in whole for that, which has no index by
+// schema.
 const selectLacking = `with bare as (select distinct c.relnamespace as schema from pg_class c
 		join pg_namespace n on n.oid = c.relnamespace left join pg_roles r on r.rolname = n.nspname
 		where n.nspname ~ '^ws_[0-9a-f]{32}$' and c.relkind = 'r' and c.relowner = n.nspowner
@@ -90,16 +91,16 @@ const selectLacking = `with bare as (select distinct c.relnamespace as schema fr
 	member as (select m.member as role from pg_auth_members m join pg_roles g on g.oid = m.roleid where g.rolname = $1)
 	select ` + columns + ` from workspace w
 	left join pg_roles r on r.rolname = 'ws_' || replace(w.id::text, '-', '') left join pg_namespace n on n.nspname = 'ws_' || replace(w.id::text, '-', '')
-	where w.status not in ('erased', 'erasing', 'arriving', 'moved') and ($3 or r.oid is null or r.oid not in (select role from member) or n.oid in (select schema from bare)
+	where w.status not in ('erased', 'erasing', 'arriving', 'moved') and ($3 or r.oid is null or r.oid not in (select role from member) or $4 and n.oid in (select schema from bare)
 		or w.status = 'active' and not pg_has_role($2, r.oid, ` + mayTake + `)
 		or not exists (select from aclexplode(n.nspacl) a where a.grantee = r.oid))`
 
 // Heal gives every workspace its role, memberships and grants, whether it lacks some or not.
-func (t *Tenancy) Heal(ctx context.Context) error { return t.heal(ctx, true) }
+func (t *Tenancy) Heal(ctx context.Context) error { return t.heal(ctx, true, true) }
 
 // heal gives workspaces their roles, memberships and grants again, as after a restore without them: all workspaces, or those that lack
-// some, which one query finds.
-func (t *Tenancy) heal(ctx context.Context, all bool) error {
+// some, which one query finds. Without tables it does not look for what only single tables lack: Admit sees to that when it is missed.
+func (t *Tenancy) heal(ctx context.Context, all, tables bool) error {
 	var lacking []Entry
 	err := t.db.Own(ctx, "kluis", func(tx pgx.Tx) error {
 		owner, err := pg.Owner(ctx, tx)
@@ -110,7 +111,7 @@ func (t *Tenancy) heal(ctx context.Context, all bool) error {
 		if _, err := tx.Exec(ctx, `set local enable_nestloop = off`); err != nil {
 			return err
 		}
-		rows, _ := tx.Query(ctx, selectLacking, groupOf(owner), t.db.Login(), all)
+		rows, _ := tx.Query(ctx, selectLacking, groupOf(owner), t.db.Login(), all, tables)
 		lacking, err = pgx.CollectRows(rows, pgx.RowToStructByName[Entry])
 		return err
 	})

@@ -149,7 +149,7 @@ func (t *Tenancy) Prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(t.heal(ctx, false), t.renewViews(ctx))
+	return errors.Join(t.heal(ctx, false, false), t.renewViews(ctx))
 }
 
 func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
@@ -189,11 +189,14 @@ func (t *Tenancy) migrateControl(ctx context.Context, tx pgx.Tx) error {
 // Progress is called each time that a workspace has got its migrations: done of all that need some.
 type Progress func(done, all int)
 
-// Migrate brings the control schema and every workspace to this program's shape, each workspace in a transaction of its own, a few at once. When one
-// fails, the others go on: the error names each that failed, and why. After an interruption, the next call goes on where it
+// Migrate brings the control schema and every workspace to this program's shape, each workspace in a transaction of its own, a few at once, and repeats
+// grants that are missing. When one fails, the others go on: the error names each that failed, and why. After an interruption, the next call goes on where it
 // was. When there is nothing to do, it costs a few queries, whatever the number of workspaces.
 func (t *Tenancy) Migrate(ctx context.Context, progress Progress) error {
 	if err := t.Prepare(ctx); err != nil {
+		return err
+	}
+	if err := t.heal(ctx, false, true); err != nil {
 		return err
 	}
 	lacking, err := t.lacking(ctx)
