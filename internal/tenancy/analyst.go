@@ -167,7 +167,8 @@ func (t *Tenancy) makeViews(ctx context.Context, tx pgx.Tx, workspace string) er
 // dropViews drops the views of a workspace, if it has any. The transaction is the owner's.
 func dropViews(ctx context.Context, tx pgx.Tx, workspace string) error {
 	views := viewsOf(workspace)
-	rows, _ := tx.Query(ctx, `select quote_ident(relname) from pg_class where relnamespace = to_regnamespace($1) and relkind = 'v'`, views)
+	rows, _ := tx.Query(ctx, `select quote_ident(c.relname) from pg_depend d join pg_class c on c.oid = d.objid
+		where d.refclassid = 'pg_namespace'::regclass and d.refobjid = to_regnamespace($1) and d.classid = 'pg_class'::regclass and c.relkind = 'v'`, views) // pg_class has no index by schema
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil || len(names) == 0 {
 		return err

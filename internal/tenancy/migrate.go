@@ -260,8 +260,10 @@ func (t *Tenancy) migrateWorkspace(ctx context.Context, w pg.Workspace) error {
 		if err != nil {
 			return err
 		}
-		if err := dropViews(ctx, tx, w.Schema()); err != nil { // a column that a view uses cannot be changed
-			return err
+		if analysts {
+			if err := dropViews(ctx, tx, w.Schema()); err != nil { // a column that a view uses cannot be changed
+				return err
+			}
 		}
 		if err := t.applyTo(ctx, tx, w, version); err != nil || !analysts {
 			return err
