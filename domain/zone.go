@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	_ "time/tzdata" // the same days on every machine
@@ -63,6 +64,9 @@ var (
 	offsetForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00"}
 )
 
+// instantForm is the form of both. time.Parse takes more: a comma before the fraction, an hour of one digit, an offset of 24 hours.
+var instantForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?$`)
+
 // ParseInstant reads an instant with an offset (RFC 3339), or a time without an offset by the clock of Brussels. The result is in UTC and
 // whole seconds. A local time that a clock change skipped or repeated is refused without an offset.
 func ParseInstant(pointer, text string) (time.Time, error) {
@@ -75,7 +79,7 @@ func ParseInstant(pointer, text string) (time.Time, error) {
 			}
 		}
 	}
-	if err != nil || !storable(at.UTC()) {
+	if err != nil || !instantForm.MatchString(text) || !storable(at.UTC()) {
 		return at, InvalidField(pointer, "must be an instant such as 2026-12-31T12:00:00+01:00, or a time in Brussels such as 2026-12-31T12:00:00")
 	}
 	return at.UTC().Truncate(time.Second), nil

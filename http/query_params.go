@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -22,8 +23,8 @@ type Instant struct{ Value *time.Time }
 
 // UnmarshalText reads a time.
 func (i *Instant) UnmarshalText(text []byte) error {
-	t, err := time.Parse(time.RFC3339Nano, string(text))
-	if err != nil {
+	var t time.Time
+	if err := t.UnmarshalText(bytes.ToUpper(text)); err != nil { // is stricter than time.Parse
 		return errors.New("expected an instant such as 2026-12-31T23:59:59Z")
 	}
 	i.Value = &t

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	growEvery = time.Second      // how often trees grow, so that a request for a checkpoint need not wait
-	keepEvery = 10 * time.Minute // a checkpoint of a workspace is kept outside of the database once in this time at most
+	growEvery  = time.Second      // how often trees grow, so that a request for a checkpoint need not wait
+	keepEvery  = 10 * time.Minute // a checkpoint of a workspace is kept outside of the database once in this time at most
+	leftAtOnce = 20               // workspaces that are looked at after a start, each growEvery: with thousands, requests go first
 )
 
 // moved are the workspaces whose tree may lack events of the log.
@@ -39,18 +40,18 @@ func (m *moved) drain() map[pg.Workspace]bool {
 	return all
 }
 
-// growTrees grows the Merkle trees of workspaces with new events, and keeps checkpoints of them, until ctx ends. At first it goes through all
-// workspaces, because another process may have left some of it undone.
+// growTrees grows the Merkle trees of workspaces with new events, and keeps checkpoints of them, until ctx ends. At first it also goes through all
+// workspaces, a few at once, because another process may have left some of it undone.
 func (j *Jobs) growTrees(ctx context.Context) error {
-	if entries, err := j.Commands.Tenancy.List(ctx, 0); err == nil {
-		for _, e := range entries {
-			j.moved.add(e.Workspace())
-		}
-	}
+	left, _ := j.Commands.Tenancy.List(ctx, 0) // in an outage none: whoever adds events tells of a workspace, too
 	kept, due := map[pg.Workspace]time.Time{}, map[pg.Workspace]bool{}
 	tick := time.NewTicker(growEvery)
 	defer tick.Stop()
 	for {
+		for range min(leftAtOnce, len(left)) {
+			j.moved.add(left[0].Workspace())
+			left = left[1:]
+		}
 		for w := range j.moved.drain() {
 			switch whole, err := j.growTree(ctx, w); {
 			case !whole:

@@ -74,7 +74,9 @@ func TestRosterAsOf(t *testing.T) {
 	}
 	ada.call(t, "GET", rolePath(role)+"?"+asOf(moments[0].at), nil).problem(t, 404, "role_not_found")
 	ada.call(t, "GET", rolePath(role)+"?"+asOf(moments[len(moments)-1].at), nil).problem(t, 404, "role_not_found")
-	ada.call(t, "GET", "/api/members?as_of=yesterday", nil).problem(t, 422, "invalid")
+	for _, wrong := range []string{"yesterday", "2026-08-01T10:00:00%2B24:00", "2026-08-01T8:00:00Z", "2026-08-01T10:00:00,5Z", "2026-08-01"} {
+		ada.call(t, "GET", "/api/members?as_of="+wrong, nil).problem(t, 422, "invalid")
+	}
 	for limit := range 3 {
 		var got []string
 		for _, m := range pages[struct{ ID string }](t, ada, "/api/members?"+asOf(was), limit+1) {

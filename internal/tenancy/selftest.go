@@ -2,6 +2,7 @@ package tenancy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -55,8 +56,11 @@ select * from (
 			and (r.rolcanlogin or r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls)
 ) found order by 1 limit 10`
 
-// SelfTest checks every role, grant and membership that the catalogue has. The error names what lets one workspace, or everybody, reach another, and
-// what lets anybody but the owner change the log. It reads some 300 rows of catalogues for each workspace.
+// ErrNotIsolated says that something lets one workspace, or everybody, reach another.
+var ErrNotIsolated = errors.New("isolation does not hold")
+
+// SelfTest checks every role, grant and membership that the catalogue has. The error is ErrNotIsolated, and names what lets one workspace, or everybody,
+// reach another, and what lets anybody but the owner change the log. It reads some 300 rows of catalogues for each workspace.
 func (t *Tenancy) SelfTest(ctx context.Context) error { return t.test(ctx, true) }
 
 // DoorsTest is the part of SelfTest that a server waits for at its start: all roles and memberships, who may enter which schema, and the control schema.
@@ -81,7 +85,7 @@ func (t *Tenancy) test(ctx context.Context, behind bool) error {
 		return fmt.Errorf("ask the catalogue whether workspaces are kept apart: %w", err)
 	}
 	if len(found) > 0 {
-		return fmt.Errorf("isolation does not hold: %s; as a superuser, revoke that", strings.Join(found, "; "))
+		return fmt.Errorf("%w: %s; as a superuser, revoke that", ErrNotIsolated, strings.Join(found, "; "))
 	}
 	return nil
 }

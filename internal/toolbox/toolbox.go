@@ -60,7 +60,7 @@ func Third[T any](t testing.TB, all []T) []T {
 	if !testing.Short() {
 		return all
 	}
-	chosen := rand.Perm(len(all))[:(len(all)+2)/3]
+	chosen := rand.Perm(len(all))[:(len(all)+2)/3] //nolint:gosec // no secret
 	slices.Sort(chosen)
 	t.Logf("of %d cases, -short tries these: %d", len(all), chosen)
 	third := make([]T, len(chosen))
