@@ -211,10 +211,6 @@ func TestTimesAreThoseOfBrussels(t *testing.T) {
 		{"2026-08-01T10:00:00", "tomorrow at ten..", 0, "an instant such as"},
 		{"2026-02-30T10:00:00", "2026-02-30T11:00:00", 0, "an instant such as"},
 		{"2026-08-01 10:00:00", "2026-08-01 11:00:00", 0, "an instant such as"},
-		{"2026-08-01T10:00:00+24:00", "2026-08-01T11:00:00+24:00", 0, "an instant such as"},
-		{"2026-08-01T10:00:00+02:60", "2026-08-01T11:00:00+02:60", 0, "an instant such as"},
-		{"2026-08-01T8:00:00Z", "2026-08-01T9:00:00Z", 0, "an instant such as"},
-		{"2026-08-01T10:00:00,5Z", "2026-08-01T11:00:00,5Z", 0, "an instant such as"},
 		{"0000-08-01T10:00:00Z", "0000-08-01T11:00:00Z", 0, "an instant such as"},
 		{"9999-12-31T23:30:00-12:00", "9999-12-31T23:50:00-12:00", 0, "an instant such as"},
 		{"1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z", 1, ""},
@@ -233,7 +229,8 @@ func TestTimesAreThoseOfBrussels(t *testing.T) {
 			t.Errorf("%s to %s: %s", c.start, c.end, a.body)
 		}
 	}
-	for _, body := range []object{{"start": "2026-08-01T10:00"}, {"start": "2026-08-01T10:00", "end": "2026-08-01T11:00", "minutes": 60},
+	for _, body := range []object{{"start": "2026-08-01T10:00:00+24:00", "minutes": 1}, {"start": "2026-08-01T10:00:00+02:60", "minutes": 1}, {"start": "2026-08-01T8:00:00Z", "minutes": 1},
+		{"start": "2026-08-01T10:00:00,5Z", "minutes": 1}, {"start": "2026-08-01T10:00"}, {"start": "2026-08-01T10:00", "end": "2026-08-01T11:00", "minutes": 60},
 		{"start": "2026-08-01T10:00", "minutes": 0}, {"start": "2026-08-01T10:00", "minutes": 1441}, {"minutes": 60}} {
 		ada.call(t, "POST", "/api/time-entries", body).want(t, 422)
 	}
