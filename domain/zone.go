@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -83,6 +84,15 @@ func ParseInstant(pointer, text string) (time.Time, error) {
 		return at, InvalidField(pointer, "must be an instant such as 2026-12-31T12:00:00+01:00, or a time in Brussels such as 2026-12-31T12:00:00")
 	}
 	return at.UTC().Truncate(time.Second), nil
+}
+
+// ReadInstant reads an instant with an offset and seconds (RFC 3339). The error is none to be shown.
+func ReadInstant(text string) (time.Time, error) {
+	text = strings.ToUpper(text)
+	if !instantForm.MatchString(text) {
+		return time.Time{}, errors.New("not in the form of RFC 3339")
+	}
+	return time.Parse(time.RFC3339, text)
 }
 
 // parseForm reads a time in the first form that fits.

@@ -1,7 +1,6 @@
 package http
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -23,8 +22,8 @@ type Instant struct{ Value *time.Time }
 
 // UnmarshalText reads a time.
 func (i *Instant) UnmarshalText(text []byte) error {
-	var t time.Time
-	if err := t.UnmarshalText(bytes.ToUpper(text)); err != nil { // is stricter than time.Parse
+	t, err := domain.ReadInstant(string(text))
+	if err != nil {
 		return errors.New("expected an instant such as 2026-12-31T23:59:59Z")
 	}
 	i.Value = &t

@@ -229,9 +229,8 @@ func TestTimesAreThoseOfBrussels(t *testing.T) {
 			t.Errorf("%s to %s: %s", c.start, c.end, a.body)
 		}
 	}
-	for _, body := range []object{{"start": "2026-08-01T10:00:00+24:00", "minutes": 1}, {"start": "2026-08-01T10:00:00+02:60", "minutes": 1}, {"start": "2026-08-01T8:00:00Z", "minutes": 1},
-		{"start": "2026-08-01T10:00:00,5Z", "minutes": 1}, {"start": "2026-08-01T10:00"}, {"start": "2026-08-01T10:00", "end": "2026-08-01T11:00", "minutes": 60},
-		{"start": "2026-08-01T10:00", "minutes": 0}, {"start": "2026-08-01T10:00", "minutes": 1441}, {"minutes": 60}} {
+	for _, body := range []object{{"start": "2026-08-01T10:00"}, {"start": "2026-08-01T10:00", "end": "2026-08-01T11:00", "minutes": 60}, {"start": "2026-08-01T10:00:00+24:00", "minutes": 1},
+		{"start": "2026-08-01T10:00", "minutes": 0}, {"start": "2026-08-01T10:00", "minutes": 1441}, {"minutes": 60}, {"start": "2026-08-01T8:00:00Z", "minutes": 1}} {
 		ada.call(t, "POST", "/api/time-entries", body).want(t, 422)
 	}
 
