@@ -80,7 +80,7 @@ func ParseInstant(pointer, text string) (time.Time, error) {
 			}
 		}
 	}
-	if err != nil || !instantForm.MatchString(text) || !storable(at.UTC()) {
+	if err != nil || !storable(at.UTC()) {
 		return at, InvalidField(pointer, "must be an instant such as 2026-12-31T12:00:00+01:00, or a time in Brussels such as 2026-12-31T12:00:00")
 	}
 	return at.UTC().Truncate(time.Second), nil
@@ -88,15 +88,14 @@ func ParseInstant(pointer, text string) (time.Time, error) {
 
 // ReadInstant reads an instant with an offset and seconds (RFC 3339). The error is none to be shown.
 func ReadInstant(text string) (time.Time, error) {
-	text = strings.ToUpper(text)
-	if !instantForm.MatchString(text) {
-		return time.Time{}, errors.New("not in the form of RFC 3339")
-	}
-	return time.Parse(time.RFC3339, text)
+	return parseForm(strings.ToUpper(text), offsetForms[:1])
 }
 
 // parseForm reads a time in the first form that fits.
 func parseForm(text string, forms []string) (at time.Time, err error) {
+	if !instantForm.MatchString(text) {
+		return at, errors.New("not in the form of RFC 3339")
+	}
 	for _, form := range forms {
 		if at, err = time.Parse(form, text); err == nil {
 			break

@@ -3,8 +3,6 @@ package promises
 import (
 	"context"
 	"encoding/json"
-	"maps"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/kluis-eu/kluis/commands"
 	"github.com/kluis-eu/kluis/internal/pg"
-	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // asked is the id of what a request made; false when it was refused.
@@ -27,7 +24,7 @@ func (r reply) asked() (id uuid.UUID, is bool) {
 func TestErasedMeanwhile(t *testing.T) {
 	t.Parallel()
 	p := newProcesses(t, 2, false)
-	work := map[string]func(t *testing.T, x *client){
+	for name, do := range map[string]func(t *testing.T, x *client){
 		"export": func(t *testing.T, x *client) {
 			if id, asked := x.call(t, "POST", "/api/export", object{}).asked(); asked {
 				_ = x.commands.RunExport(t.Context(), x.workspace, id)
@@ -71,9 +68,7 @@ func TestErasedMeanwhile(t *testing.T) {
 		"retention":  func(t *testing.T, x *client) { _, _ = x.commands.Prune(t.Context(), x.workspace, commands.Hearer{}) },
 		"checkpoint": func(t *testing.T, x *client) { _, _, _ = x.commands.Checkpoint(t.Context(), x.workspace) },
 		"sweep":      func(t *testing.T, x *client) { _, _ = x.jobs.SweepBlobs(t.Context(), time.Now()) },
-	}
-	for _, name := range toolbox.Third(t, slices.Sorted(maps.Keys(work))) {
-		do := work[name]
+	} {
 		t.Run(name, func(t *testing.T) { // one after the other: each looks everywhere
 			ada := newFurnished(t, p[0])
 			there := ada.on(p[1])

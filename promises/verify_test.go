@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/kluis-eu/kluis/eventstore"
-	"github.com/kluis-eu/kluis/internal/toolbox"
 	"github.com/kluis-eu/kluis/projections"
 )
 
@@ -56,7 +55,7 @@ func TestVerifyNamesEveryState(t *testing.T) {
 			delete from tile; update tree set size = 0; update checkpoint set position = head.position from head;`
 		forked = "position HALF+1: forked from a known checkpoint"
 	)
-	for _, state := range toolbox.Third(t, []struct{ name, sql, alone, fitted, file string }{
+	for _, state := range []struct{ name, sql, alone, fitted, file string }{
 		{"as it was", `select`, "", "", ""},
 		{"changed", `update event set data = replace(data::text, 'name', 'nome')::json where position = MIDDLE`, "position MIDDLE: changed", forked, forked},
 		{"changed, by who did it", `update event set actor = null where position = MIDDLE`, "position MIDDLE: changed", forked, forked},
@@ -119,7 +118,7 @@ func TestVerifyNamesEveryState(t *testing.T) {
 		{"a row changed", `update task set title = 'forged'`, "read model", "read model", ""},
 		{"a row of a later time", `update task set position = position + 1`, "position END+1: cut off at the end", "position END+1: cut off at the end", ""},
 		{"a row gone", `delete from task`, "read model", "read model", ""},
-	}) {
+	} {
 		p.asSuperuser(t, back+at(state.sql), ada, eve)
 		names := func(how, want string, verdict eventstore.Verdict, err error) {
 			t.Helper()

@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/kluis-eu/kluis/internal/toolbox"
 )
 
 // writing creates tasks without a pause, through several servers, and counts the acknowledged ones.
@@ -310,7 +309,7 @@ func TestMoveKilled(t *testing.T) {
 	file := ann.attach(t, "a plan")
 	w := write(t, ann.at(s))
 	at, to := "be", "de"
-	for _, step := range toolbox.Third(t, []string{"copied event", "copied tile", "caught up", "verified", "fence", "switch", "moved", "open", "erase"}) {
+	for _, step := range []string{"copied event", "copied tile", "caught up", "verified", "fence", "switch", "moved", "open", "erase"} {
 		c.killAt(t, step, "workspace", "move", "acme", to)
 		r, err := ann.do("GET", "/api/workspace", "")
 		if err != nil || r.status != http.StatusOK && r.status != http.StatusServiceUnavailable {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,22 +51,6 @@ func FreeAddress(t testing.TB) string {
 
 // looked has the programs that this process has looked for, by the name of the file.
 var looked sync.Map
-
-// Third gives all cases, or with -short a third of them, in their order. Chance chooses, so that every case is tried within a few runs of a short suite.
-func Third[T any](t testing.TB, all []T) []T {
-	t.Helper()
-	if !testing.Short() {
-		return all
-	}
-	chosen := rand.Perm(len(all))[:(len(all)+2)/3] //nolint:gosec // no secret
-	slices.Sort(chosen)
-	t.Logf("of %d cases, -short tries these: %d", len(all), chosen)
-	third := make([]T, len(chosen))
-	for i, c := range chosen {
-		third[i] = all[c]
-	}
-	return third
-}
 
 func once(t testing.TB, file string, command func(ctx context.Context, bin string) *exec.Cmd) string {
 	t.Helper()
